@@ -68,6 +68,8 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Reports {
     targets: BTreeMap<String, TargetReport>,
+    /// How often each target refused what it is sent now.
+    refusals: BTreeMap<String, u32>,
     /// Why the file that changed last is not in force.
     problem: Option<String>,
     not_kept: u64,
@@ -199,7 +201,12 @@ impl Notifier {
                 ..
             } = quiet;
             tracing::info!(service, circuit, by, reason, "notifications are quiet");
-            self.save().await?;
+            let saved = self.save().await;
+            if saved.is_err() {
+                // The answer says that it was not taken.
+                self.state().end_quiet(quiet.id);
+            }
+            saved?;
         }
         Ok(quiet)
     }
@@ -237,6 +244,8 @@ impl Notifier {
         *self.inner.settings.write() = Arc::new(settings);
         let mut reports = self.inner.reports.lock();
         reports.targets.retain(|name, _| names.contains(name));
+        // What was wrong with an address or a token may be right now.
+        reports.refusals.clear();
         reports.problem = None;
         drop(reports);
         self.wake();
@@ -259,12 +268,16 @@ impl Notifier {
     fn report(&self, target: &Target, notices: &[Notice], sent: &Result<(), SendError>) -> bool {
         let now = UnixNanos::now();
         let mut reports = self.inner.reports.lock();
-        let report = reports.targets.entry(target.name.clone()).or_default();
+        let Reports {
+            targets, refusals, ..
+        } = &mut *reports;
+        let report = targets.entry(target.name.clone()).or_default();
+        let refusals = refusals.entry(target.name.clone()).or_default();
         let is_settled = match sent {
             Ok(()) => {
                 report.sent += notices.len() as u64;
                 report.sent_at = Some(now);
-                report.failures = 0;
+                (report.failures, *refusals) = (0, 0);
                 report.problem = None;
                 true
             }
@@ -273,11 +286,13 @@ impl Notifier {
                 report.failures = report.failures.saturating_add(1);
                 report.problem = Some(error.to_string());
                 report.failed_at = Some(now);
-                let is_given_up = error.is_final() && report.failures >= TRIES_MAX;
+                // A target that was away for long has refused nothing yet.
+                *refusals += u32::from(error.is_final());
+                let is_given_up = *refusals >= TRIES_MAX;
                 if is_given_up {
                     report.given_up += notices.len() as u64;
                     // The next one is tried as often.
-                    report.failures = 0;
+                    (report.failures, *refusals) = (0, 0);
                 }
                 is_given_up
             }

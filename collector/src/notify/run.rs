@@ -71,6 +71,10 @@ async fn follow(notifier: &Notifier, mut source: Source) {
         let read = tokio::task::spawn_blocking(move || {
             let changed = source.changed().map_err(|error| error.to_string());
             let made = changed.and_then(|settings| settings.map(with_sender).transpose());
+            if made.is_err() {
+                // Read again, as the file of authorities may come; so is what was valid before, once it is put back.
+                source.forget();
+            }
             (source, made)
         });
         let Ok((read, made)) = read.await else {
@@ -199,5 +203,11 @@ impl Notifier {
 /// Returns the pause after a failure: what the target asks for, or longer with each.
 fn pause(failures: u32, error: &SendError) -> Duration {
     let doubled = PAUSE_MIN * 2_u32.saturating_pow(failures.saturating_sub(1).min(10));
-    error.retry_after().unwrap_or(doubled.min(PAUSE_MAX))
+    let asked = error.retry_after().unwrap_or(doubled.min(PAUSE_MAX));
+    // A target that asks for no pause would be asked without end.
+    asked.max(PAUSE_MIN)
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

@@ -32,6 +32,8 @@ use crate::outbound::{connector, last_cause, system_roots};
 
 /// How long one delivery may take; mail servers that look senders up take the longest.
 const SEND_WITHIN: Duration = Duration::from_secs(30);
+/// How long the rest of an answer is read that says that a message has arrived.
+const REST_WITHIN: Duration = Duration::from_secs(1);
 /// The most of an answer that is read; of an error's text, less is shown.
 const ANSWER_BYTES_MAX: usize = 16 << 10;
 /// The most of an error's text that is shown.
@@ -165,8 +167,9 @@ impl Sender {
         let answer = answer.map_err(|error| SendError::Unreachable(last_cause(&error)))?;
         let (head, body) = answer.into_parts();
         if head.status.is_success() {
-            // So that the connection can be used again.
-            let _read = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+            // So that the connection can be used again; that the rest never comes says nothing of the message.
+            let rest = Limited::new(body, ANSWER_BYTES_MAX).collect();
+            let _read = timeout(REST_WITHIN, rest).await;
             return Ok(());
         }
         let text = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
@@ -289,3 +292,7 @@ fn shown(text: &str) -> String {
         .take(SHOWN_CHARS_MAX)
         .collect()
 }
+
+#[cfg(test)]
+#[path = "send_tests.rs"]
+mod tests;

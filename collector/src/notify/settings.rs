@@ -139,6 +139,11 @@ impl Source {
         self.read = Some(read);
         Ok(Some(settings))
     }
+
+    /// Makes the next reading return the settings even if the file stays as it is.
+    pub(super) fn forget(&mut self) {
+        self.read = None;
+    }
 }
 
 fn parse(path: &Path, text: &str) -> Result<Settings, SettingsError> {

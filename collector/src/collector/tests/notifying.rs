@@ -343,7 +343,8 @@ async fn quiet_is_ordered_over_the_api() {
     collector.stop().await;
 }
 
-/// Guarantees: a file that cannot be used keeps the collector from starting, as with tokens; one that becomes so is shown.
+/// Guarantees: a file that cannot be used keeps the collector from starting, as with tokens; one that becomes so is shown
+/// until it is put back.
 #[tokio::test]
 async fn a_file_that_cannot_be_used_is_named() {
     let dir = tempfile::tempdir().unwrap();
@@ -360,12 +361,18 @@ async fn a_file_that_cannot_be_used_is_named() {
     let config = config(dir.path(), &json!({"targets": []}));
     let file = config.notify_file.clone().unwrap();
     let collector = Running::start(config).await;
-    std::fs::write(file, "{").unwrap();
-    eventually(async || {
-        let health = collector.ask("/healthz").await;
-        let problem = health["notifications"]["problem"].as_str();
-        problem.is_some_and(|problem| problem.contains("this is no JSON"))
-    })
-    .await;
+    let valid = std::fs::read(&file).unwrap();
+    let problem = async || collector.ask("/healthz").await["notifications"]["problem"].clone();
+    let no_ca = json!({"targets": [], "ca_file": dir.path().join("none.pem")}).to_string();
+    for (wrong, words) in [("{", "this is no JSON"), (no_ca.as_str(), "ca_file: ")] {
+        std::fs::write(&file, wrong).unwrap();
+        eventually(async || {
+            let problem = problem().await;
+            problem.as_str().is_some_and(|text| text.contains(words))
+        })
+        .await;
+        std::fs::write(&file, &valid).unwrap();
+        eventually(async || problem().await.is_null()).await;
+    }
     collector.stop().await;
 }
