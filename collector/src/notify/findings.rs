@@ -16,6 +16,9 @@ use crate::store::influxdb::Influxdb;
 /// How long InfluxDB is away until that is an incident: a restart of it is none.
 const INFLUXDB_AWAY: Duration = MINUTE;
 
+/// How old a transition may be to say how a circuit is: longer than a sending, and than clocks differ.
+const NEWS: Duration = MINUTE;
+
 /// Whom to ask.
 #[derive(Debug, Clone)]
 pub(crate) struct Sources {
@@ -34,21 +37,27 @@ pub(super) struct Look {
 }
 
 impl Sources {
-    /// Looks at circuits, the collector and InfluxDB, and where that is wanted at the instances.
-    pub(super) async fn look(
+    /// Looks at the collector and InfluxDB, and as far as they can be read at circuits and, where that is wanted, instances.
+    pub(super) async fn look(&self, instances_too: bool, now: UnixNanos) -> Look {
+        let mut look = Look::default();
+        look.findings.push(self.of_collector(now));
+        let influxdb = self.influxdb.as_ref();
+        let influxdb = influxdb.map(|influxdb| of_influxdb(influxdb, now));
+        look.findings.extend(influxdb);
+        // Whoever reads the wall gets the error too.
+        let _read = self.look_at_services(&mut look, instances_too, now).await;
+        look
+    }
+
+    async fn look_at_services(
         &self,
+        look: &mut Look,
         instances_too: bool,
         now: UnixNanos,
-    ) -> Result<Look, QueryError> {
+    ) -> Result<(), QueryError> {
         let wall = self.query.circuits().wall(None).await?.value;
-        let mut findings: Vec<_> = wall.circuits.iter().filter_map(of_circuit).collect();
-        findings.push(self.of_collector(now));
-        let influxdb = self.influxdb.as_ref();
-        findings.extend(influxdb.map(|influxdb| of_influxdb(influxdb, now)));
-        let mut look = Look {
-            findings,
-            listed: None,
-        };
+        let circuits = wall.circuits.iter().filter_map(of_circuit);
+        look.findings.extend(circuits);
         if instances_too {
             let found = self.query.instances().await?;
             look.findings.extend(of_instances(&found, now));
@@ -62,7 +71,7 @@ impl Sources {
             });
             look.listed = Some(circuits.chain(instances).collect());
         }
-        Ok(look)
+        Ok(())
     }
 
     fn of_collector(&self, now: UnixNanos) -> Finding {
@@ -103,10 +112,12 @@ fn outage(circuit: &CircuitView) -> Problem {
     }
 }
 
-/// Returns that a circuit opened, if a transition says so: it may be closed again before anyone looks.
-pub(super) fn of_transition(transition: &CircuitTransition) -> Option<Finding> {
+/// Returns that a circuit opened, if a transition says so: it may be closed again before anyone looks. One that comes late
+/// says nothing of now: services keep transitions while they cannot send.
+pub(super) fn of_transition(transition: &CircuitTransition, now: UnixNanos) -> Option<Finding> {
     let opens = transition.from == EffectiveState::Closed && transition.to == EffectiveState::Open;
-    opens.then(|| Finding {
+    let is_news = transition.time + NEWS > now;
+    (opens && is_news).then(|| Finding {
         subject: Subject::Circuit(transition.key.clone()),
         problem: Some(Problem {
             since: transition.time,
@@ -165,3 +176,7 @@ fn of_influxdb(influxdb: &Influxdb, now: UnixNanos) -> Finding {
         }),
     }
 }
+
+#[cfg(test)]
+#[path = "findings_tests.rs"]
+mod tests;

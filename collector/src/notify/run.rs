@@ -123,15 +123,15 @@ async fn watch(notifier: &Notifier, sources: &Sources) {
                 if instances_too {
                     instances_at = Instant::now() + INSTANCES_EVERY;
                 }
-                let looked = sources.look(instances_too, UnixNanos::now()).await;
-                // Whoever reads the wall gets the error too.
-                looked.unwrap_or_default()
+                sources.look(instances_too, UnixNanos::now()).await
             }
             change = changes.recv() => match change {
-                Ok(CircuitChange::Transition(transition)) => Look {
-                    findings: of_transition(&transition).into_iter().collect(),
-                    listed: None,
-                },
+                Ok(CircuitChange::Transition(transition)) => {
+                    let Some(opened) = of_transition(&transition, UnixNanos::now()) else {
+                        continue;
+                    };
+                    Look { findings: vec![opened], listed: None }
+                }
                 // What was missed is found at the next look, if it goes on.
                 Ok(CircuitChange::Samples) | Err(RecvError::Lagged(_)) => continue,
                 Err(RecvError::Closed) => return,

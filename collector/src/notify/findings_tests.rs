@@ -1,0 +1,86 @@
+//! What is an incident, and what is none.
+
+use super::*;
+use crate::model::{CircuitKey, HOUR, Provenance, SECOND};
+
+const NOW: UnixNanos = UnixNanos::new(1_760_000_000_000_000_000);
+
+fn transition(from: EffectiveState, to: EffectiveState, time: UnixNanos) -> CircuitTransition {
+    CircuitTransition {
+        key: CircuitKey {
+            service: "shop".to_owned(),
+            name: "stock".to_owned(),
+        },
+        instance: "a".to_owned(),
+        time,
+        from,
+        to,
+        reason: "too many errors".to_owned(),
+        provenance: Provenance::Reported,
+        open_until: None,
+        trace_id: None,
+        span_id: None,
+    }
+}
+
+/// Scenario: a service sends what it kept while the collector was away.
+/// Guarantees: that a circuit opened an hour ago is no incident of now; the look finds it if it is still open.
+#[test]
+fn a_transition_that_comes_late_is_no_incident() {
+    use EffectiveState::{Closed, HalfOpen, Open};
+    let found = |from, to, time| of_transition(&transition(from, to, time), NOW).is_some();
+    assert!(found(Closed, Open, NOW - SECOND));
+    assert!(found(Closed, Open, NOW + HOUR));
+    assert!(!found(Closed, Open, NOW - HOUR));
+    assert!(!found(HalfOpen, Open, NOW));
+    assert!(!found(Open, Closed, NOW));
+}
+
+fn instance(id: &str, liveness: Liveness) -> InstanceView {
+    InstanceView {
+        service: "shop".to_owned(),
+        id: id.to_owned(),
+        liveness,
+        since: None,
+        last_heard: NOW,
+        has_channel: false,
+        breakers: 0,
+        not_closed: 0,
+        calls_per_second: 0.0,
+        error_percent: None,
+    }
+}
+
+/// Guarantees: where many instances fell silent at once, that is one incident, and those that are heard are well; of late
+/// ones nothing is said.
+#[test]
+fn many_silent_instances_are_one_incident() {
+    let mut found = Instances {
+        instances: vec![
+            instance("down", Liveness::Down),
+            instance("late", Liveness::Late),
+            instance("live", Liveness::Live),
+        ],
+        silent_at_once: None,
+    };
+    let wrong = |found: &Instances| {
+        let findings = of_instances(found, NOW).into_iter();
+        let shown = findings.map(|one| {
+            let name = one.subject.instance().unwrap_or("all").to_owned();
+            (name, one.problem.is_some())
+        });
+        shown.collect::<Vec<_>>()
+    };
+    let pairs = |given: &[(&str, bool)]| {
+        let pairs = given.iter();
+        pairs
+            .map(|(name, is)| ((*name).to_owned(), *is))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        wrong(&found),
+        pairs(&[("down", true), ("live", false), ("all", false)])
+    );
+    found.silent_at_once = Some(5);
+    assert_eq!(wrong(&found), pairs(&[("live", false), ("all", true)]));
+}
