@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::channel::Channel;
 use super::settings::Target;
@@ -63,6 +63,32 @@ pub struct Incident {
     pub(super) round: u32,
     /// What was sent, by target.
     pub(super) sent: BTreeMap<String, Sent>,
+}
+
+/// An incident as programs are shown it, without what the collector keeps for itself.
+#[derive(Debug, Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    subject: &'a Subject,
+    since_unix_nanos: UnixNanos,
+    ended_unix_nanos: Option<UnixNanos>,
+    reason: &'a str,
+    opened_by: Option<&'a str>,
+    is_flapping: bool,
+    is_gone: bool,
+}
+
+/// Writes incidents as programs are shown them.
+pub(super) fn show<S: Serializer>(incidents: &[Incident], out: S) -> Result<S::Ok, S::Error> {
+    out.collect_seq(incidents.iter().map(|one| Shown {
+        subject: &one.subject,
+        since_unix_nanos: one.since,
+        ended_unix_nanos: one.ended,
+        reason: &one.reason,
+        opened_by: one.opened_by.as_deref(),
+        is_flapping: one.is_flapping,
+        is_gone: one.is_gone,
+    }))
 }
 
 /// What was sent of an incident to a target.

@@ -110,6 +110,7 @@ pub struct Overview {
     /// The targets, in the order of the file.
     pub targets: Vec<TargetReport>,
     /// The incidents under way and those that ended lately, the latest first.
+    #[serde(serialize_with = "incident::show")]
     pub incidents: Vec<Incident>,
     /// The times of quiet.
     pub quiets: Vec<Quiet>,

@@ -236,6 +236,12 @@ async fn check_report(collector: &Running, hooks: &Hooks) {
         "{found}"
     );
     assert!(!found.to_string().contains("/slack"), "{found}");
+    let incident = found["incidents"][0].as_object().unwrap();
+    let own = ["sent", "round", "openings", "is_muted", "is_present"];
+    assert!(
+        own.iter().all(|field| !incident.contains_key(*field)),
+        "{found}"
+    );
     assert_eq!(
         collector.ask("/healthz").await["notifications"],
         json!({"targets": 6})
