@@ -117,8 +117,18 @@ pub(super) struct Notice {
     pub(super) is_reminder: bool,
 }
 
+impl Problem {
+    /// Returns it with a beginning that is past: the clock of the service may be ahead, and an incident that is to begin would
+    /// be sent late, and refused by Alertmanager once it ends.
+    fn begun(self, now: UnixNanos) -> Self {
+        let since = self.since.min(now);
+        Self { since, ..self }
+    }
+}
+
 impl Incident {
     pub(super) fn new(subject: Subject, problem: Problem, now: UnixNanos) -> Self {
+        let problem = problem.begun(now);
         Self {
             subject,
             since: problem.since,
@@ -147,7 +157,7 @@ impl Incident {
         self.openings.drain(..surplus);
         self.is_flapping |= self.openings.len() >= FLAPPING_FROM;
         match self.ended {
-            Some(_) => self.begin_anew(problem),
+            Some(_) => self.begin_anew(problem.begun(now)),
             None => {
                 self.reason = problem.reason;
                 self.opened_by = problem.opened_by;
@@ -166,12 +176,12 @@ impl Incident {
         self.round = self.round.wrapping_add(1);
     }
 
-    /// Notes that the problem is gone; returns whether the incident ends by that.
+    /// Notes that the problem is gone; returns whether that is new.
     pub(super) fn calm(&mut self, is_quiet: bool, now: UnixNanos) -> bool {
-        self.is_present = false;
+        let is_new = std::mem::replace(&mut self.is_present, false);
         let last = self.openings.last().copied().unwrap_or_default();
         if self.ended.is_some() || (self.is_flapping && last + FLAPPING_WITHIN > now) {
-            return false;
+            return is_new;
         }
         self.ended = Some(now);
         self.is_muted = is_quiet;

@@ -71,7 +71,6 @@ impl State {
             .collect();
         for finding in findings {
             let known = places.get(&finding.subject);
-            let has_room = self.incidents.len() < INCIDENTS_MAX;
             let known = known.map(|place| &mut self.incidents[*place]);
             match (known, finding.problem) {
                 (Some(incident), Some(problem)) => {
@@ -81,17 +80,43 @@ impl State {
                     let is_quiet = is_quiet(&self.quiets, &incident.subject, now);
                     noted.is_changed |= incident.calm(is_quiet, now);
                 }
-                (None, Some(problem)) if has_room => {
-                    places.insert(finding.subject.clone(), self.incidents.len());
-                    let incident = Incident::new(finding.subject, problem, now);
-                    self.incidents.push(incident);
-                    noted.is_changed = true;
-                }
-                (None, Some(_)) => noted.not_kept += 1,
+                (None, Some(problem)) => match self.room() {
+                    Some(place) => {
+                        places.insert(finding.subject.clone(), place);
+                        let incident = Incident::new(finding.subject, problem, now);
+                        if let Some(forgotten) = self.put(place, incident) {
+                            places.remove(&forgotten);
+                        }
+                        noted.is_changed = true;
+                    }
+                    None => noted.not_kept += 1,
+                },
                 (None, None) => {}
             }
         }
         noted
+    }
+
+    /// Returns the place for one more incident: where all are taken, that of the one that ended first, as one that goes on
+    /// says more.
+    fn room(&self) -> Option<usize> {
+        if self.incidents.len() < INCIDENTS_MAX {
+            return Some(self.incidents.len());
+        }
+        let places = self.incidents.iter().enumerate();
+        let ended = places.filter_map(|(place, one)| Some((one.ended?, place)));
+        ended.min().map(|(_, place)| place)
+    }
+
+    /// Puts an incident into its place; returns the subject of the one that was there.
+    fn put(&mut self, place: usize, incident: Incident) -> Option<Subject> {
+        match self.incidents.get_mut(place) {
+            Some(there) => Some(std::mem::replace(there, incident).subject),
+            None => {
+                self.incidents.push(incident);
+                None
+            }
+        }
     }
 
     /// Ends the incidents of circuits and instances that are no longer listed; returns whether there were any.

@@ -372,6 +372,33 @@ fn what_is_no_longer_listed_ends() {
     assert_eq!(world.send(), ["begun"]);
 }
 
+/// Scenario: the clock of a service is an hour ahead.
+/// Guarantees: its incident is sent at once, and does not end before it begins.
+#[test]
+fn an_incident_does_not_begin_ahead() {
+    let mut world = World::new("");
+    world.pass(HOUR);
+    let ahead = world.now;
+    let problem = Problem {
+        since: ahead,
+        reason: String::new(),
+        opened_by: None,
+    };
+    world.now = START + SECOND;
+    for _ in 0..2 {
+        let finding = Finding {
+            subject: circuit("stock"),
+            problem: Some(problem.clone()),
+        };
+        world.state.observe(vec![finding], world.now);
+        assert_eq!(world.send(), ["begun"]);
+        world.find(false);
+        assert_eq!(world.send(), ["ended"]);
+        let incident = &world.state.incidents()[0];
+        assert!(Some(incident.since) <= incident.ended);
+    }
+}
+
 #[test]
 fn incidents_are_bounded() {
     let mut state = State::default();
@@ -388,4 +415,19 @@ fn incidents_are_bounded() {
         (state.incidents().len(), noted.not_kept),
         (INCIDENTS_MAX, 7)
     );
+    // One that ended makes room; those that go on stay.
+    let ends = |n: usize| Finding {
+        problem: None,
+        ..finding(n)
+    };
+    state.observe(vec![ends(5)], START + MINUTE);
+    state.observe(vec![ends(3)], START + SECOND);
+    let new = finding(INCIDENTS_MAX + 7);
+    let noted = state.observe(vec![new.clone(), new], START + MINUTE);
+    assert_eq!(
+        (state.incidents().len(), noted.not_kept),
+        (INCIDENTS_MAX, 0)
+    );
+    let names: BTreeSet<_> = state.incidents().iter().map(|one| &one.subject).collect();
+    assert!(names.contains(&circuit("c5")) && !names.contains(&circuit("c3")));
 }
