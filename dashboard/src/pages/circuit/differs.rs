@@ -121,7 +121,7 @@ fn values(trace: &Trace, key: &CircuitKey) -> Vec<String> {
         span.service() == key.service
             && matches!(breaker, Some(Value::String(name)) if *name == key.name)
     };
-    let callers: Vec<SpanId> = trace
+    let callers: HashSet<SpanId> = trace
         .spans
         .iter()
         .filter(through)
@@ -130,7 +130,8 @@ fn values(trace: &Trace, key: &CircuitKey) -> Vec<String> {
     let concerned = trace.spans.iter().filter(|span| {
         callers.contains(&span.span_id) || span.parent_span_id.is_some_and(|p| callers.contains(&p))
     });
-    let mut values = Vec::new();
+    // Each once from the beginning: thousands of spans share the attributes of a resource.
+    let mut values = HashSet::new();
     for span in concerned {
         let side = if callers.contains(&span.span_id) {
             ""
@@ -140,11 +141,11 @@ fn values(trace: &Trace, key: &CircuitKey) -> Vec<String> {
         for (name, value) in span.attributes.iter().chain(&span.resource.attributes) {
             let value = value.to_string();
             if !tells_only_the_outcome(name) && value.len() <= VALUE_BYTES_MAX {
-                values.push(format!("{side}{name} = {value}"));
+                values.insert(format!("{side}{name} = {value}"));
             }
         }
     }
-    values
+    values.into_iter().collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! What is different about the slow, or the failed, traces of a search: services, operations and attributes that are more
 //! common among them than among the others, each with a link to the search for it.
 
+use std::collections::HashSet;
+
 use askama::Template;
 use fusebox_collector::model::{
     Condition, Span, Trace, TracePage, TraceQuery, TraceSummary, format_duration,
@@ -178,7 +180,8 @@ fn spread(traces: &[&TraceSummary], count_max: usize) -> Vec<TraceId> {
 
 /// Returns what the spans of a trace are and have.
 fn features(trace: &Trace, query: &TraceQuery, asked: Asked) -> Vec<Found> {
-    let mut found = Vec::new();
+    // Each once from the beginning: thousands of spans share the attributes of a resource.
+    let mut found = HashSet::new();
     for span in &trace.spans {
         let is_here = query.matches(span);
         found.extend(of_span(span, asked).map(|(kind, key, value)| Found {
@@ -188,6 +191,7 @@ fn features(trace: &Trace, query: &TraceQuery, asked: Asked) -> Vec<Found> {
             is_here,
         }));
     }
+    let mut found: Vec<Found> = found.into_iter().collect();
     // What a span that meets the conditions has, counts as that and no second time.
     found.sort_unstable_by(|a, b| b.cmp(a));
     found.dedup_by(|next, kept| {
