@@ -31,6 +31,7 @@ pub(crate) struct PreferencesPage {
 /// What was chosen.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Chosen {
+    #[serde(default)]
     theme: String,
     #[serde(default)]
     zone: String,
