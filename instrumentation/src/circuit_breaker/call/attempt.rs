@@ -169,7 +169,9 @@ impl<E> Attempts<'_, E> {
                     Cause::RateLimited(_) => ERROR_TYPE_RATE_LIMITED,
                     _ => "",
                 };
-                call.finish(Outcome::BulkheadFull, error_type);
+                let now = shell.clock.now();
+                self.times.ended_at(now);
+                call.finish_at(now, Outcome::BulkheadFull, error_type);
                 Attempt::Failed(cause)
             }
         }

@@ -541,6 +541,28 @@ async fn hedges_and_retries_work_together() {
     assert_eq!(execution.attempts(), 6);
 }
 
+/// Scenario: the first attempt fails while the one beside it waits for a slot, which another call gets.
+/// Guarantees: the command ends with the last attempt, and its time does too.
+#[tokio::test(start_paused = true)]
+async fn a_refused_hedge_ends_the_time_of_the_command() {
+    let breaker = breaker(Settings::default());
+    let slots = bulkhead(ms(100));
+    let command = breaker.command().bulkhead(&slots).hedge(&hedge(ms(10)));
+    let command = command.run(|| async {
+        sleep(ms(50)).await;
+        Err::<u32, _>("down")
+    });
+    let other = async {
+        sleep(ms(5)).await;
+        let slot = slots.acquire().await;
+        sleep(ms(500)).await;
+        slot.is_ok()
+    };
+    let ((result, execution), is_ok) = tokio::join!(command.execute_observed(), other);
+    assert!(matches!(cause(result), Cause::BulkheadFull(_)) && is_ok);
+    assert_eq!(execution.elapsed(), ms(110));
+}
+
 fn pool(core_size: u32, queue: u32) -> IsolationPool {
     let settings = PoolSettings {
         core_size,
