@@ -40,10 +40,11 @@ pub(crate) async fn scope<F: Future>(number: u32, attempt: F) -> (F::Output, Las
     (output, last)
 }
 
-/// Runs one of the attempts of a hedge, whose ends are noted in the order in which they come.
-pub(crate) async fn within<F: Future>(attempt: F) -> F::Output {
+/// Runs a call within the attempt at hand, and says how the last one within it ended. Calls beside each other, as those of a
+/// hedge, are noted in the order in which they end.
+pub(crate) async fn within<F: Future>(call: F) -> (F::Output, LastCall) {
     let number = ATTEMPT.try_with(|attempt| attempt.number).unwrap_or(1);
-    scope(number, attempt).await.0
+    scope(number, call).await
 }
 
 /// Notes that a call was refused without reaching its target.

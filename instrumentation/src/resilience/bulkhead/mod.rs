@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::attempt;
+use super::attempt::{self, LastCall};
 use super::current::Current;
 use super::errors::{BulkheadFull, PolicyError};
 use super::event::{EventKind, Kind};
@@ -181,6 +181,14 @@ impl Slot {
         self
     }
 
+    /// As [`answered`](Self::answered), unless another policy within refused the call, so that it never reached the target.
+    pub(crate) fn ended(self, is_ok: bool, last: LastCall) -> Self {
+        match (is_ok, last) {
+            (false, LastCall::Refused(_)) => self.under_way(),
+            _ => self.answered(is_ok),
+        }
+    }
+
     fn end_as(&mut self, end: End) {
         if let Some(measured) = &mut self.measured {
             measured.end = end;
@@ -224,8 +232,8 @@ impl Bulkhead {
     {
         let slot = self.acquire().await.map_err(PolicyError::BulkheadFull)?;
         let slot = slot.under_way();
-        let result = call().await;
-        drop(slot.answered(result.is_ok()));
+        let (result, last) = attempt::within(async { call().await }).await;
+        drop(slot.ended(result.is_ok(), last));
         result.map_err(PolicyError::Failed)
     }
 

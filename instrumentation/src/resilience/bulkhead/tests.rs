@@ -350,3 +350,29 @@ fn a_fixed_bulkhead_becomes_adaptive() {
     bulkhead.update_settings(adaptive).unwrap();
     assert_eq!(bulkhead.snapshot().limit, Some(7));
 }
+
+/// Guarantees: a call that another policy within refused takes no slots away: it never reached the target.
+#[tokio::test]
+async fn refusals_within_say_nothing() {
+    let outer = bulkhead(BulkheadSettings {
+        max_concurrent: 10,
+        adapt: Some(AdaptSettings::default()),
+        ..BulkheadSettings::default()
+    });
+    let inner = bulkhead(BulkheadSettings {
+        max_concurrent: 1,
+        ..BulkheadSettings::default()
+    });
+    let size = || outer.snapshot().limit.unwrap();
+    let call = || async { Err::<(), _>("down") };
+    let busy = inner.try_acquire().unwrap();
+    let refused = outer.call(|| inner.call(call)).await.unwrap_err();
+    assert!(matches!(
+        refused,
+        PolicyError::Failed(PolicyError::BulkheadFull(_))
+    ));
+    assert_eq!(size(), 10);
+    drop(busy);
+    outer.call(|| inner.call(call)).await.unwrap_err();
+    assert_eq!(size(), 9, "this one did");
+}

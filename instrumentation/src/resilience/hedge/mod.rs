@@ -135,7 +135,7 @@ impl Hedge {
     where
         Fut: Future<Output = Result<T, E>>,
     {
-        let mut call = move || call().map(attempt::within);
+        let mut call = move || call().map(|one| async { attempt::within(one).await.0 });
         let mut race = Race::start(&self.inner);
         let wait = self.inner.settings.read(|settings| settings.delay);
         let mut delay = pin!(sleep(wait));

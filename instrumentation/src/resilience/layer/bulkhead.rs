@@ -10,6 +10,7 @@ use tower_service::Service;
 
 use super::{PolicyFuture, take_ready};
 use crate::body::{AnyResponses, BodyEnd, HttpResponses, ResponseBody, Watch};
+use crate::resilience::attempt::{self, LastCall};
 use crate::resilience::{Bulkhead, PolicyError, Slot};
 
 /// Puts a [`Bulkhead`] around a service. A call keeps its slot until the body of the response has ended, or is dropped: a
@@ -86,11 +87,12 @@ impl<S: Clone, M> Clone for BulkheadService<S, M> {
 }
 
 impl<S: Clone, M> BulkheadService<S, M> {
-    /// Makes the call in a slot, which is returned with the response.
+    /// Makes the call in a slot, which is returned with the response and with how the last call within ended.
     fn in_slot<Request>(
         &mut self,
         request: Request,
-    ) -> impl Future<Output = Result<(S::Response, Slot), PolicyError<S::Error>>> + use<S, M, Request>
+    ) -> impl Future<Output = Result<(S::Response, Slot, LastCall), PolicyError<S::Error>>>
+    + use<S, M, Request>
     where
         S: Service<Request>,
     {
@@ -101,10 +103,11 @@ impl<S: Clone, M> BulkheadService<S, M> {
                 .await
                 .map_err(PolicyError::BulkheadFull)?;
             let slot = slot.under_way();
-            match inner.call(request).await {
-                Ok(response) => Ok((response, slot)),
+            let (result, last) = attempt::within(async { inner.call(request).await }).await;
+            match result {
+                Ok(response) => Ok((response, slot, last)),
                 Err(error) => {
-                    slot.failed();
+                    drop(slot.ended(false, last));
                     Err(PolicyError::Failed(error))
                 }
             }
@@ -129,10 +132,10 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         let call = self.in_slot(request);
         Box::pin(async move {
-            let (response, slot) = call.await?;
+            let (response, slot, last) = call.await?;
             let status = response.status();
             let is_ok = !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS;
-            let slot = slot.answered(is_ok);
+            let slot = slot.ended(is_ok, last);
             Ok(response.map(|body| ResponseBody::new(body, None, Box::new(Held(slot)))))
         })
     }
@@ -155,7 +158,7 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         let call = self.in_slot(request);
         Box::pin(async move {
-            let (response, slot) = call.await?;
+            let (response, slot, _) = call.await?;
             drop(slot.answered(true));
             Ok(response)
         })
