@@ -142,7 +142,11 @@ fn read_segment(
         }
     }
     for (block, meta) in metas {
-        let read = || read_block(segment, &file, meta, rows, &lists, collector);
+        let mut collecting = Collecting {
+            collector: &mut *collector,
+            passed: 0,
+        };
+        let read = || read_block(segment, &file, meta, rows, &lists, &mut collecting);
         if let Some(true) = tolerate(catalog, segment, block, read)? {
             return Ok(true);
         }
@@ -180,28 +184,36 @@ fn note_block(
     Ok(())
 }
 
-/// Reads the wanted rows of one block; returns whether there were more than there is room.
+/// The rows of one block on their way into a trace.
+struct Collecting<'c> {
+    collector: &'c mut SpanCollector,
+    /// How many are there: a block that is repaired half-way is gone on with, not begun again.
+    passed: usize,
+}
+
+/// Reads the wanted rows of one block but those that were passed; returns whether there were more than there is room.
 fn read_block(
     segment: &Segment,
     file: &File,
     meta: &BlockMeta,
     rows: &Rows<'_>,
     lists: &LongLists<'_>,
-    collector: &mut SpanCollector,
+    collecting: &mut Collecting<'_>,
 ) -> Result<bool, StoreError> {
-    let (reader, mut rows) = open_block(segment, file, meta, rows)?;
+    let Collecting { collector, passed } = collecting;
+    let (reader, rows) = open_block(segment, file, meta, rows)?;
+    let rest = rows.get(*passed..).unwrap_or_default();
     let room = TRACE_SPANS_MAX - collector.spans.len();
-    let is_cut = rows.len() > room;
-    rows.truncate(room);
+    let (mut rest, beyond) = rest.split_at(rest.len().min(room));
     let stripe = Stripe::of(&reader);
-    let mut rest = &rows[..];
     while !rest.is_empty() && !collector.spans.is_full() {
         let (here, later) = rest.split_at(stripe.rows(collector).min(rest.len()));
         let extent = stripe.extent(collector, here.len());
-        RowReader::read(&reader, &*segment.schema()?, lists, here, extent)?.visit(collector);
+        RowReader::read(&reader, &*segment.schema()?, lists, here, extent)?.visit(&mut **collector);
+        *passed += here.len();
         rest = later;
     }
-    Ok(is_cut || collector.spans.is_full())
+    Ok(!beyond.is_empty() || collector.spans.is_full())
 }
 
 /// How many rows of a block are read at a time, and how much of each value, so that all fit into the scratch memory.

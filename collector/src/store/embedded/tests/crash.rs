@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::super::SpanLog;
 use super::super::damage::tolerate;
 use super::support::*;
-use crate::model::{Span, TimeRange, TraceQuery};
+use crate::model::{Span, TimeRange, TraceQuery, Value};
 use crate::store::{StoreError, TraceReader};
 
 /// Returns the only segment file.
@@ -158,6 +158,43 @@ fn what_reads_well_again_is_not_lost() {
     let found = tolerate(&store.catalog, &segment, 0, read).unwrap();
     assert_eq!(found, Some(2));
     assert!(counters.incidents.all().is_empty());
+}
+
+/// *Scenario*: a trace has so much text in one block that its rows are read in two goes, and of a column that only the
+/// second needs a bit is wrong.
+/// *Guarantees*: the rows of the first go are not read again once the block is repaired.
+#[test]
+fn a_block_that_is_repaired_half_way_gives_each_span_once() {
+    const SPANS: u64 = 18_000;
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut writers, counters) = open_store(dir.path(), 1);
+    let late = |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 1;
+    let spans: Vec<Span> = (0..SPANS)
+        .map(|number| {
+            let mut span = span(1, number + 1, "shop");
+            let text = format!("{number} {}", "x".repeat(500));
+            span.attributes.push(("text".into(), Value::String(text)));
+            if let Some(number) = number.checked_sub(SPANS - 100) {
+                let value = Value::Int(late(number) as i64);
+                span.attributes.push(("late".into(), value));
+            }
+            span
+        })
+        .collect();
+    write(&mut writers[0], &spans);
+    writers[0].commit().unwrap();
+    let path = segment_file(dir.path());
+    let lowest_bytes: Vec<u8> = (0..100).map(|number| late(number) as u8).collect();
+    let mut bytes = fs::read(&path).unwrap();
+    let at = bytes.windows(100).position(|bytes| bytes == lowest_bytes);
+    bytes[at.unwrap() + 50] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let trace = wait(store.trace(spans[0].trace_id)).unwrap().unwrap();
+    assert_eq!(
+        (trace.spans.len(), trace.notes),
+        (SPANS as usize, Vec::new())
+    );
+    assert_eq!(counters.incidents.all()["repaired_page"], 1);
 }
 
 #[test]
