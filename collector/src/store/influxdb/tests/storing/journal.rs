@@ -389,12 +389,12 @@ pub(super) fn segment_files(data_dir: &std::path::Path) -> Vec<std::path::PathBu
     files.map(|file| file.unwrap().path()).collect()
 }
 
-/// Changes a byte in the middle of the first block of the only segment.
+/// Changes many bytes in the middle of the first block of the only segment: those of one page would be repaired.
 fn rot_first_block(data_dir: &std::path::Path) {
     let path = segment_files(data_dir).remove(0);
     let mut bytes = std::fs::read(&path).unwrap();
-    let middle = bytes.len() / 6;
-    bytes[middle] ^= 0xff;
+    let (begin, end) = (bytes.len() / 12, bytes.len() / 4);
+    bytes[begin..end].iter_mut().for_each(|byte| *byte ^= 0xff);
     std::fs::write(&path, bytes).unwrap();
 }
 
