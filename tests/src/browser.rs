@@ -10,7 +10,10 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use url::{ParseError, Url};
 
-use crate::wait::read_until;
+use crate::wait::read_until_exit;
+
+/// How often a driver is started before the test fails.
+const DRIVER_STARTS_MAX: usize = 3;
 
 /// A browser with an empty profile; it is killed when dropped.
 #[derive(Debug)]
@@ -115,7 +118,18 @@ impl WebDriverCompatibleCommand for Devtools {
     }
 }
 
+/// Starts a driver on a free port. It exits where another process took that port between its two sockets (IPv4 and IPv6),
+/// as happens when many tests start at once.
 async fn start_driver() -> (Child, u16) {
+    for _ in 0..DRIVER_STARTS_MAX {
+        if let Some(started) = try_start_driver().await {
+            return started;
+        }
+    }
+    panic!("chromedriver exited {DRIVER_STARTS_MAX} times before it printed its port");
+}
+
+async fn try_start_driver() -> Option<(Child, u16)> {
     let mut driver = Command::new("chromedriver")
         .arg("--port=0")
         .stdout(Stdio::piped())
@@ -123,11 +137,11 @@ async fn start_driver() -> (Child, u16) {
         .spawn()
         .expect("chromedriver starts: tests/run installs it");
     let stdout = driver.stdout.take().expect("standard output is piped");
-    let port = read_until("chromedriver", stdout, |line| {
+    let port = read_until_exit("chromedriver", stdout, |line| {
         let (_, port) = line.rsplit_once("started successfully on port ")?;
         port.trim_end_matches('.').parse().ok()
     });
-    (driver, port.await)
+    Some((driver, port.await?))
 }
 
 fn capabilities(

@@ -68,16 +68,29 @@ pub async fn counter(web: &str, name: &str) -> Option<u64> {
 pub(crate) async fn read_until<T>(
     name: &str,
     stdout: ChildStdout,
-    mut answer: impl FnMut(&str) -> Option<T>,
+    answer: impl FnMut(&str) -> Option<T>,
 ) -> T {
+    let found = read_until_exit(name, stdout, answer).await;
+    found.unwrap_or_else(|| panic!("{name} exited before it printed its address"))
+}
+
+/// Does the same; returns `None` if the child exits first.
+///
+/// # Panics
+/// Panics with `name` if the child does not print it within `DEADLINE`.
+pub(crate) async fn read_until_exit<T>(
+    name: &str,
+    stdout: ChildStdout,
+    mut answer: impl FnMut(&str) -> Option<T>,
+) -> Option<T> {
     let mut lines = BufReader::new(stdout).lines();
     let listening = async {
         while let Some(line) = lines.next_line().await.expect("its output is text") {
             if let Some(found) = answer(&line) {
-                return found;
+                return Some(found);
             }
         }
-        panic!("{name} exited before it printed its address");
+        None
     };
     let read = tokio::time::timeout(DEADLINE, listening).await;
     let found = read.unwrap_or_else(|_| panic!("{name} printed no address within {DEADLINE:?}"));
