@@ -36,6 +36,7 @@ impl InfluxdbUrl {
     }
 
     /// Returns whether it is a host alone, without the path prefix of a proxy.
+    #[cfg(any(test, feature = "influxdb2"))]
     pub(crate) fn is_host_alone(&self) -> bool {
         self.0.matches('/').count() == 2
     }
