@@ -10,6 +10,7 @@ pub(crate) mod convert;
 pub(crate) mod durable;
 pub mod embedded;
 pub(crate) mod fitting;
+pub(crate) mod frame;
 pub(crate) mod fuzz;
 pub(crate) mod hash;
 pub mod influxdb;

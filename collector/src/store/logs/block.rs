@@ -5,12 +5,11 @@ use std::io;
 use super::columns;
 use crate::log::BlockCodec;
 use crate::model::{LogRecord, Severity, TimeRange, UnixNanos};
+use crate::store::frame::{Payload, bounded};
 use crate::store::hash::Seed;
 
 /// Length of a header, bytes.
 const HEADER_BYTES: usize = 64;
-/// Largest payload, raw or compressed, that is believed: a block of records at their limits is cut at a few MiB.
-const MAX_PAYLOAD_BYTES: usize = 64 << 20;
 const MAGIC: [u8; 4] = *b"FBL1";
 /// Log lines repeat each other: level 3 makes them smaller than 1 does, at a cost that the sync of a block hides.
 const ZSTD_LEVEL: i32 = 3;
@@ -22,9 +21,7 @@ pub(crate) struct LogCodec;
 /// What is known of a block without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
-    payload_len: u32,
-    raw_len: u32,
-    payload_crc: u32,
+    payload: Payload,
     pub(super) records: u32,
     pub(super) zone: Zone,
     /// When it was written, by the collector's clock.
@@ -91,50 +88,39 @@ impl BlockCodec for LogCodec {
     }
 
     fn block_bytes(&self, header: &Header) -> u64 {
-        HEADER_BYTES as u64 + u64::from(header.payload_len)
+        HEADER_BYTES as u64 + header.payload.len()
     }
 
     fn is_whole(&self, header: &Header, block: &[u8]) -> bool {
-        crc32fast::hash(&block[HEADER_BYTES..]) == header.payload_crc
+        header.payload.is_whole(&block[HEADER_BYTES..])
     }
 }
 
 impl Header {
     fn read(bytes: &[u8]) -> Option<Self> {
-        let bytes: &[u8; HEADER_BYTES] = bytes.get(..HEADER_BYTES)?.try_into().ok()?;
-        let u32_at = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|i| bytes[at + i]));
-        let u64_at = |at: usize| u64::from(u32_at(at)) | u64::from(u32_at(at + 4)) << 32;
-        if bytes[..4] != MAGIC || u32_at(4) != crc32fast::hash(&bytes[8..]) {
-            return None;
-        }
-        let is_sane = |len: u32| len as usize <= MAX_PAYLOAD_BYTES;
-        (is_sane(u32_at(8)) && is_sane(u32_at(12))).then_some(Self {
-            payload_len: u32_at(8),
-            raw_len: u32_at(12),
-            payload_crc: u32_at(16),
-            records: u32_at(20),
+        let (payload, mut fields) = Payload::read_header(bytes, MAGIC, HEADER_BYTES)?;
+        let records = fields.fixed_u32()?;
+        let start = UnixNanos::new(fields.fixed_u64()?);
+        let end = UnixNanos::new(fields.fixed_u64()?);
+        let services = fields.fixed_u64()?;
+        let arrived = UnixNanos::new(fields.fixed_u64()?);
+        let severity = Severity::from_otlp(u64::from(fields.byte()?));
+        Some(Self {
+            payload,
+            records,
             zone: Zone {
-                start: UnixNanos::new(u64_at(24)),
-                end: UnixNanos::new(u64_at(32)),
-                services: u64_at(40),
-                severity: Severity::from_otlp(u64::from(bytes[56])),
+                start,
+                end,
+                severity,
+                services,
             },
-            arrived: UnixNanos::new(u64_at(48)),
+            arrived,
         })
     }
 
-    fn write(&self, out: &mut Vec<u8>) {
-        let begin = out.len();
-        out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&[0; 4]);
-        for number in [
-            self.payload_len,
-            self.raw_len,
-            self.payload_crc,
-            self.records,
-        ] {
-            out.extend_from_slice(&number.to_le_bytes());
-        }
+    /// Returns the fields behind those of the payload.
+    fn fields(&self) -> Vec<u8> {
+        let mut out = self.records.to_le_bytes().to_vec();
         let zone = &self.zone;
         for number in [
             zone.start.get(),
@@ -145,37 +131,24 @@ impl Header {
             out.extend_from_slice(&number.to_le_bytes());
         }
         out.extend_from_slice(&[zone.severity.as_otlp(), 0, 0, 0, 0, 0, 0, 0]);
-        let crc = crc32fast::hash(&out[begin + 8..]);
-        out[begin + 4..begin + 8].copy_from_slice(&crc.to_le_bytes());
+        out
     }
 }
 
 /// Returns a block of those records, of which there must be one.
 pub(super) fn encode(records: &[LogRecord], arrived: UnixNanos) -> io::Result<(Header, Vec<u8>)> {
-    let raw = columns::encode(records);
-    let payload = zstd::bulk::compress(&raw, ZSTD_LEVEL)?;
+    let (payload, compressed) = Payload::compress(&columns::encode(records), ZSTD_LEVEL)?;
     let header = Header {
-        payload_len: bounded(payload.len())?,
-        raw_len: bounded(raw.len())?,
-        payload_crc: crc32fast::hash(&payload),
+        payload,
         records: bounded(records.len())?,
         zone: Zone::of(records),
         arrived,
     };
-    let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len());
-    header.write(&mut bytes);
-    bytes.extend_from_slice(&payload);
-    Ok((header, bytes))
-}
-
-fn bounded(len: usize) -> io::Result<u32> {
-    u32::try_from(len)
-        .ok()
-        .filter(|len| *len as usize <= MAX_PAYLOAD_BYTES)
-        .ok_or_else(|| io::Error::other("a block of log records is too large"))
+    let block = payload.block(MAGIC, &header.fields(), &compressed);
+    Ok((header, block))
 }
 
 /// Returns the columns of a whole block; `None` where they cannot be read.
 pub(super) fn columns_of(header: &Header, block: &[u8]) -> Option<Vec<u8>> {
-    zstd::bulk::decompress(&block[HEADER_BYTES..], header.raw_len as usize).ok()
+    header.payload.decompress(&block[HEADER_BYTES..])
 }

@@ -10,12 +10,11 @@ use super::encode::Encoder;
 use super::record::{SeriesKind, SeriesRecord};
 use crate::log::{Block, BlockCodec};
 use crate::model::{CircuitKey, UnixNanos};
+use crate::store::frame::Payload;
 pub(crate) use fuzz::block as fuzz_block;
 
 /// Length of a header, bytes.
 const HEADER_BYTES: usize = 48;
-/// Largest payload, raw or compressed, that is believed (ours; blocks have some kilobytes).
-const MAX_PAYLOAD_BYTES: usize = 64 * 1024 * 1024;
 /// Most records of one block; more are written as several.
 pub(super) const MAX_BLOCK_RECORDS: usize = 4_096;
 
@@ -33,9 +32,7 @@ pub(crate) struct SeriesCodec(pub(crate) SeriesKind);
 /// What is known of a block without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
-    payload_len: u32,
-    raw_len: u32,
-    payload_crc: u32,
+    payload: Payload,
     pub(super) kind: SeriesKind,
     pub(super) starts_extent: bool,
     is_json: bool,
@@ -62,53 +59,43 @@ impl BlockCodec for SeriesCodec {
     }
 
     fn is_whole(&self, header: &Header, block: &[u8]) -> bool {
-        crc32fast::hash(&block[HEADER_BYTES..]) == header.payload_crc
+        header.payload.is_whole(&block[HEADER_BYTES..])
     }
 }
 
 impl Header {
     /// Returns the length of header and payload.
     pub(super) fn block_bytes(&self) -> u64 {
-        HEADER_BYTES as u64 + u64::from(self.payload_len)
+        HEADER_BYTES as u64 + self.payload.len()
     }
 
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
-        let bytes: &[u8; HEADER_BYTES] = bytes.get(..HEADER_BYTES)?.try_into().ok()?;
-        let u32_at = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|i| bytes[at + i]));
-        let u64_at = |at: usize| u64::from(u32_at(at)) | u64::from(u32_at(at + 4)) << 32;
-        if bytes[..4] != MAGIC || u32_at(4) != crc32fast::hash(&bytes[8..]) {
-            return None;
-        }
-        let sane = |len: u32| len as usize <= MAX_PAYLOAD_BYTES;
-        (sane(u32_at(8)) && sane(u32_at(12))).then_some(Self {
-            payload_len: u32_at(8),
-            raw_len: u32_at(12),
-            payload_crc: u32_at(16),
-            kind: SeriesKind::from_byte(bytes[20])?,
-            starts_extent: bytes[21] & FLAG_STARTS_EXTENT != 0,
-            is_json: bytes[21] & FLAG_JSON != 0,
-            records: u16::from_le_bytes([bytes[22], bytes[23]]),
-            start: u64_at(24),
-            end: u64_at(32),
-            keys: u64_at(40),
+        let (payload, mut fields) = Payload::read_header(bytes, MAGIC, HEADER_BYTES)?;
+        let kind = SeriesKind::from_byte(fields.byte()?)?;
+        let flags = fields.byte()?;
+        let records = u16::from_le_bytes([fields.byte()?, fields.byte()?]);
+        Some(Self {
+            payload,
+            kind,
+            starts_extent: flags & FLAG_STARTS_EXTENT != 0,
+            is_json: flags & FLAG_JSON != 0,
+            records,
+            start: fields.fixed_u64()?,
+            end: fields.fixed_u64()?,
+            keys: fields.fixed_u64()?,
         })
     }
 
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&[0; 4]);
-        for number in [self.payload_len, self.raw_len, self.payload_crc] {
-            out.extend_from_slice(&number.to_le_bytes());
-        }
-        out.push(self.kind as u8);
+    /// Returns the fields behind those of the payload.
+    fn fields(&self) -> Vec<u8> {
         let starts_extent = u8::from(self.starts_extent) * FLAG_STARTS_EXTENT;
-        out.push(starts_extent | (u8::from(self.is_json) * FLAG_JSON));
+        let flags = starts_extent | (u8::from(self.is_json) * FLAG_JSON);
+        let mut out = vec![self.kind as u8, flags];
         out.extend_from_slice(&self.records.to_le_bytes());
         for number in [self.start, self.end, self.keys] {
             out.extend_from_slice(&number.to_le_bytes());
         }
-        let crc = crc32fast::hash(&out[8..]);
-        out[4..8].copy_from_slice(&crc.to_le_bytes());
+        out
     }
 }
 
@@ -128,12 +115,9 @@ pub(super) fn encode(
     for record in records {
         encoder.record(record);
     }
-    let raw = encoder.finish();
-    let payload = zstd::bulk::compress(&raw, ZSTD_LEVEL)?;
+    let (payload, compressed) = Payload::compress(&encoder.finish(), ZSTD_LEVEL)?;
     let header = Header {
-        payload_len: bounded(payload.len())?,
-        raw_len: bounded(raw.len())?,
-        payload_crc: crc32fast::hash(&payload),
+        payload,
         kind: records[0].kind(),
         starts_extent,
         is_json: true,
@@ -144,17 +128,8 @@ pub(super) fn encode(
             .iter()
             .fold(0, |keys, record| keys | record.key_bit()),
     };
-    let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len());
-    header.write(&mut bytes);
-    bytes.extend_from_slice(&payload);
-    Ok((header, bytes))
-}
-
-fn bounded(len: usize) -> io::Result<u32> {
-    u32::try_from(len)
-        .ok()
-        .filter(|len| *len as usize <= MAX_PAYLOAD_BYTES)
-        .ok_or_else(|| io::Error::other("a block of records is too large"))
+    let block = payload.block(MAGIC, &header.fields(), &compressed);
+    Ok((header, block))
 }
 
 /// Reads a block's records into `visit`; returns how many could not be read.
@@ -169,8 +144,7 @@ pub(super) fn decode(
     if !block.is_whole {
         return all;
     }
-    let payload = &block.bytes[HEADER_BYTES..];
-    let Ok(raw) = zstd::bulk::decompress(payload, header.raw_len as usize) else {
+    let Some(raw) = header.payload.decompress(&block.bytes[HEADER_BYTES..]) else {
         return all;
     };
     let Some(mut decoder) = Decoder::new(&raw, strings, header.start, only) else {

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::{Block, HEADER_BYTES, Header, MAX_BLOCK_RECORDS, SeriesCodec, decode, encode};
+use super::{Block, Header, MAGIC, MAX_BLOCK_RECORDS, SeriesCodec, decode, encode};
 use crate::log::blocks;
+use crate::store::frame::Payload;
 use crate::store::series::{SeriesKind, SeriesRecord};
 
 /// Reads the bytes as the payload of a block; the first three say of which kind, and how many records it promises. What
@@ -26,11 +27,9 @@ pub(crate) fn block(bytes: &[u8]) {
 
 /// Returns a block of that payload.
 fn forge(kind: SeriesKind, is_json: bool, records: u8, raw: &[u8]) -> Vec<u8> {
-    let payload = zstd::bulk::compress(raw, 1).expect("zstd takes any bytes");
+    let (payload, compressed) = Payload::compress(raw, 1).expect("zstd takes any bytes");
     let header = Header {
-        payload_len: payload.len() as u32,
-        raw_len: raw.len() as u32,
-        payload_crc: crc32fast::hash(&payload),
+        payload,
         kind,
         starts_extent: true,
         is_json,
@@ -39,10 +38,7 @@ fn forge(kind: SeriesKind, is_json: bool, records: u8, raw: &[u8]) -> Vec<u8> {
         end: 1_795_397_460_000_000_000,
         keys: u64::MAX,
     };
-    let mut block = Vec::with_capacity(HEADER_BYTES + payload.len());
-    header.write(&mut block);
-    block.extend_from_slice(&payload);
-    block
+    payload.block(MAGIC, &header.fields(), &compressed)
 }
 
 fn records_of(kind: SeriesKind, bytes: &[u8]) -> Vec<SeriesRecord> {
