@@ -1,6 +1,11 @@
 //! A text that opens a door, kept out of logs and of what `Debug` prints.
 
+use std::io;
+use std::path::Path;
+
 use serde::Deserialize;
+
+use crate::files;
 
 /// A token or a password.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -18,6 +23,20 @@ impl Secret {
         let filled = provider.secure_random.fill(&mut bytes);
         filled.expect("the system has random numbers");
         Self(format!("{:032x}", u128::from_be_bytes(bytes)))
+    }
+
+    /// Reads a whole file of secrets; `None` when it is as it was when it was read last.
+    ///
+    /// # Errors
+    /// When it cannot be read, is no regular file, or is larger than that.
+    pub(crate) fn read_if_changed(
+        path: &Path,
+        bytes_max: u64,
+        last: Option<&Self>,
+    ) -> io::Result<Option<Self>> {
+        let read = files::read_regular(path, bytes_max)?;
+        let read = Self(String::from_utf8_lossy(&read).into_owned());
+        Ok((last != Some(&read)).then_some(read))
     }
 
     /// Returns the text.

@@ -10,7 +10,6 @@ use serde::Deserialize;
 
 use super::channel::{self, Channel, ChannelEntry, check_url};
 use super::subject::{Subject, Topic};
-use crate::files;
 use crate::model::parse_duration;
 use crate::secret::Secret;
 
@@ -126,15 +125,12 @@ impl Source {
     /// When the file cannot be read, or says something that cannot be done: what was valid before stays in force.
     pub(super) fn changed(&mut self) -> Result<Option<Settings>, SettingsError> {
         let path = &self.path;
-        let read = files::read_regular(path, FILE_BYTES_MAX);
+        let read = Secret::read_if_changed(path, FILE_BYTES_MAX, self.read.as_ref());
         let read = read.map_err(|source| SettingsError::Read {
             path: path.clone(),
             source,
         })?;
-        let read = Secret::from(String::from_utf8_lossy(&read).into_owned());
-        if self.read.as_ref() == Some(&read) {
-            return Ok(None);
-        }
+        let Some(read) = read else { return Ok(None) };
         let settings = parse(path, read.expose())?;
         self.read = Some(read);
         Ok(Some(settings))

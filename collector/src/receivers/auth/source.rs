@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use super::tokens::{LineError, TokenError, Tokens};
-use crate::files;
 use crate::secret::Secret;
 
 /// The most bytes of a file of tokens; a hundred of the longest with their roles are 400 KB.
@@ -71,15 +70,12 @@ impl TokenSource {
         let Some(path) = &self.file else {
             return Ok(None);
         };
-        let read = files::read_regular(path, FILE_BYTES_MAX);
+        let read = Secret::read_if_changed(path, FILE_BYTES_MAX, self.read.as_ref());
         let read = read.map_err(|source| TokenFileError::Read {
             path: path.clone(),
             source,
         })?;
-        let read = Secret::from(String::from_utf8_lossy(&read).into_owned());
-        if self.read.as_ref() == Some(&read) {
-            return Ok(None);
-        }
+        let Some(read) = read else { return Ok(None) };
         let tokens = Tokens::parse(read.expose());
         let mut tokens = tokens.map_err(|source| TokenFileError::Line {
             path: path.clone(),
