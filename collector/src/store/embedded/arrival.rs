@@ -1,15 +1,15 @@
-//! The arrival clock: every row of every block gets a nanosecond of its own, by the collector's clock.
+//! The arrival clock: gives every row of every block its own nanosecond of the collector's clock.
 //!
-//! A block says when it was written, and its rows follow one nanosecond apart. Times rise strictly over all shards
-//! and restarts, so a row's time identifies it: a point written with it elsewhere (`store::influxdb`) can be
-//! written again without a duplicate.
+//! A block stores when it was written, and its rows follow one nanosecond apart. Times increase strictly over
+//! all shards and restarts, so a time identifies a row: a point written with it elsewhere (`store::influxdb`)
+//! can be written again without a duplicate.
 
 use std::collections::BTreeSet;
 
 use crate::model::UnixNanos;
 use crate::sync::Mutex;
 
-/// Hands out times; shared by the shards.
+/// Allocates arrival times; shared by the shards.
 #[derive(Debug, Default)]
 pub(crate) struct ArrivalClock {
     state: Mutex<State>,
@@ -17,22 +17,20 @@ pub(crate) struct ArrivalClock {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The first nanosecond that is not taken.
     free: u64,
-    /// First times of blocks that readers do not see yet.
+    /// First times of blocks that readers cannot see yet.
     reserved: BTreeSet<u64>,
 }
 
-/// The times of a block's rows; readers see the block, or it failed, once this is dropped.
+/// The times of a block's rows. Dropped once readers see the block, or once it failed.
 #[derive(Debug)]
 pub(crate) struct Reserved<'a> {
     clock: &'a ArrivalClock,
-    /// The time of the first row.
     pub(crate) first: u64,
 }
 
 impl ArrivalClock {
-    /// Reserves times for that many rows: from now, or just after the last row where the clock is behind.
+    /// Reserves a time for each row: from now on, or after the last row if the clock is behind.
     pub(crate) fn reserve(&self, rows: u64, now: u64) -> Reserved<'_> {
         let mut state = self.state.lock();
         let first = state.free.max(now);
@@ -41,13 +39,13 @@ impl ArrivalClock {
         Reserved { clock: self, first }
     }
 
-    /// Notes that every time before that one is taken.
+    /// Marks every time before `free` as taken.
     pub(crate) fn note(&self, free: u64) {
         let mut state = self.state.lock();
         state.free = state.free.max(free);
     }
 
-    /// Returns a time: readers see every block that was or will be written by then.
+    /// Returns a time by which every block is visible that was or will be written up to then.
     pub(crate) fn settled(&self, now: UnixNanos) -> UnixNanos {
         let state = self.state.lock();
         let first = state.reserved.first();

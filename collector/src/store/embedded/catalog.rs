@@ -1,4 +1,4 @@
-//! Every segment of the store, in the order of their numbers; readers take a snapshot, shards and retention change it.
+//! Every segment of the store, ordered by number. Readers take a snapshot; shards and retention change it.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,32 +13,28 @@ use crate::model::UnixNanos;
 use crate::store::StoreError;
 use crate::sync::{Mutex, RwLock};
 
-/// Folder of the segments under the data directory.
+/// Below the data directory.
 const SPANS_FOLDER: &str = "spans";
-/// Ending of a segment file.
+/// File extension.
 pub(crate) const SEGMENT_SUFFIX: &str = "seg";
 
-/// The segments.
 #[derive(Debug)]
 pub(crate) struct Catalog {
     folder: PathBuf,
     next: AtomicU64,
     segments: RwLock<Arc<Vec<Segment>>>,
     rebuilding: Mutex<()>,
-    /// Gives blocks their time of arrival.
     pub(crate) arrival: ArrivalClock,
-    /// Whether the segments are shipped, now or again later: their blocks are then never merged.
+    /// Whether the segments are shipped, now or later: the blocks of such segments are never merged.
     pub(crate) is_followed: bool,
     /// Decoded footers.
     pub(crate) caches: Arc<Caches>,
-    /// Damaged blocks, by segment and number.
+    /// By segment and block number.
     pub(crate) damage: Damage<u64>,
-    /// The collector's counters.
     pub(crate) counters: Arc<Counters>,
 }
 
 impl Catalog {
-    /// Makes a catalog without segments.
     pub(crate) fn new(dir: &Path, is_followed: bool, counters: Arc<Counters>) -> Self {
         Self {
             folder: dir.join(SPANS_FOLDER),
@@ -53,12 +49,11 @@ impl Catalog {
         }
     }
 
-    /// Returns the folder that holds a folder per day.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Seals a segment; the open file must hold nothing beyond its last block.
+    /// Seals a segment; the file must end with its last block.
     pub(crate) fn seal(
         &self,
         open: &Arc<OpenSegment>,
@@ -67,7 +62,7 @@ impl Catalog {
         seal(open, file, self.is_followed, &self.caches)
     }
 
-    /// Writes a segment anew under that place, which may be its own.
+    /// Rewrites a segment to that place, which may be its own.
     pub(crate) fn rewrite(
         &self,
         open: &Arc<OpenSegment>,
@@ -76,7 +71,6 @@ impl Catalog {
         rewrite(open, place, self.is_followed, &self.caches)
     }
 
-    /// Returns the segments as they are now, oldest first.
     pub(crate) fn snapshot(&self) -> Arc<Vec<Segment>> {
         Arc::clone(&self.segments.read())
     }
@@ -86,7 +80,7 @@ impl Catalog {
         self.rebuilding.lock()
     }
 
-    /// Names a new segment of a shard that begins at that time.
+    /// Names a new segment of a shard.
     pub(crate) fn place(&self, shard: usize, now: UnixNanos) -> Place {
         let sequence = self.next.fetch_add(1, Ordering::Relaxed);
         let name = format!("{sequence:010}-{shard}.{SEGMENT_SUFFIX}");
@@ -96,20 +90,20 @@ impl Catalog {
         }
     }
 
-    /// Takes back the number of a segment that could not be created, unless another one was named since.
+    /// Returns the number of a segment that could not be created, unless another was named since.
     pub(crate) fn take_back(&self, place: &Place) {
         let (named, free) = (place.sequence + 1, place.sequence);
         let next = &self.next;
-        // Where another was named since, the number stays unused.
+        // If another was named since, the number stays unused.
         let _unused = next.compare_exchange(named, free, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Makes sure that new segments get higher numbers than that one.
+    /// Makes new segments get higher numbers than this one.
     pub(crate) fn note_sequence(&self, sequence: u64) {
         self.next.fetch_max(sequence + 1, Ordering::Relaxed);
     }
 
-    /// Makes a segment visible to readers, replacing the one with its number if there is one.
+    /// Makes a segment visible to readers, replacing any with the same number.
     pub(crate) fn put(&self, segment: Segment) {
         let mut segments = self.segments.write();
         let list = Arc::make_mut(&mut segments);
@@ -123,7 +117,6 @@ impl Catalog {
         }
     }
 
-    /// Removes a segment from readers' view.
     pub(crate) fn remove(&self, sequence: u64) {
         self.damage.forget(|of| of == sequence);
         let mut segments = self.segments.write();

@@ -1,4 +1,5 @@
-//! Reads past what is damaged or gone: a bad page is repaired, a bad block costs its rows, and a bad footer is rebuilt.
+//! Reads past damaged or deleted data: a bad page is repaired, a bad block costs its rows, a bad footer is
+//! rebuilt.
 
 use std::io::ErrorKind;
 
@@ -17,9 +18,10 @@ pub(crate) fn tolerate<T>(
     mut read: impl FnMut() -> Result<T, StoreError>,
 ) -> Result<Option<T>, StoreError> {
     let result = match read() {
-        // Not the block but the footer: it is rebuilt, and read again.
+        // The footer is damaged, not the block: it is rebuilt and the read repeated.
         Err(StoreError::Damaged { .. }) if segment.is_broken() => return Ok(None),
-        // Where nothing was repaired, another reader did it, or it reads well this time.
+        // Retried even if nothing was repaired: another reader may have done it, or the read may succeed this
+        // time.
         Err(StoreError::Damaged { .. }) if is_first_try(catalog, segment, block) => {
             repair_block(catalog, segment, block);
             read()
@@ -35,7 +37,7 @@ pub(crate) fn tolerate<T>(
     }
 }
 
-/// Returns whether a block is not known to be lost.
+/// Returns whether the block is not yet known to be lost.
 fn is_first_try(catalog: &Catalog, segment: &Segment, block: u32) -> bool {
     let sequence = segment.place().sequence;
     !catalog.damage.is_reported(sequence, u64::from(block))
@@ -52,7 +54,7 @@ fn repair_block(catalog: &Catalog, segment: &Segment, block: u32) {
     }
 }
 
-/// Counts and logs the spans of a block that cannot be read, once.
+/// Counts and logs the spans of an unreadable block, once.
 fn lose(catalog: &Catalog, segment: &Segment, block: u32, error: &StoreError) {
     let rows = segment
         .blocks()
@@ -68,8 +70,8 @@ fn lose(catalog: &Catalog, segment: &Segment, block: u32, error: &StoreError) {
     }
 }
 
-/// Goes on without what retention deleted under a reader, and without a damaged footer: it is rebuilt after the
-/// reader, which then runs again.
+/// Skips what retention deleted during the read, and damaged footers: those are rebuilt after the read, which
+/// is then repeated.
 pub(crate) fn skip_missing<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
     match result {
         Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),

@@ -1,11 +1,10 @@
 //! Lists of distinct byte strings, numbered in the order in which they were first seen.
 //!
-//! `ValueList` is what readers hold: values by number. `Dictionary` adds what the writer needs: number by value.
+//! Readers hold a `ValueList`: values by number. `Dictionary` adds numbers by value for the writer.
 
 use crate::store::bytes::{Reader, put_bytes, put_varint};
 use crate::store::hash::Seed;
 
-/// Values by number.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ValueList {
     bytes: Vec<u8>,
@@ -13,17 +12,16 @@ pub(crate) struct ValueList {
 }
 
 impl ValueList {
-    /// Returns how many values it holds.
     pub(crate) fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Returns the bytes of memory that its values take.
+    /// Memory of the values, bytes.
     pub(crate) fn memory(&self) -> usize {
         self.bytes.len() + self.ends.len() * 4
     }
 
-    /// Returns a value; empty where a damaged block took it away.
+    /// Returns a value; empty if it was lost with a damaged block.
     #[inline]
     pub(crate) fn get(&self, id: u32) -> &[u8] {
         let id = id as usize;
@@ -38,12 +36,11 @@ impl ValueList {
         std::str::from_utf8(self.get(id)).unwrap_or_default()
     }
 
-    /// Returns every value in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         (0..self.len() as u32).map(|id| self.get(id))
     }
 
-    /// Returns the values from that number on, one at least, others as long as they have no more bytes than that.
+    /// Copies values from `first` on: at least one, more while they fit into `bytes_max`.
     pub(crate) fn copy(&self, first: u32, bytes_max: usize) -> Self {
         let mut copied = Self::default();
         for number in first..self.len() as u32 {
@@ -56,7 +53,7 @@ impl ValueList {
         copied
     }
 
-    /// Finds the number of a value by looking at each: a few nanoseconds a value, no table to build or keep.
+    /// Finds a number by linear scan: a few nanoseconds a value, and no table to build or keep.
     pub(crate) fn find(&self, value: &[u8]) -> Option<u32> {
         let mut start = 0;
         for (id, &end) in self.ends.iter().enumerate() {
@@ -70,7 +67,6 @@ impl ValueList {
         None
     }
 
-    /// Appends a value.
     pub(crate) fn push(&mut self, value: &[u8]) {
         self.bytes.extend_from_slice(value);
         let end = u32::try_from(self.bytes.len());
@@ -78,14 +74,13 @@ impl ValueList {
             .push(end.expect("segment bounds keep a dictionary under 4 GiB"));
     }
 
-    /// Takes the last value away.
     fn pop(&mut self) {
         self.ends.pop();
         self.bytes
             .truncate(self.ends.last().map_or(0, |&end| end as usize));
     }
 
-    /// Writes the values from that number on, as a block or a footer carries them.
+    /// Writes the values from `first` on in the format of blocks and footers.
     pub(crate) fn encode_from(&self, first: usize, out: &mut Vec<u8>) {
         put_varint(out, first as u64);
         put_varint(out, (self.len() - first) as u64);
@@ -94,7 +89,7 @@ impl ValueList {
         }
     }
 
-    /// Appends what `encode_from` wrote; numbers that a damaged block took away are filled with empty values.
+    /// Appends what `encode_from` wrote; numbers lost with a damaged block get empty values.
     pub(crate) fn absorb(&mut self, encoded: &[u8]) -> Option<()> {
         let mut reader = Reader::new(encoded);
         let first = reader.varint()? as usize;
@@ -112,21 +107,19 @@ impl ValueList {
     }
 }
 
-/// Values by number and numbers by value.
 #[derive(Debug)]
 pub(crate) struct Dictionary {
     list: ValueList,
-    /// The upper half of each value's hash: distinguishes most other values without touching their bytes.
+    /// Upper half of each value's hash: rejects most other values without reading their bytes.
     tags: Vec<u32>,
     /// Open addressing with linear probing; 0 is free, otherwise number + 1.
     table: Vec<u32>,
     seed: Seed,
-    /// How many values the last block carried already.
+    /// How many values earlier blocks contain.
     flushed: usize,
 }
 
 impl Dictionary {
-    /// Makes an empty dictionary.
     pub(crate) fn new(seed: Seed) -> Self {
         Self {
             list: ValueList::default(),
@@ -141,13 +134,12 @@ impl Dictionary {
         &self.list
     }
 
-    /// Finds a value's number.
     #[inline]
     pub(crate) fn find(&self, value: &[u8]) -> Option<u32> {
         self.probe(self.seed.hash(value), value).ok()
     }
 
-    /// Finds a value's number or gives it one; the flag says whether it is new.
+    /// Returns the number of a value, adding it if needed; the flag says whether it is new.
     #[inline]
     pub(crate) fn intern(&mut self, value: &[u8]) -> (u32, bool) {
         let hash = self.seed.hash(value);
@@ -157,7 +149,7 @@ impl Dictionary {
         }
     }
 
-    /// As `intern`, but a new value must be allowed.
+    /// As `intern`, but adds a value only if `allow_new`.
     #[inline]
     pub(crate) fn intern_if(&mut self, value: &[u8], allow_new: bool) -> Option<(u32, bool)> {
         let hash = self.seed.hash(value);
@@ -167,7 +159,7 @@ impl Dictionary {
         }
     }
 
-    /// Takes back the newest value; correct because probing meets values in the order of their numbers.
+    /// Removes the newest value; correct because probing visits values in the order of their numbers.
     pub(crate) fn pop(&mut self) {
         let Some(id) = self.list.len().checked_sub(1) else {
             return;
@@ -183,7 +175,7 @@ impl Dictionary {
         self.list.pop();
     }
 
-    /// Writes the values that no block carried yet, if there are any.
+    /// Writes the values that no block contains yet; returns whether there are any.
     pub(crate) fn encode_new(&self, out: &mut Vec<u8>) -> bool {
         let any = self.flushed < self.list.len();
         if any {
@@ -192,12 +184,12 @@ impl Dictionary {
         any
     }
 
-    /// Remembers that a block carried everything.
+    /// Marks every value as contained in a block.
     pub(crate) fn mark_flushed(&mut self) {
         self.flushed = self.list.len();
     }
 
-    /// Finds the value, or the free slot where it belongs.
+    /// Finds the value, or the free slot for it.
     #[inline]
     fn probe(&self, hash: u64, value: &[u8]) -> Result<u32, usize> {
         if self.table.is_empty() {
@@ -219,7 +211,7 @@ impl Dictionary {
         }
     }
 
-    /// Appends a value and enters it, growing the table at three quarters.
+    /// Appends a value and indexes it, growing the table at a load of three quarters.
     fn insert(&mut self, hash: u64, slot: usize, value: &[u8]) -> u32 {
         let id = self.list.len() as u32;
         self.list.push(value);
@@ -232,7 +224,7 @@ impl Dictionary {
         id
     }
 
-    /// Doubles the table and enters every value again, in the order of their numbers.
+    /// Doubles the table and reinserts every value in the order of their numbers.
     fn grow(&mut self) {
         let size = (self.table.len() * 2).max(16);
         self.table.clear();

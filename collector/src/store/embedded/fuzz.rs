@@ -1,7 +1,7 @@
-//! What must hold for any segment file: the fuzz targets of the reader. A run changes a file that was written here: its
-//! bytes as they are, or what blocks and footer hold, under checksums that are right.
+//! Invariants of any segment file: the fuzz targets of the reader. A run mutates a file written here: either
+//! its raw bytes, or the content of blocks and footer with valid checksums.
 //!
-//! Each panics where a rule is broken, and only there.
+//! A target panics only when an invariant is broken.
 
 use std::collections::HashMap;
 use std::fs;
@@ -23,15 +23,15 @@ use crate::sample::Shop;
 use crate::store::TraceReader;
 use crate::store::bytes::Reader;
 
-/// A moment well after the sample.
+/// A time well after the sample.
 const NOW: u64 = 1_800_000_000_000_000_000;
-/// Changes of one run.
+/// Mutations of one run.
 const CHANGES_MAX: usize = 16;
 
-/// Reads a file whose bytes were changed, as a bad disk changes them.
+/// Reads a file with changed bytes, as a failing disk changes them.
 ///
 /// # Panics
-/// Where a span comes back other than it was written, or one is lost and nothing counts it.
+/// When a span comes back different from what was written, or is lost without being counted.
 pub(crate) fn segment_file(script: &[u8]) {
     let sample = &*SAMPLE;
     let is_sealed = script.first().is_some_and(|byte| byte % 2 == 1);
@@ -54,12 +54,12 @@ pub(crate) fn segment_file(script: &[u8]) {
         }
         spans += trace.spans.len();
     }
-    // A file that was cut between two blocks looks as if the rest had never been written.
+    // A file cut between two blocks looks as if the rest had never been written.
     assert!(spans == sample.spans || is_counted || file.len() < sample.file(is_sealed).len());
 }
 
-/// Returns whether a span is what is left of another: a damaged block takes the names with it that it introduced, and
-/// they are empty in the blocks behind it. What a span holds itself is never changed.
+/// Returns whether a span is the remainder of another: a damaged block takes the dictionary values that it
+/// introduced with it, and these are empty in later blocks. A span's own data never changes.
 fn is_rest_of(span: &Span, whole: &Span) -> bool {
     let own = |span: &Span| {
         (
@@ -76,10 +76,10 @@ fn is_rest_of(span: &Span, whole: &Span) -> bool {
         && is_rest(span.service(), whole.service())
 }
 
-/// Reads a file whose blocks hold something else.
+/// Reads a file with changed block contents.
 ///
 /// # Panics
-/// Where reading does.
+/// When reading panics.
 pub(crate) fn segment_block(script: &[u8]) {
     let mut file = FILE_MAGIC.to_vec();
     let script: Vec<Change<'_>> = changes(script).collect();
@@ -102,10 +102,10 @@ pub(crate) fn segment_block(script: &[u8]) {
     read(&file, &SAMPLE.traces);
 }
 
-/// Reads a file whose footer holds something else.
+/// Reads a file with a changed footer.
 ///
 /// # Panics
-/// Where reading does.
+/// When reading panics.
 pub(crate) fn segment_footer(script: &[u8]) {
     let script: Vec<Change<'_>> = changes(script).collect();
     let mut place = 0_u8;
@@ -116,7 +116,7 @@ pub(crate) fn segment_footer(script: &[u8]) {
     read(&forged.expect("the sample has a footer"), &SAMPLE.traces);
 }
 
-/// A file of some blocks, with and without its footer.
+/// A file of a few blocks, with and without its footer.
 struct Sample {
     unsealed: Vec<u8>,
     sealed: Vec<u8>,
@@ -155,7 +155,7 @@ impl Sample {
     }
 }
 
-/// One change: of every part or section whose number has that low byte, or of a field of the headers.
+/// One mutation: of every part or section whose number has that low byte, or of a header field.
 struct Change<'a> {
     part: u8,
     action: u8,
@@ -163,7 +163,7 @@ struct Change<'a> {
     bytes: &'a [u8],
 }
 
-/// Reads changes from fuzz input: part, action, place, and the new bytes with their length.
+/// Decodes mutations from fuzz input: part, action, place, and length-prefixed new bytes.
 fn changes(script: &[u8]) -> impl Iterator<Item = Change<'_>> {
     let mut reader = Reader::new(script);
     let next = move || {
@@ -177,7 +177,7 @@ fn changes(script: &[u8]) -> impl Iterator<Item = Change<'_>> {
     std::iter::from_fn(next).take(CHANGES_MAX)
 }
 
-/// Makes the changes of a part.
+/// Applies the mutations of a part.
 fn apply(script: &[Change<'_>], place: u8, bytes: &mut Vec<u8>) {
     for change in script.iter().filter(|change| change.part == place) {
         change.apply(bytes);
@@ -196,7 +196,7 @@ impl Change<'_> {
         }
     }
 
-    /// Changes what a header says of its rows, times and parts, where the number is one of the highest.
+    /// Changes the rows, times and parts that a header claims, for the highest part numbers.
     fn apply_to_header(&self, header: &mut BlockHeader) {
         let number = Reader::new(self.bytes).varint().unwrap_or(u64::MAX);
         let kind = header.parts[self.at % header.parts.len()].kind;
@@ -214,7 +214,7 @@ impl Change<'_> {
     }
 }
 
-/// Appends a block of these parts, not compressed.
+/// Appends a block of these parts, uncompressed.
 fn encode(mut header: BlockHeader, parts: &[Vec<u8>], out: &mut Vec<u8>) {
     for (entry, bytes) in header.parts.iter_mut().zip(parts) {
         (entry.stored, entry.raw) = (bytes.len(), bytes.len());
@@ -224,7 +224,7 @@ fn encode(mut header: BlockHeader, parts: &[Vec<u8>], out: &mut Vec<u8>) {
     out.extend(parts.iter().flatten());
 }
 
-/// Opens a store with only that file and asks it everything; returns the traces found.
+/// Opens a store with only that file and runs every query; returns the traces found.
 fn read(
     file: &[u8],
     written: &HashMap<TraceId, Trace>,
@@ -246,7 +246,7 @@ fn read(
     (found, counters)
 }
 
-/// Asks for names and rows by every kind of condition; a damaged file may have no answer.
+/// Queries names and rows with every kind of condition; errors are allowed.
 async fn ask(store: &EmbeddedStore) {
     let services = store.services(TimeRange::ALL).await.unwrap_or_default();
     for service in services.value.iter().take(3) {
@@ -282,7 +282,7 @@ async fn all_traces(store: &EmbeddedStore) -> HashMap<TraceId, Trace> {
     traces
 }
 
-/// A folder that is removed in the end.
+/// A folder that is removed on drop.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -296,7 +296,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What is left is in the folder for temporary files.
+        // Anything left is in the temporary folder.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
@@ -313,7 +313,6 @@ fn open_store(dir: &Path) -> (EmbeddedStore, Vec<ShardWriter>, Arc<Counters>) {
     (store, writers, counters)
 }
 
-/// Returns the only segment file.
 fn segment_file_of(dir: &Path) -> PathBuf {
     let first = |folder: &Path| {
         let mut entries = fs::read_dir(folder).expect("the store made it");

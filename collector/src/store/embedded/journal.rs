@@ -1,4 +1,5 @@
-//! The segments as a journal for followers: blocks in the order of arrival, whose rows are passed to a visitor.
+//! The segments as a journal for followers: blocks in the order of arrival, whose rows are passed to a
+//! visitor.
 
 use std::fs::File;
 use std::ops::Range;
@@ -18,32 +19,30 @@ pub(crate) struct Journal {
     catalog: Arc<Catalog>,
 }
 
-/// A segment as it was when it was asked for.
+/// A snapshot of a segment.
 #[derive(Debug)]
 pub(crate) struct JournalSegment {
     catalog: Arc<Catalog>,
     segment: Segment,
     blocks: Arc<Vec<BlockMeta>>,
     file: Option<Arc<File>>,
-    /// Whether no block will be added to it.
+    /// Whether no more blocks will be added.
     pub(crate) is_finished: bool,
 }
 
-/// What is known of a block before its rows are read.
+/// The known facts of a block before its rows are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BlockArrival {
-    /// Its number in the segment.
     pub(crate) block: u32,
-    /// Its rows.
     pub(crate) rows: u32,
-    /// When it was written, by the arrival clock; 0 when its header is damaged.
+    /// Arrival time of the first row; 0 if the header is damaged.
     written: u64,
-    /// The byte behind which the next block begins.
+    /// Byte offset of the next block.
     end: u64,
 }
 
 impl BlockArrival {
-    /// Returns the arrival time of its first row, for a follower that read as far as that.
+    /// Returns the arrival time of its first row, for a follower that has read up to `from`.
     pub(crate) fn base(&self, from: Offset) -> u64 {
         self.written.max(from.until)
     }
@@ -63,12 +62,12 @@ impl Journal {
         Self { catalog }
     }
 
-    /// Returns the segments that hold blocks, oldest first.
+    /// Returns the segments with blocks, oldest first.
     pub(crate) fn segments(&self) -> Vec<JournalSegment> {
         let snapshot = self.catalog.snapshot();
         let segments = snapshot.iter().map(|segment| JournalSegment {
             catalog: Arc::clone(&self.catalog),
-            // First: a block that is added in between is then not overlooked, only seen later.
+            // Read first: a block added in between is then seen later, not missed.
             is_finished: segment.is_finished(),
             blocks: segment.blocks(),
             segment: segment.clone(),
@@ -77,7 +76,8 @@ impl Journal {
         segments.collect()
     }
 
-    /// Passes those rows of a block to a visitor; `None` when it is damaged, or was deleted meanwhile.
+    /// Passes a range of a block's rows to a visitor; `None` if the block is damaged or was deleted
+    /// meanwhile.
     pub(crate) fn visit(
         &self,
         of: &mut JournalSegment,
@@ -108,30 +108,26 @@ impl Journal {
 }
 
 impl JournalSegment {
-    /// Returns its number.
     pub(crate) fn sequence(&self) -> u64 {
         self.segment.place().sequence
     }
 
-    /// Returns whether a block begins at an offset or behind it.
+    /// Returns whether a block begins at or after an offset.
     pub(crate) fn has_block_at(&self, offset: Offset) -> bool {
         self.blocks
             .last()
             .is_some_and(|block| block.offset >= offset.bytes)
     }
 
-    /// Returns when its last block was written.
     pub(crate) fn written(&self) -> u64 {
         self.segment.totals().written
     }
 
-    /// Returns how many rows and bytes it has.
     pub(crate) fn size(&self) -> (u64, u64) {
         (self.segment.totals().rows, self.segment.bytes())
     }
 
-    /// Returns what is known of the first block at an offset or behind it; `None` when there is none, or when retention
-    /// deleted it.
+    /// Returns the first block at or after an offset; `None` if there is none or retention deleted it.
     pub(crate) fn arrival(&mut self, from: Offset) -> Result<Option<BlockArrival>, StoreError> {
         let Some(file) = self.open()? else {
             return Ok(None);
@@ -147,7 +143,7 @@ impl JournalSegment {
         let open = || BlockReader::open(&file, path, meta.offset, meta.header_bytes);
         let (written, end) = match tolerate(&self.catalog, segment, block as u32, open)? {
             Some(BlockReader { header, .. }) => (header.written, meta.offset + header.total_bytes),
-            // Its rows cannot be read either; those behind it can.
+            // Its rows cannot be read either; those after it can.
             None => (0, meta.offset + 1),
         };
         Ok(Some(BlockArrival {
@@ -158,7 +154,7 @@ impl JournalSegment {
         }))
     }
 
-    /// Opens its file once; `None` when retention deleted it.
+    /// Opens the file once; `None` if retention deleted it.
     fn open(&mut self) -> Result<Option<Arc<File>>, StoreError> {
         if self.file.is_none() {
             self.file = skip_missing(self.segment.file())?;

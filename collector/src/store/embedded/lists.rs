@@ -1,7 +1,7 @@
-//! The lists that a segment's numbers refer to, as a reader gets them: whole where they are short, otherwise those of
-//! their values that it needs.
+//! The lists that a segment's numbers refer to, as readers get them: short lists whole, of long ones only the
+//! needed values.
 //!
-//! `segment::lending` takes them from memory or from a footer; `block::rows` turns numbers into texts by them.
+//! `segment::lending` takes them from memory or from a footer; `block::rows` resolves numbers through them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,31 +9,27 @@ use std::sync::Arc;
 use super::dictionary::ValueList;
 use crate::store::StoreError;
 
-/// A list of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum List {
-    /// Names of spans.
     Names,
-    /// Resources, encoded.
+    /// Encoded.
     Resources,
-    /// Scopes, encoded.
+    /// Encoded.
     Scopes,
-    /// Names of services; of a sealed segment, as the marks.
+    /// Service names; in sealed segments only, as `Marks`.
     Services,
-    /// Breaker marks.
     Marks,
-    /// Values of that dictionary column.
     Values(u32),
 }
 
 impl List {
-    /// Those that stand before the columns in a footer, in their order.
+    /// The lists before the columns in a footer, in their order.
     pub(crate) const TEXTS: [Self; 3] = [Self::Names, Self::Resources, Self::Scopes];
-    /// Those that stand before the operations in a footer, in their order.
+    /// The lists before the operations in a footer, in their order.
     pub(crate) const OF_SERVICES: [Self; 2] = [Self::Services, Self::Marks];
 }
 
-/// The lists of a segment that grows; one is copied when it grows while a reader holds it.
+/// The lists of an open segment; a list is copied if it grows while a reader holds it.
 #[derive(Debug, Default)]
 pub(crate) struct ListSet {
     lists: BTreeMap<List, Arc<ValueList>>,
@@ -41,17 +37,15 @@ pub(crate) struct ListSet {
 }
 
 impl ListSet {
-    /// Appends what a block brings; `None` when it does not fit what came before.
+    /// Appends the values from a block; `None` if they do not continue the list.
     pub(crate) fn absorb(&mut self, list: List, encoded: &[u8]) -> Option<()> {
         Arc::make_mut(self.lists.entry(list).or_default()).absorb(encoded)
     }
 
-    /// Returns a list; empty where there is none.
     pub(crate) fn get(&self, list: List) -> &Arc<ValueList> {
         self.lists.get(&list).unwrap_or(&self.empty)
     }
 
-    /// Returns the values of each dictionary column.
     pub(crate) fn columns(&self) -> impl Iterator<Item = (u32, &ValueList)> {
         self.lists.iter().filter_map(|(list, values)| match list {
             List::Values(column) => Some((*column, &**values)),
@@ -59,24 +53,22 @@ impl ListSet {
         })
     }
 
-    /// Returns the memory of the longest.
+    /// Memory of the longest list, bytes.
     pub(crate) fn longest(&self) -> usize {
         let memory = self.lists.values().map(|list| list.memory());
         memory.max().unwrap_or_default()
     }
 }
 
-/// Values of a list by their numbers.
 #[derive(Debug, Clone)]
 pub(crate) enum Lent {
-    /// All of them.
     Whole(Arc<ValueList>),
-    /// Those that were asked for.
+    /// Only the requested values.
     Picked(Arc<Picked>),
 }
 
 impl Lent {
-    /// Returns a value; empty where a damaged block took it away.
+    /// Returns a value; empty if it was lost with a damaged block.
     #[inline]
     pub(crate) fn get(&self, number: u32) -> &[u8] {
         match self {
@@ -85,12 +77,11 @@ impl Lent {
         }
     }
 
-    /// Returns a value that is a text.
     pub(crate) fn text(&self, number: u32) -> &str {
         std::str::from_utf8(self.get(number)).unwrap_or_default()
     }
 
-    /// Returns whether something of a value is missing because memory is bounded.
+    /// Returns whether a value was cut to save memory.
     pub(crate) fn is_cut(&self, number: u32) -> bool {
         match self {
             Self::Whole(_) => false,
@@ -105,17 +96,16 @@ impl Default for Lent {
     }
 }
 
-/// Some values of a list.
 #[derive(Debug, Default)]
 pub(crate) struct Picked {
-    /// Their numbers, ascending.
+    /// Ascending.
     numbers: Vec<u32>,
     values: ValueList,
     is_cut: Vec<bool>,
 }
 
 impl Picked {
-    /// Adds a value behind the others, whole or cut.
+    /// Appends a value, whole or cut.
     pub(crate) fn push(&mut self, number: u32, value: &[u8], is_cut: bool) {
         self.numbers.push(number);
         self.values.push(value);
@@ -133,8 +123,7 @@ impl Picked {
     }
 }
 
-/// Lends the lists of a segment.
 pub(crate) trait Lists {
-    /// Returns those values of a list, or all of it; the numbers may repeat and be in any order.
+    /// Returns at least the given values of a list; numbers may repeat and need not be sorted.
     fn lend(&self, list: List, numbers: &[u64]) -> Result<Lent, StoreError>;
 }

@@ -1,7 +1,8 @@
-//! The embedded store: columnar segments of our own, written by one `ShardWriter` per core, read by many.
+//! The embedded store: columnar segments in a format of our own, written by one `ShardWriter` per core, read
+//! concurrently.
 //!
-//! Spans come from a walk over a request (`SpanVisitor`), become a block at `commit`, and are answered from there:
-//! by id through blooms and trace indexes, by search through dictionaries and columns. `FORMAT.md` has the bytes.
+//! Spans come from the decoder of a request (`SpanVisitor`) and become a block at `commit`. Lookups by id use
+//! blooms and trace indexes; searches use dictionaries and columns. `FORMAT.md` describes the bytes.
 
 mod arrival;
 mod block;
@@ -45,33 +46,33 @@ use segment::Segment;
 pub use shard_writer::{Commit, ShardWriter, SpanLog};
 pub(crate) use ship_progress::ShipProgress;
 
-/// What the embedded store needs to know.
+/// Options of the embedded store.
 #[derive(Debug, Clone)]
 pub struct EmbeddedOptions {
     /// The data directory; segments live under `spans/`.
     pub dir: PathBuf,
-    /// Segments whose newest span arrived longer ago are deleted.
+    /// Segments whose newest span arrived longer ago than this are deleted.
     pub retention: Duration,
-    /// Oldest segments are deleted beyond this.
+    /// Beyond this the oldest segments are deleted.
     pub disk_budget_bytes: u64,
-    /// Writers, one per ingest shard.
+    /// Number of writers, one per ingest shard.
     pub shards: usize,
 }
 
 /// Marks the store as shipped: progress of the shipper and how long shipped spans stay local.
 #[derive(Debug, Clone)]
 pub(crate) struct Follow {
-    /// How far the shipper is.
     pub(crate) followed: Arc<ShipProgress>,
     /// How long shipped spans stay here too.
     pub(crate) keep: Duration,
 }
 
-/// Opens the store, recovering what a crash left behind, and returns its reader and one writer per shard.
+/// Opens the store, recovering after a crash, and returns its reader and one writer per shard.
 ///
 /// # Errors
 ///
-/// When the folder or a file in it cannot be read; damage in files is repaired and counted, not an error.
+/// When the folder or a file in it cannot be read. Damage in files is not an error: it is repaired and
+/// counted.
 pub fn open(
     options: EmbeddedOptions,
     counters: Arc<Counters>,
@@ -79,7 +80,7 @@ pub fn open(
     open_followed(options, None, counters)
 }
 
-/// As `open`, for a store whose spans are stored elsewhere too.
+/// As `open`, for a store whose spans are also shipped.
 pub(crate) fn open_followed(
     options: EmbeddedOptions,
     follow: Option<Follow>,
@@ -102,7 +103,7 @@ pub(crate) fn open_followed(
     Ok((store, writers))
 }
 
-/// The reading side; cheap to clone.
+/// The reader of the store; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct EmbeddedStore {
     catalog: Arc<Catalog>,
@@ -110,32 +111,31 @@ pub struct EmbeddedStore {
     follow: Option<Follow>,
 }
 
-/// How much the store holds.
+/// Size of the store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StoreStats {
-    /// Segments, open ones included.
+    /// Number of segments, including open ones.
     pub segments: u64,
-    /// Spans.
+    /// Number of spans.
     pub spans: u64,
-    /// Bytes on disk.
+    /// Size on disk.
     pub bytes: u64,
-    /// Start of the oldest span, Unix nanoseconds.
+    /// Start of the oldest span.
     pub oldest: Option<UnixNanos>,
 }
 
 impl EmbeddedStore {
-    /// Returns the segments as a journal.
     pub(crate) fn journal(&self) -> Journal {
         Journal::new(Arc::clone(&self.catalog))
     }
 
-    /// Returns how much the store holds.
+    /// Returns the size of the store.
     pub fn stats(&self) -> StoreStats {
         retention::stats(&self.catalog)
     }
 
-    /// Deletes whole segments past the retention at that time, or beyond the disk budget at any time; gives back the memory
-    /// of what no search has used since the last call.
+    /// Deletes whole segments that are past the retention at `now` or exceed the disk budget, and evicts
+    /// cached memory that no search has used since the last call.
     ///
     /// # Errors
     ///
@@ -146,7 +146,7 @@ impl EmbeddedStore {
         retention::enforce(&self.catalog, &self.options, follow, now)
     }
 
-    /// Returns a trace without the blocks that were written later than that, fitted into so many bytes.
+    /// Returns a trace without blocks written after `as_of`.
     pub(crate) async fn trace_as_of(
         &self,
         id: TraceId,
@@ -161,7 +161,7 @@ impl EmbeddedStore {
         self.read(move |catalog| read::trace(catalog, wanted)).await
     }
 
-    /// As `trace_as_of`, its spans as they were received.
+    /// As `trace_as_of`, but with the spans as received.
     pub(crate) async fn received(
         &self,
         id: TraceId,
@@ -177,13 +177,12 @@ impl EmbeddedStore {
             .await
     }
 
-    /// Returns how many spans the retention would delete at that time that are not stored elsewhere.
+    /// Returns how many unshipped spans the retention would delete at `now`.
     pub(crate) fn expired_spans(&self, now: UnixNanos) -> u64 {
         let follow = self.follow.as_ref();
         retention::expired_spans(&self.catalog, &self.options, follow, now)
     }
 
-    /// Returns a page of a search.
     pub(crate) async fn find(
         &self,
         query: TraceQuery,
@@ -193,7 +192,7 @@ impl EmbeddedStore {
             .await
     }
 
-    /// Runs a reader on a thread that may wait for the disk; once more where it met a footer that had to be rebuilt.
+    /// Runs a reader on a blocking thread; a second time if it met a footer that had to be rebuilt.
     async fn read<T: Send + 'static>(
         &self,
         read: impl Fn(&Catalog) -> Result<T, StoreError> + Send + 'static,

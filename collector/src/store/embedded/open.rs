@@ -1,4 +1,5 @@
-//! Opens the store's folder: reads the footers of sealed segments, recovers and seals what a crash left.
+//! Opens the store's folder: reads the footers of sealed segments; recovers and seals segments left by a
+//! crash.
 
 use std::fs;
 use std::io;
@@ -15,7 +16,7 @@ use crate::counters::Incident;
 use crate::log::Day;
 use crate::store::StoreError;
 
-/// Fills the catalog with what the folder holds.
+/// Loads the segments in the folder into the catalog.
 pub(crate) fn load(catalog: &Catalog) -> Result<(), StoreError> {
     let folder = catalog.folder();
     for day in Day::all(folder)? {
@@ -32,7 +33,6 @@ pub(crate) fn load(catalog: &Catalog) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Lists a folder.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let list = || -> io::Result<Vec<PathBuf>> {
         fs::read_dir(folder)?
@@ -42,11 +42,11 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
     list().map_err(|error| StoreError::io("list", folder, error))
 }
 
-/// Adds one file to the catalog; a foreign file is left alone.
+/// Adds one file to the catalog; foreign files are left alone.
 fn load_file(catalog: &Catalog, path: PathBuf) -> Result<(), StoreError> {
     let extension = path.extension().and_then(|extension| extension.to_str());
     let is_ours = [Some(REWRITE_SUFFIX), Some(SEGMENT_SUFFIX)].contains(&extension);
-    // A FIFO, a link or a folder under the name of a segment is none of ours either.
+    // A FIFO, a link or a folder with a segment's name is foreign too.
     if is_ours
         && !path
             .symlink_metadata()
@@ -60,7 +60,7 @@ fn load_file(catalog: &Catalog, path: PathBuf) -> Result<(), StoreError> {
         return Ok(());
     }
     if extension == Some(REWRITE_SUFFIX) {
-        // A rewrite that a crash interrupted: the old file is whole and still there.
+        // A rewrite interrupted by a crash: the old file is still there, complete.
         return fs::remove_file(&path).map_err(|error| StoreError::io("remove", &path, error));
     }
     let Some(sequence) = sequence(&path).filter(|_| extension == Some(SEGMENT_SUFFIX)) else {
@@ -75,7 +75,7 @@ fn load_file(catalog: &Catalog, path: PathBuf) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Reads a segment that was never sealed and seals it.
+/// Reads and seals a segment that was never sealed.
 fn recover_file(catalog: &Catalog, place: Place) -> Result<(), StoreError> {
     let path = place.path.clone();
     let incidents = &catalog.counters.incidents;
@@ -101,7 +101,7 @@ fn recover_file(catalog: &Catalog, place: Place) -> Result<(), StoreError> {
     match sealed {
         Ok(sealed) => catalog.put(Segment::Sealed(Arc::new(sealed))),
         Err(error) => {
-            // A full disk must not keep the store from opening: the segment can be read as it is.
+            // A full disk must not prevent opening: the segment is readable as it is.
             warn!(%error, "could not seal a recovered segment");
             incidents.add(Incident::SealFailed, 1);
             recovered.open.abandon();
@@ -111,7 +111,7 @@ fn recover_file(catalog: &Catalog, place: Place) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Reads the number in a file's name.
+/// Parses the sequence number from a file name.
 fn sequence(path: &Path) -> Option<u64> {
     let name = path.file_stem()?.to_str()?;
     name.split_once('-')?.0.parse().ok()

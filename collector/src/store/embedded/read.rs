@@ -18,21 +18,19 @@ use crate::store::convert::SpanCollector;
 use crate::store::matching::id_number;
 use crate::store::{Received, StoreError, try_assemble};
 
-/// Bytes of text that are read from one block at a time; what is kept of them is cut as the trace needs.
+/// Bytes of text read from one block at a time; the collector then cuts them as the trace needs.
 const SCRATCH_BYTES_MAX: usize = 8 << 20;
-/// What a value keeps at least, where a block has more text than is read at a time.
+/// Lower bound of a value's length when a block has too much text to read at once.
 const VALUE_BYTES_MIN: usize = 64;
-/// What a value keeps where a block has few rows.
+/// A value's length in a block of few rows.
 const VALUE_BYTES_USUAL: usize = 256;
 
-/// Which spans of a trace are read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted {
-    /// The trace.
     pub(crate) id: TraceId,
-    /// Those in blocks that were written by then, Unix nanoseconds.
+    /// Only blocks written until then.
     pub(crate) as_of: UnixNanos,
-    /// Memory that they may take.
+    /// Memory budget, bytes.
     pub(crate) bytes_max: usize,
 }
 
@@ -42,15 +40,15 @@ impl Wanted {
     }
 }
 
-/// Returns which rows of a block are wanted.
+/// Selects rows of a block.
 type Rows<'r> = dyn Fn(&BlockReader<'_>) -> Result<Vec<u32>, StoreError> + 'r;
 
-/// Reads what had arrived of a trace by that time.
+/// Reads a trace as of `wanted.as_of`.
 pub(crate) fn trace(catalog: &Catalog, wanted: Wanted) -> Result<Option<Trace>, StoreError> {
     received(catalog, wanted)?.assemble()
 }
 
-/// Reads the spans of a trace that had arrived by that time, as they were received.
+/// As `trace`, but with the spans as received.
 pub(crate) fn received(catalog: &Catalog, wanted: Wanted) -> Result<Received, StoreError> {
     let mut collector = SpanCollector::within(wanted.bytes_max);
     let mut truncated = false;
@@ -70,8 +68,8 @@ pub(crate) fn received(catalog: &Catalog, wanted: Wanted) -> Result<Received, St
     })
 }
 
-/// Reads several traces, each block that they share once, in the order of their ids; those that are not there are left out.
-/// `None` where they do not fit into so many bytes whole and together.
+/// Reads several traces in the order of their ids, each shared block once. Missing traces are left out.
+/// `None` if together they do not fit untruncated into `bytes_max`.
 pub(crate) fn traces(
     catalog: &Catalog,
     ids: &[TraceId],
@@ -82,7 +80,7 @@ pub(crate) fn traces(
     let are_long = Cell::new(false);
     let rows = |reader: &BlockReader<'_>| match Stripe::of(reader) {
         Stripe::All => reader.rows_of_any(&numbers),
-        // Values of such a block are cut as they are read.
+        // Values of such a block are cut while reading.
         Stripe::Columns(_) => {
             are_long.set(true);
             Ok(Vec::new())
@@ -112,7 +110,7 @@ pub(crate) fn traces(
     Ok((!is_cut).then_some(traces))
 }
 
-/// Reads the rows that are wanted of those blocks of a segment; returns whether a limit cut some off.
+/// Reads the selected rows of those blocks of a segment; returns whether a limit cut some off.
 fn read_segment(
     catalog: &Catalog,
     segment: &Segment,
@@ -154,7 +152,6 @@ fn read_segment(
     Ok(false)
 }
 
-/// Opens a block, with the rows of it that are wanted.
 fn open_block<'a>(
     segment: &'a Segment,
     file: &'a File,
@@ -167,7 +164,7 @@ fn open_block<'a>(
     Ok((reader, rows))
 }
 
-/// Notes which values of long lists the wanted rows of a block need.
+/// Notes which values of long lists the selected rows need.
 fn note_block(
     segment: &Segment,
     file: &File,
@@ -184,14 +181,14 @@ fn note_block(
     Ok(())
 }
 
-/// The rows of one block on their way into a trace.
+/// State of collecting the rows of one block.
 struct Collecting<'c> {
     collector: &'c mut SpanCollector,
-    /// How many are there: a block that is repaired half-way is gone on with, not begun again.
+    /// Rows already passed: if the block is repaired half-way, reading continues there.
     passed: usize,
 }
 
-/// Reads the wanted rows of one block but those that were passed; returns whether there were more than there is room.
+/// Reads the selected rows of a block except those already passed; returns whether some did not fit.
 fn read_block(
     segment: &Segment,
     file: &File,
@@ -216,12 +213,13 @@ fn read_block(
     Ok(!beyond.is_empty() || collector.spans.is_full())
 }
 
-/// How many rows of a block are read at a time, and how much of each value, so that all fit into the scratch memory.
+/// How many rows of a block are read at a time, and how much of each value, so that they fit into the scratch
+/// memory.
 #[derive(Debug, Clone, Copy)]
 enum Stripe {
-    /// All rows: the block has less text than that.
+    /// All rows: the block's text fits.
     All,
-    /// A block of much text has so many columns of it.
+    /// The text does not fit; the block has this many columns of text.
     Columns(usize),
 }
 
@@ -236,7 +234,7 @@ impl Stripe {
         };
         match parts().map(|part| part.raw).sum::<usize>() {
             0..=SCRATCH_BYTES_MAX => Self::All,
-            // No row has a value in more columns than that, but for keys that it has several times.
+            // No row has values in more columns than this, unless keys repeat.
             _ => Self::Columns(parts().count().min(Limits::ATTRIBUTES)),
         }
     }
@@ -262,7 +260,7 @@ impl Stripe {
     }
 }
 
-/// Lists the traces whose low 64 bits are that number, newest first.
+/// Lists the traces whose id has these low 64 bits, newest first.
 pub(crate) fn trace_ids_by_low_half(
     catalog: &Catalog,
     low: u64,
@@ -286,7 +284,6 @@ pub(crate) fn trace_ids_by_low_half(
         .collect())
 }
 
-/// Lists the services that sent spans in a range.
 pub(crate) fn services(catalog: &Catalog, range: TimeRange) -> Result<Vec<String>, StoreError> {
     let mut names = BTreeSet::new();
     for segment in catalog.snapshot().iter().filter(|s| overlaps(s, range)) {
@@ -295,7 +292,6 @@ pub(crate) fn services(catalog: &Catalog, range: TimeRange) -> Result<Vec<String
     Ok(names.into_iter().collect())
 }
 
-/// Lists the operations of a service in a range.
 pub(crate) fn operations(
     catalog: &Catalog,
     service: &str,
@@ -308,7 +304,7 @@ pub(crate) fn operations(
     Ok(names.into_iter().collect())
 }
 
-/// Returns whether spans of the segment start in the range.
+/// Returns whether some spans of the segment start in the range.
 fn overlaps(segment: &Segment, range: TimeRange) -> bool {
     let totals = segment.totals();
     totals.rows > 0 && totals.max_start >= range.start.get() && totals.min_start < range.end.get()

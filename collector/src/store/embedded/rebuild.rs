@@ -1,6 +1,7 @@
-//! Rebuilds a sealed segment whose footer is damaged: its blocks are read as after a crash and written to a new file.
+//! Rebuilds a sealed segment whose footer is damaged: reads its blocks as after a crash and writes them to a
+//! new file.
 //!
-//! The new file has a number and a name of its own, so that readers and caches never mix the two.
+//! The new file gets a new number and name, so that readers and caches never mix the two.
 
 use std::sync::Arc;
 
@@ -14,12 +15,11 @@ use crate::counters::Incident;
 use crate::model::UnixNanos;
 use crate::store::StoreError;
 
-/// Names files that no shard wrote: there are never so many shards.
+/// Shard number in the names of rebuilt files; no real shard has it.
 const NO_SHARD: usize = 9_999;
 
-/// Rebuilds every segment whose footer was found damaged.
 pub(crate) fn rebuild_broken(catalog: &Catalog) {
-    // One thread rebuilds; another that met the same damage finds it repaired.
+    // One thread rebuilds; others that met the same damage then find it repaired.
     let _one_at_a_time = catalog.rebuilding();
     for segment in catalog.snapshot().iter().filter(|s| s.is_broken()) {
         if let Err(error) = rebuild(catalog, segment) {
@@ -34,7 +34,7 @@ fn rebuild(catalog: &Catalog, segment: &Segment) -> Result<(), StoreError> {
     let old = segment.place().clone();
     incidents.add(Incident::DamagedFooter, 1);
     let Some((open, damage)) = reread(old.clone())? else {
-        // Not even the first bytes are ours any more.
+        // Not even the magic number is intact.
         catalog.remove(old.sequence);
         return Ok(());
     };
@@ -47,7 +47,7 @@ fn rebuild(catalog: &Catalog, segment: &Segment) -> Result<(), StoreError> {
             retention::delete(catalog, segment)
         }
         Err(error) => {
-            // It can be read all the same, from memory.
+            // It is still readable, from memory.
             incidents.add(Incident::SealFailed, 1);
             warn!(%error, "could not write a rebuilt segment");
             catalog.put(Segment::Open(open));

@@ -12,7 +12,7 @@ use crate::log::{Deletions, Reason, Retention, is_older};
 use crate::model::UnixNanos;
 use crate::store::StoreError;
 
-/// Deletes segments as the options say; one that is still written is never deleted.
+/// Deletes segments according to the options; never one that is still being written.
 pub(crate) fn enforce(
     catalog: &Catalog,
     options: &EmbeddedOptions,
@@ -25,7 +25,7 @@ pub(crate) fn enforce(
     outcome.and_then(|()| save_notes(follow))
 }
 
-/// Returns how many spans the retention would delete at that time that are not stored elsewhere.
+/// Returns how many unshipped spans the retention would delete at `now`.
 pub(crate) fn expired_spans(
     catalog: &Catalog,
     options: &EmbeddedOptions,
@@ -67,8 +67,8 @@ fn delete_expired(
         let reason = retention.reason(UnixNanos::new(totals.written), bytes, now);
         if let Some(reason) = reason.or_else(is_shipped) {
             note_deletion(catalog, segment, follow);
-            // Saved before the deletion, so that a crash in between does not hide where its spans are now; and after
-            // it where the disk was full, which only the deletion mends.
+            // Saved before the deletion, so that a crash in between does not lose the record of where its
+            // spans are; and again after it, in case the disk was full and only the deletion made room.
             let before = save_notes(follow);
             delete(catalog, segment)?;
             let _retried_at_the_end = before.or_else(|_| save_notes(follow));
@@ -88,7 +88,7 @@ fn save_notes(follow: Option<&Follow>) -> Result<(), StoreError> {
     follow.map_or(Ok(()), |follow| follow.followed.save())
 }
 
-/// Returns whether every span of a segment is shipped, and was here for as long as it should be.
+/// Returns whether a segment is fully shipped and has stayed here for the configured time.
 fn is_shipped(segment: &Segment, follow: Option<&Follow>, now: UnixNanos) -> bool {
     let Some(follow) = follow else {
         return false;
@@ -100,7 +100,7 @@ fn is_shipped(segment: &Segment, follow: Option<&Follow>, now: UnixNanos) -> boo
     unshipped == 0 && is_older(UnixNanos::new(totals.written), follow.keep, now)
 }
 
-/// Records that a segment is deleted; spans of it that are not shipped are lost, and counted.
+/// Records the deletion of a segment; its unshipped spans are lost, and counted.
 fn note_deletion(catalog: &Catalog, segment: &Segment, follow: Option<&Follow>) {
     let Some(follow) = follow else {
         return;
@@ -117,7 +117,7 @@ fn note_deletion(catalog: &Catalog, segment: &Segment, follow: Option<&Follow>) 
         .add(Incident::SpansLostUnshipped, unshipped);
 }
 
-/// Hides a segment from readers and deletes its file, and its folder with the last one.
+/// Hides a segment from readers and deletes its file, and the folder if it is then empty.
 pub(crate) fn delete(catalog: &Catalog, segment: &Segment) -> Result<(), StoreError> {
     let path = &segment.place().path;
     catalog.remove(segment.place().sequence);
@@ -127,12 +127,11 @@ pub(crate) fn delete(catalog: &Catalog, segment: &Segment) -> Result<(), StoreEr
         }
         _ => {}
     }
-    // Fails while the folder holds other segments, and that is all we want to know.
+    // Fails, harmlessly, while the folder holds other segments.
     let _ = fs::remove_dir(path.parent().unwrap_or(Path::new(".")));
     Ok(())
 }
 
-/// Sums up the catalog.
 pub(crate) fn stats(catalog: &Catalog) -> StoreStats {
     let segments = catalog.snapshot();
     let mut stats = StoreStats {

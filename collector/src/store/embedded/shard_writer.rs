@@ -1,4 +1,4 @@
-//! The writing side of one shard: collects spans, commits them as blocks, seals full or old segments.
+//! The writer of one shard: collects spans, commits them as blocks, seals full or old segments.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::model::UnixNanos;
 use crate::store::StoreError;
 use crate::store::hash::Seed;
 
-/// The writing side of one shard.
+/// The writer of one shard.
 #[derive(Debug)]
 pub struct ShardWriter {
     shard: usize,
@@ -27,11 +27,10 @@ pub struct ShardWriter {
     builder: BlockBuilder,
     encoder: BlockEncoder,
     active: Option<Active>,
-    /// When the last block was written, and whether its buffers are still there.
+    /// When the last block was written; `None` once its buffers were released.
     last_block: Option<UnixNanos>,
 }
 
-/// The segment that commits go to.
 #[derive(Debug)]
 struct Active {
     file: LogFile,
@@ -39,10 +38,10 @@ struct Active {
     created: u64,
 }
 
-/// What a commit wrote.
+/// The result of a commit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Commit {
-    /// Spans now durable and visible.
+    /// Spans that are now durable and visible.
     pub spans: u64,
     /// Bytes written.
     pub bytes: u64,
@@ -50,33 +49,34 @@ pub struct Commit {
 
 /// The durable log of one ingest shard.
 pub trait SpanLog: SpanVisitor + Send + 'static {
-    /// Marks the begin of a request, to which `rollback_request` returns.
+    /// Starts a request; `rollback_request` undoes everything since.
     fn begin_request(&mut self);
 
     /// Drops every span visited since `begin_request`.
     fn rollback_request(&mut self);
 
-    /// Returns how many spans wait for the next commit.
+    /// Returns the number of spans in the next commit.
     fn pending_spans(&self) -> usize;
 
-    /// Returns about how many bytes wait for the next commit.
+    /// Returns the approximate bytes of the next commit.
     fn pending_bytes(&self) -> usize;
 
-    /// Compresses, writes and syncs what is pending; once it returns, senders may get their OK and readers see it.
+    /// Compresses, writes and syncs the pending spans. Once it returns, senders may be acknowledged and
+    /// readers see the spans.
     ///
     /// # Errors
     ///
-    /// When the disk fails: what was pending is then dropped, because senders retry it.
+    /// When the disk fails: the pending spans are then dropped, because senders retry them.
     fn commit(&mut self) -> Result<Commit, StoreError>;
 
     /// Seals a segment that is full or old; called after commits and when idle.
     ///
     /// # Errors
     ///
-    /// When the disk fails: the segment then stays readable as it is and is sealed at the next start.
+    /// When the disk fails: the segment then stays readable and is sealed at the next start.
     fn maintain(&mut self, now: UnixNanos) -> Result<(), StoreError>;
 
-    /// Commits what is pending and seals the segment; called once at the end.
+    /// Commits the pending spans and seals the segment; called once at shutdown.
     ///
     /// # Errors
     ///
@@ -85,7 +85,6 @@ pub trait SpanLog: SpanVisitor + Send + 'static {
 }
 
 impl ShardWriter {
-    /// Makes the writer of a shard; its first commit begins a segment.
     pub(crate) fn new(shard: usize, catalog: Arc<Catalog>) -> Result<Self, StoreError> {
         let seed = Seed::random();
         let encoder = BlockEncoder::new()
@@ -101,7 +100,6 @@ impl ShardWriter {
         })
     }
 
-    /// Writes the pending spans as one block.
     fn write_block(&mut self) -> Result<Commit, StoreError> {
         let now = UnixNanos::now();
         if self.active.is_none() {
@@ -149,7 +147,7 @@ impl ShardWriter {
         Ok(commit)
     }
 
-    /// Gives back what a block took, once no block has followed for a while.
+    /// Releases block buffers after an idle period.
     fn release_memory(&mut self, now: UnixNanos) {
         let is_idle = |last: UnixNanos| now - last >= IDLE_AFTER;
         if self.builder.len() == 0 && self.last_block.is_some_and(is_idle) {
@@ -159,7 +157,6 @@ impl ShardWriter {
         }
     }
 
-    /// Begins a segment.
     fn begin_segment(&self, now: UnixNanos) -> Result<Active, StoreError> {
         let place = self.catalog.place(self.shard, now);
         let created = LogFile::create(&place.path, &FILE_MAGIC).and_then(|file| {
@@ -176,13 +173,13 @@ impl ShardWriter {
         })
     }
 
-    /// Abandons a segment after a disk error: what was committed stays readable, new spans begin a new file.
+    /// Abandons the segment after a disk error: committed blocks stay readable, new spans go to a new file.
     pub(super) fn abandon_segment(&mut self) {
         self.builder = BlockBuilder::new(self.seed);
         if let Some(active) = self.active.take() {
             active.open.abandon();
             if active.open.state().totals.rows == 0 {
-                // No reader saw the file; a full disk must not collect one for every attempt.
+                // No reader saw the file; without removal a full disk would collect one per attempt.
                 let _ = std::fs::remove_file(&active.open.place.path);
                 self.catalog.take_back(&active.open.place);
             }
@@ -231,7 +228,7 @@ impl SpanLog for ShardWriter {
         let full = active.open.state().totals.rows >= SEGMENT_SPANS_MAX
             || active.file.length() >= SEGMENT_BYTES_MAX
             || self.builder.dictionary_bytes() >= SEGMENT_DICTIONARY_BYTES_MAX;
-        // Spans that wait refer to the dictionaries of this segment: it ends with their commit.
+        // Pending spans refer to this segment's dictionaries, so it is sealed only after their commit.
         let ready = full || u128::from(age) >= SEGMENT_AGE_MAX.as_nanos();
         if ready && self.builder.len() == 0 {
             return self.seal();

@@ -1,7 +1,7 @@
-//! How far the spans have been shipped: which blocks are stored elsewhere too.
+//! How far the spans have been shipped.
 //!
-//! The lane that ships spans moves it, and retention asks it before it deletes a segment. It also persists the time since
-//! which the local data is complete, and how many spans were deleted unshipped.
+//! The lane that ships spans advances it, and retention reads it before deleting a segment. It also persists
+//! the time since which the local data is complete, and how many spans were deleted unshipped.
 
 use std::path::{Path, PathBuf};
 use std::sync::MutexGuard;
@@ -14,10 +14,9 @@ use crate::store::StoreError;
 use crate::store::durable;
 use crate::sync::Mutex;
 
-/// The file of what was deleted.
 const DELETED_FILE: &str = "deleted.json";
 
-/// How far the segments have been shipped, and what was deleted of them; shared by the lane and retention.
+/// The position of the shipper and the record of deletions; shared by the lane and retention.
 #[derive(Debug)]
 pub(crate) struct ShipProgress {
     position: Mutex<Position>,
@@ -25,16 +24,14 @@ pub(crate) struct ShipProgress {
     path: PathBuf,
 }
 
-/// What was deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Deleted {
-    /// Every span that arrived from then on is in a local segment, Unix nanoseconds.
+    /// Every span that arrived since then is in a local segment, Unix nanoseconds.
     local_since: u64,
-    /// Spans that were deleted unshipped.
     lost: u64,
 }
 
-/// What was deleted, and what of that is on the disk.
+/// The record of deletions, and the part of it that is on disk.
 #[derive(Debug)]
 struct SavedDeleted {
     now: Deleted,
@@ -42,7 +39,7 @@ struct SavedDeleted {
 }
 
 impl ShipProgress {
-    /// Reads what an earlier run saved in that folder; `position` is what its lane saved.
+    /// Loads the state of an earlier run; `position` is what its lane saved.
     pub(crate) fn open(folder: &Path, position: Position) -> Result<Self, StoreError> {
         let path = folder.join(DELETED_FILE);
         let deleted = match durable::read_json(&path)? {
@@ -60,38 +57,36 @@ impl ShipProgress {
         })
     }
 
-    /// Lets a store go on after everything that was shipped or deleted: no number and no time is used again, even
-    /// when no segment is left.
+    /// Continues after everything that was shipped or deleted: no number and no time is used again, even if
+    /// no segment is left.
     pub(super) fn continue_in(&self, catalog: &Catalog) {
         let (segment, until) = self.locked().latest();
         catalog.note_sequence(segment);
         catalog.arrival.note(until.max(self.local_since()));
     }
 
-    /// Returns how far each segment has been shipped.
     pub(crate) fn position(&self) -> Position {
         self.locked().clone()
     }
 
-    /// Moves the position.
     pub(crate) fn settle(&self, position: Position) {
         *self.locked() = position;
     }
 
-    /// Returns how many of a segment's rows are not shipped.
+    /// Returns how many rows of a segment are not shipped.
     pub(crate) fn unshipped(&self, sequence: u64, rows: u64) -> u64 {
         let offset = self.locked().offset(sequence);
         offset.map_or(0, |offset| rows.saturating_sub(offset.rows))
     }
 
-    /// Records that a segment is deleted: when its last span arrived, and how many of its spans are not shipped.
+    /// Records the deletion of a segment: when its last span arrived, and how many spans were unshipped.
     pub(crate) fn note_deleted(&self, last: u64, unshipped: u64) {
         let mut deleted = self.deleted();
         deleted.now.local_since = deleted.now.local_since.max(last.saturating_add(1));
         deleted.now.lost += unshipped;
     }
 
-    /// Saves what was recorded of deletions, unless that is done.
+    /// Saves the record of deletions if it changed.
     pub(crate) fn save(&self) -> Result<(), StoreError> {
         let mut deleted = self.deleted();
         if deleted.saved != deleted.now {
@@ -102,12 +97,11 @@ impl ShipProgress {
         Ok(())
     }
 
-    /// Returns from when on every span that arrived is in a local segment.
+    /// Every span that arrived since then is in a local segment.
     pub(crate) fn local_since(&self) -> u64 {
         self.deleted().now.local_since
     }
 
-    /// Returns how many spans were deleted unshipped.
     pub(crate) fn lost(&self) -> u64 {
         self.deleted().now.lost
     }

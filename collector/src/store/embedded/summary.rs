@@ -1,41 +1,35 @@
-//! What one segment knows of each trace, without its spans: enough for a row of a list, and where its spans lie.
+//! What one segment knows of each trace without reading its spans: enough for a row of a list, and where its
+//! spans are.
 //!
-//! A trace is scattered over shards and segments, so what stands here is partial; `merge` makes rows of it.
-//! `TraceTable` is the open segment's table, filled at each commit; `segment::traces` writes and reads it sealed.
+//! A trace is scattered over shards and segments, so a summary is partial; `merge` combines them to rows.
+//! `TraceTable` belongs to the open segment and is filled at each commit; `segment::traces` writes and reads
+//! it sealed.
 
 use std::collections::HashMap;
 
 use super::limits::{CIRCUITS_PER_TRACE_MAX, SERVICES_PER_TRACE_MAX};
 use crate::store::hash::Seed;
 
-/// End of a list in a pool.
 const END: u32 = u32::MAX;
 
-/// A span that may name a trace: the root or the earliest one.
+/// A span that may name a trace: the root or the earliest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Origin {
-    /// Its start.
     pub(crate) start: u64,
-    /// Number of its service.
+    /// Number in the segment's list of services.
     pub(crate) service: u32,
-    /// Number of its name.
+    /// Number in the segment's list of names.
     pub(crate) name: u32,
-    /// Whether its status is error.
     pub(crate) failed: bool,
 }
 
-/// What one segment knows of a trace.
 #[derive(Debug, Clone)]
 pub(crate) struct Partial {
-    /// Its id.
     pub(crate) id: u128,
-    /// Latest end.
     pub(crate) max_end: u64,
-    /// Spans.
     pub(crate) spans: u32,
-    /// Spans with status error.
     pub(crate) errors: u32,
-    /// The earliest span without parent.
+    /// The earliest span without a parent.
     pub(crate) root: Option<Origin>,
     /// The earliest span.
     pub(crate) first: Origin,
@@ -45,44 +39,33 @@ pub(crate) struct Partial {
     blocks: u32,
 }
 
-/// Spans and errors of a service in a trace.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ServiceSpans {
-    /// Number of the service.
     pub(crate) service: u32,
-    /// Its spans.
     pub(crate) spans: u32,
-    /// Those with status error.
     pub(crate) errors: u32,
 }
 
-/// A breaker that a trace went through.
+/// A breaker that spans of a trace passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Circuit {
-    /// Number of the service that holds it.
     pub(crate) service: u32,
-    /// Number of the mark.
     pub(crate) mark: u32,
 }
 
-/// One span, as far as summaries care.
+/// The fields of a span that summaries need.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SpanFacts {
-    /// Its start.
     pub(crate) start: u64,
-    /// Its end, not before the start.
+    /// Not before the start.
     pub(crate) end: u64,
-    /// Whether its status is error.
     pub(crate) error: bool,
-    /// Whether it has no parent.
     pub(crate) root: bool,
-    /// Number of its service.
     pub(crate) service: u32,
-    /// Number of its name.
     pub(crate) name: u32,
 }
 
-/// Lists that share one vector: each entry knows the next, so that no trace allocates.
+/// Linked lists in one shared vector, so that no trace allocates.
 #[derive(Debug)]
 struct Pool<T> {
     entries: Vec<(T, u32)>,
@@ -95,7 +78,7 @@ impl<T: Copy> Pool<T> {
         }
     }
 
-    /// Puts an entry before a list and returns the list's new head.
+    /// Adds an entry at the front of a list and returns the new head.
     fn prepend(&mut self, entry: T, head: u32) -> u32 {
         self.entries.push((entry, head));
         self.entries.len() as u32 - 1
@@ -111,7 +94,6 @@ impl<T: Copy> Pool<T> {
         })
     }
 
-    /// Finds an entry to change.
     fn find(&mut self, head: u32, wanted: impl Fn(&T) -> bool) -> Option<&mut T> {
         let mut at = head;
         while at != END {
@@ -125,7 +107,6 @@ impl<T: Copy> Pool<T> {
     }
 }
 
-/// Every trace of the open segment.
 #[derive(Debug)]
 pub(crate) struct TraceTable {
     slots: HashMap<u128, u32, Seed>,
@@ -136,7 +117,6 @@ pub(crate) struct TraceTable {
 }
 
 impl TraceTable {
-    /// Makes an empty table.
     pub(crate) fn new(seed: Seed) -> Self {
         Self {
             slots: HashMap::with_hasher(seed),
@@ -147,18 +127,17 @@ impl TraceTable {
         }
     }
 
-    /// Returns every trace in the order first seen.
+    /// Traces in the order in which they were first seen.
     pub(crate) fn partials(&self) -> &[Partial] {
         &self.partials
     }
 
-    /// Finds a trace.
     pub(crate) fn get(&self, id: u128) -> Option<&Partial> {
         let slot = *self.slots.get(&id)?;
         self.partials.get(slot as usize)
     }
 
-    /// Notes that a block has spans of a trace and returns the trace's slot.
+    /// Notes that a block has spans of a trace; returns the trace's slot.
     pub(crate) fn enter(&mut self, id: u128, block: u32) -> u32 {
         let slot = *self.slots.entry(id).or_insert_with(|| {
             self.partials.push(Partial {
@@ -185,7 +164,6 @@ impl TraceTable {
         slot
     }
 
-    /// Adds a span to the trace in that slot.
     pub(crate) fn add(&mut self, slot: u32, span: SpanFacts) {
         let partial = &mut self.partials[slot as usize];
         let origin = Origin {
@@ -220,7 +198,6 @@ impl TraceTable {
         }
     }
 
-    /// Notes that the trace in that slot went through a breaker.
     pub(crate) fn add_circuit(&mut self, slot: u32, circuit: Circuit) {
         let partial = &mut self.partials[slot as usize];
         let known = self.circuits.list(partial.circuits);
@@ -240,12 +217,11 @@ impl TraceTable {
         self.services.list(partial.services)
     }
 
-    /// Returns the breakers of a trace.
     pub(crate) fn circuits(&self, partial: &Partial) -> impl Iterator<Item = Circuit> {
         self.circuits.list(partial.circuits)
     }
 
-    /// Returns the blocks that hold spans of a trace, earliest first.
+    /// Returns the blocks with spans of a trace, earliest first.
     pub(crate) fn blocks(&self, partial: &Partial) -> Vec<u32> {
         let mut blocks: Vec<u32> = self.blocks.list(partial.blocks).collect();
         blocks.reverse();

@@ -1,10 +1,10 @@
-//! Attribute lists as bytes, for what is kept whole: resources, and spans that found no columns.
+//! Attribute lists as byte strings, for what is not split into columns: resources, and spans beyond the
+//! column limits.
 
 use crate::codec::otlp::{AttributeView, ResourceView, ScopeView, ValueView};
 use crate::model::SHORTENED;
 use crate::store::bytes::{Reader, put_bytes, put_varint};
 
-/// Writes a list of attributes.
 pub(crate) fn encode_attributes(out: &mut Vec<u8>, attributes: &[AttributeView<'_>]) {
     put_varint(out, attributes.len() as u64);
     for attribute in attributes {
@@ -32,7 +32,6 @@ pub(crate) fn encode_attributes(out: &mut Vec<u8>, attributes: &[AttributeView<'
     }
 }
 
-/// Reads what `encode_attributes` wrote.
 pub(crate) fn decode_attributes<'a>(reader: &mut Reader<'a>) -> Option<Vec<AttributeView<'a>>> {
     let count = reader.varint()?;
     let mut attributes = Vec::new();
@@ -42,7 +41,7 @@ pub(crate) fn decode_attributes<'a>(reader: &mut Reader<'a>) -> Option<Vec<Attri
     Some(attributes)
 }
 
-/// Reads the attributes that are whole in the beginning of what `encode_attributes` wrote.
+/// Reads the leading attributes that are complete.
 pub(crate) fn readable_attributes<'a>(reader: &mut Reader<'a>) -> Vec<AttributeView<'a>> {
     let count = reader.varint().unwrap_or_default();
     (0..count).map_while(|_| decode_attribute(reader)).collect()
@@ -62,7 +61,6 @@ fn decode_attribute<'a>(reader: &mut Reader<'a>) -> Option<AttributeView<'a>> {
     Some(AttributeView { key, value })
 }
 
-/// Writes a resource.
 pub(crate) fn encode_resource(out: &mut Vec<u8>, resource: &ResourceView<'_>) {
     put_bytes(out, resource.service_name.as_bytes());
     put_bytes(out, resource.instance_id.as_bytes());
@@ -78,7 +76,7 @@ pub(crate) fn encode_resource(out: &mut Vec<u8>, resource: &ResourceView<'_>) {
     cut_defaults(out, begin);
 }
 
-/// Returns what a resource or a scope is without anything but its two names, with the note that more is missing.
+/// Returns a resource or scope reduced to its two names, marked as shortened.
 pub(crate) fn names_of(encoded: &[u8]) -> Vec<u8> {
     let mut reader = Reader::new(encoded);
     let mut out = Vec::new();
@@ -90,14 +88,15 @@ pub(crate) fn names_of(encoded: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Leaves out what follows the first fields where all of it has its default, as all of it had before these existed.
+/// Omits trailing fields if all have their defaults, so that the encoding equals that of before these fields
+/// existed.
 fn cut_defaults(out: &mut Vec<u8>, begin: usize) {
     if out[begin..].iter().all(|byte| *byte == 0) {
         out.truncate(begin);
     }
 }
 
-/// A resource read back; lends `ResourceView`s.
+/// A decoded resource; lends `ResourceView`s.
 #[derive(Debug, Default)]
 pub(crate) struct StoredResource<'a> {
     service_name: &'a str,
@@ -109,7 +108,7 @@ pub(crate) struct StoredResource<'a> {
 }
 
 impl<'a> StoredResource<'a> {
-    /// Reads what `encode_resource` wrote; what a damaged block took away is a resource without a name.
+    /// One lost with a damaged block decodes to a resource without a name.
     pub(crate) fn decode(encoded: &'a [u8]) -> Self {
         let mut reader = Reader::new(encoded);
         let mut read = || {
@@ -125,7 +124,6 @@ impl<'a> StoredResource<'a> {
         read().unwrap_or_default()
     }
 
-    /// Returns the view that a visitor gets.
     pub(crate) fn view(&self) -> ResourceView<'_> {
         ResourceView {
             attributes: &self.attributes,
@@ -138,25 +136,24 @@ impl<'a> StoredResource<'a> {
     }
 }
 
-/// Reads a count and as many byte strings; none where there is nothing more.
+/// Reads a counted list of byte strings; empty at the end of the input.
 fn decode_list<'a>(reader: &mut Reader<'a>) -> Vec<&'a [u8]> {
     let count = reader.varint().unwrap_or_default();
     (0..count).map_while(|_| reader.bytes()).collect()
 }
 
-/// Returns the service of an encoded resource without reading the rest.
+/// Reads only the service of an encoded resource.
 pub(crate) fn service_of(encoded: &[u8]) -> &str {
     Reader::new(encoded).text().unwrap_or_default()
 }
 
-/// Returns the service and the instance of an encoded resource without reading the rest.
+/// Reads only service and instance of an encoded resource.
 pub(crate) fn sender_of(encoded: &[u8]) -> (&str, &str) {
     let mut reader = Reader::new(encoded);
     let service = reader.text().unwrap_or_default();
     (service, reader.text().unwrap_or_default())
 }
 
-/// Writes a scope.
 pub(crate) fn encode_scope(out: &mut Vec<u8>, scope: &ScopeView<'_>) {
     put_bytes(out, scope.name.as_bytes());
     put_bytes(out, scope.version.as_bytes());
@@ -167,7 +164,7 @@ pub(crate) fn encode_scope(out: &mut Vec<u8>, scope: &ScopeView<'_>) {
     cut_defaults(out, begin);
 }
 
-/// A scope read back; lends `ScopeView`s.
+/// A decoded scope; lends `ScopeView`s.
 #[derive(Debug, Default)]
 pub(crate) struct StoredScope<'a> {
     name: &'a str,
@@ -178,7 +175,7 @@ pub(crate) struct StoredScope<'a> {
 }
 
 impl<'a> StoredScope<'a> {
-    /// Reads what `encode_scope` wrote; what a damaged block took away is empty.
+    /// One lost with a damaged block is empty.
     pub(crate) fn decode(encoded: &'a [u8]) -> Self {
         let mut reader = Reader::new(encoded);
         Self {
@@ -190,7 +187,6 @@ impl<'a> StoredScope<'a> {
         }
     }
 
-    /// Returns the view that a visitor gets.
     pub(crate) fn view(&self) -> ScopeView<'_> {
         ScopeView {
             name: self.name,

@@ -1,9 +1,8 @@
-//! Columns of byte strings: one for every occurrence (`Blobs`) or for few rows of a block (`Sparse`).
+//! Columns of byte strings: dense, one for every row (`Blobs`), or for few rows of a block (`Sparse`).
 
 use super::ints;
 use crate::store::bytes::Reader;
 
-/// A column of byte strings.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Blobs {
     ends: Vec<u32>,
@@ -15,26 +14,24 @@ impl Blobs {
         self.ends.len()
     }
 
-    /// Appends one.
     pub(crate) fn push(&mut self, value: &[u8]) {
         self.bytes.extend_from_slice(value);
         self.ends.push(self.bytes.len() as u32);
     }
 
-    /// Takes the last one away.
     pub(crate) fn pop(&mut self) {
         self.ends.pop();
         self.bytes
             .truncate(self.ends.last().map_or(0, |&end| end as usize));
     }
 
-    /// Forgets all and keeps the memory.
+    /// Keeps the memory.
     pub(crate) fn clear(&mut self) {
         self.ends.clear();
         self.bytes.clear();
     }
 
-    /// Returns one; empty where there is none.
+    /// Returns a value; empty if there is none.
     pub(crate) fn get(&self, index: usize) -> &[u8] {
         let Some(&end) = self.ends.get(index) else {
             return &[];
@@ -43,7 +40,6 @@ impl Blobs {
         &self.bytes[start as usize..end as usize]
     }
 
-    /// Writes the column.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         let mut start = 0;
         let lengths: Vec<u32> = self
@@ -55,13 +51,12 @@ impl Blobs {
         out.extend_from_slice(&self.bytes);
     }
 
-    /// Reads what `encode` wrote.
     pub(crate) fn decode(encoded: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(encoded);
         Self::take(&mut reader)
     }
 
-    /// Reads a column that is the rest of a part.
+    /// Reads the column from the rest of a part.
     fn take(reader: &mut Reader<'_>) -> Option<Self> {
         let lengths = ints::decode(reader)?;
         let mut end = 0u64;
@@ -75,7 +70,6 @@ impl Blobs {
     }
 }
 
-/// Byte strings of few rows.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sparse {
     rows: Vec<u32>,
@@ -83,18 +77,17 @@ pub(crate) struct Sparse {
 }
 
 impl Sparse {
-    /// Returns whether no row has one.
     pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// Gives the newest row a value.
+    /// Adds a value to `row`, which must be the newest.
     pub(crate) fn push(&mut self, row: u32, value: &[u8]) {
         self.rows.push(row);
         self.values.push(value);
     }
 
-    /// Forgets the values of that row and all later ones.
+    /// Removes the values of `row` and later ones.
     pub(crate) fn truncate(&mut self, row: u32) {
         while self.rows.last().is_some_and(|&last| last >= row) {
             self.rows.pop();
@@ -102,19 +95,18 @@ impl Sparse {
         }
     }
 
-    /// Forgets all and keeps the memory.
+    /// Keeps the memory.
     pub(crate) fn clear(&mut self) {
         self.rows.clear();
         self.values.clear();
     }
 
-    /// Returns a row's value, if it has one.
     pub(crate) fn get(&self, row: u32) -> Option<&[u8]> {
         let index = self.rows.binary_search(&row).ok()?;
         Some(self.values.get(index))
     }
 
-    /// Returns every row that has a value, with it.
+    /// Returns the values with their rows.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &[u8])> {
         self.rows
             .iter()
@@ -122,7 +114,6 @@ impl Sparse {
             .map(|(index, &row)| (row, self.values.get(index)))
     }
 
-    /// Writes the column.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         ints::encode(out, &self.rows, u64::from);
         self.values.encode(out);

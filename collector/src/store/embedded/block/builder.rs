@@ -1,7 +1,7 @@
-//! The open block: spans as they arrive, shredded into columns; nothing is allocated per span.
+//! The open block: spans as they arrive, split into columns, without an allocation per span.
 //!
-//! Dictionaries live as long as the segment, rows as long as the block. A request that turns out malformed is
-//! taken back to its begin, dictionaries included.
+//! Dictionaries live as long as the segment, rows as long as the block. A malformed request is rolled back to
+//! its begin, dictionaries included.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ use crate::store::bytes::{Reader, put_bytes, put_varint};
 use crate::store::hash::Seed;
 use fusebox::semconv::{BREAKER_NAME, BREAKER_OUTCOME, BREAKER_STATE, FALLBACK_OUTCOME};
 
-/// Rows of the open block; one entry per span in each list.
+/// Rows of the open block; each list has one entry per span.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
     pub(crate) trace_index: Vec<u32>,
@@ -39,11 +39,11 @@ pub(crate) struct Rows {
     pub(crate) links: Sparse,
     pub(crate) dropped: Sparse,
     pub(crate) overflow: Sparse,
-    /// Rows that went through a breaker, with the number of the mark.
+    /// Rows that passed a breaker, with the number of the mark.
     pub(crate) marks: Vec<(u32, u32)>,
 }
 
-/// The begin of a request.
+/// The state to which a request is rolled back.
 #[derive(Debug, Clone, Copy, Default)]
 struct Checkpoint {
     rows: usize,
@@ -55,7 +55,7 @@ struct Checkpoint {
     bytes: usize,
 }
 
-/// The resource or scope of the spans that follow: encoded when it begins, numbered with its first span.
+/// The resource or scope of the following spans: encoded when it begins, numbered with its first span.
 #[derive(Debug, Default)]
 struct Current {
     encoded: Vec<u8>,
@@ -63,7 +63,7 @@ struct Current {
 }
 
 impl Current {
-    /// Returns the number, asking the dictionary once.
+    /// Returns its number, interning it once.
     #[inline]
     fn id(&mut self, dictionary: &mut Dictionary) -> u32 {
         match self.id {
@@ -73,7 +73,6 @@ impl Current {
     }
 }
 
-/// The open block.
 #[derive(Debug)]
 pub(crate) struct BlockBuilder {
     pub(super) names: Dictionary,
@@ -93,7 +92,6 @@ pub(crate) struct BlockBuilder {
 }
 
 impl BlockBuilder {
-    /// Makes the builder of a new segment.
     pub(crate) fn new(seed: Seed) -> Self {
         Self {
             names: Dictionary::new(seed),
@@ -112,28 +110,26 @@ impl BlockBuilder {
         }
     }
 
-    /// Returns how many spans it holds.
     pub(crate) fn len(&self) -> usize {
         self.rows.starts.len()
     }
 
-    /// Returns about how many bytes it holds.
+    /// Approximate bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Returns the bytes of the segment's dictionaries.
     pub(crate) fn dictionary_bytes(&self) -> usize {
         let lists = [&self.names, &self.resources, &self.scopes, &self.marks];
         self.attributes.dictionary_bytes + lists.iter().map(|l| l.list().memory()).sum::<usize>()
     }
 
-    /// Returns every breaker mark of the segment, encoded as `decode_mark` reads.
+    /// Returns the breaker marks of the segment, encoded for `decode_mark`.
     pub(crate) fn marks(&self) -> &super::super::dictionary::ValueList {
         self.marks.list()
     }
 
-    /// Returns the values that stand in the block and in no dictionary.
+    /// Returns the values of the block that are in no dictionary.
     pub(crate) fn values(&self) -> BlockValues<'_> {
         let columns = self.attributes.columns.iter().enumerate();
         let values = columns.filter_map(|(id, column)| {
@@ -154,17 +150,16 @@ impl BlockBuilder {
         }
     }
 
-    /// Returns how many rows had to keep their attributes as one blob.
+    /// Returns how many rows store their attributes as one blob.
     pub(crate) fn overflow_rows(&self) -> u64 {
         self.rows.overflow.iter().count() as u64
     }
 
-    /// Returns how many texts found a full dictionary.
+    /// Returns how many texts met a full dictionary.
     pub(crate) fn refused_values(&self) -> u64 {
         self.attributes.refused_values
     }
 
-    /// Marks the begin of a request.
     pub(crate) fn begin_request(&mut self) {
         self.checkpoint = Checkpoint {
             rows: self.len(),
@@ -177,7 +172,7 @@ impl BlockBuilder {
         };
     }
 
-    /// Takes everything back that came since the request began.
+    /// Undoes everything since `begin_request`.
     pub(crate) fn rollback_request(&mut self) {
         let to = self.checkpoint;
         for row in (to.rows..self.len()).rev() {
@@ -196,7 +191,7 @@ impl BlockBuilder {
         self.bytes = to.bytes;
     }
 
-    /// Ends the block: forgets its rows, keeps the dictionaries.
+    /// Ends the block: clears its rows, keeps the dictionaries.
     pub(crate) fn finish_block(&mut self) {
         self.rows.truncate(0);
         self.trace_ids.clear();
@@ -210,7 +205,7 @@ impl BlockBuilder {
         self.begin_request();
     }
 
-    /// Gives back the memory of rows; none may wait.
+    /// Releases the memory of rows; none may be pending.
     pub(crate) fn release_memory(&mut self) {
         self.rows = Rows::default();
         self.trace_ids = Vec::new();
@@ -219,7 +214,7 @@ impl BlockBuilder {
         self.attributes.release_memory();
     }
 
-    /// Stores the attributes, and the mark of a breaker among them.
+    /// Stores the attributes, and the breaker mark among them.
     fn shred_attributes(&mut self, row: u32, span: &SpanView<'_>) {
         let mut mark = [""; 4];
         let shape = self.attributes.shred(span.attributes, |role, value| {
@@ -243,7 +238,7 @@ impl BlockBuilder {
         }
     }
 
-    /// Stores what few spans have.
+    /// Stores the fields that few spans have.
     fn push_rare(&mut self, row: u32, span: &SpanView<'_>) {
         if !span.trace_state.is_empty() {
             self.rows
@@ -325,7 +320,7 @@ impl SpanVisitor for BlockBuilder {
 }
 
 impl Rows {
-    /// Forgets the rows from that one on; the attribute columns are truncated by shape.
+    /// Removes the rows from `rows` on; attribute columns are truncated by shape.
     fn truncate(&mut self, rows: usize) {
         self.trace_index.truncate(rows);
         self.span_ids.truncate(rows);
@@ -362,7 +357,8 @@ impl Rows {
     }
 }
 
-/// Picks name, state, outcome and fallback of a breaker out of a span's attributes; the name is empty without one.
+/// Extracts name, state, outcome and fallback of a breaker from a span's attributes; the name is empty
+/// without a breaker.
 pub(crate) fn mark_texts<'a>(attributes: &[AttributeView<'a>]) -> [&'a str; 4] {
     let keys = [
         BREAKER_NAME,
@@ -380,32 +376,31 @@ pub(crate) fn mark_texts<'a>(attributes: &[AttributeView<'a>]) -> [&'a str; 4] {
     texts
 }
 
-/// Writes a mark.
 pub(crate) fn encode_mark(out: &mut Vec<u8>, mark: [&str; 4]) {
     out.clear();
     mark.iter().for_each(|text| put_bytes(out, text.as_bytes()));
 }
 
-/// Reads a mark: name, state, outcome and fallback.
+/// Decodes name, state, outcome and fallback.
 pub(crate) fn decode_mark(encoded: &[u8]) -> [&str; 4] {
     let mut reader = Reader::new(encoded);
     std::array::from_fn(|_| reader.text().unwrap_or_default())
 }
 
-/// Joins messages, each with its length.
+/// Joins length-prefixed messages.
 fn pack(out: &mut Vec<u8>, messages: &[&[u8]]) {
     out.clear();
     messages.iter().for_each(|message| put_bytes(out, message));
 }
 
-/// Takes values back until so many are left.
+/// Removes the newest values until `length` are left.
 fn pop_to(dictionary: &mut Dictionary, length: usize) {
     while dictionary.list().len() > length {
         dictionary.pop();
     }
 }
 
-/// Returns about how many bytes the variable parts of a span take.
+/// Approximate bytes of a span's variable parts.
 #[inline]
 fn size(span: &SpanView<'_>) -> usize {
     let attribute_bytes = |value: &ValueView<'_>| match value {

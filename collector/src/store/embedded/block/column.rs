@@ -1,4 +1,4 @@
-//! One attribute column of the open block: the values of one key and one type, in the order of the rows.
+//! One attribute column of the open block: the values of one key and type, in row order.
 
 use super::super::dictionary::Dictionary;
 use super::super::limits::{
@@ -9,82 +9,66 @@ use super::schema::ColumnKind;
 use crate::codec::otlp::ValueView;
 use crate::store::hash::Seed;
 
-/// What an attribute means to the store itself.
+/// The meaning of an attribute to the store itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Nothing.
     None,
-    /// The breaker that a span went through.
+    /// Name of the breaker.
     CircuitName,
-    /// Its state.
     CircuitState,
-    /// How the call ended.
     CircuitOutcome,
-    /// How the fallback ended.
     CircuitFallback,
 }
 
-/// What came of offering a value to a column.
+/// The result of offering a value to a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Offer {
-    /// It is stored.
     Taken,
-    /// It is stored, and the column's dictionary grew.
+    /// Stored, and the column's dictionary grew.
     TakenNew,
-    /// It belongs to another column.
+    /// The value belongs to another column.
     Refused,
 }
 
-/// A column of the open block.
 #[derive(Debug)]
 pub(super) struct Column {
-    /// The key's bytes, beside the values so that a guess is checked without a detour.
+    /// The key's bytes, stored here so that checking a guess touches no other memory.
     pub(super) name: Box<[u8]>,
-    /// The key's number.
     pub(super) key: u32,
-    /// What its values mean to the store.
     pub(super) role: Role,
-    /// Whether text may come here by guess: the dictionary column until its key turned literal, the literal
-    /// column from then on.
+    /// Whether text may be offered here by guess: to the dictionary column until the key turns literal, to
+    /// the literal column from then on.
     pub(super) open: bool,
-    /// The values.
     pub(super) data: ColumnData,
 }
 
-/// The values.
 #[derive(Debug)]
 pub(super) enum ColumnData {
-    /// Text that repeats.
+    /// Text with repeating values.
     Dictionary(Box<DictionaryColumn>),
-    /// Text that does not.
+    /// Text whose values rarely repeat.
     Literal(Blobs),
-    /// Whole numbers.
     Int(Vec<i64>),
-    /// Floating-point numbers.
     Double(Vec<f64>),
-    /// Booleans.
     Bool(Vec<bool>),
     /// Encoded `AnyValue`s.
     Encoded(Blobs),
-    /// Nothing; counts rows.
     Empty(usize),
 }
 
-/// Text that repeats.
 #[derive(Debug)]
 pub(super) struct DictionaryColumn {
     /// Every value of the segment.
     pub(super) dictionary: Dictionary,
-    /// Per occurrence: which.
+    /// Value number per row.
     pub(super) ids: Vec<u32>,
-    /// Values offered since the last judgement.
+    /// Values offered since the last evaluation.
     seen: u32,
-    /// Those that were new.
+    /// New values among them.
     new: u32,
 }
 
 impl Column {
-    /// Makes an empty column.
     pub(super) fn new(name: &[u8], key: u32, role: Role, kind: ColumnKind, seed: Seed) -> Self {
         let data = match kind {
             ColumnKind::Dictionary => ColumnData::Dictionary(Box::new(DictionaryColumn {
@@ -109,7 +93,7 @@ impl Column {
         }
     }
 
-    /// Takes a value if it belongs here by type and by what the key's text is stored as.
+    /// Takes a value if its type fits and the key's text is stored this way.
     #[inline]
     pub(super) fn offer(&mut self, value: ValueView<'_>) -> Offer {
         match (&mut self.data, value) {
@@ -129,7 +113,7 @@ impl Column {
         Offer::Taken
     }
 
-    /// Takes the newest value back.
+    /// Removes the newest value.
     pub(super) fn pop(&mut self) {
         match &mut self.data {
             ColumnData::Dictionary(column) => {
@@ -149,7 +133,7 @@ impl Column {
         }
     }
 
-    /// Forgets the values of the block and keeps the dictionary.
+    /// Removes the block's values, keeps the dictionary.
     pub(super) fn clear(&mut self) {
         match &mut self.data {
             ColumnData::Dictionary(column) => {
@@ -164,7 +148,7 @@ impl Column {
         }
     }
 
-    /// Gives back the memory of values, once they are forgotten.
+    /// Releases the memory of values, after `clear`.
     pub(super) fn release_memory(&mut self) {
         match &mut self.data {
             ColumnData::Dictionary(column) => column.ids = Vec::new(),
@@ -176,7 +160,7 @@ impl Column {
         }
     }
 
-    /// Judges at the end of a block whether the column's text repeats too little for a dictionary.
+    /// Decides at the end of a block whether the column's text repeats too rarely for a dictionary.
     pub(super) fn should_turn_literal(&mut self) -> bool {
         let ColumnData::Dictionary(column) = &mut self.data else {
             return false;
@@ -191,7 +175,7 @@ impl Column {
 }
 
 impl DictionaryColumn {
-    /// Takes a text, unless it is new and the dictionary may not grow, or it is too long.
+    /// Takes a text unless it is too long, or new while the dictionary must not grow.
     #[inline]
     fn offer(&mut self, text: &[u8]) -> Offer {
         if text.len() > DICTIONARY_VALUE_BYTES_MAX {

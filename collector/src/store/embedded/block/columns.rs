@@ -1,7 +1,8 @@
-//! Shreds attribute lists into columns: keys, columns and shapes of the open segment, values of the open block.
+//! Splits attribute lists into columns: keys, columns and shapes of the open segment, values of the open
+//! block.
 //!
-//! Senders repeat themselves: after a prefix of attributes nearly always comes the same next key. Each shape
-//! remembers what came last (`hot`), so that most attributes cost one comparison of the key and one push.
+//! Senders repeat themselves: a prefix of attributes is nearly always followed by the same key. Each shape
+//! remembers what followed last (`hot`), so that most attributes cost one comparison of the key and one push.
 
 use std::collections::HashMap;
 
@@ -13,19 +14,18 @@ use crate::codec::otlp::{AttributeView, ValueView};
 use crate::store::hash::Seed;
 use fusebox::semconv::{BREAKER_NAME, BREAKER_OUTCOME, BREAKER_STATE, FALLBACK_OUTCOME};
 
-/// No such column or shape.
+/// No column or shape.
 const NONE: u32 = u32::MAX;
 
-/// An attribute key of the segment.
 #[derive(Debug)]
 struct Key {
-    /// Its columns by `ColumnKind`.
+    /// By `ColumnKind`.
     columns: [u32; ColumnKind::COUNT],
     /// Whether its text is stored literally.
     literal: bool,
 }
 
-/// What to take back when a request is refused, newest last.
+/// An undo log for rolled back requests, newest last.
 #[derive(Debug, Clone, Copy)]
 enum Undo {
     Key,
@@ -34,7 +34,6 @@ enum Undo {
     Value { column: u32 },
 }
 
-/// Keys, columns and shapes.
 #[derive(Debug)]
 pub(super) struct AttributeColumns {
     seed: Seed,
@@ -43,17 +42,17 @@ pub(super) struct AttributeColumns {
     pub(super) columns: Vec<Column>,
     pub(super) column_defs: Vec<ColumnDef>,
     pub(super) columns_flushed: usize,
-    /// Shape `n` stands at `n - 1`.
+    /// Shape `n` is at index `n - 1`.
     pub(super) shape_defs: Vec<ShapeDef>,
     pub(super) shapes_flushed: usize,
-    /// Per shape, the empty one included: the longer shape that followed last.
+    /// Per shape, including the empty one: the longer shape that followed last.
     hot: Vec<u32>,
     /// Longer shapes by shape and column.
     children: HashMap<u64, u32, Seed>,
     journal: Vec<Undo>,
-    /// Bytes that values of columns take in dictionaries.
+    /// Total bytes of the columns' dictionaries.
     pub(super) dictionary_bytes: usize,
-    /// Texts that found a full dictionary, since the last block.
+    /// Texts that met a full dictionary since the last block.
     pub(super) refused_values: u64,
 }
 
@@ -76,7 +75,7 @@ impl AttributeColumns {
         }
     }
 
-    /// Stores a span's attributes and returns their shape; `None` when a bound keeps them from having one.
+    /// Stores a span's attributes and returns their shape; `None` if a limit prevents it.
     #[inline]
     pub(super) fn shred<'a>(
         &mut self,
@@ -98,7 +97,6 @@ impl AttributeColumns {
         Some(shape)
     }
 
-    /// Takes back the values of the newest row, which has that shape.
     pub(super) fn take_back(&mut self, mut shape: u32) {
         while shape != 0 {
             let def = self.shape_defs[shape as usize - 1];
@@ -107,12 +105,12 @@ impl AttributeColumns {
         }
     }
 
-    /// Returns a point to which `rollback` can return, once the rows since are taken back.
+    /// Returns a point for `rollback`, which requires that the rows since are removed first.
     pub(super) fn checkpoint(&self) -> usize {
         self.journal.len()
     }
 
-    /// Forgets keys, columns, shapes and values that came since the checkpoint.
+    /// Removes keys, columns, shapes and values added since the checkpoint.
     pub(super) fn rollback(&mut self, checkpoint: usize) {
         while self.journal.len() > checkpoint {
             match self.journal.pop() {
@@ -128,7 +126,7 @@ impl AttributeColumns {
         }
     }
 
-    /// Ends a block: forgets its values and judges dictionaries.
+    /// Ends a block: clears its values and evaluates dictionaries.
     pub(super) fn finish_block(&mut self) {
         for index in 0..self.columns.len() {
             self.columns[index].clear();
@@ -143,13 +141,13 @@ impl AttributeColumns {
         self.refused_values = 0;
     }
 
-    /// Gives back the memory of values that a block carried away.
+    /// Releases the memory of values that were written with a block.
     pub(super) fn release_memory(&mut self) {
         self.columns.iter_mut().for_each(Column::release_memory);
         self.journal = Vec::new();
     }
 
-    /// Stores one value after that shape: by guess, or by looking the key up.
+    /// Stores one value after a shape: by guess, or by looking up the key.
     #[inline]
     fn push(&mut self, shape: u32, attribute: &AttributeView<'_>) -> Option<u32> {
         let guess = self.hot[shape as usize];
@@ -172,7 +170,7 @@ impl AttributeColumns {
         Some(next)
     }
 
-    /// Stores one value in the column that its key and type ask for.
+    /// Stores one value in the column of its key and type.
     #[cold]
     fn push_found(&mut self, shape: u32, attribute: &AttributeView<'_>) -> Option<u32> {
         let key = self.key(attribute.key)?;
@@ -197,7 +195,7 @@ impl AttributeColumns {
         }
     }
 
-    /// Stores a text that its key's dictionary did not take.
+    /// Stores a text that its key's dictionary rejected.
     fn push_literally(&mut self, shape: u32, key: u32, value: ValueView<'_>) -> Option<u32> {
         let column = self.column(key, ColumnKind::Literal)?;
         let next = self.child(shape, column)?;
@@ -210,7 +208,6 @@ impl AttributeColumns {
         Some(next)
     }
 
-    /// Remembers that a dictionary grew.
     fn note_value(&mut self, column: u32, value: ValueView<'_>) {
         self.journal.push(Undo::Value { column });
         if let ValueView::String(text) = value {
@@ -218,7 +215,6 @@ impl AttributeColumns {
         }
     }
 
-    /// Finds or makes a key.
     fn key(&mut self, name: &str) -> Option<u32> {
         let room = self.columns.len() < COLUMNS_MAX;
         let (id, new) = self.keys.intern_if(name.as_bytes(), room)?;
@@ -233,7 +229,6 @@ impl AttributeColumns {
         Some(id)
     }
 
-    /// Finds or makes a column.
     fn column(&mut self, key: u32, kind: ColumnKind) -> Option<u32> {
         let state = &mut self.key_states[key as usize];
         let found = state.columns[kind as usize];
@@ -257,7 +252,7 @@ impl AttributeColumns {
         Some(id)
     }
 
-    /// Finds or makes the shape that has one column more.
+    /// Finds or adds the shape with one more column.
     fn child(&mut self, shape: u32, column: u32) -> Option<u32> {
         let edge = u64::from(shape) << 32 | u64::from(column);
         if let Some(&child) = self.children.get(&edge) {
@@ -321,7 +316,6 @@ impl AttributeColumns {
     }
 }
 
-/// Returns what a key means to the store itself.
 fn role(name: &[u8]) -> Role {
     match std::str::from_utf8(name) {
         Ok(BREAKER_NAME) => Role::CircuitName,
