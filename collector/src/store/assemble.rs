@@ -1,7 +1,7 @@
-//! Makes a trace of the spans that were received: a view that says what it changed.
+//! Assembles a trace from received spans, and notes what it changed.
 //!
-//! Senders repeat batches, clocks run backwards, parents never come: the spans on disk stay as they are, what a
-//! reader gets is cleaned here, and every change or hole is a note.
+//! Senders repeat batches, clocks run backwards, parents never arrive. The spans on disk stay as received;
+//! readers get a cleaned copy, in which every change and every gap has a note.
 
 pub(super) mod parts;
 mod same_ids;
@@ -14,20 +14,18 @@ use crate::model::{Note, Span, Trace, format_duration, nanos};
 use crate::store::content::Contents;
 use crate::store::{StoreError, cancel};
 
-/// The spans of a trace as they were received, repeats included.
+/// The spans of a trace as received, duplicates included.
 #[derive(Debug, Default)]
 pub(crate) struct Received {
-    /// The spans, in whatever order.
     pub(crate) spans: Vec<Span>,
-    /// Whether some were cut off.
     pub(crate) is_cut: bool,
 }
 
 impl Received {
-    /// Makes a trace of them; `None` without any.
+    /// Assembles the trace; `None` without spans.
     ///
     /// # Errors
-    /// When no caller waits for it any more.
+    /// When the query was cancelled or its time is over.
     pub(crate) fn assemble(self) -> Result<Option<Trace>, StoreError> {
         if self.spans.is_empty() {
             return Ok(None);
@@ -38,16 +36,16 @@ impl Received {
     }
 }
 
-/// Makes a trace of its spans, in whatever order they came.
+/// Assembles a trace from spans in any order.
 #[cfg(test)]
 pub(crate) fn assemble(spans: Vec<Span>) -> Trace {
     try_assemble(spans).expect("no question of this thread was cancelled")
 }
 
-/// Makes a trace of its spans, in whatever order they came: up to 100,000, which may all have one id.
+/// As `assemble`, for up to 100,000 spans, which may all share one id.
 ///
 /// # Errors
-/// When no caller waits for it any more.
+/// When the query was cancelled or its time is over.
 pub(crate) fn try_assemble(spans: Vec<Span>) -> Result<Trace, StoreError> {
     let id = spans.first().map_or(TraceId::INVALID, |span| span.trace_id);
     let mut notes = Vec::new();
@@ -55,7 +53,7 @@ pub(crate) fn try_assemble(spans: Vec<Span>) -> Result<Trace, StoreError> {
     let mut contents = Contents::default();
     same_ids::sort(&mut spans, &mut contents)?;
     straighten(&mut spans, &mut notes);
-    // A batch that was sent twice has each of them twice.
+    // A batch that was sent twice brings every note twice.
     notes.dedup();
     let mut spans = same_ids::resolve(spans, &mut contents, &mut notes)?;
     end_unfinished(&mut spans, &mut notes);
@@ -69,7 +67,8 @@ pub(crate) fn try_assemble(spans: Vec<Span>) -> Result<Trace, StoreError> {
     })
 }
 
-/// Shows spans that end before they start without duration; those without any end are left for later.
+/// Sets the duration of spans that end before they start to zero. Spans without an end are left to
+/// `end_unfinished`.
 fn straighten(spans: &mut [Span], notes: &mut Vec<Note>) {
     for span in spans {
         if span.end.get() != 0 && span.end < span.start {
@@ -84,7 +83,7 @@ fn straighten(spans: &mut [Span], notes: &mut Vec<Note>) {
     }
 }
 
-/// Shows spans without an end, which no other part of them gave, without duration.
+/// Sets the duration of spans that still have no end after merging to zero.
 fn end_unfinished(spans: &mut [Span], notes: &mut Vec<Note>) {
     for span in spans.iter_mut().filter(|span| span.end.get() == 0) {
         notes.push(Note {
@@ -96,7 +95,7 @@ fn end_unfinished(spans: &mut [Span], notes: &mut Vec<Note>) {
     }
 }
 
-/// Notes parents that were not received, and spans that are their own ancestors.
+/// Notes missing parents, and spans that are their own ancestors.
 fn note_parents(spans: &[Span], notes: &mut Vec<Note>) {
     let mut parents: HashMap<SpanId, Option<SpanId>> = HashMap::new();
     for span in spans {
@@ -125,7 +124,7 @@ fn note_parents(spans: &[Span], notes: &mut Vec<Note>) {
     }
 }
 
-/// Follows parents upwards; returns a member of the circle that they end in, once for each circle.
+/// Follows parents upwards; returns a member of the cycle that they end in, once per cycle.
 fn find_cycle(
     from: SpanId,
     parents: &HashMap<SpanId, Option<SpanId>>,
@@ -148,7 +147,7 @@ fn find_cycle(
     found
 }
 
-/// Names a circle by its smallest id, so that the note does not depend on where the walk began.
+/// Returns the smallest id of a cycle, so that the note does not depend on where the walk began.
 fn smallest_of_cycle(begin: SpanId, parents: &HashMap<SpanId, Option<SpanId>>) -> Option<SpanId> {
     let mut smallest = begin;
     let mut at = parents.get(&begin).copied().flatten()?;

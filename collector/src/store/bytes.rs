@@ -1,9 +1,9 @@
-//! The smallest pieces of both file formats: variable-length numbers, length-prefixed bytes, a checked reader.
+//! Primitives of the file formats: variable-length numbers, length-prefixed bytes, a bounds-checked reader.
 //!
-//! Writers append to a `Vec<u8>`; readers answer `None` where the bytes end early or make no sense, and the
-//! caller that knows the file turns that into `StoreError::Damaged`.
+//! Writers append to a `Vec<u8>`. Readers return `None` for truncated or invalid input; the caller that knows
+//! the file turns that into `StoreError::Damaged`.
 
-/// Appends a number in groups of seven bits, lowest first.
+/// Appends a LEB128 number: groups of seven bits, lowest first.
 pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
@@ -12,7 +12,7 @@ pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// Reads a number of `put_varint` from the bytes that come next; `None` when they end or it has more than ten.
+/// Reads a LEB128 number byte by byte; `None` when the input ends or the number has more than ten bytes.
 #[inline]
 pub(crate) fn varint_of(mut next: impl FnMut() -> Option<u8>) -> Option<u64> {
     let mut value = 0;
@@ -26,72 +26,64 @@ pub(crate) fn varint_of(mut next: impl FnMut() -> Option<u8>) -> Option<u64> {
     None
 }
 
-/// Appends a length and the bytes.
 pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
-/// Reads what the functions above wrote.
+/// A cursor over bytes that the functions above wrote.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    /// Starts at the first byte.
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
-    /// Returns whether everything was read.
     pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
-    /// Takes that many bytes.
     pub(crate) fn take(&mut self, length: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(length)?;
         self.rest = rest;
         Some(taken)
     }
 
-    /// Takes one byte.
     pub(crate) fn byte(&mut self) -> Option<u8> {
         let (first, rest) = self.rest.split_first()?;
         self.rest = rest;
         Some(*first)
     }
 
-    /// Takes four bytes, lowest first.
+    /// Takes a little-endian number.
     pub(crate) fn fixed_u32(&mut self) -> Option<u32> {
         let bytes = self.take(4)?;
         Some(u32::from_le_bytes(bytes.try_into().ok()?))
     }
 
-    /// Takes eight bytes, lowest first.
+    /// Takes a little-endian number.
     pub(crate) fn fixed_u64(&mut self) -> Option<u64> {
         let bytes = self.take(8)?;
         Some(u64::from_le_bytes(bytes.try_into().ok()?))
     }
 
-    /// Takes a number of `put_varint`.
     pub(crate) fn varint(&mut self) -> Option<u64> {
         varint_of(|| self.byte())
     }
 
-    /// Takes a number of `put_varint` that must fit 32 bits.
+    /// `None` as well when the number exceeds 32 bits.
     pub(crate) fn varint_u32(&mut self) -> Option<u32> {
         u32::try_from(self.varint()?).ok()
     }
 
-    /// Takes what `put_bytes` wrote.
     pub(crate) fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.varint()?).ok()?;
         self.take(length)
     }
 
-    /// Takes what `put_bytes` wrote of a text.
     pub(crate) fn text(&mut self) -> Option<&'a str> {
         std::str::from_utf8(self.bytes()?).ok()
     }

@@ -1,5 +1,5 @@
-//! Work for an answer, on threads that may be busy for long. It stops in the middle once the caller no longer waits
-//! for the answer, because its client left or the collector stops, or once the time of its search is over.
+//! Cancellable work on blocking threads. A query stops at its next check once its caller no longer waits,
+//! because the client left or the collector stops, or once the time of its search is over.
 
 use std::cell::{Cell, RefCell};
 use std::path::Path;
@@ -11,27 +11,27 @@ use tokio::time::Instant;
 
 use crate::store::StoreError;
 
-/// Longest time of one question to the store, except a page of a search, which ends by itself a second before. Zipkin's
+/// Longest time of one query, except a page of a search, which ends by itself a second earlier. Zipkin's
 /// server has the same timeout.
 pub(crate) const READ_TIME_MAX: Duration = Duration::from_secs(11);
-/// Work between two looks at the clock, bytes: a regex takes at most a few milliseconds for as many.
+/// Bytes processed between two looks at the clock: a regex takes at most a few milliseconds for them.
 const LOOK_AFTER_BYTES: usize = 4 << 10;
-/// What a value counts beside its bytes: a test takes longer than a comparison.
+/// Fixed cost of a value beside its bytes: a test takes longer than a comparison.
 const VALUE_BYTES: usize = 64;
 
 thread_local! {
-    /// The question that this thread answers.
+    /// The query that this thread works on.
     static CURRENT: RefCell<Option<Cancel>> = const { RefCell::new(None) };
-    /// The time of the search that this thread runs.
+    /// The time limit of the search that this thread runs.
     static LIMIT: RefCell<Option<TimeLimit>> = const { RefCell::new(None) };
-    /// Work since the last look.
+    /// Work since the clock was last read.
     static WORK: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Does work for an answer on a thread that may be busy for long; it ends at its next check once the future is dropped.
+/// Runs blocking work on another thread; it stops at its next check once the future is dropped.
 ///
 /// # Errors
-/// As the work, or when it panics; `what` is what is being read.
+/// Those of the work, or when it panics; `what` is the path that is being read.
 pub(crate) async fn off_worker<T: Send + 'static>(
     what: &Path,
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
@@ -47,7 +47,7 @@ pub(crate) async fn off_worker<T: Send + 'static>(
     done.unwrap_or_else(|error| Err(StoreError::io("read", what, std::io::Error::other(error))))
 }
 
-/// As `off_worker`, for work that ends at its next check once that moment is over.
+/// As `off_worker`, for work that also stops at its first check after `deadline`.
 ///
 /// # Errors
 /// As `off_worker`.
@@ -64,12 +64,12 @@ pub(crate) async fn off_worker_until<T: Send + 'static>(
     .await
 }
 
-/// A question; dropping it cancels its reader.
+/// A running query; dropping it cancels its reader.
 #[derive(Debug, Default)]
 pub(crate) struct Asked(Arc<AtomicBool>);
 
 impl Asked {
-    /// Returns what its reader looks at.
+    /// Returns the flag that the reader checks.
     pub(crate) fn cancel(&self) -> Cancel {
         Cancel(Arc::clone(&self.0))
     }
@@ -81,19 +81,19 @@ impl Drop for Asked {
     }
 }
 
-/// Whether a question was cancelled.
+/// The cancellation flag of a query.
 #[derive(Debug, Clone)]
 pub(crate) struct Cancel(Arc<AtomicBool>);
 
 impl Cancel {
-    /// Makes it the question of this thread until what is returned is dropped.
+    /// Makes this the current query of the thread until the returned guard is dropped.
     pub(crate) fn enter(self) -> Entered {
         CURRENT.set(Some(self));
         Entered
     }
 }
 
-/// The thread answers a question.
+/// Guard: the thread works on a query.
 pub(crate) struct Entered;
 
 impl Drop for Entered {
@@ -102,24 +102,23 @@ impl Drop for Entered {
     }
 }
 
-/// Returns whether the time of a search is over; once it is, it stays so.
+/// Tells whether the time of a search is over; once it is, it stays so.
 #[derive(Clone)]
 pub(crate) struct TimeLimit(Arc<dyn Fn() -> bool + Send + Sync>);
 
 impl TimeLimit {
-    /// Makes one of a clock.
     pub(crate) fn new(is_over: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(is_over))
     }
 
-    /// Limits the reads of this thread until what is returned is dropped.
+    /// Limits reads on this thread until the returned guard is dropped.
     pub(crate) fn enter(&self) -> Limited {
         LIMIT.set(Some(self.clone()));
         Limited
     }
 }
 
-/// The reads of this thread are limited.
+/// Guard: reads on this thread have a time limit.
 pub(crate) struct Limited;
 
 impl Drop for Limited {
@@ -128,7 +127,7 @@ impl Drop for Limited {
     }
 }
 
-/// Fails once the question of this thread was cancelled, or the time of its search is over.
+/// Fails once the query of this thread was cancelled or its time is over.
 pub(crate) fn check() -> Result<(), StoreError> {
     WORK.set(0);
     let is_cancelled = CURRENT.with_borrow(|current| {
@@ -145,7 +144,7 @@ pub(crate) fn check() -> Result<(), StoreError> {
     }
 }
 
-/// As `check`, before a value of that many bytes is looked at; the clock is read once in a while.
+/// As `check`, before a value of `bytes` bytes is examined; reads the clock only every `LOOK_AFTER_BYTES`.
 #[inline]
 pub(crate) fn spend(bytes: usize) -> Result<(), StoreError> {
     let work = WORK.get() + VALUE_BYTES + bytes;

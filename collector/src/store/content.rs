@@ -1,8 +1,8 @@
-//! Keys of what spans hold: spans with the same key hold the same, so that many of them are compared by a sort or a hash
-//! table instead of each with each.
+//! Content keys of spans: equal spans have equal keys, so that many spans are compared by sorting or hashing
+//! instead of pairwise.
 //!
-//! A key has 128 bits of two SipHashes: two different spans of one trace do not share it by chance. Floating-point
-//! numbers count by their bits: NaN is a value like any other here, and equals itself.
+//! A key is 128 bits of two SipHashes: two different spans of one trace do not collide by chance.
+//! Floating-point numbers count by their bits, so NaN equals itself.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::model::{EntityRef, Event, Link, Resource, SHORTENED, Scope, Span, StatusCode, Value};
 
-/// Stands for a content. The same content has the same key in every process of one release.
+/// A content hash. The same content has the same key in every process of one release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key([u64; 2]);
 
@@ -35,10 +35,10 @@ impl Key {
     }
 }
 
-/// What two copies of a span have in common even if a store shortened one.
+/// The fields that copies of a span share even if a store shortened one of them.
 #[derive(Debug, Clone, Copy, Hash)]
 pub(crate) struct Head<'a> {
-    /// Its OTLP number.
+    /// OTLP number.
     pub(crate) kind: u8,
     /// Unix nanoseconds.
     pub(crate) start: u64,
@@ -46,9 +46,8 @@ pub(crate) struct Head<'a> {
     pub(crate) end: u64,
     /// Zero for a root.
     pub(crate) parent: [u8; 8],
-    /// The operation.
     pub(crate) name: &'a str,
-    /// The service that sent it.
+    /// The sending service.
     pub(crate) service: &'a str,
 }
 
@@ -65,17 +64,13 @@ impl<'a> From<&'a Span> for Head<'a> {
     }
 }
 
-/// What the lists of a search read of a span. Spans of one id that end and start at once are sorted by its key, in lists as
-/// in traces, so that a part of one of them is merged into the same one.
+/// The fields of a span that search lists read. Spans with the same id, start and end are sorted by its key
+/// in lists as in traces, so that a part is merged into the same span in both.
 #[derive(Debug, Clone, Copy, Hash)]
 pub(crate) struct Outline<'a> {
-    /// What copies have in common.
     pub(crate) head: Head<'a>,
-    /// The instance of the service.
     pub(crate) instance: &'a str,
-    /// How it ended.
     pub(crate) status: StatusCode,
-    /// As received.
     pub(crate) flags: u32,
 }
 
@@ -90,15 +85,15 @@ impl<'a> From<&'a Span> for Outline<'a> {
     }
 }
 
-/// Computes the keys of one trace's spans; resources and scopes, which spans share, are read once.
+/// Computes keys for the spans of one trace; shared resources and scopes are hashed once.
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
-    /// By address. Holding them keeps another from getting the same.
+    /// By address. The entry holds the `Arc`, so that the address is not reused.
     resources: HashMap<usize, (Arc<Resource>, Shared)>,
     scopes: HashMap<usize, (Arc<Scope>, Shared)>,
 }
 
-/// What is kept of a resource or a scope.
+/// The cached result for a resource or a scope.
 #[derive(Debug, Clone, Copy)]
 struct Shared {
     key: Key,
@@ -115,7 +110,7 @@ impl Shared {
 }
 
 impl Contents {
-    /// Returns the key of all that a span holds.
+    /// Returns the key of the whole span.
     pub(crate) fn key(&mut self, span: &Span) -> Key {
         let shared = [
             self.resource(&span.resource).key,
@@ -127,7 +122,6 @@ impl Contents {
         })
     }
 
-    /// Returns whether a store cut the span, its resource or its scope to fit.
     pub(crate) fn is_shortened(&mut self, span: &Span) -> bool {
         span.attribute(SHORTENED).is_some()
             || self.resource(&span.resource).is_shortened
@@ -153,7 +147,7 @@ impl Contents {
     }
 }
 
-/// Two hashes of the same bytes, which begin differently.
+/// Two hashes of the same bytes with different prefixes.
 #[derive(Debug)]
 struct Digest([DefaultHasher; 2]);
 
@@ -175,9 +169,9 @@ impl Hasher for Digest {
     }
 }
 
-// Each of these takes its argument apart, so that a new field is not forgotten.
+// These functions destructure their argument, so that the compiler points at a forgotten new field.
 
-/// Adds all but the resource and the scope.
+/// Hashes everything except the resource and the scope.
 fn add_span(digest: &mut Digest, span: &Span) {
     let Span {
         trace_id,

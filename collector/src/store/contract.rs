@@ -1,6 +1,7 @@
-//! What every store of traces must do, whatever it is made of: one suite, run by each back end's tests.
+//! The contract of every trace store: one suite, run by the tests of each back end.
 //!
-//! A back end gives a reader and a closure that stores spans and returns once they are durable and visible.
+//! A back end provides a reader, and a closure that stores spans and returns once they are durable and
+//! visible.
 
 pub(crate) mod series;
 
@@ -16,8 +17,8 @@ use crate::model::{
 };
 use crate::traceql::Query;
 
-/// Returns the time that the suite's spans begin at, Unix nanoseconds: a little ago, because stores keep a week and
-/// look for spans near their arrival.
+/// Returns the start time of the suite's spans, Unix nanoseconds: a minute ago, because stores keep a week
+/// and look for spans near their arrival.
 pub(crate) fn begin() -> u64 {
     static BEGIN: LazyLock<u64> = LazyLock::new(|| UnixNanos::now().get() - 60_000_000_000);
     *BEGIN
@@ -26,7 +27,7 @@ pub(crate) fn begin() -> u64 {
 /// Runs the whole suite against an empty store.
 pub(crate) async fn check(reader: &impl TraceReader, mut write: impl FnMut(&[Span])) {
     holds_nothing_at_first(reader).await;
-    // One trace in three pieces, its root last, one piece sent twice; two traces beside it.
+    // One trace in three parts, its root last, one part sent twice; and two other traces.
     let pieces = [
         vec![
             span(1, 2, Some(1), "cart", 20),
@@ -69,7 +70,7 @@ async fn reads_traces_whole(reader: &impl TraceReader) {
     assert!(reader.trace(id(9)).await.expect("reads").is_none());
     let several = vec![id(3), id(9), id(1)];
     let together = reader.traces_within(several, 1 << 20).await.expect("reads");
-    // A store need not read them at once.
+    // A store may decline to read them together.
     if let Some(together) = together {
         let other = reader.trace(id(3)).await.expect("reads").expect("is there");
         assert_eq!(together, [other, trace]);
@@ -119,7 +120,7 @@ async fn filters(reader: &impl TraceReader) {
     let mut sound = all.clone();
     sound.traces.push(TraceCondition::WithoutErrors);
     expect(sound, &[2, 1]).await;
-    // 3 failed for its caller; in 1 a breaker refused a call, and its caller had an answer.
+    // 3 failed for its caller; in 1 a breaker rejected a call, but the caller got an answer.
     for (grade, wanted) in [(Grade::Failed, 3), (Grade::Degraded, 1), (Grade::Ok, 2)] {
         let mut graded = all.clone();
         graded.traces.push(TraceCondition::Graded(grade));
@@ -153,7 +154,7 @@ async fn filters(reader: &impl TraceReader) {
     expect(late, &[3, 2]).await;
 }
 
-/// Conditions of every kind, with the traces that have a span that meets it.
+/// Conditions of every kind, with the traces that match.
 fn conditions() -> Vec<(Condition, &'static [u64])> {
     let attribute = |text: &str| Condition::parse_attribute(text).expect("a condition");
     let text = |text: &str| Test::Equals(text.to_owned());
@@ -211,7 +212,7 @@ fn conditions() -> Vec<(Condition, &'static [u64])> {
     ]
 }
 
-/// What of a query is pushed down finds candidates, and the query finds these traces among them.
+/// A store evaluates part of a query to find candidates; the query itself then selects these traces.
 async fn answers_traceql(reader: &impl TraceReader) {
     for (text, wanted) in queries() {
         let query = Query::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
@@ -230,7 +231,7 @@ async fn answers_traceql(reader: &impl TraceReader) {
     }
 }
 
-/// Queries in TraceQL, with the traces in which they find something.
+/// TraceQL queries, with the traces that match.
 fn queries() -> Vec<(&'static str, &'static [u64])> {
     vec![
         ("{ }", &[3, 2, 1]),
@@ -288,7 +289,7 @@ fn span_id(number: u64) -> SpanId {
     SpanId::from_bytes(number.to_be_bytes())
 }
 
-/// Lets a span fail, with a message, an event and a link.
+/// Gives a span an error status, a message, an event and a link.
 fn failed(mut span: Span) -> Span {
     let pair = |key: &str, value: &str| vec![(key.to_owned(), Value::String(value.to_owned()))];
     span.status = Status {
@@ -321,7 +322,7 @@ fn failed(mut span: Span) -> Span {
     span
 }
 
-/// A span of five nanoseconds; cart's went through an open breaker.
+/// A span of five nanoseconds; those of `cart` passed an open breaker.
 fn span(trace: u64, number: u64, parent: Option<u64>, service: &str, offset: u64) -> Span {
     let text = |text: &str| Value::String(text.to_owned());
     let mut attributes = vec![("http.response.status_code".to_owned(), Value::Int(200))];

@@ -7,17 +7,16 @@ use crate::codec::otlp::decode;
 use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor};
 use crate::model::{Resource, Scope, UnixNanos};
 
-/// Collects the spans of one trace; resources and scopes that spans share are kept once.
+/// Collects the spans of one trace; shared resources and scopes are stored once.
 #[derive(Debug, Default)]
 pub(crate) struct SpanCollector {
-    /// The spans so far, ends as received.
+    /// Ends are as received.
     pub(crate) spans: Fitting,
     resource: Arc<Resource>,
     scope: Arc<Scope>,
 }
 
 impl SpanCollector {
-    /// Returns a collector of so many bytes.
     pub(crate) fn within(bytes_max: usize) -> Self {
         Self {
             spans: Fitting::new(bytes_max),
@@ -38,7 +37,7 @@ impl SpanVisitor for SpanCollector {
 
     fn span(&mut self, view: &SpanView<'_>) {
         let mut span = decode::span(view, &self.resource, &self.scope);
-        // An end before the start is straightened, with a note, when the trace is put together.
+        // An end before the start is corrected, with a note, when the trace is assembled.
         span.end = UnixNanos::new(view.end);
         self.spans.push(span);
     }

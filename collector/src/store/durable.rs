@@ -7,10 +7,10 @@ use std::path::Path;
 use crate::store::StoreError;
 use crate::{files, handles};
 
-/// The most bytes of such a file: names at InfluxDB, 10,000 of them with their hashes, are some 3 MB.
+/// Largest file: 10,000 names known to InfluxDB with their hashes take some 3 MB.
 const BYTES_MAX: u64 = 64 << 20;
 
-/// Writes a file in one step: after a crash it is the old one or the new one.
+/// Replaces a file atomically: after a crash it has the old or the new content.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     handles::with_spare(|| replace(path, bytes))
         .map_err(|error| StoreError::io("write", path, error))
@@ -20,7 +20,7 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     files::create_private_dir_all(folder)?;
     let fresh = path.with_extension("new");
-    // A file that a crash left may be readable by others: it is not written into.
+    // A file left by a crash may be readable by others, so it is removed, not reused.
     let _absent = fs::remove_file(&fresh);
     let mut options = files::private();
     let mut file = options.write(true).create_new(true).open(&fresh)?;
@@ -30,7 +30,7 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Reads a file as JSON; `None` where there is none. What is no JSON is an error that names the file.
+/// Reads a file as JSON; `None` if it does not exist. Invalid JSON is an error that names the file.
 pub(crate) fn read_json(path: &Path) -> Result<Option<serde_json::Value>, StoreError> {
     let bytes = match files::read_regular(path, BYTES_MAX) {
         Ok(bytes) => bytes,

@@ -1,6 +1,6 @@
-//! Fits the spans of one trace into so many bytes of memory. What is normal fits whole; of a trace that does not, texts are
-//! cut shorter and shorter, then attributes, events and links are left out, and in the end spans. A span, resource or scope
-//! of which something is missing carries the attribute `SHORTENED`.
+//! Fits the spans of one trace into a memory budget. Normal traces fit whole. In others, texts are cut
+//! shorter step by step, then attributes, events and links are left out, and finally spans. A span, resource
+//! or scope that lost something carries the attribute `SHORTENED`.
 
 mod shared;
 
@@ -9,17 +9,17 @@ use std::sync::Arc;
 use crate::model::{Event, Link, Resource, SHORTENED, Scope, Span, Value, cut};
 use shared::{Pool, distinct_bytes};
 
-/// Bytes of one trace in memory: 50,000 spans of eight short attributes, and with what reading and showing take beside it
-/// less than the 64 MiB that one request may cost.
+/// Budget of one trace: 50,000 spans of eight short attributes. With the overhead of reading and rendering it
+/// stays below the 64 MiB that one request may cost.
 pub(crate) const TRACE_BYTES_MAX: usize = 48 << 20;
-/// What texts are cut to, one step after the other; first they stay as they are.
+/// Successive limits of a text's length; at first texts stay whole.
 const TEXT_STEPS: [usize; 5] = [usize::MAX, 4 << 10, 1 << 10, 256, 64];
-/// What is kept of resources, and of scopes, as a part of all: spans share them.
+/// Resources and scopes get one eighth of the budget each: spans share them.
 const SHARED_PART: usize = 8;
-/// What an allocation takes beside its bytes, and the unit that it is rounded up to.
+/// Overhead of an allocation, and the unit that its size is rounded up to.
 const UNIT_BYTES: usize = 16;
 
-/// The spans of a trace within a budget.
+/// The spans of a trace, within a memory budget.
 #[derive(Debug)]
 pub(crate) struct Fitting {
     spans: Vec<Span>,
@@ -27,7 +27,7 @@ pub(crate) struct Fitting {
     bytes_max: usize,
     resources: Pool<Resource>,
     scopes: Pool<Scope>,
-    /// What texts are cut to; `None` once spans are kept without details.
+    /// Current limit of a text's length; `None` once spans are kept without details.
     text_bytes: Option<usize>,
     is_full: bool,
 }
@@ -39,7 +39,6 @@ impl Default for Fitting {
 }
 
 impl Fitting {
-    /// Returns an empty trace that may have so many bytes.
     pub(crate) fn new(bytes_max: usize) -> Self {
         Self {
             spans: Vec::new(),
@@ -52,22 +51,20 @@ impl Fitting {
         }
     }
 
-    /// Returns what texts are cut to, so that a reader need not read more; `None` where no details are kept.
+    /// Returns the current limit of a text's length, so that readers need not read more; `None` once details
+    /// are dropped.
     pub(crate) fn text_bytes(&self) -> Option<usize> {
         self.text_bytes
     }
 
-    /// Returns whether no more spans fit.
     pub(crate) fn is_full(&self) -> bool {
         self.is_full
     }
 
-    /// Returns how many bytes they take.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Returns how many spans there are.
     pub(crate) fn len(&self) -> usize {
         self.spans.len()
     }
@@ -76,7 +73,7 @@ impl Fitting {
         self.spans
     }
 
-    /// Adds a span, unless it is full.
+    /// Adds a span; a no-op when full.
     pub(crate) fn push(&mut self, mut span: Span) {
         if self.is_full {
             return;
@@ -89,7 +86,7 @@ impl Fitting {
         }
     }
 
-    /// Returns a resource as it fits, the same for equal ones. Once it is full, no span needs one.
+    /// Returns the resource, cut to fit and deduplicated. Once full, no span needs one.
     pub(crate) fn resource(&mut self, resource: Resource) -> Arc<Resource> {
         if self.is_full {
             return Arc::default();
@@ -100,7 +97,7 @@ impl Fitting {
         shared
     }
 
-    /// Returns a scope as it fits, like a resource.
+    /// As `resource`.
     pub(crate) fn scope(&mut self, scope: Scope) -> Arc<Scope> {
         if self.is_full {
             return Arc::default();
@@ -121,7 +118,7 @@ impl Fitting {
         }
     }
 
-    /// Cuts what is there to the next length, or takes details away from the last spans until an eighth is free.
+    /// Cuts everything to the next limit, or drops the details of the last spans until an eighth is free.
     fn next_step(&mut self) {
         let shorter = |bytes: &usize| self.text_bytes.is_some_and(|now| *bytes < now);
         if let Some(bytes) = TEXT_STEPS.into_iter().find(shorter) {
@@ -152,7 +149,7 @@ impl Fitting {
     }
 }
 
-/// Returns about how many bytes of memory a trace of these spans takes; what they share is counted once.
+/// Returns the approximate memory of a trace; shared resources and scopes are counted once.
 pub(crate) fn bytes_of(spans: &[Span]) -> usize {
     spans.iter().map(span_bytes).sum::<usize>()
         + distinct_bytes(spans.iter().map(|span| &span.resource))
@@ -201,7 +198,7 @@ fn heap(bytes: usize) -> usize {
     bytes.next_multiple_of(UNIT_BYTES)
 }
 
-/// Cuts every text of a span; returns whether one was longer.
+/// Cuts every text of a span; returns whether any was longer.
 fn cut_span(span: &mut Span, bytes_max: usize) -> bool {
     let mut is_cut = cut_pairs(&mut span.attributes, bytes_max);
     is_cut |= cut_text(&mut span.status.message, bytes_max);
@@ -215,7 +212,7 @@ fn cut_span(span: &mut Span, bytes_max: usize) -> bool {
     is_cut
 }
 
-/// Takes attributes, events and links away, counts them as dropped, and returns whether there were any.
+/// Drops attributes, events and links, counts them as dropped, and returns whether there were any.
 fn strip(span: &mut Span) -> bool {
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let kept = |(key, _): &&(String, Value)| key != SHORTENED;
@@ -246,7 +243,7 @@ fn cut_pairs(pairs: &mut [(String, Value)], bytes_max: usize) -> bool {
     is_cut
 }
 
-/// Cuts a value. A list or map that takes more in all becomes empty: its items may be many and short.
+/// Cuts a value. A list or map that is larger in total becomes empty: its items may be many and short.
 fn cut_value(value: &mut Value, bytes_max: usize) -> bool {
     match value {
         Value::String(text) => cut_text(text, bytes_max),

@@ -1,14 +1,14 @@
-//! What a block of series and one of log records have in common: a header that begins with a magic number, a checksum of
-//! the rest of it, and the lengths and the checksum of the payload; then the payload, compressed.
+//! The common frame of series blocks and log blocks: a header with a magic number, its own checksum, and the
+//! lengths and checksum of the payload; then the compressed payload.
 
 use std::io;
 
 use super::bytes::Reader;
 
-/// Largest payload, raw or compressed, that is believed; blocks are cut at a few MiB.
+/// Largest accepted payload, raw or compressed; writers cut blocks at a few MiB.
 const PAYLOAD_BYTES_MAX: usize = 64 << 20;
 
-/// The payload of a block, as its header describes it.
+/// A payload as described by its header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Payload {
     len: u32,
@@ -17,10 +17,8 @@ pub(crate) struct Payload {
 }
 
 impl Payload {
-    /// Compresses a payload.
-    ///
     /// # Errors
-    /// When it is larger than what is believed.
+    /// When the payload exceeds `PAYLOAD_BYTES_MAX`.
     pub(crate) fn compress(raw: &[u8], level: i32) -> io::Result<(Self, Vec<u8>)> {
         let compressed = zstd::bulk::compress(raw, level)?;
         let payload = Self {
@@ -31,23 +29,22 @@ impl Payload {
         Ok((payload, compressed))
     }
 
-    /// Returns its compressed length, bytes.
+    /// Compressed length, bytes.
     pub(crate) fn len(&self) -> u64 {
         u64::from(self.len)
     }
 
-    /// Returns whether these are its compressed bytes.
     pub(crate) fn is_whole(&self, compressed: &[u8]) -> bool {
         crc32fast::hash(compressed) == self.crc
     }
 
-    /// Returns the raw bytes; `None` where they cannot be restored.
+    /// Returns the raw bytes; `None` if they are damaged.
     pub(crate) fn decompress(&self, compressed: &[u8]) -> Option<Vec<u8>> {
         zstd::bulk::decompress(compressed, self.raw_len as usize).ok()
     }
 
-    /// Reads the beginning of a header of that length; returns what it says of the payload, and the fields behind. `None`
-    /// where it is damaged or of another kind.
+    /// Reads a header; returns the description of its payload and a reader of the remaining fields. `None` if
+    /// it is damaged or has another magic number.
     pub(crate) fn read_header(
         bytes: &[u8],
         magic: [u8; 4],
@@ -68,7 +65,7 @@ impl Payload {
         (is_sane(payload.len) && is_sane(payload.raw_len)).then_some((payload, reader))
     }
 
-    /// Returns a block: a header of these fields, then the compressed payload.
+    /// Returns a block: header, fields, compressed payload.
     pub(crate) fn block(&self, magic: [u8; 4], fields: &[u8], compressed: &[u8]) -> Vec<u8> {
         let mut header = Vec::with_capacity(12 + fields.len());
         for number in [self.len, self.raw_len, self.crc] {
@@ -80,10 +77,10 @@ impl Payload {
     }
 }
 
-/// Returns a length, or a number of records, as a header holds it.
+/// Returns a length or a number of records as a header stores it.
 ///
 /// # Errors
-/// When it is larger than what is believed.
+/// When it exceeds `PAYLOAD_BYTES_MAX`.
 pub(crate) fn bounded(len: usize) -> io::Result<u32> {
     u32::try_from(len)
         .ok()

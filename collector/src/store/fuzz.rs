@@ -1,4 +1,4 @@
-//! The fuzz targets of the files.
+//! The fuzz targets of the file formats.
 
 pub(crate) use super::embedded::fuzz::{segment_block, segment_file, segment_footer};
 pub(crate) use super::logs::fuzz_block as logs_block;

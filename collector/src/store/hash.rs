@@ -9,22 +9,20 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 const MIX_A: u64 = 0x9e37_79b9_7f4a_7c15;
 const MIX_B: u64 = 0x2436_f6a8_885a_308d;
 
-/// The secret of one process.
+/// A secret of this process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seed(u64);
 
 impl Seed {
-    /// Draws a seed.
     pub(crate) fn random() -> Self {
         Self(RandomState::new().build_hasher().finish())
     }
 
-    /// Returns a seed that is the same in every process, for hashes in files.
+    /// Returns a fixed seed, for hashes in files.
     pub(crate) const fn fixed(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// Hashes bytes.
     #[inline]
     pub(crate) fn hash(self, bytes: &[u8]) -> u64 {
         let mut state = self.0 ^ (bytes.len() as u64).wrapping_mul(MIX_A);
@@ -36,14 +34,13 @@ impl Seed {
     }
 }
 
-/// Multiplies to 128 bits and folds the halves.
+/// Multiplies to 128 bits and XORs the halves.
 #[inline]
 fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     product as u64 ^ (product >> 64) as u64
 }
 
-/// Reads eight bytes.
 #[inline]
 fn word(chunk: &[u8]) -> u64 {
     chunk
@@ -51,7 +48,7 @@ fn word(chunk: &[u8]) -> u64 {
         .map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
-/// Reads up to seven bytes; the length is part of the state already.
+/// Reads up to seven bytes; the length is already part of the state.
 #[inline]
 fn tail(rest: &[u8]) -> u64 {
     if let (Some(first), Some(last)) = (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
@@ -75,7 +72,7 @@ impl BuildHasher for Seed {
     }
 }
 
-/// The same hash for the standard maps that are keyed by numbers.
+/// The same hash for standard maps with numeric keys.
 #[derive(Debug)]
 pub(crate) struct SeededHasher(u64);
 

@@ -1,5 +1,5 @@
-//! The summary row of a trace, for stores that read spans whole. The embedded store makes it from what its segments
-//! know of the trace; one contract suite holds both to the same answers.
+//! The summary row of a trace, for stores that read whole spans. The embedded store computes it from segment
+//! summaries instead; one contract suite holds both to the same results.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,7 @@ fn is_failed(span: &Span) -> bool {
     span.status.code == StatusCode::Error
 }
 
-/// Returns the row of a trace from its spans, each of which is there once; `None` without any.
+/// Returns the row of a trace from its deduplicated spans; `None` without spans.
 pub(crate) fn summarize(spans: &[Span]) -> Option<TraceSummary> {
     let place = |span: &&Span| {
         let words = (span.service().to_owned(), span.name.clone());
@@ -61,7 +61,7 @@ fn services(spans: &[Span]) -> Vec<ServiceCount> {
     counts
 }
 
-/// Lists breakers once each, those that refused or failed first.
+/// Deduplicates breakers; those that rejected or failed come first.
 pub(crate) fn harmful_first(marks: BTreeSet<CircuitMark>) -> Vec<CircuitMark> {
     let mut marks: Vec<_> = marks.into_iter().collect();
     marks.sort_by_key(|mark| matches!(mark.outcome, None | Some(Success | Ignored | Cancelled)));
@@ -82,7 +82,7 @@ fn mark(span: &Span) -> Option<CircuitMark> {
     Some(CircuitMark::new(span.service(), name, words))
 }
 
-/// Returns a trace id as a number, by which ids are ordered in pages.
+/// Returns a trace id as a number; pages order ids by it.
 pub(crate) fn id_number(id: TraceId) -> u128 {
     u128::from_be_bytes(id.to_bytes())
 }

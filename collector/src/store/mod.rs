@@ -1,4 +1,4 @@
-//! Where spans and circuits are kept and read back: small traits, each with an embedded back end.
+//! Stores spans and circuits and reads them back: small traits, each with an embedded implementation.
 
 mod assemble;
 pub(crate) mod bytes;
@@ -37,9 +37,10 @@ use crate::model::{CircuitKey, TimeRange, Trace, TracePage, TraceQuery, UnixNano
 use fitting::TRACE_BYTES_MAX;
 use series::{SeriesKind, SeriesRecord};
 
-/// Reads traces. Not found is `None`; an empty search is an empty page; both are no errors.
+/// Reads traces. A trace that does not exist is `None`, a search without matches an empty page; neither is an
+/// error.
 pub trait TraceReader: Send + Sync {
-    /// Returns every span of that trace, duplicates removed, sorted by start, fitted into so many bytes of memory.
+    /// Returns the spans of a trace, deduplicated, sorted by start, fitted into `bytes_max` bytes of memory.
     fn trace_within(
         &self,
         id: TraceId,
@@ -49,8 +50,8 @@ pub trait TraceReader: Send + Sync {
     fn trace(&self, id: TraceId) -> impl Future<Output = Result<Option<Trace>, StoreError>> + Send {
         self.trace_within(id, TRACE_BYTES_MAX)
     }
-    /// Returns several traces at once, in the order of their ids, those that are not there left out; `None` where they do not
-    /// fit into so many bytes whole and together, or are quicker read one by one.
+    /// Returns several traces at once in the order of their ids, without those that do not exist. `None` if
+    /// together they do not fit untruncated into `bytes_max`, or if reading them one by one is faster.
     fn traces_within(
         &self,
         _ids: Vec<TraceId>,
@@ -58,22 +59,22 @@ pub trait TraceReader: Send + Sync {
     ) -> impl Future<Output = Result<Option<Vec<Trace>>, StoreError>> + Send {
         std::future::ready(Ok(None))
     }
-    /// Returns the traces whose low 64 bits are that number (an id given with 16 digits), newest first.
+    /// Returns the traces whose id has these low 64 bits (an id given with 16 digits), newest first.
     fn trace_ids_by_low_half(
         &self,
         low: u64,
     ) -> impl Future<Output = Result<Vec<TraceId>, StoreError>> + Send;
-    /// Returns one page of the traces that match, newest first.
+    /// Returns one page of matching traces, newest first.
     fn search(
         &self,
         query: TraceQuery,
     ) -> impl Future<Output = Result<TracePage, StoreError>> + Send;
-    /// Returns the names of the services that sent spans in that range, sorted.
+    /// Returns the names of the services with spans in the range, sorted.
     fn services(
         &self,
         range: TimeRange,
     ) -> impl Future<Output = Result<Partial<Vec<String>>, StoreError>> + Send;
-    /// Returns the span names of a service in that range, sorted, at most 1,000.
+    /// Returns the span names of a service in the range, sorted, at most 1,000.
     fn operations(
         &self,
         service: String,
@@ -81,14 +82,14 @@ pub trait TraceReader: Send + Sync {
     ) -> impl Future<Output = Result<Partial<Vec<String>>, StoreError>> + Send;
 }
 
-/// Reads the records that are no spans. Both functions block the thread.
+/// Reads series records: everything that is not a span. The functions block the thread.
 pub trait SeriesReader: Send + Sync + std::fmt::Debug {
-    /// Visits the records of a kind in that range; only of one breaker when given.
+    /// Visits the records of a kind in a range, optionally of one breaker only.
     ///
-    /// Those of one instance, edge or operation come in the order of their times or of their arrival.
+    /// Records of one instance, edge or operation come in the order of their times or of their arrival.
     ///
     /// # Errors
-    /// When they cannot be read, or not all of them: what was visited by then is right.
+    /// When some could not be read; those already visited are valid.
     fn scan(
         &self,
         kind: SeriesKind,
@@ -97,13 +98,13 @@ pub trait SeriesReader: Send + Sync + std::fmt::Debug {
         visit: &mut dyn FnMut(SeriesRecord),
     ) -> Result<(), StoreError>;
 
-    /// Returns the latest time of any record of that kind, Unix nanoseconds.
+    /// Returns the time of the newest record of a kind.
     ///
     /// # Errors
-    /// When it cannot be asked.
+    /// When the store cannot be read.
     fn latest(&self, kind: SeriesKind) -> Result<Option<UnixNanos>, StoreError>;
 
-    /// Returns what an answer lacks after such an error.
+    /// Describes what an answer lacks because of this error.
     fn missing(&self, error: StoreError) -> Missing {
         Missing::rest(error)
     }

@@ -1,41 +1,41 @@
-//! An answer that may not be whole: what could be read, and why the rest could not be.
+//! Partial answers: what could be read, and why the rest could not.
 //!
-//! Stores and the merged view make it, the query service joins it, and whoever answers a client says what is missing in
-//! the words of its protocol.
+//! Stores and the merged view produce them, the query service combines them, and each API reports the missing
+//! part in the terms of its protocol.
 
 use std::fmt;
 
 use super::StoreError;
 use crate::model::{SECOND, UnixNanos, format_timestamp};
 
-/// What could be read of an answer.
+/// An answer of which a part may be missing.
 #[derive(Debug, Clone, Default)]
 pub struct Partial<T> {
-    /// What is known.
+    /// The part that could be read.
     pub value: T,
-    /// What is missing from it; `None` of an answer that is whole.
+    /// What is missing; `None` if the answer is complete.
     pub missing: Option<Missing>,
 }
 
-/// What is missing from an answer, and why.
+/// What an answer lacks, and why.
 #[derive(Debug, Clone)]
 pub struct Missing {
     /// Why it could not be read.
     pub error: StoreError,
-    /// Since when InfluxDB does not answer, Unix nanoseconds; `None` while it does.
+    /// Since when InfluxDB has been unreachable; `None` while it is reachable.
     pub since: Option<UnixNanos>,
-    /// What it is.
+    /// Which part is missing.
     pub part: MissingPart,
 }
 
-/// A part of an answer.
+/// The missing part of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MissingPart {
-    /// What is older than that and is no longer here, Unix nanoseconds.
+    /// Data older than this time, which is no longer stored locally.
     OlderThan(UnixNanos),
-    /// What other collectors received, of whatever time.
+    /// Data that other collectors received, of any time.
     OfOthers,
-    /// What would have been read next.
+    /// Whatever had not been read yet.
     Rest,
 }
 
@@ -47,25 +47,25 @@ impl<T> From<T> for Partial<T> {
 }
 
 impl<T> Partial<T> {
-    /// Returns an answer that may lack something.
     pub(crate) fn new(value: T, missing: Option<Missing>) -> Self {
         Self { value, missing }
     }
 
-    /// Makes another answer of what is known.
+    /// Transforms the value and keeps what is missing.
     pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Partial<U> {
         Partial::new(make(self.value), self.missing)
     }
 
-    /// Returns what is missing in words.
+    /// Describes what is missing, for people.
     pub fn missing_words(&self) -> Option<String> {
         self.missing.as_ref().map(Missing::to_string)
     }
 
-    /// Fails where nothing is known and something is missing: nothing would mean that there is nothing.
+    /// Fails if the value is empty and something is missing: an empty answer would claim that there is no
+    /// data.
     ///
     /// # Errors
-    /// Why the rest could not be read.
+    /// The reason why the rest could not be read.
     pub fn unless(self, is_nothing: impl FnOnce(&T) -> bool) -> Result<Self, StoreError> {
         match &self.missing {
             Some(missing) if is_nothing(&self.value) => Err(missing.error.clone()),
@@ -75,7 +75,7 @@ impl<T> Partial<T> {
 }
 
 impl Missing {
-    /// Returns what is missing after an error of one question, whichever part that is.
+    /// For an error that may concern any part of the answer.
     pub(crate) fn rest(error: StoreError) -> Self {
         Self {
             error,
@@ -84,7 +84,7 @@ impl Missing {
         }
     }
 
-    /// Returns why it is missing, without a time.
+    /// Returns the reason, without a time.
     pub fn reason(&self) -> String {
         match &self.error {
             StoreError::Remote { problem, .. } if self.since.is_none() => {

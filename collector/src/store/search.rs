@@ -1,9 +1,10 @@
 //! The search engine: pages of traces, newest first, from any source of candidates.
 //!
-//! A trace's **position** is the start of its newest span that matches and lies in the range; rows are ordered by
-//! position, newest first, equal ones by id. Sources look backwards and give candidates with a position that may be too
-//! late but never too early; one heap holds candidates and finished rows, and what has the latest position is settled
-//! next. So rows leave in their final order, and what is too old for a page is never read.
+//! A trace's **position** is the start of its newest matching span in the range. Rows are ordered by
+//! position, newest first, then by id. A source scans backwards and returns candidates whose position is an
+//! upper bound: never earlier than the true one. One heap holds candidates and finished rows; the entry with
+//! the latest position is settled next. So rows leave in their final order, and data too old for a page is
+//! never read.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -19,44 +20,41 @@ use crate::model::{
     format_timestamp,
 };
 
-/// How long stores are looked through for one page; what is older, the next page goes on with. A match that is rare, or
-/// none at all, reads everything there is, and a regex may take long on every value.
+/// Time limit of one page; the next page continues from there. A rare match, or none, reads the whole store,
+/// and a regex may be slow on every value.
 const TIME_MAX: Duration = Duration::from_secs(10);
-/// Candidates resolved at once: a page of InfluxDB's takes two requests for as many.
+/// Candidates resolved at once: a page from InfluxDB takes two requests for this many.
 const BATCH_MAX: usize = 50;
 
 /// A trace with a span that may match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Candidate {
-    /// Its id.
     pub(crate) id: TraceId,
-    /// Its position, or a later one.
+    /// Upper bound of its position.
     pub(crate) position: UnixNanos,
 }
 
-/// A row of a page.
+/// A row of a page, with its exact position.
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
-    /// Its position.
     pub(crate) position: UnixNanos,
-    /// What is shown.
     pub(crate) summary: TraceSummary,
 }
 
-/// What a search looks through, newest first.
+/// A store that is searched newest first.
 pub(crate) trait Source: Send {
-    /// Returns from where on every candidate has been returned, that position included; `None` when all have.
+    /// Returns the position down to which (inclusive) every candidate was returned; `None` once all were.
     fn frontier(&self) -> Option<UnixNanos>;
 
-    /// Returns a moment: all that arrived by then is looked through.
+    /// The search sees everything that arrived until this moment.
     fn as_of(&self) -> UnixNanos {
         UnixNanos::now()
     }
 
-    /// Looks further back and returns the candidates that it finds.
+    /// Scans further back and returns the candidates found.
     fn step(&mut self) -> impl Future<Output = Result<Vec<Candidate>, StoreError>> + Send;
 
-    /// Returns the rows of candidates, in their order; `None` where a trace does not match after all, or stands on an
+    /// Returns one row per candidate, in order; `None` if the trace does not match after all or was on an
     /// earlier page.
     fn resolve(
         &mut self,
@@ -64,35 +62,34 @@ pub(crate) trait Source: Send {
     ) -> impl Future<Output = Result<Vec<Option<Row>>, StoreError>> + Send;
 }
 
-/// What stands on the heap under a position. The order of the variants decides between equal positions: candidates
-/// before rows, rows by id.
+/// A heap entry, ordered by position. For equal positions the variant decides: candidates before rows, rows
+/// by id.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Entry {
     Row(Reverse<u128>),
     Candidate(u128),
 }
 
-/// A search under way.
 struct Search<'a, S> {
     source: &'a mut S,
     query: &'a TraceQuery,
     heap: BinaryHeap<(UnixNanos, Entry)>,
-    /// The latest position of each candidate; none is later than that of one that was resolved.
+    /// The latest position of each candidate; none is later than that of a resolved one.
     latest: HashMap<u128, UnixNanos>,
     rows: HashMap<u128, TraceSummary>,
     page: TracePage,
-    /// When the search ends even if the page is not full.
+    /// The page ends then even if it is not full.
     deadline: Instant,
-    /// The moment of the first page.
+    /// `as_of` of the first page.
     as_of: UnixNanos,
 }
 
-/// Returns when a search that begins now ends.
+/// Returns the deadline of a search that begins now.
 pub(crate) fn deadline() -> Instant {
     Instant::now() + TIME_MAX
 }
 
-/// Returns one page of a search. Past that moment the page ends early and says so; the next one goes on from there.
+/// Returns one page. Past the deadline it ends early and says so; the next page continues from there.
 pub(crate) async fn search(
     source: &mut impl Source,
     query: &TraceQuery,
@@ -152,15 +149,15 @@ impl<S: Source> Search<'_, S> {
         Ok(self.page)
     }
 
-    /// Ends the page before that position once its time is over, unless that would be no step forward: InfluxDB looks
-    /// first through what arrived after the end of the page.
+    /// Ends the page before that position once its time is over, unless the next page would begin where this
+    /// one did: InfluxDB first searches what arrived after the end of the page.
     fn ends_at(&mut self, position: UnixNanos) -> bool {
         let is_over = Instant::now() > self.deadline;
         is_over && self.end(position)
     }
 
-    /// Ends the page before that position if the source found no time for what is next. Where the next page would begin
-    /// at the same place and find no more time than this one, there is none, and the page says so.
+    /// Ends the page before that position if the source ran out of time. If the next page would begin at the
+    /// same position, with no more time than this one had, there is no next page, and the result says so.
     fn is_given_up<T>(
         &mut self,
         position: UnixNanos,
@@ -181,7 +178,7 @@ impl<S: Source> Search<'_, S> {
         Ok(true)
     }
 
-    /// Ends the page before that position, if that is a step forward.
+    /// Ends the page before that position, unless the next page would begin where this one did.
     fn end(&mut self, position: UnixNanos) -> bool {
         let is_forward = position + NANOSECOND < self.query.page_range().end;
         if !is_forward {
@@ -212,7 +209,7 @@ impl<S: Source> Search<'_, S> {
         Ok(())
     }
 
-    /// Makes rows of the settled candidates with the latest positions.
+    /// Turns the settled candidates with the latest positions into rows.
     async fn resolve(
         &mut self,
         frontier: Option<UnixNanos>,
@@ -244,7 +241,7 @@ impl<S: Source> Search<'_, S> {
         {
             match self.heap.pop() {
                 Some((position, Entry::Candidate(id))) => {
-                    // A later position of the same trace was found after this one.
+                    // Skip it if a later position of the same trace was found.
                     if self.latest.get(&id) == Some(&position) {
                         self.latest.insert(id, UnixNanos::MAX);
                         let id = TraceId::from_bytes(id.to_be_bytes());
@@ -262,7 +259,8 @@ impl<S: Source> Search<'_, S> {
         if let Some((position, Entry::Row(Reverse(id)))) = self.heap.pop()
             && let Some(summary) = self.rows.remove(&id)
         {
-            // A sender's clock may be ahead by more than a source allows for: the next page must not begin there.
+            // A sender's clock may be ahead by more than a source allows for, so the next page must not begin
+            // there.
             let last = self.page.places.last();
             let position = last.map_or(position, |last| position.min(last.position));
             self.page.places.push(Cursor {
@@ -275,7 +273,7 @@ impl<S: Source> Search<'_, S> {
     }
 }
 
-/// Returns the row of a whole trace; `None` where it does not match or stands on an earlier page.
+/// Returns the row of a whole trace; `None` if it does not match or was on an earlier page.
 pub(crate) fn row_of(trace: &Trace, query: &TraceQuery) -> Option<Row> {
     let matching = trace.spans.iter().filter(|span| query.matches(span));
     let position = matching.map(|span| span.start).max()?;

@@ -1,29 +1,27 @@
-//! Which spans of one id are parts of one span: a sender may report a span when it begins and again when it ends. Says it
-//! for traces, which show the whole, and for the lists of a search, which count it.
+//! Which spans with the same id are parts of one span: a sender may report a span when it begins and again
+//! when it ends. Used for traces, which show the merged span, and for search lists, which count it once.
 
 use std::collections::{BTreeSet, HashMap};
 
 use crate::model::SpanKind;
 use crate::store::content::Key;
 
-/// How many kinds there are.
 const KINDS: usize = 6;
 
-/// The spans of one id that are not part of another, by sender and kind, each with its place.
+/// Places of the complete spans with one id, by sender and kind.
 #[derive(Debug, Default)]
 pub(crate) struct Wholes {
     places: HashMap<Key, [BTreeSet<usize>; KINDS]>,
 }
 
 impl Wholes {
-    /// Adds one.
     pub(crate) fn add(&mut self, sender: Key, kind: SpanKind, place: usize) {
         let kinds = self.places.entry(sender).or_default();
         kinds[number(kind)].insert(place);
     }
 
-    /// Finds the first that a span without an end may be a part of: of the same sender, and of the same kind where both
-    /// say. It has the part's kind from then on, if it had none.
+    /// Finds the first span that an unfinished one may be part of: same sender, and same kind where both have
+    /// one. A span without a kind takes that of the part.
     pub(crate) fn find(&mut self, sender: Key, kind: SpanKind) -> Option<usize> {
         let kinds = self.places.get_mut(&sender)?;
         let first = |kind: usize| kinds[kind].first().copied();
@@ -43,7 +41,7 @@ pub(crate) fn sender(service: &str, instance: &str) -> Key {
     Key::of(&(service, instance))
 }
 
-/// Returns where a kind comes among spans that start at once: callers before those they call.
+/// Rank of a kind among spans that start at the same time: callers before callees.
 pub(crate) fn rank(kind: SpanKind) -> u8 {
     match kind {
         SpanKind::Server => 6,

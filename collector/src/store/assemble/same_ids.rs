@@ -1,8 +1,8 @@
-//! Spans of one trace that share an id: the same span sent again, parts of one span, halves of one call, or spans of
-//! senders that disagree.
+//! Spans of one trace that share an id: repeats, parts of one span, the two halves of a call, or senders that
+//! disagree.
 //!
-//! What is the same is shown once; a part without an end is merged into the one that has it; everything else stays and
-//! is noted. All spans of a trace may have one id: none is compared with each of the others.
+//! Repeats are dropped; a part without an end is merged into the span that has one; everything else stays,
+//! with a note. All spans of a trace may share one id, so nothing here compares spans pairwise.
 
 #[cfg(test)]
 mod tests;
@@ -15,7 +15,7 @@ use crate::model::{Note, Span, SpanKind};
 use crate::store::content::{Contents, Head, Key, Outline};
 use crate::store::{StoreError, cancel};
 
-/// Sorts spans, earliest first, in an order that does not depend on how they arrived.
+/// Sorts spans, earliest first, in an order independent of their arrival.
 pub(super) fn sort(spans: &mut [Span], contents: &mut Contents) -> Result<(), StoreError> {
     spans.sort_unstable_by_key(order);
     let ties = spans.chunk_by_mut(|a, b| order(a) == order(b));
@@ -26,7 +26,7 @@ pub(super) fn sort(spans: &mut [Span], contents: &mut Contents) -> Result<(), St
     cancel::check()
 }
 
-/// Sorts spans, earliest first, and resolves those that share an id.
+/// Sorts spans, earliest first, and resolves shared ids.
 pub(super) fn resolve(
     mut spans: Vec<Span>,
     contents: &mut Contents,
@@ -53,7 +53,7 @@ pub(super) fn resolve(
     Ok(resolved)
 }
 
-/// Moves the spans of one id to `resolved`.
+/// Moves the resolved spans of one id to `resolved`.
 fn resolve_group(
     group: &mut Vec<Span>,
     resolved: &mut Vec<Span>,
@@ -62,8 +62,8 @@ fn resolve_group(
 ) -> Result<(), StoreError> {
     if group.len() > 1 {
         cancel::check()?;
-        // Whole ones first, so that of a repeat the one that has most stays; then those that end last, and last those
-        // without an end; then an order that does not depend on arrival.
+        // Unshortened spans first, so that of repeats the most complete one stays; then by end, latest first,
+        // those without an end last; then by content, independent of arrival.
         group.sort_by_cached_key(|span| {
             let is_shortened = contents.is_shortened(span);
             let outline = Key::of(&Outline::from(span));
@@ -80,13 +80,13 @@ fn resolve_group(
     Ok(())
 }
 
-/// Keeps one of the spans that are the same, and notes how often it came. Of one that a store shortened only its head can
-/// tell.
+/// Keeps one of each group of repeats and notes how often it came. A span that a store shortened is compared
+/// by its head only.
 fn drop_repeats(group: &mut Vec<Span>, contents: &mut Contents, notes: &mut Vec<Note>) {
     let mut kept: Vec<(Span, u32)> = Vec::with_capacity(group.len());
     let mut wholes: HashMap<Key, usize> = HashMap::new();
     let mut heads: HashMap<Key, usize> = HashMap::new();
-    // Shortened ones come last.
+    // Shortened spans come last.
     for span in group.drain(..) {
         let mut place = kept.len();
         if !contents.is_shortened(&span) {
@@ -110,11 +110,11 @@ fn drop_repeats(group: &mut Vec<Span>, contents: &mut Contents, notes: &mut Vec<
     }
 }
 
-/// Merges each span without an end into the one of its sender that has one, or else has begun earlier.
+/// Merges each span without an end into one of the same sender that has an end, or else that began earlier.
 fn merge_parts(group: &mut Vec<Span>, notes: &mut Vec<Note>) {
     let mut merged: Vec<Merged> = Vec::with_capacity(group.len());
     let mut wholes = Wholes::default();
-    // Those with an end come first.
+    // Spans with an end come first.
     for span in group.drain(..) {
         let sender = sender(span.service(), &span.resource.instance_id);
         let whole = match is_unfinished(&span) {
@@ -138,7 +138,7 @@ fn merge_parts(group: &mut Vec<Span>, notes: &mut Vec<Note>) {
     }
 }
 
-/// Notes that spans share an id: as the two sides of a call do at Zipkin, or because senders disagree.
+/// Notes that spans share an id: as the two sides of a call do in Zipkin, or because senders disagree.
 fn note_kept(group: &[Span], notes: &mut Vec<Note>) {
     let [first, rest @ ..] = group else { return };
     if rest.is_empty() {
@@ -167,17 +167,16 @@ fn note(notes: &mut Vec<Note>, code: &'static str, span: &Span, message: String)
     });
 }
 
-/// Returns what spans are sorted by: earliest first, callers before those they call.
+/// Sort key: earliest first, callers before callees.
 fn order(span: &Span) -> (u64, [u8; 8], u8) {
     (span.start.get(), span.span_id.to_bytes(), rank(span.kind))
 }
 
-/// Returns what orders spans by everything else they hold: those with more attributes first.
+/// Tie-break by content: spans with more attributes first.
 fn tie_break(span: &Span, contents: &mut Contents) -> (Reverse<usize>, Key) {
     (Reverse(span.attributes.len()), contents.key(span))
 }
 
-/// Returns whether a span has no end.
 fn is_unfinished(span: &Span) -> bool {
     span.end.get() == 0
 }
@@ -187,11 +186,11 @@ fn is_unfinished(span: &Span) -> bool {
 struct Merged {
     span: Span,
     parts: u32,
-    /// What it holds, once there is a part to compare with.
+    /// Present once there is a part to compare with.
     known: Option<Known>,
 }
 
-/// What a span holds of which it may have many.
+/// The contents of a span's lists, for membership tests.
 #[derive(Debug)]
 struct Known {
     keys: HashSet<String>,
@@ -218,7 +217,7 @@ impl Merged {
         }
     }
 
-    /// Adds what another part of the span holds besides.
+    /// Merges another part of the span.
     fn add(&mut self, mut part: Span) {
         self.parts += 1;
         self.add_lists(&mut part);
@@ -240,7 +239,8 @@ impl Merged {
         if whole.status.code.as_otlp() < part.status.code.as_otlp() {
             whole.status.code = part.status.code;
         }
-        // A sender counts what its span has dropped so far; a limit of ours cut each part by itself.
+        // A sender's count covers everything that it has dropped so far; our own limits cut each part
+        // separately.
         for (count, other) in [
             (
                 &mut whole.dropped_attributes_count,
@@ -257,7 +257,7 @@ impl Merged {
             .add(here.attributes, here.events, here.links);
     }
 
-    /// Adds the attributes whose keys are new, and the events and links that are.
+    /// Adds attributes with new keys, and new events and links.
     fn add_lists(&mut self, part: &mut Span) {
         let whole = &mut self.span;
         let known = self.known.get_or_insert_with(|| Known::of(whole));

@@ -1,7 +1,8 @@
-//! What every reader of records that are no spans must do, whatever is behind it: one suite, run by each back end.
+//! The contract of every reader of series records: one suite, run by each back end.
 //!
-//! A back end gives a reader and a closure that stores records and returns once they can be read. The records are
-//! half an hour old: servers drop what is past their retention. All of it blocks the thread.
+//! A back end provides a reader, and a closure that stores records and returns once they can be read. The
+//! records are half an hour old, because servers drop what is past their retention. The functions block the
+//! thread.
 
 use std::fmt::Debug;
 
@@ -22,20 +23,19 @@ use crate::store::series::{
 
 const SECOND: u64 = 1_000_000_000;
 const HOUR: u64 = 3_600 * SECOND;
-/// A name that no tag can hold as it is.
+/// Too long for a tag.
 const LONG: &str = "very-long-name-0123456789-very-long-name-0123456789-very-long-name-0123456789-very-long-name-0123456789-very-long-name-0123456789-very-long-name-0123456789-very-long-name-0123456789-very-long-name-0123456789-very-long-name-0123456789-very-long-name-0123456789";
 
-/// The records of the suite: a breaker that opens and another one that does not, seen by two instances each.
+/// The records of the suite: one breaker that opens and one that does not, each on two instances.
 #[derive(Debug, Clone)]
 pub(crate) struct Scene {
-    /// When it begins: at a whole minute.
+    /// A full minute.
     pub(crate) begin: u64,
-    /// Who holds the breakers.
+    /// The service that owns the breakers.
     pub(crate) service: String,
 }
 
 impl Scene {
-    /// Returns the scene of a service, half an hour ago.
     pub(crate) fn new(service: &str) -> Self {
         let begin = UnixNanos::now().get() / (60 * SECOND) * 60 * SECOND - HOUR / 2;
         Self {
@@ -44,12 +44,10 @@ impl Scene {
         }
     }
 
-    /// Returns that many seconds after its begin.
     pub(crate) fn at(&self, seconds: u64) -> u64 {
         self.begin + seconds * SECOND
     }
 
-    /// Returns the key of a breaker.
     pub(crate) fn key(&self, name: &str) -> CircuitKey {
         CircuitKey {
             service: self.service.clone(),
@@ -57,7 +55,7 @@ impl Scene {
         }
     }
 
-    /// Returns the one that opens after twenty seconds.
+    /// The breaker that opens after twenty seconds.
     pub(crate) fn opening(&self) -> CircuitKey {
         self.key("inven tory,\"1\"=\\x")
     }
@@ -180,7 +178,7 @@ impl Scene {
         }
     }
 
-    /// Returns two records of one hour, as a call that is counted late makes them.
+    /// Two records of one hour, as a late call produces them.
     fn rollups(&self, key: &CircuitKey) -> [SeriesRecord; 2] {
         let rollup = |minute, success| {
             SeriesRecord::Rollup(Rollup {
@@ -199,9 +197,9 @@ impl Scene {
         [rollup(58, 40), rollup(59, 2)]
     }
 
-    /// Returns changes of state, three of them at the same nanosecond, as clocks of milliseconds make them.
+    /// State changes, three of them in the same nanosecond, as millisecond clocks produce them.
     fn transitions(&self) -> Vec<SeriesRecord> {
-        // Reasons are text from outside: no words of theirs may pass for a provenance.
+        // Reasons come from outside: their text must not pass for a provenance.
         let transition = |key: CircuitKey, from, to, nanos, provenance, reason: &str| {
             SeriesRecord::Transition(CircuitTransition {
                 key,
@@ -270,7 +268,7 @@ impl Scene {
     }
 }
 
-/// Runs the suite of the reader against an empty store; returns what it wrote.
+/// Runs the reader's suite on an empty store; returns what it wrote.
 pub(crate) fn check(reader: &dyn SeriesReader, mut write: impl FnMut(Vec<SeriesRecord>)) -> Scene {
     for kind in SeriesKind::ALL {
         assert_eq!(read(reader, kind, TimeRange::ALL, None), []);
@@ -304,7 +302,7 @@ pub(crate) fn check(reader: &dyn SeriesReader, mut write: impl FnMut(Vec<SeriesR
     scene
 }
 
-/// Runs the suite of what is shown of a scene; its records must have been written.
+/// Checks what is shown for a scene whose records were written.
 pub(crate) fn check_circuits(circuits: &Circuits, scene: &Scene, runtime: &Runtime) {
     let wall = |at| {
         let wall = runtime.block_on(circuits.wall(Some(at))).expect("reads");
@@ -393,7 +391,7 @@ fn key_of(record: &SeriesRecord) -> Option<&CircuitKey> {
     }
 }
 
-/// Reads records; their order is that of the suite.
+/// Reads records and sorts them in the suite's order.
 pub(crate) fn read(
     reader: &dyn SeriesReader,
     kind: SeriesKind,
