@@ -13,23 +13,18 @@ use crate::store::StoreError;
 use crate::store::bytes::Reader;
 use crate::store::cancel;
 
-/// What is known of a block without reading it.
+/// The facts of a block that are known without reading it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BlockMeta {
-    /// Where it begins in its file.
     pub(crate) offset: u64,
-    /// Bytes of its header.
     pub(crate) header_bytes: u32,
-    /// Rows.
     pub(crate) rows: u32,
-    /// Earliest start.
     pub(crate) min_start: u64,
-    /// Latest start.
     pub(crate) max_start: u64,
 }
 
 impl BlockMeta {
-    /// Returns the part of a header that is kept in memory.
+    /// Extracts the part of a header that is kept in memory.
     pub(crate) fn new(offset: u64, header: &BlockHeader) -> Self {
         Self {
             offset,
@@ -41,20 +36,18 @@ impl BlockMeta {
     }
 }
 
-/// A block in its file.
 #[derive(Debug)]
 pub(crate) struct BlockReader<'a> {
     file: &'a File,
     path: &'a Path,
     offset: u64,
-    /// Its header.
     pub(crate) header: BlockHeader,
-    /// Whether its parts were checked before.
+    /// Whether the checksums of its parts were verified before.
     is_checked: bool,
 }
 
 impl<'a> BlockReader<'a> {
-    /// Reads the header of the block that begins there.
+    /// Reads the header of the block at `offset`.
     pub(crate) fn open(
         file: &'a File,
         path: &'a Path,
@@ -74,7 +67,7 @@ impl<'a> BlockReader<'a> {
         })
     }
 
-    /// Makes the reader of a block that was read and checked.
+    /// Makes the reader of a block that was already read and verified.
     pub(crate) fn checked(
         file: &'a File,
         path: &'a Path,
@@ -90,7 +83,7 @@ impl<'a> BlockReader<'a> {
         }
     }
 
-    /// Reads a part; empty where the block has none of that kind.
+    /// Reads a part; empty if the block has none of that kind.
     pub(crate) fn part(&self, kind: PartKind, column: u32) -> Result<Vec<u8>, StoreError> {
         let mut parts = self.header.parts.iter();
         match parts.find(|part| part.kind == kind && part.column == column) {
@@ -99,7 +92,6 @@ impl<'a> BlockReader<'a> {
         }
     }
 
-    /// Reads that part.
     pub(crate) fn read(&self, part: &PartEntry) -> Result<Vec<u8>, StoreError> {
         self.bytes_of(part).read(self.file, self.path)
     }
@@ -113,7 +105,7 @@ impl<'a> BlockReader<'a> {
         }
     }
 
-    /// Opens a part to be read piece by piece, its checksum verified; `None` where the block has none of that kind.
+    /// Opens a part as a stream after verifying its checksum; `None` if the block has none of that kind.
     pub(crate) fn stream(
         &self,
         kind: PartKind,
@@ -125,7 +117,7 @@ impl<'a> BlockReader<'a> {
             .transpose()
     }
 
-    /// Reads a column of numbers as it is stored.
+    /// Reads a column of numbers without decoding it.
     pub(crate) fn planes(&self, kind: PartKind, column: u32) -> Result<Planes, StoreError> {
         match self.stream(kind, column)? {
             Some(mut part) => {
@@ -135,7 +127,7 @@ impl<'a> BlockReader<'a> {
         }
     }
 
-    /// Reads a column of numbers that every row has, as it is stored.
+    /// As `planes`, for a column that has a value in every row.
     pub(crate) fn row_planes(&self, kind: PartKind) -> Result<Planes, StoreError> {
         let planes = self.planes(kind, 0)?;
         if planes.len() != self.header.rows as usize {
@@ -144,7 +136,7 @@ impl<'a> BlockReader<'a> {
         Ok(planes)
     }
 
-    /// Reads the numbers of a column at those places, which ascend.
+    /// Reads the numbers of a column at the given places, in ascending order.
     pub(crate) fn gather(
         &self,
         kind: PartKind,
@@ -159,7 +151,8 @@ impl<'a> BlockReader<'a> {
         }
     }
 
-    /// Reads the ids at those places, which ascend; there must be as many ids as `count` says, if it says so.
+    /// Reads the ids at the given places, in ascending order. With `count`, the column must have exactly that
+    /// many ids.
     pub(crate) fn gather_ids<const N: usize>(
         &self,
         kind: PartKind,
@@ -191,7 +184,7 @@ impl<'a> BlockReader<'a> {
         Ok(ids)
     }
 
-    /// Returns the rows of a trace, in ascending order.
+    /// Returns the rows of a trace, ascending.
     pub(crate) fn rows_of(&self, id: u128) -> Result<Vec<u32>, StoreError> {
         let Some(mut ids) = self.stream(PartKind::TraceIds, 0)? else {
             return Ok(Vec::new());
@@ -217,7 +210,7 @@ impl<'a> BlockReader<'a> {
             .collect())
     }
 
-    /// Returns the rows of any of these traces.
+    /// Returns the rows of these traces.
     pub(crate) fn rows_of_any(&self, wanted: &HashSet<u128>) -> Result<Vec<u32>, StoreError> {
         let Some(mut ids) = self.stream(PartKind::TraceIds, 0)? else {
             return Ok(Vec::new());
@@ -237,7 +230,6 @@ impl<'a> BlockReader<'a> {
             .collect())
     }
 
-    /// Reads a column of numbers.
     pub(crate) fn numbers(&self, kind: PartKind, column: u32) -> Result<Vec<u64>, StoreError> {
         let raw = self.part(kind, column)?;
         if raw.is_empty() {
@@ -247,7 +239,6 @@ impl<'a> BlockReader<'a> {
             .ok_or_else(|| StoreError::damaged(self.path, "column of numbers"))
     }
 
-    /// Reads a column of numbers that every row has.
     pub(crate) fn row_numbers(&self, kind: PartKind) -> Result<Vec<u64>, StoreError> {
         let numbers = self.numbers(kind, 0)?;
         if numbers.len() != self.header.rows as usize {
@@ -256,8 +247,8 @@ impl<'a> BlockReader<'a> {
         Ok(numbers)
     }
 
-    /// Shows the byte strings of a column at those places (all of them without), which ascend: the beginning of each, at
-    /// most `bytes_max`, and whether there is more; until `visit` returns false.
+    /// Visits the byte strings of a column at the given places (ascending; `None` for all): at most the first
+    /// `bytes_max` bytes of each, and whether there are more. Stops when `visit` returns false.
     pub(crate) fn visit_blobs(
         &self,
         column: u32,
@@ -287,8 +278,8 @@ impl<'a> BlockReader<'a> {
         stopped
     }
 
-    /// Shows the values of a column that few rows have, of the rows that are wanted: row, the beginning of the value, and
-    /// whether there is more; until `visit` returns false.
+    /// Visits the wanted rows of a sparse column: row, at most the first `bytes_max` bytes of the value, and
+    /// whether there are more. Stops when `visit` returns false.
     pub(crate) fn visit_sparse(
         &self,
         kind: PartKind,
@@ -322,12 +313,12 @@ impl<'a> BlockReader<'a> {
         stopped
     }
 
-    /// Returns the rows that have a value in a column that few rows have.
+    /// Returns the rows that have a value in a sparse column.
     pub(crate) fn sparse_rows(&self, kind: PartKind) -> Result<Vec<u32>, StoreError> {
         Ok(self.planes(kind, 0)?.iter().map(|row| row as u32).collect())
     }
 
-    /// Reads ids of that many bytes.
+    /// Reads ids of `N` bytes.
     pub(crate) fn ids<const N: usize>(&self, kind: PartKind) -> Result<Vec<[u8; N]>, StoreError> {
         let raw = self.part(kind, 0)?;
         let (ids, rest) = raw.as_chunks::<N>();
@@ -337,7 +328,7 @@ impl<'a> BlockReader<'a> {
         Ok(ids.to_vec())
     }
 
-    /// Reads the distinct trace ids and, per row, which of them.
+    /// Reads the distinct trace ids, and per row the index of its trace.
     pub(crate) fn traces(&self) -> Result<(Vec<u128>, Vec<u64>), StoreError> {
         let ids: Vec<u128> = self
             .ids::<16>(PartKind::TraceIds)?
@@ -351,7 +342,6 @@ impl<'a> BlockReader<'a> {
         Ok((ids, index))
     }
 
-    /// Returns an error that names the file.
     pub(crate) fn damage(&self, what: &str) -> StoreError {
         StoreError::damaged(self.path, what)
     }

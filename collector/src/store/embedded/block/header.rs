@@ -1,4 +1,4 @@
-//! A block's header: how long it is, what it holds and where each part begins, under a checksum of its own.
+//! A block's header: lengths, totals and the place of each part, with its own checksum.
 
 use super::super::limits::{HEADER_BYTES_MAX, PART_BYTES_MAX};
 use super::super::lists::List;
@@ -10,10 +10,10 @@ use crate::store::bytes::{Reader, put_varint};
 pub(crate) const BLOCK_MAGIC: [u8; 4] = *b"FxB1";
 /// Magic, header length, body length, checksum.
 const PREFIX_BYTES: usize = 16;
-/// First bytes of a footer: the blocks of a file end there.
+/// First bytes of a footer, which follows the last block.
 pub(crate) const FOOTER_MAGIC: [u8; 4] = *b"FxF1";
 
-/// Frames the blocks of spans.
+/// The codec of span blocks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SpanCodec;
 
@@ -58,12 +58,12 @@ impl BlockCodec for SpanCodec {
     }
 }
 
-/// What a part holds. Numbers are the file format: never reuse one.
+/// The content of a part. The numbers are part of the file format: never reuse one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PartKind {
     /// Distinct trace ids, 16 bytes each.
     TraceIds = 0,
-    /// Per row: which of them.
+    /// Per row: index of its trace id.
     TraceIndex = 1,
     /// Per row: 8 bytes.
     SpanIds = 2,
@@ -73,54 +73,50 @@ pub(crate) enum PartKind {
     Starts = 4,
     /// Per row: end minus start, signed.
     Durations = 5,
-    /// Per row: number of the name.
+    /// Per row: number of its name.
     Names = 6,
     /// Per row: kind in the low four bits, status above.
     KindStatus = 7,
-    /// Per row: number of the resource.
+    /// Per row: number of its resource.
     Resources = 8,
-    /// Per row: number of the scope.
+    /// Per row: number of its scope.
     Scopes = 9,
-    /// Per row: number of the shape.
+    /// Per row: number of its shape.
     Shapes = 10,
     /// Per row: OTLP flags.
     Flags = 11,
-    /// Few rows: tracestate.
+    /// Sparse: tracestate.
     TraceStates = 12,
-    /// Few rows: status message.
+    /// Sparse: status message.
     StatusMessages = 13,
-    /// Few rows: events, each with its length.
+    /// Sparse: events, length-prefixed.
     Events = 14,
-    /// Few rows: links, each with its length.
+    /// Sparse: links, length-prefixed.
     Links = 15,
-    /// Few rows: three counts.
+    /// Sparse: the three dropped counts.
     Dropped = 16,
-    /// Few rows: attributes that found no column.
+    /// Sparse: attributes beyond the column limits.
     Overflow = 17,
-    /// Per occurrence of a dictionary column: number of the value.
+    /// Dictionary column, per occurrence: number of the value.
     DictionaryIds = 32,
-    /// Per occurrence of a literal or encoded column: the bytes.
+    /// Literal or encoded column, per occurrence: the bytes.
     Literals = 33,
-    /// Per occurrence of an int, double or bool column: the number.
+    /// Int, double or bool column, per occurrence: the number.
     Numbers = 34,
-    /// New names.
     NewNames = 48,
-    /// New resources.
     NewResources = 49,
-    /// New scopes.
     NewScopes = 50,
-    /// New attribute keys.
     NewKeys = 51,
     /// New columns: key and type.
     NewColumns = 52,
-    /// New shapes: shorter shape and column.
+    /// New shapes: parent shape and column.
     NewShapes = 53,
     /// New values of a dictionary column.
     NewValues = 54,
 }
 
 impl PartKind {
-    /// Returns whether it holds texts or messages as long as senders make them.
+    /// Whether the part holds texts or messages of any length.
     pub(crate) fn is_text(self) -> bool {
         matches!(
             self,
@@ -133,7 +129,6 @@ impl PartKind {
         )
     }
 
-    /// Every kind.
     const ALL: [Self; 28] = [
         Self::TraceIds,
         Self::TraceIndex,
@@ -169,7 +164,7 @@ impl PartKind {
         Self::ALL.into_iter().find(|kind| *kind as u8 == number)
     }
 
-    /// Returns the list to which such a part of that column adds.
+    /// Returns the list that such a part extends.
     pub(crate) fn list(self, column: u32) -> Option<List> {
         match self {
             Self::NewNames => Some(List::Names),
@@ -180,47 +175,39 @@ impl PartKind {
         }
     }
 
-    /// Returns whether such parts add to the segment's dictionaries.
+    /// Whether such parts extend the segment's dictionaries.
     pub(crate) fn is_dictionary(self) -> bool {
         self as u8 >= Self::NewNames as u8
     }
 }
 
-/// Where a part lies and how it is stored.
+/// Place and encoding of a part.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PartEntry {
-    /// What it holds.
     pub(crate) kind: PartKind,
-    /// Of which column; 0 where the kind says it all.
+    /// Column number; 0 for kinds without columns.
     pub(crate) column: u32,
-    /// Bytes from the begin of the block.
+    /// Offset from the start of the block.
     pub(crate) offset: u64,
-    /// Bytes stored; equal to `raw` when not compressed.
+    /// Stored bytes; equal to `raw` if not compressed.
     pub(crate) stored: usize,
-    /// Bytes once inflated.
+    /// Inflated bytes.
     pub(crate) raw: usize,
     /// CRC-32 of the stored bytes.
     pub(crate) crc: u32,
 }
 
-/// A block's header.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct BlockHeader {
-    /// Its own bytes.
+    /// Length of the header.
     pub(crate) header_bytes: u32,
-    /// Header and parts.
     pub(crate) total_bytes: u64,
-    /// Rows.
     pub(crate) rows: u32,
-    /// Earliest start.
     pub(crate) min_start: u64,
-    /// Latest start.
     pub(crate) max_start: u64,
-    /// Latest end.
     pub(crate) max_end: u64,
-    /// When it was written, by the collector's clock.
+    /// Arrival time, by the collector's clock.
     pub(crate) written: u64,
-    /// Its parts in order.
     pub(crate) parts: Vec<PartEntry>,
 }
 
@@ -251,7 +238,7 @@ impl BlockHeader {
         header[12..16].copy_from_slice(&crc.to_le_bytes());
     }
 
-    /// Reads a header of exactly these bytes and checks it.
+    /// Decodes and verifies a header of exactly these bytes.
     fn decode(header: &[u8]) -> Option<Self> {
         let length = header.len() as u32;
         let mut reader = Reader::new(header.get(8..)?);
@@ -289,7 +276,7 @@ impl BlockHeader {
     }
 }
 
-/// Checks everything of a header but the checksum itself.
+/// Checksum over the header except the checksum field.
 fn checksum(header: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&header[..12]);

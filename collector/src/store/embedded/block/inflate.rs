@@ -1,13 +1,13 @@
-//! Inflates what is short enough to be inflated at once.
+//! Inflates short inputs in one call.
 
 use std::cell::RefCell;
 
 thread_local! {
-    /// A context costs more to make than a small part costs to inflate.
+    /// Reused: creating a context costs more than inflating a small part.
     static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
-/// Inflates bytes to exactly that length.
+/// Inflates to exactly `raw` bytes.
 pub(crate) fn inflate(stored: &[u8], raw: usize) -> Option<Vec<u8>> {
     DECOMPRESSOR.with_borrow_mut(|slot| {
         if slot.is_none() {

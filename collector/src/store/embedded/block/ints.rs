@@ -1,21 +1,20 @@
-//! Columns of whole numbers: distance from the smallest, as many bytes as the largest needs, one plane per byte.
+//! Columns of integers: offsets from the minimum, in as many bytes as the largest needs, one plane per byte.
 //!
-//! Planes keep what changes slowly (high bytes) apart from what is random (low bytes): zstd squeezes the one and
-//! skips the other, and a reader rebuilds the column with a few straight loops.
+//! Planes separate bytes that change slowly (high) from random ones (low): zstd compresses the former and
+//! skips the latter, and a reader restores the column with a few simple loops.
 
 use crate::store::bytes::{Reader, put_varint};
 
-/// Maps signed numbers to unsigned ones in the same order.
+/// Maps signed to unsigned numbers, preserving the order.
 pub(crate) fn ordered(value: i64) -> u64 {
     value as u64 ^ (1 << 63)
 }
 
-/// Undoes `ordered`.
+/// Inverse of `ordered`.
 pub(crate) fn from_ordered(value: u64) -> i64 {
     (value ^ (1 << 63)) as i64
 }
 
-/// Appends a column.
 pub(crate) fn encode<T: Copy>(out: &mut Vec<u8>, values: &[T], number: impl Fn(T) -> u64) {
     put_varint(out, values.len() as u64);
     let (mut min, mut max) = (u64::MAX, 0);
@@ -38,7 +37,6 @@ pub(crate) fn encode<T: Copy>(out: &mut Vec<u8>, values: &[T], number: impl Fn(T
     }
 }
 
-/// Reads a column.
 pub(crate) fn decode(reader: &mut Reader<'_>) -> Option<Vec<u64>> {
     let count = usize::try_from(reader.varint()?).ok()?;
     if count == 0 {

@@ -1,7 +1,7 @@
-//! Blocks: everything that one commit writes, as one header and one part per column.
+//! Blocks: the data of one commit, as a header and one part per column.
 //!
-//! `builder` and `columns` collect spans in memory, `encode` turns them into bytes, `decode` and `rows` read them
-//! back; `FORMAT.md` describes the bytes.
+//! `builder` and `columns` collect spans in memory, `encode` turns them into bytes, `decode` and `rows` read
+//! them back; `FORMAT.md` describes the bytes.
 
 pub(crate) mod attributes;
 mod blobs;

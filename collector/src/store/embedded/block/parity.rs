@@ -1,7 +1,8 @@
-//! What repairs a damaged block: behind it stand checksums of its pages, which say where bytes are wrong, and the parity
-//! of all pages, which gives one page back. A flipped bit costs no span.
+//! Repair of damaged blocks. Each block is followed by a record with the checksums of its pages, which locate
+//! the damage, and the parity of all pages, which restores one page. So a flipped bit costs no span.
 //!
-//! `BlockEncoder` appends the record, `segment::repair` writes a page back; a file without records is read as it is.
+//! `BlockEncoder` appends the record, `segment::repair` writes a page back; files without records are read
+//! unrepaired.
 
 use std::io;
 use std::ops::RangeInclusive;
@@ -10,32 +11,30 @@ use crate::store::bytes::{Reader, put_varint};
 
 /// First bytes of the record.
 pub(crate) const PARITY_MAGIC: [u8; 4] = *b"FxP1";
-/// Magic, length of the record, checksum of what follows.
+/// Magic, length of the record, checksum of the rest.
 const PARITY_PREFIX_BYTES: usize = 12;
-/// Bytes that say how long a record and its block are.
+/// Bytes from which the lengths of a record and its block can be read.
 pub(crate) const PARITY_HEAD_BYTES: usize = PARITY_PREFIX_BYTES + 10;
-/// Bytes of the checksum of a page.
 const CHECKSUM_BYTES: usize = 4;
-/// Bytes of a record: of the longest block it has 64 KiB of parity and four times as much in checksums. What says that it is
-/// longer is text of a span.
+/// Largest record: the longest block has 64 KiB of parity and four times as much in checksums. Anything that
+/// claims to be longer is text of a span.
 const RECORD_BYTES_MAX: usize = 512 << 10;
-/// Bytes of a page, a multiple of the least.
+/// Bytes of a page; a multiple of the lower bound.
 const PAGE_BYTES: RangeInclusive<usize> = 64..=64 << 10;
 
-/// The record behind a block.
+/// The parity record of a block.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Parity {
     block_bytes: usize,
     page_bytes: usize,
     checksums: Vec<u32>,
-    /// Of all pages; a last page that is shorter counts as if zeros followed.
+    /// XOR of all pages; a shorter last page counts as padded with zeros.
     parity: Vec<u8>,
 }
 
 impl Parity {
-    /// Makes the record of a block.
     fn of(block: &[u8]) -> Self {
-        // As much for the checksums as for the parity is least for both.
+        // The record is smallest when checksums and parity take about the same space.
         let page_bytes = (block.len() * CHECKSUM_BYTES).isqrt();
         let page_bytes = page_bytes.next_multiple_of(*PAGE_BYTES.start());
         let page_bytes = page_bytes.clamp(*PAGE_BYTES.start(), *PAGE_BYTES.end());
@@ -50,12 +49,12 @@ impl Parity {
         }
     }
 
-    /// Returns about how many bytes the record of a block of that length takes.
+    /// Approximate length of the record for a block of that length.
     pub(crate) fn room(block_bytes: usize) -> usize {
         2 * (block_bytes * CHECKSUM_BYTES).isqrt() + 256
     }
 
-    /// Appends the record of a block to it.
+    /// Appends its record to a block.
     pub(crate) fn append(block: &mut Vec<u8>) {
         let parity = Self::of(block);
         let begin = block.len();
@@ -73,7 +72,7 @@ impl Parity {
         record[8..12].copy_from_slice(&crc.to_le_bytes());
     }
 
-    /// Returns the length of the record that begins with these bytes, `None` where none begins.
+    /// Returns the length of a record that begins with these bytes; `None` if no record does.
     pub(crate) fn record_bytes(prefix: &[u8]) -> Option<usize> {
         let mut reader = Reader::new(prefix);
         let magic = reader.take(4)?;
@@ -82,12 +81,12 @@ impl Parity {
         (magic == PARITY_MAGIC && is_possible).then_some(length)
     }
 
-    /// Returns how long the block is, as the record that begins with these bytes says unchecked.
+    /// Returns the block length that a record with this prefix claims, unverified.
     pub(crate) fn claimed_block_bytes(prefix: &[u8]) -> Option<u64> {
         Reader::new(prefix.get(PARITY_PREFIX_BYTES..)?).varint()
     }
 
-    /// Reads a record of exactly these bytes and checks it.
+    /// Decodes and verifies a record of exactly these bytes.
     pub(crate) fn decode(record: &[u8]) -> Option<Self> {
         if Self::record_bytes(record)? != record.len() {
             return None;
@@ -119,8 +118,8 @@ impl Parity {
         })
     }
 
-    /// Returns the damaged page of a block as it was, with its place there, if only one is damaged; `read` fills a buffer
-    /// from a place in the block.
+    /// Returns the original content of the damaged page and its offset, if exactly one page is damaged.
+    /// `read` fills a buffer from an offset in the block.
     pub(crate) fn repair(
         &self,
         mut read: impl FnMut(u64, &mut [u8]) -> io::Result<()>,

@@ -1,4 +1,5 @@
-//! A part read piece by piece: a reader of few rows holds what it keeps, not the part. One block may be 64 MiB of text.
+//! Streams a part: a block may have 64 MiB of text, and a reader of a few rows should hold only what it
+//! keeps.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
@@ -11,16 +12,16 @@ use super::inflate::inflate;
 use crate::store::StoreError;
 use crate::store::bytes::varint_of;
 
-/// Parts up to that many bytes are inflated at once: a decoder costs more to make than they do.
+/// Parts up to this size are inflated at once: creating a decoder costs more.
 const WHOLE_BYTES_MAX: usize = 256 << 10;
-/// What is damaged where a checksum is wrong.
+/// The damage reported for a wrong checksum.
 const CHECKSUM: &str = "checksum of a part";
 /// Bytes read from the file at a time.
 const PIECE_BYTES: usize = 64 << 10;
-/// The largest window of a frame: ours have 512 KiB (zstd level 1), and a damaged one must not ask for more memory.
+/// Largest accepted zstd window: ours are 512 KiB (level 1), and a damaged frame must not demand more memory.
 const WINDOW_LOG_MAX: u32 = 20;
 
-/// The inflated bytes of a part, in order.
+/// The inflated bytes of a part.
 pub(crate) struct PartStream<'a>(Source<'a>);
 
 enum Source<'a> {
@@ -29,7 +30,7 @@ enum Source<'a> {
     Compressed(BufReader<Decoder<'static, BufReader<Stored<'a>>>>),
 }
 
-/// The bytes of a part as they are stored.
+/// The stored bytes of a part.
 #[derive(Debug, Clone)]
 struct Stored<'a> {
     file: &'a File,
@@ -38,13 +39,12 @@ struct Stored<'a> {
 }
 
 impl<'a> Stored<'a> {
-    /// Returns that many bytes of a file from there on.
+    /// Starts `length` bytes at offset `at`.
     fn new(file: &'a File, at: u64, length: usize) -> Self {
         let left = length;
         Self { file, at, left }
     }
 
-    /// Returns the checksum of the bytes.
     fn checksum(mut self) -> io::Result<u32> {
         let mut hasher = crc32fast::Hasher::new();
         let mut piece = vec![0; PIECE_BYTES.min(self.left)];
@@ -67,21 +67,20 @@ impl Read for Stored<'_> {
     }
 }
 
-/// Where the bytes of a stream lie in a file, and what they must be.
+/// Place and expected checksum of stored bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StoredBytes {
-    /// Where they begin.
     pub(crate) offset: u64,
-    /// How many there are; as many as `raw` when they are not compressed.
+    /// Stored bytes; equal to `raw` if not compressed.
     pub(crate) stored: usize,
-    /// How many there are once inflated.
+    /// Inflated bytes.
     pub(crate) raw: usize,
-    /// CRC-32 of the stored bytes; `None` where they were checked before.
+    /// CRC-32 of the stored bytes; `None` if already verified.
     pub(crate) crc: Option<u32>,
 }
 
 impl StoredBytes {
-    /// Reads them at once.
+    /// Reads and inflates them at once.
     pub(crate) fn read(&self, file: &File, path: &Path) -> Result<Vec<u8>, StoreError> {
         let mut stored = vec![0; self.stored];
         file.read_exact_at(&mut stored, self.offset)
@@ -95,7 +94,7 @@ impl StoredBytes {
         inflate(&stored, self.raw).ok_or_else(|| StoreError::damaged(path, "compressed part"))
     }
 
-    /// Opens them to be read piece by piece, once their checksum is verified.
+    /// Verifies the checksum, then opens a stream.
     pub(crate) fn stream<'a>(
         &self,
         file: &'a File,
@@ -119,17 +118,16 @@ impl StoredBytes {
 }
 
 impl<'a> PartStream<'a> {
-    /// Returns the stream of bytes that are in memory.
     pub(super) fn whole(bytes: Vec<u8>) -> Self {
         Self(Source::Whole(Cursor::new(bytes)))
     }
 
-    /// Returns the stream of bytes that are stored as they are.
+    /// Streams uncompressed bytes.
     fn plain(stored: Stored<'a>) -> Self {
         Self(Source::Plain(BufReader::with_capacity(PIECE_BYTES, stored)))
     }
 
-    /// Returns the stream of compressed bytes.
+    /// Streams compressed bytes.
     fn compressed(stored: Stored<'a>) -> io::Result<Self> {
         let stored = BufReader::with_capacity(PIECE_BYTES, stored);
         let mut decoder = Decoder::with_buffer(stored)?;
@@ -146,7 +144,6 @@ impl<'a> PartStream<'a> {
         }
     }
 
-    /// Passes that many bytes.
     pub(crate) fn skip(&mut self, mut length: u64) -> Option<()> {
         let source = self.source();
         while length > 0 {
@@ -161,7 +158,6 @@ impl<'a> PartStream<'a> {
         Some(())
     }
 
-    /// Takes one byte.
     pub(crate) fn byte(&mut self) -> Option<u8> {
         let source = self.source();
         let byte = *source.fill_buf().ok()?.first()?;
@@ -169,19 +165,17 @@ impl<'a> PartStream<'a> {
         Some(byte)
     }
 
-    /// Fills that buffer.
     pub(crate) fn fill(&mut self, out: &mut [u8]) -> Option<()> {
         self.source().read_exact(out).ok()
     }
 
-    /// Takes that many bytes.
     pub(crate) fn take(&mut self, length: usize) -> Option<Vec<u8>> {
         let mut taken = Vec::new();
         self.take_into(length, &mut taken)?;
         Some(taken)
     }
 
-    /// Takes that many bytes in place of those that are there; memory grows with what is read, not with what a damaged
+    /// Replaces `taken` with the next `length` bytes. Memory grows with what is read, not with what a damaged
     /// part claims.
     pub(crate) fn take_into(&mut self, length: usize, taken: &mut Vec<u8>) -> Option<()> {
         taken.clear();
@@ -190,8 +184,9 @@ impl<'a> PartStream<'a> {
         (taken.len() == length).then_some(())
     }
 
-    /// Shows byte strings of those lengths at those places, which ascend: the beginning of each, at most `bytes_max`, and
-    /// whether there is more; until `visit` returns false. Where there is none it is empty.
+    /// Visits byte strings of the given lengths at the given places (ascending): at most the first
+    /// `bytes_max` bytes of each, and whether there are more. Missing ones are empty. Stops when `visit`
+    /// returns false.
     pub(crate) fn visit_texts(
         &mut self,
         lengths: &Planes,
@@ -216,12 +211,10 @@ impl<'a> PartStream<'a> {
         Some(())
     }
 
-    /// Takes a number in groups of seven bits, lowest first.
     pub(crate) fn varint(&mut self) -> Option<u64> {
         varint_of(|| self.byte())
     }
 
-    /// Returns whether everything was read.
     pub(crate) fn is_at_end(&mut self) -> bool {
         self.source().fill_buf().is_ok_and(<[u8]>::is_empty)
     }
@@ -233,7 +226,7 @@ impl std::fmt::Debug for PartStream<'_> {
     }
 }
 
-/// A column of numbers as it is stored, a few bytes each.
+/// A column of integers, undecoded.
 #[derive(Debug, Default)]
 pub(crate) struct Planes {
     min: u64,
@@ -242,7 +235,6 @@ pub(crate) struct Planes {
 }
 
 impl Planes {
-    /// Reads a column that `ints::encode` wrote.
     pub(crate) fn read(stream: &mut PartStream<'_>) -> Option<Self> {
         let Some((count, width, min)) = head(stream)? else {
             return Some(Self::default());
@@ -255,7 +247,7 @@ impl Planes {
         self.count
     }
 
-    /// Returns one; zero where there is none.
+    /// Returns a number; zero past the end.
     #[inline]
     pub(crate) fn get(&self, index: usize) -> u64 {
         if index >= self.count {
@@ -268,13 +260,12 @@ impl Planes {
         shifted.fold(self.min, u64::wrapping_add)
     }
 
-    /// Returns all of them in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = u64> + '_ {
         (0..self.count).map(|index| self.get(index))
     }
 }
 
-/// Reads the numbers at those places, which ascend; zero where there is none.
+/// Reads the numbers at the given places, in ascending order; zero past the end.
 pub(crate) fn gather(stream: &mut PartStream<'_>, places: &[u32]) -> Option<Vec<u64>> {
     let Some((count, width, min)) = head(stream)? else {
         return Some(vec![0; places.len()]);
@@ -294,7 +285,7 @@ pub(crate) fn gather(stream: &mut PartStream<'_>, places: &[u32]) -> Option<Vec<
     Some(values)
 }
 
-/// Reads what stands before the planes: how many numbers, bytes of each, the smallest; `None` inside for no numbers.
+/// Reads the header of the planes: count, width in bytes and minimum; `Some(None)` for an empty column.
 #[expect(clippy::option_option, reason = "damaged and empty are two things")]
 fn head(stream: &mut PartStream<'_>) -> Option<Option<(usize, usize, u64)>> {
     let count = usize::try_from(stream.varint()?).ok()?;

@@ -1,7 +1,7 @@
-//! Reads rows of a block back as the views that the writer once got.
+//! Reads rows of a block back as the views that the writer once received.
 //!
-//! Only what those rows need is held, and of each value no more than the extent says: the parts of a block are read piece
-//! by piece (`part_stream`).
+//! Parts are streamed (`part_stream`): only values of the requested rows are held, and of each no more than
+//! `Extent` says.
 
 mod attribute_rows;
 
@@ -20,18 +20,18 @@ use attribute_rows::AttributeRows;
 /// How much of a row is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extent {
-    /// All of it.
     Whole,
-    /// Of each text, list, map, and list of events or links the first so many bytes.
+    /// Everything, but of each text, list, map, and list of events or links at most the first `bytes_max`
+    /// bytes.
     Values {
-        /// How many.
+        /// Bytes per value.
         bytes_max: usize,
     },
     /// No attributes, events and links.
     Bare,
 }
 
-/// Bytes of a status message or trace state of a row without details.
+/// Bytes of a status message or trace state in a row without details.
 const BARE_BYTES_MAX: usize = 64;
 
 impl Extent {
@@ -44,11 +44,11 @@ impl Extent {
     }
 }
 
-/// A column of few rows, of it those that are read.
+/// The requested rows of a sparse column.
 #[derive(Debug, Default)]
 struct SparseRows {
     values: Sparse,
-    /// The rows whose value is longer than what was read.
+    /// Rows whose value was cut.
     cut: Vec<u32>,
 }
 
@@ -84,7 +84,6 @@ impl SparseRows {
     }
 }
 
-/// Reads rows of one block.
 #[derive(Debug)]
 pub(crate) struct RowReader {
     name_texts: Lent,
@@ -112,7 +111,7 @@ pub(crate) struct RowReader {
 }
 
 impl RowReader {
-    /// Reads those rows, which must ascend.
+    /// Reads the given rows, in ascending order.
     pub(crate) fn read(
         reader: &BlockReader<'_>,
         schema: &Schema,
@@ -156,7 +155,7 @@ impl RowReader {
         })
     }
 
-    /// Shows a visitor the rows.
+    /// Passes the rows to a visitor.
     pub(crate) fn visit(&self, visitor: &mut impl SpanVisitor) {
         let mut seen = (u64::MAX, u64::MAX);
         for (index, &row) in self.rows.iter().enumerate() {
@@ -174,7 +173,6 @@ impl RowReader {
         }
     }
 
-    /// Shows a visitor one row.
     fn visit_row(&self, index: usize, row: u32, visitor: &mut impl SpanVisitor) {
         let (mut attributes, mut is_cut) = self.attributes.attributes(index);
         if let Some(overflow) = self.overflow.get(row) {
@@ -226,9 +224,8 @@ impl RowReader {
     }
 }
 
-/// Reads the trace id of each row.
 fn trace_ids(reader: &BlockReader<'_>, rows: &[u32]) -> Result<Vec<[u8; 16]>, StoreError> {
-    // Its length is the check that the others of the same kind get by their ids.
+    // Decoding the index checks its length; the other columns are checked by their ids.
     let index = reader.row_planes(PartKind::TraceIndex)?;
     let index: Vec<u32> = rows
         .iter()
@@ -242,18 +239,18 @@ fn trace_ids(reader: &BlockReader<'_>, rows: &[u32]) -> Result<Vec<[u8; 16]>, St
     Ok(index.iter().map(id).collect())
 }
 
-/// Splits messages that were joined, each with its length.
+/// Splits length-prefixed messages.
 pub(crate) fn unpack(joined: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut reader = Reader::new(joined);
     std::iter::from_fn(move || reader.bytes())
 }
 
-/// Reads a text that may be missing, or cut within a character.
+/// Reads an optional text that may be cut within a character.
 fn text(bytes: Option<&[u8]>) -> &str {
     readable(bytes.unwrap_or_default())
 }
 
-/// Returns the beginning of bytes that is text.
+/// Returns the longest valid UTF-8 prefix.
 fn readable(bytes: &[u8]) -> &str {
     let whole = |error: std::str::Utf8Error| {
         std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default()

@@ -1,34 +1,30 @@
-//! What the numbers of columns and shapes mean; names, resources, scopes and values are lists of their own (`lists`).
+//! The columns and shapes of a segment; names, resources, scopes and values are separate lists (`lists`).
 //!
-//! A column is an attribute key with one type of value; a shape is the ordered list of a span's columns, kept as
-//! a tree of prefixes: each shape is a shorter shape and one column more, shape 0 is the empty list.
+//! A column is an attribute key with one value type. A shape is the ordered list of a span's columns, stored
+//! as a tree of prefixes: each shape is a parent shape plus one column; shape 0 is the empty list.
 
 use super::super::dictionary::ValueList;
 use super::super::limits::LIST_ENTRIES_MAX;
 use super::header::PartKind;
 use crate::store::bytes::{Reader, put_bytes, put_varint};
 
-/// The type of a column. Numbers are the file format.
+/// The value type of a column. The numbers are part of the file format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ColumnKind {
-    /// Text that repeats: numbers of a dictionary.
+    /// Text with repeating values, as dictionary numbers.
     Dictionary = 0,
-    /// Text that does not.
+    /// Text whose values rarely repeat.
     Literal = 1,
-    /// Whole numbers.
     Int = 2,
-    /// Floating-point numbers.
     Double = 3,
-    /// Booleans.
     Bool = 4,
     /// Lists, maps and bytes: encoded `AnyValue`s.
     Encoded = 5,
-    /// No value at all.
+    /// No value.
     Empty = 6,
 }
 
 impl ColumnKind {
-    /// How many kinds there are.
     pub(crate) const COUNT: usize = 7;
 
     fn from_number(number: u8) -> Option<Self> {
@@ -45,44 +41,41 @@ impl ColumnKind {
     }
 }
 
-/// Stands in a footer for the type of a column that a damaged block took away.
+/// Written to a footer for a column type that was lost with a damaged block.
 const KIND_LOST: u64 = 255;
 
-/// A column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ColumnDef {
     /// Number of its key.
     pub(crate) key: u32,
-    /// Its type; `None` where a damaged block took it away.
+    /// `None` if it was lost with a damaged block.
     pub(crate) kind: Option<ColumnKind>,
 }
 
 /// A shape other than the empty one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ShapeDef {
-    /// The shape without its last column; greater than itself where a damaged block took it away.
+    /// The shape without its last column. A parent greater than the shape itself marks one lost with a
+    /// damaged block.
     pub(crate) parent: u32,
-    /// Its last column.
     pub(crate) column: u32,
 }
 
-/// The attribute columns of a segment: at most a few MiB, whatever senders send.
+/// The attribute columns of a segment; bounded to a few MiB whatever is sent.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Schema {
-    /// Attribute keys.
     pub(crate) keys: ValueList,
-    /// Columns.
     pub(crate) columns: Vec<ColumnDef>,
-    /// Shape `n` stands at `n - 1`.
+    /// Shape `n` is at index `n - 1`.
     pub(crate) shapes: Vec<ShapeDef>,
 }
 
 impl Schema {
-    /// The dictionary parts that it is made of, in the order of a footer.
+    /// The dictionary parts of a schema, in the order of a footer.
     pub(crate) const PARTS: [PartKind; 3] =
         [PartKind::NewKeys, PartKind::NewColumns, PartKind::NewShapes];
 
-    /// Adds what a block's dictionary part brings; lists are kept elsewhere.
+    /// Adds the contents of a dictionary part; parts of lists are ignored.
     pub(crate) fn absorb(&mut self, kind: PartKind, encoded: &[u8]) -> Option<()> {
         match kind {
             PartKind::NewKeys => self.keys.absorb(encoded),
@@ -115,7 +108,7 @@ impl Schema {
         }
     }
 
-    /// Appends everything, as a footer carries it behind the lists.
+    /// Appends everything in the order of a footer, after the lists.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         let mut part = Vec::new();
         self.keys.encode_from(0, &mut part);
@@ -128,7 +121,7 @@ impl Schema {
         put_bytes(out, &part);
     }
 
-    /// Returns a shape's columns in order; `None` where a damaged block took part of it away.
+    /// Returns a shape's columns in order; `None` if some were lost with a damaged block.
     pub(crate) fn shape_columns(&self, mut shape: u32) -> Option<Vec<u32>> {
         let mut columns = Vec::new();
         while shape != 0 {
@@ -144,7 +137,7 @@ impl Schema {
         Some(columns)
     }
 
-    /// Counts, by shape, how often those columns stand in it; nothing where damage lost one of `shapes`.
+    /// Counts per shape how many of `columns` it has; empty if one of `shapes` was lost with a damaged block.
     pub(crate) fn shapes_with(&self, shapes: &[u64], columns: &[u32]) -> Vec<u8> {
         let mut counts: Vec<u8> = Vec::new();
         let mut known: Vec<bool> = Vec::new();
@@ -182,13 +175,11 @@ impl Schema {
             .collect()
     }
 
-    /// Returns the memory it takes.
     pub(crate) fn memory(&self) -> usize {
         self.keys.memory() + (self.columns.len() + self.shapes.len()) * 8
     }
 }
 
-/// Writes the columns from that number on.
 pub(crate) fn encode_columns(columns: &[ColumnDef], first: usize, out: &mut Vec<u8>) {
     put_varint(out, first as u64);
     put_varint(out, (columns.len() - first) as u64);
@@ -198,7 +189,6 @@ pub(crate) fn encode_columns(columns: &[ColumnDef], first: usize, out: &mut Vec<
     }
 }
 
-/// Writes the shapes from that number on.
 pub(crate) fn encode_shapes(shapes: &[ShapeDef], first: usize, out: &mut Vec<u8>) {
     put_varint(out, first as u64);
     put_varint(out, (shapes.len() - first) as u64);
@@ -208,7 +198,7 @@ pub(crate) fn encode_shapes(shapes: &[ShapeDef], first: usize, out: &mut Vec<u8>
     }
 }
 
-/// Appends pairs of numbers, filling with `lost` what a damaged block took away.
+/// Appends pairs of numbers; those lost with a damaged block become `lost`.
 fn absorb_pairs<T: Copy>(
     list: &mut Vec<T>,
     encoded: &[u8],

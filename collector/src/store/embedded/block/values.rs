@@ -1,4 +1,4 @@
-//! The values of a block that stand in no dictionary, whether the block is open or read from a file.
+//! The values of a block that are in no dictionary, from the open block or from a file.
 
 use std::borrow::Cow;
 
@@ -6,34 +6,28 @@ use super::schema::{ColumnKind, Schema};
 use super::{Blobs, BlockReader, PartKind, Sparse, ints};
 use crate::store::StoreError;
 
-/// The values of one attribute column.
 #[derive(Debug)]
 pub(crate) enum ColumnValues<'a> {
-    /// Texts.
     Texts(Cow<'a, Blobs>),
     /// Encoded `AnyValue`s.
     Encoded(Cow<'a, Blobs>),
-    /// Whole numbers.
     Ints(Cow<'a, [i64]>),
-    /// Floating-point numbers.
     Doubles(Cow<'a, [f64]>),
-    /// Booleans.
     Bools(Cow<'a, [bool]>),
 }
 
-/// The values of a block.
 #[derive(Debug)]
 pub(crate) struct BlockValues<'a> {
     /// By column.
     pub(crate) columns: Vec<(u32, ColumnValues<'a>)>,
-    /// The events of the rows that have some.
+    /// Of the rows with events.
     pub(crate) events: Cow<'a, Sparse>,
-    /// The links of the rows that have some.
+    /// Of the rows with links.
     pub(crate) links: Cow<'a, Sparse>,
 }
 
 impl BlockValues<'static> {
-    /// Reads those of a block whose columns that schema knows.
+    /// Reads the values of the columns that the schema knows.
     pub(crate) fn read(reader: &BlockReader<'_>, schema: &Schema) -> Result<Self, StoreError> {
         let mut columns = Vec::new();
         for part in &reader.header.parts {

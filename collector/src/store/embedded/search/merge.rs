@@ -1,4 +1,4 @@
-//! Makes the row of a trace from what each segment knows of it.
+//! Builds the row of a trace from the summaries of all segments.
 
 use std::collections::BTreeMap;
 
@@ -10,16 +10,15 @@ use crate::model::{ServiceCount, TraceSummary, UnixNanos};
 use crate::store::StoreError;
 use crate::store::matching::harmful_first;
 
-/// A trace as all segments together know it.
+/// A trace, merged over all segments.
 #[derive(Debug)]
 pub(crate) struct Resolved {
-    /// Its row.
     pub(crate) summary: TraceSummary,
-    /// Its blocks, each with the place of its segment.
+    /// Its blocks, each with the index of its segment.
     pub(crate) blocks: Vec<(usize, u32)>,
 }
 
-/// Looks traces up in every segment and merges what is found; `None` where one is nowhere.
+/// Looks up traces in every segment and merges the results; `None` for one that no segment has.
 pub(crate) fn resolve(
     segments: &[Segment],
     ids: &[u128],
@@ -41,7 +40,6 @@ pub(crate) fn resolve(
         .collect())
 }
 
-/// Merges the pieces of a trace.
 fn merge(id: u128, pieces: &[NamedPiece]) -> Option<TraceSummary> {
     let first = pieces
         .iter()

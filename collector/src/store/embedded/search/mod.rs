@@ -1,7 +1,7 @@
 //! The embedded store as a source of the search engine.
 //!
-//! The latest start of a segment, and of a block, bounds the position of every trace that has a span in it, so the one
-//! with the latest is opened next, and what is too old for a page is never looked at.
+//! The latest start in a segment or block is an upper bound of the position of every trace in it. So the one
+//! with the latest start is opened next, and data too old for a page is never read.
 
 mod merge;
 mod needs;
@@ -32,19 +32,19 @@ use crate::store::search::{self, Candidate, Row, Source};
 use needs::Reach;
 use predicate::{Matching, SegmentQuery};
 
-/// A block: number of its segment in the snapshot, and its own.
+/// A block: index of its segment in the snapshot, block number.
 type Place = (usize, u32);
 
-/// What a search has not opened yet.
+/// A segment or block that was not opened yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Unopened {
-    /// A segment, by its place in the snapshot.
+    /// Index in the snapshot.
     Segment(usize),
-    /// A block of a segment that was opened.
+    /// A block of an opened segment.
     Block(Place),
 }
 
-/// Answers a search; past that moment with what was found.
+/// Runs a search; past the deadline it returns what was found.
 pub(crate) fn search(
     catalog: &Catalog,
     query: &TraceQuery,
@@ -60,7 +60,7 @@ fn search_within(
     deadline: Instant,
     limit: TimeLimit,
 ) -> Result<TracePage, StoreError> {
-    // Before the snapshot: what arrives later is not there, and the next page must know it.
+    // Taken before the snapshot: what arrives later is not in it, and the next page must know that.
     let as_of = catalog.arrival.settled(UnixNanos::now());
     let segments = catalog.snapshot();
     let mut blocks = Blocks::new(catalog, query, &segments, limit);
@@ -71,26 +71,25 @@ fn search_within(
     Ok(found)
 }
 
-/// The blocks that a search looks through.
 struct Blocks<'a> {
     catalog: &'a Catalog,
     query: &'a TraceQuery,
     segments: &'a [Segment],
     /// The blocks of each segment when the search began.
     blocks: Vec<Arc<Vec<BlockMeta>>>,
-    /// Where positions of this page can be.
+    /// Possible positions on this page.
     range: TimeRange,
-    /// The segments and blocks that are not opened yet, by their latest start.
+    /// Unopened segments and blocks, by latest start.
     unopened: BinaryHeap<(u64, Unopened)>,
-    /// The blocks of each trace that became a row.
+    /// Blocks of each trace that became a row.
     places: HashMap<u128, Vec<Place>>,
-    /// The query in each segment's numbers; `None` where nothing there can match.
+    /// The query compiled for each segment; `None` if nothing in it can match.
     compiled: HashMap<usize, Option<SegmentQuery>>,
-    /// What arrived by then, and no later, is among the segments and blocks for certain.
+    /// Everything that arrived until then, and nothing later, is included.
     as_of: UnixNanos,
-    /// The traces of a block that match after the cursor's position: they stand on earlier pages.
+    /// Traces of a block that match after the cursor's position, so they are on earlier pages.
     shown: HashMap<Place, HashSet<u128>>,
-    /// The time there is for finding candidates; rows of those found are made in any case.
+    /// Limits finding candidates; the rows of those found are made in any case.
     limit: TimeLimit,
 }
 
@@ -126,7 +125,7 @@ impl<'a> Blocks<'a> {
         }
     }
 
-    /// Returns the traces with a matching span in a block that starts in that range, each with the latest such start.
+    /// Returns the traces with a matching span in a block, each with the latest start of such a span.
     fn matching(
         &mut self,
         (place, block): Place,
@@ -157,7 +156,7 @@ impl<'a> Blocks<'a> {
         Ok(())
     }
 
-    /// Puts the blocks of a segment among the unopened.
+    /// Adds the blocks of a segment to the unopened ones.
     fn open_segment(&mut self, place: usize) -> Result<(), StoreError> {
         let segment = &self.segments[place];
         let conditions = &self.query.conditions;
@@ -207,8 +206,8 @@ impl<'a> Blocks<'a> {
         Ok(Some(Row { position, summary }))
     }
 
-    /// Returns whether a trace stood on an earlier page: a span matches after the cursor's position that had arrived
-    /// when the first page was made.
+    /// Returns whether a trace was on an earlier page: a span matches after the cursor's position and had
+    /// arrived when the first page was made.
     fn is_shown(&mut self, id: u128, blocks: &[Place], cursor: Cursor) -> Result<bool, StoreError> {
         let after = cursor.position + NANOSECOND;
         let earlier_pages = Matching {
@@ -238,7 +237,7 @@ impl<'a> Blocks<'a> {
     }
 }
 
-/// Returns whether something that starts between those times can start in the range.
+/// Returns whether two time ranges overlap; `max_start` is inclusive.
 fn overlaps(min_start: u64, max_start: u64, range: TimeRange) -> bool {
     max_start >= range.start.get() && min_start < range.end.get()
 }
@@ -249,7 +248,7 @@ impl Source for Blocks<'_> {
     }
 
     fn frontier(&self) -> Option<UnixNanos> {
-        // What is unopened may hold another trace at its latest start.
+        // An unopened block may have another trace at exactly its latest start.
         self.unopened
             .peek()
             .map(|(latest, _)| UnixNanos::new(latest + 1))

@@ -1,6 +1,6 @@
-//! What a query needs of a segment, asked before anything of it is read but its zones and a page of its filter.
+//! Rules out segments and blocks for a query, reading only zones and one page of the filter.
 //!
-//! Each answer may be wrong in one direction only: a span that matches is never ruled out.
+//! Errors go one way only: a matching span is never ruled out.
 
 use std::ops::Bound;
 
@@ -12,14 +12,12 @@ use crate::model::{Condition, EVENT_NAME, SCOPE_NAME, SCOPE_VERSION, Test};
 use crate::store::StoreError;
 use crate::store::cancel;
 
-/// Which blocks of a segment may hold a span that matches.
+/// The blocks of a segment that may have a matching span.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reach {
-    /// None of them.
     Nothing,
-    /// Any of them.
     Everything,
-    /// Those for which the list says so.
+    /// The flagged ones.
     Blocks(Vec<bool>),
 }
 
@@ -33,7 +31,7 @@ impl Reach {
     }
 }
 
-/// Finds out which blocks of a segment may hold a span that meets every condition.
+/// Returns the blocks that may have a span which meets every condition.
 pub(super) fn reach(conditions: &[Condition], segment: &Segment) -> Result<Reach, StoreError> {
     if conditions.is_empty() {
         return Ok(Reach::Everything);
@@ -55,7 +53,7 @@ pub(super) fn reach(conditions: &[Condition], segment: &Segment) -> Result<Reach
     Ok(by_block(&zones, &by_zone))
 }
 
-/// Leaves out the blocks of zones that have no span of the names asked for.
+/// Excludes the blocks of zones without a span of the requested names.
 pub(super) fn with_names(
     reach: Reach,
     conditions: &[Condition],
@@ -89,7 +87,7 @@ pub(super) fn with_names(
     })
 }
 
-/// Carries what holds for zones over to their blocks.
+/// Expands flags of zones to their blocks.
 fn by_block(zones: &Zones, by_zone: &[bool]) -> Reach {
     if by_zone.is_empty() || !by_zone.contains(&false) {
         return Reach::Everything;
@@ -99,7 +97,7 @@ fn by_block(zones: &Zones, by_zone: &[bool]) -> Reach {
     Reach::Blocks(blocks.collect())
 }
 
-/// Returns whether one of the spans of a zone may meet every condition.
+/// Returns whether a span of a zone may meet every condition.
 fn any_range_may(
     conditions: &[Condition],
     ranges: &[ServiceRange],
@@ -115,7 +113,7 @@ fn any_range_may(
     Ok(false)
 }
 
-/// Returns whether one of a service's spans in a zone may meet the condition.
+/// Returns whether a span of a service in a zone may meet the condition.
 fn range_may(condition: &Condition, range: &ServiceRange, zones: &Zones) -> bool {
     match condition {
         Condition::Service(test) => test.matches_text(zones.services.text(range.service)),
@@ -128,7 +126,7 @@ fn range_may(condition: &Condition, range: &ServiceRange, zones: &Zones) -> bool
     }
 }
 
-/// Returns whether a span of the segment may meet the condition, by its attributes or its name.
+/// Returns whether a span of the segment may meet the condition, by its attributes or name.
 fn segment_may(
     condition: &Condition,
     zones: &Zones,
@@ -139,7 +137,7 @@ fn segment_may(
             may_hold(test, segment, |name| tokens::of_name(name.as_bytes()))
         }
         Condition::Attribute { key, test, .. } => {
-            // These are found elsewhere than among attributes, too.
+            // These match fields other than attributes, too.
             if [SCOPE_NAME, SCOPE_VERSION, EVENT_NAME].contains(&key.as_str()) {
                 return Ok(true);
             }
@@ -165,7 +163,7 @@ fn attribute_may(key: &str, text: &str, segment: &Segment) -> Result<bool, Store
     segment.may_hold(&[tokens::of_attribute(key, text)])
 }
 
-/// Asks the filter of a segment, where the test is for certain texts.
+/// Checks the segment's filter, if the test is for specific texts.
 fn may_hold(
     test: &Test,
     segment: &Segment,
@@ -180,7 +178,7 @@ fn may_hold(
     }
 }
 
-/// Returns whether the segment may have a value of a key that passes, by the types and numbers of the key.
+/// Returns whether the segment may have a passing value of a key, by the types and number range of the key.
 fn key_may(key: &str, test: &Test, zones: &Zones) -> bool {
     let Some(known) = zones.key(key) else {
         return true;

@@ -1,8 +1,8 @@
-//! A query in the numbers of one segment, and the rows of a block that it matches.
+//! A query compiled for one segment, and the rows of a block that match it.
 //!
-//! Every condition becomes a mask over the rows of a block, made of the columns it asks for; no span is decoded. What a
-//! dictionary can answer is answered before a block is read: a service, operation or value that the segment's
-//! dictionaries do not know skips the segment.
+//! Every condition becomes a mask over the rows of a block, computed from the columns that it needs; no span
+//! is decoded. Dictionaries are checked before a block is read: a segment that does not know the service,
+//! operation or value is skipped.
 
 mod columns;
 
@@ -25,49 +25,48 @@ use crate::store::StoreError;
 use crate::store::bytes::Reader;
 use columns::ColumnTest;
 
-/// A query in the numbers of one segment.
+/// A query compiled for one segment.
 #[derive(Debug)]
 pub(crate) struct SegmentQuery {
-    /// What the segment's numbers mean.
     schema: Arc<Schema>,
     file: Option<Arc<File>>,
-    /// Each keeps the rows that meet a condition; those that read least come first.
+    /// Masks of all conditions, cheapest first.
     masks: Vec<Mask>,
 }
 
-/// Which spans of a block may match.
+/// Restrictions on the spans of a block.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Matching {
-    /// They start in it.
+    /// Range of their start.
     pub(crate) starts: TimeRange,
-    /// The block was written by then, Unix nanoseconds.
+    /// The block was written until then, Unix nanoseconds.
     pub(crate) arrived_by: u64,
 }
 
-/// The rows that meet a condition.
+/// Selects the rows that meet a condition.
 #[derive(Debug)]
 enum Mask {
     /// By a number that every row has.
     Row(PartKind, RowTest),
-    /// By the values of a column of attributes.
+    /// By the values of an attribute column.
     Column(u32, ColumnTest, Test),
-    /// By the attributes of rows that found no columns.
+    /// By attributes beyond the column limits.
     Overflow(String, Test),
-    /// By a text that few rows have.
+    /// By a sparse text.
     Text(PartKind, Test),
     /// By the attributes of events or links.
     Items(PartKind, String, Test),
-    /// Rows that any of these keeps.
+    /// Union of masks.
     Any(Vec<Mask>),
 }
 
-/// What a row's number must be.
+/// A test of a row's number.
 #[derive(Debug)]
 enum RowTest {
     Is(u64),
-    /// Numbers for which the list says so.
+    /// One of the flagged numbers.
     Among(Vec<bool>),
-    /// Certain bits.
+    /// A bit field.
     Bits {
         mask: u64,
         value: u64,
@@ -78,20 +77,20 @@ enum RowTest {
     },
 }
 
-/// What a segment's numbers mean, while a query is compiled.
+/// The segment for which a query is compiled.
 struct Compiler<'a> {
     segment: &'a Segment,
     schema: &'a Schema,
 }
 
-/// A block under the eyes of a query.
+/// The block that a query is evaluated on.
 struct Block<'a> {
     reader: BlockReader<'a>,
     schema: &'a Schema,
 }
 
 impl SegmentQuery {
-    /// Compiles a query; `None` when no span of the segment can match.
+    /// Compiles a query; `None` if no span of the segment can match.
     pub(crate) fn compile(
         query: &TraceQuery,
         segment: &Segment,
@@ -116,7 +115,7 @@ impl SegmentQuery {
         }))
     }
 
-    /// Opens the segment's file once for the whole query.
+    /// Opens the segment's file once per query.
     pub(crate) fn file(&mut self, segment: &Segment) -> Result<Arc<File>, StoreError> {
         if let Some(file) = &self.file {
             return Ok(Arc::clone(file));
@@ -126,7 +125,7 @@ impl SegmentQuery {
         Ok(file)
     }
 
-    /// Returns the traces that have a matching span in a block, each with the latest start of those spans.
+    /// Returns the traces with a matching span in a block, each with the latest start of such a span.
     pub(crate) fn matching_traces(
         &self,
         segment: &Segment,
@@ -171,7 +170,7 @@ impl SegmentQuery {
 }
 
 impl Compiler<'_> {
-    /// Compiles a condition; `None` when no span of the segment can meet it.
+    /// Compiles a condition; `None` if no span of the segment can meet it.
     fn mask(&self, condition: &Condition) -> Result<Option<Mask>, StoreError> {
         let row = |part, test| Some(Mask::Row(part, test));
         Ok(match condition {
@@ -216,7 +215,7 @@ impl Compiler<'_> {
         })
     }
 
-    /// Keeps the rows of the resources that pass.
+    /// Selects the rows whose resource passes.
     fn resources(&self, passes: impl Fn(&[u8]) -> bool) -> Result<Option<Mask>, StoreError> {
         self.among(PartKind::Resources, List::Resources, passes)
     }
@@ -262,7 +261,7 @@ impl Compiler<'_> {
         Ok(any_of(masks))
     }
 
-    /// Adds a mask for each column of a key, and one for the attributes that found no column.
+    /// Adds a mask for each column of a key, and one for attributes beyond the column limits.
     fn add_columns(&self, key: &str, test: &Test, masks: &mut Vec<Mask>) -> Result<(), StoreError> {
         for (column, kind) in self.schema.columns_of(key) {
             if let Some(compiled) = ColumnTest::compile(kind, column, test, self.segment)? {
@@ -289,7 +288,7 @@ impl Compiler<'_> {
         })
     }
 
-    /// Keeps the rows whose number is one of those that pass; `None` when none does.
+    /// Selects the rows whose number passes; `None` if no number does.
     fn among(
         &self,
         part: PartKind,
@@ -302,7 +301,7 @@ impl Compiler<'_> {
     }
 }
 
-/// Keeps what any of the masks keeps; `None` when there is none.
+/// Returns the union of masks; `None` without masks.
 fn any_of(mut masks: Vec<Mask>) -> Option<Mask> {
     match masks.len() {
         0 | 1 => masks.pop(),
@@ -326,7 +325,7 @@ impl RowTest {
 }
 
 impl Mask {
-    /// Drops the rows that do not meet the condition.
+    /// Clears the rows that do not meet the condition.
     fn keep(&self, block: &Block<'_>, rows: &mut [bool]) -> Result<(), StoreError> {
         if let Self::Row(part, test) = self {
             let numbers = block.reader.row_numbers(*part)?;
@@ -343,7 +342,7 @@ impl Mask {
         Ok(())
     }
 
-    /// Marks the rows that meet the condition; only those of `rows` matter.
+    /// Marks the rows that meet the condition; only rows in `rows` matter.
     fn mark(&self, block: &Block<'_>, rows: &[bool], found: &mut [bool]) -> Result<(), StoreError> {
         match self {
             Self::Row(part, test) => {
@@ -384,7 +383,7 @@ impl Mask {
 }
 
 impl Block<'_> {
-    /// Marks the rows whose value in a column of few rows passes.
+    /// Marks the rows whose value in a sparse column passes.
     fn mark_sparse(
         &self,
         part: PartKind,
@@ -414,7 +413,7 @@ fn link_matches(message: &[u8], key: &str, test: &Test) -> bool {
     any_matches(link_attributes(message), key, test)
 }
 
-/// Returns whether an attribute of that key passes.
+/// Returns whether an attribute with that key passes.
 fn any_matches<'a>(
     attributes: impl IntoIterator<Item = AttributeView<'a>>,
     key: &str,

@@ -1,9 +1,10 @@
-//! Counts the spans of a page's rows again, from the blocks: summaries count a span each time it was received, and a
-//! trace shows it once (`assemble` defines what a repeat is).
+//! Recounts the spans of a page's rows from the blocks: summaries count repeats, whereas a trace shows each
+//! span once (`assemble` defines what a repeat is).
 //!
-//! Only ids, times, names, kinds, statuses, flags and resources are read, each block once for all rows: of spans that
-//! share an id and differ in nothing else but scopes, attributes, events, links or dropped counts, the trace shows each,
-//! and here they count once. What is past the bounds or cannot be read keeps the counts of its summary.
+//! Only ids, times, names, kinds, statuses, flags and resources are read, each block once for all rows. Spans
+//! that share an id and differ only in scopes, attributes, events, links or dropped counts are therefore
+//! counted once here, although the trace shows each of them. Rows beyond the limits, or with unreadable
+//! blocks, keep the counts of their summaries.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -22,22 +23,21 @@ use crate::store::StoreError;
 use crate::store::assemble::parts::{Wholes, rank, sender};
 use crate::store::content::{Head, Key, Outline};
 
-/// A block to read, with the traces that it is read for.
+/// A block to read, and the traces to read from it.
 type Planned = (Place, Vec<u128>);
 
-/// Which rows are counted, from which blocks.
 #[derive(Debug, Default)]
 struct Plan {
-    /// The blocks to read (place of the segment, number), each with the traces that it is read for.
+    /// Blocks to read (index of the segment, block number), each with the traces to read from it.
     blocks: BTreeMap<Place, Vec<u128>>,
-    /// The traces to count, each with its place on the page.
+    /// Traces to count, each with its row on the page.
     wanted: HashMap<u128, usize>,
 }
 
-/// What counting needs of a span.
+/// The fields of a span that counting needs.
 #[derive(Debug, Clone, Copy)]
 struct Counted {
-    /// Place of its trace on the page.
+    /// Row of its trace on the page.
     row: usize,
     start: u64,
     id: [u8; 8],
@@ -47,11 +47,11 @@ struct Counted {
     failed: bool,
     outline: Key,
     sender: Key,
-    /// Number of its service.
+    /// Index in `Services`.
     service: usize,
 }
 
-/// Corrects the counts of rows whose spans came more than once.
+/// Corrects the counts of rows, without repeats.
 pub(super) fn recount(
     catalog: &Catalog,
     segments: &[Segment],
@@ -86,7 +86,7 @@ pub(super) fn recount(
 }
 
 impl Plan {
-    /// Chooses rows, newest first until a bound is met.
+    /// Selects rows, newest first, up to the limits.
     fn new(places: &HashMap<u128, Vec<Place>>, rows: &[TraceSummary]) -> Self {
         let mut plan = Self::default();
         let mut room = RECOUNT_SPANS_MAX;
@@ -109,12 +109,12 @@ impl Plan {
     }
 }
 
-/// Does not count the traces for which a block would have been read: fewer spans than there are would look like repeats.
+/// Excludes the traces of an unread block: with some spans missing, their counts would be too low.
 fn leave(wanted: &mut HashMap<u128, usize>, (_, traces): &Planned) {
     wanted.retain(|id, _| !traces.contains(id));
 }
 
-/// Reads the spans of the wanted traces from those blocks of a segment.
+/// Reads the spans of the wanted traces from blocks of a segment.
 fn read_segment(
     catalog: &Catalog,
     segment: &Segment,
@@ -142,7 +142,7 @@ fn read_segment(
     Ok(spans)
 }
 
-/// Reads the spans of the wanted traces from one block; `None` where the segment has no such block any more.
+/// Reads the spans of the wanted traces from one block; `None` if the segment no longer has the block.
 fn read_block(
     segment: &Segment,
     file: &File,
@@ -179,7 +179,7 @@ fn read_block(
     Ok(Some(counted.collect()))
 }
 
-/// Names of services by number.
+/// Service names by number.
 #[derive(Debug, Default)]
 struct Services {
     names: Vec<String>,
@@ -227,7 +227,7 @@ impl Columns {
         }
     }
 
-    /// Returns a span, given its row on the page, its id and what its numbers mean.
+    /// Returns a span, given its row on the page, its id and its resolved names.
     fn counted(
         &self,
         at: usize,
@@ -271,7 +271,7 @@ impl Columns {
     }
 }
 
-/// Keeps one of the spans of each outline, sorted by row, then as `assemble` looks at them: those without an end last.
+/// Deduplicates spans by outline; sorts by row and then as `assemble` does, those without an end last.
 fn drop_repeats(spans: &mut Vec<Counted>) {
     spans.sort_unstable_by_key(|s| {
         let order = (Reverse(s.end), s.start, rank(s.kind));
@@ -280,7 +280,7 @@ fn drop_repeats(spans: &mut Vec<Counted>) {
     spans.dedup_by_key(|s| (s.row, s.id, s.outline));
 }
 
-/// Counts parts of one span once.
+/// Merges the parts of one span.
 fn merge_parts(spans: &mut Vec<Counted>) {
     if spans.iter().all(|span| span.end != 0) {
         return;
@@ -305,7 +305,7 @@ fn merge_parts(spans: &mut Vec<Counted>) {
     *spans = merged;
 }
 
-/// Gives a row the counts of those spans.
+/// Replaces the counts of a row.
 fn correct(row: &mut TraceSummary, spans: &[Counted], services: &Services) {
     let mut counts: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
     for span in spans {

@@ -1,5 +1,5 @@
-//! The attributes of rows. Values of a column stand in the order of its occurrences, so a row's place in it is the number
-//! of occurrences before the row: counted by shape, not by row.
+//! The attributes of rows. A column stores its values in the order of their occurrence, so the place of a
+//! row's value is the number of occurrences in earlier rows: counted by shape, not by row.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -13,18 +13,18 @@ use super::{Extent, readable};
 use crate::codec::otlp::{AttributeView, ValueView};
 use crate::store::StoreError;
 
-/// The values of one column that rows need.
+/// The requested values of one column.
 #[derive(Debug)]
 enum Values {
     Texts(Vec<u64>, Lent),
-    /// With those that are longer than what was read.
+    /// With a flag for each cut value.
     Blobs(Blobs, Vec<bool>, ColumnKind),
     Numbers(Vec<u64>, ColumnKind),
     Empty,
 }
 
 impl Values {
-    /// Reads the values at those places of a column.
+    /// Reads the values at the given places of a column.
     fn read(
         reader: &BlockReader<'_>,
         column: u32,
@@ -50,7 +50,7 @@ impl Values {
         })
     }
 
-    /// Returns the value of that occurrence, and whether it is cut.
+    /// Returns a value, and whether it is cut.
     fn get(&self, index: usize) -> (ValueView<'_>, bool) {
         match self {
             Self::Texts(numbers, texts) => {
@@ -79,7 +79,7 @@ impl Values {
     }
 }
 
-/// Reads the byte strings at those places, and which of them are cut.
+/// Reads the byte strings at the given places, and which of them are cut.
 fn read_blobs(
     reader: &BlockReader<'_>,
     column: u32,
@@ -95,30 +95,29 @@ fn read_blobs(
     Ok((blobs, cut))
 }
 
-/// The attributes of rows, to be asked for in their order.
+/// The attributes of the requested rows, read in row order.
 #[derive(Debug, Default)]
 pub(super) struct AttributeRows {
-    /// By row: its columns; empty where a damaged block took them away.
+    /// Columns by row; `None` if lost with a damaged block.
     lists: Vec<Option<Rc<[u32]>>>,
     columns: Vec<Option<Box<Needed>>>,
 }
 
-/// A column that rows need.
+/// A column with values of requested rows.
 #[derive(Debug)]
 struct Needed {
     key: String,
     kind: ColumnKind,
-    /// How many values belong to rows that were passed.
+    /// Number of values in the rows passed so far.
     passed: usize,
-    /// Where the values of the rows stand.
+    /// Places of the requested rows' values.
     places: Vec<u32>,
     values: Values,
-    /// The next value.
     next: Cell<usize>,
 }
 
 impl AttributeRows {
-    /// Reads the columns that those rows need.
+    /// Reads the columns of the given rows.
     pub(super) fn read(
         reader: &BlockReader<'_>,
         schema: &Schema,
@@ -158,7 +157,7 @@ impl AttributeRows {
         Ok(Self { lists, columns })
     }
 
-    /// Returns the attributes of that row, and whether a value is cut.
+    /// Returns the attributes of a row, and whether a value is cut.
     pub(super) fn attributes(&self, index: usize) -> (Vec<AttributeView<'_>>, bool) {
         let Some(Some(list)) = self.lists.get(index) else {
             return (Vec::new(), false);
@@ -178,7 +177,7 @@ impl AttributeRows {
     }
 }
 
-/// Returns the columns of those lists, without their values.
+/// Returns the columns in those lists, without values yet.
 fn needed_columns(lists: &[Option<Rc<[u32]>>], schema: &Schema) -> Vec<Option<Box<Needed>>> {
     let mut columns: Vec<Option<Box<Needed>>> = Vec::new();
     columns.resize_with(schema.columns.len(), || None);
@@ -198,7 +197,7 @@ fn needed_columns(lists: &[Option<Rc<[u32]>>], schema: &Schema) -> Vec<Option<Bo
     columns
 }
 
-/// Passes the values of rows of those shapes.
+/// Advances the columns past rows of those shapes.
 fn pass(columns: &mut [Option<Box<Needed>>], expanded: &[Option<Rc<[u32]>>], shapes: &[u32]) {
     let mut pass = |shape: usize, rows: usize| {
         for column in expanded
@@ -231,8 +230,8 @@ fn pass(columns: &mut [Option<Box<Needed>>], expanded: &[Option<Rc<[u32]>>], sha
     }
 }
 
-/// Looks up the columns of every shape that a block uses. One lost shape misplaces every later value of the
-/// block: then none is believed.
+/// Resolves the columns of every shape in a block. A lost shape would misplace every later value of the
+/// block, so then all are `None`.
 fn expand(shapes: &[u32], schema: &Schema) -> Vec<Option<Rc<[u32]>>> {
     let mut expanded: Vec<Option<Rc<[u32]>>> = Vec::new();
     for &shape in shapes {

@@ -1,4 +1,4 @@
-//! A column of attributes under a test: what can be answered by number is, before any value is printed.
+//! A test on an attribute column; decided by number where possible, before any value is formatted.
 
 use super::super::super::block::schema::{ColumnKind, Schema};
 use super::super::super::block::{BlockReader, PartKind, ints};
@@ -10,27 +10,26 @@ use crate::model::{Test, Value};
 use crate::store::StoreError;
 use crate::store::cancel;
 
-/// How a column's values are tested.
 #[derive(Debug)]
 pub(super) enum ColumnTest {
-    /// The number of a value in the dictionary, an int, a bool or the bits of a double are this number.
+    /// Equal to this dictionary number, int, bool, or double bits.
     Number(PartKind, u64),
-    /// Values of the dictionary for which the list says so.
+    /// One of the flagged dictionary values.
     Among(Vec<bool>),
     /// Any NaN.
     NotANumber,
-    /// Ints, bools or doubles, each tested as a value.
+    /// Ints, bools or doubles, each tested by value.
     Numeric(ColumnKind),
-    /// Texts, each tested.
+    /// Each text is tested.
     Text,
-    /// Lists and maps, each decoded and tested.
+    /// Lists and maps; each is decoded and tested.
     Encoded,
-    /// Every occurrence passes.
+    /// Every value passes.
     Always,
 }
 
 impl ColumnTest {
-    /// Translates a test for a column; `None` when none of its values can pass.
+    /// Compiles a test for a column; `None` if no value of the column can pass.
     pub(super) fn compile(
         kind: ColumnKind,
         column: u32,
@@ -56,7 +55,7 @@ impl ColumnTest {
         })
     }
 
-    /// Returns the number whose value prints as that text.
+    /// Parses the number that is formatted as this text.
     fn number(kind: ColumnKind, text: &str) -> Option<Self> {
         let number = match kind {
             ColumnKind::Bool => text.parse::<bool>().ok().map(u64::from),
@@ -75,7 +74,7 @@ impl ColumnTest {
         number.map(|number| Self::Number(PartKind::Numbers, number))
     }
 
-    /// Marks the rows that have a passing value in the column.
+    /// Marks the rows with a passing value in the column.
     pub(super) fn mark(
         &self,
         reader: &BlockReader<'_>,
@@ -94,7 +93,7 @@ impl ColumnTest {
         Ok(())
     }
 
-    /// Returns, per occurrence in the column, whether it passes.
+    /// Returns per value of the column whether it passes.
     fn hits(
         &self,
         reader: &BlockReader<'_>,
@@ -140,16 +139,15 @@ impl ColumnTest {
     }
 }
 
-/// Returns whether a stored text passes.
 fn passes(text: &[u8], test: &Test) -> bool {
     match test {
-        // Without a look at its characters: this runs for every value of a column.
+        // Compares bytes without checking UTF-8: this runs for every value of a column.
         Test::Equals(wanted) => text == wanted.as_bytes(),
         test => test.matches_text(std::str::from_utf8(text).unwrap_or_default()),
     }
 }
 
-/// Carries hits by occurrence to the rows that have the column.
+/// Maps results by occurrence to rows.
 fn spread(found: &mut [bool], shapes: &[u64], counts: &[u8], hits: &[bool], always: bool) {
     let mut at = 0;
     for (found, &shape) in found.iter_mut().zip(shapes) {
