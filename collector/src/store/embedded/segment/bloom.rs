@@ -1,16 +1,14 @@
-//! Says quickly that a segment has nothing of a trace: 14 bits a trace, wrong once in eight hundred. A row of a page is
-//! looked for in every segment, and each wrong answer loads a segment's index.
+//! A bloom filter of a segment's traces: 14 bits a trace, one false positive in eight hundred. Each row of a
+//! page is looked up in every segment, and each false positive loads a segment's index.
 
 use crate::store::bytes::Reader;
 
-/// Bits per trace.
 const BITS_PER_TRACE: usize = 14;
-/// Bits that one trace sets: best for 14 bits each.
+/// Bits set per trace; optimal for 14 bits each.
 pub(crate) const PROBES: u64 = 10;
-/// Bits that a trace set in the filters of the first version, of ten bits each.
+/// Bits set per trace in filters of the first version, which had ten bits per trace.
 pub(crate) const PROBES_OF_TEN_BITS: u64 = 7;
 
-/// A bloom filter of trace ids.
 #[derive(Debug, Default)]
 pub(crate) struct Bloom {
     words: Vec<u64>,
@@ -18,7 +16,6 @@ pub(crate) struct Bloom {
 }
 
 impl Bloom {
-    /// Makes a filter of those traces.
     pub(crate) fn new(ids: &[u128]) -> Self {
         let mut bloom = Self {
             words: vec![0; (ids.len() * BITS_PER_TRACE).div_ceil(64).max(1)],
@@ -32,19 +29,16 @@ impl Bloom {
         bloom
     }
 
-    /// Returns whether the trace may be there.
     pub(crate) fn may_contain(&self, id: u128) -> bool {
         !self.words.is_empty()
             && bits(id, self.words.len(), self.probes)
                 .all(|bit| self.words[(bit / 64) as usize] >> (bit % 64) & 1 == 1)
     }
 
-    /// Returns the memory it takes.
     pub(crate) fn memory(&self) -> usize {
         self.words.len() * 8
     }
 
-    /// Writes it.
     pub(crate) fn encode(&self) -> Vec<u8> {
         self.words
             .iter()
@@ -52,7 +46,7 @@ impl Bloom {
             .collect()
     }
 
-    /// Reads what `encode` wrote; `probes` says how many bits each trace set.
+    /// `probes` is the number of bits set per trace.
     pub(crate) fn decode(encoded: &[u8], probes: u64) -> Option<Self> {
         let mut reader = Reader::new(encoded);
         let words: Vec<u64> = std::iter::from_fn(|| reader.fixed_u64()).collect();
@@ -60,7 +54,8 @@ impl Bloom {
     }
 }
 
-/// Returns the bits of a trace. Only the low half of the id counts, so that a lookup by it can ask too.
+/// Returns the bits of a trace. They depend only on the low half of the id, so that lookups by the low half
+/// can use the filter.
 fn bits(id: u128, words: usize, probes: u64) -> impl Iterator<Item = u64> {
     let mix = |value: u64, by: u64| {
         let product = u128::from(value ^ by) * u128::from(by);

@@ -1,4 +1,4 @@
-//! Decoded parts of sealed segments' footers, the least recently used thrown out first.
+//! An LRU cache of decoded footer sections of sealed segments.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -7,10 +7,9 @@ use std::sync::Arc;
 use crate::store::StoreError;
 use crate::sync::Mutex;
 
-/// A section of a segment: its sequence number, what it is, of which column.
+/// A section: sequence number of the segment, kind, column.
 pub(crate) type SectionId = (u64, u8, u32);
 
-/// A bounded cache.
 #[derive(Debug)]
 pub(crate) struct SectionCache {
     budget: usize,
@@ -22,7 +21,7 @@ struct State {
     entries: HashMap<SectionId, Entry>,
     bytes: usize,
     clock: u64,
-    /// The clock when unused entries were dropped last.
+    /// The clock at the last sweep.
     swept: u64,
 }
 
@@ -34,7 +33,7 @@ struct Entry {
 }
 
 impl SectionCache {
-    /// Makes a cache that holds about so many bytes.
+    /// `budget` is the approximate memory limit, bytes.
     pub(crate) fn new(budget: usize) -> Self {
         Self {
             budget,
@@ -42,7 +41,7 @@ impl SectionCache {
         }
     }
 
-    /// Returns the section, loading it where it is not cached; `load` returns it with the memory it takes.
+    /// Returns a section, loading it on a miss; `load` returns it with its size in memory.
     pub(crate) fn get<T: Any + Send + Sync>(
         &self,
         id: SectionId,
@@ -57,7 +56,7 @@ impl SectionCache {
         Ok(value)
     }
 
-    /// Drops what was not used since the last call.
+    /// Evicts entries not used since the last call.
     pub(crate) fn sweep(&self) {
         let mut state = self.state.lock();
         let swept = state.swept;
@@ -67,7 +66,7 @@ impl SectionCache {
         state.bytes = state.entries.values().map(|entry| entry.bytes).sum();
     }
 
-    /// Finds a cached section and marks it as used.
+    /// Returns a cached section and marks it as used.
     fn find<T: Any + Send + Sync>(&self, id: SectionId) -> Option<Arc<T>> {
         let mut state = self.state.lock();
         state.clock += 1;
@@ -77,7 +76,7 @@ impl SectionCache {
         Arc::clone(&entry.value).downcast().ok()
     }
 
-    /// Keeps a section and makes room for it.
+    /// Inserts a section, evicting others to stay within the budget.
     fn insert(&self, id: SectionId, value: Arc<dyn Any + Send + Sync>, bytes: usize) {
         let mut state = self.state.lock();
         state.clock += 1;

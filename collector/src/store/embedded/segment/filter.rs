@@ -1,18 +1,15 @@
-//! Says quickly that a segment has no span with a certain value: a bloom filter in pages, each with a checksum of its own,
-//! so that a search reads 4 KiB of a segment to leave it out. Wrong once in a hundred.
+//! A filter of a segment's values: a bloom filter in pages with their own checksums, so that a search rules
+//! out a segment by reading 4 KiB. One false positive in a hundred.
 
-/// Bytes of a page: a bit map, then its CRC-32.
+/// A page is a bit map and its CRC-32.
 pub(crate) const PAGE_BYTES: usize = 4_096;
-/// Bytes of the bit map.
 const MAP_BYTES: usize = PAGE_BYTES - 4;
-/// Bits of the bit map.
 const MAP_BITS: u64 = MAP_BYTES as u64 * 8;
-/// Bits per value.
 const BITS_PER_VALUE: u64 = 10;
-/// Bits that one value sets. Seven would be best for whole filters; pages are not filled evenly, and each probe costs.
+/// Bits set per value. Seven would be optimal for evenly filled filters; pages are not, and each probe costs.
 const PROBES: u64 = 6;
 
-/// Writes a filter of those tokens (`tokens`); nothing for none.
+/// Encodes a filter of tokens (see `tokens`); empty without tokens.
 pub(crate) fn encode(tokens: &[u64]) -> Vec<u8> {
     let pages = (tokens.len() as u64 * BITS_PER_VALUE).div_ceil(MAP_BITS);
     let mut out = vec![0; pages as usize * PAGE_BYTES];
@@ -30,12 +27,11 @@ pub(crate) fn encode(tokens: &[u64]) -> Vec<u8> {
     out
 }
 
-/// Returns the page of a token among that many.
 pub(crate) fn page_of(token: u64, pages: u64) -> u64 {
     ((u128::from(token) * u128::from(pages)) >> 64) as u64
 }
 
-/// Returns whether the token may be in its page; `None` when the page is damaged.
+/// Returns whether the token may be in its page; `None` if the page is damaged.
 pub(crate) fn may_contain(page: &[u8; PAGE_BYTES], token: u64) -> Option<bool> {
     let (map, crc) = page.split_at(MAP_BYTES);
     if crc32fast::hash(map).to_le_bytes() != crc {
@@ -44,7 +40,8 @@ pub(crate) fn may_contain(page: &[u8; PAGE_BYTES], token: u64) -> Option<bool> {
     Some(bits(token).all(|bit| map[(bit / 8) as usize] >> (bit % 8) & 1 == 1))
 }
 
-/// Returns the bits of a token in its page. The page follows from the upper bits, so these come from the lower ones.
+/// Returns the bits of a token in its page. The page is chosen by the upper bits of the token, so these use
+/// the lower ones.
 fn bits(token: u64) -> impl Iterator<Item = u64> {
     let low = u64::from(token as u32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let step = low >> 40 | 1;

@@ -1,6 +1,6 @@
-//! The footer of a sealed segment: sections that a reader loads one by one, and a small directory of everything.
+//! The footer of a sealed segment: sections that readers load on demand, and a small directory.
 //!
-//! Only the directory is read when a store opens; its place stands in the last bytes of the file.
+//! Opening a store reads only the directory; its place is in the last bytes of the file.
 
 mod forge;
 
@@ -27,14 +27,14 @@ const TRAILER_MAGIC: [u8; 4] = *b"FxE1";
 /// Directory offset and length, its checksum, magic.
 const TRAILER_BYTES: usize = 20;
 
-/// What a section holds. Numbers are the file format.
+/// The content of a section. The numbers are part of the file format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SectionKind {
     /// Names, resources, scopes, keys, columns, shapes.
     Schema = 0,
     /// Values of a dictionary column.
     Values = 1,
-    /// Which traces cannot be here, as the first version wrote it.
+    /// Bloom filter of traces, as the first version wrote it.
     BloomOfTenBits = 2,
     /// Trace ids and their blocks.
     Index = 3,
@@ -42,17 +42,16 @@ pub(crate) enum SectionKind {
     Summaries = 4,
     /// Services, their operations, breaker marks.
     Services = 5,
-    /// What runs of blocks hold, and the attribute keys.
+    /// Contents of runs of blocks, and the attribute keys.
     Zones = 6,
     /// Span names by zone.
     ZoneNames = 7,
-    /// Which values cannot be here: pages, not compressed.
+    /// Filter of values: uncompressed pages.
     Filter = 8,
-    /// Which traces cannot be here.
+    /// Bloom filter of traces.
     Bloom = 9,
 }
 
-/// Where a section lies.
 #[derive(Debug, Clone, Copy)]
 struct Section {
     kind: u8,
@@ -74,18 +73,15 @@ impl Section {
     }
 }
 
-/// The directory of a sealed segment.
 #[derive(Debug, Clone)]
 pub(crate) struct Footer {
-    /// Sums over its blocks.
     pub(crate) totals: Totals,
-    /// Its blocks.
     pub(crate) blocks: Arc<Vec<BlockMeta>>,
     sections: Vec<Section>,
 }
 
 impl Footer {
-    /// Writes the footer of a segment whose blocks end at that offset.
+    /// Encodes the footer of a segment whose blocks end at `offset`.
     pub(crate) fn encode(state: &SegmentState, offset: u64) -> io::Result<(Self, Vec<u8>)> {
         let mut out = FOOTER_MAGIC.to_vec();
         let mut sections = Vec::new();
@@ -146,7 +142,7 @@ impl Footer {
         Ok((footer, out))
     }
 
-    /// Reads the directory of a sealed file; `None` when the file has no sound footer.
+    /// Reads the directory of a sealed file; `None` if it has no valid footer.
     pub(crate) fn read(file: &File, length: u64) -> io::Result<Option<Self>> {
         let mut trailer = [0; TRAILER_BYTES];
         let Some(at) = length.checked_sub(TRAILER_BYTES as u64) else {
@@ -171,7 +167,7 @@ impl Footer {
         Ok(Self::decode_directory(&directory))
     }
 
-    /// Reads a section; `None` when the segment has none of that kind.
+    /// Reads a section; `None` if the segment has none of that kind.
     pub(crate) fn section(
         &self,
         file: &File,
@@ -185,7 +181,7 @@ impl Footer {
             .transpose()
     }
 
-    /// Opens a section to be read piece by piece; `None` when the segment has none of that kind.
+    /// Opens a section as a stream; `None` if the segment has none of that kind.
     pub(crate) fn stream<'a>(
         &self,
         file: &'a File,
@@ -199,13 +195,13 @@ impl Footer {
             .transpose()
     }
 
-    /// Returns the bytes of a section once it is inflated; none where there is none.
+    /// Inflated size of a section; 0 if there is none.
     pub(crate) fn raw_bytes(&self, kind: SectionKind, column: u32) -> usize {
         self.find(kind, column)
             .map_or(0, |section| section.raw as usize)
     }
 
-    /// Returns the bytes of the longest section of a kind.
+    /// Inflated size of the longest section of a kind.
     pub(crate) fn longest(&self, kind: SectionKind) -> usize {
         let of_kind = self.sections.iter().filter(|s| s.kind == kind as u8);
         of_kind.map(|s| s.raw as usize).max().unwrap_or_default()
@@ -215,13 +211,13 @@ impl Footer {
         self.find(kind, 0).is_some()
     }
 
-    /// Returns how many pages of that many bytes a section has that is not compressed; `None` when there is none.
+    /// Returns the number of pages in an uncompressed section; `None` if there is no such section.
     pub(crate) fn pages(&self, kind: SectionKind, bytes: usize) -> Option<u64> {
         let section = self.find(kind, 0)?;
         (section.stored == section.raw).then_some(section.raw / bytes as u64)
     }
 
-    /// Reads a page of such a section; the page has a checksum of its own.
+    /// Reads a page of such a section; the page has its own checksum.
     pub(crate) fn page<const N: usize>(
         &self,
         file: &File,
@@ -315,7 +311,7 @@ impl Footer {
     }
 }
 
-/// Writes the last bytes of a file whose directory begins at that offset.
+/// Encodes the last bytes of a file whose directory begins at `at`.
 fn encode_trailer(at: u64, directory: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&at.to_le_bytes());
     out.extend_from_slice(&(directory.len() as u32).to_le_bytes());

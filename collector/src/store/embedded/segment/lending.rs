@@ -1,8 +1,9 @@
-//! Lends the lists of a segment. Short ones are lent whole and cached; of a longer one, which may be as large as what
-//! senders put into one commit, a reader gets the values that it needs, and a search sees one value after the other.
+//! Lends the lists of a segment to readers. Short lists are lent whole and cached. A long list may be as
+//! large as one commit of a sender, so a reader gets only the values that it needs, and a search visits one
+//! value at a time.
 //!
-//! A footer keeps a list as one stream, so picking from it reads it once: a reader of many blocks asks for the numbers
-//! of all of them first (`LongLists`).
+//! A footer stores a list as one stream, and picking values reads all of it. So a reader of many blocks first
+//! collects the numbers needed by all of them (`LongLists`).
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -20,13 +21,13 @@ use crate::model::cut;
 use crate::store::StoreError;
 use crate::store::cancel;
 
-/// Bytes of an open segment's list that a search copies at a time: its writer waits as long.
+/// Bytes of an open segment's list that a search copies at a time; its writer is blocked meanwhile.
 const COPIED_BYTES: usize = 256 << 10;
-/// What is kept of a span's name that does not fit.
+/// Length to which the name of a span is cut if it does not fit.
 const NAME_BYTES_CUT: usize = 64;
 
 impl SealedSegment {
-    /// Returns a list if it is short.
+    /// Returns the list if it is short.
     fn whole(&self, list: List) -> Result<Option<Arc<ValueList>>, StoreError> {
         let column = match list {
             List::Names | List::Resources | List::Scopes => {
@@ -54,7 +55,7 @@ impl SealedSegment {
         Ok(has_long_values || self.schema_section()?.texts.len() < List::TEXTS.len())
     }
 
-    /// Reads a list from the file and shows its values in order, until `visit` returns false.
+    /// Streams a list from the file and visits its values in order. Stops when `visit` returns false.
     fn stream(
         &self,
         list: List,
@@ -93,7 +94,8 @@ impl SealedSegment {
 }
 
 impl OpenSegment {
-    /// Shows the values of a list in order, until `visit` returns false; the state is locked only while some are copied.
+    /// Visits the values of a list in order; the state is locked only while a batch is copied. Stops when
+    /// `visit` returns false.
     fn each(
         &self,
         list: List,
@@ -117,7 +119,7 @@ impl OpenSegment {
 }
 
 impl Segment {
-    /// Returns a list if it is short.
+    /// Returns the list if it is short.
     fn whole(&self, list: List) -> Result<Option<Arc<ValueList>>, StoreError> {
         match self {
             Self::Open(segment) => {
@@ -128,7 +130,7 @@ impl Segment {
         }
     }
 
-    /// Shows the values of a list in order, until `visit` returns false.
+    /// Visits the values of a list in order. Stops when `visit` returns false.
     pub(crate) fn each(
         &self,
         list: List,
@@ -149,7 +151,6 @@ impl Segment {
         Ok(())
     }
 
-    /// Finds the number of a value.
     pub(crate) fn find(&self, list: List, wanted: &[u8]) -> Result<Option<u32>, StoreError> {
         if let Some(values) = self.whole(list)? {
             return Ok(values.find(wanted));
@@ -162,7 +163,7 @@ impl Segment {
         Ok(found)
     }
 
-    /// Returns, for each value of a list, whether it passes.
+    /// Returns for each value of a list whether it passes.
     pub(crate) fn passing(
         &self,
         list: List,
@@ -176,7 +177,7 @@ impl Segment {
         Ok(passing)
     }
 
-    /// Picks values of a list, whose numbers ascend, as far as there is room.
+    /// Picks values of a list while they fit; `numbers` ascend.
     fn pick(&self, list: List, numbers: &[u32], room: &mut Room) -> Result<Lent, StoreError> {
         let mut picked = Picked::default();
         match self {
@@ -201,7 +202,7 @@ impl Segment {
     }
 }
 
-/// As much as is asked for: of rows that are copied or sent elsewhere nothing may be missing.
+/// Lends every requested value whole: rows that are copied or shipped must be complete.
 impl Lists for Segment {
     fn lend(&self, list: List, numbers: &[u64]) -> Result<Lent, StoreError> {
         match self.whole(list)? {
@@ -211,7 +212,7 @@ impl Lists for Segment {
     }
 }
 
-/// How much may be picked yet, bytes.
+/// Remaining memory for picked values, bytes.
 #[derive(Debug, Clone, Copy)]
 struct Room(usize);
 
@@ -220,7 +221,8 @@ impl Room {
         Self(usize::MAX)
     }
 
-    /// Adds a value: past the room only its names, and past what is kept for these only a note that something is missing.
+    /// Adds a value. If it does not fit, keeps only its names; if these do not fit either, marks it as
+    /// missing.
     fn put(&mut self, list: List, number: u32, value: &[u8], picked: &mut Picked) {
         if self.takes(value.len().saturating_add(PICKED_BYTES_OF_NAMES)) {
             self.0 -= value.len().min(self.0);
@@ -248,8 +250,9 @@ impl Room {
     }
 }
 
-/// The lists of a segment for one reader, within bounds. Where some of a sealed segment are long, it reads everything twice:
-/// first the numbers that it needs are noted, then each long list is read once, then there are values.
+/// The lists of a segment for one reader, within memory limits. If a sealed segment has long lists, the
+/// reader runs twice: a first pass notes the numbers that it needs, then each long list is read once, and the
+/// second pass gets the values.
 #[derive(Debug)]
 pub(crate) struct LongLists<'a> {
     segment: &'a Segment,
@@ -260,7 +263,6 @@ pub(crate) struct LongLists<'a> {
 }
 
 impl<'a> LongLists<'a> {
-    /// Makes those of a segment.
     pub(crate) fn new(segment: &'a Segment) -> Result<Self, StoreError> {
         let is_noting = match segment {
             Segment::Open(open) => open.state().lists.longest() > LIST_WHOLE_BYTES_MAX,
@@ -275,12 +277,11 @@ impl<'a> LongLists<'a> {
         })
     }
 
-    /// Returns whether what it lends is empty so far: numbers are noted.
+    /// Whether this is the first pass, in which lent lists are empty.
     pub(crate) fn is_noting(&self) -> bool {
         self.is_noting
     }
 
-    /// Picks what was noted.
     pub(crate) fn pick(&mut self) -> Result<(), StoreError> {
         let mut room = self.room.get();
         for (list, numbers) in std::mem::take(self.noted.get_mut()) {

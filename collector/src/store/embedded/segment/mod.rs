@@ -1,6 +1,7 @@
-//! A segment: one append-only file of blocks, and the indexes that readers need.
+//! A segment: one append-only file of blocks and its indexes.
 //!
-//! An open segment is described by memory, a sealed one by the footer of its file; `Segment` hides which.
+//! The indexes of an open segment are in memory, those of a sealed one in the footer of its file; `Segment`
+//! hides the difference.
 
 mod bloom;
 mod cache;
@@ -56,8 +57,8 @@ pub(crate) struct Caches {
 }
 
 impl Caches {
-    /// Drops sections that no search used since the last call. Filters and zones stay: they are small, and each search of
-    /// a week asks all of them.
+    /// Evicts sections that no search used since the last call. Filters and zones stay: they are small, and
+    /// every search over a week needs all of them.
     pub(crate) fn sweep(&self) {
         self.sections.sweep();
     }
@@ -73,38 +74,32 @@ impl Default for Caches {
     }
 }
 
-/// Where a segment lies.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
-    /// Its number: rises with every segment of the store, whatever the shard.
+    /// Increases with every segment of the store, over all shards.
     pub(crate) sequence: u64,
-    /// Its file.
     pub(crate) path: PathBuf,
 }
 
 /// A segment that still grows, or that could not be sealed.
 #[derive(Debug)]
 pub(crate) struct OpenSegment {
-    /// Where it lies.
     pub(crate) place: Place,
     file: Arc<File>,
     state: RwLock<SegmentState>,
     bytes: AtomicU64,
-    /// It is no longer written, though it is not sealed.
+    /// No longer written although not sealed.
     abandoned: AtomicBool,
 }
 
-/// A segment.
 #[derive(Debug, Clone)]
 pub(crate) enum Segment {
-    /// One that grows, or could not be sealed.
     Open(Arc<OpenSegment>),
-    /// One that never changes any more.
+    /// Immutable.
     Sealed(Arc<SealedSegment>),
 }
 
 impl OpenSegment {
-    /// Makes the shared side of a segment file.
     pub(crate) fn new(place: Place, file: Arc<File>, state: SegmentState, bytes: u64) -> Self {
         Self {
             place,
@@ -115,12 +110,12 @@ impl OpenSegment {
         }
     }
 
-    /// Marks it as no longer written: retention may delete it.
+    /// Marks it as no longer written, so that retention may delete it.
     pub(crate) fn abandon(&self) {
         self.abandoned.store(true, Ordering::Relaxed);
     }
 
-    /// Locks the state for a reader; held for lookups only, never while a file is read.
+    /// Locks the state for a lookup; never held while a file is read.
     pub(crate) fn state(&self) -> RwLockReadGuard<'_, SegmentState> {
         self.state.read()
     }
@@ -133,7 +128,6 @@ impl OpenSegment {
 }
 
 impl Segment {
-    /// Returns where it lies.
     pub(crate) fn place(&self) -> &Place {
         match self {
             Self::Open(segment) => &segment.place,
@@ -141,7 +135,7 @@ impl Segment {
         }
     }
 
-    /// Returns the bytes of its file.
+    /// Size of its file.
     pub(crate) fn bytes(&self) -> u64 {
         match self {
             Self::Open(segment) => segment.bytes.load(Ordering::Relaxed),
@@ -149,7 +143,6 @@ impl Segment {
         }
     }
 
-    /// Returns sums over its blocks.
     pub(crate) fn totals(&self) -> Totals {
         match self {
             Self::Open(segment) => segment.state().totals,
@@ -164,7 +157,7 @@ impl Segment {
         }
     }
 
-    /// Opens its file. Sealed files are opened for each read and closed after it: segments are many.
+    /// Opens its file. A sealed file is opened for each read and closed afterwards, because there are many.
     pub(crate) fn file(&self) -> Result<Arc<File>, StoreError> {
         match self {
             Self::Open(segment) => Ok(Arc::clone(&segment.file)),
@@ -172,7 +165,6 @@ impl Segment {
         }
     }
 
-    /// Returns what its numbers mean.
     pub(crate) fn schema(&self) -> Result<Arc<Schema>, StoreError> {
         match self {
             Self::Open(segment) => Ok(Arc::clone(&segment.state().schema)),
@@ -180,7 +172,7 @@ impl Segment {
         }
     }
 
-    /// Returns the blocks that hold spans of a trace, none if it has none.
+    /// Returns the blocks with spans of a trace.
     pub(crate) fn blocks_of(&self, id: u128) -> Result<Vec<u32>, StoreError> {
         match self {
             Self::Open(segment) => {
@@ -199,7 +191,7 @@ impl Segment {
         }
     }
 
-    /// Returns what it knows of those traces, each piece with the trace's place among them.
+    /// Returns the summaries of those traces, each with its index in `ids`.
     pub(crate) fn pieces(&self, ids: &[u128]) -> Result<Vec<(usize, NamedPiece)>, StoreError> {
         match self {
             Self::Open(segment) => {
@@ -211,7 +203,7 @@ impl Segment {
         }
     }
 
-    /// As `pieces`, of a sealed segment: the names of all of them are looked up at once.
+    /// As `pieces`, for a sealed segment: all names are looked up in one pass.
     fn sealed_pieces(
         &self,
         segment: &SealedSegment,
@@ -238,7 +230,7 @@ impl Segment {
         Ok(named.collect())
     }
 
-    /// Returns the traces whose low 64 bits are that number.
+    /// Returns the traces whose id has these low 64 bits.
     pub(crate) fn by_low_half(&self, low: u64) -> Result<Vec<u128>, StoreError> {
         match self {
             Self::Open(segment) => {
@@ -256,7 +248,7 @@ impl Segment {
         }
     }
 
-    /// Returns what runs of its blocks hold; empty where that is not known.
+    /// Returns its zones; empty if unknown.
     pub(crate) fn zones(&self) -> Result<Arc<Zones>, StoreError> {
         match self {
             Self::Open(_) => Ok(Arc::default()),
@@ -264,7 +256,7 @@ impl Segment {
         }
     }
 
-    /// Returns the span names of each of its zones; none where they are not known.
+    /// Returns the span names of its zones; empty if unknown.
     pub(crate) fn zone_names(&self) -> Result<Arc<ZoneNames>, StoreError> {
         match self {
             Self::Open(_) => Ok(Arc::default()),
@@ -272,7 +264,7 @@ impl Segment {
         }
     }
 
-    /// Returns whether a span of it may have one of those tokens.
+    /// Returns whether a span may have one of these tokens.
     pub(crate) fn may_hold(&self, tokens: &[u64]) -> Result<bool, StoreError> {
         match self {
             Self::Open(_) => Ok(true),
@@ -280,11 +272,10 @@ impl Segment {
         }
     }
 
-    /// Adds the names of its services.
     pub(crate) fn add_services(&self, names: &mut BTreeSet<String>) -> Result<(), StoreError> {
         let mut add = |name: &[u8]| {
             let name = std::str::from_utf8(name).unwrap_or_default();
-            // Nearly all stand in many segments.
+            // Most names are in many segments.
             if !name.is_empty() && !names.contains(name) {
                 names.insert(name.to_owned());
                 if names.len() > SERVICES_MAX {
@@ -305,7 +296,6 @@ impl Segment {
         Ok(())
     }
 
-    /// Adds the span names of a service.
     pub(crate) fn add_operations(
         &self,
         service: &str,
@@ -348,7 +338,7 @@ impl Segment {
         })
     }
 
-    /// Returns whether it is no longer written.
+    /// Whether it is no longer written.
     pub(crate) fn is_finished(&self) -> bool {
         match self {
             Self::Open(segment) => segment.abandoned.load(Ordering::Relaxed),
@@ -356,7 +346,7 @@ impl Segment {
         }
     }
 
-    /// Returns whether its footer turned out damaged, so that its blocks must be read to find anything.
+    /// Whether its footer turned out damaged, so that only its blocks are readable.
     pub(crate) fn is_broken(&self) -> bool {
         match self {
             Self::Open(_) => false,
@@ -365,7 +355,6 @@ impl Segment {
     }
 }
 
-/// Returns what an open segment knows of a trace.
 fn open_piece(state: &SegmentState, id: u128) -> Option<NamedPiece> {
     let partial = state.traces.get(id)?;
     let blocks = state.traces.blocks(partial);

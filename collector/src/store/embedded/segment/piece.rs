@@ -1,40 +1,37 @@
-//! What one segment knows of a trace, its numbers turned into words, ready to be merged with other segments' pieces.
+//! A segment's summary of a trace with numbers resolved to names, ready to be merged with those of other
+//! segments.
 
 use super::super::block::decode_mark;
 use super::super::summary::{Circuit, Origin};
 use super::traces::Piece;
 use crate::model::CircuitMark;
 
-/// The root or the earliest span of a trace, in words.
+/// The root or the earliest span of a trace, with resolved names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct NamedOrigin {
-    /// Its service.
     pub(crate) service: String,
-    /// Its operation.
     pub(crate) operation: String,
     /// Whether its status is error.
     pub(crate) failed: bool,
 }
 
-/// What a segment knows of a trace, in words.
+/// A segment's summary of a trace, with resolved names.
 #[derive(Debug, Clone)]
 pub(crate) struct NamedPiece {
-    /// The numbers.
     pub(crate) piece: Piece,
-    /// The earliest span without parent.
+    /// The earliest span without a parent.
     pub(crate) root: Option<NamedOrigin>,
     /// The earliest span.
     pub(crate) first: NamedOrigin,
     /// Names of `piece.services`, in the same order.
     pub(crate) services: Vec<String>,
-    /// Breakers.
     pub(crate) circuits: Vec<CircuitMark>,
-    /// The blocks that hold its spans.
+    /// Blocks with its spans.
     pub(crate) blocks: Vec<u32>,
 }
 
 impl NamedPiece {
-    /// Puts words to numbers: names of spans and of services, and marks.
+    /// Resolves the numbers of span names, services and marks.
     pub(crate) fn new<'a>(
         piece: &Piece,
         blocks: Vec<u32>,

@@ -1,4 +1,4 @@
-//! Reads a segment that was never sealed: every block in order, until the file ends or tears.
+//! Reads a segment that was never sealed: every block in order, up to the end of the file or a torn write.
 
 use std::fs::File;
 use std::path::Path;
@@ -21,32 +21,29 @@ use crate::store::StoreError;
 use crate::store::hash::Seed;
 use fusebox::semconv::BREAKER_NAME;
 
-/// The result of a scan.
 #[derive(Debug)]
 pub(crate) struct Recovered {
-    /// The segment as it was before the crash.
+    /// The segment as before the crash.
     pub(crate) open: Arc<OpenSegment>,
-    /// Its file, cut to the last whole block.
+    /// Its file, truncated to the last complete block.
     pub(crate) file: LogFile,
-    /// Whether bytes were cut off.
+    /// Whether bytes were truncated.
     pub(crate) torn: bool,
-    /// What was damaged.
     pub(crate) damage: Found,
 }
 
-/// The damage that a scan found.
+/// Damage found by a scan.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// Blocks that were skipped.
+    /// Blocks skipped.
     pub(crate) blocks: u64,
-    /// Their spans, as far as their headers say.
+    /// Spans lost, as far as block headers tell.
     pub(crate) spans: u64,
-    /// Pages that were put back as they were.
+    /// Pages repaired.
     pub(crate) repaired: u64,
 }
 
 impl Found {
-    /// Counts it.
     pub(crate) fn count(&self, incidents: &Incidents) {
         incidents.add(Incident::DamagedBlock, self.blocks);
         incidents.add(Incident::DamagedSpan, self.spans);
@@ -54,7 +51,7 @@ impl Found {
     }
 }
 
-/// Reads a file that has no footer; `None` when it is no segment at all.
+/// Recovers a file without a footer; `None` if it is not a segment.
 pub(crate) fn recover(place: Place) -> Result<Option<Recovered>, StoreError> {
     let path = place.path.clone();
     let Some(scanned) = scan(&path)? else {
@@ -71,7 +68,8 @@ pub(crate) fn recover(place: Place) -> Result<Option<Recovered>, StoreError> {
     }))
 }
 
-/// Reads a sealed file's blocks without its footer and leaves the file as it is; `None` when it is no segment.
+/// Reads the blocks of a sealed file without its footer, leaving the file unchanged; `None` if it is not a
+/// segment.
 pub(crate) fn reread(place: Place) -> Result<Option<(Arc<OpenSegment>, Found)>, StoreError> {
     let path = place.path.clone();
     let Some(scanned) = scan(&path)? else {
@@ -84,16 +82,16 @@ pub(crate) fn reread(place: Place) -> Result<Option<(Arc<OpenSegment>, Found)>, 
     Ok(Some((Arc::new(open), scanned.damage)))
 }
 
-/// What the blocks of a file hold.
+/// The result of scanning a file.
 struct Scanned {
     state: SegmentState,
-    /// Where the last whole block ends.
+    /// End of the last complete block.
     end: u64,
     torn: bool,
     damage: Found,
 }
 
-/// Reads every block of a file; `None` when it is no segment at all.
+/// Reads every block of a file; `None` if it is not a segment.
 fn scan(path: &Path) -> Result<Option<Scanned>, StoreError> {
     let io = |error| StoreError::io("read", path, error);
     let file = files::open_regular(path).map_err(io)?;
@@ -111,7 +109,8 @@ fn scan(path: &Path) -> Result<Option<Scanned>, StoreError> {
         }
         repaired += here;
         found = blocks()?;
-        // Of several damaged blocks in a row the first one is found at a time. A disk may not keep what is put back.
+        // Of adjacent damaged blocks each scan finds only the first. Stop if a disk does not keep the
+        // repaired bytes.
         if found.blocks.len() <= before {
             break;
         }
@@ -142,7 +141,7 @@ fn scan(path: &Path) -> Result<Option<Scanned>, StoreError> {
     }))
 }
 
-/// Repairs the blocks whose headers could not be read, and the last one; returns how many.
+/// Repairs blocks with unreadable headers, and the last block; returns how many.
 fn repair_gaps(
     path: &Path,
     file: &File,
@@ -156,12 +155,12 @@ fn repair_gaps(
         expected = log::behind_record(&SpanCodec, file, end, length)
             .map_err(|error| StoreError::io("read", path, error))?;
     }
-    // One bit makes the first bytes of a block those of a footer, so that the file need not look torn.
+    // A flipped bit can turn a block's magic into that of a footer, so the file need not look torn.
     repaired += u64::from(expected < length && repair(path, expected));
     Ok(repaired)
 }
 
-/// Checks a block and repairs it if need be; returns whether it is whole.
+/// Verifies a block and repairs it if needed; returns whether it is intact.
 fn make_whole(
     path: &Path,
     file: &File,
@@ -184,14 +183,14 @@ fn make_whole(
     is_whole()
 }
 
-/// Puts together what memory holds of a segment, block by block.
+/// Rebuilds the in-memory state of a segment, block by block.
 struct Rebuild {
     state: SegmentState,
     marks: Dictionary,
 }
 
 impl Rebuild {
-    /// Adds a sound block.
+    /// Adds an intact block.
     fn absorb(&mut self, offset: u64, reader: &BlockReader<'_>) -> Result<(), StoreError> {
         let columns = Columns::read(reader)?;
         for part in &reader.header.parts {
@@ -221,7 +220,7 @@ impl Rebuild {
         Ok(())
     }
 
-    /// Finds the rows that went through a breaker.
+    /// Finds the rows that passed a breaker.
     fn marks(&mut self, reader: &BlockReader<'_>) -> Result<Vec<(u32, u32)>, StoreError> {
         let schema = Arc::clone(&self.state.schema);
         let rows = marked_rows(reader, &schema)?;
@@ -241,7 +240,7 @@ impl Rebuild {
     }
 }
 
-/// The columns that indexes need.
+/// The columns that the indexes need.
 struct Columns {
     trace_ids: Vec<u128>,
     trace_index: Vec<u32>,
@@ -284,7 +283,8 @@ impl Columns {
     }
 }
 
-/// Returns the rows that have the attribute which names a breaker, or whose attributes found no columns.
+/// Returns the rows with the attribute that names a breaker, and those whose attributes are beyond the column
+/// limits.
 fn marked_rows(reader: &BlockReader<'_>, schema: &Schema) -> Result<Vec<u32>, StoreError> {
     let mut rows = reader.sparse_rows(PartKind::Overflow)?;
     let columns: Vec<u32> = schema
@@ -306,7 +306,7 @@ fn marked_rows(reader: &BlockReader<'_>, schema: &Schema) -> Result<Vec<u32>, St
     Ok(rows)
 }
 
-/// Collects the marks of the rows that it is shown.
+/// A visitor that collects breaker marks.
 struct MarkFinder<'a> {
     marks: &'a mut Dictionary,
     found: Vec<Option<u32>>,

@@ -1,4 +1,5 @@
-//! Puts a damaged page of a block back into its file, from the record behind the block (`block::parity`).
+//! Writes a damaged page of a block back to its file, restored from the parity record after the block
+//! (`block::parity`).
 
 use std::fs::File;
 use std::io;
@@ -11,10 +12,10 @@ use super::super::block::{PARITY_HEAD_BYTES, PARITY_MAGIC, Parity, SpanCodec};
 use crate::files;
 use crate::log::{self, BlockCodec};
 
-/// Bytes that are looked through at a time for a record.
+/// Bytes searched at a time for a record.
 const WINDOW_BYTES: u64 = 1 << 20;
 
-/// Repairs the block that begins there; returns whether a page of it was damaged and is sound again.
+/// Repairs the block at `begin`; returns whether a damaged page was restored.
 pub(crate) fn repair(path: &Path, begin: u64) -> bool {
     let mut options = files::private();
     let options = options.read(true).write(true);
@@ -32,7 +33,7 @@ pub(crate) fn repair(path: &Path, begin: u64) -> bool {
     }
 }
 
-/// Repairs the block that begins there in an open file; returns where the page begins that was put back.
+/// Repairs the block at `begin`; returns the offset of the restored page.
 fn repair_in(file: &File, begin: u64) -> io::Result<Option<u64>> {
     let Some(parity) = record_of(file, begin)? else {
         return Ok(None);
@@ -46,7 +47,8 @@ fn repair_in(file: &File, begin: u64) -> io::Result<Option<u64>> {
     Ok(Some(begin + at))
 }
 
-/// Finds the record of a block: behind it, or where its header is damaged, wherever one says that it belongs to it.
+/// Finds the record of a block: right after it, or, if its header is damaged, by searching for a record that
+/// claims the block.
 fn record_of(file: &File, begin: u64) -> io::Result<Option<Parity>> {
     let length = file.metadata()?.len();
     if let Some(bytes) = block_bytes(file, begin, length)? {
@@ -69,7 +71,7 @@ fn record_of(file: &File, begin: u64) -> io::Result<Option<Parity>> {
     Ok(None)
 }
 
-/// Returns the length of the block that begins there, if its header is sound.
+/// Returns the length of the block at `begin` if its header is valid.
 fn block_bytes(file: &File, begin: u64, length: u64) -> io::Result<Option<u64>> {
     let prefix = (length - begin.min(length)).min(SpanCodec::PREFIX_BYTES as u64);
     let bytes = SpanCodec.header_bytes(&log::read(file, begin, prefix)?);
@@ -80,11 +82,11 @@ fn block_bytes(file: &File, begin: u64, length: u64) -> io::Result<Option<u64>> 
     Ok(header.map(|header| header.total_bytes))
 }
 
-/// Reads the record of the block between those places, if a sound one begins at its end.
+/// Reads the record at `at` if it is valid and belongs to the block at `begin`.
 fn record_at(file: &File, begin: u64, at: u64, length: u64) -> io::Result<Option<Parity>> {
     let head = (length - at.min(length)).min(PARITY_HEAD_BYTES as u64);
     let head = log::read(file, at, head)?;
-    // Texts of spans may look like the beginnings of records, each with much behind it.
+    // Texts of spans may look like records that claim to be long, so check the claimed block first.
     let is_of_block = Parity::claimed_block_bytes(&head) == Some(at - begin);
     let bytes = Parity::record_bytes(&head).filter(|_| is_of_block);
     match bytes.filter(|&bytes| at + bytes as u64 <= length) {

@@ -1,5 +1,5 @@
-//! The section of names, resources, scopes and columns in a footer. The columns are few and the lists mostly short; a long
-//! list is passed over, and lent value by value (`lending`).
+//! The footer section of names, resources, scopes and columns. Columns are few and most lists short; long
+//! lists are skipped here and lent value by value (`lending`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,6 @@ use super::super::limits::LIST_WHOLE_BYTES_MAX;
 use super::super::lists::{List, ListSet};
 use crate::store::bytes::put_bytes;
 
-/// Writes the section.
 pub(super) fn encode(schema: &Schema, lists: &ListSet) -> Vec<u8> {
     let (mut out, mut part) = (Vec::new(), Vec::new());
     for list in List::TEXTS {
@@ -23,17 +22,15 @@ pub(super) fn encode(schema: &Schema, lists: &ListSet) -> Vec<u8> {
     out
 }
 
-/// What readers keep of the section.
+/// The part of the section that readers keep.
 #[derive(Debug, Default)]
 pub(super) struct SchemaSection {
-    /// Its columns.
     pub(super) schema: Arc<Schema>,
-    /// Its lists, but for long ones.
+    /// Its short lists.
     pub(super) texts: BTreeMap<List, Arc<ValueList>>,
 }
 
 impl SchemaSection {
-    /// Reads the section.
     pub(super) fn read(section: &mut PartStream<'_>) -> Option<Self> {
         let texts = read_short(section, &List::TEXTS)?;
         let mut schema = Schema::default();
@@ -45,14 +42,13 @@ impl SchemaSection {
         section.is_at_end().then_some(Self { schema, texts })
     }
 
-    /// Returns the memory it takes.
     pub(super) fn memory(&self) -> usize {
         let texts = self.texts.values().map(|list| list.memory());
         self.schema.memory() + texts.sum::<usize>()
     }
 }
 
-/// Reads the lists with which a section begins, but for those that are long.
+/// Reads the lists at the start of a section, skipping long ones.
 pub(super) fn read_short(
     section: &mut PartStream<'_>,
     lists: &[List],

@@ -1,4 +1,4 @@
-//! Seals a segment: rewrites small blocks into larger ones where a low rate made them, then appends the footer.
+//! Seals a segment: merges small blocks that a low rate produced, then appends the footer.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use crate::log::LogFile;
 use crate::store::StoreError;
 use crate::store::hash::Seed;
 
-/// Name of a rewritten file until it takes the place of the old one.
+/// Extension of a rewritten file until it replaces the old one.
 pub(crate) const REWRITE_SUFFIX: &str = "tmp";
 
-/// Seals a segment; the open file must hold nothing beyond its last block. `keeps_blocks`: none is merged with others.
+/// Seals a segment; the file must end with its last block. With `keeps_blocks`, blocks are not merged.
 pub(crate) fn seal(
     open: &Arc<OpenSegment>,
     file: &mut LogFile,
@@ -37,7 +37,7 @@ pub(crate) fn seal(
     Ok(SealedSegment::new(place, bytes, footer, Arc::clone(caches)))
 }
 
-/// Writes a segment anew under that place, which may be its own.
+/// Rewrites a segment to `place`, which may be its own.
 pub(crate) fn rewrite(
     open: &Arc<OpenSegment>,
     place: &Place,
@@ -56,7 +56,7 @@ pub(crate) fn rewrite(
     sealed
 }
 
-/// Appends the footer and syncs it; a failed footer is cut off again.
+/// Appends the footer and syncs it; a failed footer is truncated away.
 fn append_footer(state: &SegmentState, file: &mut LogFile) -> Result<Footer, StoreError> {
     let end = file.length();
     let (footer, bytes) =
@@ -69,7 +69,7 @@ fn append_footer(state: &SegmentState, file: &mut LogFile) -> Result<Footer, Sto
     Ok(footer)
 }
 
-/// Adds an encoded block to the state of its segment.
+/// Adds an encoded block to the segment's state.
 pub(crate) fn absorb(
     state: &mut SegmentState,
     offset: u64,
@@ -100,7 +100,7 @@ pub(crate) fn absorb(
     state.absorb_rows(offset, &block.header, &facts);
 }
 
-/// A segment that is being written anew, in larger blocks.
+/// A segment being rewritten in larger blocks.
 struct Rewrite {
     file: LogFile,
     path: PathBuf,
@@ -108,7 +108,7 @@ struct Rewrite {
     encoder: BlockEncoder,
     state: SegmentState,
     written: u64,
-    /// Whether blocks stay as they are, with their times: shipped rows are identified by these.
+    /// Whether blocks keep their boundaries and times, which identify shipped rows.
     keeps_blocks: bool,
 }
 
@@ -128,7 +128,6 @@ impl Rewrite {
         })
     }
 
-    /// Copies every row.
     fn copy(&mut self, open: &Arc<OpenSegment>) -> Result<(), StoreError> {
         let segment = Segment::Open(Arc::clone(open));
         let (file, schema) = (segment.file()?, segment.schema()?);
@@ -150,7 +149,7 @@ impl Rewrite {
         self.flush()
     }
 
-    /// Writes what was collected as one block.
+    /// Writes the collected rows as one block.
     fn flush(&mut self) -> Result<(), StoreError> {
         if self.builder.len() == 0 {
             return Ok(());
@@ -165,7 +164,7 @@ impl Rewrite {
         Ok(())
     }
 
-    /// Appends the footer and takes the place of the old file.
+    /// Appends the footer and replaces the old file.
     fn finish(mut self, place: &Place, caches: Arc<Caches>) -> Result<SealedSegment, StoreError> {
         let footer = append_footer(&self.state, &mut self.file)?;
         self.file.rename(&place.path)?;

@@ -1,4 +1,4 @@
-//! A sealed segment: what its footer holds, each section loaded when it is asked for and kept in a bounded cache.
+//! A sealed segment: footer sections are loaded on demand and kept in a bounded cache.
 
 use std::fs::File;
 use std::path::Path;
@@ -18,21 +18,20 @@ use super::{Caches, Place};
 use crate::files;
 use crate::store::StoreError;
 
-/// A segment that never changes any more.
+/// An immutable segment.
 #[derive(Debug)]
 pub(crate) struct SealedSegment {
-    /// Where it lies.
     pub(crate) place: Place,
-    /// Bytes of its file.
+    /// Size of its file.
     pub(crate) bytes: u64,
     pub(super) footer: Footer,
     caches: Arc<Caches>,
-    /// A section of the footer turned out damaged.
+    /// Set when a section of the footer turned out damaged.
     pub(super) broken: AtomicBool,
 }
 
 impl SealedSegment {
-    /// Opens a sealed file; `None` when it has no sound footer.
+    /// Opens a sealed file; `None` if it has no valid footer.
     pub(crate) fn open(place: Place, caches: Arc<Caches>) -> Result<Option<Self>, StoreError> {
         let read = || {
             let file = files::open_regular(&place.path)?;
@@ -53,13 +52,13 @@ impl SealedSegment {
         }
     }
 
-    /// Makes the error of a damaged footer, and marks the segment as broken.
+    /// Marks the segment as broken and returns the error.
     pub(super) fn damaged(&self, what: &str) -> StoreError {
         self.broken.store(true, Ordering::Relaxed);
         StoreError::damaged(&self.place.path, what)
     }
 
-    /// Loads a section through the cache; `decode` says how and how much memory it takes.
+    /// Loads a section through the cache; `decode` also returns its size in memory.
     pub(super) fn section<T: Default + std::any::Any + Send + Sync>(
         &self,
         kind: SectionKind,
@@ -117,7 +116,7 @@ impl SealedSegment {
         Ok(self.bloom()?.may_contain(u128::from(low)))
     }
 
-    /// Returns what runs of its blocks hold; empty where it is too long to be read.
+    /// Returns the zones; empty if the section is too large to read.
     pub(super) fn zones(&self) -> Result<Arc<Zones>, StoreError> {
         if self.footer.raw_bytes(SectionKind::Zones, 0) > ZONES_BYTES_MAX {
             return Ok(Arc::default());
@@ -137,7 +136,8 @@ impl SealedSegment {
         })
     }
 
-    /// Returns whether one of those tokens may be here; the filter's pages are the system's to cache.
+    /// Returns whether one of these tokens may be here. The pages of the filter are cached by the operating
+    /// system only.
     pub(super) fn may_hold(&self, tokens: &[u64]) -> Result<bool, StoreError> {
         let Some(pages) = self.footer.pages(SectionKind::Filter, PAGE_BYTES) else {
             return Ok(true);
@@ -155,8 +155,8 @@ impl SealedSegment {
         Ok(false)
     }
 
-    /// Returns what it knows of those traces, each piece with the trace's place among them and its blocks. The filter is
-    /// asked for all of them at once: most segments have none.
+    /// Returns the summaries of those traces, each with its index in `ids` and its blocks. The filter is
+    /// checked for all of them at once: most segments have none.
     pub(super) fn pieces(&self, ids: &[u128]) -> Result<Vec<(usize, Piece, Vec<u32>)>, StoreError> {
         let bloom = self.bloom()?;
         let mut pieces = Vec::new();
@@ -193,7 +193,7 @@ impl SealedSegment {
         })
     }
 
-    /// As `section`, of one that may be long and of which `read` keeps what is short.
+    /// As `section`, for a section that may be long; `read` keeps its short lists.
     fn streamed<T: Default + std::any::Any + Send + Sync>(
         &self,
         kind: SectionKind,
@@ -210,7 +210,7 @@ impl SealedSegment {
         })
     }
 
-    /// Reads a section piece by piece; what `read` finds no sense in is damaged.
+    /// Streams a section; it is damaged if `read` returns `None`.
     pub(super) fn stream_section(
         &self,
         kind: SectionKind,
@@ -230,7 +230,6 @@ impl SealedSegment {
     }
 }
 
-/// Opens a sealed file.
 pub(super) fn open_file(path: &Path) -> Result<File, StoreError> {
     files::open_regular(path).map_err(|error| StoreError::io("open", path, error))
 }

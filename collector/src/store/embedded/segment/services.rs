@@ -10,17 +10,15 @@ use super::schema_section::read_short;
 use super::state::SegmentState;
 use crate::store::bytes::{put_bytes, put_varint};
 
-/// Services, operations and marks of a sealed segment.
 #[derive(Debug, Default)]
 pub(crate) struct ServiceTable {
-    /// Names of services and breaker marks, but for long lists.
+    /// Service names and breaker marks, except long lists.
     pub(crate) lists: BTreeMap<List, Arc<ValueList>>,
     /// Pairs of service and span name, sorted.
     pub(crate) operations: Vec<(u32, u32)>,
 }
 
 impl ServiceTable {
-    /// Writes the open segment's.
     pub(crate) fn encode(state: &SegmentState) -> Vec<u8> {
         let mut out = Vec::new();
         for list in [state.services.list(), &state.marks] {
@@ -38,7 +36,6 @@ impl ServiceTable {
         out
     }
 
-    /// Reads what `encode` wrote.
     pub(super) fn read(section: &mut PartStream<'_>) -> Option<Self> {
         let lists = read_short(section, &List::OF_SERVICES)?;
         let mut operations = Vec::new();
@@ -50,7 +47,6 @@ impl ServiceTable {
         section.is_at_end().then_some(Self { lists, operations })
     }
 
-    /// Returns the memory it takes.
     pub(crate) fn memory(&self) -> usize {
         let lists = self.lists.values().map(|list| list.memory());
         lists.sum::<usize>() + self.operations.len() * 8

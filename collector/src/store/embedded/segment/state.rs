@@ -1,4 +1,4 @@
-//! What memory holds of a segment that is not sealed yet; grows with each commit, or with a scan after a crash.
+//! The in-memory state of an unsealed segment; grows with each commit, or during recovery.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,18 +14,14 @@ use super::zones::{ServiceRange, ZoneTable};
 use crate::store::StoreError;
 use crate::store::hash::Seed;
 
-/// Sums over the blocks of a segment.
+/// Totals over the blocks of a segment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Totals {
-    /// Spans.
     pub(crate) rows: u64,
-    /// Spans whose attributes found no columns.
+    /// Spans whose attributes are beyond the column limits.
     pub(crate) overflow_rows: u64,
-    /// Earliest start.
     pub(crate) min_start: u64,
-    /// Latest start.
     pub(crate) max_start: u64,
-    /// Latest end.
     pub(crate) max_end: u64,
     /// When the last block was written.
     pub(crate) written: u64,
@@ -45,7 +41,6 @@ impl Default for Totals {
 }
 
 impl Totals {
-    /// Adds a block.
     fn add(&mut self, header: &BlockHeader) {
         self.rows += u64::from(header.rows);
         self.min_start = self.min_start.min(header.min_start);
@@ -55,7 +50,7 @@ impl Totals {
     }
 }
 
-/// The rows of a block as far as indexes care.
+/// The fields of a block's rows that indexes need.
 #[derive(Debug)]
 pub(crate) struct RowFacts<'a> {
     pub(crate) trace_ids: &'a [u128],
@@ -66,42 +61,34 @@ pub(crate) struct RowFacts<'a> {
     pub(crate) kind_status: &'a [u8],
     pub(crate) resources: &'a [u32],
     pub(crate) parent_ids: &'a [[u8; 8]],
-    /// Rows that went through a breaker, with the number of the mark.
+    /// Rows that passed a breaker, with the number of the mark.
     pub(crate) marks: &'a [(u32, u32)],
     pub(crate) overflow_rows: u64,
-    /// What stands in no dictionary.
+    /// Values that are in no dictionary.
     pub(crate) values: &'a BlockValues<'a>,
 }
 
-/// Everything known of an open segment.
 #[derive(Debug)]
 pub(crate) struct SegmentState {
-    /// What numbers mean; copied by a commit only while a reader holds it.
+    /// A commit copies it only while a reader holds it.
     pub(crate) schema: Arc<Schema>,
-    /// Its lists; readers hold none that is long.
+    /// Readers never hold long ones.
     pub(crate) lists: ListSet,
-    /// Its blocks.
     pub(crate) blocks: Arc<Vec<BlockMeta>>,
-    /// Names of its services.
     pub(crate) services: Dictionary,
-    /// Per resource: the number of its service.
+    /// Service number by resource number.
     resource_services: Vec<u32>,
-    /// Breaker marks.
     pub(crate) marks: ValueList,
     /// Pairs of service and span name.
     pub(crate) operations: HashSet<(u32, u32), Seed>,
-    /// Its traces.
     pub(crate) traces: TraceTable,
-    /// Sums.
     pub(crate) totals: Totals,
-    /// What runs of its blocks hold.
     pub(super) zones: ZoneTable,
-    /// What only its blocks hold.
+    /// Hashes of the values that are in no dictionary.
     pub(super) tokens: Tokens,
 }
 
 impl SegmentState {
-    /// Makes the state of an empty segment.
     pub(crate) fn new(seed: Seed) -> Self {
         Self {
             schema: Arc::default(),
@@ -118,7 +105,7 @@ impl SegmentState {
         }
     }
 
-    /// Adds what a block's dictionary parts bring; `None` when they do not fit what came before.
+    /// Adds the contents of a block's dictionary part; `None` if it does not continue the list.
     pub(crate) fn absorb_delta(&mut self, kind: PartKind, column: u32, raw: &[u8]) -> Option<()> {
         let Some(list) = kind.list(column) else {
             return Arc::make_mut(&mut self.schema).absorb(kind, raw);
@@ -130,7 +117,7 @@ impl SegmentState {
         Some(())
     }
 
-    /// Finds the service of each new resource.
+    /// Records the service of each new resource.
     fn note_services(&mut self) {
         let resources = Arc::clone(self.lists.get(List::Resources));
         for id in self.resource_services.len()..resources.len() {
@@ -140,14 +127,13 @@ impl SegmentState {
         }
     }
 
-    /// Adds breaker marks that are not known yet.
+    /// Adds the new breaker marks.
     pub(crate) fn absorb_marks(&mut self, marks: &ValueList) {
         for id in self.marks.len()..marks.len() {
             self.marks.push(marks.get(id as u32));
         }
     }
 
-    /// Adds a block's rows.
     pub(crate) fn absorb_rows(&mut self, offset: u64, header: &BlockHeader, rows: &RowFacts<'_>) {
         let block = self.blocks.len() as u32;
         Arc::make_mut(&mut self.blocks).push(BlockMeta::new(offset, header));
@@ -196,7 +182,7 @@ impl SegmentState {
         }
     }
 
-    /// Returns the service of a resource; unnamed where a damaged block took the resource away.
+    /// Returns the service of a resource; the empty name if the resource was lost with a damaged block.
     fn service(&mut self, resource: u32) -> u32 {
         match self.resource_services.get(resource as usize) {
             Some(&service) => service,

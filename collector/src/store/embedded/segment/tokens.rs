@@ -1,7 +1,9 @@
-//! Tokens: hashes of what an exact search can ask of a span, kept while a segment is open and made into its filter.
+//! Tokens: hashes of everything that an exact search can ask for, collected while a segment is open and
+//! stored as its filter.
 //!
-//! A token is that of an attribute (key and value as it prints, wherever in the span it stands) or of a span name. Texts
-//! of dictionaries, names and resources join at sealing; what stands only in blocks is noted as they are committed.
+//! A token stands for an attribute (key and formatted value, anywhere in the span) or a span name. Dictionary
+//! texts, names and resources are added at sealing; values that only blocks hold are collected at each
+//! commit.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -15,13 +17,13 @@ use crate::codec::otlp::decode::{event_attributes, link_attributes, value_of_vie
 use crate::codec::otlp::{AttributeView, ValueView};
 use crate::store::hash::Seed;
 
-/// Seeds of the two kinds of tokens. Numbers are the file format.
+/// Seeds of the two kinds of tokens. The numbers are part of the file format.
 const ATTRIBUTES: Seed = Seed::fixed(1);
 const NAMES: Seed = Seed::fixed(2);
-/// Tokens and numbers remembered so that those which repeat are noted once: a power of two.
+/// Size of the table of recently seen tokens and numbers, which deduplicates repeats; a power of two.
 const RECENT: usize = 4_096;
 
-/// Returns what tokens of a key's values are made with.
+/// Returns the seed for tokens of a key's values.
 pub(crate) fn of_key(key: &[u8]) -> Seed {
     Seed::fixed(ATTRIBUTES.hash(key))
 }
@@ -30,25 +32,23 @@ pub(crate) fn of_attribute(key: &str, text: &str) -> u64 {
     of_key(key.as_bytes()).hash(text.as_bytes())
 }
 
-/// Returns the token of a span name.
 pub(crate) fn of_name(name: &[u8]) -> u64 {
     NAMES.hash(name)
 }
 
-/// The values of an open segment that stand in its blocks only.
+/// The values of an open segment that are only in its blocks.
 #[derive(Debug)]
 pub(crate) struct Tokens {
     list: Vec<u64>,
     recent: Box<[u64]>,
     recent_numbers: Box<[u64]>,
-    /// Least and greatest number of each column that has some.
+    /// Minimum and maximum of each numeric column.
     ranges: Vec<Option<(f64, f64)>>,
-    /// Hashes of the keys on events and links.
+    /// Hashes of keys on events and links.
     item_keys: HashSet<u64, Seed>,
 }
 
 impl Tokens {
-    /// Makes those of an empty segment.
     pub(super) fn new(seed: Seed) -> Self {
         Self {
             list: Vec::new(),
@@ -59,17 +59,16 @@ impl Tokens {
         }
     }
 
-    /// Returns least and greatest number of a column.
+    /// Minimum and maximum of a column.
     pub(super) fn range(&self, column: usize) -> Option<(f64, f64)> {
         self.ranges.get(column).copied().flatten()
     }
 
-    /// Returns the hashes of the keys on events and links.
+    /// Hashes of keys on events and links.
     pub(super) fn item_keys(&self) -> impl Iterator<Item = u64> {
         self.item_keys.iter().copied()
     }
 
-    /// Adds the values of a block.
     pub(super) fn add_block(&mut self, values: &BlockValues<'_>, schema: &Schema) {
         for (column, values) in &values.columns {
             let def = schema.columns.get(*column as usize);
@@ -121,7 +120,7 @@ impl Tokens {
         }
     }
 
-    /// Adds a number, unless one of the last ones had the same type and bits; `print` gives its text.
+    /// Adds a number unless the same type and bits were seen recently; `print` formats it.
     #[inline]
     fn add_number(
         &mut self,
@@ -130,7 +129,7 @@ impl Tokens {
         key: Seed,
         print: impl FnOnce(&mut dyn FnMut(&[u8])),
     ) {
-        // An integer may have the bits of another number's double.
+        // An integer may have the same bits as a double.
         let mut typed = [of_type; 9];
         typed[1..].copy_from_slice(&bits.to_le_bytes());
         let mark = key.hash(&typed);
@@ -167,7 +166,7 @@ impl Tokens {
         }
     }
 
-    /// Returns every token of a segment; `None` when they are too many for a filter.
+    /// Returns every token of a segment; `None` if there are too many for a filter.
     pub(super) fn all(&self, schema: &Schema, lists: &ListSet) -> Option<Vec<u64>> {
         let mut tokens = self.list.clone();
         tokens.extend(lists.get(List::Names).iter().map(of_name));
@@ -197,17 +196,17 @@ impl Tokens {
     }
 }
 
-/// Returns a table that holds nothing: no entry is where it would be looked for.
+/// Returns an empty table: no entry is at the place where it would be looked up.
 fn nothing_recent() -> Box<[u64]> {
     (1..=RECENT as u64).collect()
 }
 
-/// Returns the hash under which a key stands in the list of keys.
+/// Returns the hash of a key in the list of keys.
 pub(crate) fn key_hash(key: &[u8]) -> u64 {
     ATTRIBUTES.hash(key)
 }
 
-/// Returns a value as it prints.
+/// Formats a value.
 fn text_of<'a>(value: &ValueView<'a>) -> Cow<'a, [u8]> {
     match *value {
         ValueView::String(text) => Cow::Borrowed(text.as_bytes()),

@@ -1,27 +1,26 @@
 //! The trace index of a sealed segment (id to blocks) and its summaries (id to a row of a list).
 //!
-//! Both are sorted by the low half of the id, then the high half, so that one search serves whole ids and the 16
-//! digits that older senders use. Whole ids are kept: 1.3 bytes a span more than short ones, and no answer needs
-//! a block to be sure.
+//! Both are sorted by the low half of the id, then the high half, so that one search serves whole ids and the
+//! 16 digits that older senders use. Storing whole ids takes 1.3 bytes a span more than short ones, and saves
+//! reading a block to confirm a hit.
 
 use super::super::block::{Blobs, ints};
 use super::super::summary::{Circuit, Origin, Partial, ServiceSpans};
 use super::state::SegmentState;
 use crate::store::bytes::{Reader, put_varint};
 
-/// Returns what ids are sorted by.
+/// Sort key of ids.
 fn order(id: u128) -> u128 {
     id.rotate_left(64)
 }
 
-/// Returns the open segment's traces in the order of the index.
+/// Returns the open segment's traces in index order.
 pub(crate) fn sorted(state: &SegmentState) -> Vec<&Partial> {
     let mut partials: Vec<&Partial> = state.traces.partials().iter().collect();
     partials.sort_unstable_by_key(|partial| order(partial.id));
     partials
 }
 
-/// Where each trace's spans lie.
 #[derive(Debug, Default)]
 pub(crate) struct TraceIndex {
     ids: Vec<u128>,
@@ -30,7 +29,6 @@ pub(crate) struct TraceIndex {
 }
 
 impl TraceIndex {
-    /// Writes the index.
     pub(crate) fn encode(state: &SegmentState, partials: &[&Partial]) -> Vec<u8> {
         let mut out = Vec::new();
         let mut ends = Vec::with_capacity(partials.len());
@@ -46,7 +44,6 @@ impl TraceIndex {
         out
     }
 
-    /// Reads what `encode` wrote.
     pub(crate) fn decode(encoded: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(encoded);
         let count = usize::try_from(reader.varint()?).ok()?;
@@ -63,12 +60,10 @@ impl TraceIndex {
         (sorted && complete).then_some(Self { ids, ends, blocks })
     }
 
-    /// Returns the memory it takes.
     pub(crate) fn memory(&self) -> usize {
         self.ids.len() * 20 + self.blocks.len() * 4
     }
 
-    /// Finds a trace's place.
     pub(crate) fn find(&self, id: u128) -> Option<usize> {
         let wanted = order(id);
         self.ids.binary_search_by_key(&wanted, |&id| order(id)).ok()
@@ -79,7 +74,7 @@ impl TraceIndex {
         &self.blocks[start as usize..self.ends[place] as usize]
     }
 
-    /// Returns the traces whose low half is that number.
+    /// Returns the traces whose id has these low 64 bits.
     pub(crate) fn by_low_half(&self, low: u64) -> &[u128] {
         let begin = self.ids.partition_point(|&id| (id as u64) < low);
         let end = self.ids.partition_point(|&id| id as u64 <= low);
@@ -87,7 +82,7 @@ impl TraceIndex {
     }
 }
 
-/// What one segment knows of a trace, its lists at hand.
+/// A segment's summary of a trace, with its lists.
 #[derive(Debug, Clone)]
 pub(crate) struct Piece {
     pub(crate) max_end: u64,
@@ -100,7 +95,6 @@ pub(crate) struct Piece {
 }
 
 impl Piece {
-    /// Takes a trace from the open segment.
     pub(crate) fn new(state: &SegmentState, partial: &Partial) -> Self {
         Self {
             max_end: partial.max_end,
@@ -113,12 +107,12 @@ impl Piece {
         }
     }
 
-    /// Returns the numbers of the span names that it needs.
+    /// Numbers of the span names to resolve.
     pub(crate) fn names(&self) -> impl Iterator<Item = u64> + '_ {
         self.origins().map(|origin| u64::from(origin.name))
     }
 
-    /// Returns the numbers of the services that it needs.
+    /// Numbers of the services to resolve.
     pub(crate) fn service_numbers(&self) -> impl Iterator<Item = u64> + '_ {
         let of_spans = self.services.iter().map(|entry| entry.service);
         let of_circuits = self.circuits.iter().map(|circuit| circuit.service);
@@ -127,7 +121,7 @@ impl Piece {
         all.map(u64::from)
     }
 
-    /// Returns the numbers of the marks that it needs.
+    /// Numbers of the marks to resolve.
     pub(crate) fn marks(&self) -> impl Iterator<Item = u64> + '_ {
         self.circuits.iter().map(|circuit| u64::from(circuit.mark))
     }
@@ -136,7 +130,7 @@ impl Piece {
         [Some(self.first), self.root].into_iter().flatten()
     }
 
-    /// Writes it; times count from the segment's earliest start.
+    /// Times are relative to `base`, the segment's earliest start.
     fn encode(&self, base: u64, out: &mut Vec<u8>) {
         let origin = |out: &mut Vec<u8>, origin: &Origin| {
             put_varint(out, origin.start.wrapping_sub(base));
@@ -171,7 +165,6 @@ impl Piece {
         }
     }
 
-    /// Reads what `encode` wrote.
     pub(crate) fn decode(encoded: &[u8], base: u64) -> Option<Self> {
         let mut reader = Reader::new(encoded);
         let origin = |reader: &mut Reader<'_>| {
@@ -185,7 +178,7 @@ impl Piece {
         let mut first = origin(&mut reader)?;
         let max_end = reader.varint()?.wrapping_add(first.start);
         let (spans, errors) = (reader.varint_u32()?, reader.varint_u32()?);
-        // Segments of earlier versions have no bits of failures: their requests count as degraded.
+        // Segments of earlier versions have no failure bits: their requests count as degraded.
         let flags = reader.byte()?;
         first.failed = flags & 8 != 0;
         let root = match flags & 3 {
@@ -223,7 +216,7 @@ impl Piece {
     }
 }
 
-/// Writes every trace's summary in the order of the index.
+/// Writes every trace's summary in index order.
 pub(crate) fn encode_summaries(state: &SegmentState, partials: &[&Partial]) -> Vec<u8> {
     let mut blobs = Blobs::default();
     let mut scratch = Vec::new();

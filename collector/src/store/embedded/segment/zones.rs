@@ -1,6 +1,6 @@
-//! Zones: what a run of blocks of a segment holds, by service, so that a search reads only blocks that may match.
+//! Zones: per-service summaries of runs of blocks, so that a search reads only blocks that may match.
 //!
-//! Beside them stand the segment's attribute keys with the types and the range of their numbers. An open segment
+//! They also hold the segment's attribute keys with the types and the range of their numbers. An open segment
 //! collects both, a sealed one has them in its footer; segments without them are searched block by block.
 
 use std::collections::{BTreeMap, HashSet};
@@ -18,66 +18,62 @@ use crate::store::hash::Seed;
 /// The spans of one service in a zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ServiceRange {
-    /// Number of the service.
     pub(crate) service: u32,
-    /// Shortest duration, nanoseconds.
+    /// Nanoseconds.
     pub(crate) min_duration: u64,
-    /// Longest duration.
     pub(crate) max_duration: u64,
-    /// A bit for each status that occurs.
+    /// A bit per status that occurs.
     pub(crate) statuses: u16,
 }
 
-/// A run of blocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Zone {
-    /// How many blocks.
+    /// Number of blocks.
     pub(crate) blocks: u32,
-    /// Its services; `None` when they are too many.
+    /// `None` if there are too many.
     pub(crate) services: Option<Vec<ServiceRange>>,
 }
 
-/// The span names of each zone; `None` where they are too many.
+/// The span names of each zone; `None` if there are too many.
 #[derive(Debug, Default)]
 pub(crate) struct ZoneNames(pub(crate) Vec<Option<Vec<u32>>>);
 
-/// The values of an attribute key.
+/// Summary of an attribute key's values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct KeyValues {
-    /// A bit for each type of column, and one for values elsewhere than on spans.
+    /// A bit per column type, and one for values that are not on spans.
     kinds: u8,
-    /// Least and greatest number.
+    /// Minimum and maximum.
     range: (f64, f64),
 }
 
 /// Zones and keys of a sealed segment.
 #[derive(Debug, Default)]
 pub(crate) struct Zones {
-    /// Names of services.
     pub(crate) services: ValueList,
-    /// Its zones, in the order of the blocks; empty where the segment has none.
+    /// In block order; empty if the segment has no zones.
     pub(crate) list: Vec<Zone>,
-    /// By hash of the key, sorted; `None` where not every attribute has a column.
+    /// Sorted by the hash of the key; `None` if not every attribute has a column.
     keys: Option<Vec<(u32, KeyValues)>>,
 }
 
-/// Types whose range says whether a number can be there.
+/// Types for which the range decides whether a number can occur.
 const NUMBERS: u8 = 1 << ColumnKind::Int as u8 | 1 << ColumnKind::Double as u8;
-/// As `NUMBERS`, and types none of whose values is a number.
+/// `NUMBERS`, and types without numeric values.
 const NO_TEXT: u8 = NUMBERS | 1 << ColumnKind::Bool as u8 | 1 << ColumnKind::Empty as u8;
 /// Values on resources, events or links.
 const ELSEWHERE: u8 = 1 << 7;
-/// Types that may be lists.
+/// Types that may contain lists.
 const LISTS: u8 = ELSEWHERE | 1 << ColumnKind::Encoded as u8;
 
-/// The last zone of an open segment, and those before it.
+/// The zones of an open segment; the last one is still growing.
 #[derive(Debug)]
 pub(crate) struct ZoneTable {
     list: Vec<Zone>,
     names: ZoneNames,
     rows: u64,
     current_names: HashSet<u32, Seed>,
-    /// Where the last row's service stands in the last zone.
+    /// Index of the previous row's service in the last zone.
     last: usize,
 }
 
@@ -92,7 +88,7 @@ impl ZoneTable {
         }
     }
 
-    /// Begins a block of that many rows.
+    /// Begins a block with that many rows.
     pub(super) fn begin_block(&mut self, rows: usize) {
         if self.rows >= ZONE_ROWS {
             self.end_zone();
@@ -108,7 +104,6 @@ impl ZoneTable {
         }
     }
 
-    /// Adds a row of the block.
     #[inline]
     pub(super) fn add(&mut self, row: ServiceRange) {
         let Some(services) = self.list.last_mut().and_then(|zone| zone.services.as_mut()) else {
@@ -132,7 +127,6 @@ impl ZoneTable {
         }
     }
 
-    /// Adds a span name of the block.
     pub(super) fn add_name(&mut self, name: u32) {
         if self.current_names.len() <= ZONE_NAMES_MAX {
             self.current_names.insert(name);
@@ -146,7 +140,6 @@ impl ZoneTable {
         self.current_names.clear();
     }
 
-    /// Writes the names of each zone.
     pub(super) fn encode_names(&self) -> Vec<u8> {
         let mut out = Vec::new();
         let last = listed(&self.current_names);
@@ -166,7 +159,7 @@ impl ZoneTable {
     }
 }
 
-/// Returns names in order; `None` when they are too many.
+/// Returns sorted names; `None` if there are too many.
 fn listed(names: &HashSet<u32, Seed>) -> Option<Vec<u32>> {
     let mut list: Vec<u32> = names.iter().copied().collect();
     list.sort_unstable();
@@ -174,7 +167,6 @@ fn listed(names: &HashSet<u32, Seed>) -> Option<Vec<u32>> {
 }
 
 impl ZoneNames {
-    /// Reads what `ZoneTable::encode_names` wrote.
     pub(crate) fn decode(encoded: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(encoded);
         let mut zones = Vec::new();
@@ -194,7 +186,6 @@ impl ZoneNames {
         reader.is_empty().then_some(Self(zones))
     }
 
-    /// Returns the memory it takes.
     pub(crate) fn memory(&self) -> usize {
         self.0
             .iter()
@@ -204,7 +195,7 @@ impl ZoneNames {
 }
 
 impl Zones {
-    /// Writes those of an open segment, with its keys where every attribute has a column.
+    /// Encodes the zones of an open segment, and its keys if every attribute has a column.
     pub(super) fn encode(
         services: &ValueList,
         table: &ZoneTable,
@@ -237,7 +228,6 @@ impl Zones {
         out
     }
 
-    /// Reads what `encode` wrote.
     pub(crate) fn decode(encoded: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(encoded);
         let mut zones = Self::default();
@@ -259,7 +249,6 @@ impl Zones {
         reader.is_empty().then_some(zones)
     }
 
-    /// Returns the memory it takes.
     pub(crate) fn memory(&self) -> usize {
         let services = |zone: &Zone| zone.services.as_ref().map_or(0, Vec::len);
         let zones = self.list.iter().map(|zone| 32 + services(zone) * 24);
@@ -267,8 +256,8 @@ impl Zones {
         self.services.memory() + keys + zones.sum::<usize>()
     }
 
-    /// Returns what the segment has of an attribute key: `None` where that is not known, and within it `None` where
-    /// it has nothing.
+    /// Returns the summary of an attribute key: `None` if unknown, `Some(None)` if the segment does not have
+    /// the key.
     pub(crate) fn key(&self, key: &str) -> Option<Option<KeyValues>> {
         let keys = self.keys.as_ref()?;
         let hash = tokens::key_hash(key.as_bytes()) as u32;
@@ -278,7 +267,7 @@ impl Zones {
 }
 
 impl KeyValues {
-    /// Returns the least and the greatest number; `None` when there may be texts that are numbers.
+    /// Returns minimum and maximum; `None` if numeric text is possible.
     pub(crate) fn numbers(&self) -> Option<(f64, f64)> {
         (self.kinds & !NO_TEXT == 0).then_some(self.range)
     }
@@ -294,7 +283,7 @@ impl KeyValues {
     }
 }
 
-/// Collects the keys of a segment by their hash.
+/// Collects the keys of a segment by hash.
 fn keys(schema: &Schema, lists: &ListSet, found: &Tokens) -> BTreeMap<u32, KeyValues> {
     const NO_NUMBER: (f64, f64) = (f64::INFINITY, f64::NEG_INFINITY);
     let mut keys: BTreeMap<u32, KeyValues> = BTreeMap::new();

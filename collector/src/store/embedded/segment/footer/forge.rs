@@ -1,11 +1,11 @@
-//! A footer with other contents under sound checksums: what a fuzzer needs to come past them.
+//! Rewrites a footer with other contents and valid checksums, so that a fuzzer gets past them.
 
 use super::super::super::block::inflate;
 use super::{Footer, Reader, TRAILER_BYTES, encode_trailer};
 
 impl Footer {
-    /// Returns a sealed file whose sections, and then its directory, were changed: `change` gets the kind of a section,
-    /// `None` for the directory, and its bytes.
+    /// Returns a sealed file with changed sections and directory: `change` gets the kind of a section (`None`
+    /// for the directory) and its bytes.
     pub(crate) fn forge(
         file: &[u8],
         mut change: impl FnMut(Option<u8>, &mut Vec<u8>),
