@@ -1,26 +1,25 @@
-//! Resources and scopes of a trace, which many spans share: each is kept, and counted, once. What they take in all is
-//! bounded too; past it, or once spans have no details, only their names are kept.
+//! The resources and scopes of a trace, which many spans share: each is stored and counted once. Their total
+//! memory is bounded as well; beyond it, or once spans are kept without details, only their names are kept.
 
 use std::sync::Arc;
 
 use super::{UNIT_BYTES, cut_pairs, heap, mark, pairs_bytes};
 use crate::model::{EntityRef, Resource, Scope, Value};
 
-/// Resources or scopes that a new one is compared with: a trace has few, and one with many must not cost their square.
+/// A new resource or scope is compared with at most this many: a trace normally has few, and many must not
+/// cost quadratic time.
 const COMPARED_MAX: usize = 256;
 
-/// A resource or a scope.
 pub(super) trait Shared: PartialEq + Sized {
-    /// Returns its attributes, to change them.
     fn attributes(&mut self) -> &mut Vec<(String, Value)>;
 
-    /// Returns the memory of its texts and lists.
+    /// Memory of its texts and lists, bytes.
     fn heap_bytes(&self) -> usize;
 
-    /// Leaves nothing but its names; returns whether there was more.
+    /// Keeps only its names; returns whether there was more.
     fn strip(&mut self) -> bool;
 
-    /// Returns the memory that it takes behind an `Arc`, whose two counters take one unit.
+    /// Memory behind an `Arc`, bytes; the two reference counts take one unit.
     fn bytes(&self) -> usize {
         UNIT_BYTES + heap(size_of::<Self>()) + self.heap_bytes()
     }
@@ -64,7 +63,6 @@ impl Shared for Scope {
     }
 }
 
-/// The resources, or the scopes, of a trace.
 #[derive(Debug)]
 pub(super) struct Pool<T> {
     known: Vec<Arc<T>>,
@@ -73,7 +71,6 @@ pub(super) struct Pool<T> {
 }
 
 impl<T: Shared> Pool<T> {
-    /// Returns an empty one in which details may take so many bytes.
     pub(super) fn new(bytes_max: usize) -> Self {
         Self {
             known: Vec::new(),
@@ -82,12 +79,11 @@ impl<T: Shared> Pool<T> {
         }
     }
 
-    /// Returns how many bytes they take.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Returns the copy of a value that spans share, its texts cut to `text_bytes`; `None` keeps no details.
+    /// Returns the shared copy of a value, its texts cut to `text_bytes` (`None` drops details).
     pub(super) fn share(&mut self, mut value: T, text_bytes: Option<usize>) -> Arc<T> {
         if let Some(found) = self.find(&value) {
             return found;
@@ -115,7 +111,7 @@ impl<T: Shared> Pool<T> {
     }
 }
 
-/// Adds up what each of them takes; spans name the same one mostly in a row.
+/// Sums the memory of distinct values; adjacent spans mostly share one.
 pub(super) fn distinct_bytes<'a, T: Shared + 'a>(
     values: impl Iterator<Item = &'a Arc<T>>,
 ) -> usize {
@@ -129,7 +125,7 @@ fn texts_bytes(texts: &[&String]) -> usize {
     texts.iter().map(|text| heap(text.len())).sum()
 }
 
-/// Counts what a list of short keys takes beside their bytes: 24 bytes each, with room for more.
+/// Approximate memory of an entity's key list: 24 bytes per key, with spare capacity.
 fn entity_bytes(entity: &EntityRef) -> usize {
     let keys = |keys: &Vec<String>| {
         let texts: usize = keys.iter().map(|key| heap(key.len())).sum();

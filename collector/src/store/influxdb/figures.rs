@@ -1,52 +1,51 @@
-//! What is counted on the way to InfluxDB since the start: for `/metrics`, the About page and the collector's own point.
+//! Counters of what was sent to InfluxDB since the start: for `/metrics`, the About page and the collector's
+//! own point.
 
 use std::collections::BTreeMap;
 
 use crate::counters::{Counter, Reasons};
 
-/// The counters, shared by the lanes.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    /// Requests that wrote.
+    /// Write requests.
     pub(crate) requests: Counter,
-    /// Bytes of lines in answered requests, whatever the answer.
+    /// Bytes of lines in answered requests, whatever the status.
     pub(crate) bytes: Counter,
-    /// Points that the server accepted.
+    /// Points accepted by the server.
     pub(crate) points: Counter,
-    /// Points that it refused for good, by reason.
+    /// Points rejected for good, by reason.
     pub(crate) refused: Reasons,
-    /// Requests that were sent again.
+    /// Retried requests.
     pub(crate) retries: Counter,
-    /// Requests that were halved to find a line or to fit.
+    /// Requests split in half to isolate a bad line or to fit.
     pub(crate) bisections: Counter,
-    /// Spans that are wholly there.
+    /// Spans written completely.
     pub(crate) spans: Counter,
 }
 
-/// The counts at one moment.
+/// A snapshot of the counters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InfluxdbFigures {
     /// Whether the server is reachable.
     pub reachable: bool,
-    /// Requests that wrote.
+    /// Write requests.
     pub requests: u64,
     /// Bytes of lines sent.
     pub bytes: u64,
-    /// Points that the server accepted.
+    /// Points accepted by the server.
     pub points: u64,
-    /// Points that it refused for good, by reason (`type_conflict`, `outside_retention`, `unparsable`, `refused_alone`,
-    /// ...).
+    /// Points rejected for good, by reason (`type_conflict`, `outside_retention`, `unparsable`,
+    /// `refused_alone`, ...).
     pub points_refused: BTreeMap<&'static str, u64>,
-    /// Requests that were sent again.
+    /// Retried requests.
     pub retries: u64,
-    /// Requests that were halved, to find a line that cannot be parsed or to fit.
+    /// Requests split in half to isolate a bad line or to fit.
     pub bisections: u64,
-    /// Spans that are wholly in InfluxDB.
+    /// Spans written completely.
     pub spans: u64,
 }
 
 impl Counts {
-    /// Returns the counts now.
     pub(crate) fn figures(&self, reachable: bool) -> InfluxdbFigures {
         InfluxdbFigures {
             reachable,

@@ -1,4 +1,4 @@
-//! The name of this collector among those that share an InfluxDB: six characters, made once per data directory.
+//! This collector's id among those that share an InfluxDB: six characters, generated once per data directory.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -10,11 +10,11 @@ use crate::store::influxdb::folder;
 const FILE: &str = "collector";
 const LENGTH: usize = 6;
 
-/// Returns the collector's name, making it where there is none.
+/// Returns the collector's id, generating it if there is none.
 ///
 /// # Errors
-/// When its file cannot be read: under another name, everything written so far would be another collector's, and
-/// counted twice.
+/// When its file cannot be read: under a new id, everything written so far would belong to another collector
+/// and be counted twice.
 pub(crate) fn collector_id(data_dir: &Path) -> Result<String, StoreError> {
     let path = folder(data_dir).join(FILE);
     match std::fs::read_to_string(&path) {

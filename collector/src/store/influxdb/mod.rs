@@ -1,7 +1,9 @@
-//! The store in InfluxDB (1.x, 2.x, 3, openGemini): the journal is shipped there and read back from there.
+//! The store in InfluxDB (1.x, 2.x, 3, openGemini): the local journal is shipped there and read back from
+//! there.
 //!
-//! Senders get their OK from the journal (`embedded`, `series`). `spans` and `series` turn it into lines and read them
-//! back, `ship` delivers them, `wire` speaks the protocol, `schema` has every name, `names` bounds the tags.
+//! The journal (`embedded`, `series`) acknowledges senders. `spans` and `series` turn it into lines and read
+//! them back, `ship` delivers them, `wire` implements the protocol, `schema` has every name, `names` bounds
+//! the tags.
 
 mod figures;
 mod identity;
@@ -40,7 +42,7 @@ pub use wire::reachability::Standing;
 pub use wire::server::{Generation, Server};
 pub use wire::{InfluxdbUrl, InfluxdbUrlError};
 
-/// Returns the folder of this store in a data directory: positions, names, the token of a set-up.
+/// Returns this store's folder in a data directory: positions, names, the token from onboarding.
 pub(crate) fn folder(data_dir: &Path) -> PathBuf {
     data_dir.join("influxdb")
 }
@@ -48,24 +50,24 @@ pub(crate) fn folder(data_dir: &Path) -> PathBuf {
 /// How to reach an InfluxDB and authenticate to it.
 #[derive(Debug, Clone)]
 pub struct InfluxdbOptions {
-    /// Its address, with the path prefix of a proxy if there is one.
+    /// Base URL, with a proxy's path prefix if there is one.
     pub url: InfluxdbUrl,
-    /// A PEM file of the certificate authorities to trust; those of the system where there is none.
+    /// PEM file of trusted certificate authorities; those of the system if `None`.
     pub ca_file: Option<PathBuf>,
     /// The token; for 1.x `user:password`.
     pub token: Option<Secret>,
-    /// A file that holds the token, read again whenever the server refuses the one in use.
+    /// File with the token, read again whenever the server rejects the current one.
     pub token_file: Option<PathBuf>,
     /// The organisation (2.x only).
     pub org: String,
-    /// The bucket; in 1.x and 3 the database.
+    /// The bucket; the database in 1.x and 3.
     pub bucket: String,
     /// Whether to onboard a fresh InfluxDB 2.
     pub onboard: bool,
 }
 
 impl InfluxdbOptions {
-    /// Returns the defaults for a server: organisation and bucket `fusebox`, no token.
+    /// Returns the default options: organisation and bucket `fusebox`, no token.
     pub fn new(url: InfluxdbUrl) -> Self {
         Self {
             url,
@@ -78,7 +80,6 @@ impl InfluxdbOptions {
         }
     }
 
-    /// Returns the defaults for an address that is known to be one.
     #[cfg(test)]
     pub(crate) fn at(url: impl AsRef<str>) -> Self {
         Self::new(url.as_ref().parse().unwrap())

@@ -1,5 +1,5 @@
-//! Whether other collectors write to the same InfluxDB: what every reader of it asks first, as only with others the
-//! fresh data of this collector are not all there is.
+//! Whether other collectors write to the same InfluxDB. Readers ask this first: without others, this
+//! collector's local data is complete.
 
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
@@ -16,28 +16,28 @@ use crate::store::{Missing, MissingPart, StoreError};
 use crate::sync::LogThrottle;
 use crate::sync::Mutex;
 
-/// How long an answer is cached.
 const CACHED: Duration = Duration::from_secs(30);
-/// How long the answer is waited for: on a busy server it takes milliseconds.
+/// Longest wait for the answer: it takes milliseconds, or more on a busy server.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A cache of whether there are other collectors; shared by all readers.
+/// A shared cache of whether there are other collectors.
 #[derive(Debug)]
 pub(crate) struct Peers {
     client: Arc<Client>,
     own: String,
     counters: Arc<Counters>,
     known: Mutex<Known>,
-    /// Whether the first question has ended, well or badly.
+    /// Whether the first query has ended, successfully or not.
     asked: watch::Sender<bool>,
 }
 
-/// The other collectors, as far as is known.
+/// The other collectors, as far as known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Others {
-    /// Whether there are other collectors; while InfluxDB is away, whether there were, or may be if it never answered.
+    /// Whether there are other collectors; while InfluxDB is unreachable, the last known answer, or true if
+    /// it never answered.
     pub(crate) has_others: bool,
-    /// Whether InfluxDB does not answer.
+    /// Whether InfluxDB is unreachable.
     pub(crate) is_away: bool,
 }
 
@@ -49,14 +49,13 @@ struct Known {
 }
 
 impl Peers {
-    /// Makes the cache for the collector of that id.
     pub(crate) fn new(client: Arc<Client>, own: &str, counters: Arc<Counters>) -> Self {
         Self {
             client,
             own: own.to_owned(),
             counters,
             known: Mutex::new(Known {
-                // There may be, until a first answer says that there are none.
+                // Assumed until the first answer says otherwise.
                 has_others: true,
                 until: None,
                 warnings: LogThrottle::default(),
@@ -65,8 +64,8 @@ impl Peers {
         }
     }
 
-    /// Returns the cached answer, refreshing it when stale. Concurrent callers get the previous value; before the first
-    /// answer they wait for it.
+    /// Returns the cached answer, refreshing it when stale. Concurrent callers get the previous value; before
+    /// the first answer they wait for it.
     pub(crate) async fn others(&self) -> Others {
         if self.client.reachability().is_paused() {
             return self.cached();
@@ -100,7 +99,7 @@ impl Peers {
         }
     }
 
-    /// Returns whether the caller is to ask, as the answer is stale; no other caller does until it is answered.
+    /// Returns whether the caller must refresh a stale answer; only one caller at a time does.
     fn should_ask(&self) -> bool {
         let now = Instant::now();
         let mut known = self.known();
@@ -111,7 +110,8 @@ impl Peers {
         is_stale
     }
 
-    /// Counts that InfluxDB failed a reader. It may only be that one query: the next reader asks a small one first.
+    /// Notes that a query failed. It may have been only that query, so the next reader first sends a small
+    /// one.
     pub(crate) fn failed(&self, error: &StoreError) {
         self.counters.incidents.add(Incident::InfluxdbReadFailed, 1);
         let mut known = self.known();
@@ -123,19 +123,19 @@ impl Peers {
         }
     }
 
-    /// Returns the error of a query that is not asked, as InfluxDB is away.
+    /// Returns the error for a query that is not sent because InfluxDB is unreachable.
     pub(crate) fn away(&self) -> StoreError {
         let away = self.client.reachability().away();
         let problem = away.map(|(_, error)| error);
         self.error(&problem.unwrap_or_else(|| "it did not answer yet".to_owned()))
     }
 
-    /// Returns the error of a query that is not waited for any longer.
+    /// Returns the error for a query that is abandoned for lack of time.
     pub(crate) fn late(&self) -> StoreError {
         self.error(&"no answer in time")
     }
 
-    /// Returns what an answer lacks because of a failure of InfluxDB.
+    /// Describes what an answer lacks because InfluxDB failed.
     pub(crate) fn missing(&self, error: StoreError, part: MissingPart) -> Missing {
         let away = self.client.reachability().away();
         let since = away.map(|(since, _)| since);
@@ -143,7 +143,7 @@ impl Peers {
     }
 
     async fn ask(&self) -> Result<bool, StoreError> {
-        // Both, as a collector may have written only the one or only the other.
+        // Both, since a collector may have written only one of them.
         let (stats, span) = (COLLECTOR_STATS.name, SPAN.name);
         let query = Query::new(format!(
             "SHOW TAG VALUES FROM \"{stats}\", \"{span}\" WITH KEY = \"{COLLECTOR}\""

@@ -1,4 +1,4 @@
-//! The status of the InfluxDB behind a collector: whether it is reachable, what was written, what waits.
+//! The status of the InfluxDB behind a collector: reachability, what was written, the backlog.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::spans::lane::backlog;
 use super::wire::reachability::Standing;
 use crate::store::embedded::{EmbeddedStore, ShipProgress};
 
-/// The InfluxDB behind a collector; cheap to clone.
+/// A status handle of the InfluxDB behind a collector; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Influxdb {
     link: Arc<Link>,
@@ -17,27 +17,26 @@ pub struct Influxdb {
     followed: Arc<ShipProgress>,
 }
 
-/// The status at one moment.
+/// A snapshot of the status.
 #[derive(Debug, Clone)]
 pub struct InfluxdbReport {
-    /// Its address.
+    /// Its URL.
     pub url: String,
     /// Whether it is reachable, since when, and the last error.
     pub standing: Standing,
-    /// What was written since the start.
+    /// Counters since the start.
     pub figures: InfluxdbFigures,
-    /// Spans in the journal that are not in it yet.
+    /// Spans in the journal that are not shipped yet.
     pub backlog_spans: u64,
-    /// About how many bytes of the journal these take.
+    /// Approximate size of these spans in the journal.
     pub backlog_bytes: u64,
-    /// Spans that the retention or the disk budget took before they were in it, ever.
+    /// Spans that retention or the disk budget deleted before they were shipped, over all runs.
     pub spans_lost: u64,
-    /// How often a name was written as `__other__` since the start, because there were too many.
+    /// How often a name was replaced by `__other__` since the start because there were too many.
     pub names_capped: u64,
 }
 
 impl Influxdb {
-    /// Returns the status handle of a store that is shipped over that link.
     pub(crate) fn new(link: Arc<Link>, store: EmbeddedStore, followed: Arc<ShipProgress>) -> Self {
         Self {
             link,
@@ -46,7 +45,7 @@ impl Influxdb {
         }
     }
 
-    /// Returns the status now.
+    /// Takes a snapshot.
     pub fn report(&self) -> InfluxdbReport {
         let standing = self.link.client.reachability().standing();
         let (backlog_spans, backlog_bytes) = backlog(&self.store.journal(), &self.followed);
@@ -61,7 +60,6 @@ impl Influxdb {
         }
     }
 
-    /// Returns the figures of the collector's own point.
     pub(crate) fn store_figures(&self) -> StoreFigures {
         let report = self.report();
         let stats = self.store.stats();

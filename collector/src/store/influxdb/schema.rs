@@ -1,12 +1,13 @@
-//! The names of everything in InfluxDB: one place that writer, readers and Grafana's panels agree on.
+//! Every name in InfluxDB: the one place shared by the writer, the readers and Grafana's panels.
 //!
-//! Times: `span` and `span_idx` carry the arrival clock (`embedded::ArrivalClock`): strictly rising within a
-//! collector, so no two points share series and time. All else carries the time of its window, minute or event.
-//! Where a field holds such a time it is a text of digits: openGemini keeps no integer more exactly than a float.
-//! Tags are bounded (`names`): services x operations x instances decide how many series there are, never traffic.
-//! Every measurement has the tag `c`, so that collectors that share a bucket never overwrite each other.
+//! Times: `span` and `span_idx` carry the arrival clock (`embedded::ArrivalClock`), which strictly increases
+//! within a collector, so no two points share series and time. Everything else carries the time of its
+//! window, minute or event. A field that holds an arrival time is a text of digits, since openGemini stores
+//! integers with a float's precision. Tags are bounded (`names`): the number of series depends on services x
+//! operations x instances, never on traffic. Every measurement has the tag `c`, so that collectors that share
+//! a bucket never overwrite each other.
 
-/// A measurement with its tags and fields, as the writer makes them and as panels may ask for them.
+/// A measurement with the tags and fields that the writer sends and panels may query.
 #[derive(Debug, Clone, Copy)]
 pub struct Measurement {
     /// Its name.
@@ -17,7 +18,7 @@ pub struct Measurement {
     pub fields: &'static [(&'static str, FieldType)],
 }
 
-/// The type of a field; it never changes, because InfluxDB refuses a field of two types.
+/// The type of a field; it never changes, because InfluxDB rejects a field with two types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FieldType {
     /// A 64-bit integer.
@@ -34,13 +35,13 @@ use FieldType::{Bool, Float, Int, String};
 
 use fusebox::circuit_breaker::EffectiveState;
 
-/// The field with the names that the tags stand for, as a JSON array in the tags' order without `c`; only where a tag
-/// is not the name itself, because it was cut or is `__other__`. Points of such names carry their time plus up to
-/// a millisecond, so that several names behind one tag never overwrite each other.
+/// The field with the original names of the tags, as a JSON array in tag order without `c`; present only if a
+/// tag was cut or is `__other__`. Such points carry their time plus up to a millisecond, so that several
+/// names behind one tag never overwrite each other.
 pub const NAMES: &str = "n";
 
-/// Returns the number of a state in the field `state`: the worse, the higher, so that `max()` over instances,
-/// collectors or time is the worst of them. Panels map these numbers to words and colours.
+/// Returns the number of a state in the field `state`: higher is worse, so that `max()` over instances,
+/// collectors or time is the worst state. Panels map these numbers to words and colours.
 pub fn state_number(state: EffectiveState) -> i64 {
     match state {
         EffectiveState::Closed => 0,
@@ -53,15 +54,15 @@ pub fn state_number(state: EffectiveState) -> i64 {
     }
 }
 
-/// Returns the state of that number.
+/// Inverse of `state_number`.
 pub fn state_of(number: i64) -> Option<EffectiveState> {
     let mut states = EffectiveState::ALL.into_iter();
     states.find(|state| state_number(*state) == number)
 }
 
-/// The collector that wrote a point: six characters, made once per data directory.
+/// The collector that wrote a point: six characters, generated once per data directory.
 pub const COLLECTOR: &str = "c";
-/// The last three hex digits of a trace id: 4,096 values, so that a trace is found without a series of its own.
+/// The last three hex digits of a trace id: 4,096 values, so that traces are found without a series each.
 pub const SHARD: &str = "sh";
 /// A service.
 pub const SERVICE: &str = "svc";
@@ -71,32 +72,33 @@ pub const OPERATION: &str = "op";
 pub const KIND: &str = "kind";
 /// `1` on spans whose status is error, else `0`.
 pub const ERROR: &str = "err";
-/// The breaker that a span went through.
+/// The breaker that a span passed.
 pub const BREAKER: &str = "cb";
-/// The outcome that the breaker noted on the span.
+/// The outcome that the breaker recorded on the span.
 pub const OUTCOME: &str = "out";
-/// How the fallback of that call ended.
+/// The outcome of that call's fallback.
 pub const FALLBACK: &str = "fb";
-/// A breaker's name; `svc` is the service that holds it.
+/// A breaker's name; `svc` is the service that owns it.
 pub const NAME: &str = "name";
 /// An instance of a service.
 pub const INSTANCE: &str = "inst";
-/// The service that calls.
+/// The calling service.
 pub const SOURCE: &str = "src";
-/// The service or peer that is called.
+/// The called service or peer.
 pub const DESTINATION: &str = "dst";
 
-/// The spans of a trace that one block of the journal held, as text (`payload`); split under 60 KB.
+/// The spans of a trace in one block of the journal, as text (`payload`); split below 60 KB.
 ///
-/// By id in two steps: `th` (an integer column) tells when, `d` is then read in that narrow time.
+/// A trace is read in two steps: `th` (an integer column) gives the times, then `d` is read in that narrow
+/// range.
 pub const SPAN: Measurement = Measurement {
     name: "span",
     tags: &[COLLECTOR, SHARD],
     fields: &[("d", String), ("th", Int)],
 };
 
-/// One point per span, for search and for tables in Grafana: `dur` in nanoseconds; `v` is the trace id, a space, the
-/// span id, a space and the start in Unix nanoseconds.
+/// One point per span, for search and for tables in Grafana: `dur` in nanoseconds; `v` is the trace id, the
+/// span id and the start in Unix nanoseconds, separated by spaces.
 pub const SPAN_IDX: Measurement = Measurement {
     name: "span_idx",
     tags: &[
@@ -105,9 +107,9 @@ pub const SPAN_IDX: Measurement = Measurement {
     fields: &[("dur", Int), ("v", String)],
 };
 
-/// Ten seconds of one instance of a breaker, at the start of the ten seconds: calls by outcome, `total` of them, the
-/// state and calls running at the end, the state as number (`state_number`) and word; `s` holds the seconds one by
-/// one, for exact replay.
+/// Ten seconds of one instance of a breaker, at the start of the ten seconds: calls by outcome, their
+/// `total`, the state and the running calls at the end, the state as number (`state_number`) and word; `s`
+/// holds the single seconds for exact replay.
 pub const CIRCUIT: Measurement = Measurement {
     name: "circuit",
     tags: &[COLLECTOR, INSTANCE, NAME, SERVICE],
