@@ -132,17 +132,18 @@ pub const CIRCUIT: Measurement = Measurement {
     ],
 };
 
-/// Ten seconds of a breaker, instances merged: sums, and quantiles (nanoseconds) of the merged histograms, which no
-/// query could make of quantiles, absent without durations. `failure_rate` is percent of the judged calls, `slow_rate`
-/// percent of the durations, in buckets of 9 %, where the breaker tells what is slow; the thresholds (percent) stand
-/// beside them where the breaker has one. `state` is the worst of any instance in any second. Breakers behind one tag are merged.
+/// Ten seconds of a breaker, instances merged: sums, and quantiles (nanoseconds) of the merged histograms,
+/// absent without durations; a query could not compute them from the instances' quantiles. `failure_rate` is
+/// percent of the judged calls. `slow_rate` is percent of the durations, in buckets of 9 %, if the breaker
+/// defines slow calls. The thresholds (percent) are included if the breaker has them. `state` is the worst of
+/// any instance in any second. Breakers behind one tag are merged.
 pub const CIRCUIT_10S: Measurement = Measurement {
     name: "circuit_10s",
     tags: &[COLLECTOR, NAME, SERVICE],
     fields: CIRCUIT_SUMS,
 };
 
-/// As `circuit_10s`, five minutes at a time, merged exactly.
+/// As `circuit_10s` for five minutes, merged exactly.
 pub const CIRCUIT_5M: Measurement = Measurement {
     name: "circuit_5m",
     tags: &[COLLECTOR, NAME, SERVICE],
@@ -171,9 +172,10 @@ const CIRCUIT_SUMS: &[(&str, FieldType)] = &[
     ("total", Int),
 ];
 
-/// The state of an instance of a breaker: at each change (the time of the change) and once a minute. `since` and `retry_at`
-/// (of an open one: when it tries again) are Unix milliseconds; `opened_by` the trace of the call that opened it last (at a change only of one to open); `j` the whole
-/// standing (each minute only).
+/// The state of an instance of a breaker: at each change (at the time of the change) and once a minute.
+/// `since` and `retry_at` (when an open one tries again) are Unix milliseconds; `opened_by` is the trace of
+/// the call that opened it last (at a change, only of a change to open); `j` is the whole standing (only in
+/// the points of each minute).
 pub const CIRCUIT_STATE: Measurement = Measurement {
     name: "circuit_state",
     tags: &[COLLECTOR, INSTANCE, NAME, SERVICE],
@@ -188,9 +190,9 @@ pub const CIRCUIT_STATE: Measurement = Measurement {
     ],
 };
 
-/// One change of state: words and number; `tid` and `sid` are the call that caused it; `at` is the exact time in Unix
-/// nanoseconds (the point's own time differs by less than a microsecond, so that changes at one moment both stay),
-/// `open_until` too; `derived` says that the collector derived the change from metrics.
+/// One state change, as words and number. `tid` and `sid` are the call that caused it. `at` and `open_until`
+/// are exact Unix nanoseconds (the point's own time differs by less than a microsecond, so that simultaneous
+/// changes are all kept). `derived` tells whether the collector derived the change from metrics.
 pub const CIRCUIT_EVENT: Measurement = Measurement {
     name: "circuit_event",
     tags: &[COLLECTOR, INSTANCE, NAME, SERVICE],
@@ -208,8 +210,9 @@ pub const CIRCUIT_EVENT: Measurement = Measurement {
     ],
 };
 
-/// The settings and override of a breaker, when they change and each hour; `j` holds all of them. What is off, unlimited
-/// or unknown is absent; `open_ms`, `slow_call_ms`, `timeout_ms` and `window_ms` are milliseconds, the thresholds percent.
+/// The settings and override of a breaker, at each change and every hour; `j` holds all of them. A setting
+/// that is off, unlimited or unknown is absent; `open_ms`, `slow_call_ms`, `timeout_ms` and `window_ms` are
+/// milliseconds, the thresholds percent.
 pub const CIRCUIT_SETTINGS: Measurement = Measurement {
     name: "circuit_settings",
     tags: &[COLLECTOR, INSTANCE, NAME, SERVICE],
@@ -228,15 +231,15 @@ pub const CIRCUIT_SETTINGS: Measurement = Measurement {
     ],
 };
 
-/// An hour of a breaker, minute by minute, within a millisecond of the hour's start; `j` holds the minutes.
+/// An hour of a breaker by minute, within a millisecond of the hour's start; `j` holds the minutes.
 pub const CIRCUIT_HOUR: Measurement = Measurement {
     name: "circuit_hour",
     tags: &[COLLECTOR, NAME, SERVICE],
     fields: &[("j", String)],
 };
 
-/// A minute of an operation, at its start: calls served, errors, quantiles (nanoseconds); `h` the histogram as JSON, an
-/// array of bucket index and count, eight buckets to a doubling of nanoseconds.
+/// A minute of an operation, at its start: calls served, errors, quantiles (nanoseconds); `h` is the
+/// histogram as JSON, an array of bucket index and count, with eight buckets per doubling of nanoseconds.
 pub const RED: Measurement = Measurement {
     name: "red",
     tags: &[COLLECTOR, OPERATION, SERVICE],
@@ -252,7 +255,8 @@ pub const RED: Measurement = Measurement {
     ],
 };
 
-/// As `red` without the histogram, five minutes at a time, merged exactly; operations behind one tag are merged too.
+/// As `red` without the histogram, for five minutes, merged exactly; operations behind one tag are merged
+/// too.
 pub const RED_5M: Measurement = Measurement {
     name: "red_5m",
     tags: &[COLLECTOR, OPERATION, SERVICE],
@@ -282,8 +286,8 @@ const RED_SUMS: &[(&str, FieldType)] = &[
     ("p99", Int),
 ];
 
-/// A minute of an edge of the dependency map; `circuits` lists the breakers around the calls as JSON (objects with
-/// `service` and `name`); `virtual` says that the callee sent no spans.
+/// A minute of an edge in the dependency map. `circuits` lists the breakers around the calls as JSON (objects
+/// with `service` and `name`); `virtual` tells whether the callee sent no spans.
 pub const DEP: Measurement = Measurement {
     name: "dep",
     tags: &[COLLECTOR, DESTINATION, SOURCE],
@@ -296,8 +300,8 @@ pub const DEP: Measurement = Measurement {
     ],
 };
 
-/// An instance of a service, when it was heard of; `id` its whole name, `first` and `last` Unix
-/// milliseconds; `exact` both in nanoseconds, as digits with a space between.
+/// An instance of a service, whenever it was seen. `id` is its full name, `first` and `last` are Unix
+/// milliseconds, and `exact` has both in nanoseconds, separated by a space.
 pub const INSTANCE_SEEN: Measurement = Measurement {
     name: "instance",
     tags: &[COLLECTOR, INSTANCE, SERVICE],
@@ -310,8 +314,8 @@ pub const INSTANCE_SEEN: Measurement = Measurement {
     ],
 };
 
-/// The collector itself, every ten seconds: counts since its start, and what it holds now (`backlog_*`, `queue_bytes`,
-/// `store_*`, `connections_open`).
+/// The collector itself, every ten seconds: counts since its start, and current values (`backlog_*`,
+/// `queue_bytes`, `store_*`, `connections_open`).
 pub const COLLECTOR_STATS: Measurement = Measurement {
     name: "collector",
     tags: &[COLLECTOR],

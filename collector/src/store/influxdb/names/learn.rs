@@ -1,5 +1,5 @@
-//! Takes over the names that the server knows, so that a second collector, or one without its file of names, admits no
-//! second set of them.
+//! Loads the names that the server already has, so that a second collector, or one without its file of names,
+//! does not admit a second set.
 
 use super::super::wire::client::{Client, is_too_large};
 use super::super::wire::query::{Query, Series};
@@ -13,10 +13,10 @@ use crate::store::influxdb::schema::{
     SERVICE, SOURCE, SPAN_IDX,
 };
 
-/// Services asked for in one request: three statements each, of a millisecond or two.
+/// Services in one request: three statements each, a millisecond or two apiece.
 const SERVICES_PER_REQUEST: usize = 20;
 
-/// A kind of name within a service: where it stands, and how many are taken over.
+/// The kinds of names within a service: tag, measurements, limit.
 const OWNED: [(Owned, &str, &[Measurement], usize); 3] = [
     (
         Owned::Operation,
@@ -33,10 +33,10 @@ const OWNED: [(Owned, &str, &[Measurement], usize); 3] = [
     ),
 ];
 
-/// Fills the tables with what the server knows.
+/// Fills the tables with the names on the server; a missing database has none.
 ///
 /// # Errors
-/// When it cannot be asked. A database that is not there yet knows nothing.
+/// When the query fails.
 pub(crate) async fn learn_names(client: &Client, names: &Names) -> Result<(), StoreError> {
     let mut query = Query::default();
     let services = [RED, SPAN_IDX, CIRCUIT_STATE, INSTANCE_SEEN];
@@ -87,7 +87,7 @@ async fn learn_owned(
     Ok(())
 }
 
-/// Appends a statement for the values of a tag, of one service where given.
+/// Appends a statement for the values of a tag, optionally of one service.
 fn tag_values(
     query: &mut Query,
     measurements: &[Measurement],
@@ -110,8 +110,9 @@ fn tag_values(
     query.push(&format!(" LIMIT {most}; "));
 }
 
-/// Asks. A database that is not there yet (InfluxDB 3 makes it with the first write) knows nothing; nor does one that
-/// may only be written: the names of an earlier run may then be admitted anew, which is no reason not to write.
+/// Runs the query. A missing database (InfluxDB 3 creates it with the first write) has no names. Nor does one
+/// that the token may only write to: names of an earlier run may then be admitted a second time, which does
+/// not justify refusing to write.
 async fn known(client: &Client, query: &Query) -> Result<Vec<Vec<Series>>, StoreError> {
     match client.queries(query).await {
         Err(StoreError::Remote { problem, .. }) if problem.contains("not found") => Ok(Vec::new()),
@@ -127,15 +128,15 @@ async fn known(client: &Client, query: &Query) -> Result<Vec<Vec<Series>>, Store
     }
 }
 
-/// Returns whether words say that reading is not allowed: 1.x says so, a 2.9.1 hides the bucket and speaks of its
-/// retention policy, or of nothing where there are several statements.
+/// Returns whether an error means that reading is forbidden: 1.x says so, 2.9.1 hides the bucket and reports
+/// a missing retention policy, or nothing if there are several statements.
 fn is_forbidden(problem: &str) -> bool {
     ["not authorized", "retention policy not set", "not executed"]
         .iter()
         .any(|words| problem.contains(words))
 }
 
-/// Returns the values, each once, in the order of the answer.
+/// Returns the distinct values in the order of the answer.
 fn values(answer: &[Series]) -> Vec<String> {
     let mut seen = std::collections::HashSet::new();
     let mut all = Vec::new();

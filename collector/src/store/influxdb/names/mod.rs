@@ -1,12 +1,13 @@
-//! Bounds the tags: names from outside may be random, and every new tag value is a series that InfluxDB keeps in
-//! memory for a week. What does not fit is written as `__other__`, and counted.
+//! Bounds the tags. Names come from outside and may be random, and InfluxDB keeps a series in memory for
+//! every new tag value for a week. Names beyond the limits are written as `__other__`, and counted.
 //!
-//! Names that were admitted stay admitted over restarts: the tables are in a file of the data directory, saved before the
-//! position that was reached with them. Remaining slots are filled with names that the server already has (`learn`), so that
-//! a second collector, or one without its file, does not double the series. A name is removed once the server has nothing
-//! of it; where a table refused a name, the longest idle ones make room hour by hour.
+//! Admitted names stay admitted over restarts: the tables are in a file of the data directory, which is saved
+//! before the position reached with them. Remaining slots are filled with names that the server already has
+//! (`learn`), so that a second collector, or one without its file, does not double the series. A name is
+//! removed once the server no longer has a point with it; where a table is full, the names that were idle
+//! longest are evicted hour by hour.
 //!
-//! Names are compared as they stand in a tag (`tag_value`), which is how the server knows them.
+//! Names are compared in the form of a tag (`tag_value`), which is how the server knows them.
 
 mod learn;
 mod tables;
@@ -25,31 +26,31 @@ use crate::sync::Mutex;
 pub(crate) use learn::learn_names;
 use tables::Tables;
 
-/// Stands for every name past a bound.
+/// Replaces every name beyond a limit.
 pub(crate) const OTHER: &str = "__other__";
-/// Services with names of their own, as on the live map.
+/// Services with their own tag value, as on the live map.
 pub(crate) const SERVICES_MAX: usize = 1_000;
-/// Operations with names of their own in one service, as in the live figures; a name with an id in it makes thousands.
+/// Operations per service with their own tag value, as in the live figures; names that contain an id make
+/// thousands.
 pub(crate) const OPERATIONS_PER_SERVICE_MAX: usize = 1_000;
-/// Operations with names of their own in all services together.
+/// Operations with their own tag value in total.
 pub(crate) const OPERATIONS_MAX: usize = 10_000;
-/// Breakers with names of their own in all services together.
+/// Breakers with their own tag value in total.
 pub(crate) const BREAKERS_MAX: usize = 4_000;
-/// Instances with names of their own in one service: a week of restarts makes many.
+/// Instances per service with their own tag value: a week of restarts makes many.
 pub(crate) const INSTANCES_PER_SERVICE_MAX: usize = 1_000;
-/// Instances with names of their own in all services together, as many as breakers' instances are followed live.
+/// Instances with their own tag value in total, as many as live circuits follow.
 pub(crate) const INSTANCES_MAX: usize = 10_000;
-/// Peers that are called, with names of their own, services included.
+/// Called peers with their own tag value, services included.
 pub(crate) const PEERS_MAX: usize = 2_000;
 
-/// The file of the tables.
 const FILE: &str = "names.json";
-/// A series stays known until the last shard goes that has a point of it: so long after the retention, or a part of it
-/// where that is longer.
+/// Added to the retention, since a series exists until the last shard with a point of it is deleted. Shards
+/// of a longer retention last longer, so a part of the retention is used if that is more.
 const SHARD_GROUP: Duration = Duration::from_secs(24 * 3_600);
 const SHARD_GROUPS: u32 = 24;
 
-/// The names that are tags; shared by all that write.
+/// The admitted names; shared by all writers.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     tables: Mutex<Tables>,
@@ -57,29 +58,26 @@ pub(crate) struct Names {
     file: Option<NamesFile>,
 }
 
-/// Where the tables are kept, and for how long a name.
+/// The file of the tables, and how long names are kept.
 #[derive(Debug)]
 struct NamesFile {
     path: PathBuf,
     kept_hours: u64,
-    /// Held while it is written, so that an older state never replaces a newer one.
+    /// Held while writing, so that an older state never replaces a newer one.
     writing: Mutex<()>,
 }
 
-/// A kind of name that belongs to a service.
+/// Kinds of names within a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Owned {
-    /// A span name.
     Operation,
-    /// A breaker.
     Breaker,
-    /// An instance.
     Instance,
 }
 
 impl Names {
-    /// Takes over what an earlier run admitted; `retention` is how long the server keeps points. A damaged file costs
-    /// that the names are those which the server knows.
+    /// Loads the names admitted by earlier runs; `retention` is how long the server keeps points. After
+    /// damage to the file, only names on the server are loaded.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -103,10 +101,10 @@ impl Names {
         })
     }
 
-    /// Keeps for good what was admitted, unless that is done; blocks the thread.
+    /// Saves the tables if they changed; blocks the thread.
     ///
     /// # Errors
-    /// When the file cannot be written; the next call tries again.
+    /// When the file cannot be written; the next call retries.
     pub(crate) fn save(&self, now: UnixNanos) -> Result<(), StoreError> {
         let Some(file) = &self.file else {
             return Ok(());
@@ -123,7 +121,7 @@ impl Names {
         written
     }
 
-    /// Returns the tables as text where something is to be saved: names at once, when they were used hour by hour.
+    /// Returns the tables as text if they need saving: new names immediately, times of use once an hour.
     fn changes(&self, hour: u64, kept_hours: u64) -> Option<Vec<u8>> {
         let mut tables = self.tables();
         let is_next_hour = hour != tables.hour();
@@ -139,49 +137,50 @@ impl Names {
         })
     }
 
-    /// Returns the hour that names used now are noted for: who remembers tags asks again in the next.
+    /// Returns the hour for which uses are recorded; a caller that caches tags must ask again in the next
+    /// hour.
     pub(crate) fn hour(&self) -> u64 {
         self.tables().hour()
     }
 
-    /// Returns the service's name as a tag.
+    /// Returns the tag value of a service.
     pub(crate) fn service<'a>(&self, name: &'a str) -> &'a str {
         self.admit(self.tables().service(&tag_value(name)), name)
     }
 
-    /// Returns a called peer's name as a tag.
+    /// Returns the tag value of a called peer.
     pub(crate) fn peer<'a>(&self, name: &'a str) -> &'a str {
         self.admit(self.tables().peer(&tag_value(name)), name)
     }
 
-    /// Returns a name within a service (as tagged) as a tag.
+    /// Returns the tag value of a name within a service, which is given as tagged.
     pub(crate) fn owned<'a>(&self, kind: Owned, service: &str, name: &'a str) -> &'a str {
         let (service, key) = (tag_value(service), tag_value(name));
         self.admit(self.tables().owned(kind, &service, &key), name)
     }
 
-    /// Takes over a service that the server knows, while there is room.
+    /// Admits a service that the server has, unless full.
     pub(crate) fn learn_service(&self, name: &str) {
         self.tables().as_idle(|tables| {
             tables.service(name);
         });
     }
 
-    /// Takes over a peer that the server knows, while there is room.
+    /// Admits a peer that the server has, unless full.
     pub(crate) fn learn_peer(&self, name: &str) {
         self.tables().as_idle(|tables| {
             tables.peer(name);
         });
     }
 
-    /// Takes over a name within a service that the server knows, while there is room.
+    /// Admits a name within a service that the server has, unless full.
     pub(crate) fn learn_owned(&self, kind: Owned, service: &str, name: &str) {
         self.tables().as_idle(|tables| {
             tables.owned(kind, service, name);
         });
     }
 
-    /// Returns how often a name was written as `__other__`.
+    /// How often a name was written as `__other__`.
     pub(crate) fn capped(&self) -> u64 {
         self.capped.load(Ordering::Relaxed)
     }

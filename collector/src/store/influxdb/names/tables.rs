@@ -1,5 +1,5 @@
-//! The names that are tags, each with the hour in which it was used last, so that what expired makes room, and what is idle
-//! where a name found none.
+//! The admitted names with the hour of their last use. Expired names are removed; idle ones are evicted if a
+//! table is full.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,16 +10,16 @@ use super::{
     OPERATIONS_PER_SERVICE_MAX, OTHER, Owned, PEERS_MAX, SERVICES_MAX,
 };
 
-/// Hours after its last use in which a name is safe: hours are counted whole, so that it is one at least.
+/// Hours since its last use for which a name is safe from eviction. Hours are counted whole, so the true
+/// minimum is one.
 const IDLE_HOURS: u64 = 2;
-/// The part of a full table that is forgotten in an hour, longest idle first: the server keeps the series of forgotten names
-/// until they expire.
+/// The fraction of a full table evicted per hour, longest idle first: the server keeps the series of evicted
+/// names until they expire.
 const PART: usize = 8;
 
-/// Names, each with its last hour (since 1970).
+/// Names with the hour of their last use (hours since 1970).
 type Known = HashMap<String, u64>;
 
-/// The names that are tags.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Tables {
@@ -28,21 +28,19 @@ pub(super) struct Tables {
     operations: ByService,
     breakers: ByService,
     instances: ByService,
-    /// Whether a service and whether a peer found no room.
+    /// Whether a service and whether a peer found the table full.
     #[serde(skip)]
     pub(super) short: (bool, bool),
-    /// The hour that it is.
     #[serde(skip)]
     hour: u64,
-    /// Whether a name came or went.
+    /// Whether a name was added or removed.
     #[serde(skip)]
     pub(super) is_changed: bool,
-    /// Whether a name was used in another hour than before.
+    /// Whether the last hour of a name changed.
     #[serde(skip)]
     pub(super) is_used: bool,
 }
 
-/// Names within services.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 struct ByService {
@@ -53,40 +51,40 @@ struct ByService {
     short: Short,
 }
 
-/// Of which services a name found no room.
+/// Which services had a name that found the table full.
 #[derive(Debug, Default)]
 struct Short {
     services: HashSet<String>,
-    /// There was none for any.
+    /// Whether the total limit was reached.
     all: bool,
 }
 
-/// What came of a name.
+/// The result of admitting a name.
 enum Admitted {
-    /// It was known.
-    Known { is_first_in_hour: bool },
-    /// It is new, and there was room.
+    Known {
+        is_first_in_hour: bool,
+    },
     New,
-    /// There is no room.
+    /// The table is full.
     No,
 }
 
 impl Tables {
-    /// Takes a service in, if it is known or there is room; returns whether.
+    /// Admits a service unless the table is full; returns whether it is admitted.
     pub(super) fn service(&mut self, name: &str) -> bool {
         let admitted = admit(&mut self.services, name, SERVICES_MAX, self.hour);
         self.short.0 |= matches!(admitted, Admitted::No);
         self.note(admitted)
     }
 
-    /// The same for a peer.
+    /// As `service`.
     pub(super) fn peer(&mut self, name: &str) -> bool {
         let admitted = admit(&mut self.peers, name, PEERS_MAX, self.hour);
         self.short.1 |= matches!(admitted, Admitted::No);
         self.note(admitted)
     }
 
-    /// The same for a name within a service.
+    /// As `service`, for a name within one.
     pub(super) fn owned(&mut self, kind: Owned, service: &str, name: &str) -> bool {
         let hour = self.hour;
         let (table, of_service, in_all) = match kind {
@@ -122,7 +120,7 @@ impl Tables {
         self.hour
     }
 
-    /// Takes names in that are known, but not used: they are idle from the beginning.
+    /// Runs `take` so that the names it admits count as idle.
     pub(super) fn as_idle(&mut self, take: impl FnOnce(&mut Self)) {
         let hour = self.hour;
         self.hour = hour.saturating_sub(IDLE_HOURS);
@@ -130,7 +128,7 @@ impl Tables {
         self.hour = hour;
     }
 
-    /// Forgets names that are idle, longest first, where others found no room.
+    /// Evicts idle names, longest first, from tables that were full.
     pub(super) fn forget_idle(&mut self) {
         let hour = self.hour;
         let (services, peers) = (&mut self.services, &mut self.peers);
@@ -150,7 +148,7 @@ impl Tables {
         self.is_changed |= forgotten > 0;
     }
 
-    /// Notes the hour that it is; names that were not used for longer than `kept` hours go.
+    /// Sets the current hour; removes names that were not used for more than `kept` hours.
     pub(super) fn set_hour(&mut self, hour: u64, kept: u64) {
         self.hour = hour;
         let is_kept = |last: &mut u64| {
@@ -172,7 +170,7 @@ impl Tables {
         }
     }
 
-    /// Returns the names that fit the bounds, as a file may hold more of them.
+    /// Drops names beyond the limits: a file may hold more.
     pub(super) fn bounded(mut self) -> Self {
         cut(&mut self.services, SERVICES_MAX);
         cut(&mut self.peers, PEERS_MAX);
@@ -211,16 +209,16 @@ impl ByService {
         }
     }
 
-    /// Notes that a name of a service found no room.
+    /// Notes that a name of a service found the table full.
     fn note_short(&mut self, service: &str, in_all: usize) {
         self.short.all |= self.total >= in_all;
-        // Of others anyone may make up as many as they like.
+        // Unknown services are not noted: a sender can invent any number of them.
         if self.services.contains_key(service) {
             self.short.services.insert(service.to_owned());
         }
     }
 
-    /// Forgets idle names where others found no room; returns how many.
+    /// Evicts idle names from tables that were full; returns how many.
     fn forget_idle(&mut self, hour: u64, (of_service, in_all): (usize, usize)) -> usize {
         let Short { services, all } = std::mem::take(&mut self.short);
         let tables = self.services.iter_mut();
@@ -232,7 +230,7 @@ impl ByService {
         forgotten
     }
 
-    /// Keeps the names of which that is true of their last hour; returns whether some went.
+    /// Keeps the names whose last hour passes; returns whether any were removed.
     fn retain(&mut self, is_kept: impl Fn(&mut u64) -> bool) -> bool {
         let before = self.total;
         let services = &mut self.services;
@@ -258,7 +256,7 @@ impl ByService {
     }
 }
 
-/// Takes a name in while there is room.
+/// Admits a name unless the table is full.
 fn admit(known: &mut Known, name: &str, most: usize, hour: u64) -> Admitted {
     if let Some(last) = known.get_mut(name) {
         let is_first_in_hour = *last < hour;
@@ -277,7 +275,7 @@ fn admit(known: &mut Known, name: &str, most: usize, hour: u64) -> Admitted {
     Admitted::New
 }
 
-/// Forgets a part of the names that are idle, longest first, in tables of at most `most` names; returns how many.
+/// Evicts a fraction of the idle names, longest first, from tables of at most `most` names; returns how many.
 fn forget(mut tables: Vec<(&str, &mut Known)>, hour: u64, most: usize) -> usize {
     let mut idle = Vec::new();
     for (at, (service, known)) in tables.iter().enumerate() {
@@ -285,7 +283,7 @@ fn forget(mut tables: Vec<(&str, &mut Known)>, hour: u64, most: usize) -> usize 
         let of_table = of_table.filter(|(_, last)| hour.saturating_sub(**last) >= IDLE_HOURS);
         idle.extend(of_table.map(|(name, last)| (*last, *service, name.clone(), at)));
     }
-    // By name too, so that a restart forgets the same ones.
+    // By name too, so that a restart evicts the same ones.
     idle.sort_unstable();
     idle.truncate(most.div_ceil(PART));
     for (_, _, name, at) in &idle {
@@ -294,7 +292,7 @@ fn forget(mut tables: Vec<(&str, &mut Known)>, hour: u64, most: usize) -> usize 
     idle.len()
 }
 
-/// Leaves no more names than that.
+/// Keeps at most `most` names.
 fn cut(known: &mut Known, most: usize) {
     let mut left = most;
     known.retain(|_, _| {

@@ -1,4 +1,4 @@
-//! The collector's own point: its counters, and the figures that others give.
+//! The collector's own point: its counters and the figures of the stores.
 
 use std::sync::atomic::Ordering;
 
@@ -7,31 +7,31 @@ use crate::counters::Counters;
 use crate::model::UnixNanos;
 use crate::store::influxdb::schema::COLLECTOR_STATS;
 
-/// Figures of the collector that its counters do not hold.
+/// Figures of the `collector` point that are not among the counters.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct StoreFigures {
-    /// Bytes of spans that wait for InfluxDB.
+    /// Bytes of spans not yet shipped.
     pub(crate) backlog_bytes: u64,
-    /// Spans that wait for InfluxDB.
+    /// Spans not yet shipped.
     pub(crate) backlog_spans: u64,
-    /// Points that InfluxDB took.
+    /// Points accepted.
     pub(crate) influxdb_points: u64,
-    /// Points that InfluxDB refused for good.
+    /// Points rejected for good.
     pub(crate) influxdb_points_refused: u64,
-    /// Requests to InfluxDB that were repeated.
+    /// Retried requests.
     pub(crate) influxdb_retries: u64,
-    /// Spans deleted before they were in InfluxDB.
+    /// Spans deleted before they were shipped.
     pub(crate) spans_lost: u64,
-    /// Spans wholly in InfluxDB.
+    /// Spans shipped completely.
     pub(crate) spans_shipped: u64,
-    /// Bytes in the journal.
+    /// Size of the journal.
     pub(crate) store_bytes: u64,
     /// Spans in the journal.
     pub(crate) store_spans: u64,
 }
 
 impl StoreFigures {
-    /// Writes the point of that time.
+    /// Writes the point for a time.
     pub(super) fn write(
         &self,
         counters: &Counters,

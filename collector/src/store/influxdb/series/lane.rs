@@ -1,8 +1,8 @@
 //! Ships the series journal: transitions first (dashboards wait for them), then the other kinds round-robin.
 //!
-//! Single records follow the order of arrival (`SeriesLog::tail`). Windows follow what their time got
-//! (`SeriesLog::tail_ranges`): a complete one is read anew as a whole, so that the same window gives the same points
-//! however often it is written, and a late record makes it be written again.
+//! Single records are shipped in the order of arrival (`SeriesLog::tail`). Windows are shipped by the time
+//! range of new records (`SeriesLog::tail_ranges`): a complete window is read again as a whole, so that it
+//! always gives the same points, and a late record makes it be written again.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -23,43 +23,39 @@ use crate::store::influxdb::ship::lane::{Batch, Lane};
 use crate::store::series::{SeriesKind, SeriesLog, SeriesRecord};
 use crate::store::{SeriesReader, StoreError};
 
-/// Records that one step reads at most, and the rest of the block with the last.
+/// Records read per step; the block of the last one is read to its end.
 const STEP_RECORDS: usize = 2_000;
-/// Blocks looked at for windows in one step: several minutes of a busy journal, so that catching up rarely writes a
-/// window twice.
+/// Blocks scanned for windows per step: several minutes of a busy journal, so that catching up rarely writes
+/// a window twice.
 const STEP_BLOCKS: usize = 4_096;
-/// Windows of one kind of records that may wait; more of the journal is looked at once some are written.
+/// Pending windows of one kind of records; beyond it the journal is scanned only after some were written.
 const WAITING_MAX: usize = 256;
-/// Steps without a point that one call may take.
+/// Steps without a point before `next` returns.
 const EMPTY_STEPS_MAX: usize = 64;
-/// What is nearly past the retention is not sent: the server would refuse it.
+/// Records this close to the end of the retention are not sent: the server would reject them.
 const RETENTION_MARGIN: Duration = Duration::from_secs(600);
-/// Records that far in the future come from a clock that was set wrong.
+/// Records further in the future come from a wrong clock.
 const FUTURE: Duration = HOUR;
-/// Settings are written again each hour: those of a window lie that far before its end.
+/// How far before a window's end its settings are searched: settings are written every hour.
 const SETTINGS: Duration = Duration::from_secs(62 * 60);
 
-/// What the lane needs.
 pub(crate) struct SeriesLaneOptions {
-    /// The journal.
     pub(crate) log: SeriesLog,
-    /// The collector's id.
     pub(crate) own: String,
-    /// The names that may be tags.
+    /// Bounds the tags.
     pub(crate) names: Arc<Names>,
-    /// For how long InfluxDB keeps points.
+    /// InfluxDB's retention.
     pub(crate) retention: Duration,
-    /// The collector's counters.
     pub(crate) counters: Arc<Counters>,
-    /// Gives the other figures of the `collector` point.
+    /// Returns the other figures of the `collector` point.
     pub(crate) figures: Box<dyn Fn() -> StoreFigures + Send>,
 }
 
-/// The lane of everything that is no span.
+/// The lane of all series records.
 pub(crate) struct SeriesLane {
     options: SeriesLaneOptions,
     position: LanePosition,
-    /// Transitions, which overtake what is on its way.
+    /// Transitions, which overtake a step in progress.
     urgent: Option<Step>,
     step: Option<Step>,
     turn: usize,
@@ -73,25 +69,25 @@ impl std::fmt::Debug for SeriesLane {
     }
 }
 
-/// The position of the lane in the series journal.
+/// Position of the lane in the series journal.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct LanePosition {
-    /// By the name of the kind's files.
+    /// By file name of the kind.
     tails: BTreeMap<String, Position>,
     windows: Pending,
-    /// Number of the ten seconds that have a `collector` point.
+    /// Number of the last ten seconds with a `collector` point.
     collector: u64,
 }
 
-/// Requests on their way, and how far the lane is when all are written.
+/// Batches to send, and the position once all of them are written.
 #[derive(Debug)]
 struct Step {
     batches: VecDeque<Batch>,
     after: LanePosition,
 }
 
-/// What is read by turns.
+/// The kinds that are read round-robin.
 #[derive(Debug, Clone, Copy)]
 enum Turn {
     Records(SeriesKind),
@@ -110,11 +106,11 @@ const TURNS: [Turn; 9] = [
     Turn::Windows(Window::RedFiveMinutes),
 ];
 
-/// The kinds that windows are made of.
+/// The kinds that are aggregated to windows.
 const WINDOWED: [SeriesKind; 3] = [SeriesKind::Sample, SeriesKind::Red, SeriesKind::Dependency];
 
 impl SeriesLane {
-    /// Returns a lane that goes on at a position, or at the journal's beginning where there is none.
+    /// Continues at a position, or at the beginning of the journal.
     pub(crate) fn new(options: SeriesLaneOptions, position: Option<LanePosition>) -> Self {
         Self {
             options,
@@ -125,8 +121,8 @@ impl SeriesLane {
         }
     }
 
-    /// Returns the next step; `None` while there is nothing to do. A file that cannot be read is noted in `failed`,
-    /// and the others go on.
+    /// Returns the next step; `None` if there is nothing to do. An unreadable file is noted in `failed`, and
+    /// the other kinds continue.
     fn begin(&mut self, now: UnixNanos, failed: &mut Failed) -> Option<Step> {
         self.note_changes(now, failed);
         if let Some(step) = self.collector(now) {
@@ -146,7 +142,7 @@ impl SeriesLane {
         None
     }
 
-    /// Notes which windows got something since the last look.
+    /// Notes which windows have new records since the last call.
     fn note_changes(&mut self, now: UnixNanos, failed: &mut Failed) {
         let sendable = self.sendable(now);
         for kind in WINDOWED {
@@ -182,7 +178,7 @@ impl SeriesLane {
         incidents.add(Incident::InfluxdbRecordAheadOfTime, records);
     }
 
-    /// Returns the times that the server takes.
+    /// Returns the range of times that the server accepts.
     fn sendable(&self, now: UnixNanos) -> TimeRange {
         let kept = self.options.retention.saturating_sub(RETENTION_MARGIN);
         TimeRange {
@@ -191,7 +187,7 @@ impl SeriesLane {
         }
     }
 
-    /// Reads what arrived of a kind.
+    /// Reads the new records of a kind.
     fn records(&self, kind: SeriesKind, now: UnixNanos) -> Result<Option<Step>, StoreError> {
         let before = self.position.tail(kind);
         let tail = self.options.log.tail(kind, before, STEP_RECORDS)?;
@@ -217,7 +213,7 @@ impl SeriesLane {
         }))
     }
 
-    /// Reads windows that are complete.
+    /// Reads complete windows.
     fn windows(&self, window: Window, now: UnixNanos) -> Result<Option<Step>, StoreError> {
         let mut after = self.position.clone();
         let starts = after.windows.take_complete(window, now);
@@ -249,7 +245,7 @@ impl SeriesLane {
         }))
     }
 
-    /// Reads the settings in force at the end of a window of breakers.
+    /// Reads the settings in force at the end of a window.
     fn thresholds(&self, window: Window, end: UnixNanos) -> Result<Thresholds, StoreError> {
         if window.records() != SeriesKind::Sample {
             return Ok(Thresholds::default());
@@ -268,7 +264,7 @@ impl SeriesLane {
         Ok(thresholds)
     }
 
-    /// Returns the collector's own point, once in ten seconds.
+    /// Returns the collector's own point, once every ten seconds.
     fn collector(&self, now: UnixNanos) -> Option<Step> {
         let number = now.window(TEN_SECONDS);
         if number <= self.position.collector {
@@ -329,16 +325,16 @@ impl Lane for SeriesLane {
     }
 }
 
-/// Why a file could not be read, if one could not.
+/// The error of a file that could not be read.
 type Failed = Option<StoreError>;
 
-/// Returns what was read; why it was not is kept for when there is nothing else to do.
+/// Returns the value; stores an error in `failed`, to be reported when there is nothing else to do.
 fn unless_failed<T>(read: Result<T, StoreError>, failed: &mut Failed) -> Option<T> {
     read.map_err(|error| *failed = Some(error)).ok()
 }
 
 impl SeriesLane {
-    /// Moves the position behind the step whose last batch was taken.
+    /// Moves the position past a step whose last batch was taken.
     fn finish(&mut self) {
         let Some(urgent) = self.urgent.take() else {
             if let Some(step) = self.step.take() {

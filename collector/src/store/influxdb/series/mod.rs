@@ -1,8 +1,8 @@
-//! Everything that is no span, to InfluxDB and back: circuits, operations, dependencies, instances.
+//! Series records in InfluxDB: circuits, operations, dependencies, instances.
 //!
-//! `lane` follows the series journal and writes points (`points`: one record each; `windows`: seconds and minutes
-//! added up); `reader` asks for what other collectors wrote and `rows` makes the same records of it again. `text` is
-//! how both put into a string what no number of a point could hold.
+//! `lane` follows the series journal and writes points (`points`: one record each; `windows`: aggregates of
+//! seconds and minutes). `reader` queries what other collectors wrote, and `rows` turns it back into the same
+//! records. `text` encodes in strings what the numbers of a point cannot hold.
 
 mod figures;
 mod lane;
@@ -22,9 +22,9 @@ pub(crate) use reader::InfluxSeries;
 
 use std::time::Duration;
 
-/// Length of a window of `circuit` and `circuit_10s`.
+/// Window of `circuit` and `circuit_10s`.
 const TEN_SECONDS: Duration = Duration::from_secs(10);
-/// Length of a window of what ends with `_5m`.
+/// Window of measurements ending in `_5m`.
 const FIVE_MINUTES: Duration = Duration::from_secs(5 * 60);
-/// By less than that a point of a name that its tags hide is later than its record.
+/// Upper bound of the shift of a point whose tags hide names.
 const SHIFT: Duration = Duration::from_millis(1);

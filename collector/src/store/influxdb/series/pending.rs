@@ -1,4 +1,4 @@
-//! Which windows of time got something new and must be written, again where something came late.
+//! Windows that have new records and must be written, or written again after late records.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,14 +9,13 @@ use super::{FIVE_MINUTES, TEN_SECONDS};
 use crate::model::{MINUTE, NANOSECOND, TimeRange, UnixNanos};
 use crate::store::series::SeriesKind;
 
-/// How long after its end a window is written: samples may be filed two seconds back, a minute of operations is
-/// written in the second after it. What comes later still makes its window be written again.
+/// Delay of a window after its end: samples may be filed two seconds back, and a minute of operations is
+/// written in the second after it. Later records still make the window be written again.
 const GRACE: Duration = Duration::from_secs(5);
-/// Windows read and written at once while catching up: an extent of the journal holds a minute, and of ten thousand
-/// instances ten seconds take some 30 MB.
+/// Windows read together while catching up: an extent of the journal holds a minute, and ten seconds of ten
+/// thousand instances take some 30 MB.
 const TOGETHER: u64 = 3;
 
-/// A kind of window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Window {
@@ -33,7 +32,6 @@ pub(super) enum Window {
 }
 
 impl Window {
-    /// Every kind.
     pub(super) const ALL: [Self; 5] = [
         Self::CircuitTenSeconds,
         Self::CircuitFiveMinutes,
@@ -42,7 +40,7 @@ impl Window {
         Self::DependencyMinute,
     ];
 
-    /// Returns what it is made of.
+    /// The kind of records that it aggregates.
     pub(super) fn records(self) -> SeriesKind {
         match self {
             Self::CircuitTenSeconds | Self::CircuitFiveMinutes => SeriesKind::Sample,
@@ -60,13 +58,13 @@ impl Window {
     }
 }
 
-/// The windows to be written, by their number since 1970.
+/// Windows to write, by their number since 1970.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Pending(BTreeMap<Window, BTreeSet<u64>>);
 
 impl Pending {
-    /// Notes that records of that kind came in for that range of time.
+    /// Notes new records of a kind in a time range.
     pub(super) fn note(&mut self, kind: SeriesKind, range: TimeRange) {
         for window in Window::ALL.into_iter().filter(|w| w.records() == kind) {
             let length = window.length();
@@ -76,13 +74,13 @@ impl Pending {
         }
     }
 
-    /// Returns how many windows made of that kind wait.
+    /// Returns the number of pending windows of a kind of records.
     pub(super) fn waiting(&self, kind: SeriesKind) -> usize {
         let windows = self.0.iter().filter(|(window, _)| window.records() == kind);
         windows.map(|(_, numbers)| numbers.len()).sum()
     }
 
-    /// Takes out the oldest windows of a kind that are complete, as starts; all within a short range of time.
+    /// Takes the oldest complete windows, as start times within a short range.
     pub(super) fn take_complete(&mut self, window: Window, now: UnixNanos) -> Vec<UnixNanos> {
         let length = window.length();
         let Some(numbers) = self.0.get_mut(&window) else {

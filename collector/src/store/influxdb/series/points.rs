@@ -1,8 +1,8 @@
-//! One record to one point or two, and the requests that points are cut into. Pure: the same records give the same
+//! Turns a record into one or two points, and points into requests. Pure: the same records give the same
 //! lines.
 //!
-//! Tags are bounded (`Names`), so several names may stand behind one tag. Then the point tells the names (`NAMES`),
-//! and comes up to a millisecond later by their hash, so that none overwrites another.
+//! Tags are bounded (`Names`), so several names may share one tag value. Such a point carries the names
+//! (`NAMES`) and is shifted by up to a millisecond by their hash, so that points do not overwrite each other.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -18,37 +18,37 @@ use crate::store::influxdb::ship::lane::{BATCH_BYTES_MAX, BATCH_POINTS_MAX, Batc
 use crate::store::influxdb::wire::line::{Fields, Lines, tag_value};
 use crate::store::series::{InstanceRecord, Rollup, SeriesRecord, SettingsRecord, Standing};
 
-/// Room below the bound of a request for the point that is added last.
+/// Space reserved in a request for the last point.
 const POINT_BYTES_MAX: usize = 128 << 10;
-/// Changes at one moment are distinguished by their place in a microsecond: ten in the order of arrival, each with a
-/// hundred places for what came in another request.
+/// Changes in the same moment are distinguished within a microsecond: ten by order of arrival, each with a
+/// hundred slots for those in another request.
 const EVENT_SHIFT_NANOS: u64 = 1_000;
 const EVENT_PLACES: u64 = 100;
 
-/// Returns tags as they are written: what sums are kept by, so that names that differ in what no tag shows (behind
-/// its longest, or a control character) are one point and none overwrites another.
+/// Returns tags as they are written. Sums are keyed by them: names that no tag distinguishes (beyond the
+/// longest tag, or by a control character) then share one point instead of overwriting each other.
 pub(super) fn written<const N: usize>(tags: [&str; N]) -> [String; N] {
     tags.map(|tag| tag_value(tag).into_owned())
 }
 
-/// Points on their way into requests.
+/// Builds points and cuts them into requests.
 #[derive(Debug)]
 pub(super) struct Points<'a> {
     own: &'a str,
     names: &'a Names,
     lines: Lines,
     batches: VecDeque<Batch>,
-    /// The times of points whose tags hide their names.
+    /// Used times of points whose tags hide names.
     taken: HashSet<(&'static str, u64)>,
-    /// How many changes of an instance at a time there were.
+    /// Changes seen per instance and time.
     changes: HashMap<(CircuitKey, String, UnixNanos), u64>,
 }
 
-/// The tags of a point but for `c`, in the order of their keys, and the names they stand for.
+/// A point's tags except `c`, sorted by key, and the names behind them.
 #[derive(Debug)]
 pub(super) struct Tagged<'a, const N: usize> {
     tags: [&'a str; N],
-    /// The names as JSON, where a tag is not the name itself.
+    /// The names as JSON, if a tag does not show its name.
     hidden: Option<String>,
 }
 
@@ -62,14 +62,13 @@ impl<'a, const N: usize> Tagged<'a, N> {
         }
     }
 
-    /// Returns tags that are all there is to know.
+    /// Tags that need no names beside them.
     pub(super) fn plain(tags: [&'a str; N]) -> Self {
         Self { tags, hidden: None }
     }
 }
 
 impl<'a> Points<'a> {
-    /// Returns an empty list for the points of the collector of that id.
     pub(super) fn new(own: &'a str, names: &'a Names) -> Self {
         Self {
             own,
@@ -81,20 +80,19 @@ impl<'a> Points<'a> {
         }
     }
 
-    /// Returns the requests.
     pub(super) fn into_batches(mut self) -> VecDeque<Batch> {
         self.cut();
         self.batches
     }
 
-    /// Returns the tags of a breaker: name and service.
+    /// Returns the tags of a breaker: name, service.
     pub(super) fn breaker<'k>(&self, key: &'k CircuitKey) -> [&'k str; 2] {
         let service = self.names.service(&key.service);
         let name = self.names.owned(Owned::Breaker, service, &key.name);
         [name, service]
     }
 
-    /// Returns the tags of an instance of a breaker, with its names.
+    /// Returns the tags of a breaker's instance, with its names.
     pub(super) fn breaker_instance<'k>(
         &self,
         key: &'k CircuitKey,
@@ -105,18 +103,17 @@ impl<'a> Points<'a> {
         Tagged::new([tag, name, service], [instance, &key.name, &key.service])
     }
 
-    /// Returns the tags of an operation: its name and its service.
+    /// Returns the tags of an operation: operation, service.
     pub(super) fn operation<'k>(&self, service: &'k str, name: &'k str) -> [&'k str; 2] {
         let service = self.names.service(service);
         [self.names.owned(Owned::Operation, service, name), service]
     }
 
-    /// Returns the tag of who calls or is called.
+    /// Returns the tag of a caller or callee.
     pub(super) fn peer<'k>(&self, name: &'k str) -> &'k str {
         self.names.peer(name)
     }
 
-    /// Begins a point.
     pub(super) fn point<const N: usize>(
         &mut self,
         measurement: &Measurement,
@@ -139,7 +136,8 @@ impl<'a> Points<'a> {
         }
     }
 
-    /// Returns the time of a point: its record's, and a free place in the millisecond behind it where tags hide names.
+    /// Returns the time of a point: that of its record, or a free slot in the following millisecond if tags
+    /// hide names.
     pub(super) fn time_of<const N: usize>(
         &mut self,
         measurement: &Measurement,
@@ -169,7 +167,7 @@ impl<'a> Points<'a> {
         });
     }
 
-    /// Adds what one record gives by itself; records that only windows show give nothing.
+    /// Adds the points of a single record; kinds that only windows aggregate give none.
     pub(super) fn record(&mut self, record: &SeriesRecord) {
         match record {
             SeriesRecord::Transition(transition) => self.transition(transition),
@@ -225,7 +223,7 @@ impl<'a> Points<'a> {
             .at(time);
     }
 
-    /// Returns how many changes of that instance at that time came before.
+    /// Returns how many earlier changes the instance had at that time.
     fn order_of(&mut self, transition: &CircuitTransition) -> u64 {
         let key = transition.key.clone();
         let id = (key, transition.instance.clone(), transition.time);
@@ -238,7 +236,7 @@ impl<'a> Points<'a> {
         let tagged = self.breaker_instance(&standing.key, &standing.instance);
         let time = self.time_of(&CIRCUIT_STATE, &tagged, standing.time);
         let opened_by = standing.opened_by.map(|id| id.to_string());
-        // Only the collector that took the reports can go on counting from them.
+        // Counters are left out: only the collector that received the reports can continue them.
         let stored = Standing {
             totals: None,
             ..standing.clone()
@@ -268,7 +266,7 @@ impl<'a> Points<'a> {
     fn rollup(&mut self, rollup: &Rollup) {
         let tagged = Tagged::plain(self.breaker(&rollup.key));
         let text = json(rollup);
-        // A call that is counted as the hour ends makes a second record of that hour.
+        // A call counted just after the end of an hour makes a second record of that hour.
         let place = stable_hash(&[&text]) % nanos(SHIFT);
         self.point(&CIRCUIT_HOUR, &tagged)
             .string("j", &text)
@@ -290,7 +288,7 @@ impl<'a> Points<'a> {
     }
 }
 
-/// Adds the settings that panels show, and all of them as JSON, in the order of the schema.
+/// Adds the settings that panels show, sorted by field name, and all of them as JSON.
 fn limits<'a>(point: Fields<'a>, settings: &CircuitSettings, all: &str) -> Fields<'a> {
     let count = |point: Fields<'a>, (name, value): (&'static str, Option<u64>)| match value {
         Some(value) => point.count(name, value),

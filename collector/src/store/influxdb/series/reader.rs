@@ -1,5 +1,5 @@
-//! Reads what other collectors wrote: InfluxQL with bound parameters, in steps of time, so that no answer is
-//! unbounded. Blocks its thread, as every `SeriesReader`; never to be called where futures are polled.
+//! Reads what other collectors wrote, with InfluxQL and bound parameters, in time steps, so that every answer
+//! is bounded. Blocks its thread like every `SeriesReader`; must not be called from async tasks.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,22 +24,20 @@ use crate::store::influxdb::wire::query::{Query, Series};
 use crate::store::series::{SeriesKind, SeriesRecord};
 use crate::store::{SeriesReader, StoreError};
 
-/// How long one answer may take: who waits for a page would rather see what is local.
+/// Timeout of one answer: a page is more useful with local data than late.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often it is looked whether an answer is still waited for.
+/// Interval of checking whether the caller still waits.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// Rows of an answer from which on the next step is shorter.
+/// An answer with more rows makes the next step shorter.
 const ROWS_MANY: usize = 20_000;
-/// Rows of an answer up to which the next step is longer.
+/// An answer with fewer rows makes the next step longer.
 const ROWS_FEW: usize = 2_000;
-/// By how much steps grow at most: after quiet hours the next one may be a busy one.
+/// Largest growth of a step: quiet hours may be followed by a busy one.
 const STEP_GROWTH_MAX: u32 = 64;
-/// The shortest step.
 const STEP_MIN: Duration = TEN_SECONDS;
-/// How far beyond the retention and beyond now something may lie: clocks differ.
+/// Margin before the retention and after now, since clocks differ.
 const SLACK: Duration = HOUR;
 
-/// The records of other collectors.
 #[derive(Debug, Clone)]
 pub(crate) struct InfluxSeries {
     client: Arc<Client>,
@@ -48,18 +46,17 @@ pub(crate) struct InfluxSeries {
     runtime: Handle,
 }
 
-/// Where records of a kind are.
+/// Where records of a kind are stored.
 struct Place {
     measurement: Measurement,
-    /// What is asked for, the first field being in every point.
+    /// Queried fields; the first one is in every point.
     fields: &'static [&'static str],
-    /// By how much a point may be earlier than a record in it.
+    /// How much earlier than its records a point may be.
     lead: Duration,
-    /// The first step.
     step: Duration,
 }
 
-/// Returns where; `None` for what is not sent there.
+/// `None` for kinds that are not sent to InfluxDB.
 fn place(kind: SeriesKind) -> Option<Place> {
     let place = |measurement, fields, lead, step| Place {
         measurement,
@@ -100,13 +97,13 @@ fn place(kind: SeriesKind) -> Option<Place> {
             let fields = &["exact", "id", "n"];
             place(INSTANCE_SEEN, fields, Duration::ZERO, 6 * HOUR)
         }
-        // The collector that services ask decides alone what they do.
+        // Controls are local: only the collector that services ask decides about them.
         SeriesKind::Control => return None,
     })
 }
 
 impl InfluxSeries {
-    /// Returns a reader of everything but what the collector of that id wrote; queries run on that runtime.
+    /// Reads everything that collectors other than `own` wrote; queries run on `runtime`.
     pub(crate) fn new(
         client: Arc<Client>,
         own: &str,
@@ -121,10 +118,10 @@ impl InfluxSeries {
         }
     }
 
-    /// Waits for a future while its answer is waited for, and has time; blocks the thread.
+    /// Blocks the thread on a future.
     ///
     /// # Errors
-    /// When no caller waits for it any more, or the time is over.
+    /// When the caller no longer waits, or the time is over.
     pub(crate) fn wait<T>(&self, future: impl Future<Output = T>) -> Result<T, StoreError> {
         let stopped = async {
             loop {
@@ -144,7 +141,7 @@ impl InfluxSeries {
         self.runtime.block_on(either)
     }
 
-    /// Returns the names of the services that other collectors know; blocks the thread.
+    /// Returns the names of the services known to other collectors; blocks the thread.
     pub(crate) fn service_names(&self) -> Result<BTreeSet<String>, StoreError> {
         let mut query = Query::new("SHOW TAG VALUES FROM ");
         push_name(&mut query, RED_SERVICE.name);
@@ -157,14 +154,14 @@ impl InfluxSeries {
         Ok(names)
     }
 
-    /// Returns who called whom as other collectors saw it in that range, by whole minutes; blocks the thread.
+    /// Returns the calls between services that other collectors saw, in whole minutes; blocks the thread.
     pub(crate) fn dependencies(&self, range: TimeRange) -> Result<Vec<DependencyLink>, StoreError> {
         let minutes = TimeRange {
             start: range.start.floor(MINUTE),
             ..range
         };
         let minutes = self.kept(minutes);
-        // One row for each edge, however long the range: edges are bounded by the tags.
+        // One row per edge for any range; the number of edges is bounded by the tags.
         let mut query = Query::new(
             "SELECT SUM(\"calls\") AS \"calls\", SUM(\"errors\") AS \"errors\", \
              LAST(\"circuits\") AS \"circuits\", LAST(\"virtual\") AS \"virtual\" FROM ",
@@ -178,7 +175,7 @@ impl InfluxSeries {
         Ok(series.iter().filter_map(link).collect())
     }
 
-    /// Returns the range as far as anything can lie in it.
+    /// Intersects the range with the times that data can have.
     fn kept(&self, range: TimeRange) -> TimeRange {
         let now = UnixNanos::now();
         let oldest = now - self.retention - SLACK;
@@ -261,7 +258,7 @@ impl SeriesReader for InfluxSeries {
             let mut rows = 0;
             for row in series.iter().flat_map(Row::all) {
                 rows += 1;
-                // A row that is not ours gives nothing.
+                // A foreign row is skipped.
                 let _ours = row.visit(kind, &mut wanted);
             }
             start = end;
@@ -300,7 +297,7 @@ impl SeriesReader for InfluxSeries {
     }
 }
 
-/// Appends a name of ours as an identifier.
+/// Appends a known name as a quoted identifier.
 fn push_name(query: &mut Query, name: &str) {
     query.push("\"");
     query.push(name);
@@ -315,7 +312,7 @@ fn push_times(query: &mut Query, range: TimeRange) {
     query.int(bound(range.end));
 }
 
-/// Appends that a tag stands for that name, maybe among others.
+/// Appends a condition: the tag is that name, or a value shared by several names.
 fn push_tag(query: &mut Query, tag: &str, name: &str) {
     query.push(" AND (");
     push_name(query, tag);

@@ -1,4 +1,4 @@
-//! Rows of an answer to the records they were written from. A row that no collector wrote gives none.
+//! Turns rows of an answer back into the records they were written from; foreign rows give none.
 
 use fusebox::circuit_breaker::EffectiveState;
 use opentelemetry::SpanId;
@@ -14,7 +14,7 @@ use crate::store::series::{
     DependencyMinute, InstanceRecord, RedMinute, SeriesKind, SeriesRecord, SettingsRecord, Standing,
 };
 
-/// One row with the names of its columns.
+/// A row with access by column name.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Row<'a> {
     series: &'a Series,
@@ -22,13 +22,12 @@ pub(super) struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    /// Returns the rows of an answer.
     pub(super) fn all(series: &'a Series) -> impl Iterator<Item = Row<'a>> {
         let rows = series.rows.iter();
         rows.map(move |cells| Row { series, cells })
     }
 
-    /// Returns the whole number in a column.
+    /// Returns the integer in a column.
     pub(super) fn int(self, column: &str) -> Option<i64> {
         self.cell(column)?.as_int()
     }
@@ -41,17 +40,16 @@ impl<'a> Row<'a> {
         self.count(column).map(UnixNanos::new)
     }
 
-    /// Returns the time that a column has as digits.
+    /// Returns the time in a column of digits.
     pub(super) fn digits(self, column: &str) -> Option<UnixNanos> {
         time_of(self.text(column)?)
     }
 
-    /// Returns the text in a column; a tag or text without value is no text.
+    /// Returns the text in a column; `None` for a missing value.
     pub(super) fn text(self, column: &str) -> Option<&'a str> {
         self.cell(column)?.as_text()
     }
 
-    /// Returns the boolean in a column.
     pub(super) fn truth(self, column: &str) -> Option<bool> {
         self.cell(column)?.as_bool()
     }
@@ -64,7 +62,7 @@ impl<'a> Row<'a> {
         self.text(column).unwrap_or_default().to_owned()
     }
 
-    /// Returns what tags stand for: the names beside them where they hide any, else the tags themselves.
+    /// Returns the original names: those in the field `NAMES` if present, else the tags.
     fn names<const N: usize>(self, tags: [&str; N]) -> Option<[String; N]> {
         match self.text(NAMES) {
             Some(names) => parse::<Vec<String>>(names)?.try_into().ok(),
@@ -72,7 +70,7 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Visits the records of a row of that kind.
+    /// Visits the records in a row.
     pub(super) fn visit(self, kind: SeriesKind, visit: &mut dyn FnMut(SeriesRecord)) -> Option<()> {
         match kind {
             SeriesKind::Sample => return self.samples(visit),
@@ -167,7 +165,7 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Reads a standing; one that was written without a provenance shows it in its reason.
+/// Parses a standing; one written without a provenance has it in its reason.
 fn read_standing(json: &str) -> Option<Standing> {
     parse(json).or_else(|| {
         let mut stored: serde_json::Value = parse(json)?;

@@ -1,4 +1,4 @@
-//! Exact values as JSON within string fields, written compactly and read back as they were.
+//! Exact values as compact JSON in string fields; reading restores them unchanged.
 
 use opentelemetry::TraceId;
 use serde::Serialize;
@@ -7,16 +7,15 @@ use serde::de::DeserializeOwned;
 use crate::model::{CircuitCalls, CircuitKey, CircuitSample, SECOND, UnixNanos, nanos};
 use crate::store::influxdb::schema::{state_number, state_of};
 
-/// A second: its number within the window, state, calls by outcome (trailing zeros left out), calls running, and
+/// A second: its number in the window, state, calls by outcome (without trailing zeros), running calls, and
 /// durations by bucket.
 type Second = (u64, i64, Vec<u64>, u32, Vec<(i32, u64)>);
 
-/// Returns a value as JSON; ours always have one.
 pub(super) fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("plain structs of ours are always JSON")
 }
 
-/// Reads a value of ours; `None` where somebody else wrote the text.
+/// `None` for text that we did not write.
 pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Option<T> {
     serde_json::from_str(text).ok()
 }
@@ -39,7 +38,6 @@ fn second(window: UnixNanos, sample: &CircuitSample) -> Second {
     (number, state, calls, sample.in_flight, buckets)
 }
 
-/// Reads the seconds of a window.
 pub(super) fn read_seconds(
     text: &str,
     window: UnixNanos,
@@ -81,12 +79,11 @@ fn calls_of(counts: &[u64]) -> CircuitCalls {
     }
 }
 
-/// Reads an optional trace id.
 pub(super) fn trace_id(text: Option<&str>) -> Option<TraceId> {
     TraceId::from_hex(text?).ok()
 }
 
-/// Returns a hash of texts that never changes: places of points depend on it.
+/// A hash that never changes: times of points depend on it.
 pub(super) fn stable_hash(texts: &[&str]) -> u64 {
     let mut hasher = crc32fast::Hasher::new();
     for text in texts {

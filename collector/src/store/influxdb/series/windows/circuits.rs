@@ -1,4 +1,4 @@
-//! Samples of a window: each instance second by second, and each breaker with its instances merged.
+//! Samples of a window: per instance and second, and per breaker with its instances merged.
 
 use std::collections::BTreeMap;
 
@@ -12,12 +12,11 @@ use crate::store::influxdb::schema::{CIRCUIT, Measurement, state_number};
 use crate::store::influxdb::wire::line::Fields;
 use crate::store::series::SettingsRecord;
 
-/// The settings that thresholds are taken from: of each breaker the newest.
+/// The newest settings of each breaker, for thresholds.
 #[derive(Debug, Default)]
 pub(in super::super) struct Thresholds(BTreeMap<CircuitKey, (u64, CircuitSettings)>);
 
 impl Thresholds {
-    /// Takes settings in.
     pub(in super::super) fn add(&mut self, record: SettingsRecord) {
         let time = record.time;
         let known = self.0.get(&record.key);
@@ -31,14 +30,14 @@ impl Thresholds {
     }
 }
 
-/// The seconds of every instance of every breaker in a window.
+/// The seconds of every breaker instance in a window.
 #[derive(Debug, Default)]
 pub(in super::super) struct InstanceSeconds(
     BTreeMap<(CircuitKey, String), BTreeMap<UnixNanos, CircuitSample>>,
 );
 
 impl InstanceSeconds {
-    /// Adds a sample; those of one second become one, as every reader adds them up anyway.
+    /// Adds a sample, merging those of one second, as every reader would.
     pub(super) fn add(&mut self, sample: CircuitSample) {
         let id = (sample.key.clone(), sample.instance.clone());
         let seconds = self.0.entry(id).or_default();
@@ -48,7 +47,7 @@ impl InstanceSeconds {
         }
     }
 
-    /// Writes a `circuit` point for each instance.
+    /// Writes a `circuit` point per instance.
     pub(super) fn write(&self, window: UnixNanos, points: &mut Points<'_>) {
         for ((key, instance), samples) in &self.0 {
             let Some((_, last)) = samples.last_key_value() else {
@@ -98,13 +97,13 @@ fn count_calls<'a>(point: Fields<'a>, calls: &CircuitCalls) -> Fields<'a> {
         .count("total", calls.total())
 }
 
-/// Every breaker in a window, its instances merged; by tags: name and service.
+/// Breakers of a window with merged instances, by their tags: name, service.
 #[derive(Debug, Default)]
 pub(in super::super) struct BreakerSums(BTreeMap<[String; 2], BreakerSum>);
 
 #[derive(Debug)]
 struct BreakerSum {
-    /// The breaker; of several behind one tag the first.
+    /// If several breakers share the tags, the first.
     key: CircuitKey,
     calls: CircuitCalls,
     latency: LatencyHistogram,
@@ -113,7 +112,6 @@ struct BreakerSum {
 }
 
 impl BreakerSums {
-    /// Adds a sample.
     pub(super) fn add(&mut self, sample: &CircuitSample, points: &Points<'_>) {
         let tags = written(points.breaker(&sample.key));
         let sum = self.0.entry(tags).or_insert_with(|| BreakerSum {
@@ -128,7 +126,7 @@ impl BreakerSums {
         sum.worst = sum.worst.max(sample.state);
     }
 
-    /// Writes a point of that measurement for each breaker.
+    /// Writes a point per breaker.
     pub(super) fn write(
         &self,
         measurement: &Measurement,

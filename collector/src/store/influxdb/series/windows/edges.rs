@@ -1,4 +1,4 @@
-//! Minutes of the dependency map in a window.
+//! Dependency edges in a window.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,12 @@ use crate::model::UnixNanos;
 use crate::store::influxdb::schema::DEP;
 use crate::store::series::DependencyMinute;
 
-/// The edges in a window of one minute, by caller and callee.
+/// The edges of one minute, by caller and callee.
 #[derive(Debug, Default)]
 pub(in super::super) struct Edges(BTreeMap<(String, String), DependencyMinute>);
 
 impl Edges {
-    /// Adds a minute; a restart within a minute leaves several of one edge.
+    /// Merges a minute: after a restart an edge may have several records.
     pub(super) fn add(&mut self, minute: DependencyMinute) {
         let id = (minute.parent.clone(), minute.child.clone());
         let Some(known) = self.0.get_mut(&id) else {
@@ -28,7 +28,7 @@ impl Edges {
         known.circuits.dedup();
     }
 
-    /// Writes a `dep` point for each edge.
+    /// Writes a `dep` point per edge.
     pub(super) fn write(&self, window: u64, points: &mut Points<'_>) {
         for ((parent, child), edge) in &self.0 {
             let tags = [points.peer(child), points.peer(parent)];

@@ -1,7 +1,7 @@
-//! Records of one window of time, added up to points. Pure: the same records give the same lines.
+//! Aggregates the records of a time window to points. Pure: the same records give the same lines.
 //!
-//! What the reader asks for stays apart by the real names; what only panels ask for (sums and quantiles) is merged
-//! by tag, so that `__other__` has true quantiles too.
+//! Data for the reader is keyed by real names; data that only panels query (sums and quantiles) is merged by
+//! tag, so that `__other__` has true quantiles too.
 
 mod circuits;
 mod edges;
@@ -24,26 +24,24 @@ use crate::store::influxdb::schema::{
 use crate::store::influxdb::wire::line::Fields;
 use crate::store::series::SeriesRecord;
 
-/// The quantiles that points carry.
 const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99)];
 
-/// What a window adds up to.
+/// The aggregate of a window.
 #[derive(Debug)]
 pub(super) enum WindowSums {
-    /// Of `circuit` and `circuit_10s`.
+    /// `circuit` and `circuit_10s`.
     CircuitTenSeconds(InstanceSeconds, BreakerSums),
-    /// Of `circuit_5m`.
+    /// `circuit_5m`.
     CircuitFiveMinutes(BreakerSums),
-    /// Of `red` and `red_service`.
+    /// `red` and `red_service`.
     RedMinute(OperationMinutes, RedSums),
-    /// Of `red_5m` and `red_service_5m`.
+    /// `red_5m` and `red_service_5m`.
     RedFiveMinutes(RedSums),
-    /// Of `dep`.
+    /// `dep`.
     DependencyMinute(Edges),
 }
 
 impl WindowSums {
-    /// Returns the sums of an empty window.
     pub(super) fn new(window: Window) -> Self {
         match window {
             Window::CircuitTenSeconds => {
@@ -56,7 +54,7 @@ impl WindowSums {
         }
     }
 
-    /// Adds a record; one of another kind is none of this window's.
+    /// Adds a record; records of other kinds are ignored.
     pub(super) fn add(&mut self, record: SeriesRecord, points: &Points<'_>) {
         match (self, record) {
             (Self::CircuitTenSeconds(instances, sums), SeriesRecord::Sample(sample)) => {
@@ -76,7 +74,7 @@ impl WindowSums {
         }
     }
 
-    /// Writes the points of the window that begins then.
+    /// Writes the points of the window that begins at `start`.
     pub(super) fn write(&self, start: UnixNanos, thresholds: &Thresholds, points: &mut Points<'_>) {
         match self {
             Self::CircuitTenSeconds(instances, sums) => {

@@ -1,4 +1,4 @@
-//! Minutes of operations in a window: each operation, and sums by operation and by service.
+//! Operations in a window: per operation, and sums by tag of operation and service.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::store::influxdb::schema::{Measurement, RED};
 use crate::store::influxdb::wire::line::Fields;
 use crate::store::series::{RedMinute, stored_buckets};
 
-/// Calls served, added up.
+/// Merged figures of served calls.
 #[derive(Debug, Default)]
 struct RedSum {
     calls: u64,
@@ -35,18 +35,18 @@ impl RedSum {
     }
 }
 
-/// The minutes of every operation in a window of one minute, by service and operation.
+/// The operations of one minute, by service and operation.
 #[derive(Debug, Default)]
 pub(in super::super) struct OperationMinutes(BTreeMap<(String, String), RedSum>);
 
 impl OperationMinutes {
-    /// Adds a minute; a restart, or two kinds of spans of one name, leave several of one operation.
+    /// Merges a minute: a restart, or two span kinds with one name, give several records.
     pub(super) fn add(&mut self, minute: &RedMinute) {
         let id = (minute.service.clone(), minute.operation.clone());
         self.0.entry(id).or_default().add(minute);
     }
 
-    /// Writes a `red` point for each operation.
+    /// Writes a `red` point per operation.
     pub(super) fn write(&self, window: u64, points: &mut Points<'_>) {
         for ((service, operation), sum) in &self.0 {
             let tags = points.operation(service, operation);
@@ -60,7 +60,7 @@ impl OperationMinutes {
     }
 }
 
-/// Operations and services in a window, by tags.
+/// Sums by operation and by service, keyed by tags.
 #[derive(Debug, Default)]
 pub(in super::super) struct RedSums {
     operations: BTreeMap<[String; 2], RedSum>,
@@ -68,7 +68,6 @@ pub(in super::super) struct RedSums {
 }
 
 impl RedSums {
-    /// Adds a minute.
     pub(super) fn add(&mut self, minute: &RedMinute, points: &Points<'_>) {
         let tags = written(points.operation(&minute.service, &minute.operation));
         let service = self.services.entry(tags[1].clone()).or_default();
@@ -77,7 +76,7 @@ impl RedSums {
         operation.add(minute);
     }
 
-    /// Writes a point of that measurement for each operation.
+    /// Writes a point per operation.
     pub(super) fn write_operations(
         &self,
         measurement: &Measurement,
@@ -90,7 +89,7 @@ impl RedSums {
         }
     }
 
-    /// Writes a point of that measurement for each service.
+    /// Writes a point per service.
     pub(super) fn write_services(
         &self,
         measurement: &Measurement,
