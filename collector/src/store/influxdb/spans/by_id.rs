@@ -1,5 +1,6 @@
-//! Spans of known traces. An id names its shard tag (three hex digits) and its integer (63 bits); the integer column
-//! tells when the trace's points were written, and only there the payloads are read.
+//! Reads the spans of known traces. An id determines its shard tag (three hex digits) and integer column (63
+//! bits); the integer column gives the times of the trace's points, and only at these times payloads are
+//! read.
 
 use std::ops::Range;
 use std::path::Path;
@@ -17,30 +18,30 @@ use crate::store::influxdb::wire::client::{Client, is_too_large};
 use crate::store::influxdb::wire::query::{Query, Series};
 use crate::store::{Received, StoreError};
 
-/// Spans of a trace that a reader returns, as the embedded store does.
+/// Spans of a trace that a reader returns.
 const TRACE_SPANS_MAX: usize = 50_000;
-/// Points of one trace that are looked for: with fewer than two spans each there are more spans than are shown.
+/// Points of one trace that are queried: each has a span at least, so more points exceed the limit of spans.
 const POINTS_MAX: usize = TRACE_SPANS_MAX;
-/// Points looked for of each of many traces, at least: a search of fifty is answered in 5 MB.
+/// Lower bound of points per trace when many traces are queried: fifty traces are answered in 5 MB.
 const POINTS_MIN: usize = 2_000;
-/// Points read with the first request: payloads have up to 60 KB each, and most of them one or two.
+/// Points read with the first request: payloads are up to 60 KB each, and most traces have one or two.
 const POINTS_AT_ONCE: usize = 64;
-/// Bytes of payloads up to which the next request asks for more, and from which on for fewer.
+/// The next request is for more points if an answer is smaller than this, and for fewer if it is larger.
 const ANSWER_BYTES_FEW: usize = 512 << 10;
 const ANSWER_BYTES_MANY: usize = 3 << 20;
-/// Memory of traces that are read together: with a local part of one of them, and an answer, less than one trace may have.
+/// Memory of traces that are read together: with the local part of one of them and an answer it stays below
+/// that of one trace.
 const TOGETHER_BYTES_MAX: usize = TRACE_BYTES_MAX / 4;
-/// Payloads this close together are read with one statement.
+/// Payloads this close in time are read with one statement.
 const NEAR: Duration = Duration::from_secs(10);
-/// Statements in one request.
 const STATEMENTS_MAX: usize = 50;
 
-/// Returns the value of the shard tag: the last three digits, so that the 16 digits of a short id name it too.
+/// Returns the value of the shard tag: the last three digits, which short ids of 16 digits have too.
 pub(crate) fn shard_of(low: u64) -> String {
     format!("{:03x}", low & 0xfff)
 }
 
-/// Returns the integer of a trace.
+/// Returns the value of the integer column.
 pub(crate) fn number_of(low: u64) -> i64 {
     (low & (u64::MAX >> 1)) as i64
 }
@@ -49,12 +50,12 @@ fn low_half(id: TraceId) -> u64 {
     u128::from_be_bytes(id.to_bytes()) as u64
 }
 
-/// The spans of a trace as its payloads come.
+/// Collects the payloads of a trace.
 struct Collected {
-    /// What its payloads begin with.
+    /// Prefix of its payloads.
     wanted: String,
     spans: Fitting,
-    /// Whether some were cut off.
+    /// Whether spans were cut off.
     is_cut: bool,
 }
 
@@ -67,7 +68,7 @@ impl Collected {
         }
     }
 
-    /// Adds the spans of a payload, if it is one of the trace's; returns whether there may be more.
+    /// Adds the spans of a payload if it belongs to the trace; returns false once full.
     fn add(&mut self, payload: &str) -> bool {
         if !self.is_cut && payload.starts_with(&self.wanted) {
             let (mut resource, mut scope) = (Last(None), Last(None));
@@ -93,7 +94,7 @@ impl Collected {
     }
 }
 
-/// The resource or scope of the span before, as sent and as it fits: spans of one payload mostly share it.
+/// The previous span's resource or scope, as sent and as fitted: most spans of a payload share it.
 struct Last<T>(Option<(Arc<T>, Arc<T>)>);
 
 impl<T: Clone> Last<T> {
@@ -109,7 +110,7 @@ impl<T: Clone> Last<T> {
     }
 }
 
-/// Returns every span of a trace since then, fitted into so many bytes.
+/// Returns the spans of a trace received since a time, fitted into `bytes_max`.
 pub(super) async fn spans(
     client: &Client,
     id: TraceId,
@@ -121,7 +122,7 @@ pub(super) async fn spans(
     Ok(collected.await?.finish())
 }
 
-/// Returns the traces whose low half is that number, most recently received first.
+/// Returns the traces whose id has these low 64 bits, most recently received first.
 pub(super) async fn ids_by_low_half(
     client: &Client,
     low: u64,
@@ -140,10 +141,10 @@ pub(super) async fn ids_by_low_half(
     Ok(ids)
 }
 
-/// A point to read: of which of the traces asked for, and when it was written.
+/// A point to read: index of its trace, time of the point.
 type Point = (usize, UnixNanos);
 
-/// Adds the payloads of every trace with that low half to `seen`, oldest first, until `add` returns false.
+/// Folds the payloads of every trace with that low half into `seen`, oldest first, until `add` returns false.
 async fn visit_payloads<T: Send + 'static>(
     client: &Client,
     low: u64,
@@ -156,7 +157,7 @@ async fn visit_payloads<T: Send + 'static>(
     read_payloads(client, &[low], &points, seen, add).await
 }
 
-/// Returns the points of the traces with these low halves since then, by trace and time.
+/// Returns the points of these traces since a time, by trace and time.
 async fn points_of(
     client: &Client,
     lows: &[u64],
@@ -177,14 +178,13 @@ async fn points_of(
     Ok(points)
 }
 
-/// Returns how many points of each of so many traces are looked for: a trace that is one of many and has more is shown by
-/// those.
+/// Returns the limit of points per trace; when many are queried, a trace with more is shown by those.
 fn points_max(traces: usize) -> usize {
     (POINTS_MAX / traces.max(1)).max(POINTS_MIN)
 }
 
-/// Adds the payloads of points to `seen`, until `add` returns false: a few at first, more at once while answers are small.
-/// One answer is in memory at a time, and is looked through off the async workers: payloads are decoded.
+/// Folds the payloads of points into `seen` until `add` returns false: a few points at first, more per
+/// request while answers are small. One answer is in memory at a time, and is decoded off the async workers.
 async fn read_payloads<T: Send + 'static>(
     client: &Client,
     lows: &[u64],
@@ -232,11 +232,11 @@ async fn read_payloads<T: Send + 'static>(
     Ok(seen)
 }
 
-/// Returns which stretches of which traces to read next, and how many points are in them: about `most`, and no more
-/// stretches than a request has statements.
+/// Returns the next ranges to read, with their traces, and the number of points in them: about `most`, and at
+/// most one range per statement.
 fn next_parts(points: &[Point], most: usize) -> (Vec<(usize, UnixNanos, UnixNanos)>, usize) {
     let mut taken = most.clamp(1, points.len());
-    // A statement reads all that was written at one time.
+    // A statement reads all points of one time.
     while taken < points.len() && points[taken] == points[taken - 1] {
         taken += 1;
     }
@@ -256,7 +256,7 @@ fn next_parts(points: &[Point], most: usize) -> (Vec<(usize, UnixNanos, UnixNano
     (parts, taken)
 }
 
-/// Appends the question when points of the traces with that low half were written.
+/// Appends a query for the times of the points of a trace.
 fn push_times(query: &mut Query, low: u64, since: UnixNanos, most: usize) {
     let measurement = SPAN.name;
     query.push(&format!(
@@ -283,8 +283,8 @@ fn push_payloads(query: &mut Query, low: u64, first: UnixNanos, last: UnixNanos)
     ));
 }
 
-/// Returns the spans of each of these traces that arrived in that time. All together fit into [`TOGETHER_BYTES_MAX`], but for
-/// a little of each.
+/// Returns the spans of each trace that arrived in that time. All together fit into [`TOGETHER_BYTES_MAX`],
+/// except for a small part of each.
 pub(super) async fn spans_of(
     client: &Client,
     ids: &[TraceId],
@@ -297,7 +297,7 @@ pub(super) async fn spans_of(
     Ok(found.await?.finish())
 }
 
-/// Traces that are read together and share the memory of one.
+/// Traces that are read together and share one memory budget.
 struct Together {
     ids: Vec<TraceId>,
     traces: Vec<Option<Collected>>,
@@ -313,7 +313,7 @@ impl Together {
         }
     }
 
-    /// Adds a payload to the trace of that place; the others' go on.
+    /// Adds a payload to the trace with that index; always continues.
     fn add(&mut self, trace: usize, payload: &str) -> bool {
         let bytes_max = self.room.max(TOGETHER_BYTES_MAX / 64);
         let new = || Collected::new(self.ids[trace], bytes_max);
@@ -331,7 +331,6 @@ impl Together {
     }
 }
 
-/// Returns the times of a series' rows.
 fn times_of(series: &Series) -> impl Iterator<Item = UnixNanos> {
     let rows = series.rows.iter();
     rows.filter_map(|row| {
@@ -341,7 +340,7 @@ fn times_of(series: &Series) -> impl Iterator<Item = UnixNanos> {
     })
 }
 
-/// Returns time and text of a series' rows.
+/// Returns the times and texts of a series' rows.
 pub(super) fn texts_of(series: &Series) -> impl Iterator<Item = (UnixNanos, &str)> {
     let rows = series.rows.iter();
     rows.filter_map(|row| {

@@ -1,5 +1,6 @@
-//! What of a search InfluxDB answers itself. Each condition becomes a clause on the index points, or a regex that the
-//! payload of every match contains; both may let too much through, and the spans that are read then decide.
+//! Compiles the part of a search that InfluxDB evaluates. Each condition becomes a clause on the index
+//! points, or a regex that the payload of every match contains. Both may have false positives; the spans that
+//! are read then decide.
 
 use fusebox::semconv::{BREAKER_NAME, BREAKER_OUTCOME, FALLBACK_OUTCOME};
 
@@ -14,36 +15,36 @@ use crate::store::influxdb::schema::{
 use crate::store::influxdb::wire::line::tag_value;
 use crate::store::influxdb::wire::query::{Query, regex_of};
 
-/// The name of a service that gave none; payloads leave it out.
+/// Name of a service without a name; payloads omit it.
 const UNKNOWN_SERVICE: &str = "unknown_service";
-/// Where a payload names a service: among the attributes, or beside them where its name was cut.
+/// A service's name in a payload: among the attributes, or beside them if its name was cut.
 const SERVICE_KEY: &str = "\\x{22}service(?:\\x{2e}name)?\\x{22}";
-/// What may follow a bare value in a payload.
+/// Possible characters after a bare value in a payload.
 const VALUE_END: &str = "[,\\]\\x{7d}]";
-/// How a wrapped value begins.
+/// First character of a wrapped value.
 const WRAPPED: &str = "\\x{7b}";
 
-/// The conditions of a search, as far as InfluxDB answers them.
+/// The compiled conditions of a search.
 #[derive(Debug)]
 pub(super) enum Compiled {
-    /// The index points answer each.
+    /// The index points answer every condition.
     Index(Vec<Clause>),
-    /// Payloads must be read: those that contain each of these regexes.
+    /// Payloads must be read: those that match each regex.
     Payload(Vec<String>),
 }
 
 /// A condition on index points.
 #[derive(Debug)]
 pub(super) enum Clause {
-    /// A tag is that name, or stands for several.
+    /// A tag is this name, or stands for several names.
     Name(&'static str, String),
-    /// A tag is that name in any case, or stands for several.
+    /// As `Name`, ignoring case.
     NameInAnyCase(&'static str, String),
-    /// A tag is that word.
+    /// A tag is this word.
     Word(&'static str, &'static str),
-    /// The duration is within these bounds, nanoseconds.
+    /// Bounds of the duration, nanoseconds.
     Duration(u64, u64),
-    /// Any of these.
+    /// Union.
     Any(Vec<Clause>),
 }
 
@@ -56,12 +57,12 @@ impl Compiled {
         )
     }
 
-    /// Returns whether spans are read from payloads, and not only found by index points.
+    /// Whether spans are read from payloads rather than only found by index points.
     pub(super) fn needs_payloads(&self) -> bool {
         matches!(self, Self::Payload(_))
     }
 
-    /// Returns the query for what arrived in that time, newest first.
+    /// Returns the query for what arrived in a time range, newest first.
     pub(super) fn query(&self, from: UnixNanos, until: UnixNanos, most: usize) -> Query {
         let (field, measurement) = match self {
             Self::Index(_) => ("v", SPAN_IDX.name),
@@ -124,7 +125,7 @@ impl Clause {
     }
 }
 
-/// Returns the clause of a condition, where index points answer it.
+/// Returns the clause of a condition that index points can answer.
 fn clause(condition: &Condition) -> Option<Clause> {
     match condition {
         Condition::Service(test) => name_clause(SERVICE, test),
@@ -140,7 +141,7 @@ fn clause(condition: &Condition) -> Option<Clause> {
             let clauses: Option<_> = conditions.iter().map(clause).collect();
             clauses.map(Clause::Any)
         }
-        // The few spans of status ok would be lost among the many without one.
+        // The few spans with status ok would be lost among the many without a status.
         Condition::Status(StatusCode::Ok)
         | Condition::StatusMessage(_)
         | Condition::TraceState(_)
@@ -152,7 +153,8 @@ fn clause(condition: &Condition) -> Option<Clause> {
 fn name_clause(tag: &'static str, test: &Test) -> Option<Clause> {
     match test {
         Test::Equals(name) => Some(Clause::Name(tag, name.clone())),
-        // What is not ASCII has cases of more than one letter, and a tag may be shorter than its name.
+        // Non-ASCII characters may have several letters in the other case, and a tag may be shorter than its
+        // name.
         Test::InLowerCase(name) if name.is_ascii() && *tag_value(name) == **name => {
             Some(Clause::NameInAnyCase(tag, name.clone()))
         }
@@ -171,7 +173,7 @@ fn name_clause(tag: &'static str, test: &Test) -> Option<Clause> {
     }
 }
 
-/// Returns a regex that the payload of every span contains that meets the condition, where there is one.
+/// Returns a regex that matches the payload of every span that meets the condition, if there is one.
 fn payload_regex(condition: &Condition) -> Option<String> {
     let member = |name: &str| format!("\\x{{22}}{name}\\x{{22}}:");
     let word =
@@ -204,7 +206,7 @@ fn payload_regex(condition: &Condition) -> Option<String> {
 }
 
 fn place_regex(places: &[Place], key: &str, test: &Test) -> Option<String> {
-    // In a payload these stand under no key, or under another one.
+    // In a payload these have no key, or another one.
     let has_no_key = |place: &Place| match place {
         Place::Scope => [SCOPE_NAME, SCOPE_VERSION].contains(&key),
         Place::Event => key == EVENT_NAME,
@@ -220,8 +222,8 @@ fn place_regex(places: &[Place], key: &str, test: &Test) -> Option<String> {
     }
 }
 
-/// Returns a regex for an attribute as the payload has it. It lets through every value that prints as that text, and
-/// little else: a wrapped value (list, map, bytes, NaN) is only known by its first character.
+/// Returns a regex for an attribute in a payload. It matches every value that is formatted as this text, and
+/// little else; a wrapped value (list, map, bytes, NaN) is only recognised by its first character.
 fn attribute_regex(key: &str, text: &str) -> String {
     let key = regex_of(&stored_text(key));
     let mut values = vec![regex_of(&stored_text(text))];
@@ -238,7 +240,7 @@ fn attribute_regex(key: &str, text: &str) -> String {
         Err(_) if text.starts_with('{') => values.push(WRAPPED.to_owned()),
         Err(_) => {}
     }
-    // Bytes print as hex digits.
+    // Bytes are formatted as hex digits.
     if text.len().is_multiple_of(2) && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         values.push(WRAPPED.to_owned());
     }

@@ -1,7 +1,7 @@
-//! Ships the spans: blocks of the journal become points, each row at the time that it arrived at.
+//! Ships the spans: blocks of the journal become points, each row at its arrival time.
 //!
-//! The freshest and the oldest segment that are behind take turns, so that hours of backlog never delay what happens
-//! now, and no more than a few blocks are ever in memory.
+//! The newest and the oldest segment with a backlog alternate, so that hours of backlog never delay current
+//! spans, and only a few blocks are in memory.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,40 +16,39 @@ use crate::store::embedded::{Journal, JournalSegment, ShipProgress};
 use crate::store::influxdb::ship::lane::{BATCH_BYTES_MAX, BATCH_POINTS_MAX, Batch, Lane};
 use crate::sync::LogThrottle;
 
-/// A finished segment counts as done only when its last block is that old: by then every segment with a lower number
-/// that was begun has shown its first block.
+/// Age of a finished segment's last block before the segment counts as done: by then every segment with a
+/// lower number has shown its first block.
 const SETTLED: Duration = Duration::from_secs(60);
 
-/// How long a segment that could not be read is left alone; the others go on.
+/// How long an unreadable segment is skipped.
 const SHUNNED: Duration = Duration::from_secs(30);
 
-/// Rows of a block that are made into points at once; only a request of megabytes makes larger blocks.
+/// Rows of a block turned into points at once; only requests of megabytes make larger blocks.
 const ROWS_AT_ONCE: u32 = 10_000;
 
-/// The lane.
 #[derive(Debug)]
 pub(crate) struct SpanLane {
     journal: Journal,
     followed: Arc<ShipProgress>,
     encoder: BlockEncoder,
     counters: Arc<Counters>,
-    /// The block whose points are being made.
+    /// The block that is being turned into points.
     block: Option<Block>,
-    /// The batch that is being filled, with the place that it leads to.
+    /// The batch being filled, with the place after it.
     filling: Option<(Batch, Option<Place>)>,
-    /// The position behind the last batch.
+    /// The position after the last batch.
     sent: Position,
-    /// By segment, the place up to which points are made; some of them are in the batch that is being filled.
+    /// Per segment, how far points were made; some are still in the batch being filled.
     read: HashMap<u64, Offset>,
-    /// By segment, when it could not be read.
+    /// Per segment, when it turned out unreadable.
     shunned: HashMap<u64, UnixNanos>,
     warnings: LogThrottle,
     freshest_next: bool,
-    /// Spans shortened and counted.
+    /// Shortened spans counted so far.
     shortened: u64,
 }
 
-/// A block on its way.
+/// A block in progress.
 #[derive(Debug)]
 struct Block {
     segment: JournalSegment,
@@ -57,11 +56,10 @@ struct Block {
     base: u64,
     rows: u32,
     next_row: u32,
-    /// The place behind it.
+    /// The offset after it.
     end: Offset,
 }
 
-/// A place in the journal.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     sequence: u64,
@@ -69,7 +67,7 @@ struct Place {
 }
 
 impl SpanLane {
-    /// Returns a lane that goes on where `followed` says.
+    /// Continues where `followed` says.
     pub(crate) fn new(
         journal: Journal,
         followed: Arc<ShipProgress>,
@@ -99,14 +97,14 @@ impl SpanLane {
         for mut segment in self.journal.segments() {
             let reached = self.sent.offset(segment.sequence());
             if let Some(reached) = reached {
-                // What cannot be read now is tried again, and said, when its blocks are asked for.
+                // An unreadable segment is retried, and logged, when its blocks are due.
                 let _place = self.place(&mut segment, reached);
             }
         }
         self.followed.settle(self.sent.clone());
     }
 
-    /// Returns the place in a segment up to which points are made.
+    /// Returns the offset in a segment up to which points were made.
     fn place(
         &mut self,
         segment: &mut JournalSegment,
@@ -124,7 +122,7 @@ impl SpanLane {
         Ok(place)
     }
 
-    /// Chooses the segment whose blocks come next.
+    /// Chooses the segment of the next block.
     fn choose(&mut self, now: UnixNanos) -> Option<(JournalSegment, Offset)> {
         let mut behind = self.behind(now);
         self.freshest_next = !self.freshest_next;
@@ -140,7 +138,7 @@ impl SpanLane {
         (chosen < behind.len()).then(|| behind.swap_remove(chosen))
     }
 
-    /// Returns the segments that have blocks to be followed, oldest first, each with its place.
+    /// Returns the segments with unshipped blocks and the place in each, oldest first.
     fn behind(&mut self, now: UnixNanos) -> Vec<(JournalSegment, Offset)> {
         let mut behind = Vec::new();
         let mut all_done = true;
@@ -161,7 +159,7 @@ impl SpanLane {
                     continue;
                 }
             };
-            // Not the place: its points may still be on their way.
+            // Not the place itself: its points may still be in flight.
             let reached = self.sent.offset(sequence).unwrap_or(place);
             all_done &= !segment.has_block_at(reached) && is_settled(&segment, now);
             if all_done {
@@ -181,7 +179,7 @@ impl SpanLane {
         since.is_some_and(|at| (now - *at).max(*at - now) < SHUNNED)
     }
 
-    /// Leaves a segment alone for a while; its block on the way is begun anew then.
+    /// Skips a segment for a while; its block in progress is started again later.
     fn shun(&mut self, sequence: u64, error: &StoreError, now: UnixNanos) {
         self.shunned.insert(sequence, now);
         let incidents = &self.counters.incidents;
@@ -191,7 +189,7 @@ impl SpanLane {
         }
     }
 
-    /// Begins the block at that place of a segment; false when there is none that can be read.
+    /// Starts the block at that place; false if none can be read.
     fn begin(&mut self, mut segment: JournalSegment, from: Offset, now: UnixNanos) -> bool {
         let arrival = match segment.arrival(from) {
             Ok(Some(arrival)) => arrival,
@@ -212,7 +210,7 @@ impl SpanLane {
         true
     }
 
-    /// Gives up the block on the way: what was made of it is made again later, and stays one.
+    /// Abandons the block in progress; its points are made again later and do not become duplicates.
     fn drop_block(&mut self, error: &StoreError, now: UnixNanos) {
         self.encoder.begin(0);
         if let Some(block) = self.block.take() {
@@ -220,7 +218,7 @@ impl SpanLane {
         }
     }
 
-    /// Makes the next rows of the block into points; false when it has no more.
+    /// Turns the next rows of the block into points; false at its end.
     fn encode_rows(&mut self) -> Result<bool, StoreError> {
         let Some(block) = self
             .block
@@ -239,7 +237,7 @@ impl SpanLane {
             .visit(segment, number, rows, &mut self.encoder)?;
         block.next_row = end;
         if visited.is_none() {
-            // Damaged on the disk: it cannot be read, here or anywhere.
+            // Damaged on disk, so no reader can read it.
             self.counters
                 .incidents
                 .add(Incident::InfluxdbUnreadableBlock, 1);
@@ -250,7 +248,7 @@ impl SpanLane {
         Ok(true)
     }
 
-    /// Ends the block: the batch that is being filled leads behind it. Returns its segment and that place.
+    /// Ends the block: the batch being filled now leads past it. Returns its segment and that offset.
     fn end_block(&mut self) -> Option<(JournalSegment, Offset)> {
         let block = self.block.take()?;
         let sequence = block.segment.sequence();
@@ -263,7 +261,7 @@ impl SpanLane {
         Some((block.segment, reached))
     }
 
-    /// Puts points into the batch that is being filled; returns the one before where both do not fit a request.
+    /// Adds points to the batch being filled; returns the previous batch if both do not fit into one request.
     fn fill(&mut self, batch: Batch) -> Option<(Batch, Option<Place>)> {
         match &mut self.filling {
             Some((filling, _)) if fits(filling, &batch) => {
@@ -276,7 +274,7 @@ impl SpanLane {
         }
     }
 
-    /// Returns the next batch, with small blocks of one segment in one.
+    /// Returns the next batch; small blocks of one segment share one.
     fn next_filled(&mut self, now: UnixNanos) -> Option<(Batch, Option<Place>)> {
         loop {
             if let Some(batch) = self.encoder.next_batch() {
@@ -313,7 +311,7 @@ impl SpanLane {
         filling.is_none_or(|(batch, _)| batch.points < BATCH_POINTS_MAX as u64 / 2)
     }
 
-    /// Counts spans that no string field of InfluxDB could hold whole.
+    /// Counts spans that were too large for InfluxDB's string fields.
     fn note_shortened(&mut self) {
         let shortened = self.encoder.shortened();
         let more = shortened - self.shortened;
@@ -347,13 +345,13 @@ impl Lane for SpanLane {
     }
 }
 
-/// Returns whether nothing will be added to a segment, and nothing older will appear beside it.
+/// Returns whether nothing will be added to a segment, and no older segment will appear.
 fn is_settled(segment: &JournalSegment, now: UnixNanos) -> bool {
     let age = now - UnixNanos::new(segment.written());
     segment.is_finished && age > SETTLED
 }
 
-/// Finds the place again by the times of the blocks: repairs after a crash may have left out damaged ones.
+/// Finds the place again by the times of blocks: a repair after a crash may have dropped damaged ones.
 fn locate(segment: &mut JournalSegment, reached: Offset) -> Result<Offset, StoreError> {
     let mut place = Offset::default();
     while place.until < reached.until {
@@ -367,13 +365,13 @@ fn locate(segment: &mut JournalSegment, reached: Offset) -> Result<Offset, Store
     Ok(place)
 }
 
-/// Returns whether two batches are one request.
+/// Returns whether two batches fit into one request.
 fn fits(one: &Batch, other: &Batch) -> bool {
     one.points + other.points <= BATCH_POINTS_MAX as u64
         && one.lines.len() + other.lines.len() <= BATCH_BYTES_MAX
 }
 
-/// Returns how many spans, and about how many bytes of the journal, are not in InfluxDB yet.
+/// Returns the number of unshipped spans and their approximate bytes in the journal.
 pub(crate) fn backlog(journal: &Journal, followed: &ShipProgress) -> (u64, u64) {
     let segments = journal.segments();
     let behind = segments.iter().map(|segment| {

@@ -1,6 +1,7 @@
-//! Spans in InfluxDB: `lane` and `payload` make the journal's spans into points, the rest reads traces back.
+//! Spans in InfluxDB: `lane` and `payload` turn the journal's spans into points; the other modules read
+//! traces back.
 //!
-//! A trace is read by id through the integer column; searches go backwards in time through the index points.
+//! A trace is found by id through the integer column; searches scan the index points backwards in time.
 
 mod by_id;
 mod compile;
@@ -27,24 +28,22 @@ use crate::store::influxdb::wire::line::tag_value;
 use crate::store::influxdb::wire::query::{Query, Series};
 use crate::store::{Partial, Received, StoreError, TraceReader, search};
 
-/// Operations of a service that a list returns, as the embedded store does.
 const OPERATIONS_MAX: usize = 1_000;
 
-/// Reads traces; cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct InfluxTraces {
     client: Arc<Client>,
-    /// How far back anything is kept.
+    /// How far back data is kept.
     retention: Duration,
 }
 
 impl InfluxTraces {
-    /// Returns a reader that looks back that far.
+    /// Reads data up to `retention` old.
     pub(crate) fn new(client: Arc<Client>, retention: Duration) -> Self {
         Self { client, retention }
     }
 
-    /// Returns every span of a trace as it was received, fitted into so many bytes.
+    /// Returns the spans of a trace as received, fitted into `bytes_max`.
     pub(crate) async fn received(
         &self,
         id: TraceId,
@@ -53,14 +52,14 @@ impl InfluxTraces {
         by_id::spans(&self.client, id, self.since(), bytes_max).await
     }
 
-    /// Returns the source of a search's traces whose position lies before that time; no answer is waited for past the
+    /// Returns a search source of the traces whose position is before `end`; it stops waiting at the
     /// deadline.
     pub(crate) fn scan(&self, query: &TraceQuery, end: UnixNanos, deadline: Instant) -> Scan {
         let client = Arc::clone(&self.client);
         Scan::new(client, query, self.since()..end, deadline)
     }
 
-    /// Waits for an answer until that moment.
+    /// Waits for an answer until the deadline.
     pub(crate) async fn by<T>(
         &self,
         deadline: Instant,
@@ -71,7 +70,7 @@ impl InfluxTraces {
         answer.unwrap_or_else(|_| Err(failed("query", url, &"no answer in time")))
     }
 
-    /// Returns before when nothing is kept any more.
+    /// Returns the start of the retention.
     fn since(&self) -> UnixNanos {
         UnixNanos::now() - self.retention
     }
@@ -86,13 +85,13 @@ impl InfluxTraces {
             .collect();
         values.sort_unstable();
         values.dedup();
-        // It stands for many names and is none of them.
+        // It stands for many names.
         values.retain(|value| value != OTHER);
         Ok(values)
     }
 }
 
-/// Returns the texts of the column `value`.
+/// Returns the texts in the column `value`.
 fn texts(series: &Series) -> Vec<String> {
     let Some(column) = series.column("value") else {
         return Vec::new();
@@ -104,7 +103,7 @@ fn texts(series: &Series) -> Vec<String> {
     cells.map(str::to_owned).collect()
 }
 
-/// The store in InfluxDB by itself: everything must have been written there.
+/// InfluxDB alone as a store: everything must have been written there.
 impl TraceReader for InfluxTraces {
     async fn trace_within(
         &self,
@@ -125,7 +124,7 @@ impl TraceReader for InfluxTraces {
         search::search(&mut scan, &query, deadline).await
     }
 
-    /// Names stay listed for as long as the server keeps the day in which they were last written.
+    /// Names stay listed as long as the server keeps the day in which they were last written.
     async fn services(&self, _range: TimeRange) -> Result<Partial<Vec<String>>, StoreError> {
         let measurement = SPAN_IDX.name;
         let query = format!("SHOW TAG VALUES FROM \"{measurement}\" WITH KEY = \"{SERVICE}\"");

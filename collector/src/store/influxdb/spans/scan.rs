@@ -1,8 +1,8 @@
-//! Looks backwards through what arrived, in windows that grow: what matches often is found in the first minutes, and
-//! only what matches rarely reads a week.
+//! Scans backwards by arrival in growing windows: frequent matches are found in the first minutes, and only
+//! rare ones read a week.
 //!
-//! Where every condition is on a tag or field of the index points, those are read; else the payloads, whose spans then
-//! decide (`compile`).
+//! If every condition is on a tag or field of the index points, those are read; else the payloads, whose
+//! spans then decide (`compile`).
 
 use std::ops::Range;
 use std::path::Path;
@@ -22,44 +22,45 @@ use crate::store::influxdb::wire::query::Series;
 use crate::store::search::{Candidate, Row, Source, row_of};
 use crate::store::{Received, StoreError};
 
-/// How far a sender's clock may be ahead of ours and its spans still be in their place.
+/// How far a sender's clock may be ahead while its spans are still sorted correctly.
 const CLOCK_SKEW: Duration = Duration::from_secs(2);
-/// How long after its start a span may arrive and still be found by a search that ends in the past.
+/// How late after its start a span may arrive and still be found by a search that ends in the past.
 const LATE: Duration = Duration::from_secs(15 * 60);
-/// The first window; each next one is longer by `WINDOW_GROWTH`: 5 min, 30 min, 3 h, 18 h, the rest of the week.
+/// The first window; each next one is longer by `WINDOW_GROWTH`: 5 min, 30 min, 3 h, 18 h, the rest of the
+/// week.
 const FIRST_WINDOW: Duration = Duration::from_secs(5 * 60);
 const WINDOW_GROWTH: u32 = 6;
-/// A window grows while it is read faster than that, so that the next one is read in time too.
+/// Windows grow only while they are read faster than this, so that the next one is read in time too.
 const QUICK: Duration = Duration::from_secs(1);
 /// Index points in the first answer, and in the largest.
 const ROWS_FIRST: usize = 200;
 const ROWS_MAX: usize = 5_000;
-/// Payloads in one answer; each has up to 60 KB.
+/// Payloads in one answer, up to 60 KB each.
 const PAYLOADS_MAX: usize = 100;
 
-/// What arrived, as a source of the search engine.
+/// Spans by arrival, as a source of the search engine.
 #[derive(Debug)]
 pub(crate) struct Scan {
     client: Arc<Client>,
     query: TraceQuery,
     compiled: Compiled,
-    /// Where positions are looked for.
+    /// Range of positions.
     range: TimeRange,
-    /// Nothing that is kept arrived before.
+    /// Start of the retention.
     kept_since: UnixNanos,
-    /// Where the scan ends.
+    /// End of the scan.
     since: UnixNanos,
-    /// What arrived before is still to be looked at.
+    /// Everything that arrived before is still to be scanned.
     until: UnixNanos,
     window: Duration,
     rows: usize,
     payloads: usize,
-    /// No answer is waited for any longer.
+    /// No answer is awaited after it.
     deadline: Instant,
 }
 
 impl Scan {
-    /// Returns a scan for the traces of a page whose position lies before the end of what is `kept`.
+    /// Scans for the traces of a page whose position is before the end of `kept`.
     pub(super) fn new(
         client: Arc<Client>,
         query: &TraceQuery,
@@ -80,7 +81,7 @@ impl Scan {
             range,
             kept_since,
             since,
-            // Nothing can be found in an empty range.
+            // An empty range has no matches.
             until: match range.start < range.end {
                 true => until.max(since),
                 false => since,
@@ -92,7 +93,6 @@ impl Scan {
         }
     }
 
-    /// Waits for an answer until the deadline.
     async fn in_time<T>(
         &self,
         answer: impl Future<Output = Result<T, StoreError>>,
@@ -101,7 +101,7 @@ impl Scan {
         answer.unwrap_or(Err(StoreError::TimeOver))
     }
 
-    /// Returns the spans of candidates in their order, as they were when the first page was made.
+    /// Returns the spans of candidates in order, as they were when the first page was made.
     pub(crate) async fn received(
         &self,
         candidates: &[Candidate],
@@ -129,7 +129,7 @@ impl Scan {
         let is_quick = begun.elapsed() < QUICK;
         let rows: Vec<(UnixNanos, &str)> = answer.iter().flat_map(texts_of).collect();
         self.until = match rows.iter().map(|(time, _)| *time).min() {
-            // Several collectors may have written at the same nanosecond: that one is looked at again.
+            // Several collectors may have written at the same nanosecond, so that one is read again.
             Some(oldest) if rows.len() >= most => {
                 (oldest + NANOSECOND).min(self.until - NANOSECOND)
             }
@@ -146,7 +146,7 @@ impl Scan {
         Ok(texts.filter_map(|text| self.in_index(text)).collect())
     }
 
-    /// Reads an index point's text: trace id, span id, start.
+    /// Parses an index point: trace id, span id, start.
     fn in_index(&self, text: &str) -> Option<Candidate> {
         let mut parts = text.split(' ');
         let id = TraceId::from_hex(parts.next()?).ok()?;
@@ -155,7 +155,7 @@ impl Scan {
         is_in_range.then_some(Candidate { id, position })
     }
 
-    /// Returns the traces of payloads of which a span matches. They are decoded off the async workers.
+    /// Returns the traces with matching spans in payloads, decoded off the async workers.
     async fn in_payloads(&self, answer: Vec<Series>) -> Result<Vec<Candidate>, StoreError> {
         let (query, range) = (self.query.clone(), self.range);
         off_worker(Path::new("payloads"), move || {
@@ -185,7 +185,7 @@ fn in_payload(text: &str, query: &TraceQuery, range: TimeRange) -> Option<Candid
 
 impl Source for Scan {
     fn frontier(&self) -> Option<UnixNanos> {
-        // What a clock that is ahead started comes before it starts.
+        // Spans from a clock that is ahead arrive before they start.
         let unseen = self.until + CLOCK_SKEW;
         (self.until > self.since).then(|| unseen.min(self.range.end))
     }

@@ -1,8 +1,8 @@
-//! Speaks to one server: one client for every generation of InfluxDB and what speaks its API.
+//! The HTTP client for every generation of InfluxDB and compatible servers.
 //!
-//! Writes go to `/write` (1.x, openGemini) or `/api/v2/write` (2.x, 3), queries always to `/query` as InfluxQL. The
-//! headers of `/ping` tell which it is. The token can change while it runs: where it came from a file, the file is read
-//! again when the server refuses it.
+//! Writes go to `/write` (1.x, openGemini) or `/api/v2/write` (2.x, 3), queries always to `/query` as
+//! InfluxQL; the headers of `/ping` tell the generation. The token can change at run time: a token file is
+//! read again when the server rejects the token.
 
 use std::path::{Path, PathBuf};
 
@@ -25,30 +25,28 @@ use crate::store::cancel::off_worker;
 use crate::store::influxdb::InfluxdbOptions;
 use crate::sync::RwLock;
 
-/// The largest answer that is read: with what is parsed of it, it fits beside the 48 MiB of a trace into the 64 MiB that an
-/// answer of ours may cost. Readers ask for less where they may be answered more.
+/// Largest answer that is read: with its parsed form it fits, beside the 48 MiB of a trace, into the 64 MiB
+/// that one of our answers may cost. Readers ask for less where an answer could be larger.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
-/// The problem with a larger one.
+/// The error of a larger one.
 const TOO_LARGE: &str = "the answer is too large";
-/// The most of an error's text that is kept.
+/// Longest error text that is kept.
 const ERROR_BYTES_MAX: usize = 4 << 10;
-/// Answers up to that size are parsed where they arrive, within a millisecond.
+/// Answers up to this size are parsed on the async worker, within a millisecond.
 const QUICK_ANSWER_BYTES: usize = 64 << 10;
-/// The most of a write's answer that is kept: InfluxDB 2 repeats every line that it cannot parse.
+/// Longest answer to a write that is kept: InfluxDB 2 repeats every line that it cannot parse.
 const WRITE_ANSWER_BYTES_MAX: usize = 1 << 20;
 
-/// An answer to a write, before anything is concluded from it.
+/// An uninterpreted answer to a write.
 #[derive(Debug)]
 pub(crate) struct WriteAnswer {
-    /// The status.
     pub(crate) status: StatusCode,
-    /// The body, cut.
+    /// Possibly cut.
     pub(crate) body: String,
-    /// `Retry-After`, as sent.
+    /// `Retry-After` as sent.
     pub(crate) retry_after: Option<String>,
 }
 
-/// Speaks to one server.
 #[derive(Debug)]
 pub(crate) struct Client {
     http: Http,
@@ -58,7 +56,6 @@ pub(crate) struct Client {
     reachability: Reachability,
 }
 
-/// The body of a request.
 enum Body {
     None,
     Lines(Bytes),
@@ -66,10 +63,10 @@ enum Body {
     Json(serde_json::Value),
 }
 
-/// The most bytes of a file that holds one token.
+/// Largest token file.
 const TOKEN_FILE_BYTES_MAX: u64 = 64 << 10;
 
-/// Reads a token from its file; `None` when the file is empty.
+/// Reads a token file; `None` if it is empty.
 fn read_token(path: &Path) -> Result<Option<Secret>, StoreError> {
     let read = || {
         let bytes = files::read_regular(path, TOKEN_FILE_BYTES_MAX)?;
@@ -87,10 +84,10 @@ fn read_token(path: &Path) -> Result<Option<Secret>, StoreError> {
 }
 
 impl Client {
-    /// Makes a client; nothing is asked yet.
+    /// Makes a client without contacting the server.
     ///
     /// # Errors
-    /// When the file of certificate authorities or that of the token cannot be used.
+    /// When the file of certificate authorities or the token file cannot be used.
     pub(crate) fn new(options: InfluxdbOptions) -> Result<Self, StoreError> {
         let ca_file = options.ca_file.as_deref();
         let http = Http::new(&options.url, ca_file).map_err(|error| {
@@ -98,7 +95,7 @@ impl Client {
             failed("trust the certificate authorities in", &shown, &error)
         })?;
         if let Some(path) = options.token_file.as_deref().filter(|path| path.exists()) {
-            // It is read when the server asks for it; that it cannot be used is said at once.
+            // The token is read on demand; this reports an unreadable file immediately.
             read_token(path)?;
         }
         Ok(Self {
@@ -110,12 +107,11 @@ impl Client {
         })
     }
 
-    /// Returns what it was made with.
     pub(crate) fn options(&self) -> &InfluxdbOptions {
         &self.options
     }
 
-    /// Returns whether the server is reachable; shared by everyone who asks.
+    /// Returns the shared state of the server's reachability.
     pub(crate) fn reachability(&self) -> &Reachability {
         &self.reachability
     }

@@ -1,4 +1,5 @@
-//! The batches of a block: first the traces, then the lines for search, so that what a search finds can be read.
+//! Cuts a block into batches: first the traces, then the lines for search, so that what a search finds can be
+//! read.
 //!
 //! The same block always gives the same batches.
 
@@ -8,33 +9,30 @@ use crate::store::influxdb::schema;
 use crate::store::influxdb::ship::lane::{BATCH_BYTES_MAX, BATCH_POINTS_MAX, Batch};
 use crate::store::influxdb::wire::line::{push_number, push_tag};
 
-/// The most that `d` takes on the line, bytes; InfluxDB's documents say 64 KB. On the line quotes count double, so
-/// the stored text is shorter still. A larger span has a point of its own.
+/// Largest `d` on the line, bytes; InfluxDB's documentation says 64 KB. Quotes take two bytes on the line, so
+/// the stored text is shorter. A larger span gets a point of its own.
 pub(super) const CHUNK_BYTES_MAX: usize = 60_000;
-/// About what the heads of a trace's groups take; only memory is reserved by it.
+/// Approximate size of a trace's group heads; only used to reserve memory.
 const HEADS_BYTES: usize = 2_048;
-/// How a chunk ends: a list of spans, its group, the list of groups.
+/// End of a chunk: closes the spans, the group and the list of groups.
 const CHUNK_END: &str = "]}]";
 
-/// Cuts a block into batches.
 #[derive(Debug)]
 pub(super) struct Batches {
-    /// Measurement and collector: how every `span` line begins.
+    /// Prefix of every `span` line: measurement and collector.
     begin: String,
     next: Cursor,
 }
 
-/// How far the batches of a block are.
+/// Progress within a block.
 #[derive(Debug, Default)]
 struct Cursor {
-    /// The trace that is next.
     trace: usize,
-    /// The rows of that trace that are left, in the order in which they are written.
+    /// Remaining rows of that trace, in writing order.
     rows: Vec<u32>,
     begun: bool,
-    /// The row whose line for search is next.
+    /// The next row to be written for search.
     index_row: usize,
-    /// Bytes of the batches so far.
     bytes: usize,
 }
 
@@ -48,12 +46,11 @@ impl Batches {
         }
     }
 
-    /// Begins with the first batch of another block.
     pub(super) fn restart(&mut self) {
         self.next = Cursor::default();
     }
 
-    /// Returns the next batch of the block, `None` after the last.
+    /// Returns the next batch of the block; `None` after the last.
     pub(super) fn next(&mut self, block: &BlockRows) -> Option<Batch> {
         if self.next.index_row == block.rows.len() {
             return None;
@@ -70,13 +67,13 @@ impl Batches {
         Some(batch)
     }
 
-    /// Returns about how many bytes are left to write.
+    /// Approximate bytes left to write.
     fn bytes_left(&self, block: &BlockRows) -> usize {
         let heads = block.traces.len() * HEADS_BYTES;
         (block.text.len() + heads + block.index_text.len()).saturating_sub(self.next.bytes)
     }
 
-    /// Writes traces while there is room; returns whether that were all.
+    /// Writes traces while there is room; returns whether all were written.
     fn push_traces(&mut self, block: &BlockRows, batch: &mut Batch) -> bool {
         let next = &mut self.next;
         while let Some(&trace) = block.traces.get(next.trace) {
@@ -102,7 +99,8 @@ impl Batches {
     }
 }
 
-/// Writes the rest of a point of as many rows (from the end of the list) as `d` takes; returns how many that are.
+/// Writes the rest of a point with as many rows (from the end of the list) as fit into `d`; returns their
+/// number.
 fn push_chunk(out: &mut String, block: &BlockRows, trace: TraceRows, rows: &[u32]) -> usize {
     let id = hex(trace.id.to_be_bytes());
     out.push_str(",sh=");
@@ -143,7 +141,7 @@ fn push_groups(out: &mut String, block: &BlockRows, end: usize, rows: &[u32]) ->
     rows.len()
 }
 
-/// Writes lines for search from row `next` on while there is room.
+/// Writes search lines from row `next` on while there is room.
 fn push_index(block: &BlockRows, next: &mut usize, batch: &mut Batch) {
     let from = *next;
     let end = |row: usize| {
@@ -159,12 +157,12 @@ fn push_index(block: &BlockRows, next: &mut usize, batch: &mut Batch) {
         .lines
         .push_str(&block.index_text[begin..end(from + taken)]);
     batch.points += taken as u64;
-    // Their traces went before.
+    // The traces of these spans are in earlier batches.
     batch.spans += taken as u64;
     *next += taken;
 }
 
-/// Returns whether one more point is in bounds.
+/// Returns whether another point fits.
 fn has_room(batch: &Batch) -> bool {
     (batch.points as usize) < BATCH_POINTS_MAX && batch.lines.len() <= BATCH_BYTES_MAX
 }

@@ -1,22 +1,22 @@
-//! The rows of one block as text: the encoder adds them in their order, batches are cut from them.
+//! The rows of one block as text; the encoder appends them, and batches are cut from them.
 
 use std::collections::HashMap;
 
 use super::groups::Groups;
 use crate::store::hash::Seed;
 
-/// Bytes of memory that are kept from block to block.
+/// Memory kept from block to block, bytes.
 const KEPT_BYTES: usize = 16 << 20;
-/// Stands for "no more rows" in the list of a trace.
+/// End of a trace's list of rows.
 const END: u32 = u32::MAX;
 
-/// The rows, their resources and scopes, and which rows belong to which trace.
+/// The rows, their resources and scopes, and the rows of each trace.
 #[derive(Debug, Default)]
 pub(super) struct BlockRows {
-    /// The time of row 0; that of row `n` is `base + n`.
+    /// The time of row 0; row `n` has `base + n`.
     pub(super) base: u64,
     pub(super) groups: Groups,
-    /// The spans, each as JSON on the line.
+    /// The spans as JSON, escaped for the line.
     pub(super) text: String,
     /// The `span_idx` lines.
     pub(super) index_text: String,
@@ -25,7 +25,7 @@ pub(super) struct BlockRows {
     numbers: HashMap<u128, u32, Seed>,
 }
 
-/// One row: where its texts end (they begin where those of the row before end), and what it belongs to.
+/// A row: where its texts end (they begin where those of the previous row end), and its trace and group.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Row {
     text_end: usize,
@@ -35,7 +35,7 @@ pub(super) struct Row {
     next: u32,
 }
 
-/// The rows of a trace: a list through `Row::next`.
+/// The rows of a trace, linked by `Row::next`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TraceRows {
     pub(super) id: u128,
@@ -44,7 +44,7 @@ pub(super) struct TraceRows {
 }
 
 impl BlockRows {
-    /// Forgets the block before.
+    /// Clears the previous block.
     pub(super) fn begin(&mut self, base: u64) {
         self.base = base;
         self.groups.clear();
@@ -69,7 +69,7 @@ impl BlockRows {
         });
     }
 
-    /// Puts the row that comes now at the end of its trace.
+    /// Appends the current row to its trace.
     fn append_to_trace(&mut self, id: u128) {
         let row = u32::try_from(self.rows.len()).expect("a block has fewer rows");
         let number = *self.numbers.entry(id).or_insert_with(|| {
@@ -89,7 +89,7 @@ impl BlockRows {
         }
     }
 
-    /// Lists the rows of a trace, groups together; the first is the last of the list.
+    /// Lists the rows of a trace by group, in reverse order.
     pub(super) fn list(&self, trace: TraceRows, rows: &mut Vec<u32>) {
         rows.clear();
         let mut row = trace.first;

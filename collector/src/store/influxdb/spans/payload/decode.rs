@@ -1,4 +1,4 @@
-//! From the text of `span.d` back to spans.
+//! Decodes the text of `span.d` to spans.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,12 +15,11 @@ use crate::model::{
     UnixNanos, Value,
 };
 
-/// Digits of a trace id.
 const ID_DIGITS: usize = 32;
-/// The id of a parent that is none.
+/// The id of a missing parent.
 const NO_SPAN: &str = "0000000000000000";
 
-/// Returns the spans of a text, ends as received; `None` where anything in it is not what the encoder writes.
+/// Decodes spans, with ends as received; `None` if any part is not what the encoder writes.
 pub(crate) fn decode(text: &str) -> Option<Vec<Span>> {
     let (id, json) = text.split_at_checked(ID_DIGITS)?;
     let trace_id = TraceId::from_bytes(unhex(id)?);
@@ -49,7 +48,7 @@ pub(crate) fn decode(text: &str) -> Option<Vec<Span>> {
     Some(spans)
 }
 
-/// Returns the shared copy of a value; a text has few.
+/// Deduplicates a value; a text has few.
 fn share<T: PartialEq>(known: &mut Vec<Arc<T>>, value: T) -> Arc<T> {
     if let Some(found) = known.iter().find(|other| ***other == value) {
         return Arc::clone(found);
@@ -59,7 +58,7 @@ fn share<T: PartialEq>(known: &mut Vec<Arc<T>>, value: T) -> Arc<T> {
     value
 }
 
-/// Makes a resource, whose names follow from its attributes where the text does not give them.
+/// Makes a resource; names missing from the text are taken from its attributes.
 fn resource(
     attributes: Vec<(String, Value)>,
     service: Option<String>,
@@ -81,7 +80,7 @@ fn resource(
     }
 }
 
-/// Type, schema, keys that identify, keys that describe.
+/// Type, schema, identifying keys, describing keys.
 type EntityText = (String, String, Vec<String>, Vec<String>);
 
 fn entity((kind, schema_url, id_keys, description_keys): EntityText) -> EntityRef {
@@ -121,7 +120,7 @@ struct GroupText<'a> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SpanText<'a> {
-    // Ids and words of ours are never escaped, so they can be borrowed.
+    // Ids and enum words are never escaped, so they can be borrowed.
     id: &'a str,
     #[serde(default)]
     parent: Option<&'a str>,
@@ -152,7 +151,7 @@ struct SpanText<'a> {
 }
 
 impl SpanText<'_> {
-    /// Returns the span; `None` where an id or a word is not one.
+    /// `None` if an id or a word is invalid.
     fn into_span(
         self,
         trace_id: TraceId,
@@ -242,7 +241,7 @@ impl LinkText<'_> {
     }
 }
 
-/// Reads exactly that many bytes of hex digits.
+/// Decodes exactly `BYTES` bytes from hex.
 fn unhex<const BYTES: usize>(text: &str) -> Option<[u8; BYTES]> {
     let mut bytes = [0; BYTES];
     let pairs = text.as_bytes().chunks_exact(2);
@@ -256,7 +255,7 @@ fn unhex<const BYTES: usize>(text: &str) -> Option<[u8; BYTES]> {
     Some(bytes)
 }
 
-/// Returns the kind of a span of that name.
+/// Parses a span kind.
 fn kind(word: &str) -> Option<SpanKind> {
     let mut kinds = (1..=5).map(SpanKind::from_otlp);
     kinds.find(|kind| kind.as_str() == word)
@@ -270,7 +269,6 @@ fn status(word: &str) -> Option<StatusCode> {
     }
 }
 
-/// An object of attributes: in order, keys as often as they come.
 #[derive(Default)]
 struct Attributes(Vec<(String, Value)>);
 
@@ -298,7 +296,6 @@ impl<'de> Visitor<'de> for AttributesVisitor {
     }
 }
 
-/// A value.
 struct ValueText(Value);
 
 impl<'de> Deserialize<'de> for ValueText {
@@ -375,7 +372,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 }
 
-/// What stands around a value that JSON has not.
+/// The wrapper of a value that JSON lacks.
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Wrapper {
@@ -384,7 +381,7 @@ enum Wrapper {
     Double,
 }
 
-/// Returns the double of a word; those with digits need none.
+/// Parses a special double; others are JSON numbers.
 fn double(word: &str) -> Option<f64> {
     match word {
         "NaN" => Some(f64::NAN),

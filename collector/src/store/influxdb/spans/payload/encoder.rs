@@ -1,4 +1,5 @@
-//! Gathers the rows of one block: each span is written once, as text, and copied to its trace when the block is done.
+//! Collects the rows of one block: each span is encoded once and copied to its trace when the block is
+//! complete.
 
 use std::sync::Arc;
 
@@ -12,11 +13,12 @@ use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor};
 use crate::store::influxdb::names::Names;
 use crate::store::influxdb::ship::lane::Batch;
 
-/// The most that one span takes on the line, bytes. Longer ones are shortened: InfluxDB refuses a text beyond 1,048,576,
-/// and the head of a group comes before it.
+/// Largest span on the line, bytes. Longer ones are shortened: InfluxDB rejects a text beyond 1,048,576
+/// bytes, and the head of a group comes before the span.
 pub(super) const SPAN_BYTES_MAX: usize = 700_000;
 
-/// A visitor that makes points of the rows of one block: `begin`, then the rows, then `next_batch` until it has none.
+/// A visitor that turns the rows of one block into points: call `begin`, pass the rows, then call
+/// `next_batch` until it returns `None`.
 #[derive(Debug)]
 pub(crate) struct BlockEncoder {
     block: BlockRows,
@@ -26,7 +28,6 @@ pub(crate) struct BlockEncoder {
 }
 
 impl BlockEncoder {
-    /// Makes an encoder for a collector's blocks.
     pub(crate) fn new(collector: &str, names: Arc<Names>) -> Self {
         Self {
             block: BlockRows::default(),
@@ -36,24 +37,24 @@ impl BlockEncoder {
         }
     }
 
-    /// Forgets the block before; the point of row `n` gets the time `base + n`.
+    /// Starts a block; the point of row `n` gets the time `base + n`.
     pub(crate) fn begin(&mut self, base: u64) {
         self.block.begin(base);
         self.batches.restart();
         self.index.begin_block();
     }
 
-    /// Returns the next batch of the block, `None` after the last.
+    /// Returns the next batch of the block; `None` after the last.
     pub(crate) fn next_batch(&mut self) -> Option<Batch> {
         self.batches.next(&self.block)
     }
 
-    /// Returns how many spans and resources were shortened, since the start.
+    /// Number of spans and resources shortened since the start.
     pub(crate) fn shortened(&self) -> u64 {
         self.cut + self.block.groups.cut()
     }
 
-    /// Writes a span's text.
+    /// Encodes a span.
     fn push_text(&mut self, span: &SpanView<'_>, id: &Hex) {
         let text = &mut self.block.text;
         let begin = text.len();

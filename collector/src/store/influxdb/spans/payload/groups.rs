@@ -1,31 +1,30 @@
-//! The heads of groups, `{"resource":…,"scope":…,"spans":[`: written once per block, copied for each trace.
+//! The heads of groups, `{"resource":…,"scope":…,"spans":[`: encoded once per block, copied for each trace.
 
 use super::shorten;
 use super::spans::{push_resource, push_scope};
 use super::table::Table;
 use crate::codec::otlp::{ResourceView, ScopeView};
 
-/// The most that a resource takes of a head on the line, bytes: with a scope and a span at their limits it stays under
-/// what InfluxDB takes.
+/// Largest resource in a head on the line, bytes: with a scope and a span at their limits the text stays
+/// within what InfluxDB accepts.
 const HEAD_BYTES_MAX: usize = 200_000;
 
-/// The most that a scope takes of a head beside the resource, bytes: a tenth of what a span may take.
+/// Largest scope in a head, bytes: a tenth of a span's limit.
 const SCOPE_BYTES_MAX: usize = 70_000;
 
-/// The heads of one block.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     heads: Table<String>,
     resource: String,
     scope: String,
-    /// The group of the spans that come now, once it is known.
+    /// The group of the following spans, once known.
     current: Option<u32>,
     whole: String,
     cut: u64,
 }
 
 impl Groups {
-    /// Forgets the block before.
+    /// Clears the previous block.
     pub(super) fn clear(&mut self) {
         self.heads.clear();
         self.resource.clear();
@@ -33,7 +32,7 @@ impl Groups {
         self.current = None;
     }
 
-    /// Begins a resource; until a scope comes it has the empty one.
+    /// Begins a resource; its scope is empty until one is set.
     pub(super) fn resource(&mut self, resource: &ResourceView<'_>) {
         self.scope.clear();
         self.current = None;
@@ -50,7 +49,6 @@ impl Groups {
         self.cut += u64::from(steps.len() < shorten::STEPS.len());
     }
 
-    /// Begins a scope.
     pub(super) fn scope(&mut self, scope: &ScopeView<'_>) {
         self.scope.clear();
         self.current = None;
@@ -66,7 +64,7 @@ impl Groups {
         self.cut += u64::from(steps.len() < shorten::STEPS.len());
     }
 
-    /// Returns the number of the group of the spans that come now.
+    /// Returns the group of the following spans.
     #[inline]
     pub(super) fn current(&mut self) -> u32 {
         match self.current {
@@ -89,7 +87,7 @@ impl Groups {
         self.heads.value(number)
     }
 
-    /// Returns how many resources and scopes were shortened.
+    /// Number of shortened resources and scopes.
     pub(super) fn cut(&self) -> u64 {
         self.cut
     }

@@ -1,4 +1,4 @@
-//! The `span_idx` points: one line per span, its tags looked up once per name and not per span.
+//! The `span_idx` points: one line per span; tags are looked up once per name, not per span.
 
 use std::sync::Arc;
 
@@ -13,22 +13,22 @@ use crate::store::influxdb::names::{Names, OTHER, Owned};
 use crate::store::influxdb::schema;
 use crate::store::influxdb::wire::line::{push_number, push_tag, tag_value};
 
-/// Names remembered from block to block; past it they are all forgotten: names with an id in them never come again.
+/// Names cached from block to block; beyond it the cache is cleared, since names that contain an id never
+/// come again.
 const REMEMBERED_MAX: usize = 16_384;
 
-/// Writes the lines of spans.
 #[derive(Debug)]
 pub(super) struct IndexLines {
     names: Arc<Names>,
-    /// Measurement and collector: how every line begins.
+    /// Prefix of every line: measurement and collector.
     begin: String,
     services: Table<Service>,
-    /// The hour in which the names were asked for.
+    /// The hour in which the names were looked up.
     hour: u64,
     current: u32,
 }
 
-/// A service's name as a tag, and the texts of the tags that belong to it.
+/// A service's tag, and the texts of tags that include it.
 #[derive(Debug)]
 struct Service {
     tag: String,
@@ -38,7 +38,6 @@ struct Service {
 }
 
 impl IndexLines {
-    /// Makes a writer for a collector's spans.
     pub(super) fn new(collector: &str, names: Arc<Names>) -> Self {
         let mut begin = schema::SPAN_IDX.name.to_owned();
         push_tag(&mut begin, schema::COLLECTOR, collector);
@@ -51,7 +50,7 @@ impl IndexLines {
         }
     }
 
-    /// Forgets the names once they are too many, and each hour, so that those in use are known to be.
+    /// Clears the cache when it is full, and every hour, so that the use of names is recorded.
     pub(super) fn begin_block(&mut self) {
         let remembered = |service: &Service| service.operations.len() + service.breakers.len();
         let services = 0..self.services.len() as u32;
@@ -65,7 +64,7 @@ impl IndexLines {
         }
     }
 
-    /// Takes the service of the spans that follow.
+    /// Sets the service of the following spans.
     pub(super) fn service(&mut self, name: &str) {
         let names = &self.names;
         self.current = self.services.number(name, || {
@@ -79,7 +78,6 @@ impl IndexLines {
         });
     }
 
-    /// Writes a span's line.
     pub(super) fn push(
         &mut self,
         out: &mut String,
@@ -148,7 +146,7 @@ fn tag_text(key: &'static str, value: &str) -> String {
     text
 }
 
-/// Writes a word that is safe as it is; an empty one is no tag.
+/// Writes a word that needs no escaping; an empty one is omitted.
 fn push_word(out: &mut String, key: &str, word: &str) {
     if !word.is_empty() {
         out.push(',');
@@ -169,7 +167,7 @@ fn kind_text(kind: u8) -> &'static str {
     }
 }
 
-/// What a breaker left on a span; of several texts the last counts, as in the embedded store's marks.
+/// The breaker attributes of a span; of repeated ones the last counts, as in the embedded store's marks.
 #[derive(Debug, Default)]
 struct Marks<'a> {
     breaker: &'a str,
@@ -203,10 +201,10 @@ impl<'a> Marks<'a> {
     }
 }
 
-/// What the keys of a breaker's attributes begin with.
+/// Prefix of a breaker's attribute keys.
 const BREAKERS_PREFIX: &str = "circuit_breaker.";
 
-/// Returns the word that a text is; a text from outside that is none must not become a tag.
+/// Returns the known word that a text equals, else an empty one: arbitrary text must not become a tag.
 fn known_word<const N: usize>(text: &str, words: [&'static str; N]) -> &'static str {
     if text.is_empty() {
         return "";

@@ -1,4 +1,4 @@
-//! What a measurement of this module needs from outside; not part of the interface.
+//! Access for benchmarks; not part of the public interface.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor};
 use crate::model::Span;
 use crate::store::influxdb::names::Names;
 
-/// An encoder of blocks.
+/// An encoder of blocks, for benchmarks.
 #[derive(Debug)]
 pub struct Encoder(BlockEncoder);
 
@@ -18,12 +18,12 @@ impl Default for Encoder {
 }
 
 impl Encoder {
-    /// Begins a block.
+    /// Starts a block whose first row has the time `base`.
     pub fn begin(&mut self, base: u64) {
         self.0.begin(base);
     }
 
-    /// Returns the block's batches as texts.
+    /// Returns the lines of each batch.
     pub fn batches(&mut self) -> impl Iterator<Item = String> {
         std::iter::from_fn(|| Some(self.0.next_batch()?.lines))
     }
@@ -43,7 +43,7 @@ impl SpanVisitor for Encoder {
     }
 }
 
-/// Decodes a text.
+/// Decodes the text of a `span` point; `None` if it is malformed.
 pub fn decode(text: &str) -> Option<Vec<Span>> {
     super::decode(text)
 }

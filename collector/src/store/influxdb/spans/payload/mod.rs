@@ -1,15 +1,15 @@
-//! The text of `span.d` and the points of one block of the journal, both ways.
+//! The text of `span.d` and the points of one block of the journal, in both directions.
 //!
-//! `BlockEncoder` is shown a block's rows and gives batches of lines: one `span` point per trace (`d`: the trace id in
-//! hex, then JSON that a person can read) and one `span_idx` point per span. `decode` makes spans of such a text. What
-//! goes in comes out: order, repeated keys, types of values, ends before starts.
+//! `BlockEncoder` receives a block's rows and returns batches of lines: one `span` point per trace (`d`: the
+//! trace id in hex, then readable JSON) and one `span_idx` point per span. `decode` turns such a text back
+//! into spans, without loss: order, repeated keys, value types, ends before starts.
 //!
-//! The JSON: a list of groups `{"resource":{…},"scope":["name","version"],"spans":[…]}`, each span an object that
-//! leaves out what is empty or zero. A group also has `resource_dropped`, `resource_schema`, `entities` and
-//! `scope_attrs`, `scope_dropped`, `scope_schema` where its spans' resource or scope has them; what a reader does not
-//! find is empty, so that texts written before a member existed are read. `null`, texts, booleans and lists
-//! are themselves; a number with `.` or `e` is a double, any other an integer; `{"map":{…}}`, `{"bytes":"base64"}` and `{"double":"NaN"}` are what JSON has not.
-//! Objects of attributes keep their order and may repeat a key.
+//! The JSON is a list of groups `{"resource":{…},"scope":["name","version"],"spans":[…]}`; each span is an
+//! object without empty or zero members. A group may also have `resource_dropped`, `resource_schema`,
+//! `entities`, `scope_attrs`, `scope_dropped` and `scope_schema`. Missing members are read as empty, so that
+//! texts from before a member existed can be read. `null`, texts, booleans and lists are JSON; a number with
+//! `.` or `e` is a double, any other an integer; `{"map":{…}}`, `{"bytes":"base64"}` and `{"double":"NaN"}`
+//! wrap what JSON lacks. Objects of attributes keep their order and may repeat a key.
 
 mod batches;
 mod block_rows;

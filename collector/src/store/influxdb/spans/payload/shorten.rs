@@ -1,28 +1,28 @@
-//! Shortens what is too large for one field of InfluxDB: first its texts are cut, then attributes, events and links are
-//! dropped.
+//! Shortens what is too large for one field of InfluxDB: first texts are cut, then attributes, events and
+//! links are dropped.
 //!
-//! What was shortened carries an attribute that says so, and what was left out is counted as dropped.
+//! What was shortened carries an attribute that says so, and dropped items are counted as dropped.
 
 use crate::codec::otlp::encode::protobuf;
 use crate::codec::otlp::{AttributeView, ResourceView, ScopeView, SpanView, ValueView, decode};
 use crate::model::{SHORTENED, Value};
 
-/// What a cut text keeps, bytes.
+/// Length of a cut text, bytes.
 const TEXT_BYTES: usize = 1_024;
 
-/// How much is left out.
+/// A degree of shortening.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Texts are cut.
+    /// Cut texts.
     CutTexts,
-    /// Attributes, events and links are dropped; names, ids and times stay.
+    /// Drop attributes, events and links; names, ids and times stay.
     DropItems,
 }
 
-/// The steps, in the order in which they are tried.
+/// The steps in the order of trial.
 pub(super) const STEPS: [Step; 2] = [Step::CutTexts, Step::DropItems];
 
-/// Shows a resource as a step leaves it.
+/// Passes a resource, shortened by a step.
 pub(super) fn resource(
     resource: &ResourceView<'_>,
     step: Step,
@@ -35,7 +35,7 @@ pub(super) fn resource(
     });
 }
 
-/// Shows a scope as a step leaves it.
+/// Passes a scope, shortened by a step.
 pub(super) fn scope(scope: &ScopeView<'_>, step: Step, show: impl FnOnce(&ScopeView<'_>)) {
     let shorter = Attributes::of(kept(scope.attributes, step));
     show(&ScopeView {
@@ -44,7 +44,7 @@ pub(super) fn scope(scope: &ScopeView<'_>, step: Step, show: impl FnOnce(&ScopeV
     });
 }
 
-/// Shows a span as a step leaves it.
+/// Passes a span, shortened by a step.
 pub(super) fn span(span: &SpanView<'_>, step: Step, show: impl FnOnce(&SpanView<'_>)) {
     let attributes = Attributes::of(kept(span.attributes, step));
     let cut_all = |messages: &[&[u8]], cut: fn(&[u8]) -> Vec<u8>| -> Vec<Vec<u8>> {
@@ -71,7 +71,7 @@ pub(super) fn span(span: &SpanView<'_>, step: Step, show: impl FnOnce(&SpanView<
     });
 }
 
-/// Attributes of which lists and maps may be encoded anew.
+/// Attributes; shortened lists and maps are encoded again.
 struct Attributes<'a>(Vec<(&'a str, ValueView<'a>, Option<Vec<u8>>)>);
 
 impl<'a> Attributes<'a> {
@@ -139,7 +139,7 @@ fn kept<T>(items: &[T], step: Step) -> &[T] {
     }
 }
 
-/// Returns the beginning of a text, cut between characters.
+/// Cuts a text between characters.
 fn cut(text: &str) -> &str {
     crate::model::cut(text, TEXT_BYTES)
 }

@@ -1,14 +1,13 @@
-//! Spans and the heads of their groups as JSON: what they have, under short names, in a fixed order.
+//! Spans and group heads as JSON: the present fields, under short names, in a fixed order.
 
 use super::json::{Hex, hex, push_attributes, push_inner, push_list, push_text};
 use crate::codec::otlp::{Limits, ResourceView, ScopeView, SpanView, ValueView, decode, identity};
 use crate::model::{SpanKind, StatusCode};
 use crate::store::influxdb::wire::line::push_number;
 
-/// How a member of attributes begins, after another.
+/// Start of an attributes member after another member.
 const ATTRIBUTES: &str = r#",\"attrs\":{\""#;
 
-/// Writes a span.
 pub(super) fn push_span(out: &mut String, span: &SpanView<'_>, id: &Hex) {
     out.push_str(r#"{\"id\":\""#);
     out.push_str(id.as_str());
@@ -26,7 +25,7 @@ pub(super) fn push_span(out: &mut String, span: &SpanView<'_>, id: &Hex) {
     out.push_str(r#"\",\"start\":"#);
     push_number(out, span.start);
     out.push_str(r#",\"dur\":"#);
-    // Wraps like the addition that undoes it, so that no pair of times is lost.
+    // Wraps like the addition that undoes it, so that every pair of times survives.
     let duration = span.end.wrapping_sub(span.start);
     push_number(out, duration.cast_signed());
     push_status(out, span);
@@ -47,7 +46,7 @@ fn push_status(out: &mut String, span: &SpanView<'_>) {
     }
 }
 
-/// Writes what few spans have.
+/// Writes the fields that few spans have.
 fn push_rest(out: &mut String, span: &SpanView<'_>) {
     if !span.events.is_empty() {
         out.push_str(r#",\"events\":"#);
@@ -109,7 +108,7 @@ fn push_link(out: &mut String, message: &[u8]) {
     out.push('}');
 }
 
-/// Writes the name of a member after another.
+/// Writes a member name after another member.
 fn push_name(out: &mut String, name: &str) {
     out.push_str(r#",\""#);
     out.push_str(name);
@@ -123,7 +122,7 @@ fn push_count(out: &mut String, name: &str, count: u32) {
     }
 }
 
-/// Writes a member of a group, with a comma after it, unless it is empty.
+/// Writes a text member and a comma, unless the text is empty.
 fn push_head_text(out: &mut String, begin: &str, text: &str) {
     if !text.is_empty() {
         out.push_str(begin);
@@ -140,14 +139,14 @@ fn push_head_count(out: &mut String, begin: &str, count: u32) {
     }
 }
 
-/// Writes what a group says of its resource, each member with a comma after it.
+/// Writes a group's resource members, each with a trailing comma.
 pub(super) fn push_resource(out: &mut String, resource: &ResourceView<'_>) {
     if !resource.attributes.is_empty() {
         let begin = r#"\"resource\":{\""#;
         push_attributes(out, begin, resource.attributes);
         out.push(',');
     }
-    // The names follow from the attributes, unless some of those were cut away.
+    // The names are derived from the attributes, unless some of those were cut.
     let pairs = resource.attributes.iter().map(|attribute| {
         let text = match attribute.value {
             ValueView::String(text) => Some(text),
@@ -178,7 +177,7 @@ pub(super) fn push_resource(out: &mut String, resource: &ResourceView<'_>) {
     }
 }
 
-/// Writes an entity: type, schema, keys that identify it, keys that describe it.
+/// Writes an entity: type, schema, identifying keys, describing keys.
 fn push_entity(out: &mut String, message: &[u8]) {
     let entity = decode::entity(message);
     out.push('[');
@@ -192,7 +191,7 @@ fn push_entity(out: &mut String, message: &[u8]) {
     out.push(']');
 }
 
-/// Writes what a group says of its scope, with a comma after it.
+/// Writes a group's scope members, each with a trailing comma.
 pub(super) fn push_scope(out: &mut String, scope: &ScopeView<'_>) {
     if !(scope.name.is_empty() && scope.version.is_empty()) {
         out.push_str(r#"\"scope\":["#);

@@ -1,10 +1,9 @@
-//! What is known of texts that come again and again, by number: a known one costs a look-up and no allocation.
+//! Interns texts and caches a value for each: a hit costs a lookup and no allocation.
 
 use std::collections::HashMap;
 
 use crate::store::hash::Seed;
 
-/// Texts by number, each with what is known of it.
 #[derive(Debug)]
 pub(super) struct Table<V> {
     numbers: HashMap<Box<str>, u32, Seed>,
@@ -21,7 +20,7 @@ impl<V> Default for Table<V> {
 }
 
 impl<V> Table<V> {
-    /// Returns the number of a text; what is known of a new one, `make` tells.
+    /// Returns the number of a text; `make` gives the value of a new one.
     #[inline]
     pub(super) fn number(&mut self, text: &str, make: impl FnOnce() -> V) -> u32 {
         match self.numbers.get(text) {
@@ -38,24 +37,20 @@ impl<V> Table<V> {
         number
     }
 
-    /// Returns what is known of a text.
     #[inline]
     pub(super) fn value(&self, number: u32) -> &V {
         &self.values[number as usize]
     }
 
-    /// Returns what is known of a text, to be changed.
     #[inline]
     pub(super) fn value_mut(&mut self, number: u32) -> &mut V {
         &mut self.values[number as usize]
     }
 
-    /// Returns how many texts there are.
     pub(super) fn len(&self) -> usize {
         self.values.len()
     }
 
-    /// Forgets every text.
     pub(super) fn clear(&mut self) {
         self.numbers.clear();
         self.values.clear();
