@@ -1,12 +1,12 @@
-//! Sends one batch until every line of it is settled: written, or dropped and counted.
+//! Delivers one batch until every line is settled: written, or dropped and counted.
 //!
-//! Sending the same bytes again is safe: a point that is written twice is one point. Lines that the server cannot parse
-//! are found by the names in its answer, else by bisection, which ends at single lines and costs at most two requests a
-//! line.
+//! Sending the same bytes again is safe: a point that is written twice is one point. Lines that the server
+//! cannot parse are identified by the names in its answer, else by bisection, which ends at single lines and
+//! costs at most two requests a line.
 //!
-//! A proxy, or a server in trouble, may answer 400, 403 or 413 to anything. So a line that is refused alone is dropped
-//! only if the server accepts, right after it, a line that it accepted before (the known good line). All other failures wait
-//! with backoff: the journal holds days.
+//! A proxy, or a server in trouble, may answer 400, 403 or 413 to anything. So a line that is rejected alone
+//! is dropped only if the server, right afterwards, accepts a line that it accepted before (the known-good
+//! line). All other failures are retried with backoff: the journal holds days.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,11 +21,12 @@ use crate::model::{SECOND, UnixNanos};
 use crate::store::StoreError;
 use crate::sync::LogThrottle;
 
-/// After so many lost connections in a row, on a server that answers pings, a request is taken to be too large: some
-/// servers and proxies hang up in the middle of a large body, and a slow line does not carry one in time.
+/// After this many lost connections in a row, to a server that answers pings, the request is assumed to be
+/// too large: some servers and proxies hang up in the middle of a large body, and a slow link cannot carry
+/// one in time.
 const LOST_MAX: u32 = 3;
 
-/// Delivers the batches of one lane, one after the other.
+/// Delivers the batches of one lane sequentially.
 #[derive(Debug)]
 pub(crate) struct Delivery {
     link: Arc<Link>,
@@ -35,18 +36,17 @@ pub(crate) struct Delivery {
     warnings: LogThrottle,
 }
 
-/// What an answer means for the lines that were sent.
+/// The meaning of an answer for the lines sent.
 enum Verdict {
-    /// They are written, or counted as dropped.
+    /// Written, or counted as dropped.
     Settled,
-    /// They are too many bytes together.
+    /// Too large together.
     TooLarge,
-    /// Some of them are refused for their content.
+    /// Some lines are rejected for their content.
     Refused { reason: &'static str, said: String },
 }
 
 impl Delivery {
-    /// Makes the delivery of a lane.
     pub(crate) fn new(link: Arc<Link>, lane: &'static str) -> Self {
         Self {
             link,
@@ -57,7 +57,7 @@ impl Delivery {
         }
     }
 
-    /// Returns once every line is settled. Cancelled in the middle, it can be called anew.
+    /// Returns once every line is settled. Cancel-safe: a cancelled call can be repeated.
     pub(crate) async fn settle(&mut self, lines: Bytes, points: u64) {
         self.parts.begin(Part { lines, points });
         while let Some(part) = self.parts.next() {
@@ -69,7 +69,7 @@ impl Delivery {
         }
     }
 
-    /// Sends the same lines until an answer settles them or asks for smaller requests.
+    /// Sends lines until an answer settles them or demands smaller requests.
     async fn send(&mut self, part: &Part) -> Verdict {
         let mut lost = 0;
         loop {
@@ -93,7 +93,6 @@ impl Delivery {
         }
     }
 
-    /// Sends lines once.
     async fn write(&self, lines: &Bytes) -> Result<Outcome, StoreError> {
         let counts = &self.link.counts;
         counts.requests.add(1);
@@ -104,7 +103,7 @@ impl Delivery {
         Ok(outcome_of(generation, &answer, now))
     }
 
-    /// Acts on an answer; `None` means to send the same lines again.
+    /// Acts on an answer; `None` means to retry.
     async fn conclude(&mut self, part: &Part, outcome: Outcome) -> Option<Verdict> {
         match outcome {
             Outcome::Written => {
@@ -118,7 +117,7 @@ impl Delivery {
                 reason,
                 said,
             } => {
-                // Some servers count the fields of a point one by one.
+                // Some servers count every field of a point.
                 let refused = refused.min(part.points);
                 self.drop_points(reason, refused, &said);
                 self.progress(part.points - refused);
@@ -129,7 +128,7 @@ impl Delivery {
                 reason: "unparsable",
                 said,
             }),
-            // A rule of a proxy about the content, unless the known-good line is forbidden too.
+            // A proxy rule about the content, unless the known-good line is forbidden too.
             Outcome::Forbidden(said) if self.accepts_known_good_line().await => {
                 Some(Verdict::Refused {
                     reason: "refused_alone",
@@ -143,7 +142,8 @@ impl Delivery {
         }
     }
 
-    /// Waits after an answer that says nothing about the content, and mends what can be mended meanwhile.
+    /// Waits after an answer that does not concern the content, and meanwhile renews the token or the bucket
+    /// if needed.
     async fn wait(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Retry { after, message } => self.pause(after, &message).await,
@@ -153,21 +153,21 @@ impl Delivery {
         }
     }
 
-    /// Counts what was written; the next failure is a new one.
+    /// Counts written points and resets the backoff.
     fn progress(&mut self, points: u64) {
         self.link.counts.points.add(points);
         self.backoff.reset();
         self.link.client.reachability().ok(self.lane);
     }
 
-    /// Waits before the next try.
+    /// Waits before the next attempt.
     async fn pause(&mut self, retry_after: Option<Duration>, message: &str) {
         let reachability = self.link.client.reachability();
         reachability.failing(self.lane, &message, retry_after.is_some());
         sleep(self.backoff.next(retry_after)).await;
     }
 
-    /// Reads the token's file again; without a new token the server may be a new one.
+    /// Reloads the token file; without a new token, sets up again in case the server is a new one.
     async fn renew_token(&mut self, message: String) {
         match self.link.client.reload_token().await {
             Ok(true) => {}
@@ -176,7 +176,7 @@ impl Delivery {
         }
     }
 
-    /// Sets the server up again: its bucket is gone, or it is another server.
+    /// Runs the set-up again: the bucket is gone, or the server is another one.
     async fn set_up_again(&mut self, message: String) {
         let problem = match self.link.set_up_again().await {
             Ok(()) => message,
@@ -196,7 +196,7 @@ impl Delivery {
         }
     }
 
-    /// Drops the lines that the answer names, else halves the part.
+    /// Drops the lines named in the answer, else halves the part.
     async fn bisect(&mut self, part: Part, reason: &'static str, said: &str) {
         if let Some(rest) = part.without_named(said) {
             self.drop_points(reason, part.points.saturating_sub(rest.points), said);
@@ -213,14 +213,14 @@ impl Delivery {
         if self.accepts_known_good_line().await {
             return self.drop_points(reason, line.points, said);
         }
-        // Behind the others: the first of them that is accepted becomes the known good line.
+        // To the end of the queue: the first of the others that is accepted becomes the known-good line.
         self.parts.put_last(line);
         self.link.counts.retries.add(1);
         let problem = format!("the server refuses a line, and accepts no other: {said}");
         self.pause(None, &problem).await;
     }
 
-    /// Sends a line again that the server accepted once; false while there is none.
+    /// Sends the known-good line again; false if there is none.
     async fn accepts_known_good_line(&self) -> bool {
         let Some(known_good) = self.link.known_good_line() else {
             return false;
@@ -230,7 +230,7 @@ impl Delivery {
     }
 
     fn drop_points(&mut self, reason: &'static str, points: u64, said: &str) {
-        // A server may repeat every line.
+        // Cut, because a server may repeat every line.
         let said = crate::model::cut(said, 300);
         self.link.counts.refused.add(reason, points);
         self.link.client.reachability().refused(said);

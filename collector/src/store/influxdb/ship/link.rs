@@ -1,5 +1,4 @@
-//! What the lanes of a collector share: the client, the set-up of the server, the names, the counters and a known-good
-//! line.
+//! The state shared by a collector's lanes: client, server set-up, names, counters and the known-good line.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,29 +14,26 @@ use crate::store::influxdb::wire::client::Client;
 use crate::store::influxdb::wire::setup::{self, SetupError};
 use crate::sync::Mutex;
 
-/// The name of the set-up among the lanes.
+/// The set-up's name among the lanes.
 const SETUP: &str = "setup";
 
-/// The shared part of the lanes to one server.
+/// State shared by the lanes to one server.
 #[derive(Debug)]
 pub(crate) struct Link {
-    /// Speaks to the server.
     pub(crate) client: Arc<Client>,
-    /// Bounds the tags.
     pub(crate) names: Arc<Names>,
-    /// What is counted.
     pub(crate) counts: Arc<Counts>,
-    /// Where positions and the token of a set-up are kept.
+    /// Directory of positions and of the token from onboarding.
     pub(crate) data_dir: PathBuf,
     retention: Duration,
-    /// Whether it was set up; held while one lane does so, so that the other waits.
+    /// Whether the set-up is done; held during it, so that other lanes wait.
     ready: tokio::sync::Mutex<bool>,
-    /// The shortest line that the server is known to accept.
+    /// The shortest line that the server has accepted.
     known_good_line: Mutex<Option<Bytes>>,
 }
 
 impl Link {
-    /// Makes a link; nothing is asked yet. `retention` is how long the server shall keep points.
+    /// Makes a link without contacting the server. `retention` is how long the server should keep points.
     pub(crate) fn new(
         client: Arc<Client>,
         names: Arc<Names>,
@@ -55,7 +51,7 @@ impl Link {
         })
     }
 
-    /// Waits until the server is set up and its names are learned, however long it is away.
+    /// Waits, without a timeout, until the server is set up and its names are loaded.
     pub(crate) async fn ready(&self) {
         let mut backoff = Backoff::default();
         while let Err(error) = self.ready_once().await {
@@ -75,12 +71,12 @@ impl Link {
         Ok(())
     }
 
-    /// Returns whether a set-up is running: a first one that is cancelled loses its token.
+    /// Returns whether a set-up is running: cancelling the first one would lose its token.
     pub(crate) fn is_being_set_up(&self) -> bool {
         self.ready.try_lock().is_err()
     }
 
-    /// Sets the server up again: its bucket is gone, or it is another server.
+    /// Runs the set-up again: the bucket is gone, or the server is another one.
     pub(crate) async fn set_up_again(&self) -> Result<(), SetupError> {
         let _one_lane_at_a_time = self.ready.lock().await;
         self.ensure().await
@@ -91,7 +87,7 @@ impl Link {
         setup::ensure(&self.client, self.retention, &self.data_dir).await
     }
 
-    /// Remembers a line that the server accepted, if it is shorter than the one remembered.
+    /// Remembers an accepted line if it is shorter than the current one.
     pub(crate) fn remember_accepted(&self, line: &[u8]) {
         let mut shortest = self.known_good_line.lock();
         if shortest
@@ -102,7 +98,7 @@ impl Link {
         }
     }
 
-    /// Returns a line that the server accepted once; writing it again changes nothing.
+    /// Returns a line that the server has accepted; writing it again changes nothing.
     pub(crate) fn known_good_line(&self) -> Option<Bytes> {
         self.known_good_line.lock().clone()
     }

@@ -1,4 +1,4 @@
-//! The way from the journal to the server: a lane makes batches, a writer delivers them and saves the position.
+//! Ships the journal to the server: a lane makes batches, a writer delivers them and saves the position.
 
 pub(crate) mod delivery;
 pub(crate) mod lane;

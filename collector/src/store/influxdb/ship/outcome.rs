@@ -1,7 +1,8 @@
-//! What an answer to a write means, by server generation: a pure function, and the pauses between tries.
+//! Interprets answers to writes by server generation, as a pure function; and the backoff.
 //!
-//! Each rule was seen on a real server or stands in its source. What decides is the words more than the status: a 400
-//! means "nothing written" on 2.x and "the rest is written" on 1.x and 3, and InfluxDB 2.0 said 500 where 2.7 says 422.
+//! Each rule was observed on a real server or is in its source. The text decides more than the status: a 400
+//! means "nothing written" on 2.x but "the rest is written" on 1.x and 3, and InfluxDB 2.0 answered 500 where
+//! 2.7 answers 422.
 
 use std::time::Duration;
 
@@ -17,45 +18,45 @@ use crate::store::influxdb::wire::server::Generation;
 /// The initial and the maximum backoff; `Retry-After` may exceed the maximum.
 const PAUSE_FIRST: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// The longest `Retry-After` that is obeyed: the journal holds days, a typo should not cost one.
+/// Longest `Retry-After` that is obeyed, so that a server's typo does not use up the days that the journal
+/// holds.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
-/// The most of a server's words that is shown.
+/// Longest part of a server's message that is shown.
 const MESSAGE_BYTES_MAX: usize = 300;
 
-/// What an answer to a write means.
+/// The meaning of an answer to a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It is written.
     Written,
-    /// It is written, except points that the server will never take.
+    /// Written, except points that the server will never accept.
     Partial {
-        /// How many it dropped.
+        /// Number of dropped points.
         refused: u64,
-        /// Why, as a word of ours.
+        /// The reason, as one of our words.
         reason: &'static str,
-        /// Why, in its words: of the first one only.
+        /// The server's message; it describes the first point only.
         said: String,
     },
     /// The body is larger than the server or a proxy allows.
     TooLarge,
-    /// Lines in it cannot be read (perhaps), so that all or part of it was not written.
+    /// Some lines may be unparsable, so that all or some were not written.
     BadLines(String),
-    /// Nothing is known to be wrong with it: send the same again.
+    /// No fault of the content is known: retry it.
     Retry {
-        /// Its `Retry-After`.
+        /// From `Retry-After`.
         after: Option<Duration>,
-        /// What it said.
+        /// The server's message.
         message: String,
     },
-    /// The token is missing or wrong.
+    /// The token is missing or invalid.
     Unauthorized(String),
-    /// The token may not write, or a rule of a proxy forbids the content.
+    /// The token must not write, or a proxy rule forbids the content.
     Forbidden(String),
-    /// The bucket, database or organisation is not there.
+    /// The bucket, database or organisation does not exist.
     Missing(String),
 }
 
-/// Says what to do after an answer; `now` is Unix seconds.
+/// Interprets an answer; `now` is Unix seconds.
 pub(crate) fn outcome_of(generation: Generation, answer: &WriteAnswer, now: i64) -> Outcome {
     let message = message_of(&answer.body);
     let retry = || Outcome::Retry {
@@ -85,16 +86,17 @@ pub(crate) fn outcome_of(generation: Generation, answer: &WriteAnswer, now: i64)
     }
 }
 
-/// Returns whether a success is one of InfluxDB: 1.x once said 200 with an error, a proxy's login page says 200 too.
+/// Returns whether a 2xx comes from InfluxDB: 1.x once answered 200 with an error, and a proxy's login page
+/// is 200 too.
 fn took_it(answer: &WriteAnswer) -> bool {
     let body = answer.body.trim_start();
     answer.status == StatusCode::NO_CONTENT
         || !(body.starts_with('<') || body.contains("\"error\""))
 }
 
-/// Returns what a partial write means, in every way that a server words it.
+/// Recognises a partial write in the wording of each server.
 fn partial(answer: &WriteAnswer, message: &str) -> Option<Outcome> {
-    // Such a message repeats lines of ours, so nothing else in it may be believed.
+    // The message repeats lines of ours, so nothing else in it can be trusted.
     if message.contains("unable to parse") {
         return Some(Outcome::BadLines(message.to_owned()));
     }
@@ -103,7 +105,7 @@ fn partial(answer: &WriteAnswer, message: &str) -> Option<Outcome> {
         Some(0) => return Some(Outcome::BadLines(message.to_owned())),
         Some(count) => count,
         None if message.starts_with("partial write of line protocol") => lines_of_3(&answer.body),
-        // InfluxDB 2.0 gave the reason without a number; the rest was written.
+        // InfluxDB 2.0 gave a reason without a number; the rest was written.
         None if reason == "outside_retention" || reason == "type_conflict" => 1,
         None => return None,
     };
@@ -115,7 +117,7 @@ fn partial(answer: &WriteAnswer, message: &str) -> Option<Outcome> {
     })
 }
 
-/// Returns the number after the last `dropped=`; some servers go on about the database after it.
+/// Parses the number after the last `dropped=`; some servers append the database.
 fn dropped(message: &str) -> Option<u64> {
     let (_, number) = message.rsplit_once("dropped=")?;
     let end = number.find(|c: char| !c.is_ascii_digit());
@@ -129,24 +131,24 @@ fn lines_of_3(body: &str) -> u64 {
     lines as u64
 }
 
-/// openGemini answers 500 to lines that it reads and cannot store, and stores none of them.
+/// openGemini answers 500 to lines that it parses but cannot store, and stores none.
 fn cannot_parse(generation: Generation, message: &str) -> Option<Outcome> {
     let bad = generation == Generation::OpenGemini && message.contains("parse fail");
     bad.then(|| Outcome::BadLines(message.to_owned()))
 }
 
-/// Returns whether the words say that the database is not there, whatever the status.
+/// Returns whether the message says that the database does not exist, whatever the status.
 fn is_missing(message: &str) -> bool {
     message.starts_with("database not found") || message.starts_with("retention policy not found")
 }
 
-/// Returns whether an error is InfluxDB's: JSON, not the page of a proxy.
+/// Returns whether an error comes from InfluxDB: JSON, not a proxy's page.
 fn is_ours(body: &str) -> bool {
     let body: Value = serde_json::from_str(body).unwrap_or_default();
     body.get("error").is_some() || body.get("message").is_some()
 }
 
-/// Sorts a reason for dropped points under a word of ours.
+/// Classifies a reason for dropped points.
 fn reason_of(message: &str) -> &'static str {
     let has = |text: &str| message.contains(text);
     if has("type conflict") {
@@ -162,14 +164,14 @@ fn reason_of(message: &str) -> &'static str {
     }
 }
 
-/// Returns the text of an error: of its JSON, or as it is.
+/// Returns the error message in a JSON body, or the body itself.
 fn message_of(body: &str) -> String {
     let json: Value = serde_json::from_str(body).unwrap_or_default();
     let text = json["error"].as_str().or(json["message"].as_str());
     text.unwrap_or(body).to_owned()
 }
 
-/// Returns an answer in words, cut.
+/// Formats status and message, cut.
 fn shown(status: StatusCode, message: &str) -> String {
     format!(
         "{status}: {}",
@@ -177,12 +179,12 @@ fn shown(status: StatusCode, message: &str) -> String {
     )
 }
 
-/// The one format of `Date` headers that is still made (RFC 9110, 5.6.7).
+/// The only `Date` format still generated (RFC 9110, 5.6.7).
 const HTTP_DATE: &[BorrowedFormatItem<'_>] = format_description!(
     "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
 );
 
-/// Reads `Retry-After`: seconds or a date.
+/// Parses `Retry-After`: seconds or a date.
 fn retry_after(text: &str, now: i64) -> Option<Duration> {
     let text = text.trim();
     let wish = match text.parse::<u64>() {
@@ -196,14 +198,14 @@ fn retry_after(text: &str, now: i64) -> Option<Duration> {
     Some(wish.min(RETRY_AFTER_MAX))
 }
 
-/// The pauses between tries: exponential with jitter, so that collectors do not come all at once when a server is back.
+/// Exponential backoff with jitter, so that collectors do not all return at once when a server is back.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     tries: u32,
 }
 
 impl Backoff {
-    /// Returns the next pause, at least as long as `Retry-After`.
+    /// Returns the next delay, at least `Retry-After`.
     pub(crate) fn next(&mut self, retry_after: Option<Duration>) -> Duration {
         self.tries = (self.tries + 1).min(16);
         let most = PAUSE_FIRST
@@ -215,7 +217,7 @@ impl Backoff {
         pause.max(retry_after.unwrap_or_default())
     }
 
-    /// Begins anew after a success.
+    /// Resets after a success.
     pub(crate) fn reset(&mut self) {
         self.tries = 0;
     }

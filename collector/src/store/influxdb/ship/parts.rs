@@ -1,25 +1,25 @@
-//! A batch on its way, whole while all is well, split between lines where the server refuses them together.
+//! A batch in delivery: sent whole, or split between lines when the server rejects them together.
 
 use bytes::{Bytes, BytesMut};
 
 use super::lane::BATCH_BYTES_MAX;
 
-/// Requests are not made smaller than this for a limit on bodies: below it is a line that is too large.
+/// Requests are not split below this size for a body limit: what is rejected below it is a line that is too
+/// large.
 const BYTES_MIN: usize = 64 << 10;
-/// After so many accepted requests, larger ones are tried again: a limit may be lifted, or never was one.
+/// After this many accepted requests larger ones are tried again: a limit may have been lifted, or never
+/// existed.
 const ACCEPTED_MIN: u32 = 200;
 
-/// A batch, or a part of one that was split: whole lines.
+/// A batch or a part of it; whole lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Part {
-    /// Their text.
     pub(super) lines: Bytes,
-    /// How many they are.
     pub(super) points: u64,
 }
 
 impl Part {
-    /// Returns whether its size alone may be why it was refused.
+    /// Returns whether its size may be the reason for a rejection.
     pub(super) fn is_large(&self) -> bool {
         self.lines.len() > BYTES_MIN
     }
@@ -28,7 +28,7 @@ impl Part {
         &self.lines[..end_of_line(&self.lines)]
     }
 
-    /// Returns its two halves; `None` for a single line.
+    /// Splits it in half; `None` for a single line.
     fn halves(&self) -> Option<[Self; 2]> {
         let lines = lines_of(&self.lines);
         let first = lines.len() / 2;
@@ -45,7 +45,7 @@ impl Part {
         })
     }
 
-    /// Returns it without the lines that an answer names as unreadable; `None` where it names none of them.
+    /// Returns it without the lines that an answer names as unparsable; `None` if it names none of them.
     pub(super) fn without_named(&self, said: &str) -> Option<Self> {
         const NAMES: &str = "unable to parse '";
         let named: Vec<&[u8]> = said
@@ -70,7 +70,7 @@ impl Part {
     }
 }
 
-/// What is left of a batch, the next part last, and how large a request may be as far as is known.
+/// The remaining parts of a batch, the next one last, and the known limit of a request's size.
 #[derive(Debug)]
 pub(super) struct Parts {
     stack: Vec<Part>,
@@ -89,12 +89,12 @@ impl Default for Parts {
 }
 
 impl Parts {
-    /// Begins with a whole batch; what was left of another is forgotten.
+    /// Starts a batch, discarding the rest of any earlier one.
     pub(super) fn begin(&mut self, batch: Part) {
         self.stack = vec![batch];
     }
 
-    /// Returns the next part, not larger than was accepted lately unless it is a single line.
+    /// Returns the next part within the size limit, or a single line.
     pub(super) fn next(&mut self) -> Option<Part> {
         loop {
             let part = self.stack.pop()?;
@@ -116,24 +116,24 @@ impl Parts {
         halved
     }
 
-    /// Puts back a part that comes next.
+    /// Puts a part back to the front.
     pub(super) fn put_next(&mut self, part: Part) {
         self.stack.push(part);
     }
 
-    /// Puts back a part that comes after all others.
+    /// Puts a part back to the end.
     pub(super) fn put_last(&mut self, part: Part) {
         self.stack.insert(0, part);
     }
 
-    /// Notes that a request of that size was too large, so that the next is not sent in vain.
+    /// Lowers the size limit after a request that was too large.
     pub(super) fn too_large(&mut self, part: &Part) {
         let bytes = (part.lines.len() / 2).max(BYTES_MIN);
         self.bytes_max = self.bytes_max.min(bytes);
         self.accepted = 0;
     }
 
-    /// Notes that a request was accepted.
+    /// Counts an accepted request.
     pub(super) fn accepted(&mut self) {
         self.accepted = self.accepted.saturating_add(1);
         if self.accepted >= ACCEPTED_MIN {
@@ -146,7 +146,7 @@ impl Parts {
     }
 }
 
-/// Splits lines where they end.
+/// Splits text into lines.
 fn lines_of(text: &Bytes) -> Vec<Bytes> {
     let mut lines = Vec::new();
     let mut begin = 0;
@@ -158,10 +158,10 @@ fn lines_of(text: &Bytes) -> Vec<Bytes> {
     lines
 }
 
-/// Returns where the first line ends, its newline included: at one that is not within a string.
+/// Returns the end of the first line after its newline, ignoring newlines within strings.
 ///
-/// Strings are between quotes among the fields, that is after the first space that no backslash precedes; within them
-/// a backslash takes the next byte along.
+/// Strings are quoted and occur in fields, that is after the first space without a backslash; within them a
+/// backslash escapes the next byte.
 fn end_of_line(text: &[u8]) -> usize {
     let mut in_fields = false;
     let mut in_string = false;

@@ -1,6 +1,7 @@
-//! Carries one lane's batches to the server, in order, one in flight while the next is made, and saves the position.
+//! Ships one lane's batches in order, one in flight while the next is prepared, and saves the position.
 //!
-//! It never keeps the collector from starting or stopping: the server may be away for days, the journal waits.
+//! It never delays the start or stop of the collector: the server may be away for days, since the journal
+//! holds the data.
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -23,22 +24,21 @@ use crate::store::influxdb::names::Names;
 use crate::sync::LogThrottle;
 use crate::sync::Mutex;
 
-/// How often a lane that had nothing is asked again.
+/// Polling interval of an idle lane.
 const IDLE: Duration = Duration::from_millis(200);
-/// How often a position is saved: a compromise of what a crash sends again and what a save costs (a rename and two
-/// syncs).
+/// Interval of saving the position: a compromise between what a crash sends again and the cost of a save (a
+/// rename and two syncs).
 const SAVE_EVERY: Duration = Duration::from_secs(1);
-/// How long a request in flight may take once the collector stops.
+/// Longest time for a request in flight once the collector stops.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// A running lane.
 #[derive(Debug)]
 pub(crate) struct Writer {
     task: JoinHandle<()>,
 }
 
 impl Writer {
-    /// Starts a lane's task on the runtime; it ends when `stop` turns true or its sender is gone.
+    /// Starts the lane's task; it ends when `stop` turns true or its sender is dropped.
     pub(crate) fn start<L: Lane>(link: Arc<Link>, lane: L, stop: watch::Receiver<bool>) -> Self {
         let carrier = Carrier {
             delivery: Delivery::new(Arc::clone(&link), L::NAME),
@@ -65,8 +65,8 @@ impl Writer {
     }
 }
 
-/// Returns the saved position of a lane; `None` before its first run, and when its file is damaged: that only costs to
-/// send again what is still in the journal.
+/// Returns the saved position of a lane; `None` before its first run, or if its file is damaged, which only
+/// costs sending the remaining journal again.
 ///
 /// # Errors
 /// When the file cannot be read.
@@ -91,10 +91,10 @@ pub(crate) fn saved_position<L: Lane>(
     }
 }
 
-/// Returns the age of a lane's saved position; `None` where there is none.
+/// Returns the age of a lane's saved position; `None` if there is none.
 ///
 /// # Errors
-/// When its file cannot be looked at.
+/// When its metadata cannot be read.
 pub(crate) fn position_age(
     data_dir: &std::path::Path,
     lane: &str,
@@ -106,7 +106,7 @@ pub(crate) fn position_age(
         modified => modified.map_err(|error| StoreError::io("look at", &path, error))?,
     };
     let now = UNIX_EPOCH + Duration::from_nanos(now.get());
-    // Where it is ahead of the clock, it is new.
+    // A file time ahead of the clock counts as new.
     Ok(Some(now.duration_since(modified).unwrap_or_default()))
 }
 
@@ -123,7 +123,7 @@ fn file_name(lane: &str) -> String {
     format!("{lane}.json")
 }
 
-/// A batch and the position behind it.
+/// A batch and the position after it.
 struct Prepared<P> {
     batch: Batch,
     position: P,
@@ -133,7 +133,7 @@ type Preparing<P> = JoinHandle<Result<Option<Prepared<P>>, StoreError>>;
 
 struct Carrier<L: Lane> {
     link: Arc<Link>,
-    /// Used by one blocking call at a time; kept here, so that a panic in one does not lose it.
+    /// Used by one blocking call at a time; shared, so that a panic in one does not lose the lane.
     lane: Arc<Mutex<L>>,
     delivery: Delivery,
     positions: Positions<L::Position>,
@@ -170,12 +170,12 @@ impl<L: Lane> Carrier<L> {
                 break;
             }
         }
-        // It reads files that the collector is about to close.
+        // Awaited because it reads files that the collector is about to close.
         let _unsent = next.await;
         self.positions.save().await;
     }
 
-    /// Waits until the server can be written to; returns false where the stop came first.
+    /// Waits until the server can be written to; false if stopped first.
     async fn becomes_ready(&mut self) -> bool {
         let mut ready = std::pin::pin!(self.link.ready());
         tokio::select! {
@@ -189,7 +189,7 @@ impl<L: Lane> Carrier<L> {
         }
     }
 
-    /// Begins to make the next batch.
+    /// Starts to prepare the next batch.
     fn prepare(&mut self) -> Preparing<L::Position> {
         let lane = Arc::clone(&self.lane);
         let saved = self.positions.saved.take();
@@ -206,7 +206,7 @@ impl<L: Lane> Carrier<L> {
         })
     }
 
-    /// Sends a batch until it is settled; returns false where the stop came first.
+    /// Delivers a batch until it is settled; false if stopped first.
     async fn deliver(&mut self, prepared: Prepared<L::Position>) -> bool {
         let Prepared { batch, position } = prepared;
         let mut settle =
@@ -228,7 +228,7 @@ impl<L: Lane> Carrier<L> {
         done
     }
 
-    /// Waits before the lane is asked again; returns false where the stop came first.
+    /// Waits before polling the lane again; false if stopped first.
     async fn rest(&mut self, error: Option<StoreError>) -> bool {
         let pause = match error {
             Some(error) => {
@@ -260,16 +260,16 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _sender_gone = stop.wait_for(|stop| *stop).await;
 }
 
-/// The position of a lane: acknowledged, then saved, then given back to the lane.
+/// Positions of a lane: acknowledged, then saved, then reported to the lane.
 struct Positions<P> {
     path: std::path::PathBuf,
-    /// Saved first: what was written by them must not be written by others after a restart.
+    /// Saved before the position: a restart must not reassign the tags that were written.
     names: Arc<Names>,
-    /// Acknowledged and not saved yet.
+    /// Acknowledged, not saved yet.
     acknowledged: Option<P>,
     saved_at: Option<Instant>,
     warnings: LogThrottle,
-    /// Saved and not given back yet.
+    /// Saved, not reported to the lane yet.
     saved: Option<P>,
 }
 
@@ -296,7 +296,7 @@ impl<P: Serialize + Clone> Positions<P> {
         }
     }
 
-    /// Saves the position; a failure is logged and tried again, as it only costs to send lines again.
+    /// Saves the position. A failure is logged and retried: it only costs sending lines again.
     async fn save(&mut self) {
         let Some(position) = self.acknowledged.take() else {
             return;
