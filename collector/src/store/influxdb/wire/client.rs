@@ -116,12 +116,12 @@ impl Client {
         &self.reachability
     }
 
-    /// Returns the server as last seen; `None` while it never answered.
+    /// Returns the server as last seen; `None` if it never answered.
     pub(crate) fn server(&self) -> Option<Server> {
         self.reachability.server()
     }
 
-    /// Takes the server for one of that kind, as if it had answered so.
+    /// Sets the generation without asking the server.
     #[cfg(test)]
     pub(crate) fn take_for(&self, generation: Generation) {
         let server = Server {
@@ -131,18 +131,17 @@ impl Client {
         self.reachability.set_server(server);
     }
 
-    /// Returns the token in use.
     pub(crate) fn token(&self) -> Option<Secret> {
         self.token.read().clone()
     }
 
-    /// Names the file that holds the token, unless one was named.
+    /// Sets the token file unless the options name one.
     pub(crate) fn offer_token_file(&self, path: PathBuf) {
         let mut file = self.token_file.write();
         file.get_or_insert(path);
     }
 
-    /// Reads the token from its file again; returns whether it is another one.
+    /// Reads the token file again; returns whether the token changed.
     pub(crate) async fn reload_token(&self) -> Result<bool, StoreError> {
         let Some(path) = self.token_file.read().clone() else {
             return Ok(false);
@@ -157,7 +156,7 @@ impl Client {
         Ok(other)
     }
 
-    /// Asks what kind of server it is, and remembers it.
+    /// Asks for the kind of server and remembers it.
     pub(crate) async fn ping(&self) -> Result<Server, StoreError> {
         let reply = self
             .send(Method::GET, "/ping", &[], Body::None, ERROR_BYTES_MAX)
@@ -170,7 +169,7 @@ impl Client {
         Ok(server)
     }
 
-    /// Returns the kind of server, asking once.
+    /// Returns the kind of server, asking at most once.
     pub(crate) async fn generation(&self) -> Result<Generation, StoreError> {
         match self.server() {
             Some(server) => Ok(server.generation),
@@ -178,7 +177,7 @@ impl Client {
         }
     }
 
-    /// Sends lines of line protocol.
+    /// Writes lines of line protocol.
     pub(crate) async fn write(&self, lines: Bytes) -> Result<WriteAnswer, StoreError> {
         let InfluxdbOptions { org, bucket, .. } = &self.options;
         let precision = ("precision", "ns");
@@ -205,13 +204,13 @@ impl Client {
         })
     }
 
-    /// Asks a query of one statement.
+    /// Runs a query of one statement.
     pub(crate) async fn query(&self, query: &Query) -> Result<Vec<Series>, StoreError> {
         Ok(self.queries(query).await?.into_iter().flatten().collect())
     }
 
-    /// Asks a query of several statements; a token that was changed in its file meanwhile is taken up. A server that
-    /// fell silent is not asked for a while.
+    /// Runs a query of several statements; reloads the token if its file changed meanwhile. After a timeout
+    /// the server is not queried for a while.
     pub(crate) async fn queries(&self, query: &Query) -> Result<Vec<Vec<Series>>, StoreError> {
         if self.reachability.is_paused() {
             return Err(self.failed("query", &"it did not answer a moment ago"));
@@ -225,7 +224,7 @@ impl Client {
         answer.map_err(|text| self.failed("query", &format!("{status}: {text}")))
     }
 
-    /// Asks a query; returns the status and what the server said: series by statement, or its error.
+    /// Runs a query; returns the status, and the series by statement or the server's error.
     pub(crate) async fn ask(&self, query: &Query) -> Result<Asked, StoreError> {
         let form = [
             ("q", query.as_str()),
@@ -252,7 +251,7 @@ impl Client {
         .await
     }
 
-    /// Calls a path of the management API; returns the status and the body, cut.
+    /// Calls a path of the management API; returns the status and the body, possibly cut.
     pub(crate) async fn call(
         &self,
         method: Method,
@@ -271,12 +270,12 @@ impl Client {
         ))
     }
 
-    /// Returns the address of a path; a path prefix of a proxy stays in front.
+    /// Returns the URL of a path, including a proxy's path prefix.
     fn url(&self, path: &str) -> String {
         format!("{}{path}", self.options.url)
     }
 
-    /// Sends a request with the token and returns the answer, whatever it is.
+    /// Sends a request with the token and returns the answer, whatever its status.
     async fn send(
         &self,
         method: Method,
@@ -315,8 +314,7 @@ impl Client {
         reply
     }
 
-    /// Returns the header of the token: user and password where it has a colon and the server is of the first
-    /// generation.
+    /// Returns the `Authorization` header: user and password if the token has a colon and the server is 1.x.
     fn authorization(&self) -> Option<HeaderValue> {
         let token = self.token()?;
         let token = token.expose();
@@ -331,8 +329,8 @@ impl Client {
         Some(value)
     }
 
-    /// Makes the error of an exchange without an answer. Only a server that cannot be connected to, or takes too long,
-    /// is taken to be away: one connection may break for many reasons.
+    /// Returns the error of an exchange without an answer. Only a server that refuses connections or times
+    /// out counts as unreachable: a single connection may break for many reasons.
     fn unanswered(&self, action: &'static str, error: HttpError) -> StoreError {
         if !matches!(error, HttpError::Broken(_)) {
             self.reachability.unanswered(&error);
@@ -345,12 +343,12 @@ impl Client {
     }
 }
 
-/// Returns whether a query failed because its answer is larger than what is read: less may be asked for.
+/// Returns whether a query failed because its answer is too large, so that a smaller one may succeed.
 pub(crate) fn is_too_large(error: &StoreError) -> bool {
     matches!(error, StoreError::Remote { problem, .. } if problem == TOO_LARGE)
 }
 
-/// Returns the series of an answer, by statement, or what it says is wrong.
+/// Returns the series of an answer by statement, or its error.
 fn series_of(status: StatusCode, body: &[u8]) -> Result<Vec<Vec<Series>>, String> {
     match serde_json::from_slice::<Answer>(body) {
         Ok(answer) if status.is_success() || answer.error.is_some() => answer.into_series(),
@@ -361,15 +359,15 @@ fn series_of(status: StatusCode, body: &[u8]) -> Result<Vec<Vec<Series>>, String
     }
 }
 
-/// Returns pairs as a query string or form has them.
+/// Encodes pairs as a query string or form.
 fn encoded(pairs: &[(&str, &str)]) -> String {
     Serializer::new(String::new()).extend_pairs(pairs).finish()
 }
 
-/// What came of a query: the status, and series by statement or what the server said.
+/// The result of a query: status, and series by statement or the server's error.
 pub(crate) type Asked = (StatusCode, Result<Vec<Vec<Series>>, String>);
 
-/// Says what answered where a ping should.
+/// Describes a server that does not answer pings like InfluxDB.
 fn no_influxdb(status: StatusCode) -> String {
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -379,7 +377,6 @@ fn no_influxdb(status: StatusCode) -> String {
     }
 }
 
-/// Makes the error of a request.
 pub(crate) fn failed(
     action: &'static str,
     url: &dyn std::fmt::Display,

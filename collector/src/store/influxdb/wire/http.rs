@@ -1,6 +1,6 @@
-//! One pooled HTTP/1.1 client, plain or over TLS, with a time limit for every exchange and a bound on every body.
+//! A pooled HTTP/1.1 client, plain or over TLS, with a timeout for every exchange and a limit for every body.
 //!
-//! TLS is rustls with ring. Certificates are checked against the system's authorities, or against those of one file.
+//! TLS is rustls with ring. Certificates are verified against the system's authorities, or those in a file.
 
 use std::path::Path;
 use std::time::Duration;
@@ -19,38 +19,32 @@ use rustls::pki_types::pem::PemObject;
 use super::url::InfluxdbUrl;
 use crate::outbound::{connector, last_cause, system_roots};
 
-/// How long an exchange may take: InfluxDB gives up on a write after 10 s, on most queries never.
+/// Timeout of an exchange: InfluxDB gives up on a write after 10 s, but on most queries never.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long an idle connection is kept: less than proxies do (60 s and more), which close it as a request arrives.
+/// How long an idle connection is kept: shorter than in proxies (60 s and more), which may close one just as
+/// a request arrives.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A client; nothing is connected yet.
 #[derive(Debug)]
 pub(crate) struct Http(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
 
-/// An answer.
 #[derive(Debug)]
 pub(crate) struct Reply {
-    /// The status.
     pub(crate) status: StatusCode,
-    /// The headers.
     pub(crate) headers: HeaderMap,
-    /// The body, as much of it as was asked for.
+    /// At most as many bytes as requested.
     pub(crate) body: Vec<u8>,
     /// Whether the body was longer.
     pub(crate) is_cut: bool,
 }
 
-/// Why there is no answer.
+/// Why an exchange has no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HttpError {
-    /// It took too long.
     #[error("no answer in time")]
     Timeout,
-    /// The server cannot be connected to.
     #[error("no connection: {0}")]
     Connect(String),
-    /// The connection broke.
     #[error("the connection failed: {0}")]
     Broken(String),
 }
@@ -58,16 +52,16 @@ pub(crate) enum HttpError {
 /// Why certificate authorities cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CertificatesError {
-    /// The file holds none.
+    /// The file contains none.
     #[error("it holds no certificate in PEM form")]
     None,
-    /// The file cannot be read, or a certificate in it cannot.
+    /// The file, or a certificate in it, cannot be read.
     #[error("{0}")]
     Unreadable(String),
 }
 
 impl Http {
-    /// Makes a client for an address that trusts the authorities in that file, or those of the system.
+    /// `ca_file` has the trusted authorities; `None` means those of the system.
     pub(crate) fn new(
         url: &InfluxdbUrl,
         ca_file: Option<&Path>,
@@ -84,8 +78,8 @@ impl Http {
         Ok(Self(client))
     }
 
-    /// Sends a request and reads at most that many bytes of the answer. No redirect is followed: that of a proxy to its
-    /// login page would turn a POST into a GET that succeeds.
+    /// Sends a request and reads at most `body_bytes_max` bytes of the answer. Redirects are not followed: a
+    /// proxy's redirect to its login page would turn a POST into a GET that succeeds.
     pub(crate) async fn send(
         &self,
         request: Request<Full<Bytes>>,
@@ -131,7 +125,7 @@ fn unanswered(error: hyper_util::client::legacy::Error) -> HttpError {
     }
 }
 
-/// Adds what to do about a certificate that is not trusted.
+/// Adds advice about an untrusted certificate.
 fn with_advice(cause: String) -> String {
     let advice = if cause.contains("UnknownIssuer") {
         "name the file of its certificate authority with --influxdb-ca-file"

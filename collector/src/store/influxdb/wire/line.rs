@@ -1,17 +1,16 @@
-//! Line protocol: points as text, written so that no name or value from outside can break a line.
+//! Line protocol: points as text, escaped so that no external name or value can break a line.
 //!
-//! The rules are those of InfluxDB's parser (`models/points.go`): a tag value cannot end in a backslash and cannot
-//! be empty, integers carry an `i`, a string escapes `\` and `"` and may hold raw newlines.
+//! The rules are those of InfluxDB's parser (`models/points.go`): a tag value must not be empty or end in a
+//! backslash, integers end in `i`, a string escapes `\` and `"` and may contain raw newlines.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
 use crate::store::influxdb::schema::Measurement;
 
-/// Longest tag value, bytes: names are labels, and a series key may have 65,535 bytes in all.
+/// Longest tag value, bytes: names are labels, and a whole series key is limited to 65,535 bytes.
 pub(crate) const TAG_BYTES_MAX: usize = 256;
 
-/// Lines for one request.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     text: String,
@@ -19,14 +18,14 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Begins a point; its tags must be given in the order of their names.
+    /// Begins a point; its tags must be added in the order of their names.
     pub(crate) fn point(&mut self, measurement: &Measurement) -> Tags<'_> {
         let begin = self.text.len();
         self.text.push_str(measurement.name);
         Tags { lines: self, begin }
     }
 
-    /// Returns how many points there are.
+    /// Number of points.
     pub(crate) fn count(&self) -> usize {
         self.count
     }
@@ -35,7 +34,7 @@ impl Lines {
         self.text.len()
     }
 
-    /// Takes the text out.
+    /// Takes the text, leaving none.
     pub(crate) fn take(&mut self) -> String {
         self.count = 0;
         std::mem::take(&mut self.text)
@@ -47,7 +46,7 @@ impl Lines {
     }
 }
 
-/// A point that takes tags.
+/// A point in the state of adding tags.
 #[derive(Debug)]
 pub(crate) struct Tags<'a> {
     lines: &'a mut Lines,
@@ -55,13 +54,12 @@ pub(crate) struct Tags<'a> {
 }
 
 impl<'a> Tags<'a> {
-    /// Adds a tag; an empty value is no tag.
+    /// Adds a tag; an empty value is omitted.
     pub(crate) fn tag(self, key: &'static str, value: &str) -> Self {
         push_tag(&mut self.lines.text, key, value);
         self
     }
 
-    /// Goes on to the fields.
     pub(crate) fn fields(self) -> Fields<'a> {
         Fields {
             lines: self.lines,
@@ -71,7 +69,7 @@ impl<'a> Tags<'a> {
     }
 }
 
-/// A point that takes fields.
+/// A point in the state of adding fields.
 #[derive(Debug)]
 pub(crate) struct Fields<'a> {
     lines: &'a mut Lines,
@@ -80,7 +78,6 @@ pub(crate) struct Fields<'a> {
 }
 
 impl Fields<'_> {
-    /// Adds an integer.
     pub(crate) fn int(mut self, key: &'static str, value: i64) -> Self {
         self.key(key);
         push_number(&mut self.lines.text, value);
@@ -88,12 +85,12 @@ impl Fields<'_> {
         self
     }
 
-    /// Adds a count; one that no signed number holds is cut to the largest.
+    /// Adds a count, saturated at the largest signed integer.
     pub(crate) fn count(self, key: &'static str, value: u64) -> Self {
         self.int(key, i64::try_from(value).unwrap_or(i64::MAX))
     }
 
-    /// Adds a float; one that is no number is left out.
+    /// Adds a float; NaN and infinity are omitted.
     pub(crate) fn float(mut self, key: &'static str, value: f64) -> Self {
         if value.is_finite() {
             self.key(key);
@@ -102,14 +99,13 @@ impl Fields<'_> {
         self
     }
 
-    /// Adds a boolean.
     pub(crate) fn bool(mut self, key: &'static str, value: bool) -> Self {
         self.key(key);
         self.lines.text.push(if value { 't' } else { 'f' });
         self
     }
 
-    /// Adds a text; an empty one is left out (openGemini refuses it).
+    /// Adds a text; an empty one is omitted (openGemini rejects it).
     pub(crate) fn string(mut self, key: &'static str, value: &str) -> Self {
         if !value.is_empty() {
             self.key(key);
@@ -121,7 +117,7 @@ impl Fields<'_> {
         self
     }
 
-    /// Ends the point; without any field there is none.
+    /// Ends the point; without fields it is omitted.
     pub(crate) fn at(self, unix_nanos: u64) {
         if !self.any {
             self.lines.text.truncate(self.begin);
@@ -141,7 +137,7 @@ impl Fields<'_> {
     }
 }
 
-/// Writes a tag with the comma before it; an empty value is no tag.
+/// Writes a comma and a tag; an empty value is omitted.
 pub(crate) fn push_tag(text: &mut String, key: &'static str, value: &str) {
     let value = tag_value(value);
     if value.is_empty() {
@@ -158,13 +154,12 @@ pub(crate) fn push_tag(text: &mut String, key: &'static str, value: &str) {
     }
 }
 
-/// Writes a number.
 #[inline]
 pub(crate) fn push_number(text: &mut String, number: impl itoa::Integer) {
     text.push_str(itoa::Buffer::new().format(number));
 }
 
-/// Escapes what a string field must not hold as it is.
+/// Escapes the value of a string field.
 pub(crate) fn push_escaped(text: &mut String, value: &str) {
     let mut rest = value;
     while let Some(at) = rest.bytes().position(|byte| matches!(byte, b'"' | b'\\')) {
@@ -176,9 +171,10 @@ pub(crate) fn push_escaped(text: &mut String, value: &str) {
     text.push_str(rest);
 }
 
-/// Returns a name as it stands in a tag: without backslashes and control characters, at most `TAG_BYTES_MAX` long.
+/// Returns a name as it is written in a tag: without backslashes and control characters, cut to
+/// `TAG_BYTES_MAX`.
 ///
-/// Readers ask by the same function, so a name is always found under what it was written as.
+/// Readers use the same function, so that they find a name as it was written.
 pub(crate) fn tag_value(name: &str) -> Cow<'_, str> {
     let cut = crate::model::cut(name, TAG_BYTES_MAX);
     if !cut.contains(|c: char| c == '\\' || c.is_control()) {

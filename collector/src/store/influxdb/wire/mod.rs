@@ -1,5 +1,5 @@
-//! What goes over the wire: addresses and HTTP, queries in InfluxQL, points in line protocol, and the set-up of a server;
-//! and whether it is reachable.
+//! The protocol: addresses and HTTP, queries in InfluxQL, points in line protocol, the set-up of a server,
+//! and its reachability.
 
 pub(crate) mod client;
 mod http;

@@ -1,4 +1,4 @@
-//! A query as text with bound parameters, and the rows of its answer.
+//! A query with bound parameters, and the rows of its answer.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,25 +6,22 @@ use std::fmt;
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 
-/// An InfluxQL query. Text from outside goes in by `bind` alone, or through `regex_of` within a regex.
+/// An InfluxQL query. External text enters only through `bind`, or through `regex_of` within a regex.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Query {
     text: String,
     parameters: BTreeMap<String, Parameter>,
 }
 
-/// A bound value.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Parameter {
-    /// An integer.
     Int(i64),
-    /// Text.
     Text(String),
 }
 
 impl Query {
-    /// Begins a query with text of ours.
+    /// `text` must not come from outside.
     pub(crate) fn new(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
@@ -32,7 +29,7 @@ impl Query {
         }
     }
 
-    /// Appends text of ours.
+    /// Appends text that does not come from outside.
     pub(crate) fn push(&mut self, text: &str) {
         self.text.push_str(text);
     }
@@ -54,20 +51,20 @@ impl Query {
         self.parameters.insert(name, value);
     }
 
-    /// Returns the query's text with placeholders.
+    /// The query with placeholders.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Returns the bound values as JSON.
+    /// The bound values as JSON.
     pub(crate) fn parameters(&self) -> String {
         serde_json::to_string(&self.parameters).expect("texts and integers are always JSON")
     }
 }
 
-/// Returns a regex that matches exactly that text, wherever it stands, to be put between slashes.
+/// Returns a regex that matches exactly this text anywhere, to be put between slashes.
 ///
-/// InfluxQL ends a regex at the first slash that no backslash precedes, so slashes are written as `\x2f`.
+/// InfluxQL ends a regex at the first slash without a backslash before it, so slashes are written as `\x2f`.
 pub(crate) fn regex_of(text: &str) -> String {
     let mut regex = String::with_capacity(text.len() + 8);
     for c in text.chars() {
@@ -79,27 +76,23 @@ pub(crate) fn regex_of(text: &str) -> String {
     regex
 }
 
-/// One value of a row.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Cell {
-    /// No value.
     Null,
-    /// A whole number.
+    /// An integer.
     Int(i64),
-    /// Another number.
+    /// Any other number.
     Float(f64),
-    /// Text.
     Text(String),
-    /// A boolean.
     Bool(bool),
 }
 
 impl Cell {
-    /// Returns the number, where it is a whole one.
+    /// Returns an integer, also if it was sent as a float.
     pub(crate) fn as_int(&self) -> Option<i64> {
         match self {
             Self::Int(value) => Some(*value),
-            // A server may print large whole numbers as floats.
+            // A server may send large integers as floats.
             Self::Float(value) if value.fract() == 0.0 => Some(*value as i64),
             _ => None,
         }
@@ -112,7 +105,6 @@ impl Cell {
         }
     }
 
-    /// Returns the boolean.
     pub(crate) fn as_bool(&self) -> Option<bool> {
         match self {
             Self::Bool(value) => Some(*value),
@@ -165,30 +157,28 @@ impl<'de> Visitor<'de> for CellVisitor {
     }
 }
 
-/// Rows of one measurement and, where grouped, one set of tags.
+/// Rows of one measurement and, if grouped, of one set of tags.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Series {
-    /// The measurement.
     pub(crate) name: String,
-    /// The tags that were grouped by.
+    /// The tags of a `GROUP BY`.
     pub(crate) tags: BTreeMap<String, String>,
-    /// Names of the columns; the first is `time` in most answers.
+    /// Column names; in most answers the first is `time`.
     pub(crate) columns: Vec<String>,
-    /// The rows.
     #[serde(rename = "values")]
     pub(crate) rows: Vec<Vec<Cell>>,
 }
 
 impl Series {
-    /// Returns where that column stands.
+    /// Returns the index of a column.
     pub(crate) fn column(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column == name)
     }
 }
 
-/// What a server says where nothing was written yet: of a database (a bucket), and openGemini of a measurement too,
-/// where InfluxDB answers with no series.
+/// Errors of servers for something that was never written: a database (bucket), and in openGemini a
+/// measurement, for which InfluxDB returns no series.
 const NOTHING_YET: [&str; 3] = [
     "database not found",
     "default retention policy not set",
@@ -197,7 +187,7 @@ const NOTHING_YET: [&str; 3] = [
 /// More statements than any request has.
 const STATEMENTS_MAX: usize = 10_000;
 
-/// The answer to a request of one or more statements.
+/// The answer to one or more statements.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Answer {
@@ -209,11 +199,10 @@ fn is_nothing_yet(error: &str) -> bool {
     NOTHING_YET.iter().any(|words| error.starts_with(words))
 }
 
-/// The answer to one statement.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct StatementAnswer {
-    /// Which statement it is: InfluxDB 2 leaves out the answers of some.
+    /// Index of the statement: InfluxDB 2 omits the results of some.
     pub(crate) statement_id: usize,
     pub(crate) series: Vec<Series>,
     pub(crate) error: Option<String>,
@@ -228,12 +217,12 @@ impl Answer {
         let mut answers = Vec::with_capacity(self.results.len());
         for result in self.results {
             match result.error {
-                // What follows a statement on nothing is not executed either.
+                // The statements after one on a missing database are not executed either.
                 Some(error) if is_nothing_yet(&error) => return Ok(answers),
                 Some(error) => return Err(error),
                 None => {}
             }
-            // A server cannot make us reserve more than its answer is long.
+            // Bounds the allocation, whatever the server claims.
             let place = result.statement_id.min(STATEMENTS_MAX);
             if answers.len() <= place {
                 answers.resize_with(place + 1, Vec::new);

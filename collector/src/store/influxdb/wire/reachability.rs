@@ -1,7 +1,7 @@
 //! Whether InfluxDB is reachable: one state for reads, writes, the About page, `/metrics` and `/healthz`.
 //!
-//! It is reachable while it answers and every lane makes progress. Readers leave a server alone that does not answer,
-//! until it answers anything (the lanes go on trying) or a pause is over.
+//! It is reachable while it answers and every lane makes progress. Readers do not query a server that did not
+//! answer until it answers anything (the lanes keep trying) or a pause is over.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -17,16 +17,16 @@ use super::server::Server;
 use crate::model::UnixNanos;
 use crate::sync::Mutex;
 
-/// How long an answer is waited for before the server is pinged.
+/// How long an exchange may take before the server is pinged.
 const PING_AFTER: Duration = Duration::from_secs(2);
-/// How long an answer to a ping may take: a busy server has it in milliseconds.
+/// Timeout of a ping: a busy server answers within milliseconds.
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long readers leave a server alone that did not answer.
+/// Pause of readers after the server did not answer.
 const PAUSE: Duration = Duration::from_secs(10);
-/// So many failures in a row of a lane are a problem: the first may be over with the next try.
+/// Consecutive failures of a lane that count as a problem: a single one may be over at the next attempt.
 const FAILURES: u32 = 2;
 
-/// The shared state; clones are the same one.
+/// Shared by clones.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Reachability(Arc<Mutex<State>>);
 
@@ -35,35 +35,34 @@ struct State {
     standing: Standing,
     /// Whether the last exchange had an answer.
     answers: Option<bool>,
-    /// Since when it has none.
+    /// Since when the server has not answered.
     away_since: Option<UnixNanos>,
-    /// Until when no reader asks.
+    /// End of the readers' pause.
     paused_until: Option<Instant>,
-    /// Failures in a row, by lane.
+    /// Consecutive failures by lane.
     failures: BTreeMap<&'static str, u32>,
 }
 
-/// What is known of the server.
+/// What is known of the server's reachability.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Standing {
     /// Whether it answers and every lane makes progress; `None` before the first success.
     pub reachable: Option<bool>,
-    /// Since when, Unix nanoseconds.
+    /// Since when `reachable` has this value.
     pub since: UnixNanos,
-    /// The last error; it stays after it is over.
+    /// The last error; kept after it is over.
     pub last_error: Option<String>,
-    /// When that was, Unix nanoseconds.
+    /// When it occurred.
     pub last_error_at: UnixNanos,
-    /// What the server said last about points that it refused; they are counted and not sent again.
+    /// The server's last message about points that it rejected; these are counted and not sent again.
     pub last_refusal: Option<String>,
-    /// What keeps which lane waiting.
+    /// What blocks each failing lane.
     pub problems: BTreeMap<&'static str, String>,
     /// The server's kind and version.
     pub server: Option<Server>,
 }
 
 impl Reachability {
-    /// Returns what is known.
     pub(crate) fn standing(&self) -> Standing {
         self.0.lock().standing.clone()
     }
@@ -73,7 +72,7 @@ impl Reachability {
         self.0.lock().answers == Some(true)
     }
 
-    /// Returns since when the server does not answer, Unix nanoseconds, and its last error; `None` while it does.
+    /// Returns since when the server has not answered, and its last error; `None` while it answers.
     pub(crate) fn away(&self) -> Option<(UnixNanos, String)> {
         let state = self.0.lock();
         let error = state.standing.last_error.clone();
@@ -82,7 +81,7 @@ impl Reachability {
             .map(|since| (since, error.unwrap_or_default()))
     }
 
-    /// Returns whether readers leave the server alone.
+    /// Returns whether readers must not query the server.
     pub(crate) fn is_paused(&self) -> bool {
         let until = self.0.lock().paused_until;
         until.is_some_and(|until| until > Instant::now())
@@ -93,12 +92,10 @@ impl Reachability {
         self.0.lock().standing.server.clone()
     }
 
-    /// Notes what the server is.
     pub(crate) fn set_server(&self, server: Server) {
         self.0.lock().standing.server = Some(server);
     }
 
-    /// Notes an answer, whatever it was.
     pub(crate) fn answered(&self) {
         let mut state = self.0.lock();
         state.answers = Some(true);
@@ -109,7 +106,7 @@ impl Reachability {
         }
     }
 
-    /// Notes that the server did not answer; readers leave it alone for a while.
+    /// Notes that the server did not answer; readers pause.
     pub(crate) fn unanswered(&self, problem: &dyn Display) {
         let mut state = self.0.lock();
         state.answers = Some(false);
@@ -119,7 +116,7 @@ impl Reachability {
         state.update();
     }
 
-    /// Notes that a lane made progress.
+    /// Notes progress of a lane.
     pub(crate) fn ok(&self, lane: &'static str) {
         let mut state = self.0.lock();
         state.failures.remove(lane);
@@ -127,8 +124,8 @@ impl Reachability {
         state.update();
     }
 
-    /// Notes that a lane failed and tries again. The first failure is reported only if it `is_lasting`; later ones are
-    /// logged when the words change, not at every try.
+    /// Notes a failure that a lane retries. The first one is reported only if it `is_lasting`; later ones are
+    /// logged when the message changes, not at every attempt.
     pub(crate) fn failing(&self, lane: &'static str, problem: &dyn Display, is_lasting: bool) {
         let problem = problem.to_string();
         let mut state = self.0.lock();
@@ -149,7 +146,6 @@ impl Reachability {
         }
     }
 
-    /// Notes what the server said about points that it refused.
     pub(crate) fn refused(&self, said: &str) {
         self.0.lock().standing.last_refusal = Some(said.to_owned());
     }
@@ -180,11 +176,11 @@ impl Reachability {
     }
 }
 
-/// The error for a server that answers neither a query nor a ping.
+/// The error of a server that answers neither a query nor a ping.
 pub(crate) const HANGS: &str = "no answer, not even to a ping";
 
 impl State {
-    /// Derives whether the server is reachable.
+    /// Derives `reachable`.
     fn update(&mut self) {
         let reachable = self.standing.problems.is_empty() && self.answers != Some(false);
         if self.standing.reachable == Some(reachable) {

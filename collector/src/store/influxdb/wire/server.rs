@@ -1,8 +1,8 @@
-//! The kinds of server that speak InfluxDB's API, distinguished by the headers of `/ping`.
+//! Servers with InfluxDB's API, distinguished by the headers of `/ping`.
 
 use http::HeaderMap;
 
-/// What kind of server it is.
+/// A generation of InfluxDB, or a compatible server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Generation {
     /// InfluxDB 1.x.
@@ -11,21 +11,22 @@ pub enum Generation {
     V2,
     /// InfluxDB 3.
     V3,
-    /// openGemini, which speaks the API of 1.x.
+    /// openGemini, which implements the API of 1.x.
     OpenGemini,
 }
 
 /// A server that answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// Its kind.
+    /// Its generation.
     pub generation: Generation,
-    /// Its version as it gives it.
+    /// Its version, as it reports it.
     pub version: String,
 }
 
 impl Server {
-    /// A server that answers pings and does not say what it is: most that imitate InfluxDB know its first API.
+    /// A server that answers pings without identifying itself: most imitations of InfluxDB implement the 1.x
+    /// API.
     pub(super) fn unnamed() -> Self {
         Self {
             generation: Generation::V1,
@@ -33,10 +34,10 @@ impl Server {
         }
     }
 
-    /// Tells the kind of server by the headers of `/ping`; `None` where they name none.
+    /// Identifies the server by the headers of `/ping`; `None` if they do not name one.
     pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        // openGemini has headers of its own and, in some builds, InfluxDB's beside them.
+        // openGemini has headers of its own, in some builds beside those of InfluxDB.
         if let Some(version) = text("x-geminidb-version") {
             return Some(Self {
                 generation: Generation::OpenGemini,

@@ -1,19 +1,20 @@
-//! The address of an InfluxDB, checked once: whoever holds one can use it and show it.
+//! The URL of an InfluxDB, validated once, so that it can be used and shown without further checks.
 
 use std::fmt;
 use std::str::FromStr;
 
 use url::Url;
 
-/// The address of an InfluxDB: `http` or `https`, a host, perhaps a port and the path prefix of a proxy. It never
-/// holds a password.
+/// The URL of an InfluxDB: `http` or `https`, a host, optionally a port and a proxy's path prefix. It never
+/// contains a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InfluxdbUrl(String);
 
-/// Why a text is no address of an InfluxDB. It does not repeat the text, which may hold a password.
+/// Why a text is not a URL of an InfluxDB. The message does not repeat the text, which may contain a
+/// password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InfluxdbUrlError {
-    /// It is no URL with a host.
+    /// It is not a URL with a host.
     #[error("must be an address such as http://127.0.0.1:8086 or https://influxdb.example:8086")]
     Invalid,
     /// It has a user or a password.
@@ -25,17 +26,17 @@ pub enum InfluxdbUrlError {
 }
 
 impl InfluxdbUrl {
-    /// Returns the address as text, without a slash at its end.
+    /// Returns the URL without a trailing slash.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Returns whether it is spoken to over TLS.
+    /// Returns whether it uses TLS.
     pub fn is_https(&self) -> bool {
         self.0.starts_with("https:")
     }
 
-    /// Returns whether it is a host alone, without the path prefix of a proxy.
+    /// Returns whether it has no path prefix.
     #[cfg(any(test, feature = "influxdb2"))]
     pub(crate) fn is_host_alone(&self) -> bool {
         self.0.matches('/').count() == 2

@@ -1,7 +1,7 @@
-//! What only happens on an InfluxDB 2: the first set-up, organisations, new buckets.
+//! Management calls of InfluxDB 2: onboarding, organisations, new buckets.
 //!
-//! Where it can, the crate `influxdb2` does it (`with_crate`). The crate speaks no TLS and drops the path prefix of a
-//! proxy, so for such addresses, and in a build without it, our own client makes the same calls.
+//! The crate `influxdb2` does it where it can (`with_crate`). It supports neither TLS nor a proxy's path
+//! prefix, so for such URLs, and in a build without the crate, our own client makes the same calls.
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ pub(super) async fn is_onboarding_allowed(client: &Client) -> Result<bool, Setup
     Ok(answer["allowed"] == true)
 }
 
-/// Sets the server up; returns its only token, which it never tells again.
+/// Onboards the server; returns its only token, which it never shows again.
 pub(super) async fn onboard(client: &Client, retention: Retention) -> Result<String, SetupError> {
     let options = client.options();
     let onboarded = try_onboard(client, retention).await;
@@ -59,7 +59,7 @@ async fn try_onboard(client: &Client, retention: Retention) -> Result<String, St
         .ok_or("it gave no token".to_owned())
 }
 
-/// Returns the organisation's id; `None` where the token sees none of that name.
+/// Returns the organisation's id; `None` if the token cannot see one of that name.
 pub(super) async fn organisation_id(client: &Client) -> Result<Option<String>, SetupError> {
     #[cfg(feature = "influxdb2")]
     if let Some(api) = Influxdb2Api::new(client) {
@@ -72,7 +72,7 @@ pub(super) async fn organisation_id(client: &Client) -> Result<Option<String>, S
     Ok(answer["orgs"][0]["id"].as_str().map(str::to_owned))
 }
 
-/// Makes the organisation; the error is what the server said.
+/// Creates the organisation; the inner error is the server's message.
 pub(super) async fn create_organisation(client: &Client) -> Result<Result<(), String>, SetupError> {
     let body = json!({ "name": client.options().org });
     let answer = client
@@ -81,7 +81,7 @@ pub(super) async fn create_organisation(client: &Client) -> Result<Result<(), St
     Ok(success(answer).map(drop))
 }
 
-/// Makes the bucket; the error is what the server said.
+/// Creates the bucket; the error is the server's message.
 pub(super) async fn create_bucket(
     client: &Client,
     organisation: String,
@@ -100,7 +100,7 @@ pub(super) async fn create_bucket(
     success(answer.map_err(|error| error.to_string())?).map(drop)
 }
 
-/// Returns the JSON of a success, else what the server said.
+/// Returns the JSON of a 2xx, else the server's message.
 fn success((status, body): (StatusCode, String)) -> Result<Value, String> {
     match status.is_success() {
         true => Ok(serde_json::from_str(&body).unwrap_or_default()),

@@ -1,4 +1,4 @@
-//! The bucket of an InfluxDB 2: looked for, created where it is missing, and kept in step with the retention.
+//! The bucket in InfluxDB 2: found or created, and kept in step with the retention.
 
 use std::path::Path;
 
@@ -11,21 +11,21 @@ use super::admin::{self, BUCKETS};
 use super::{Retention, SetupError, unknown, warn_of_retention};
 use crate::store::durable;
 
-/// What a look for the bucket found.
+/// The result of looking for the bucket.
 enum Found {
-    /// It is there, and this is how long it keeps its points; 0 is for ever.
+    /// It exists and keeps points for `seconds`; 0 is for ever.
     Bucket { id: String, seconds: u64 },
-    /// It is there, and the token may not read it.
+    /// It exists, but the token must not read it.
     Hidden,
-    /// It is not there, or the token may not even know.
+    /// It does not exist, or the token cannot see it.
     NoBucket(String),
-    /// The organisation is not there, or the token may not even know.
+    /// The organisation does not exist, or the token cannot see it.
     NoOrganisation(String),
-    /// The token is not one of this server's.
+    /// The server does not know the token.
     TokenRefused(String),
 }
 
-/// Makes the bucket, or changes how long it keeps what is in it; sets the server up first where it must be and may.
+/// Creates the bucket or adjusts its retention; onboards the server first if that is needed and allowed.
 pub(super) async fn ensure(
     client: &Client,
     retention: Retention,
@@ -44,7 +44,7 @@ pub(super) async fn ensure(
             create(client, retention, String::new()).await
         }
         Found::TokenRefused(said) => match refused(client, said).await {
-            // It was set up from here and has been emptied since.
+            // We had onboarded it, and it was emptied since.
             SetupError::NotSetUp { .. } if is_ours(client) => {
                 onboard(client, retention, token_file).await
             }
@@ -53,13 +53,13 @@ pub(super) async fn ensure(
     }
 }
 
-/// Returns whether the token came from a set-up of ours, not from a setting.
+/// Returns whether the token came from our onboarding, not from the options.
 fn is_ours(client: &Client) -> bool {
     let options = client.options();
     options.token.is_none() && options.token_file.is_none()
 }
 
-/// Onboards a fresh server (first user, organisation, bucket) and stores the token that it returns.
+/// Onboards a fresh server (first user, organisation, bucket) and stores the returned token.
 async fn onboard(
     client: &Client,
     retention: Retention,
@@ -76,7 +76,7 @@ async fn onboard(
     if !options.onboard {
         return Err(SetupError::NotSetUp { url: url() });
     }
-    // The answer is the only place where the token ever stands: what would keep it from the file shows before.
+    // The token is only ever in the answer, so first check that it can be saved.
     keep(token_file, String::new()).await?;
     let token = admin::onboard(client, retention).await?;
     keep(token_file, token).await?;
@@ -127,7 +127,7 @@ async fn look(client: &Client) -> Result<Found, SetupError> {
         StatusCode::UNAUTHORIZED => Ok(Found::TokenRefused(body)),
         StatusCode::NOT_FOUND if body.contains("organization") => Ok(Found::NoOrganisation(body)),
         StatusCode::NOT_FOUND => Ok(Found::NoBucket(body)),
-        // May read and write one bucket, and nothing else: the write tells whether it is this one.
+        // The token may be for a single bucket; writing will show whether it is this one.
         StatusCode::FORBIDDEN => Ok(Found::Hidden),
         _ => Err(unknown(
             client,
@@ -140,7 +140,7 @@ async fn look(client: &Client) -> Result<Found, SetupError> {
 fn found(client: &Client, body: &str) -> Result<Found, SetupError> {
     let buckets: Buckets =
         serde_json::from_str(body).map_err(|error| unknown(client, "list its buckets", &error))?;
-    // 2.9.1 answers 404 where there is none, and an empty list where there is one that the token may not read.
+    // 2.9.1 answers 404 if there is no such bucket, and an empty list if the token must not read it.
     let Some(bucket) = buckets.buckets.into_iter().next() else {
         return Ok(Found::Hidden);
     };
@@ -188,7 +188,7 @@ async fn create_organisation(client: &Client, said: String) -> Result<(), SetupE
     })
 }
 
-/// Tells a wrong token from a server that was never set up, which refuses every token.
+/// Distinguishes a wrong token from a server that was never set up, which rejects every token.
 async fn refused(client: &Client, said: String) -> SetupError {
     let url = client.options().url.to_string();
     match admin::is_onboarding_allowed(client).await {

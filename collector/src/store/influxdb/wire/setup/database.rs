@@ -1,4 +1,4 @@
-//! The database of an InfluxDB 1.x or an openGemini, and its retention policy.
+//! The database in InfluxDB 1.x or openGemini, and its retention policy.
 
 use http::StatusCode;
 
@@ -6,7 +6,7 @@ use super::super::client::{Asked, Client};
 use super::super::query::{Cell, Query, Series};
 use super::{Retention, SetupError, unknown, warn_of_retention};
 
-/// Makes the database, or changes how long it keeps what is in it.
+/// Creates the database or adjusts its retention.
 pub(super) async fn ensure(client: &Client, retention: Retention) -> Result<(), SetupError> {
     let database = &client.options().bucket;
     let look = format!("SHOW RETENTION POLICIES ON {}", identifier(database));
@@ -18,7 +18,7 @@ pub(super) async fn ensure(client: &Client, retention: Retention) -> Result<(), 
             None => create(client, retention).await,
         },
         (_, Err(said)) if said.contains("not found") => create(client, retention).await,
-        // A user who may only write cannot look, and does not need to: what is missing, the write tells.
+        // A user with only write access cannot check, and need not: writing will show what is missing.
         (StatusCode::FORBIDDEN, Err(said)) => {
             warn_of_retention(client, retention, &said);
             Ok(())
@@ -74,7 +74,7 @@ fn refused(client: &Client, said: String) -> SetupError {
     }
 }
 
-/// Returns a name as InfluxQL takes it, whatever is in it.
+/// Quotes a name as an InfluxQL identifier.
 fn identifier(name: &str) -> String {
     let mut text = String::with_capacity(name.len() + 2);
     text.push('"');
@@ -89,10 +89,10 @@ fn identifier(name: &str) -> String {
     text
 }
 
-/// The policy that points without one are kept by.
+/// The default retention policy.
 struct Policy {
     name: String,
-    /// `None` for what cannot be read.
+    /// `None` if unparsable.
     seconds: Option<u64>,
 }
 
@@ -110,7 +110,7 @@ fn default_policy(answer: &[Vec<Series>]) -> Option<Policy> {
     })
 }
 
-/// Reads a duration as Go prints it: `168h0m0s`.
+/// Parses a duration as Go formats it: `168h0m0s`.
 fn seconds_of(text: &str) -> Option<u64> {
     let mut total = 0u64;
     let mut number = 0u64;

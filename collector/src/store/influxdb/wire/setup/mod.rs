@@ -1,7 +1,7 @@
-//! Sets a server up: creates the database or bucket with the retention, on 2.x the organisation and, if asked for, the
-//! first user.
+//! Sets a server up: creates the database or bucket with the retention; on 2.x also the organisation and, if
+//! requested, the first user.
 //!
-//! Nothing here deletes anything. Whatever cannot be done says what is missing and what to do.
+//! Nothing here deletes data. Errors say what is missing and what to do.
 
 mod admin;
 mod bucket;
@@ -17,11 +17,11 @@ use super::server::Generation;
 use crate::store::StoreError;
 use crate::store::influxdb::folder;
 
-/// The file that keeps the token of a set-up, in the data directory's folder of ours.
+/// File of the token from onboarding, in our folder of the data directory.
 const TOKEN_FILE: &str = "token";
-/// The first user of a server that is set up from here.
+/// The user created by onboarding.
 const USER: &str = "fusebox";
-/// The shortest retention that InfluxDB takes.
+/// The shortest retention that InfluxDB accepts.
 const RETENTION_MIN: Duration = Duration::from_secs(3600);
 
 /// Why a server cannot be written to yet.
@@ -30,24 +30,23 @@ pub(crate) enum SetupError {
     /// It does not answer, or a file cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// No token was given.
     #[error(
         "InfluxDB at {url} wants a token and none is set: make one that may read and write the bucket {bucket:?} and \
          set it (or a file that holds it)"
     )]
     NoToken { url: String, bucket: String },
-    /// The token is not one of the server's.
+    /// The server does not know the token.
     #[error(
         "InfluxDB at {url} does not know the token ({said}): set one of its own; a token file is read again by itself"
     )]
     TokenRefused { url: String, said: String },
-    /// An InfluxDB 2 without any user.
+    /// An InfluxDB 2 without users.
     #[error(
         "InfluxDB at {url} was never set up: run `influx setup` (or its page) and set the token it gives, or start \
          with --influxdb-onboard and no token: it is then set up from here"
     )]
     NotSetUp { url: String },
-    /// The set-up of an InfluxDB 2 failed.
+    /// Onboarding of an InfluxDB 2 failed.
     #[error(
         "InfluxDB at {url} could not be set up ({said}): run `influx setup` and set the token it gives; if it says that \
          this is done, `influxd recovery auth create-operator --org {org} --username {user}` makes a token"
@@ -58,7 +57,7 @@ pub(crate) enum SetupError {
         user: &'static str,
         said: String,
     },
-    /// The organisation is not there and cannot be made.
+    /// The organisation does not exist and cannot be created.
     #[error(
         "InfluxDB at {url} has no organisation {org:?} that the token may see or make ({said}): create it with \
          `influx org create -n {org}`, or set the name of the one that the token belongs to"
@@ -68,7 +67,7 @@ pub(crate) enum SetupError {
         org: String,
         said: String,
     },
-    /// The bucket is not there and cannot be made.
+    /// The bucket does not exist and cannot be created.
     #[error(
         "InfluxDB at {url} has no bucket {bucket:?} that the token may see or make ({said}): create it with \
          `influx bucket create -o {org} -n {bucket} -r {seconds}s`, or set a token that may create buckets"
@@ -80,7 +79,7 @@ pub(crate) enum SetupError {
         seconds: u64,
         said: String,
     },
-    /// The database is not there and cannot be made.
+    /// The database does not exist and cannot be created.
     #[error(
         "InfluxDB at {url} could not make the database {database:?} ({said}): make it with `CREATE DATABASE \
          {database:?} WITH DURATION {seconds}s` and let the user read and write it"
@@ -91,7 +90,7 @@ pub(crate) enum SetupError {
         seconds: u64,
         said: String,
     },
-    /// It answered what nothing here knows.
+    /// An unexpected answer.
     #[error("InfluxDB at {url} did not {action}: {said}")]
     Answer {
         url: String,
@@ -100,10 +99,10 @@ pub(crate) enum SetupError {
     },
 }
 
-/// Makes the database or bucket ready: there, and keeping what is written for `retention`.
+/// Ensures that the database or bucket exists and keeps points for `retention`.
 ///
 /// # Errors
-/// When the server cannot be asked, or does not let us; the message says what to do.
+/// When the server cannot be reached or denies it; the message says what to do.
 pub(crate) async fn ensure(
     client: &Client,
     retention: Duration,
@@ -113,7 +112,7 @@ pub(crate) async fn ensure(
     if client.options().token.is_none() {
         client.offer_token_file(token_file(data_dir));
     }
-    // Even with a token: it may have been corrected since the server refused it.
+    // Even if a token is in use: it may have been corrected since the server rejected it.
     let read = take_token(client, data_dir).await;
     if client.token().is_none() {
         read?;
@@ -121,7 +120,7 @@ pub(crate) async fn ensure(
     match client.generation().await? {
         Generation::V1 | Generation::OpenGemini => database::ensure(client, retention).await,
         Generation::V2 => bucket::ensure(client, retention, &token_file(data_dir)).await,
-        // It makes databases when they are written to, and keeps them until its own tool changes that.
+        // It creates databases on write; their retention is changed only with its own tool.
         Generation::V3 => Ok(()),
     }
 }
@@ -130,7 +129,7 @@ fn token_file(data_dir: &Path) -> std::path::PathBuf {
     folder(data_dir).join(TOKEN_FILE)
 }
 
-/// Reads the token from its file. That of a set-up need not be there; one that was named must be.
+/// Reads the token file. The file from onboarding may be missing, a configured one must exist.
 async fn take_token(client: &Client, data_dir: &Path) -> Result<(), SetupError> {
     let named = client.options().token_file.is_some();
     match client.reload_token().await {
@@ -148,12 +147,12 @@ struct Retention {
 impl Retention {
     fn of(retention: Duration) -> Self {
         let seconds = retention.max(RETENTION_MIN).as_secs();
-        // 2.x counts in 32 bits here and there.
+        // Parts of 2.x use 32-bit seconds.
         let seconds = seconds.min(i32::MAX as u64);
         Self { seconds }
     }
 
-    /// Returns the rule of a bucket that keeps points for so long.
+    /// Returns the bucket's retention rule.
     fn rule(self) -> serde_json::Value {
         serde_json::json!({
             "type": "expire",
@@ -162,7 +161,8 @@ impl Retention {
         })
     }
 
-    /// Returns the span of a shard group, which is deleted whole: as InfluxDB chooses it for that retention.
+    /// Returns the duration of a shard group, which is deleted as a whole; InfluxDB's default for that
+    /// retention.
     fn shard_seconds(self) -> u64 {
         const DAY: u64 = 24 * 3600;
         match self.seconds {
@@ -173,7 +173,7 @@ impl Retention {
     }
 }
 
-/// Says that the retention is another one and may not be changed: nothing to stop for.
+/// Warns that the server has another retention and does not allow changing it; not an error.
 fn warn_of_retention(client: &Client, wanted: Retention, said: &str) {
     tracing::warn!(
         url = %client.options().url,
@@ -183,7 +183,7 @@ fn warn_of_retention(client: &Client, wanted: Retention, said: &str) {
     );
 }
 
-/// Makes the error of an answer that nothing here knows.
+/// Returns the error of an unexpected answer.
 fn unknown(client: &Client, action: &'static str, said: &dyn std::fmt::Display) -> SetupError {
     SetupError::Answer {
         url: client.options().url.to_string(),

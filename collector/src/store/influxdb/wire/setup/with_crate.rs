@@ -1,7 +1,8 @@
-//! What the crate `influxdb2` does for us on an InfluxDB 2: the first set-up, organisations, new buckets.
+//! Management calls of InfluxDB 2 through the crate `influxdb2`: onboarding, organisations, new buckets.
 //!
-//! It stays in this file. Its client has no timeouts, loses a proxy's path prefix, is built without TLS and panics on
-//! a bad address, so every call is timed here and it is only made for addresses that it can hold.
+//! The crate is used in this file only. Its client has no timeouts, drops a proxy's path prefix, is built
+//! without TLS and panics on a bad URL, so every call gets a timeout here and is made only for URLs that the
+//! crate supports.
 
 #![expect(
     clippy::disallowed_types,
@@ -19,17 +20,16 @@ use super::super::client::Client;
 use super::{Retention, SetupError, USER, unknown};
 use crate::store::influxdb::InfluxdbOptions;
 
-/// How long one call may take.
+/// Timeout of a call.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The crate's client for one server.
 pub(super) struct Influxdb2Api<'a> {
     api: Influxdb2,
     client: &'a Client,
 }
 
 impl<'a> Influxdb2Api<'a> {
-    /// Returns the crate's client; `None` for an address that it cannot speak to.
+    /// Returns `None` for a URL that the crate does not support.
     pub(super) fn new(client: &'a Client) -> Option<Self> {
         let InfluxdbOptions { url, org, .. } = client.options();
         if url.is_https() || !url.is_host_alone() {
@@ -49,7 +49,8 @@ impl<'a> Influxdb2Api<'a> {
 
     pub(super) async fn onboard(&self, retention: Retention) -> Result<String, String> {
         let InfluxdbOptions { org, bucket, .. } = self.client.options();
-        // In seconds alone: hours, which the crate takes too, leave a 2.9.1 half set up and without any token.
+        // Only in seconds: with hours, which the crate also offers, 2.9.1 ends up half set up and without a
+        // token.
         let seconds = i32::try_from(retention.seconds).ok();
         let onboarding = self.api.onboarding(USER, org, bucket, None, None, seconds);
         let token = timed(onboarding).await?.auth.and_then(|auth| auth.token);
@@ -84,7 +85,7 @@ impl<'a> Influxdb2Api<'a> {
     }
 }
 
-/// Waits for a call, not for ever; the error is what the server said.
+/// Awaits a call with a timeout; the error is the server's message.
 async fn timed<T>(call: impl Future<Output = Result<T, RequestError>>) -> Result<T, String> {
     match tokio::time::timeout(TIMEOUT, call).await {
         Ok(Ok(answer)) => Ok(answer),
