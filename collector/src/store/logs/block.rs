@@ -1,4 +1,4 @@
-//! A block of log records: a header with a checksum of its own, then the columns of the records, compressed.
+//! A block of log records: a header with its own checksum, then the compressed columns.
 
 use std::io;
 
@@ -8,41 +8,38 @@ use crate::model::{LogRecord, Severity, TimeRange, UnixNanos};
 use crate::store::frame::{Payload, bounded};
 use crate::store::hash::Seed;
 
-/// Length of a header, bytes.
 const HEADER_BYTES: usize = 64;
 const MAGIC: [u8; 4] = *b"FBL1";
-/// Log lines repeat each other: level 3 makes them smaller than 1 does, at a cost that the sync of a block hides.
+/// Log lines are repetitive: level 3 shrinks them more than level 1, at a cost hidden by the sync of a block.
 const ZSTD_LEVEL: i32 = 3;
 
-/// Frames the blocks of log records.
+/// The codec of log blocks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LogCodec;
 
-/// What is known of a block without reading it.
+/// The facts of a block that are known without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     payload: Payload,
     pub(super) records: u32,
     pub(super) zone: Zone,
-    /// When it was written, by the collector's clock.
+    /// Arrival time, by the collector's clock.
     pub(super) arrived: UnixNanos,
 }
 
-/// What the records of a block, or of an extent, have in common.
+/// Summary of the records in a block or extent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Zone {
-    /// The earliest time.
     pub(super) start: UnixNanos,
-    /// The latest time.
     pub(super) end: UnixNanos,
-    /// The worst severity.
+    /// The highest severity.
     pub(super) severity: Severity,
-    /// A bit for each service, by its hash.
+    /// A bit per service, by hash.
     pub(super) services: u64,
 }
 
 impl Zone {
-    /// Returns the zone of records, of which there must be one.
+    /// `records` must not be empty.
     fn of(records: &[LogRecord]) -> Self {
         let zone = |record: &LogRecord| Self {
             start: record.time,
@@ -54,7 +51,7 @@ impl Zone {
         records.iter().map(zone).fold(first, Self::with)
     }
 
-    /// Returns one that covers both.
+    /// Returns the summary of both.
     pub(super) fn with(self, other: Self) -> Self {
         Self {
             start: self.start.min(other.start),
@@ -64,13 +61,13 @@ impl Zone {
         }
     }
 
-    /// Returns whether a record of it may be in the range.
+    /// Returns whether it may have a record in the range.
     pub(super) fn overlaps(&self, range: TimeRange) -> bool {
         self.start < range.end && self.end >= range.start
     }
 }
 
-/// Returns the bit of a service; others may have the same.
+/// Returns the bit of a service; services may share one.
 pub(super) fn service_bit(service: &str) -> u64 {
     1 << (Seed::fixed(0).hash(service.as_bytes()) >> 58)
 }
@@ -118,7 +115,7 @@ impl Header {
         })
     }
 
-    /// Returns the fields behind those of the payload.
+    /// Returns the header fields after those of the payload.
     fn fields(&self) -> Vec<u8> {
         let mut out = self.records.to_le_bytes().to_vec();
         let zone = &self.zone;
@@ -135,7 +132,7 @@ impl Header {
     }
 }
 
-/// Returns a block of those records, of which there must be one.
+/// `records` must not be empty.
 pub(super) fn encode(records: &[LogRecord], arrived: UnixNanos) -> io::Result<(Header, Vec<u8>)> {
     let (payload, compressed) = Payload::compress(&columns::encode(records), ZSTD_LEVEL)?;
     let header = Header {
@@ -148,7 +145,7 @@ pub(super) fn encode(records: &[LogRecord], arrived: UnixNanos) -> io::Result<(H
     Ok((header, block))
 }
 
-/// Returns the columns of a whole block; `None` where they cannot be read.
+/// Decompresses the columns; `None` if they are damaged.
 pub(super) fn columns_of(header: &Header, block: &[u8]) -> Option<Vec<u8>> {
     header.payload.decompress(&block[HEADER_BYTES..])
 }

@@ -1,7 +1,8 @@
-//! The columns of a block of log records: resources, scopes and words once, then one column per field, row by row.
+//! The columns of a log block: deduplicated resources, scopes and words, then one column per field in row
+//! order.
 //!
-//! The narrow columns come first, so that a search knows from times, severities and ids which rows it has to build. What
-//! makes no sense ends the reading, never the program.
+//! Narrow columns come first, so that a search selects rows by times, severities and ids before building
+//! records. Invalid bytes end the reading and never panic.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -15,12 +16,12 @@ use crate::model::{LogRecord, Resource, Scope, Severity, UnixNanos, Value};
 use crate::store::bytes::{Reader, put_bytes, put_varint};
 use crate::store::hash::Seed;
 
-/// Rows that are believed; writers stop far below.
+/// Rows that a block may claim; writers stay far below.
 const ROWS_MAX: usize = 1 << 16;
-/// Shared values of a block that are believed: at most three of each row.
+/// Shared values that a block may claim: at most three per row.
 const SHARED_MAX: usize = 4 * ROWS_MAX;
 
-/// Returns a hash of what a record says, by which one that was sent again is known.
+/// Hash of a record's content, which identifies a record that was sent again.
 pub(super) fn content_hash(record: &LogRecord) -> u64 {
     let mut bytes = Vec::new();
     put_bytes(&mut bytes, record.service().as_bytes());
@@ -39,7 +40,7 @@ pub(super) fn content_hash(record: &LogRecord) -> u64 {
     Seed::fixed(1).hash(&bytes)
 }
 
-/// Texts that are written once.
+/// Interned texts.
 #[derive(Debug, Default)]
 struct Words<'a>(HashMap<&'a str, u64>, Vec<&'a str>);
 
@@ -53,7 +54,7 @@ impl<'a> Words<'a> {
     }
 }
 
-/// Values that several records share, by content; neighbours mostly share the same one.
+/// Deduplicated values; neighbouring records mostly share one.
 #[derive(Debug)]
 struct Shared<'a, T>(Vec<&'a Arc<T>>);
 
@@ -61,7 +62,7 @@ impl<'a, T: PartialEq> Shared<'a, T> {
     fn number(&mut self, one: &'a Arc<T>) -> u64 {
         let found = self.0.iter().rposition(|other| Arc::ptr_eq(other, one));
         let found = found.or_else(|| {
-            // A request has few of them; more are not compared with all that came before.
+            // A request has few of them, so compare only with the latest ones.
             let compared = self.0.len().saturating_sub(COMPARED_MAX);
             let place = self.0[compared..].iter().rposition(|other| *other == one);
             place.map(|place| compared + place)
@@ -73,7 +74,7 @@ impl<'a, T: PartialEq> Shared<'a, T> {
     }
 }
 
-/// Shared values that a new one is compared with.
+/// Number of shared values that a new one is compared with.
 const COMPARED_MAX: usize = 64;
 
 pub(super) fn encode(records: &[LogRecord]) -> Vec<u8> {
@@ -113,7 +114,7 @@ pub(super) fn encode(records: &[LogRecord]) -> Vec<u8> {
     out
 }
 
-/// Writes the columns that a search looks at first.
+/// Writes the columns that a search reads first.
 fn put_heads(out: &mut Vec<u8>, records: &[LogRecord]) {
     put_varint(out, records.len() as u64);
     let mut before = 0;
@@ -157,7 +158,7 @@ fn put_scope(out: &mut Vec<u8>, scope: &&Arc<Scope>) {
     put_named(out, &scope.attributes);
 }
 
-/// Writes attributes with their keys.
+/// Writes attributes.
 fn put_named(out: &mut Vec<u8>, attributes: &[(String, Value)]) {
     put_list(out, attributes, |out, (key, value)| {
         put_bytes(out, key.as_bytes());
@@ -187,7 +188,7 @@ fn span_bytes(id: Option<SpanId>) -> [u8; 8] {
     id.unwrap_or(SpanId::INVALID).to_bytes()
 }
 
-/// Folds a difference, whose sign wraps, so that small ones of either sign take few bytes.
+/// Zigzag encoding of a wrapping difference, so that small ones of either sign take few bytes.
 fn zigzag(difference: u64) -> u64 {
     difference << 1 ^ (difference.cast_signed() >> 63).cast_unsigned()
 }
@@ -196,7 +197,7 @@ fn unzigzag(number: u64) -> u64 {
     number >> 1 ^ (number & 1).wrapping_neg()
 }
 
-/// What a search looks at before it builds a record.
+/// The fields that a search reads before it builds a record.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Head {
     pub(super) id: u64,
@@ -206,7 +207,7 @@ pub(super) struct Head {
     pub(super) span_id: Option<SpanId>,
 }
 
-/// The records of a block, read as far as they are asked for.
+/// The records of a block, decoded on demand.
 #[derive(Debug)]
 pub(super) struct Columns<'a> {
     resources: Vec<Arc<Resource>>,
@@ -217,7 +218,7 @@ pub(super) struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    /// Reads what stands before the details of the records.
+    /// Reads everything before the details of the records.
     pub(super) fn read(columns: &'a [u8]) -> Option<Self> {
         let mut reader = Reader::new(columns);
         Some(Self {
@@ -229,8 +230,8 @@ impl<'a> Columns<'a> {
         })
     }
 
-    /// Builds the records that `wanted` chooses by head and service and hands each to `visit`; `None` where the bytes make
-    /// no sense.
+    /// Builds the records that `wanted` selects by head and service and passes them to `visit`; `None` if the
+    /// bytes are invalid.
     pub(super) fn visit<E>(
         &self,
         wanted: impl Fn(&Head, &str) -> bool,
@@ -290,7 +291,7 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// The numbers of a row beside its head.
+/// The numbers of a row that are not in its head.
 struct Numbers {
     observed: u64,
     resource: usize,
@@ -320,10 +321,10 @@ impl Numbers {
     }
 }
 
-/// Reads the columns of a block whose checksums fit, and writes what was read again; for the fuzzer.
+/// Decodes a block's columns and encodes the result again; for the fuzzer.
 ///
 /// # Panics
-/// Where records that were read change by being written.
+/// When encoding changes the records.
 pub(crate) fn fuzz_block(bytes: &[u8]) {
     let read = |columns: &[u8]| {
         let mut records = Vec::new();
@@ -338,7 +339,7 @@ pub(crate) fn fuzz_block(bytes: &[u8]) {
     };
     if let Some(records) = read(bytes) {
         let again = read(&encode(&records)).expect("what was written can be read");
-        // As text: NaN is a value like any other here.
+        // Compared as text, so that NaN equals itself.
         assert_eq!(format!("{again:?}"), format!("{records:?}"));
     }
 }

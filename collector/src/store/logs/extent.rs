@@ -1,4 +1,4 @@
-//! Extents: runs of blocks of a segment, as the index and its hints list them.
+//! Extents: runs of blocks of a segment, as listed in the index and its hints.
 
 use std::time::Duration;
 
@@ -7,12 +7,11 @@ use super::filter::TraceFilter;
 use crate::log::BlockCodec;
 use crate::model::{LogQuery, UnixNanos};
 
-/// A new extent starts after that many bytes: what a search reads at once.
+/// Size after which a new extent starts: the unit of reading in a search.
 const EXTENT_BYTES: u64 = 256 * 1024;
-/// A new extent starts after that long.
+/// Age after which a new extent starts.
 const EXTENT: Duration = Duration::from_secs(600);
 
-/// A run of blocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Extent {
     pub(super) offset: u64,
@@ -24,7 +23,7 @@ pub(super) struct Extent {
     pub(super) traces: TraceFilter,
 }
 
-/// A block that was written: its place, what its header says, and its traces.
+/// A written block: its place, header and traces.
 #[derive(Debug)]
 pub(super) struct Placed {
     pub(super) offset: u64,
@@ -67,12 +66,12 @@ impl Extent {
         self.len < EXTENT_BYTES && block.header.arrived - self.began < EXTENT
     }
 
-    /// Returns the offset behind its last block.
+    /// Returns the offset after its last block.
     pub(super) fn end_offset(&self) -> u64 {
         self.offset + self.len
     }
 
-    /// Returns whether a record of it may be what is asked for.
+    /// Returns whether it may have a matching record.
     pub(super) fn may_hold(&self, query: &LogQuery) -> bool {
         let service = query.service.as_deref().map_or(u64::MAX, service_bit);
         let trace = query.trace_id;

@@ -1,14 +1,14 @@
-//! Says quickly that an extent has nothing of a trace: most questions are for one trace, and an extent has a few hundred.
+//! A bloom filter of an extent's traces: most queries are for one trace, and an extent has a few hundred.
 
 use crate::store::hash::Seed;
 
-/// Words of the bits: 8,192 bits in a kilobyte. Of a thousand traces one question in twenty is wrong, of four thousand two in
-/// five.
+/// 8,192 bits in a kilobyte. With a thousand traces one query in twenty is a false positive, with four
+/// thousand two in five.
 pub(super) const WORDS: usize = 128;
-/// Bits that a trace sets.
+/// Bits set per trace.
 const PROBES: u64 = 2;
 
-/// A set of trace ids that may hold more than was put into it.
+/// A set of trace ids with false positives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TraceFilter(Box<[u64; WORDS]>);
 
@@ -19,19 +19,18 @@ impl Default for TraceFilter {
 }
 
 impl TraceFilter {
-    /// Returns one that holds everything: of a block that cannot be read.
+    /// Returns a filter that contains everything, for a block that cannot be read.
     pub(super) fn full() -> Self {
         Self(Box::new([u64::MAX; WORDS]))
     }
 
-    /// Adds a trace.
     pub(super) fn add(&mut self, trace: [u8; 16]) {
         for (word, bit) in bits(trace) {
             self.0[word] |= bit;
         }
     }
 
-    /// Adds what another holds.
+    /// Adds the contents of another filter.
     pub(super) fn merge(&mut self, other: &Self) {
         let words = self.0.iter_mut().zip(other.0.iter());
         words.for_each(|(word, other)| *word |= other);
@@ -45,7 +44,7 @@ impl TraceFilter {
         &self.0
     }
 
-    /// Returns one of those words; `None` if there is another number of them.
+    /// `None` unless there are `WORDS` words.
     pub(super) fn from_words(words: Vec<u64>) -> Option<Self> {
         words.try_into().ok().map(Self)
     }

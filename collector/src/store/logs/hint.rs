@@ -1,5 +1,5 @@
-//! The extents of a segment that gets no more blocks, beside it, so that opening does not read a week of records. Only a
-//! hint: never synced, believed only where its checksum and the length of the segment fit.
+//! The extents of a finished segment in a file beside it, so that opening does not read a week of records.
+//! Only a hint: never synced, and ignored unless its checksum and the segment's length match.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,15 +11,14 @@ use crate::files;
 use crate::model::{Severity, UnixNanos};
 use crate::store::bytes::Reader;
 
-/// The most bytes of a hint: a segment of 32 MiB has some hundred extents, a small one a few.
+/// Largest hint: a segment of 32 MiB has some hundred extents.
 const BYTES_MAX: u64 = 4 << 20;
 
-/// Returns the path of a segment's hint.
 pub(super) fn path(segment: &Path) -> PathBuf {
     segment.with_extension("idx")
 }
 
-/// Returns the extents of a segment of that length; `None` where the hint is not of it.
+/// Returns the extents of a segment with that length; `None` if the hint does not match.
 pub(super) fn read(segment: &Path, length: u64) -> Option<Vec<Extent>> {
     let bytes = files::read_regular(&path(segment), BYTES_MAX).ok()?;
     let (fields, crc) = bytes.split_at_checked(bytes.len().checked_sub(4)?)?;
@@ -35,7 +34,7 @@ pub(super) fn read(segment: &Path, length: u64) -> Option<Vec<Extent>> {
     (end == length).then_some(extents)
 }
 
-/// Writes the hint. A failure costs time at the next opening, nothing else.
+/// Writes the hint. A failure only makes the next opening slower.
 pub(super) fn write(segment: &Path, extents: &[Extent]) {
     let mut bytes = Vec::new();
     extents.iter().for_each(|extent| put(&mut bytes, extent));

@@ -1,8 +1,8 @@
-//! Where the blocks of the log records are: segments, and in each a list of extents. Kept in memory; bounded, because an
-//! extent ends by its bytes or after ten minutes, and takes 1,100 bytes.
+//! The index of the log blocks: segments with their extents. In memory, and bounded, since an extent ends by
+//! size or after ten minutes, and takes 1,100 bytes.
 //!
-//! Segments are files by arrival, so that what senders say of the time makes no files. An extent knows the earliest and
-//! latest time of its records, so that a past window is found wherever it arrived.
+//! Segments are files by arrival, so that the times that senders claim do not create files. An extent knows
+//! the time range of its records, so that a past range is found whenever it arrived.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -18,12 +18,13 @@ use crate::files;
 use crate::log::{BlockCodec, Day, LogFile, Reason, StoreError, read, scan};
 use crate::model::{LogQuery, LogRecord, UnixNanos};
 
-/// What the records of a segment have in common: those of traces are kept apart, so that others cannot push them out.
+/// The class of a segment's records: those of traces are stored separately, so that others cannot displace
+/// them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Class {
-    /// They carry a trace id.
+    /// With a trace id.
     Traced,
-    /// They carry none.
+    /// Without a trace id.
     Other,
 }
 
@@ -45,7 +46,7 @@ impl Class {
     }
 }
 
-/// A segment's name. Numbers rise with the time of creation.
+/// A segment's name. Numbers increase with the time of creation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct SegmentId {
     pub(super) number: u64,
@@ -54,7 +55,6 @@ pub(super) struct SegmentId {
 }
 
 impl SegmentId {
-    /// Returns the path of its file.
     pub(super) fn path(self, root: &Path) -> PathBuf {
         let Self { number, class, day } = self;
         day.folder(root)
@@ -69,7 +69,6 @@ impl SegmentId {
     }
 }
 
-/// An extent to read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Found {
     pub(super) segment: SegmentId,
@@ -78,7 +77,7 @@ pub(super) struct Found {
     pub(super) zone: Zone,
 }
 
-/// A segment that is to be deleted, and why.
+/// A segment to be deleted, and the reason.
 #[derive(Debug)]
 pub(super) struct Expired {
     pub(super) segment: SegmentId,
@@ -94,7 +93,7 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Reads what an earlier run left, and cuts off what a crash tore.
+    /// Loads the segments of earlier runs and truncates torn writes.
     pub(super) fn open(root: &Path, counters: &Counters) -> Result<Self, StoreError> {
         let mut index = Self::default();
         for day in Day::all(root)? {
@@ -104,7 +103,7 @@ impl Index {
                 if !extents.is_empty() {
                     index.segments.insert(segment, extents);
                 } else if std::fs::metadata(&path).is_ok_and(|found| found.len() == 0) {
-                    // A crash came before the first block; retention deletes only what readers know of.
+                    // A crash came before the first block; retention only deletes segments in the index.
                     let _still_there = std::fs::remove_file(&path);
                 }
             }
@@ -112,30 +111,29 @@ impl Index {
         Ok(index)
     }
 
-    /// Adds a block.
     pub(super) fn add(&mut self, segment: SegmentId, block: &Placed) {
         add(self.segments.entry(segment).or_default(), block);
     }
 
-    /// Returns the youngest segment of a class.
+    /// Returns the newest segment of a class.
     pub(super) fn last(&self, class: Class) -> Option<SegmentId> {
         let mut segments = self.segments.keys().rev();
         segments.find(|segment| segment.class == class).copied()
     }
 
-    /// Returns a number for a new segment, above all others, also of those that were deleted.
+    /// Returns a number for a new segment, higher than all others, including deleted ones.
     pub(super) fn next_number(&self, now: UnixNanos) -> u64 {
         let last = self.segments.last_key_value();
         let next = last.map_or(0, |(segment, _)| segment.number + 1);
         next.max(now.get() / 1_000_000_000)
     }
 
-    /// Returns a segment's extents; none once it is forgotten.
+    /// Returns a segment's extents; empty once it is forgotten.
     pub(super) fn extents(&self, segment: SegmentId) -> &[Extent] {
         self.segments.get(&segment).map_or(&[], Vec::as_slice)
     }
 
-    /// Returns the extents that may hold what is asked for, those with the latest records first.
+    /// Returns the extents that may have matching records, those with the latest records first.
     pub(super) fn find(&self, query: &LogQuery) -> Vec<Found> {
         let is_asked =
             |segment: &SegmentId| query.trace_id.is_none() || segment.class == Class::Traced;
@@ -157,8 +155,8 @@ impl Index {
         found
     }
 
-    /// Forgets the segments of a class, oldest first, for which `reason` has one; it gets when a segment ended and the
-    /// bytes of the class with it.
+    /// Removes the segments of a class, oldest first, for which `reason` returns one; its arguments are the
+    /// end of the segment and the size of the class including it.
     pub(super) fn forget(
         &mut self,
         class: Class,
@@ -188,7 +186,7 @@ impl Index {
         expired
     }
 
-    /// Returns how many bytes and records of a class there are.
+    /// Returns the bytes and records of a class.
     pub(super) fn size(&self, class: Class) -> (u64, u64) {
         let segments = self.segments.iter();
         let extents = segments
@@ -220,7 +218,7 @@ fn segments_of(root: &Path, day: Day) -> Result<Vec<SegmentId>, StoreError> {
     list().map_err(|error| StoreError::io("list", &folder, error))
 }
 
-/// Finds the extents of a file: from its hint if that is of this file, else from its blocks.
+/// Finds the extents of a file: from its hint if that matches, else from its blocks.
 fn recover(path: &Path, counters: &Counters) -> Result<Vec<Extent>, StoreError> {
     let open = || {
         let file = files::open_regular(path)?;
@@ -254,7 +252,7 @@ fn recover(path: &Path, counters: &Counters) -> Result<Vec<Extent>, StoreError> 
     Ok(extents)
 }
 
-/// Reads the traces of a block; `None` where it cannot be read.
+/// Reads the traces of a block; `None` if it is damaged.
 fn traces_of(file: &File, offset: u64, header: &Header) -> Option<TraceFilter> {
     let block = read(file, offset, LogCodec.block_bytes(header)).ok()?;
     if !LogCodec.is_whole(header, &block) {

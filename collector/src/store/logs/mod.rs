@@ -1,8 +1,8 @@
-//! Log records: appended in columns to segments of their own, found by trace, and searched newest first. Records come from
-//! the pipeline once their request is decoded; the log below answers an append once it is durable.
+//! The log store: records are appended in columns, found by trace, and searched newest first. They come from
+//! the pipeline once their request is decoded; an append returns once it is durable.
 //!
-//! Records without a trace id are kept in segments of their own, which may take a quarter of the room: however much a
-//! service without traces writes, it does not push out the records of a trace.
+//! Records without a trace id have their own segments, limited to a quarter of the space: a service that logs
+//! without traces does not displace the records of a trace.
 
 mod block;
 mod columns;
@@ -34,18 +34,20 @@ use index::{Class, Expired, Found, Index, SegmentId};
 use search::Newest;
 use writer::Writer;
 
-/// How long records wait for others, to share a block and a sync: at most ten a second. Exporters send in the background.
+/// How long records wait to share a block and a sync with others: at most ten syncs a second. Exporters send
+/// in the background.
 const LINGER: Duration = Duration::from_millis(100);
-/// How long one search reads: as a search of traces.
+/// Time limit of a search, as for traces.
 const SEARCH_TIME_MAX: Duration = Duration::from_secs(10);
-/// The part of the room that records without a trace take at most: one in so many bytes.
+/// Records without a trace get one part in this many of the space.
 const OTHER_PART: u64 = 4;
-/// A segment is at most this part of the room of its class, so that deleting the oldest leaves the rest.
+/// A segment takes at most one part in this many of its class's space, so that deleting the oldest leaves the
+/// rest.
 const SEGMENT_PART: u64 = 8;
-/// Bytes of a segment.
+/// Largest segment, bytes.
 const SEGMENT_BYTES_MAX: u64 = 32 << 20;
 
-/// Log records on disk; cheap to clone.
+/// The log store; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct LogStore {
     inner: Arc<Inner>,
@@ -61,18 +63,18 @@ struct Inner {
     damage: Damage<SegmentId>,
 }
 
-/// What the store holds.
+/// Size of the log store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LogStats {
-    /// Records.
+    /// Number of records.
     pub records: u64,
-    /// Bytes on disk.
+    /// Size on disk.
     pub bytes: u64,
 }
 
 impl LogStore {
-    /// Opens the records under `<dir>/logs`, repairing what a crash left; they are kept for `retention` and take at most
-    /// `bytes_max` on disk.
+    /// Opens the store in `<dir>/logs`, recovering after a crash. Records are kept for `retention` and take
+    /// at most `bytes_max` on disk.
     ///
     /// # Errors
     /// When the folder cannot be created or a file cannot be read.
@@ -127,7 +129,7 @@ impl LogStore {
     /// Appends records; returns once they are durable.
     ///
     /// # Errors
-    /// When the disk fails; none of them may be relied on then.
+    /// When the disk fails; any of the records may then be lost.
     pub async fn append(&self, records: Vec<LogRecord>) -> Result<(), StoreError> {
         if records.is_empty() {
             return Ok(());
@@ -144,10 +146,10 @@ impl LogStore {
         appended
     }
 
-    /// Returns one page of the records that match, newest first; a search that takes long ends early and says so.
+    /// Returns one page of matching records, newest first; a slow search ends early and says so.
     ///
     /// # Errors
-    /// When a file cannot be read just now; what stays damaged is counted and passed over.
+    /// When a file cannot be read at the moment. Permanent damage is counted and skipped.
     pub async fn search(&self, query: LogQuery) -> Result<LogPage, StoreError> {
         let deadline = Instant::now() + SEARCH_TIME_MAX;
         let store = self.clone();
@@ -205,7 +207,7 @@ impl LogStore {
         Ok(())
     }
 
-    /// Deletes the segments that ended before the retention, and the oldest beyond the room that there is.
+    /// Deletes segments that ended before the retention, and the oldest ones beyond the disk budget.
     ///
     /// # Errors
     /// When a file cannot be removed.
@@ -241,14 +243,14 @@ impl LogStore {
                 Err(StoreError::io("remove", &path, error))
             }
             _ => {
-                // Only the last segment of a day leaves its folder empty.
+                // Fails unless this was the last segment of the day.
                 let _still_used = path.parent().map(fs::remove_dir);
                 Ok(())
             }
         }
     }
 
-    /// Returns what it holds.
+    /// Returns the size of the store.
     pub fn stats(&self) -> LogStats {
         let index = self.inner.index.read();
         let sizes = Class::ALL.map(|class| index.size(class));

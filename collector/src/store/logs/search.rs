@@ -1,7 +1,7 @@
-//! A page of log records, newest first.
+//! One page of log records, newest first.
 //!
-//! Extents are read in the order of their latest records, and the page keeps the newest that match; it is complete once no
-//! extent that is left can hold a newer one than the last kept.
+//! Extents are read in the order of their latest records, and the page keeps the newest matches. It is
+//! complete once no remaining extent can have a newer record than the last one kept.
 
 use std::collections::BTreeMap;
 
@@ -14,17 +14,18 @@ use crate::model::{
 };
 use crate::store::cancel;
 
-/// Memory of the records of one page: with what reading and showing take beside it less than one question may cost.
+/// Memory of a page's records: with the overhead of reading and rendering it stays below the limit of a
+/// request.
 pub(super) const PAGE_BYTES_MAX: usize = 16 << 20;
 
-/// The records of a page: the newest that were seen, by time and id.
+/// The newest matching records so far, by time and id.
 #[derive(Debug)]
 pub(super) struct Newest<'q> {
     query: &'q LogQuery,
     lower: String,
     records: BTreeMap<(UnixNanos, u64), LogRecord>,
     bytes: usize,
-    /// The newest one that there was no room for: everything older belongs to the next page.
+    /// The newest record that did not fit: everything older belongs to the next page.
     left_out: Option<(UnixNanos, u64)>,
 }
 
@@ -39,12 +40,12 @@ impl<'q> Newest<'q> {
         }
     }
 
-    /// Returns whether nothing that is so old belongs to the page.
+    /// Returns whether records up to `latest` cannot belong to this page any more.
     pub(super) fn is_settled(&self, latest: UnixNanos) -> bool {
         self.left_out.is_some_and(|(time, _)| time > latest)
     }
 
-    /// Reads the records of an extent; returns how many could not be read.
+    /// Reads the records of an extent; returns how many were unreadable.
     pub(super) fn read(&mut self, extent: &[u8]) -> Result<u64, StoreError> {
         let mut lost = 0;
         for block in blocks(LogCodec, extent) {
@@ -113,7 +114,7 @@ impl<'q> Newest<'q> {
         Ok(())
     }
 
-    /// Returns the page; of a search that found no time for records from `unread` back, those after it.
+    /// Returns the page; if the search ran out of time with records up to `unread` left, only those after it.
     pub(super) fn page(mut self, unread: Option<UnixNanos>) -> LogPage {
         let unread = unread.filter(|unread| !self.is_settled(*unread));
         if let Some(unread) = unread {
@@ -147,7 +148,7 @@ impl<'q> Newest<'q> {
     }
 }
 
-/// Returns up to when the records of an extent, and of all after it, reach within a search.
+/// Returns the latest time of a record in an extent, within the range of the page.
 pub(super) fn latest(found: &Found, query: &LogQuery) -> UnixNanos {
     found.zone.end.min(query.page_range().end - NANOSECOND)
 }

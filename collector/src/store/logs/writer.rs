@@ -1,4 +1,4 @@
-//! Writes groups of log records: blocks onto the open segment of each class, and one sync for each.
+//! Writes groups of log records: blocks to the open segment of each class, with one sync each.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -16,19 +16,18 @@ use crate::log::{Day, LogFile, StoreError};
 use crate::model::{HOUR, LogRecord, UnixNanos};
 use crate::sync::RwLock;
 
-/// Most records of one block.
+/// Largest number of records in a block.
 const BLOCK_RECORDS_MAX: usize = 4_096;
-/// Bytes in memory after which a block ends: what a search unpacks at once.
+/// Memory size after which a block ends: the amount that a search decompresses at once.
 const BLOCK_BYTES: usize = 2 << 20;
-/// A new segment starts after that long: what is past the retention is deleted by whole segments.
+/// Age after which a new segment starts, since retention deletes whole segments.
 const SEGMENT_LENGTH: Duration = HOUR;
 
-/// The open files.
 #[derive(Debug)]
 pub(super) struct Writer {
     root: PathBuf,
     index: Arc<RwLock<Index>>,
-    /// A new segment of a class starts after that many bytes.
+    /// Size after which a new segment of a class starts.
     segment_bytes: BTreeMap<Class, u64>,
     open: BTreeMap<Class, Open>,
 }
@@ -53,7 +52,7 @@ impl Writer {
         }
     }
 
-    /// Makes records durable and shows them to readers; of each class all of them or, after an error, none.
+    /// Makes records durable and visible; per class all of them or, after an error, none.
     pub(super) fn commit(&mut self, records: Vec<LogRecord>) -> Result<(), StoreError> {
         let now = UnixNanos::now();
         let (traced, other): (Vec<_>, Vec<_>) = records
@@ -75,7 +74,7 @@ impl Writer {
         for record in &mut records {
             record.id = content_hash(record);
         }
-        // Neighbours in time are asked for together, and compress better.
+        // Records close in time are read together, and compress better.
         records.sort_by_key(|record| record.time);
         let written = self.write(class, &records, now);
         match &written {
@@ -116,7 +115,7 @@ impl Writer {
         blocks.iter().for_each(|block| index.add(segment, block));
     }
 
-    /// Returns the open segment of a class: the one that was written last while it has room and is not deleted.
+    /// Returns the open segment of a class: the newest one, unless it is full or deleted.
     fn open(&mut self, class: Class, now: UnixNanos) -> Result<&mut Open, StoreError> {
         let index = self.index.read();
         let last = index.last(class);
@@ -154,8 +153,8 @@ impl Writer {
         Ok(Open { segment, file })
     }
 
-    /// Leaves a segment after a failure. Opened again, its file is cut to what readers know of it; one of which they know
-    /// nothing is removed: a full disk must not collect a file for every attempt.
+    /// Leaves a segment after a failure. When opened again, its file is truncated to the indexed blocks;
+    /// without any it is removed, so that a full disk does not collect a file per attempt.
     fn abandon(&mut self, class: Class) {
         let Some(Open { segment, .. }) = self.open.remove(&class) else {
             return;
@@ -165,7 +164,7 @@ impl Writer {
         }
     }
 
-    /// Leaves a segment for the next one.
+    /// Closes a segment, as the next one is about to be opened.
     fn close(&mut self, class: Class, last: Option<SegmentId>) {
         let closed = self.open.remove(&class).map(|open| open.segment);
         if let Some(segment) = closed.filter(|closed| Some(*closed) == last) {
@@ -181,7 +180,7 @@ fn end(extents: &[Extent]) -> u64 {
     extents.last().map_or(0, Extent::end_offset)
 }
 
-/// Cuts records into those of one block each.
+/// Splits records into blocks.
 fn chunks(mut records: &[LogRecord]) -> impl Iterator<Item = &[LogRecord]> {
     std::iter::from_fn(move || {
         let (mut bytes, mut seen) = (0, HashSet::new());

@@ -1,4 +1,4 @@
-//! Both stores as one: the local journal, which has everything recent, and InfluxDB, which has everything else.
+//! Combines both stores: the local journal, which has everything recent, and InfluxDB, which has the rest.
 
 pub(crate) mod series;
 #[cfg(test)]
@@ -25,13 +25,13 @@ use crate::model::{Span, Trace};
 use crate::store::content::{Contents, Head, Key};
 use crate::store::{Received, StoreError, cancel};
 
-/// Makes one trace of what two stores received of it; a span that is in both is there once.
+/// Assembles one trace from the spans received by two stores; spans in both are included once.
 ///
-/// Both are joined as they were received: what a store's reader merges or straightens in its part of a trace is not what
-/// the other has of it.
+/// Takes spans as received, because what one store's reader merged or corrected in its part would not match
+/// the other part.
 ///
 /// # Errors
-/// When no caller waits for it any more.
+/// When the query was cancelled or its time is over.
 pub(crate) fn union(local: Received, remote: Received) -> Result<Option<Trace>, StoreError> {
     let is_cut = local.is_cut || remote.is_cut;
     let mut spans = local.spans;
@@ -40,11 +40,11 @@ pub(crate) fn union(local: Received, remote: Received) -> Result<Option<Trace>, 
     Received { spans, is_cut }.assemble()
 }
 
-/// Returns the spans of `remote` that are not in `local`. Where a store shortened a span, its copies have a head in common:
-/// the longer one stays.
+/// Returns the spans of `remote` that are not in `local`. Copies of a span that a store shortened are
+/// recognised by their head; the more complete one stays.
 fn without_copies(local: &mut Vec<Span>, remote: Vec<Span>) -> Result<Vec<Span>, StoreError> {
     let mut contents = Contents::default();
-    // As many as the sender sent: of each that is in the other store too, one goes.
+    // A sender may send a span repeatedly, so each span here cancels only one copy in the other store.
     let mut whole: HashMap<Key, Vec<usize>> = HashMap::new();
     for (place, span) in local.iter().enumerate() {
         whole.entry(contents.key(span)).or_default().push(place);
@@ -83,8 +83,8 @@ fn without_copies(local: &mut Vec<Span>, remote: Vec<Span>) -> Result<Vec<Span>,
     Ok(rest)
 }
 
-/// Returns readers of what is here and of an InfluxDB that other collectors may write to; it does not answer. Must be called
-/// within a runtime.
+/// Returns readers of the local stores and of an unreachable InfluxDB with possible other collectors. Must be
+/// called within a runtime.
 #[cfg(test)]
 pub(crate) fn with_influxdb_away(
     local: &EmbeddedStore,

@@ -1,5 +1,6 @@
-//! The own journal together with what other collectors wrote to InfluxDB. While there are no others it is the journal
-//! alone. Where InfluxDB does not answer, what is local was visited, and the error says that there may be more.
+//! The local series journal combined with what other collectors wrote to InfluxDB; only the journal if there
+//! are no others. If InfluxDB is unreachable, local records are visited and the error says that there may be
+//! more.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use crate::store::influxdb::series::InfluxSeries;
 use crate::store::series::{SeriesKind, SeriesLog, SeriesRecord};
 use crate::store::{Missing, MissingPart, Partial, SeriesReader, StoreError};
 
-/// The own journal and what other collectors wrote. Everything here blocks the thread.
+/// The local journal and other collectors' records. All functions block the thread.
 #[derive(Debug)]
 pub(crate) struct MergedSeries {
     own: SeriesLog,
@@ -19,15 +20,14 @@ pub(crate) struct MergedSeries {
 }
 
 impl MergedSeries {
-    /// Returns a reader of both.
     pub(crate) fn new(own: SeriesLog, others: InfluxSeries, peers: Arc<Peers>) -> Self {
         Self { own, others, peers }
     }
 
-    /// Asks the other collectors' records; `None` if there are no other collectors.
+    /// Queries the other collectors' records; `None` if there are no other collectors.
     ///
     /// # Errors
-    /// When InfluxDB does not answer, which is counted, or no caller waits any longer.
+    /// When InfluxDB does not answer, which is counted, or the caller no longer waits.
     pub(crate) fn ask<T>(
         &self,
         question: impl FnOnce(&InfluxSeries) -> Result<T, StoreError>,
@@ -46,7 +46,7 @@ impl MergedSeries {
         answer.map(Some)
     }
 
-    /// Returns the answer of other collectors' records as far as there is one.
+    /// As `ask`, with the error as what the answer lacks.
     fn partial<T: Default>(
         &self,
         question: impl FnOnce(&InfluxSeries) -> Result<T, StoreError>,
@@ -57,7 +57,7 @@ impl MergedSeries {
         }
     }
 
-    /// Returns who called whom as other collectors saw it.
+    /// Returns the calls between services that other collectors saw.
     pub(crate) fn dependencies(&self, range: TimeRange) -> Partial<Vec<DependencyLink>> {
         self.partial(|others| others.dependencies(range))
     }

@@ -1,6 +1,6 @@
-//! The traces as configured: of the embedded store alone, or of it and InfluxDB. What is certainly complete here is
-//! answered from here, as fast as without InfluxDB; older traces, and all of them where other collectors write to the same
-//! InfluxDB, are read from both.
+//! The configured trace store: the embedded store alone, or together with InfluxDB. Data that is certainly
+//! complete locally is read locally, as fast as without InfluxDB. Older traces, or all traces if other
+//! collectors write to the same InfluxDB, are read from both.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -21,22 +21,23 @@ use crate::store::influxdb::{InfluxTraces, Peers, Scan};
 use crate::store::search::{self, Candidate, Row, Source, row_of};
 use crate::store::{Missing, MissingPart, Partial, Received, StoreError, TraceReader};
 
-/// A trace that starts that long after local spans are complete has all of its spans here: senders' clocks may differ.
+/// A trace that starts this long after local spans are complete is complete locally, despite differing clocks
+/// of senders.
 const CLOCK_SKEW: Duration = MINUTE;
-/// Since then local traces are complete where nothing was ever deleted.
+/// Local traces are always complete if nothing was ever deleted.
 const ALWAYS: UnixNanos = UnixNanos::new(0);
-/// Of the time of a search, what is left to the local store alone if InfluxDB answers too slowly.
+/// Part of a search's time reserved for the local store if InfluxDB is too slow.
 const LOCAL_TIME: Duration = Duration::from_secs(2);
-/// Memory of the local part of a trace of a search, beside those of other traces that InfluxDB has.
+/// Memory of the local part of a trace in a search, beside the traces from InfluxDB.
 const PART_BYTES_MAX: usize = TRACE_BYTES_MAX / 2;
-/// Rows that the local store is asked for at once.
+/// Rows fetched from the local store at once.
 const LOCAL_ROWS_MAX: usize = 50;
 
-/// Reads the traces; cheap to clone.
+/// The configured trace store; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Traces {
     local: EmbeddedStore,
-    /// `None` without an InfluxDB.
+    /// `None` without InfluxDB.
     remote: Option<Remote>,
 }
 
@@ -56,7 +57,6 @@ impl From<EmbeddedStore> for Traces {
 }
 
 impl Traces {
-    /// Returns a reader of both stores.
     pub(crate) fn merged(
         local: EmbeddedStore,
         followed: Arc<ShipProgress>,
@@ -71,7 +71,7 @@ impl Traces {
         Self { local, remote }
     }
 
-    /// Returns how much the embedded store holds.
+    /// Returns the size of the embedded store.
     pub fn stats(&self) -> StoreStats {
         self.local.stats()
     }
@@ -89,7 +89,7 @@ impl Remote {
         }
     }
 
-    /// Waits for an answer of InfluxDB until the deadline, unless it is known to be unreachable.
+    /// Waits for InfluxDB until the deadline, unless it is known to be unreachable.
     async fn ask<T>(
         &self,
         deadline: Instant,
@@ -105,7 +105,7 @@ impl Remote {
         answer
     }
 
-    /// Adds the names that InfluxDB knows, if local traces are not complete.
+    /// Adds the names in InfluxDB if local traces are not complete.
     async fn add_names(
         &self,
         mut local: Vec<String>,
@@ -127,7 +127,7 @@ impl Remote {
         }
     }
 
-    /// Returns what an answer of local spans alone lacks.
+    /// Describes what an answer from local spans lacks.
     fn missing(&self, error: StoreError, whole_since: Option<UnixNanos>) -> Missing {
         let part = whole_since.map_or(MissingPart::OfOthers, MissingPart::OlderThan);
         self.peers.missing(error, part)
@@ -183,7 +183,7 @@ impl TraceReader for Traces {
             return Ok(None);
         };
         let local = self.local.traces_within(ids, bytes_max).await?;
-        // What is not whole here is read from both, one by one.
+        // Traces that are not complete locally are read from both stores one by one.
         let are_whole = |traces: &Vec<Trace>| {
             let mut all = traces.iter();
             since == ALWAYS || (traces.len() == wanted && all.all(|trace| is_whole(trace, since)))
@@ -268,27 +268,27 @@ impl TraceReader for Traces {
     }
 }
 
-/// Makes one trace of its parts on a thread that may be busy for long: each may have as many spans as its store returns.
+/// Assembles both parts of a trace on a blocking thread: each may have as many spans as a store returns.
 async fn union_off_worker(local: Received, remote: Received) -> Result<Option<Trace>, StoreError> {
     off_worker(Path::new("a trace"), || union(local, remote)).await
 }
 
-/// Returns how many bytes the other part of a trace may have: both together what the whole may, but for a few spans.
+/// Memory budget for the other part of a trace: the rest of `bytes_max`, or at least a sixteenth of it.
 fn room_beside(spans: &[Span], bytes_max: usize) -> usize {
     bytes_max
         .saturating_sub(bytes_of(spans))
         .max(bytes_max / 16)
 }
 
-/// Returns whether a trace has all of its spans here, where all that arrived after `since` are. Of one that runs for
-/// longer than spans stay here the oldest may be gone: then some have no parent.
+/// Returns whether all spans of a trace are local, given that those that arrived after `since` are. The
+/// oldest spans of a trace that ran longer than the local retention may be gone; then some have no parent.
 fn is_whole(trace: &Trace, since: UnixNanos) -> bool {
     let start = trace.spans.first().map(|span| span.start);
     let has_hole = || trace.notes.iter().any(|note| note.code == "missing_parent");
     since == ALWAYS || (start.is_some_and(|start| start >= since) && !has_hole())
 }
 
-/// Says that a trace may have more spans than are shown.
+/// The note that a trace may have more spans than shown.
 fn unreachable() -> Note {
     Note {
         code: "store_unreachable",
@@ -301,10 +301,10 @@ fn unreachable() -> Note {
 struct Both<'a> {
     peers: &'a Peers,
     query: &'a TraceQuery,
-    /// Spans that start later are all here.
+    /// Traces that start later are complete locally.
     whole_since: UnixNanos,
     local: LocalPages<'a>,
-    /// `None` while InfluxDB does not answer.
+    /// `None` while InfluxDB is unreachable.
     scan: Option<Scan>,
     failure: Option<StoreError>,
 }
@@ -312,12 +312,11 @@ struct Both<'a> {
 /// The local store, page by page.
 struct LocalPages<'a> {
     store: &'a EmbeddedStore,
-    /// The next page.
+    /// Query of the next page.
     query: TraceQuery,
-    /// When the search ends.
     deadline: Instant,
     frontier: Option<UnixNanos>,
-    /// Rows that were found and not asked for yet.
+    /// Rows found but not requested yet.
     rows: HashMap<TraceId, Row>,
 }
 
@@ -351,7 +350,7 @@ impl<'a> Both<'a> {
         }
     }
 
-    /// Returns the row of a trace that is here as a whole. One without root may have begun before.
+    /// Returns the row of a trace that is complete locally. One without its root may have begun before.
     fn whole_row(&mut self, id: TraceId) -> Option<Row> {
         let row = self.local.rows.remove(&id)?;
         let summary = &row.summary;
@@ -359,7 +358,7 @@ impl<'a> Both<'a> {
         is_whole.then_some(row)
     }
 
-    /// Returns what InfluxDB has of these traces, in their order; nothing where it does not answer.
+    /// Returns the spans of these traces in InfluxDB, in order; empty if it is unreachable.
     async fn remote_traces(
         &mut self,
         candidates: &[Candidate],
@@ -377,8 +376,8 @@ impl<'a> Both<'a> {
         Ok(traces)
     }
 
-    /// Continues without InfluxDB, unless it only ran out of time after a part of the page: then the page ends there,
-    /// and the next one goes on.
+    /// Continues without InfluxDB. If it ran out of time after a part of the page, the page ends there
+    /// instead, and the next one continues.
     fn give_up(&mut self, error: StoreError) -> Result<(), StoreError> {
         let is_over = matches!(error, StoreError::TimeOver);
         if is_over && self.frontier() < Some(self.query.page_range().end) {

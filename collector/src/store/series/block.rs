@@ -1,4 +1,4 @@
-//! A block of a series: a header with a checksum of its own, then the records of one kind, compressed.
+//! A series block: a header with its own checksum, then the compressed records of one kind.
 
 mod fuzz;
 
@@ -13,23 +13,23 @@ use crate::model::{CircuitKey, UnixNanos};
 use crate::store::frame::Payload;
 pub(crate) use fuzz::block as fuzz_block;
 
-/// Length of a header, bytes.
 const HEADER_BYTES: usize = 48;
-/// Most records of one block; more are written as several.
+/// Largest number of records in a block; more become several blocks.
 pub(super) const MAX_BLOCK_RECORDS: usize = 4_096;
 
 const MAGIC: [u8; 4] = *b"FBS1";
 const FLAG_STARTS_EXTENT: u8 = 1;
-/// Its transitions, settings or standings are JSON; without it they are as `decode::positional` reads them.
+/// Transitions, settings or standings in the block are JSON; without this flag they are in the format of
+/// `decode::positional`.
 const FLAG_JSON: u8 = 2;
-/// Level 1: the records are small and already without repetition; more costs time and saves 2 %.
+/// Level 1: the records are small and already deduplicated; higher levels cost time and save 2 %.
 const ZSTD_LEVEL: i32 = 1;
 
-/// Frames the blocks of one kind.
+/// The codec of the blocks of one kind.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SeriesCodec(pub(crate) SeriesKind);
 
-/// What is known of a block without reading it.
+/// The facts of a block that are known without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     payload: Payload,
@@ -86,7 +86,7 @@ impl Header {
         })
     }
 
-    /// Returns the fields behind those of the payload.
+    /// Returns the header fields after those of the payload.
     fn fields(&self) -> Vec<u8> {
         let starts_extent = u8::from(self.starts_extent) * FLAG_STARTS_EXTENT;
         let flags = starts_extent | (u8::from(self.is_json) * FLAG_JSON);
@@ -99,7 +99,7 @@ impl Header {
     }
 }
 
-/// Returns a block of those records, all of one kind and not none.
+/// `records` must be of one kind and not empty.
 pub(super) fn encode(
     records: &[SeriesRecord],
     strings: &mut HashMap<String, u64>,
@@ -132,7 +132,7 @@ pub(super) fn encode(
     Ok((header, block))
 }
 
-/// Reads a block's records into `visit`; returns how many could not be read.
+/// Passes a block's records to `visit`; returns how many were unreadable.
 pub(super) fn decode(
     block: &Block<'_, Header>,
     strings: &mut Strings,

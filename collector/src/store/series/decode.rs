@@ -1,4 +1,4 @@
-//! Bytes to records, as `encode` wrote them. What makes no sense ends the block, never the program.
+//! Decodes records that `encode` wrote. Invalid bytes end the block and never panic.
 
 mod positional;
 
@@ -13,13 +13,13 @@ use super::record::{
 use crate::model::{CircuitCalls, CircuitKey, CircuitSample, SECOND, UnixNanos, nanos};
 use crate::store::bytes::Reader;
 
-/// Strings of one extent that are believed; 256 KiB of blocks cannot hold more.
+/// Strings that an extent may have; 256 KiB of blocks cannot hold more.
 const MAX_STRINGS: usize = 1 << 20;
 
-/// The strings of an extent as far as it was read; `None` where a damaged block took one away.
+/// The strings of an extent so far; `None` if lost with a damaged block.
 pub(super) type Strings = Vec<Option<Arc<str>>>;
 
-/// Reads the records of one block.
+/// Decodes the records of one block.
 pub(super) struct Decoder<'a> {
     reader: Reader<'a>,
     strings: &'a mut Strings,
@@ -27,7 +27,7 @@ pub(super) struct Decoder<'a> {
     only: Option<&'a CircuitKey>,
 }
 
-/// One record read: wanted, of another breaker, or with a string that is lost.
+/// A decoded record: wanted, of another breaker, or with a lost string.
 #[expect(
     clippy::large_enum_variant,
     reason = "nearly every one is a record, and it moves once"
@@ -38,11 +38,11 @@ pub(super) enum Decoded {
     Lost,
 }
 
-/// A string as read: the text, or nothing where it is lost.
+/// A decoded string; `None` if it is lost.
 type Lookup = Option<Arc<str>>;
 
 impl<'a> Decoder<'a> {
-    /// Returns a decoder, or `None` when the payload has no readable head.
+    /// `None` if the head of the payload is invalid.
     pub(super) fn new(
         payload: &'a [u8],
         strings: &'a mut Strings,
@@ -56,7 +56,7 @@ impl<'a> Decoder<'a> {
             only,
         };
         let known = usize::try_from(decoder.uint()?).ok()?;
-        // A block before this one is missing: its strings are lost, the numbering goes on.
+        // An earlier block is missing: its strings are lost, but the numbering continues.
         if known > MAX_STRINGS {
             return None;
         }
@@ -64,7 +64,7 @@ impl<'a> Decoder<'a> {
         Some(decoder)
     }
 
-    /// Reads the next record; `None` when the bytes make no sense.
+    /// Decodes the next record; `None` if the bytes are invalid.
     pub(super) fn record(&mut self, kind: SeriesKind, is_json: bool) -> Option<Decoded> {
         match kind {
             SeriesKind::Sample => self.sample(),
@@ -104,7 +104,8 @@ impl<'a> Decoder<'a> {
         }))
     }
 
-    /// Reads a record that may grow. Fields of a later build are passed over; the JSON needs no strings of the extent.
+    /// Decodes a record in JSON. Unknown fields of a later build are ignored; the JSON does not use the
+    /// extent's strings.
     fn json<T: DeserializeOwned>(&mut self, wrap: fn(T) -> SeriesRecord) -> Option<Decoded> {
         let key = self.key()?;
         let json = self.bytes()?;

@@ -1,6 +1,7 @@
-//! Records to bytes. What comes each second or minute has a fixed layout: varints, times relative to the block's start,
-//! and a string table that lasts for one extent (a run of blocks), so that a string is written once, in the block
-//! that first uses it. What may grow (transitions, settings, standings) is JSON. `decode` reads both back.
+//! Encodes records. Kinds that come every second or minute have a fixed layout: varints, times relative to
+//! the block's start, and a string table per extent (a run of blocks), so that a string is written once, in
+//! the first block that uses it. Kinds that may get new fields (transitions, settings, standings) are JSON.
+//! `decode` reads both.
 
 use std::collections::HashMap;
 
@@ -10,7 +11,6 @@ use super::record::{DependencyMinute, RedMinute, Rollup, SeriesRecord};
 use crate::model::{CircuitCalls, CircuitKey, CircuitSample, UnixNanos};
 use crate::store::bytes::{put_bytes, put_varint};
 
-/// Writes the records of one block.
 pub(super) struct Encoder<'a> {
     out: Vec<u8>,
     strings: &'a mut HashMap<String, u64>,
@@ -61,7 +61,7 @@ impl<'a> Encoder<'a> {
         self.buckets(&sample.latency_buckets);
     }
 
-    /// Writes a record that may grow: its key, by which readers pass over it, and all of it as JSON with its length.
+    /// Writes a record in JSON: its key, by which readers skip it, and the length-prefixed JSON.
     pub(super) fn json(&mut self, key: &CircuitKey, record: &impl Serialize) {
         self.key(key);
         let json = serde_json::to_string(record).expect("a record is plain data");
@@ -106,7 +106,7 @@ impl<'a> Encoder<'a> {
         self.string(&key.name);
     }
 
-    /// Writes a mask of the counts that are not zero, then these counts.
+    /// Writes a bit mask of the nonzero counts, then these counts.
     fn calls(&mut self, calls: &CircuitCalls) {
         let counts = calls.in_order();
         let present = |mask, (at, count): (usize, &u64)| mask | (u64::from(*count > 0) << at);
@@ -126,7 +126,7 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    /// Writes a string that is likely to come again: its number, or 0 and the text the first time.
+    /// Writes an interned string: its number, or 0 and the text the first time.
     fn string(&mut self, text: &str) {
         if let Some(number) = self.strings.get(text) {
             let number = *number;

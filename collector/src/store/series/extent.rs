@@ -1,16 +1,15 @@
-//! Extents: runs of blocks of a file that share one string table, as the index and its hints list them.
+//! Extents: runs of blocks of a file that share a string table, as listed in the index and its hints.
 
 use std::time::Duration;
 
 use super::block::Header;
 use crate::model::{MINUTE, nanos};
 
-/// A new extent starts after that long, so that a query reads little more than it needs.
+/// Time range after which a new extent starts, so that a query reads little more than it needs.
 const EXTENT: Duration = MINUTE;
-/// A new extent starts after that many bytes.
+/// Size after which a new extent starts.
 const EXTENT_BYTES: u64 = 256 * 1024;
 
-/// A run of blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Extent {
     pub(super) offset: u64,
@@ -21,7 +20,7 @@ pub(super) struct Extent {
 }
 
 impl Extent {
-    /// Returns an extent of one block at that offset.
+    /// Returns an extent of one block.
     pub(super) fn new(offset: u64, header: &Header) -> Self {
         Self {
             offset,
@@ -40,12 +39,12 @@ impl Extent {
         self.keys |= header.keys;
     }
 
-    /// Returns the offset behind its last block.
+    /// Returns the offset after its last block.
     pub(super) fn end_offset(&self) -> u64 {
         self.offset + self.len
     }
 
-    /// Returns whether a block that begins then still belongs to it.
+    /// Returns whether a block that begins at `start` still belongs to it.
     pub(super) fn has_room(&self, start: u64) -> bool {
         self.len < EXTENT_BYTES && start.max(self.end) - start.min(self.start) < nanos(EXTENT)
     }

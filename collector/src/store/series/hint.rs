@@ -1,5 +1,5 @@
-//! The extents of a file that are complete, beside it, so that opening reads a few of its headers and not a week
-//! of them. Only a hint: never synced, believed as far as it fits the file, written anew where it does not.
+//! The complete extents of a file in another file beside it, so that opening reads few headers instead of a
+//! week of them. Only a hint: never synced, used as far as it matches the file, rewritten if it does not.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,15 +9,14 @@ use crate::files;
 
 const ENTRY_BYTES: usize = 44;
 
-/// The most bytes of a hint: a million extents, where a day of the longest journal has some thousand.
+/// Largest hint: a million extents, where a day of the longest journal has some thousand.
 const BYTES_MAX: u64 = 44_000_000;
 
-/// Returns the path of a file's hint.
 fn path(file: &Path) -> PathBuf {
     file.with_extension("idx")
 }
 
-/// Returns the complete extents of a file of that length, as far as the hint fits it.
+/// Returns the complete extents of a file of that length, as far as the hint matches.
 pub(super) fn read(file: &Path, len: u64) -> Vec<Extent> {
     let bytes = files::read_regular(&path(file), BYTES_MAX).unwrap_or_default();
     let mut end = 0;
@@ -32,7 +31,7 @@ pub(super) fn read(file: &Path, len: u64) -> Vec<Extent> {
     extents.collect()
 }
 
-/// Adds an extent that is complete. A failure costs time at the next opening, nothing else.
+/// Adds a complete extent. A failure only makes the next opening slower.
 pub(super) fn append(file: &Path, extent: &Extent) {
     let mut options = files::private();
     if let Ok(mut hint) = options.create(true).append(true).open(path(file)) {
@@ -40,7 +39,6 @@ pub(super) fn append(file: &Path, extent: &Extent) {
     }
 }
 
-/// Writes the hint anew.
 pub(super) fn rewrite(file: &Path, extents: &[Extent]) {
     let bytes: Vec<u8> = extents.iter().flat_map(encode).collect();
     let mut options = files::private();

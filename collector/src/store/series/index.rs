@@ -1,5 +1,5 @@
-//! Where the blocks of the series are: per kind and day one file, per file a list of extents. Kept in memory, rebuilt at
-//! open from headers alone; bounded, because an extent lasts a minute.
+//! The index of the series blocks: per kind and day one file, per file a list of extents. In memory, rebuilt
+//! at open from headers alone; bounded, because an extent lasts a minute.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,6 @@ pub(super) struct Index {
     files: BTreeMap<(SeriesKind, Day), Vec<Extent>>,
 }
 
-/// An extent to read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Found {
     pub(super) day: Day,
@@ -32,7 +31,7 @@ pub(super) struct Found {
 }
 
 impl Index {
-    /// Reads the headers of the files that an earlier run left, and cuts off what a crash tore.
+    /// Reads the headers of existing files and truncates torn writes.
     pub(super) fn open(root: &Path, counters: &Counters) -> Result<Self, StoreError> {
         let mut index = Self::default();
         for day in Day::all(root)? {
@@ -47,25 +46,24 @@ impl Index {
         Ok(index)
     }
 
-    /// Adds a block; returns the extent before it when it starts a new one.
+    /// Adds a block; returns the previous extent if the block starts a new one.
     pub(super) fn add(&mut self, day: Day, offset: u64, header: &Header) -> Option<Extent> {
         let extents = self.files.entry((header.kind, day)).or_default();
         add(extents, offset, header)
     }
 
-    /// Forgets a file that is gone.
+    /// Removes a deleted file.
     pub(super) fn remove(&mut self, day: Day, kind: SeriesKind) {
         self.files.remove(&(kind, day));
     }
 
-    /// Returns the length of a file.
     pub(super) fn length(&self, day: Day, kind: SeriesKind) -> u64 {
         let extents = self.files.get(&(kind, day));
         let last = extents.and_then(|extents| extents.last());
         last.map_or(0, Extent::end_offset)
     }
 
-    /// Returns the extents of a kind that may hold something of that range and key, oldest first.
+    /// Returns the extents of a kind that may match a range and a mask of keys, oldest first.
     pub(super) fn find(&self, kind: SeriesKind, range: TimeRange, keys: u64) -> Vec<Found> {
         let days = Day::of(range.start)..=Day::of(range.end);
         self.files
@@ -80,7 +78,7 @@ impl Index {
             .collect()
     }
 
-    /// Returns the extents of a kind that reach beyond a position; the segment of a position is a day.
+    /// Returns the extents of a kind that end after a position; the segment of a position is a day.
     pub(super) fn unread(&self, kind: SeriesKind, position: &Position) -> Vec<Found> {
         let unread = self.of_kind(kind).flat_map(|(day, extents)| {
             let done = position
@@ -96,7 +94,7 @@ impl Index {
         unread.collect()
     }
 
-    /// Returns the latest time of any record of that kind.
+    /// Returns the time of the newest record of a kind.
     pub(super) fn latest(&self, kind: SeriesKind) -> Option<UnixNanos> {
         let mut files = self.of_kind(kind).rev();
         let (_, extents) = files.find(|(_, extents)| !extents.is_empty())?;
@@ -111,12 +109,11 @@ impl Index {
         files.map(|((_, day), extents)| (*day, extents.as_slice()))
     }
 
-    /// Returns the day of each file.
     pub(super) fn days(&self) -> impl Iterator<Item = Day> {
         self.files.keys().map(|(_, day)| *day)
     }
 
-    /// Forgets the days for which `is_over`; returns them with their bytes.
+    /// Removes the days for which `is_over` is true; returns them with their bytes.
     pub(super) fn forget(&mut self, is_over: impl Fn(Day) -> bool) -> BTreeMap<Day, u64> {
         let mut days = BTreeMap::new();
         self.files.retain(|(_, day), extents| {
@@ -129,7 +126,7 @@ impl Index {
         days
     }
 
-    /// Returns how many extents it knows and how many bytes they have.
+    /// Returns the number of extents and their total bytes.
     pub(super) fn size(&self) -> (usize, u64) {
         let extents = self.files.values().flatten();
         extents.fold((0, 0), |(count, bytes), extent| {
@@ -152,7 +149,7 @@ fn add(extents: &mut Vec<Extent>, offset: u64, header: &Header) -> Option<Extent
     }
 }
 
-/// Finds the extents of a file: those of the hint, then those of the blocks behind them.
+/// Finds the extents of a file: those of the hint, then those of the blocks after them.
 fn recover(path: &Path, kind: SeriesKind, counters: &Counters) -> Result<Vec<Extent>, StoreError> {
     let read = || {
         let file = files::open_regular(path)?;
@@ -175,7 +172,7 @@ fn recover(path: &Path, kind: SeriesKind, counters: &Counters) -> Result<Vec<Ext
     for (offset, header) in &found.blocks {
         add(&mut extents, *offset, header);
     }
-    // The last extent is not in the hint: it is complete only once the next block starts another.
+    // The last extent is not in the hint: it is complete only once another one starts.
     let complete = extents.len().saturating_sub(1);
     if complete != hinted {
         hint::rewrite(path, &extents[..complete]);

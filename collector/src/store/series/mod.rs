@@ -1,6 +1,7 @@
-//! What is no span: circuit samples, transitions, settings, hourly rollups, and the minutes of operations and
-//! dependencies. Records come from `live`, and queries of any moment read them back. The log below answers an append
-//! once it is durable; here are the records' bytes and the index by kind, day, time and key.
+//! The series store: everything that is not a span. Circuit samples, transitions, settings and hourly
+//! rollups, and the minutes of operations and dependencies. Records come from `live`, and queries of any time
+//! range read them back. An append returns once it is durable. This module has the records' format and the
+//! index by kind, day, time and key.
 
 mod block;
 mod decode;
@@ -36,10 +37,11 @@ pub(crate) use block::{SeriesCodec, fuzz_block};
 use index::{Found, Index, file_path};
 use writer::Writer;
 
-/// How long samples wait for those of other instances, to share a block and a sync: at most ten a second.
+/// How long samples wait to share a block and a sync with those of other instances: at most ten syncs a
+/// second.
 const SAMPLE_LINGER: Duration = Duration::from_millis(100);
 
-/// The log of records; cheap to clone.
+/// The series store; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct SeriesLog {
     inner: Arc<Inner>,
@@ -55,17 +57,17 @@ struct Inner {
     damage: Damage<(SeriesKind, Day)>,
 }
 
-/// What the log holds.
+/// Size of the series store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SeriesStats {
-    /// Runs of blocks in the index.
+    /// Number of extents in the index.
     pub extents: usize,
-    /// Bytes on disk.
+    /// Size on disk.
     pub bytes: u64,
 }
 
 impl SeriesLog {
-    /// Opens the log under `<dir>/series`, repairing what a crash left.
+    /// Opens the store in `<dir>/series`, recovering after a crash.
     ///
     /// # Errors
     /// When the folder cannot be created or a file cannot be read.
@@ -104,12 +106,13 @@ impl SeriesLog {
     /// Appends records; returns once they are durable.
     ///
     /// # Errors
-    /// When the disk fails; none of them may be relied on then.
+    /// When the disk fails; any of the records may then be lost.
     pub async fn append(&self, records: Vec<SeriesRecord>) -> Result<(), StoreError> {
         if records.is_empty() {
             return Ok(());
         }
-        // Samples come every second from each instance and can wait for each other; a user looks at the rest.
+        // Every instance sends a sample per second, so samples can wait for each other; a user looks at the
+        // rest.
         let is_sample = |record: &SeriesRecord| matches!(record, SeriesRecord::Sample(_));
         let is_urgent = !records.iter().all(is_sample);
         let appended = self.inner.committer.append(records, is_urgent).await;
@@ -119,7 +122,8 @@ impl SeriesLog {
         })
     }
 
-    /// Reads an extent's bytes, of one that cannot be read for long what can; `None` when retention removed the file.
+    /// Reads an extent's bytes, or what is readable of one that has been unreadable for long; `None` if
+    /// retention removed the file.
     fn extent(
         &self,
         open: &mut Opened,
@@ -135,7 +139,7 @@ impl SeriesLog {
         open.read(&SeriesCodec(kind), &stretch, &self.inner.damage)
     }
 
-    /// Counts records that could not be read.
+    /// Counts unreadable records.
     fn count_lost(&self, kind: SeriesKind, place: Found, lost: u64) {
         if lost > 0 {
             self.inner
@@ -150,13 +154,13 @@ impl SeriesLog {
         }
     }
 
-    /// Changes how long reading is tried before it is given up.
+    /// Sets how long reading is retried before data counts as lost.
     #[cfg(test)]
     pub(crate) fn give_up_after(&self, retry_for: Duration) {
         self.inner.damage.set_retry_for(retry_for);
     }
 
-    /// Removes the days that lie wholly before the retention.
+    /// Removes the days that end before the retention.
     ///
     /// # Errors
     /// When a folder cannot be removed.
@@ -177,7 +181,7 @@ impl SeriesLog {
         outcome
     }
 
-    /// Returns how many days the retention would remove at that time.
+    /// Returns how many days the retention would remove at `now`.
     pub(crate) fn expired_days(&self, now: UnixNanos) -> usize {
         let is_expired = |day: &Day| self.is_expired(*day, now);
         self.index()
@@ -191,12 +195,12 @@ impl SeriesLog {
         is_older(day.end(), self.inner.retention, now)
     }
 
-    /// Returns for how long records are kept.
+    /// Returns how long records are kept.
     pub fn retention(&self) -> Duration {
         self.inner.retention
     }
 
-    /// Returns what it holds.
+    /// Returns the size of the store.
     pub fn stats(&self) -> SeriesStats {
         let (extents, bytes) = self.index().size();
         SeriesStats { extents, bytes }
@@ -208,7 +212,7 @@ impl SeriesLog {
 }
 
 impl SeriesReader for SeriesLog {
-    /// As the trait has it, in the order of arrival; what stays damaged is counted and passed over.
+    /// Visits in the order of arrival; permanent damage is counted and skipped.
     fn scan(
         &self,
         kind: SeriesKind,
@@ -234,7 +238,7 @@ impl SeriesReader for SeriesLog {
             for block in blocks(SeriesCodec(kind), &bytes) {
                 cancel::check()?;
                 let is_last = block.at + block.bytes.len() == bytes.len();
-                // Without the key it matters only for the strings that later blocks use.
+                // A block without the key is needed only for the strings that later blocks use.
                 if block.header.keys & keys != 0 || !is_last {
                     lost += block::decode(&block, &mut strings, only, &mut in_range);
                 }

@@ -1,4 +1,4 @@
-//! The records of the series: plain data, each with its kind, its time and a bit by which keys are filtered.
+//! The series records: plain data with a kind, a time and a bit for filtering by key.
 
 use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram};
 use opentelemetry::TraceId;
@@ -9,7 +9,7 @@ use crate::model::{
     Outage, OverrideView, OwnWindow, Provenance, Source, UnixNanos, optional_hex, zero_is_none,
 };
 
-/// The kinds of records; each has a file of its own per day.
+/// The kinds of records; each has its own file per day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SeriesKind {
     /// `CircuitSample`.
@@ -46,7 +46,7 @@ impl SeriesKind {
         Self::Control,
     ];
 
-    /// Returns the name of its files.
+    /// Returns the stem of its files' names.
     pub fn file_stem(self) -> &'static str {
         match self {
             Self::Sample => "samples",
@@ -71,13 +71,13 @@ impl SeriesKind {
 pub enum SeriesRecord {
     /// What an instance of a breaker did in a second.
     Sample(CircuitSample),
-    /// A change of state.
+    /// A state change.
     Transition(CircuitTransition),
-    /// The settings and override of a breaker, written when they change and each hour.
+    /// The settings and override of a breaker, written at each change and every hour.
     Settings(SettingsRecord),
-    /// All that is known of an instance of a breaker, written when it is first seen and each minute.
+    /// The status of a breaker's instance, written when it is first seen and every minute.
     Standing(Standing),
-    /// An hour of a breaker, minute by minute.
+    /// An hour of a breaker, by minute.
     Rollup(Rollup),
     /// A minute of an operation.
     Red(RedMinute),
@@ -85,128 +85,128 @@ pub enum SeriesRecord {
     Dependency(DependencyMinute),
     /// An instance of a service.
     Instance(InstanceRecord),
-    /// A change of a breaker that an operator asked for, or its outcome in an instance.
+    /// A change that an operator requested for a breaker, or its outcome in an instance.
     Control(ControlRecord),
 }
 
-/// The settings and override of a breaker from that time on.
+/// The settings and override of a breaker since a time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SettingsRecord {
     /// The breaker.
     pub key: CircuitKey,
     /// The instance of the service.
     pub instance: String,
-    /// When they were reported, Unix nanoseconds of the collector's clock.
+    /// When they were reported, by the collector's clock.
     #[serde(rename = "time_unix_nanos")]
     pub time: UnixNanos,
-    /// The settings.
+    /// The reported settings.
     pub settings: CircuitSettings,
     /// The forced state, if any.
     pub forced: Option<OverrideView>,
 }
 
-/// All that is known of an instance of a breaker, except its calls.
+/// The status of a breaker's instance, without its calls.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Standing {
     /// The breaker.
     pub key: CircuitKey,
     /// The instance of the service.
     pub instance: String,
-    /// When this was written, Unix nanoseconds of the collector's clock.
+    /// When this was written, by the collector's clock.
     #[serde(rename = "time_unix_nanos")]
     pub time: UnixNanos,
     /// The library that reports it.
     pub source: Source,
     /// What it protects.
     pub target: String,
-    /// Its state.
+    /// State, overrides included.
     pub state: EffectiveState,
-    /// Since when, Unix nanoseconds.
+    /// Since when it has been in this state.
     #[serde(rename = "since_unix_nanos")]
     pub since: UnixNanos,
-    /// When an open breaker lets a probe through.
+    /// When an open breaker allows a probe.
     #[serde(rename = "retry_at_unix_nanos")]
     pub retry_at: Option<UnixNanos>,
-    /// Why it is in its state.
+    /// The reason for its state.
     pub reason: String,
     /// Whether the instance reported its state or the collector derived it.
     pub provenance: Provenance,
-    /// The call that opened it last.
+    /// Trace of the call that opened it last.
     #[serde(with = "optional_hex")]
     pub opened_by: Option<TraceId>,
-    /// When it opened last, Unix nanoseconds.
+    /// When it opened last.
     #[serde(with = "zero_is_none")]
     #[serde(rename = "opened_at_unix_nanos")]
     pub opened_at: Option<UnixNanos>,
-    /// The outage under way, or the last one; unknown in what earlier builds wrote.
+    /// The current or the last outage; unknown in records of earlier builds.
     #[serde(default)]
     pub outage: Option<Outage>,
-    /// Calls running.
+    /// Running calls.
     pub in_flight: u32,
-    /// When it was first heard of, Unix nanoseconds of the collector's clock.
+    /// When it was first seen, by the collector's clock.
     #[serde(rename = "first_seen_unix_nanos")]
     pub first_seen: UnixNanos,
-    /// When it was last heard of, Unix nanoseconds of the collector's clock.
+    /// When it was last seen, by the collector's clock.
     #[serde(rename = "last_seen_unix_nanos")]
     pub last_seen: UnixNanos,
-    /// How often it reports, milliseconds.
+    /// Interval of its reports, milliseconds.
     pub interval_ms: u64,
-    /// What its library computes of its own window; unknown in what earlier builds wrote.
+    /// Figures that its library computes over its own window; unknown in records of earlier builds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own_window: Option<OwnWindow>,
-    /// What its running counts had reached, where it has any; unknown in what earlier builds wrote.
+    /// Values of its cumulative counts, if it has any; unknown in records of earlier builds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub totals: Option<Totals>,
 }
 
-/// What the running counts of an instance had reached: what a collector that starts again takes differences from.
+/// The values of an instance's cumulative counts, from which a restarted collector computes differences.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
-    /// The second of the last sample that they include, seconds since 1970.
+    /// The second of the last sample included, seconds since 1970.
     pub second: u64,
-    /// How much of that second's calls they include.
+    /// The part of that second's calls that is included.
     pub of_second: CircuitCalls,
-    /// Calls that are in samples and not in `series`: counted by a run that ended before it stored its totals.
+    /// Calls in samples but not in `series`: counted by a run that ended before it stored its totals.
     pub beyond: CircuitCalls,
-    /// The counts.
+    /// The values by series.
     pub series: Vec<SeriesTotal>,
 }
 
-/// What one running count had reached.
+/// The value of one cumulative count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeriesTotal {
     /// What it counts, as a number of `live::circuits::tracker`.
     pub kind: u8,
-    /// Which series of that kind: the hash of its attributes.
+    /// Hash of the series' attributes.
     pub series: u64,
-    /// When it began, Unix nanoseconds of the instance's clock.
+    /// Its start, by the instance's clock.
     pub start: UnixNanos,
-    /// When it was read, Unix nanoseconds of the instance's clock.
+    /// When it was read, by the instance's clock.
     pub time: UnixNanos,
-    /// What it had reached.
+    /// Its value.
     pub count: u64,
 }
 
-/// An hour of a breaker, all instances merged.
+/// An hour of a breaker, with merged instances.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rollup {
     /// The breaker.
     pub key: CircuitKey,
-    /// The hour's start, Unix nanoseconds.
+    /// Start of the hour.
     #[serde(rename = "hour_unix_nanos")]
     pub hour: UnixNanos,
-    /// The minutes in which it was heard of, oldest first.
+    /// The minutes with reports, oldest first.
     pub minutes: Vec<RollupMinute>,
 }
 
 /// A minute of a breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RollupMinute {
-    /// 0 to 59.
+    /// Minute of the hour, 0 to 59.
     pub minute: u8,
-    /// Its calls.
+    /// Calls in this minute.
     pub calls: CircuitCalls,
-    /// The worst state in it.
+    /// The worst state in this minute.
     pub state: EffectiveState,
 }
 
@@ -217,22 +217,22 @@ pub struct RedMinute {
     pub service: String,
     /// The span name.
     pub operation: String,
-    /// The minute's start, Unix nanoseconds.
+    /// Start of the minute.
     pub minute: UnixNanos,
-    /// Calls served.
+    /// Served calls.
     pub calls: u64,
-    /// Those with status error.
+    /// Calls with error status.
     pub errors: u64,
-    /// Durations: (bucket index, count), as `stored_buckets` returns them.
+    /// Durations as bucket index and count, from `stored_buckets`.
     pub latency_buckets: Vec<(i32, u64)>,
 }
 
-/// By how much the stored index of a bucket is higher. Stored buckets are counted from a nanosecond, those of
-/// `LatencyHistogram` from a second, which is 2^(239.18/8) ns: the two are a fifth of a bucket apart, 1.6 %.
+/// Offset of stored bucket indexes. Stored buckets are relative to a nanosecond, those of `LatencyHistogram`
+/// to a second, which is 2^(239.18/8) ns; so the bounds differ by a fifth of a bucket, 1.6 %.
 const STORED_INDEX_OFFSET: i32 = 239;
 
 impl RedMinute {
-    /// Returns the durations.
+    /// Returns the histogram of the durations.
     pub fn latency(&self) -> LatencyHistogram {
         let buckets = self.latency_buckets.iter();
         let buckets =
@@ -241,7 +241,7 @@ impl RedMinute {
     }
 }
 
-/// Returns the buckets of a histogram as minutes of operations store them.
+/// Converts a histogram to the buckets of `RedMinute`.
 pub fn stored_buckets(latency: &LatencyHistogram) -> Vec<(i32, u64)> {
     let buckets = latency.buckets().iter();
     let buckets = buckets.map(|(index, count)| ((index + STORED_INDEX_OFFSET).max(0), *count));
@@ -257,13 +257,13 @@ pub struct DependencyMinute {
     pub child: String,
     /// Whether the child sent no spans.
     pub child_is_virtual: bool,
-    /// The minute's start, Unix nanoseconds.
+    /// Start of the minute.
     pub minute: UnixNanos,
-    /// Calls.
+    /// Calls along the edge.
     pub calls: u64,
-    /// Those with an error.
+    /// Calls with an error.
     pub errors: u64,
-    /// Breakers that the parent holds around them.
+    /// Breakers of the parent around these calls.
     pub circuits: Vec<CircuitKey>,
 }
 
@@ -272,16 +272,16 @@ pub struct DependencyMinute {
 pub struct InstanceRecord {
     /// The service.
     pub service: String,
-    /// The instance.
+    /// The id of the instance.
     pub id: String,
-    /// When it was first heard of, Unix nanoseconds.
+    /// When it was first seen.
     pub first_seen: UnixNanos,
-    /// When it was last heard of, Unix nanoseconds.
+    /// When it was last seen.
     pub last_seen: UnixNanos,
 }
 
 impl SeriesRecord {
-    /// Returns its kind.
+    /// Returns the record's kind.
     pub fn kind(&self) -> SeriesKind {
         match self {
             Self::Sample(_) => SeriesKind::Sample,
@@ -296,7 +296,7 @@ impl SeriesRecord {
         }
     }
 
-    /// Returns the time under which it is filed and found, Unix nanoseconds.
+    /// Returns the time by which the record is filed and found.
     pub fn time(&self) -> UnixNanos {
         match self {
             Self::Sample(record) => record.time,
@@ -311,7 +311,7 @@ impl SeriesRecord {
         }
     }
 
-    /// Returns the bit of its key, by which blocks without that key are passed over.
+    /// Returns the bit of its key; blocks without it are skipped in queries by key.
     pub fn key_bit(&self) -> u64 {
         match self {
             Self::Sample(record) => key_bit(&record.key.service, &record.key.name),
@@ -328,7 +328,7 @@ impl SeriesRecord {
 }
 
 impl Provenance {
-    /// Returns the provenance of a transition that was stored without one: it was the beginning of the reason.
+    /// Infers the provenance of a transition stored without one: the reason began with it.
     pub(crate) fn of_stored_transition(reason: &str) -> Self {
         if reason.starts_with("reported by ") {
             Self::Derived
@@ -337,7 +337,7 @@ impl Provenance {
         }
     }
 
-    /// Returns the provenance of a state that was stored without one: an assumed state had no reason.
+    /// Infers the provenance of a state stored without one: an assumed state had no reason.
     pub(crate) fn of_stored_state(reason: &str) -> Self {
         if reason.is_empty() {
             Self::Derived
@@ -347,7 +347,7 @@ impl Provenance {
     }
 }
 
-/// Returns one of 64 bits for a pair of names; stable, because it is on disk.
+/// Returns one of 64 bits for a pair of names; it is stored on disk, so it must never change.
 pub fn key_bit(first: &str, second: &str) -> u64 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(first.as_bytes());

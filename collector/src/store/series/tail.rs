@@ -1,7 +1,7 @@
-//! Follows the records in the order of arrival: what another store is fed from.
+//! Follows the records in the order of arrival, to feed another store.
 //!
-//! A record is filed under the day of its own time, and a late one goes into yesterday's file while today's grows;
-//! so a position has an offset for each day's file, and nothing that arrives is ever passed over.
+//! A record is filed under the day of its own time, so a late one goes to yesterday's file while today's
+//! grows. A position therefore has an offset for each day's file, and no record is skipped.
 
 use super::SeriesLog;
 use super::block::{self, SeriesCodec};
@@ -11,21 +11,21 @@ use crate::log::{Day, Offset, Opened, Position, blocks};
 use crate::model::{TimeRange, UnixNanos};
 use crate::store::StoreError;
 
-/// What arrived behind a position.
+/// What arrived after a position.
 #[derive(Debug, Default)]
 pub(crate) struct Tail<T> {
-    /// Records, or what is asked of them.
+    /// Records, or the requested facts of them.
     pub(crate) items: Vec<T>,
-    /// Where the next reading goes on.
+    /// Where to continue.
     pub(crate) position: Position,
 }
 
 impl SeriesLog {
-    /// Reads the records of a kind that arrived behind a position: the blocks up to the one with the `most`th.
-    /// Blocks the thread.
+    /// Reads the records of a kind that arrived after a position, up to the block with the `most`th. Blocks
+    /// the thread.
     ///
     /// # Errors
-    /// When a file cannot be read just now; what stays damaged is counted and passed over.
+    /// When a file cannot be read at the moment. Permanent damage is counted and skipped.
     pub(crate) fn tail(
         &self,
         kind: SeriesKind,
@@ -39,11 +39,11 @@ impl SeriesLog {
         })
     }
 
-    /// Reads which ranges of time the blocks of a kind have that arrived behind a position: `most` blocks and those
+    /// Reads the time ranges of the blocks of a kind that arrived after a position: `most` blocks and those
     /// that share an extent with the last. Blocks the thread.
     ///
     /// # Errors
-    /// When a file cannot be read just now.
+    /// When a file cannot be read at the moment.
     pub(crate) fn tail_ranges(
         &self,
         kind: SeriesKind,
@@ -61,8 +61,8 @@ impl SeriesLog {
         })
     }
 
-    /// Hands each extent with something new to `take` (its place, its bytes, where the new blocks begin, what was found so
-    /// far), which returns how far it read.
+    /// Passes each extent with new blocks to `take` (its place, its bytes, the offset of the new blocks, the
+    /// items so far), which returns how far it read.
     fn follow<T>(
         &self,
         kind: SeriesKind,
@@ -92,8 +92,8 @@ impl SeriesLog {
         Ok(Tail { items, position })
     }
 
-    /// Returns what is behind a position, and that position without days that retention removed and without offsets
-    /// behind a file's end: that is another file, which is read from its beginning.
+    /// Returns what is unread after a position. Days that retention removed are dropped from the position,
+    /// and so are offsets past the end of a file: that is a new file, to be read from its beginning.
     fn unread(&self, kind: SeriesKind, position: &Position) -> (Position, Vec<Found>) {
         let index = self.index();
         let mut position = position.clone();
@@ -106,8 +106,8 @@ impl SeriesLog {
     }
 }
 
-/// Reads the records of the blocks that begin at `from` or later into `items`, until there are `most`; the blocks
-/// before them are read for the strings they introduced. Returns where it stopped, and how many records are lost.
+/// Reads the records of the blocks from offset `from` on into `items`, until there are `most`; earlier blocks
+/// are read for the strings they introduced. Returns where it stopped, and how many records were lost.
 fn records_behind(
     kind: SeriesKind,
     extent: &[u8],

@@ -1,4 +1,4 @@
-//! Writes groups of records: one block per kind and day, and one sync for each file.
+//! Writes groups of records: one block per kind and day, one sync per file.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -16,7 +16,6 @@ use crate::sync::RwLock;
 /// Files kept open: today's and, around midnight, yesterday's.
 const MAX_OPEN_FILES: usize = 2 * SeriesKind::ALL.len();
 
-/// The open files.
 #[derive(Debug)]
 pub(super) struct Writer {
     root: PathBuf,
@@ -27,12 +26,12 @@ pub(super) struct Writer {
 #[derive(Debug)]
 struct OpenFile {
     file: LogFile,
-    /// The open extent and its strings; none right after opening: the next block starts an extent.
+    /// The open extent and its strings; `None` after opening, so that the next block starts an extent.
     extent: Option<(Extent, HashMap<String, u64>)>,
     is_dirty: bool,
 }
 
-/// A block that is written and not shown to readers yet.
+/// A written block that readers cannot see yet.
 type Written = (Day, u64, block::Header);
 
 impl Writer {
@@ -44,7 +43,7 @@ impl Writer {
         }
     }
 
-    /// Makes records durable and shows them to readers; all of them or, after an error, none.
+    /// Makes records durable and visible; all of them or, after an error, none.
     pub(super) fn commit(&mut self, records: Vec<SeriesRecord>) -> Result<(), StoreError> {
         let written = self.write(records).and_then(|written| {
             self.sync()?;
@@ -52,7 +51,7 @@ impl Writer {
         });
         let result = written.map(|written| self.publish(&written));
         if result.is_err() {
-            // Opened again, a file is cut to what readers know of it.
+            // When opened again, a file is truncated to the indexed blocks.
             self.files.clear();
         }
         while self.files.len() > MAX_OPEN_FILES {
@@ -70,7 +69,7 @@ impl Writer {
         }
         let mut written = Vec::new();
         for ((day, kind, _), mut records) in groups {
-            // Neighbours of one breaker compress better.
+            // Records close in time compress better.
             records.sort_by_key(SeriesRecord::time);
             for records in records.chunks(MAX_BLOCK_RECORDS) {
                 let (offset, header) = self.open(day, kind)?.append(kind, records)?;
@@ -151,8 +150,8 @@ impl OpenFile {
     }
 }
 
-/// Returns which block of its group a record goes to. The hours of many breakers are spread by key, so that a
-/// week of one breaker reads a sixteenth of them; other kinds are read by time, all breakers together.
+/// Returns which block of a group a record goes to. Hourly rollups are spread by key, so that reading a week
+/// of one breaker reads a sixteenth of them; other kinds are read by time, all breakers together.
 fn shard(record: &SeriesRecord) -> u32 {
     match record {
         SeriesRecord::Rollup(_) => record.key_bit().trailing_zeros() / 4,

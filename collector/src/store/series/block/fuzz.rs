@@ -1,4 +1,4 @@
-//! What must hold for any block of a series under sound checksums: the fuzz target of its records.
+//! Invariants of any series block with valid checksums: the fuzz target of its records.
 
 use std::collections::HashMap;
 
@@ -7,11 +7,11 @@ use crate::log::blocks;
 use crate::store::frame::Payload;
 use crate::store::series::{SeriesKind, SeriesRecord};
 
-/// Reads the bytes as the payload of a block; the first three say of which kind, and how many records it promises. What
-/// was read can be written and read again.
+/// Decodes the bytes as the payload of a block; the first three give its kind and the number of records. What
+/// was decoded can be encoded and decoded again.
 ///
 /// # Panics
-/// Where it cannot, or where more comes out than was promised.
+/// When it cannot, or when there are more records than claimed.
 pub(crate) fn block(bytes: &[u8]) {
     let Some((&[kind, is_json, records], raw)) = bytes.split_first_chunk() else {
         return;
@@ -25,7 +25,7 @@ pub(crate) fn block(bytes: &[u8]) {
     }
 }
 
-/// Returns a block of that payload.
+/// Returns a block with that payload.
 fn forge(kind: SeriesKind, is_json: bool, records: u8, raw: &[u8]) -> Vec<u8> {
     let (payload, compressed) = Payload::compress(raw, 1).expect("zstd takes any bytes");
     let header = Header {

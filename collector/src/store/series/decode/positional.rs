@@ -1,5 +1,5 @@
-//! Transitions, settings and standings as earlier builds wrote them: numbers in a fixed order, without a length.
-//! Nothing is written like this any more.
+//! Decodes transitions, settings and standings of earlier builds: numbers in a fixed order, without a length.
+//! Never written any more.
 
 use std::time::Duration;
 
@@ -133,7 +133,7 @@ impl Decoder<'_> {
         })
     }
 
-    /// Reads a number that stands for "none" when it is zero.
+    /// Decodes a number for which zero means none.
     fn optional(&mut self) -> Option<Option<UnixNanos>> {
         Some(Some(self.time()?).filter(|time| time.get() > 0))
     }
