@@ -1,4 +1,4 @@
-//! Who changed what, when and why: the changes of a range from the log, with what became of them.
+//! The log of operators' changes: who changed what, when and why, with the outcomes.
 
 use std::collections::BTreeMap;
 
@@ -8,27 +8,27 @@ use crate::model::{ChangeOutcome, ControlRecord, OperatorChange, TimeRange};
 use crate::store::series::{SeriesKind, SeriesRecord};
 use crate::store::{SeriesReader, StoreError};
 
-/// Outcomes of one change that are listed.
+/// Outcomes listed per change.
 const OUTCOMES_MAX: usize = 1_000;
 
-/// Which changes are wanted; what is empty does not matter.
+/// Selects changes; empty fields match everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JournalFilter {
-    /// Of that service.
+    /// Changes of this service.
     pub service: String,
-    /// Of circuits of that name.
+    /// Changes of circuits with this name.
     pub circuit: String,
-    /// By whom, or why: a part of it, in any case.
+    /// Part of the operator's name or the reason, ignoring case.
     pub text: String,
 }
 
-/// A change and what became of it.
+/// A change and its outcomes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct JournalEntry {
     /// The change.
     #[serde(flatten)]
     pub change: OperatorChange,
-    /// What its instances acknowledged, in the order in which they did.
+    /// The acknowledgements of its instances, in order.
     pub outcomes: Vec<ChangeOutcome>,
 }
 
@@ -43,7 +43,7 @@ impl JournalFilter {
     }
 }
 
-/// Reads the latest changes of a range, the latest first.
+/// Reads the changes in a range, latest first.
 pub(super) fn read(
     log: &dyn SeriesReader,
     range: TimeRange,

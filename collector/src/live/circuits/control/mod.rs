@@ -1,5 +1,6 @@
-//! The hand of operators on breakers: takes their changes, makes them durable, gives each to the instances that it is for
-//! when they poll, and keeps what they acknowledge. Services poll through `receivers`; `api` and the pages bring changes.
+//! Operators' changes of breakers: accepts and stores them, delivers each to its instances when they poll,
+//! and records their acknowledgements. Services poll through `receivers`; changes come from `api` and the
+//! pages.
 
 mod journal;
 mod order;
@@ -25,10 +26,10 @@ use crate::store::series::{SeriesKind, SeriesLog, SeriesRecord};
 use crate::store::{SeriesReader, StoreError};
 use crate::sync::Mutex;
 
-/// The longest answer to one poll; services read at most 64 KiB. The rest follows with the next poll.
+/// Longest answer to one poll; services read at most 64 KiB. The rest follows with the next poll.
 const ANSWER_BYTES_MAX: usize = 48 << 10;
 
-/// Changes of breakers; cheap to clone.
+/// Operators' changes of breakers; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Control {
     inner: Arc<Inner>,
@@ -38,9 +39,9 @@ pub struct Control {
 struct Inner {
     state: Mutex<State>,
     log: SeriesLog,
-    /// Held from the number of a change until polls see it, so that they see numbers in order.
+    /// Held from the numbering of a change until polls see it, so that they see numbers in order.
     ordering: Arc<AsyncMutex<()>>,
-    /// Counts changes; held polls look again when it moves, and end when it is closed.
+    /// Counts changes; waiting polls check again when it changes, and end when it is closed.
     news: watch::Sender<News>,
 }
 
@@ -51,7 +52,7 @@ struct News {
 }
 
 impl Control {
-    /// Takes back from the log what is still in force.
+    /// Restores the changes in force from the log.
     ///
     /// # Errors
     /// When the log cannot be read.
@@ -77,11 +78,12 @@ impl Control {
         })
     }
 
-    /// Takes a change of a circuit; returns it once it is durable. Instances get it with their next poll, those that are
-    /// waiting at once.
+    /// Accepts a change of a circuit; returns it once it is durable. Instances get it with their next poll;
+    /// waiting polls are answered at once.
     ///
     /// # Errors
-    /// When the order is not valid, the circuit cannot be switched, there are too many changes, or the disk fails.
+    /// When the order is invalid, the circuit cannot be switched, there are too many changes, or the disk
+    /// fails.
     pub async fn request(
         &self,
         circuit: &CircuitView,
@@ -94,7 +96,8 @@ impl Control {
         let change = order.checked(circuit, now)?;
         let ordered = Arc::clone(&self.inner.ordering).lock_owned().await;
         let change = self.state().number(change, now)?;
-        // Also if who asked goes away meanwhile: what is stored must be in force, not only after the next start.
+        // Spawned so that it completes even if the caller goes away: a stored change must also be in force,
+        // not only after a restart.
         let control = self.clone();
         let taken = tokio::spawn(async move {
             let _ordered = ordered;
@@ -129,8 +132,8 @@ impl Control {
         Ok(change)
     }
 
-    /// Keeps what an instance acknowledges, then answers its poll: at once if there are changes for it, else as soon as there
-    /// are some or its wait is over.
+    /// Records what an instance acknowledges, then answers its poll: at once if there are changes for it,
+    /// else when some arrive or its wait is over.
     ///
     /// # Errors
     /// When there are too many channels, or the disk fails.
@@ -141,7 +144,7 @@ impl Control {
     ) -> Result<Changes, PollError> {
         let _channel = self.connect(&poll)?;
         self.acknowledge(&poll).await?;
-        // They need not be held while it waits.
+        // Not needed while it waits.
         poll.acknowledged = Vec::new();
         let mut news = self.inner.news.subscribe();
         loop {
@@ -158,18 +161,18 @@ impl Control {
         }
     }
 
-    /// Ends every poll, so that a server that waits for its connections can stop.
+    /// Ends every poll, so that a server waiting for its connections can stop.
     pub(crate) fn close(&self) {
         self.inner.news.send_modify(|news| news.is_closed = true);
     }
 
-    /// Returns the changes of a circuit that are in force or on their way, the latest first, each with its delivery to the
-    /// instances for which there is no later one.
+    /// Returns a circuit's changes that are in force or being delivered, latest first, each with its delivery
+    /// to the instances that have no later one.
     pub fn changes(&self, circuit: &CircuitView, now: UnixNanos) -> Vec<ChangeStatus> {
         self.state().statuses(circuit, now)
     }
 
-    /// Returns the changes of a range from the log, the latest first.
+    /// Returns the changes in a range from the log, latest first.
     ///
     /// # Errors
     /// When the log cannot be read.
@@ -184,12 +187,12 @@ impl Control {
         off_worker_until(Path::new("series"), Instant::now() + READ_TIME_MAX, read).await
     }
 
-    /// Returns the instances that poll, or did since the start.
+    /// Returns the instances that poll, or did so since the start.
     pub fn channels(&self) -> Vec<ChannelSeen> {
         self.state().channels(UnixNanos::now())
     }
 
-    /// Stores the outcomes that are new, before they are shown.
+    /// Stores new outcomes before they are shown.
     async fn acknowledge(&self, poll: &Poll) -> Result<(), StoreError> {
         let outcomes = self.state().new_outcomes(poll, UnixNanos::now());
         let records = outcomes.iter().cloned();
@@ -219,15 +222,15 @@ impl Control {
 /// Why a poll was not answered.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PollError {
-    /// There is no room for one more channel.
+    /// The limit of channels is reached.
     #[error(transparent)]
     TooMany(#[from] TooManyChannels),
-    /// What was acknowledged could not be stored.
+    /// An acknowledgement could not be stored.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// A poll under way.
+/// A poll in progress.
 struct Channel {
     control: Control,
     id: (String, String),

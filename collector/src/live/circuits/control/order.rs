@@ -1,4 +1,4 @@
-//! A change as an operator asks for it, and what can be wrong with it.
+//! A change as an operator orders it, and its validation.
 
 use std::time::Duration;
 
@@ -7,44 +7,44 @@ use fusebox::control::{Action, BY_CHARS_MAX, EXPIRY_MAX, REASON_CHARS_MAX};
 use crate::model::{CircuitView, OperatorChange, Source, UnixNanos};
 use crate::store::StoreError;
 
-/// The shortest time for which a change may be in force.
+/// Shortest lifetime of a change.
 const LIFETIME_MIN: Duration = Duration::from_secs(1);
-/// For how long a reset is given to every instance: one that comes later would close breakers for a reason long forgotten.
-/// Those that are under what it replaced get it for as long as that lasts.
+/// How long a reset is delivered to every instance: later it would close breakers for a forgotten reason.
+/// Instances under a change that the reset replaced get it until that change expires.
 const RESET_WITHIN: Duration = Duration::from_secs(10 * 60);
-/// The most instances that can be picked for one change; for more, all are meant.
+/// Instances that can be picked for one change; beyond that a change must be for all.
 const PICKED_MAX: usize = 100;
 
-/// A change that an operator asks for.
+/// A change ordered by an operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangeOrder {
-    /// What is to be done.
+    /// The action to take.
     pub action: Action,
-    /// Why.
+    /// The operator's reason.
     pub reason: String,
-    /// Who asks.
+    /// The operator.
     pub by: String,
-    /// For how long; not used by a reset.
+    /// How long it is in force; ignored by a reset.
     pub lifetime: Duration,
-    /// The instances that it is for; empty: all.
+    /// The instances to change; empty means all.
     pub instances: Vec<String>,
 }
 
-/// Why a change was not taken.
+/// Why an order was rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    /// A part of the order is not valid.
+    /// A part of the order is invalid.
     #[error("{parameter}: {problem}")]
     Invalid {
-        /// Which part.
+        /// The invalid parameter.
         parameter: &'static str,
-        /// What is wrong, and what would be right.
+        /// What is wrong, and what would be valid.
         problem: String,
     },
     /// The circuit's library has no channel to the collector.
     #[error("this circuit is reported by {}, which takes no changes from here", .0.as_str())]
     NotSwitchable(Source),
-    /// There are too many changes to hold one more.
+    /// The limit of changes is reached.
     #[error("{0}; reset them, or wait until they expire")]
     TooMany(String),
     /// It could not be stored.
@@ -53,7 +53,7 @@ pub enum ControlError {
 }
 
 impl ChangeOrder {
-    /// Returns the change, without a number yet.
+    /// Validates the order; the returned change has no number yet.
     pub(super) fn checked(
         self,
         circuit: &CircuitView,
@@ -83,7 +83,7 @@ fn invalid(parameter: &'static str, problem: impl Into<String>) -> ControlError 
     ControlError::Invalid { parameter, problem }
 }
 
-/// Returns a text without space around it.
+/// Trims and validates a text.
 fn text(name: &'static str, text: &str, chars_max: usize) -> Result<String, ControlError> {
     let text = text.trim();
     let chars = text.chars().count();
@@ -112,7 +112,7 @@ fn lifetime(lifetime: Duration) -> Result<Duration, ControlError> {
     Err(invalid("expires_in_s", problem))
 }
 
-/// Returns the picked instances, each once; all of them must be known.
+/// Returns the picked instances, deduplicated; all must be known.
 fn picked(mut picked: Vec<String>, circuit: &CircuitView) -> Result<Vec<String>, ControlError> {
     picked.sort();
     picked.dedup();
@@ -131,12 +131,12 @@ fn picked(mut picked: Vec<String>, circuit: &CircuitView) -> Result<Vec<String>,
     }
 }
 
-/// Returns the reason as breakers hold it: who and why.
+/// Returns the reason shown by breakers: operator and reason.
 pub(super) fn spoken(change: &OperatorChange) -> String {
     format!("{}: {}", change.by, change.reason)
 }
 
-/// Returns how long a change remains in force: no longer than was asked, also where the clock has gone back.
+/// Returns the remaining lifetime of a change; never more than ordered, even if the clock has gone back.
 pub(super) fn remaining_ms(change: &OperatorChange, now: UnixNanos) -> u64 {
     let remaining = change.expires - now.max(change.time);
     u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX)

@@ -1,4 +1,4 @@
-//! The changes that are in force or on their way, what became of each, and which instances poll. Pure: time is an argument,
+//! Changes in force or being delivered, their outcomes, and the polling instances. Pure: time is an argument,
 //! and nothing is written here.
 
 use std::collections::BTreeMap;
@@ -11,26 +11,25 @@ use crate::model::{
     ChangeOutcome, CircuitKey, CircuitView, ControlRecord, OperatorChange, UnixNanos,
 };
 
-/// Changes of one circuit that are held: those to picked instances, as one to all replaces them.
+/// Changes held per circuit, which are for picked instances, since one for all replaces them.
 const PER_CIRCUIT_MAX: usize = 32;
-/// Circuits with changes, about 1 KiB each and as much for each further change; as many as the wall holds.
+/// Circuits with changes, about 1 KiB each and as much per further change; as many as the wall holds.
 const CIRCUITS_MAX: usize = 10_000;
-/// Outcomes of one change that are held: the instances of a large service.
+/// Outcomes held per change: the instances of a large service.
 const OUTCOMES_MAX: usize = 1_000;
-/// Outcomes of all changes, about 300 bytes each: senders name instances as they like.
+/// Outcomes held in total, about 300 bytes each; bounded because senders choose the names of instances.
 const OUTCOMES_ALL_MAX: usize = 50_000;
-/// Instances with a channel; the wall holds as many.
+/// Instances with a channel; as many as the wall holds.
 const CHANNELS_MAX: usize = 10_000;
 
-/// Everything that is held.
 #[derive(Debug, Default)]
 pub(super) struct State {
     circuits: BTreeMap<CircuitKey, Vec<Tracked>>,
-    /// Outcomes of all of them.
+    /// Number of outcomes of all changes.
     outcomes: usize,
-    /// The last number that was given.
+    /// The last number assigned.
     last_id: u64,
-    /// The last number that polls have seen: behind the other while a change is being stored.
+    /// The last number visible to polls; lower than `last_id` while a change is being stored.
     visible_id: u64,
     /// By service and instance.
     channels: BTreeMap<(String, String), ChannelState>,
@@ -39,18 +38,18 @@ pub(super) struct State {
 #[derive(Debug)]
 struct Tracked {
     change: OperatorChange,
-    /// What instances may be under that have not heard of this change.
+    /// Earlier changes that may still be in force in instances which did not get this change.
     earlier: Option<Earlier>,
-    /// The last outcome in each instance.
+    /// The last outcome per instance.
     outcomes: BTreeMap<String, ChangeOutcome>,
 }
 
-/// Changes that a later one found in force.
+/// Changes in force that a later one replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Earlier {
-    /// The lowest number of them: an instance that has not come so far is under none.
+    /// Their lowest number: an instance that has not got that far is under none of them.
     first: u64,
-    /// When the last of them ends.
+    /// When the last of them expires.
     until: UnixNanos,
 }
 
@@ -61,7 +60,7 @@ struct ChannelState {
     last_seen: UnixNanos,
 }
 
-/// There is no room for one more channel.
+/// The limit of channels is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("there are {CHANNELS_MAX} control channels already")]
 pub(crate) struct TooManyChannels;
@@ -73,15 +72,15 @@ pub struct ChannelSeen {
     pub service: String,
     /// The instance.
     pub instance: String,
-    /// When it was first heard since the start, Unix nanoseconds of the collector's clock.
+    /// Its first poll since the start, by the collector's clock.
     pub first_seen: UnixNanos,
-    /// When it was last heard, Unix nanoseconds of the collector's clock.
+    /// Its last poll, by the collector's clock.
     pub last_seen: UnixNanos,
-    /// Whether it polls, or did so lately.
+    /// Whether it polls, or did so recently.
     pub is_open: bool,
 }
 
-/// A change in force, and where it is.
+/// A change in force, and its delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ChangeStatus {
     /// The change.
@@ -91,32 +90,32 @@ pub struct ChangeStatus {
     pub deliveries: Vec<InstanceDelivery>,
 }
 
-/// Where a change is with one instance.
+/// Delivery of a change to one instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct InstanceDelivery {
     /// The instance.
     pub instance: String,
-    /// How far it is.
+    /// The stage of the delivery.
     pub state: Delivery,
-    /// When that was acknowledged, Unix nanoseconds.
+    /// When this stage was acknowledged.
     #[serde(rename = "time_unix_nanos")]
     pub time: Option<UnixNanos>,
 }
 
-/// How far a change is with an instance.
+/// The stage of a change's delivery to an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Delivery {
-    /// It has not acknowledged it yet.
+    /// Not acknowledged yet.
     Pending,
-    /// It has not acknowledged it, and has no channel open: an older library, one with the channel switched off, or one that
-    /// cannot reach the collector.
+    /// Not acknowledged, and no channel is open: an older library, one with the channel switched off, or one
+    /// that cannot reach the collector.
     NoChannel,
-    /// It has the change, but has not made the breaker yet.
+    /// The instance has the change, but has not created the breaker yet.
     Waiting,
-    /// It is in force there.
+    /// In force in the instance.
     Applied,
-    /// It could not hold the change.
+    /// The instance could not apply the change.
     Refused,
 }
 
@@ -131,7 +130,7 @@ impl From<Outcome> for Delivery {
 }
 
 impl State {
-    /// Takes a record of an earlier run; those of one circuit come in order.
+    /// Restores a record of an earlier run; records of one circuit come in order.
     pub(super) fn restore(&mut self, record: ControlRecord) {
         match record {
             ControlRecord::Change(change) => {
@@ -142,8 +141,8 @@ impl State {
         }
     }
 
-    /// Gives a change its number, if there is room for it. Numbers rise with time, so that they do after the data was lost
-    /// too, and stay below 2^53, as numbers of JSON do.
+    /// Numbers a change, unless full. Numbers increase with time, so that they do so even after the data was
+    /// lost, and stay below 2^53, as JSON numbers must.
     pub(super) fn number(
         &mut self,
         change: OperatorChange,
@@ -169,7 +168,7 @@ impl State {
         })
     }
 
-    /// Puts a change in force, in place of those that it replaces.
+    /// Puts a change in force, replacing earlier ones.
     pub(super) fn insert(&mut self, change: OperatorChange) {
         self.visible_id = self.visible_id.max(change.id);
         let held = self.circuits.entry(change.key.clone()).or_default();
@@ -186,7 +185,7 @@ impl State {
         });
     }
 
-    /// Forgets changes when all that they replaced have expired too.
+    /// Removes changes once everything that they replaced has expired too.
     pub(super) fn prune(&mut self, now: UnixNanos) {
         self.circuits.retain(|_, held| {
             held.retain(|tracked| tracked.change.time + EXPIRY_MAX > now);
@@ -195,7 +194,7 @@ impl State {
         self.outcomes = self.circuits.values().map(|held| outcomes_of(held)).sum();
     }
 
-    /// Returns what an instance has not got yet, oldest first, as much as fits.
+    /// Returns the changes that an instance has not got yet, oldest first, as many as fit.
     pub(super) fn changes_for(&self, poll: &Poll, now: UnixNanos, bytes_max: usize) -> Changes {
         let mut found: Vec<_> = self
             .of_service(&poll.service)
@@ -210,7 +209,7 @@ impl State {
         };
         let mut bytes = 0;
         for change in found {
-            // JSON writes a character as at most six bytes for each of its own.
+            // JSON needs at most six bytes for each byte of text.
             bytes += 200 + 6 * (change.key.name.len() + change.reason.len() + change.by.len());
             if bytes > bytes_max && !answer.changes.is_empty() {
                 answer.after = answer.changes.last().map_or(0, |last: &Change| last.id);
@@ -227,7 +226,7 @@ impl State {
         answer
     }
 
-    /// Returns the outcomes of a poll that are not known yet.
+    /// Returns a poll's outcomes that are not known yet.
     pub(super) fn new_outcomes(&self, poll: &Poll, now: UnixNanos) -> Vec<ChangeOutcome> {
         let mut latest = BTreeMap::new();
         for acknowledged in &poll.acknowledged {
@@ -255,7 +254,7 @@ impl State {
             .collect()
     }
 
-    /// Notes an outcome; a new one only where there is room, as polls come at once.
+    /// Records an outcome; a new one only within the limits, which concurrent polls may reach first.
     pub(super) fn settle(&mut self, outcome: ChangeOutcome) {
         let has_room = self.outcomes < OUTCOMES_ALL_MAX;
         let held = self.circuits.get_mut(&outcome.key).into_iter().flatten();
@@ -269,7 +268,8 @@ impl State {
         }
     }
 
-    /// Notes that an instance polls; those that do not just now make room, as they are noted again when they do.
+    /// Records a poll. If full, channels that are not polling are evicted; they are recorded again at their
+    /// next poll.
     pub(super) fn connect(
         &mut self,
         id: &(String, String),
@@ -291,7 +291,7 @@ impl State {
         Ok(())
     }
 
-    /// Notes that a poll has ended.
+    /// Records the end of a poll.
     pub(super) fn disconnect(&mut self, id: &(String, String), now: UnixNanos) {
         if let Some(channel) = self.channels.get_mut(id) {
             channel.open = channel.open.saturating_sub(1);
@@ -299,7 +299,7 @@ impl State {
         }
     }
 
-    /// Returns every channel; a poll that is held is heard now.
+    /// Returns every channel; one with a waiting poll counts as seen now.
     pub(super) fn channels(&self, now: UnixNanos) -> Vec<ChannelSeen> {
         let seen =
             |((service, instance), channel): (&(String, String), &ChannelState)| ChannelSeen {
@@ -315,7 +315,7 @@ impl State {
         self.channels.iter().map(seen).collect()
     }
 
-    /// Returns the changes of a circuit that have not expired, the latest first.
+    /// Returns a circuit's changes that have not expired, latest first.
     pub(super) fn statuses(&self, circuit: &CircuitView, now: UnixNanos) -> Vec<ChangeStatus> {
         let Some(held) = self.circuits.get(&circuit.key) else {
             return Vec::new();
@@ -325,7 +325,7 @@ impl State {
             change: tracked.change.clone(),
             deliveries: self.deliveries(held, tracked, circuit, now),
         });
-        // One that later changes replace in every instance is over.
+        // A change that later ones replaced in every instance is over.
         let is_somewhere = |status: &ChangeStatus| {
             !status.deliveries.is_empty() || status.change.instances.is_empty()
         };
@@ -382,19 +382,19 @@ impl State {
 }
 
 impl Tracked {
-    /// Whether it is to be given to an instance that has the changes up to `after`.
+    /// Whether to deliver it to an instance that has the changes up to `after`.
     fn is_due(&self, after: Option<u64>, now: UnixNanos) -> bool {
         let change = &self.change;
         let Some(after) = after else {
             // A process that has just started has nothing to reset.
             return change.action != Action::Reset && change.expires > now;
         };
-        // An instance that was away may still be under what this one replaced, and for longer than this one lasts.
+        // An instance that was away may still be under a replaced change, even after this one expired.
         let is_under = |earlier: Earlier| earlier.first <= after && earlier.until > now;
         change.id > after && (change.expires > now || self.earlier.is_some_and(is_under))
     }
 
-    /// Returns what an instance may be under at that time that has not heard of what comes next.
+    /// Returns the changes that may be in force in an instance which does not get the next one.
     fn in_force(&self, now: UnixNanos) -> Option<Earlier> {
         let own = Earlier {
             first: self.change.id,
@@ -416,7 +416,7 @@ impl Earlier {
 }
 
 impl ChannelState {
-    /// Whether it polls, or polled so lately that it may come again.
+    /// Whether it polls, or did so recently enough to come again.
     fn is_open(&self, now: UnixNanos) -> bool {
         self.open > 0 || self.last_seen + 2 * WAIT_MAX > now
     }
@@ -426,13 +426,13 @@ fn outcomes_of(held: &[Tracked]) -> usize {
     held.iter().map(|tracked| tracked.outcomes.len()).sum()
 }
 
-/// Returns the latest change for an instance, whether or not it has expired.
+/// Returns the latest change for an instance, expired or not.
 fn latest<'a>(held: &'a [Tracked], instance: &str) -> Option<&'a Tracked> {
     let mut newest = held.iter().rev();
     newest.find(|tracked| tracked.change.is_for(instance))
 }
 
-/// Whether a later change leaves nothing of an earlier one.
+/// Whether a later change fully replaces an earlier one.
 fn replaces(later: &OperatorChange, earlier: &OperatorChange) -> bool {
     let of_all = later.instances.is_empty();
     of_all || (!earlier.instances.is_empty() && earlier.instances.iter().all(|id| later.is_for(id)))
