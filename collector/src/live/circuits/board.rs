@@ -1,4 +1,4 @@
-//! All breakers that report here, and what each report changes in the journal and announces to subscribers.
+//! All breakers that report to this collector; turns each report into journal records and announcements.
 
 mod gone;
 mod room;
@@ -16,27 +16,25 @@ use crate::model::{CircuitCalls, CircuitKey, CircuitTransition, Source, UnixNano
 use crate::store::series::{SeriesRecord, SettingsRecord};
 use fusebox::circuit_breaker::EffectiveState;
 
-/// Instances of breakers that are tracked at once, about 20 KiB each; reports of any more that find no room are
-/// counted and dropped.
+/// Breaker instances tracked at once, about 20 KiB each; reports of further ones are counted and dropped.
 pub(super) const MAX_INSTANCES: usize = 10_000;
 
-/// All breakers.
 #[derive(Debug, Default)]
 pub(super) struct Board {
     circuits: BTreeMap<CircuitKey, Circuit>,
     targets: BTreeMap<CircuitKey, String>,
     instances: usize,
-    /// Instances of each service.
+    /// Number of instances per service.
     by_service: HashMap<String, usize>,
-    /// When no instance was idle that could make room.
+    /// The last time that no idle instance could be evicted.
     none_idle_at: Option<UnixNanos>,
     last_rollups: UnixNanos,
     last_standing: UnixNanos,
     last_settings: UnixNanos,
     restored_at: UnixNanos,
-    /// When the collector began to listen.
+    /// When the collector started to receive reports.
     opened_at: UnixNanos,
-    /// Instances that left the board.
+    /// Instances that were removed from the board.
     gone: Gone,
 }
 
@@ -44,31 +42,31 @@ pub(super) struct Board {
 struct Circuit {
     instances: BTreeMap<String, Instance>,
     minutes: Minutes,
-    /// Whether an instance is known from spans alone.
+    /// Whether the instance is known only from spans.
     is_of_spans: bool,
-    /// Until when it was known from spans alone, before its own reports came.
+    /// Until when it was known only from spans, before its own reports arrived.
     spans_until: Option<UnixNanos>,
 }
 
-/// An instance that a request is about, and the minutes of its breaker.
+/// The instance that a request concerns, and the minutes of its breaker.
 struct Found<'a> {
     instance: &'a mut Instance,
     minutes: &'a mut Minutes,
     is_new: bool,
 }
 
-/// What requests lead to.
+/// The results of requests.
 #[derive(Debug, Default)]
 pub(super) struct Effects {
-    /// To be made durable.
+    /// To be stored.
     pub(super) records: Vec<SeriesRecord>,
     /// To be announced.
     pub(super) transitions: Vec<CircuitTransition>,
-    /// Instances or series over a limit.
+    /// Instances or series beyond a limit.
     pub(super) over_limit: u64,
-    /// Data points or log records of them.
+    /// Their data points or log records.
     pub(super) not_kept: u64,
-    /// Openings of breakers that found no room.
+    /// Transitions to open of breakers beyond the limit.
     pub(super) openings_not_kept: u64,
 }
 
@@ -78,7 +76,7 @@ impl Effects {
         self.records.push(SeriesRecord::Transition(transition));
     }
 
-    /// Stores the standing of an instance that is new.
+    /// Stores the standing of a new instance.
     fn first_standing(&mut self, found: &Found<'_>) {
         if found.is_new {
             let standing = found.instance.standing_to_store();
@@ -88,7 +86,7 @@ impl Effects {
 }
 
 impl Board {
-    /// Returns an empty board of a collector that begins to listen.
+    /// Returns an empty board of a collector that starts to receive reports.
     pub(super) fn opened(now: UnixNanos) -> Self {
         Self {
             opened_at: now,
@@ -96,7 +94,7 @@ impl Board {
         }
     }
 
-    /// Adds what a metrics request reports of an instance, which another collector knows or not.
+    /// Applies a metrics observation of an instance, which may be known to another collector.
     pub(super) fn observe(
         &mut self,
         observation: &Observation,
@@ -118,7 +116,7 @@ impl Board {
         effects.over_limit += observed.too_many_series;
         effects.not_kept += observed.too_many_series;
         effects.first_standing(&found);
-        // In what state a new one is, its other collector knows since when.
+        // The other collector knows since when a new instance has been in its state.
         let is_reported = found.is_new && is_known_elsewhere;
         if let Some(derived) = observed.derived.filter(|_| !is_reported) {
             effects.transition(derived);
@@ -140,7 +138,7 @@ impl Board {
         })
     }
 
-    /// Returns until when the calls of a breaker were known from spans alone.
+    /// Returns until when a breaker's calls were known only from spans.
     fn known_from_spans(&self, key: &CircuitKey) -> Option<UnixNanos> {
         let circuit = self.circuits.get(key)?;
         if !circuit.is_of_spans {
@@ -151,7 +149,7 @@ impl Board {
         of_spans.map(|standing| standing.last_seen).max()
     }
 
-    /// Removes what is known of a breaker from spans alone: its own reports are there now.
+    /// Removes a breaker's instances known only from spans, now that its own reports arrive.
     fn forget_spans(&mut self, key: &CircuitKey) {
         let until = self.known_from_spans(key);
         let Some(circuit) = self.circuits.get_mut(key).filter(|one| one.is_of_spans) else {
@@ -169,7 +167,8 @@ impl Board {
         *count = count.saturating_sub(gone);
     }
 
-    /// Returns after when a count that is new here must have begun so that its calls were not counted before.
+    /// Returns the time after which a count must have started so that its calls cannot have been counted
+    /// before.
     fn counts_from(
         &self,
         key: &CircuitKey,
@@ -186,7 +185,7 @@ impl Board {
         }
     }
 
-    /// Applies a transition that an instance reported.
+    /// Applies a reported transition.
     pub(super) fn transition(
         &mut self,
         transition: CircuitTransition,
@@ -207,7 +206,7 @@ impl Board {
         effects.first_standing(&found);
     }
 
-    /// Applies settings that an instance reported.
+    /// Applies reported settings.
     pub(super) fn settings(
         &mut self,
         report: SettingsReport,
@@ -232,7 +231,7 @@ impl Board {
         effects.first_standing(&found);
     }
 
-    /// Returns an instance of a breaker, added if it is new; `None`, counted, when there are too many.
+    /// Returns a breaker's instance, added if it is new; `None`, counted, beyond the limit.
     fn instance(
         &mut self,
         key: &CircuitKey,
@@ -271,7 +270,7 @@ impl Board {
         *self.by_service.entry(service.to_owned()).or_default() += 1;
     }
 
-    /// Does what is due by time: rolls up hours that ended, writes standings and settings, removes expired instances.
+    /// Runs periodic work: rolls up ended hours, writes standings and settings, removes expired instances.
     pub(super) fn tick(&mut self, now: UnixNanos, effects: &mut Effects) {
         if now - self.last_rollups >= ROLLUPS_EVERY {
             self.last_rollups = now;
@@ -342,7 +341,7 @@ impl Board {
         self.targets.retain(|key, _| circuits.contains_key(key));
     }
 
-    /// Sets what a breaker protects, if the breaker is known.
+    /// Sets the target of a breaker, if the breaker is known.
     pub(super) fn learn_target(&mut self, key: &CircuitKey, target: &str) {
         let Some(circuit) = self.circuits.get_mut(key) else {
             return;
@@ -356,7 +355,7 @@ impl Board {
         }
     }
 
-    /// Restores what the journal holds of an earlier run.
+    /// Restores an earlier run from the journal.
     pub(super) fn restore(
         &mut self,
         facts: Vec<Facts>,
@@ -401,19 +400,17 @@ impl Board {
         reporting.iter().map(id).collect()
     }
 
-    /// Returns an instance with what it counted, if it is still there.
+    /// Returns an instance with its counted calls, if it still exists.
     pub(super) fn counted(&self, id: &Id, now: UnixNanos) -> Option<(Facts, CircuitCalls)> {
         let (key, instance) = id;
         let instance = self.circuits.get(key)?.instances.get(instance)?;
         Some((instance.facts(now), instance.counted))
     }
 
-    /// Returns how many breakers there are.
     pub(super) fn count(&self) -> usize {
         self.circuits.len()
     }
 
-    /// Returns the instances of one breaker.
     pub(super) fn circuit_facts(&self, key: &CircuitKey, now: UnixNanos) -> Vec<Facts> {
         let circuit = self.circuits.get(key);
         circuit.map_or_else(Vec::new, |circuit| self.facts_of(circuit, now))
@@ -425,12 +422,12 @@ impl Board {
         on_wall.map(|instance| instance.facts(now)).collect()
     }
 
-    /// Returns what a breaker protects: the called service as learnt from spans.
+    /// Returns the target of a breaker as learnt from spans.
     pub(super) fn known_target(&self, key: &CircuitKey) -> Option<String> {
         self.targets.get(key).cloned()
     }
 
-    /// Returns the minutes of a breaker that are not yet in the journal as rollups.
+    /// Returns a breaker's minutes that are not in the journal as rollups yet.
     pub(super) fn minutes(&self, key: &CircuitKey) -> Minutes {
         let circuit = self.circuits.get(key);
         circuit

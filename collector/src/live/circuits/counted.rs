@@ -1,11 +1,10 @@
-//! The sums of the counts of one metrics request: calls, durations, and the state that was entered according to them.
+//! Sums the counts of one metrics request: calls, durations, and the state entered according to the counts.
 
 use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram, Outcome};
 
 use crate::codec::circuits::Count;
 use crate::model::CircuitCalls;
 
-/// What the counts of a request add up to.
 #[derive(Debug, Default)]
 pub(super) struct Counted {
     pub(super) calls: CircuitCalls,
@@ -15,7 +14,6 @@ pub(super) struct Counted {
 }
 
 impl Counted {
-    /// Adds calls of that kind.
     pub(super) fn add(&mut self, what: Count, count: u64, latency: &LatencyHistogram) {
         let Some(calls) = calls_of(&mut self.calls, what) else {
             return;
@@ -24,7 +22,7 @@ impl Counted {
         self.latency.merge(latency);
     }
 
-    /// Of several states entered since the last report, half-open gives way to closed.
+    /// If several states were entered since the last report, closed takes precedence over half-open.
     pub(super) fn enter(&mut self, state: EffectiveState, count: u64) {
         let settled = self.entered == Some(EffectiveState::Closed);
         if count > 0 && state != EffectiveState::Open && !settled {
@@ -32,20 +30,20 @@ impl Counted {
         }
     }
 
-    /// Open is left only by half-open: when it was entered more often than left, it is open.
+    /// Open is left only through half-open, so a breaker that entered it more often than it left is open.
     pub(super) fn settle(&mut self, opened: i64, before: EffectiveState) {
         let was_open = i64::from(before == EffectiveState::Open);
         let manually_closed = opened <= 0 && self.entered == Some(EffectiveState::Closed);
         if opened != 0 && opened.saturating_add(was_open) > 0 && !manually_closed {
             self.entered = Some(EffectiveState::Open);
         } else if opened == 0 && was_open == 1 && self.entered == Some(EffectiveState::HalfOpen) {
-            // Half-open and open again within one report.
+            // Half-open and then open again within one report.
             self.entered = None;
         }
     }
 }
 
-/// Returns the calls that a count counts; `None` of what is no call.
+/// Returns the field that a count belongs to; `None` if it does not count calls.
 pub(super) fn calls_of(calls: &mut CircuitCalls, what: Count) -> Option<&mut u64> {
     Some(match what {
         Count::Outcome(Outcome::Success) => &mut calls.success,
@@ -61,7 +59,7 @@ pub(super) fn calls_of(calls: &mut CircuitCalls, what: Count) -> Option<&mut u64
     })
 }
 
-/// Returns what entering that state means for open: one more, one less, or nothing.
+/// Returns how entering a state changes the number of unfinished open periods: one more, one less, or none.
 pub(super) fn balance(state: EffectiveState, count: u64) -> i64 {
     let count = i64::try_from(count).unwrap_or(i64::MAX / 1_024);
     match state {

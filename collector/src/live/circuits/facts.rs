@@ -1,5 +1,5 @@
-//! What is known about one instance of a breaker at one time, from memory or from the journal. The wall of now and the
-//! wall of the past are both computed from it.
+//! The known facts of a breaker instance at one time, from memory or from the journal. The current wall and
+//! past walls are both computed from them.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::model::{
 };
 use crate::store::series::{SettingsRecord, Standing};
 
-/// The calls that an instance reported in one second of the collector's clock.
+/// An instance's calls in one second, by the collector's clock.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Second {
     pub(super) second: u64,
@@ -23,12 +23,11 @@ pub(super) struct Second {
     pub(super) latency: LatencyHistogram,
 }
 
-/// Returns when a second begins.
 pub(super) fn start_of(second: u64) -> UnixNanos {
     UnixNanos::of_window(second, SECOND)
 }
 
-/// Adds a second's calls to those of other seconds, oldest first.
+/// Merges a second's calls into a list, oldest first.
 pub(super) fn add_second(seconds: &mut Vec<Second>, second: Second) {
     let at = seconds.partition_point(|known| known.second < second.second);
     match seconds.get_mut(at) {
@@ -40,7 +39,7 @@ pub(super) fn add_second(seconds: &mut Vec<Second>, second: Second) {
     }
 }
 
-/// One instance at one moment.
+/// An instance at one moment.
 #[derive(Debug, Clone)]
 pub(super) struct Facts {
     pub(super) standing: Standing,
@@ -48,27 +47,27 @@ pub(super) struct Facts {
     pub(super) stale: bool,
     /// Seconds with reports, oldest first.
     pub(super) seconds: Vec<Second>,
-    /// Changes of state of the last two minutes, oldest first: when, and to what.
+    /// State changes of the last two minutes, oldest first.
     pub(super) changes: Vec<(UnixNanos, EffectiveState)>,
     /// The state before the first of them.
     pub(super) state_before: EffectiveState,
-    /// How late this is known; `None` if it comes from memory or is about the past.
+    /// How much later than at its collector this is known; `None` if it is from memory or about the past.
     pub(super) delay: Option<Delay>,
 }
 
-/// How late this collector knows what an instance reported to another one.
+/// The delay of an instance's reports to another collector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Delay {
-    /// How late a report of the instance may be known.
+    /// Upper bound of the delay of a report.
     pub(super) late: Duration,
     /// The last second whose calls are known.
     pub(super) until_second: Option<u64>,
 }
 
-/// What a transition did to what was known.
+/// The effect of a transition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Applied {
-    /// It is the latest: the state is its own.
+    /// It is the latest and sets the state.
     Changed,
     /// It replaces a derived transition to the same state.
     Explained,
@@ -76,7 +75,7 @@ pub(super) enum Applied {
     Nothing,
 }
 
-/// Applies a transition by its time: the latest wins, whatever the order of arrival.
+/// Applies a transition by its time: the latest wins, in any order of arrival.
 pub(super) fn apply(standing: &mut Standing, transition: &CircuitTransition) -> Applied {
     let same_state = transition.to == standing.state;
     let newer =
@@ -100,11 +99,12 @@ pub(super) fn apply(standing: &mut Standing, transition: &CircuitTransition) -> 
     applied
 }
 
-/// Returns the outage after a transition to open: a failed probe prolongs it, everything else begins a new one.
+/// Returns the outage after a transition to open: a failed probe continues it, anything else begins a new
+/// one.
 fn outage(last: Option<Outage>, transition: &CircuitTransition, applied: Applied) -> Outage {
     match last {
         Some(mut outage) if transition.from == EffectiveState::HalfOpen => {
-            // What explains a derived transition was counted with that.
+            // A transition that explains a derived one was counted with that.
             outage.failed_probes += u64::from(applied == Applied::Changed);
             outage
         }
@@ -112,7 +112,7 @@ fn outage(last: Option<Outage>, transition: &CircuitTransition, applied: Applied
     }
 }
 
-/// Returns the length of a window: the breaker's own, and at least as long as a report covers.
+/// Returns the window: the breaker's own, but at least the interval of its reports.
 pub(super) fn window_ms(own: Option<u64>, interval_ms: u64) -> u64 {
     let own = own.unwrap_or(DEFAULT_WINDOW_MS);
     own.clamp(1_000, WINDOW_MAX_MS).max(interval_ms)
@@ -137,12 +137,12 @@ pub(super) fn stale_after(standing: &Standing) -> Duration {
     }
 }
 
-/// Returns whether every report of that instance is stored, even of seconds without calls.
+/// Returns whether every report of the instance is stored, even of seconds without calls.
 pub(super) fn is_slow(standing: &Standing) -> bool {
     !standing.source.reports_each_second() || standing.interval_ms >= SLOW_INTERVAL_MS
 }
 
-/// The calls of an instance within its window.
+/// An instance's calls within its window.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Window {
     pub(super) window_ms: u64,
@@ -158,11 +158,11 @@ impl Facts {
         window_ms(own, self.standing.interval_ms)
     }
 
-    /// Returns the second at which the window ends. A report arrives at any moment of its second or interval,
-    /// so the window ends with the last one, unless that is overdue.
+    /// Returns the last second of the window. Reports arrive at any moment of their second or interval, so
+    /// the window ends with the last report unless the next one is overdue.
     fn window_end(&self, now: UnixNanos) -> u64 {
         let known = self.delay.and_then(|delay| delay.until_second);
-        // After the last known second, only a part of the calls is known.
+        // After the last complete second only a part of the calls is known.
         if let Some(second) = known.filter(|s| now - start_of(*s) < CALLS_KNOWN_AFTER) {
             return second;
         }
@@ -184,7 +184,7 @@ impl Facts {
     pub(super) fn window(&self, now: UnixNanos) -> Window {
         let window_ms = self.window_ms();
         let end = self.window_end(now);
-        // Half an interval of grace: a report that came a little early belongs to the window before.
+        // Half an interval of tolerance: a report that came slightly early belongs to the window before.
         let interval_s = self.standing.interval_ms / 1_000;
         let start = (end + interval_s / 2).saturating_sub(window_ms / 1_000);
         let mut window = Window {
@@ -207,7 +207,7 @@ impl Facts {
         window
     }
 
-    /// Returns the worst state within a range; `None` if the instance did not report then.
+    /// Returns the worst state within a range; `None` if the instance did not report in it.
     pub(super) fn worst_state(&self, range: TimeRange) -> Option<EffectiveState> {
         let late = self.delay.map_or(Duration::ZERO, |delay| delay.late);
         let gone = self.standing.last_seen + stale_after(&self.standing) + late;

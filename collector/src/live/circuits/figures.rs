@@ -1,4 +1,5 @@
-//! Breakers of now with all durations of their windows, for dialects that show other percentiles than the wall.
+//! Current breakers with all durations of their windows, for dialects that show other percentiles than the
+//! wall.
 
 use std::path::Path;
 
@@ -14,17 +15,16 @@ use crate::store::cancel::off_worker;
 /// A breaker with the durations of its window.
 #[derive(Debug, Clone)]
 pub(crate) struct CircuitFigures {
-    /// The breaker as the wall shows it.
     pub(crate) view: CircuitView,
-    /// Durations of the calls in its window, of all instances.
+    /// Durations of the calls in its window, over all instances.
     pub(crate) latency: LatencyHistogram,
 }
 
 impl Circuits {
-    /// Returns every breaker of now.
+    /// Returns every current breaker.
     ///
     /// # Errors
-    /// When the work was cut off.
+    /// When the work was cancelled.
     pub(crate) async fn figures(&self) -> Result<Vec<CircuitFigures>, StoreError> {
         let now = UnixNanos::now();
         let circuits = self.clone();

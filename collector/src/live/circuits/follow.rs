@@ -1,4 +1,4 @@
-//! Reads other collectors' records every two seconds and adds their breakers to those that report here.
+//! Reads other collectors' records every two seconds and merges their breakers with the local ones.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -16,21 +16,21 @@ use crate::model::{CircuitKey, CircuitTransition, UnixNanos};
 use crate::store::StoreError;
 use crate::store::merged::series::MergedSeries;
 
-/// Breakers with their instances and what they protect, where that was learnt.
+/// Breakers with their instances and, if learnt, their targets.
 pub(super) type OnWall = BTreeMap<CircuitKey, (Vec<Facts>, Option<String>)>;
 
 impl Circuits {
-    /// Returns the minutes that other collectors have no rollups of yet.
+    /// Returns a breaker's minutes that other collectors have not rolled up yet.
     pub(super) fn minutes_of_others(&self, key: &CircuitKey, now: UnixNanos) -> Minutes {
         let Some(merged) = &self.inner.merged else {
             return Minutes::default();
         };
-        // A failure is counted here, and said by the question that follows.
+        // A failure is counted here, and reported by the query that follows.
         let minutes = merged.ask(|others| unrolled_minutes(others, key, now));
         minutes.ok().flatten().unwrap_or_default()
     }
 
-    /// Keeps the wall of now up to date with what other collectors write, as long as the circuits are in use.
+    /// Keeps the current wall up to date with other collectors' records, until the circuits are dropped.
     pub(crate) fn follow_others(&self) -> impl Future<Output = ()> + Send + 'static {
         let circuits = Arc::downgrade(&self.inner);
         let merged = self.inner.merged.clone();
@@ -45,7 +45,7 @@ impl Circuits {
         Arc::clone(&self.inner.others.lock())
     }
 
-    /// Adds the breakers and instances of other collectors to the own ones.
+    /// Merges other collectors' breakers and instances into the local ones.
     pub(super) fn with_those_of_others(&self, mut own: OnWall, now: UnixNanos) -> OnWall {
         let others = self.others();
         for key in others.keys() {
@@ -84,7 +84,7 @@ async fn follow(circuits: Weak<Inner>, merged: Arc<MergedSeries>) {
     }
 }
 
-/// What a look at other collectors' records finds.
+/// The result of reading other collectors' records.
 struct Looked {
     others: Others,
     transitions: Vec<CircuitTransition>,
@@ -105,7 +105,7 @@ fn look(
     })
 }
 
-/// Puts on the wall what was found; returns `false` once the circuits are no longer in use.
+/// Applies a result to the wall; returns `false` once the circuits are dropped.
 fn show_others(circuits: &Weak<Inner>, looked: Result<Option<Looked>, StoreError>) -> bool {
     let Some(inner) = circuits.upgrade() else {
         return false;
@@ -113,12 +113,12 @@ fn show_others(circuits: &Weak<Inner>, looked: Result<Option<Looked>, StoreError
     let (others, transitions) = match looked {
         Ok(Some(looked)) => (looked.others, looked.transitions),
         Ok(None) => (Others::default(), Vec::new()),
-        // That is counted, and what was known stays until it expires.
+        // The failure is counted, and known facts stay until they expire.
         Err(_) => return true,
     };
     *inner.others.lock() = Arc::new(others);
     for transition in transitions {
-        // An error means that there are no subscribers.
+        // Fails only without subscribers.
         let _ = inner.changes.send(CircuitChange::Transition(transition));
     }
     true

@@ -1,8 +1,8 @@
-//! Breakers that only spans tell of: their service sends neither metrics nor events. What their calls' spans say becomes
-//! observations, once a second, of the source `spans`.
+//! Breakers known only from spans, because their service sends neither metrics nor events. Once a second, the
+//! calls in their spans become observations with the source `spans`.
 //!
-//! Most services send both, and their metrics come up to a minute after the first spans. So calls wait, and are dropped
-//! when metrics of the service come: no call counts by both.
+//! Most services send both, and their metrics arrive up to a minute after the first spans. So calls wait, and
+//! are dropped when metrics of the service arrive: no call is counted twice.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -17,35 +17,34 @@ use crate::counters::Incident;
 use crate::model::{CircuitKey, Source, UnixNanos};
 use crate::store::StoreError;
 
-/// Breakers whose spans wait or stand for metrics, some 2 KiB each; a service has a few dozen.
+/// Breakers tracked from spans, some 2 KiB each; a service has a few dozen.
 pub(super) const MAX_BREAKERS: usize = 1_000;
 
-/// A breaker of one instance of a service.
+/// A breaker in one instance of a service.
 pub(crate) type BreakerId = (CircuitKey, String);
 
-/// What the spans of a breaker say of its calls since the last time.
+/// A breaker's calls in spans since the last time.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SpanCalls {
-    /// Calls by outcome, with the durations of those that were executed.
+    /// Calls by outcome, with the durations of executed ones.
     calls: Vec<(Outcome, u64, LatencyHistogram)>,
-    /// Fallbacks that answered, and that did not.
+    /// Fallbacks: succeeded, failed.
     fallbacks: [u64; 2],
-    /// The state in which the last one found it.
+    /// The state that the last call met.
     state: Option<EffectiveState>,
 }
 
-/// What one span says of a call.
+/// A call as recorded in one span.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SpanCall {
     pub(crate) outcome: Outcome,
     pub(crate) state: Option<EffectiveState>,
-    /// Whether its fallback answered, if one was asked.
+    /// Whether its fallback succeeded, if there was one.
     pub(crate) fallback: Option<bool>,
     pub(crate) nanos: u64,
 }
 
 impl SpanCalls {
-    /// Adds a call.
     pub(crate) fn add(&mut self, call: SpanCall) {
         let (count, latency) = self.of(call.outcome);
         *count += 1;
@@ -120,7 +119,6 @@ impl SpanCalls {
     }
 }
 
-/// The breakers that are known from spans.
 #[derive(Debug, Default)]
 pub(super) struct FromSpans(HashMap<BreakerId, Waiting>);
 
@@ -132,7 +130,7 @@ struct Waiting {
 }
 
 impl FromSpans {
-    /// Takes calls in; returns whether there is room for their breaker.
+    /// Adds calls; returns whether there is room for their breaker.
     fn add(&mut self, id: BreakerId, calls: SpanCalls, now: UnixNanos) -> bool {
         if self.0.len() >= MAX_BREAKERS && !self.0.contains_key(&id) {
             return false;
@@ -147,8 +145,8 @@ impl FromSpans {
         true
     }
 
-    /// Returns the calls of breakers that waited long enough, and forgets the breakers of services that send metrics and
-    /// those of which nothing came for long.
+    /// Returns the calls that have waited long enough. Drops the breakers of services that send metrics, and
+    /// those without calls for long.
     fn take_due(
         &mut self,
         mut sends_metrics: impl FnMut(&str) -> bool,
@@ -169,7 +167,7 @@ impl FromSpans {
     }
 }
 
-/// Which services send metrics of their breakers; each is looked up once.
+/// Caches which services send metrics of their breakers.
 struct Senders<'a> {
     board: &'a Board,
     known: HashMap<String, bool>,
@@ -194,7 +192,7 @@ impl<'a> Senders<'a> {
 }
 
 impl Circuits {
-    /// Takes in what spans said of calls through breakers; a running collector does this each second.
+    /// Takes the calls through breakers that spans reported; a running collector does this every second.
     ///
     /// # Errors
     /// When the disk fails.

@@ -1,8 +1,9 @@
-//! One breaker over a range of time: calls by slice, and the stretches of its states.
+//! One breaker over a time range: calls by slice, and the spans of its states.
 //!
-//! Slices of a minute and more are summed from whole minutes (rollups and the running hour), shorter slices and both
-//! ends of the range from samples.
-//! States: transitions are exact; a minute without one has the worst state of the instances that reported, which also
+//! Slices of a minute and more are summed from whole minutes (rollups and the current hour); shorter slices
+//! and both ends of the range are summed from samples.
+//!
+//! Transitions are exact. A minute without one has the worst state of the instances that reported, which also
 //! ends the state of an instance that stopped without an event.
 
 use std::collections::BTreeMap;
@@ -17,10 +18,10 @@ use crate::model::{
 use crate::store::series::{SeriesKind, SeriesRecord};
 use crate::store::{SeriesReader, StoreError};
 
-/// Most slices of one answer; a screen is about that many pixels wide.
+/// Slices in one answer; about the width of a screen in pixels.
 pub(super) const MAX_BUCKETS: usize = 2_000;
 
-/// Returns a breaker's history; `minutes` holds what the journal has no rollups of yet. Blocks the thread.
+/// Returns a breaker's history; `minutes` are those without rollups in the journal. Blocks the thread.
 pub(super) fn history(
     log: &dyn SeriesReader,
     key: &CircuitKey,
@@ -101,8 +102,8 @@ impl Slices {
         }
     }
 
-    /// Adds the minutes that lie wholly within the range, where slices are no shorter; returns the ranges that samples
-    /// must fill.
+    /// Adds whole minutes within the range if slices are at least that long; returns the ranges left for
+    /// samples.
     fn add_minutes(&mut self, minutes: &Minutes) -> Vec<TimeRange> {
         let range = self.range;
         let first = (range.start + (MINUTE - NANOSECOND)).floor(MINUTE);
@@ -138,7 +139,7 @@ impl Slices {
     }
 }
 
-/// Returns the stretches of states within a range, from minutes and the transitions in them.
+/// Returns the spans of states within a range, from minutes and the transitions in them.
 fn states(
     minutes: &Minutes,
     transitions: &[CircuitTransition],
@@ -161,7 +162,7 @@ fn states(
             any = true;
             let known = instances.entry(&next.instance).or_insert(next.from);
             *known = next.from;
-            // What was derived from its first report says nothing about the time before that.
+            // A state derived from the first report says nothing about the time before.
             let is_unknown = is_first && next.provenance == Provenance::Derived;
             if !is_unknown {
                 spans.add(merged(&instances), at, next.time);
@@ -197,7 +198,7 @@ impl Spans {
             return;
         }
         match self.spans.last_mut() {
-            // A report may fall just behind a minute's end: less than two seconds are no gap.
+            // A report may arrive just after a minute's end: less than two seconds are not a gap.
             Some(last) if last.state == state && start <= last.end + 2 * SECOND => {
                 last.end = end;
             }

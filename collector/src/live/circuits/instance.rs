@@ -1,8 +1,9 @@
 //! One instance of a breaker: applies observations and events, and keeps two minutes of seconds.
 //!
-//! Clocks: samples are filed under the second of arrival, by the collector's clock; one that comes up to a second
-//! late stays in its sender's rhythm. Transitions keep the instance's time when it lies between fifteen minutes before and five seconds after their arrival (exporters
-//! may retry for minutes), else they get the time of arrival; what they promise for later moves along.
+//! Clocks: samples are filed under the second of arrival by the collector's clock; one that comes up to a
+//! second late stays in its sender's rhythm. A transition keeps the instance's time if that is between
+//! fifteen minutes before and five seconds after its arrival (exporters may retry for minutes), else it gets
+//! the time of arrival, and the times that it announces are shifted with it.
 
 mod stored;
 
@@ -25,14 +26,13 @@ use crate::model::{
 };
 use crate::store::series::{SettingsRecord, Standing};
 
-/// How late a report may be and count in the window it belongs to.
+/// How late a report may be and still count in its window.
 const REPORT_LATE_MAX: Duration = Duration::from_secs(5);
-/// Changes of state kept for the sparkline; older ones of a breaker that flaps faster fall out of it.
+/// State changes kept for the sparkline; of a breaker that flaps faster the older ones are lost.
 const MAX_CHANGES: usize = 512;
-/// Intervals from which the usual one is learnt (their median).
+/// Latest intervals from which the usual one is computed, as their median.
 const GAPS: usize = 3;
 
-/// One instance of a breaker.
 #[derive(Debug)]
 pub(super) struct Instance {
     pub(super) standing: Standing,
@@ -43,7 +43,7 @@ pub(super) struct Instance {
     pub(super) restored: bool,
     state_known: bool,
     tracker: Tracker,
-    /// Counts go on from the totals of an earlier run.
+    /// Whether counts continue the totals of an earlier run.
     goes_on: bool,
     /// The second of the last sample, and the calls filed under it.
     filed_calls: (u64, CircuitCalls),
@@ -57,7 +57,7 @@ pub(super) struct Instance {
     disagreement: Option<Disagreement>,
 }
 
-/// A state set that contradicts the last event.
+/// A reported state that contradicts the last event.
 #[derive(Debug, Clone, Copy)]
 struct Disagreement {
     state: EffectiveState,
@@ -65,7 +65,7 @@ struct Disagreement {
     time: UnixNanos,
 }
 
-/// What an observation led to.
+/// The results of an observation.
 #[derive(Debug, Default)]
 pub(super) struct Observed {
     pub(super) sample: Option<CircuitSample>,
@@ -74,7 +74,7 @@ pub(super) struct Observed {
 }
 
 impl Instance {
-    /// Returns when it reported last; for a restored one, the time counts from the restart.
+    /// Returns the time of its last report; of a restored instance at least the restart.
     pub(super) fn heard(&self, restored_at: UnixNanos) -> UnixNanos {
         let heard = self.standing.last_seen;
         if self.restored {
@@ -129,7 +129,7 @@ impl Instance {
         }
     }
 
-    /// Applies what a metrics request reports of it; counts that began after `counts_from` are new.
+    /// Applies a metrics observation; counts that started after `counts_from` are new.
     pub(super) fn observe(
         &mut self,
         observation: &Observation,
@@ -160,7 +160,7 @@ impl Instance {
         let derived = state.and_then(|state| self.reported_state(state, time, now));
         let sample = self.sample(added.calls, added.latency, second, now);
         if was_away {
-            // The window would show the calls of that whole time as those of a second.
+            // Otherwise the window would show the calls of that whole time as those of one second.
             self.seconds.forget_last();
         }
         Observed {
@@ -170,7 +170,7 @@ impl Instance {
         }
     }
 
-    /// Applies a transition; returns it, its time made plausible, unless it is a repetition.
+    /// Applies a transition; returns it with a plausible time, unless it is a repetition.
     pub(super) fn transition(
         &mut self,
         mut transition: CircuitTransition,
@@ -219,7 +219,6 @@ impl Instance {
         self.restored || silent > stale_after(&self.standing)
     }
 
-    /// Returns what is known of it now.
     pub(super) fn facts(&self, now: UnixNanos) -> Facts {
         Facts {
             standing: self.standing.clone(),
@@ -237,11 +236,11 @@ impl Instance {
         self.standing.last_seen = self.standing.last_seen.max(now);
     }
 
-    /// Learns how often it reports: the median of the last gaps, so that one lost report does not matter.
-    /// Returns whether this is the next report, not a part of the last one.
+    /// Updates the interval of its reports: the median of the last gaps, so that a lost report does not
+    /// matter. Returns whether this is a new report rather than a part of the last one.
     fn learn_interval(&mut self, now: UnixNanos) -> bool {
         let gap = self.last_report.map(|last| nanos(now - last) / 1_000_000);
-        // Two requests shortly after one another are parts of one report.
+        // Two requests shortly after each other are parts of one report.
         let Some(gap) = gap.filter(|gap| *gap >= 200) else {
             self.last_report.get_or_insert(now);
             return false;
@@ -253,15 +252,16 @@ impl Instance {
         self.gaps_ms.push_back(gap.min(INTERVAL_MAX_MS));
         let mut sorted: Vec<u64> = self.gaps_ms.iter().copied().collect();
         sorted.sort_unstable();
-        // Whole seconds above one: intervals are set so, and arrivals jitter.
+        // Rounded to whole seconds above one: intervals are configured so, and arrivals jitter.
         let median_ms = sorted[(sorted.len() - 1) / 2];
         self.standing.interval_ms = ((median_ms + 500) / 1_000).max(1) * 1_000;
         true
     }
 
-    /// Returns the second under which a report is filed: the one after its predecessor's by its interval, as long
-    /// as it arrives in that second or the next. By arrival alone, a sender whose reports come on the edge of a
-    /// second would leave one second empty and fill the next one twice, and steady traffic would look ragged.
+    /// Returns the second under which a report is filed: that of the previous report plus the interval, if
+    /// the report arrives in that second or the next. By arrival alone, a sender whose reports come at the
+    /// edge of a second would leave one second empty and fill the next one twice, and steady traffic would
+    /// look ragged.
     fn filing_second(&mut self, is_next: bool, now: UnixNanos) -> u64 {
         let arrival = now.window(SECOND);
         let interval = match is_next {
@@ -271,7 +271,8 @@ impl Instance {
         let expected = self.filed.map(|filed| filed.saturating_add(interval));
         let second = match expected {
             Some(second) if second >= arrival.saturating_sub(1) => second.min(arrival),
-            // A sender whose interval is a little too long stays one second behind, so that it rarely skips one.
+            // A sender whose interval is slightly too long is kept one second behind, so that it rarely skips
+            // one.
             Some(second) if second >= arrival.saturating_sub(2) => arrival - 1,
             _ => arrival,
         };
@@ -300,7 +301,7 @@ impl Instance {
         counted
     }
 
-    /// Compares the state that it reports with what events said; returns the transition that was missed.
+    /// Compares the reported state with the events; returns a missed transition.
     fn reported_state(
         &mut self,
         state: EffectiveState,
@@ -330,7 +331,7 @@ impl Instance {
         Some(self.derive(state, disagreement.time, reason))
     }
 
-    /// Takes the first state that it reports. A breaker starts closed, so any other is a transition that was not seen.
+    /// Takes the first reported state. A breaker starts closed, so any other state is a missed transition.
     fn first_state(&mut self, state: EffectiveState, time: UnixNanos) -> Option<CircuitTransition> {
         self.state_known = true;
         if state == self.standing.state {
@@ -344,13 +345,13 @@ impl Instance {
         Some(self.derive(state, time, reason))
     }
 
-    /// Returns why its library opened it, as far as its own figures say.
+    /// Returns why its library opened it, as far as the library's own figures tell.
     fn own_reason(&self, state: EffectiveState) -> Option<String> {
         let window = self.standing.own_window?;
         (state == EffectiveState::Open).then(|| window.words())?
     }
 
-    /// Applies a transition that no event reported; returns it.
+    /// Applies and returns a transition that no event reported.
     fn derive(&mut self, to: EffectiveState, time: UnixNanos, reason: String) -> CircuitTransition {
         let derived = CircuitTransition {
             key: self.standing.key.clone(),
@@ -370,7 +371,7 @@ impl Instance {
         derived
     }
 
-    /// Files the calls under that second; returns what the journal keeps of it.
+    /// Files calls under a second; returns the sample for the journal.
     fn sample(
         &mut self,
         calls: CircuitCalls,
@@ -402,7 +403,7 @@ impl Instance {
         let interval_ms = self.standing.interval_ms;
         let kept = SHOWN.max(Duration::from_millis(2 * interval_ms));
         let oldest = (now - kept).window(SECOND);
-        // A report that is late, and the next one, still count in the window.
+        // A late report, and the next one, still count in the window.
         let own = self.report.as_ref().and_then(|r| r.settings.window_ms);
         let detailed = Duration::from_millis(window_ms(own, interval_ms) + 3 * interval_ms);
         let window = (now - detailed.saturating_add(REPORT_LATE_MAX)).window(SECOND);
@@ -425,7 +426,7 @@ impl Instance {
         self.changes.push_back(change);
     }
 
-    /// Moves the derived change to the time of its event, which is a little earlier.
+    /// Moves the derived change to the slightly earlier time of its event.
     fn explained(&mut self, change: (UnixNanos, EffectiveState), before: EffectiveState) {
         if self.changes.is_empty() {
             self.state_before = before;
@@ -436,7 +437,7 @@ impl Instance {
         }
     }
 
-    /// A transition that was overtaken still belongs to the past, between those that are remembered.
+    /// Inserts a late transition between the known ones.
     fn late(&mut self, change: (UnixNanos, EffectiveState)) {
         let at = self.changes.partition_point(|known| known.0 <= change.0);
         if (1..self.changes.len()).contains(&at) {

@@ -1,4 +1,4 @@
-//! Figures of every instance of a breaker for `/metrics`, within a bound.
+//! A bounded number of breaker instances with their figures, for `/metrics`.
 
 use fusebox::circuit_breaker::EffectiveState;
 
@@ -7,10 +7,10 @@ use super::facts::Facts;
 use super::view::{error_percent, latency_view};
 use crate::model::{CircuitCalls, CircuitKey, LatencyView, UnixNanos};
 
-/// Instances copied while the board is locked: what is reported meanwhile waits for no more than those.
+/// Instances copied per lock of the board, so that reports do not wait long.
 const INSTANCES_AT_ONCE: usize = 16;
 
-/// One instance of a breaker that reports here.
+/// A breaker instance that reports to this collector.
 #[derive(Debug)]
 pub(crate) struct InstanceFigures {
     pub(crate) key: CircuitKey,
@@ -21,15 +21,15 @@ pub(crate) struct InstanceFigures {
     pub(crate) counted: CircuitCalls,
     /// Calls in its window.
     pub(crate) window: CircuitCalls,
-    /// Their durations.
+    /// Durations of these calls.
     pub(crate) latency: LatencyView,
-    /// By its library's own account where it gives one.
+    /// As computed by its library, if it does so.
     pub(crate) failure_percent: Option<f64>,
     pub(crate) slow_percent: Option<f64>,
 }
 
 impl Circuits {
-    /// Returns at most `max` instances that report here, the worst states first, by service and name.
+    /// Returns at most `max` local instances, chosen by the worst states and sorted by service and name.
     pub(crate) fn instance_figures(&self, max: usize) -> Vec<InstanceFigures> {
         let now = UnixNanos::now();
         let mut worst = self.state().board.worst_instances(max, now);

@@ -1,4 +1,4 @@
-//! Reports breakers that find no room: counts them, and logs once a minute that they opened.
+//! Reports breakers beyond the limit: counts them, and logs at most once a minute that such breakers opened.
 
 use tracing::warn;
 
@@ -6,12 +6,12 @@ use super::board::Effects;
 use crate::counters::{Counters, Incident};
 use crate::sync::{LogThrottle, Mutex};
 
-/// When openings that were not kept were logged last.
+/// When dropped openings were last logged.
 #[derive(Debug, Default)]
 pub(super) struct Limit(Mutex<LogThrottle>);
 
 impl Limit {
-    /// Counts what a request held beyond the bound; an opening is logged too.
+    /// Counts what a request had beyond the limit; openings are also logged.
     pub(super) fn report(&self, effects: &Effects, counters: &Counters) {
         let incidents = &counters.incidents;
         incidents.add(Incident::SeriesLimit, effects.over_limit);

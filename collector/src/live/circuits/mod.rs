@@ -1,9 +1,9 @@
-//! Circuits now and in the past: from metrics and events to the wall.
+//! Circuits now and in the past, from metrics and events.
 //!
-//! `pipeline` passes requests, `codec::circuits` decodes them; they change the board in memory at once and are answered
-//! when the journal (`store::series`) has stored them. The wall of now is the board; the wall of the past is replayed
-//! from the journal by the same code. Breakers that report to other collectors are read from the InfluxDB that is
-//! shared with them: the past by the same replay, the present every two seconds.
+//! `pipeline` passes requests, `codec::circuits` decodes them. They change the board in memory at once and
+//! are acknowledged when the journal (`store::series`) has stored them. The current wall is the board; a past
+//! wall is replayed from the journal by the same code. Breakers that report to other collectors are read from
+//! the shared InfluxDB: the past by the same replay, the present every two seconds.
 
 mod board;
 mod control;
@@ -100,7 +100,7 @@ struct State {
     samples_announced: UnixNanos,
 }
 
-/// What just changed.
+/// A change to announce to subscribers.
 #[derive(Debug, Clone)]
 pub enum CircuitChange {
     /// A breaker changed state.
@@ -109,7 +109,7 @@ pub enum CircuitChange {
     Samples,
 }
 
-/// The records of a request that became durable, and how many data points or log records were past the bound.
+/// The durable records of a request, and the number of data points or log records beyond the limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Kept {
     pub(crate) records: usize,
@@ -120,13 +120,13 @@ pub(crate) type Stored<'a> = BoxFuture<'a, Result<Kept, StoreError>>;
 
 /// The destination of decoded metrics and logs.
 pub(crate) trait CircuitSink: Send + Sync {
-    /// Stores the circuits of a metrics request; returns what was kept once it is durable.
+    /// Stores the circuits of a metrics request; returns once they are durable.
     ///
     /// # Errors
     /// When the disk fails; the sender may retry.
     fn ingest_metrics(&self, request: ExportMetricsServiceRequest, now: UnixNanos) -> Stored<'_>;
 
-    /// Stores the circuit events of a logs request; returns what was kept once it is durable.
+    /// Stores the circuit events of a logs request; returns once they are durable.
     ///
     /// # Errors
     /// When the disk fails; the sender may retry.
@@ -134,7 +134,7 @@ pub(crate) trait CircuitSink: Send + Sync {
 }
 
 impl Circuits {
-    /// Opens the journal under `dir` and restores what an earlier run left in it.
+    /// Opens the journal under `dir` and restores an earlier run from it.
     ///
     /// # Errors
     /// When the journal cannot be read.
@@ -155,7 +155,7 @@ impl Circuits {
         Self::with_reader(log.clone(), Arc::new(log), counters, now)
     }
 
-    /// Restores what an earlier run left in a journal; the past is read through `reader`.
+    /// Restores an earlier run from a journal; the past is read through `reader`.
     pub(crate) fn with_reader(
         log: SeriesLog,
         reader: Arc<dyn SeriesReader>,
@@ -165,7 +165,7 @@ impl Circuits {
         Self::build(log, reader, None, counters, now)
     }
 
-    /// Restores what an earlier run left in a journal; includes what other collectors wrote.
+    /// Restores an earlier run from a journal, including other collectors' breakers.
     ///
     /// # Errors
     /// When the journal cannot be read.
@@ -205,7 +205,7 @@ impl Circuits {
         })
     }
 
-    /// Returns what operators change at breakers.
+    /// Returns the changes that operators make to breakers.
     pub fn control(&self) -> &Control {
         &self.inner.control
     }
@@ -215,7 +215,7 @@ impl Circuits {
         &self.inner.log
     }
 
-    /// Announces, then makes durable: subscribers need not wait for the disk.
+    /// Announces first, then stores: subscribers need not wait for the disk.
     async fn finish(&self, effects: Effects, samples: bool) -> Result<Kept, StoreError> {
         self.inner.limit.report(&effects, &self.inner.counters);
         for transition in effects.transitions {
@@ -230,19 +230,19 @@ impl Circuits {
     }
 
     fn announce(&self, change: CircuitChange) {
-        // An error means that there are no subscribers.
+        // Fails only without subscribers.
         let _ = self.inner.changes.send(change);
     }
 
-    /// Sets what a breaker protects: the service that spans of its calls reach.
+    /// Sets the target of a breaker: the service that the spans of its calls reach.
     pub fn learn_target(&self, key: &CircuitKey, target: &str) {
         self.state().board.learn_target(key, target);
     }
 
-    /// Returns the wall now, of which nothing is missing, or as it was at that time.
+    /// Returns the wall, now (always complete) or as of a time.
     ///
     /// # Errors
-    /// When the journal cannot be read, or no breaker is known because InfluxDB cannot.
+    /// When the journal cannot be read, or InfluxDB cannot be read and no breaker is known.
     pub async fn wall(&self, at: Option<UnixNanos>) -> Result<Partial<CircuitWall>, StoreError> {
         let Some(at) = at else {
             // A view of 10,000 breakers takes longer than an async worker may be busy.
@@ -254,7 +254,7 @@ impl Circuits {
         wall.await?.unless(|wall| wall.circuits.is_empty())
     }
 
-    /// Returns how many breakers a wall has at most: one that other collectors know too counts twice.
+    /// Returns an upper bound of the breakers on the wall: those also known to other collectors count twice.
     pub(crate) fn count(&self) -> usize {
         let own = self.state().board.count();
         own + self.others().keys().count()
@@ -270,7 +270,7 @@ impl Circuits {
         }
     }
 
-    /// Returns what `make` makes of each breaker: its key, what it protects, and its instances.
+    /// Maps each breaker: its key, its target and its instances.
     fn each_now<T>(
         &self,
         now: UnixNanos,
@@ -308,10 +308,10 @@ impl Circuits {
         })
     }
 
-    /// Returns one breaker now, of which nothing is missing, or as it was at that time.
+    /// Returns one breaker, now (always complete) or as of a time.
     ///
     /// # Errors
-    /// When the journal cannot be read, or the breaker may be in an InfluxDB that cannot.
+    /// When the journal cannot be read, or InfluxDB cannot be read and may have the breaker.
     pub async fn circuit(
         &self,
         key: &CircuitKey,
@@ -351,10 +351,10 @@ impl Circuits {
         }))
     }
 
-    /// Returns transitions, newest first; of one breaker or of all.
+    /// Returns transitions of one breaker or of all, newest first.
     ///
     /// # Errors
-    /// When the journal cannot be read, or none is known because InfluxDB cannot.
+    /// When the journal cannot be read, or InfluxDB cannot be read and no transition is known.
     pub async fn transitions(
         &self,
         key: Option<&CircuitKey>,
@@ -370,7 +370,7 @@ impl Circuits {
     /// Returns one breaker over a range in equal slices.
     ///
     /// # Errors
-    /// When the journal cannot be read, or nothing is known because InfluxDB cannot.
+    /// When the journal cannot be read, or InfluxDB cannot be read and nothing is known.
     pub async fn history(
         &self,
         key: &CircuitKey,
@@ -391,8 +391,7 @@ impl Circuits {
         self.inner.changes.subscribe()
     }
 
-    /// Stores what instances are observed to do, and the settings of those that are known by then; returns what was kept
-    /// once it is durable.
+    /// Stores observations, and settings of instances that are then known; returns once they are durable.
     ///
     /// # Errors
     /// When the disk fails.
@@ -432,7 +431,8 @@ impl Circuits {
         self.inner.state.lock()
     }
 
-    /// Makes an answer of stored records, where it may block: until no caller waits for it, or its time is over.
+    /// Computes an answer from stored records on a blocking thread, until no caller waits for it or its time
+    /// is over.
     async fn read<T: Send + 'static>(
         &self,
         make: impl FnOnce(&Self, &Records<'_>) -> Result<T, StoreError> + Send + 'static,
@@ -505,7 +505,7 @@ fn past_view(key: &CircuitKey, facts: &[Facts], at: UnixNanos) -> CircuitView {
     view::view(key, target_of(key, facts), facts, at)
 }
 
-/// Returns what a breaker protects as its instances' standings have it, else its name.
+/// Returns a breaker's target according to its instances, else its name.
 fn target_of<'a>(key: &'a CircuitKey, facts: &'a [Facts]) -> &'a str {
     let mut targets = facts.iter().map(|facts| facts.standing.target.as_str());
     targets

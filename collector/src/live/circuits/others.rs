@@ -1,8 +1,8 @@
-//! Breakers that report to other collectors, read from InfluxDB every two seconds, and how they are merged with those
-//! that report here: behind a load balancer, an instance reports to several collectors in turn.
+//! Breakers that report to other collectors, read from InfluxDB every two seconds, and merged with local
+//! ones: behind a load balancer, an instance reports to several collectors in turn.
 //!
-//! What is read is late (`timing`): transitions by a second or two, calls by up to twenty, and a report without calls
-//! by a minute. `Facts::delay` holds how late.
+//! This data is late (`timing`): transitions by a second or two, calls by up to twenty, and a report without
+//! calls by a minute. `Facts::delay` says how late.
 
 use std::collections::BTreeMap;
 
@@ -12,12 +12,11 @@ use crate::model::Provenance::{Derived, Reported};
 use crate::model::{CircuitKey, UnixNanos};
 use crate::store::series::{SettingsRecord, Standing};
 
-/// The instances that report to other collectors.
 #[derive(Debug, Default)]
 pub(super) struct Others(BTreeMap<CircuitKey, Vec<Facts>>);
 
 impl Others {
-    /// Marks facts that were replayed from the records of other collectors with their delay.
+    /// Adds the delay to facts that were replayed from other collectors' records.
     pub(super) fn new(mut facts: BTreeMap<CircuitKey, Vec<Facts>>) -> Self {
         for facts in facts.values_mut().flatten() {
             facts.delay = Some(Delay {
@@ -28,12 +27,10 @@ impl Others {
         Self(facts)
     }
 
-    /// Returns whether there are none.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Returns the breakers.
     pub(super) fn keys(&self) -> impl Iterator<Item = &CircuitKey> {
         self.0.keys()
     }
@@ -45,7 +42,7 @@ impl Others {
         instances.any(|known| known == instance)
     }
 
-    /// Clears `stale` of instances of other collectors whose latest reports may not have arrived here yet.
+    /// Clears `stale` of other collectors' instances whose latest reports may not be readable yet.
     pub(super) fn clear_stale(
         &self,
         key: &CircuitKey,
@@ -66,7 +63,7 @@ impl Others {
         }
     }
 
-    /// Adds the instances of a breaker to the own ones.
+    /// Merges a breaker's instances into the local ones.
     pub(super) fn add_to(&self, key: &CircuitKey, own: &mut Vec<Facts>, now: UnixNanos) {
         for other in self.0.get(key).into_iter().flatten() {
             let silent = now - other.standing.last_seen;
@@ -90,7 +87,7 @@ fn join(facts: &mut Facts, mut other: Facts) {
     if is_fresher {
         std::mem::swap(facts, &mut other);
     }
-    // `facts` holds the fresher one, and the delay of whichever has one.
+    // `facts` is the fresher one; the delay is taken from whichever has one.
     facts.delay = facts.delay.or(other.delay);
     facts.stale &= other.stale;
     join_standings(&mut facts.standing, other.standing);
@@ -112,8 +109,8 @@ fn join(facts: &mut Facts, mut other: Facts) {
         .for_each(|second| add_second(&mut facts.seconds, second));
 }
 
-/// Merges standings, of which the first one is fresher. Of two states the one that was entered later holds; of the
-/// same state the reported one holds: the other collector only saw in a metric that it was so.
+/// Merges standings; the first one is fresher. Of two states the one entered later wins; of equal states the
+/// reported one wins over one derived from a metric.
 fn join_standings(fresher: &mut Standing, other: Standing) {
     let takes_other = match fresher.state == other.state {
         true => (fresher.provenance, other.provenance) == (Derived, Reported),

@@ -1,6 +1,7 @@
-//! The last minutes of other collectors' records, cached so that the wall of now queries InfluxDB only for new ones.
+//! A cache of the last minutes of other collectors' records, so that the current wall queries InfluxDB only
+//! for new ones.
 //!
-//! Each look reads the last seconds again: clocks differ, and records may be written late.
+//! Each query includes the last seconds again: clocks differ, and records may be written late.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -14,10 +15,9 @@ use crate::model::{CircuitKey, CircuitSample, CircuitTransition, TimeRange, Unix
 use crate::store::series::{SeriesKind, SeriesRecord, SettingsRecord, Standing};
 use crate::store::{SeriesReader, StoreError};
 
-/// Changes of state that lead from the oldest standing to now.
+/// Long enough to lead from the oldest standing to now.
 const TRANSITIONS_KEPT: Duration = FORGET_AFTER.saturating_add(WRITTEN_WITHIN);
 
-/// Records of the last minutes.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     standings: BTreeMap<Id, Standing>,
@@ -26,12 +26,12 @@ pub(super) struct Recent {
     samples: Vec<CircuitSample>,
     read_until: Option<UnixNanos>,
     read_wide: UnixNanos,
-    /// Transitions that were there at the last look.
+    /// Transitions known at the last query.
     seen: HashSet<(UnixNanos, Id)>,
 }
 
 impl Recent {
-    /// Reads what is new; returns the transitions among it (none at the first look).
+    /// Reads new records; returns the new transitions (none the first time).
     pub(super) fn look(
         &mut self,
         source: &dyn SeriesReader,
@@ -66,7 +66,7 @@ impl Recent {
         Ok(news.cloned().collect())
     }
 
-    /// Returns what is to be read of a kind of which so much is kept, and so much read again.
+    /// Returns the range to read of a kind, given how much is kept and how much is read again.
     fn unread(&self, now: UnixNanos, kept: Duration, overlap: Duration) -> TimeRange {
         let oldest = now - kept;
         let known = self

@@ -1,4 +1,5 @@
-//! The records that one answer is made of: what cannot be read, or not in time, is left out, and the answer says so.
+//! The stored records for one answer: unreadable ones, or those not read in time, are left out, and the
+//! answer says so.
 
 use crate::model::{CircuitKey, HOUR, TimeRange, UnixNanos};
 use crate::store::series::{SeriesKind, SeriesRecord};
@@ -13,25 +14,24 @@ pub(super) struct Records<'a> {
 }
 
 impl<'a> Records<'a> {
-    /// Returns a reader of which nothing is missing yet.
     pub(super) fn of(reader: &'a dyn SeriesReader) -> Self {
         let missing = Mutex::default();
         Self { reader, missing }
     }
 
-    /// Returns what is missing of what was read.
+    /// Returns what is missing so far.
     pub(super) fn missing(&self) -> Option<Missing> {
         self.missing.lock().clone()
     }
 
-    /// Returns whether the time of the question is over: nothing more will be read.
+    /// Returns whether the time of the query is over, so that nothing more will be read.
     pub(super) fn is_over(&self) -> bool {
         let missing = self.missing.lock();
         let error = missing.as_ref().map(|missing| &missing.error);
         matches!(error, Some(StoreError::TimeOver))
     }
 
-    /// Says that what was read goes back no further than that.
+    /// Notes that the records go back no further than `at`.
     pub(super) fn end_at(&self, at: UnixNanos) {
         if let Some(missing) = &mut *self.missing.lock() {
             missing.part = MissingPart::OlderThan(at);
@@ -61,7 +61,7 @@ impl SeriesReader for Records<'_> {
         self.keep(self.reader.scan(kind, range, only, visit), ())
     }
 
-    /// Where it cannot be asked, the latest may be of now.
+    /// If unknown, the latest record may be current.
     fn latest(&self, kind: SeriesKind) -> Result<Option<UnixNanos>, StoreError> {
         let now = UnixNanos::now() + HOUR;
         self.keep(self.reader.latest(kind), Some(now))

@@ -1,5 +1,5 @@
-//! The circuits at any moment, from the journal: the last standing of every instance before it, the transitions
-//! since, the samples of the minutes before, the settings of the hour before.
+//! The circuits at any moment, from the journal: the last standing of every instance before it, the
+//! transitions since, the samples of the minutes before, and the settings of the hour before.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,12 +14,12 @@ use crate::model::{
 use crate::store::series::{SeriesKind, SeriesRecord, SettingsRecord, Standing};
 use crate::store::{SeriesReader, StoreError};
 
-/// An instance of a breaker.
+/// A breaker instance.
 pub(super) type Id = (CircuitKey, String);
-/// When instances last reported, if that is not in the journal yet.
+/// Times of instances' last reports that are not in the journal yet.
 pub(super) type LastSeen = BTreeMap<Id, UnixNanos>;
 
-/// Returns every instance on the wall at that time; of one breaker when given. Blocks the thread.
+/// Returns every instance on the wall at a time, optionally of one breaker only. Blocks the thread.
 pub(super) fn facts_at(
     log: &dyn SeriesReader,
     at: UnixNanos,
@@ -85,7 +85,8 @@ fn standings(
     Ok(latest.into_iter().map(facts).collect())
 }
 
-/// Keeps the standing of the collector that received the instance's last report; of one collector, the newest.
+/// Keeps the standing of the collector that received the instance's last report; of one collector, the
+/// newest.
 pub(super) fn take_fresher(known: &mut Standing, standing: Standing) {
     let first_seen = known.first_seen.min(standing.first_seen);
     let freshness = |of: &Standing| (of.last_seen, of.time);
@@ -126,7 +127,7 @@ fn transitions(
 
 fn remember(facts: &mut Facts, transition: &CircuitTransition, before: EffectiveState) {
     if facts.changes.is_empty() {
-        // The standing may be younger than the transition: then it knew already where that led.
+        // If the standing is newer than the transition, it includes the transition's state.
         let known = transition.time < facts.standing.since;
         facts.state_before = if known { transition.from } else { before };
         if before == transition.to {
@@ -193,8 +194,8 @@ pub(super) fn take_newer(known: &mut Option<SettingsRecord>, report: SettingsRec
     }
 }
 
-/// A breaker without calls leaves no samples, and its standing is written once a minute: the next one, or the live board
-/// for the last minute, shows whether it still reported.
+/// A breaker without calls leaves no samples, and its standing is written only once a minute. So the next
+/// standing, or the live board for the last minute, shows whether it still reported.
 fn heard_later(
     log: &dyn SeriesReader,
     at: UnixNanos,
@@ -215,7 +216,7 @@ fn heard_later(
     log.scan(SeriesKind::Standing, range, only, &mut |record| {
         if let SeriesRecord::Standing(standing) = record {
             let heard = standing.last_seen;
-            // A standing of a later run of the instance is not about this time.
+            // A standing of a later run of the instance says nothing about this time.
             if standing.first_seen <= at {
                 hear(&(standing.key, standing.instance), heard);
             }

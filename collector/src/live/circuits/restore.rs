@@ -1,4 +1,4 @@
-//! Restores what an earlier run left in the journal: the board as it was, and the minutes without rollups.
+//! Restores an earlier run from the journal: the board, and the minutes without rollups.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use crate::model::{CircuitCalls, CircuitKey, HOUR, TimeRange, UnixNanos};
 use crate::store::series::{SeriesKind, SeriesRecord};
 use crate::store::{SeriesReader, StoreError};
 
-/// Hours that may be without rollups after a crash at the end of one.
+/// Hours without rollups, if a crash came at the end of one.
 const MISSING_HOURS: u64 = 2;
 
-/// Returns the board as the journal's end leaves it.
+/// Returns the board as of the end of the journal.
 pub(super) fn restore(log: &dyn SeriesReader, now: UnixNanos) -> Result<Board, StoreError> {
     let mut board = Board::opened(now);
     let kinds = [
@@ -33,8 +33,7 @@ pub(super) fn restore(log: &dyn SeriesReader, now: UnixNanos) -> Result<Board, S
     Ok(board)
 }
 
-/// Returns the minutes of a breaker in the hour that is running at `now`, and in the one before if
-/// its rollup is not written yet.
+/// Returns a breaker's minutes in the current hour, and in the previous one if its rollup is not written yet.
 pub(super) fn unrolled_minutes(
     log: &dyn SeriesReader,
     key: &CircuitKey,
@@ -58,7 +57,7 @@ pub(super) fn unrolled_minutes(
     Ok(minutes.remove(key).unwrap_or_default())
 }
 
-/// Returns the time since the last rollup.
+/// Returns the time range since the last rollup.
 fn unrolled(log: &dyn SeriesReader, end: UnixNanos) -> Result<TimeRange, StoreError> {
     let earliest = (end.window(HOUR) + 1).saturating_sub(MISSING_HOURS);
     let earliest = UnixNanos::of_window(earliest, HOUR);
@@ -71,7 +70,7 @@ fn unrolled(log: &dyn SeriesReader, end: UnixNanos) -> Result<TimeRange, StoreEr
     })
 }
 
-/// Counts minutes: calls from samples, states from samples, standings and transitions.
+/// Computes minutes: calls from samples, states from samples, standings and transitions.
 fn minutes(
     log: &dyn SeriesReader,
     range: TimeRange,

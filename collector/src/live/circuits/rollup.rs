@@ -1,4 +1,4 @@
-//! A breaker's calls by minute: the running hours in memory, ended ones as records of the journal.
+//! A breaker's calls by minute: the current hours in memory, ended ones as journal records.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,11 @@ use fusebox::circuit_breaker::EffectiveState;
 use crate::model::{CircuitCalls, CircuitKey, HOUR, MINUTE, UnixNanos};
 use crate::store::series::{Rollup, RollupMinute};
 
-/// Minutes since 1970 with the calls and the worst state of each.
+/// Calls and worst state by minute since 1970.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Minutes(BTreeMap<u64, (CircuitCalls, EffectiveState)>);
 
 impl Minutes {
-    /// Adds to the minute of that time.
     pub(super) fn add(&mut self, time: UnixNanos, calls: &CircuitCalls, state: EffectiveState) {
         let minute = self
             .0
@@ -22,7 +21,7 @@ impl Minutes {
         minute.1 = minute.1.max(state);
     }
 
-    /// Takes out the hours that ended before that time.
+    /// Removes and returns the hours that ended before `now`.
     pub(super) fn take_ended_hours(&mut self, key: &CircuitKey, now: UnixNanos) -> Vec<Rollup> {
         let current_hour = now.window(HOUR);
         if self
@@ -50,14 +49,12 @@ impl Minutes {
         hours.into_iter().map(rollup).collect()
     }
 
-    /// Adds the minutes of another collector.
     pub(super) fn merge(&mut self, other: &Self) {
         for (start, calls, state) in other.iter() {
             self.add(start, calls, state);
         }
     }
 
-    /// Adds the minutes of an ended hour.
     pub(super) fn add_rollup(&mut self, rollup: &Rollup) {
         for minute in &rollup.minutes {
             let time = rollup.hour + u32::from(minute.minute) * MINUTE;
@@ -65,7 +62,7 @@ impl Minutes {
         }
     }
 
-    /// Returns the minutes with their starts, oldest first.
+    /// Returns the minutes with their start times, oldest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = (UnixNanos, &CircuitCalls, EffectiveState)> {
         let minutes = self.0.iter();
         minutes

@@ -1,8 +1,8 @@
-//! The calls of an instance over the last two minutes: second by second with their durations within the breaker's window,
-//! before that as bars of the sparkline, which need no durations.
+//! An instance's calls over the last two minutes: by second with durations within the breaker's window, and
+//! before that as bars of the sparkline, without durations.
 //!
-//! All but the latest of each are packed, a few dozen bytes a second instead of several hundred: of 10,000 instances this is
-//! most of the memory, and they are read only when somebody looks.
+//! All but the latest second are packed, to a few dozen bytes instead of several hundred: with 10,000
+//! instances this is most of the memory, and it is rarely read.
 
 use std::collections::VecDeque;
 
@@ -13,16 +13,16 @@ use super::view::SPARK_BAR_SECONDS;
 use crate::model::CircuitCalls;
 use crate::store::bytes::{put_varint, varint_of};
 
-/// The seconds of an instance in which it reported, oldest first.
+/// The seconds in which an instance reported, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Seconds {
     /// Before the window, without durations.
     bars: Row,
-    /// In the window.
+    /// Within the window.
     detailed: Row,
 }
 
-/// Seconds in order, all but the latest packed.
+/// Seconds in order, packed except the latest.
 #[derive(Debug, Default)]
 struct Row {
     packed: VecDeque<u8>,
@@ -39,7 +39,7 @@ impl From<Vec<Second>> for Seconds {
 }
 
 impl Seconds {
-    /// Adds calls of the latest second.
+    /// Adds calls to the latest second.
     pub(super) fn add(&mut self, second: u64, calls: &CircuitCalls, latency: &LatencyHistogram) {
         match &mut self.detailed.latest {
             Some(last) if last.second == second => {
@@ -54,12 +54,11 @@ impl Seconds {
         }
     }
 
-    /// Drops the latest second.
     pub(super) fn forget_last(&mut self) {
         self.detailed.latest = None;
     }
 
-    /// Drops what is older than `oldest`, and the durations of what is older than `window`.
+    /// Drops seconds before `oldest`, and the durations of those before `window`.
     pub(super) fn forget(&mut self, oldest: u64, window: u64) {
         while let Some(Second { second, calls, .. }) = self.detailed.pop_before(window) {
             let bar = second / SPARK_BAR_SECONDS;
@@ -75,7 +74,7 @@ impl Seconds {
         while self.bars.pop_before(oldest).is_some() {}
     }
 
-    /// Returns all of them; bars have no durations.
+    /// Returns all seconds; bars have no durations.
     pub(super) fn to_vec(&self) -> Vec<Second> {
         self.bars.iter().chain(self.detailed.iter()).collect()
     }
@@ -90,7 +89,7 @@ impl Row {
         }
     }
 
-    /// Takes the oldest out, if it is older than that second.
+    /// Removes the oldest second if it is before `second`.
     fn pop_before(&mut self, second: u64) -> Option<Second> {
         let mut bytes = self.packed.iter().copied();
         let Some(oldest) = varint_of(|| bytes.next()) else {
@@ -113,7 +112,7 @@ impl Row {
     }
 }
 
-/// Appends a second: most counts are zero, and the buckets of a histogram follow one another.
+/// Appends a second; compact because most counts are zero and histogram buckets are adjacent.
 fn pack(second: &Second, out: &mut Vec<u8>) {
     put_varint(out, second.second);
     let counts = second.calls.in_order();
@@ -132,7 +131,7 @@ fn pack(second: &Second, out: &mut Vec<u8>) {
     }
 }
 
-/// Reads what `pack` wrote; `None` at the end.
+/// Unpacks a second; `None` at the end.
 fn unpack(bytes: &mut impl Iterator<Item = u8>) -> Option<Second> {
     let mut next = || varint_of(|| bytes.next());
     let (second, set) = (next()?, next()?);

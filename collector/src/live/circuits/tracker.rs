@@ -1,5 +1,5 @@
-//! From the counts that an instance reports to what was added since its last report, which is never negative: a count
-//! that shrank or has a later start was reset, and one that is older than the last is late and ignored.
+//! Turns an instance's cumulative counts into the increase since its last report, which is never negative: a
+//! count that shrank or has a later start was reset, and one older than the last is late and ignored.
 
 use std::collections::HashMap;
 
@@ -10,17 +10,17 @@ use crate::codec::circuits::{Count, CountPoint, Temporality};
 use crate::model::{CircuitCalls, UnixNanos};
 use crate::store::series::SeriesTotal;
 
-/// Series that one instance of a breaker may have: outcomes times error types.
+/// Series of one breaker instance: outcomes times error types.
 const MAX_SERIES: usize = 256;
-/// Series whose totals are stored, 100 bytes each, once a minute: all of a breaker with four error types. What a breaker
-/// with more counts while the collector is away is not known of the rest.
+/// Series whose totals are stored, 100 bytes each, once a minute: enough for a breaker with four error types.
+/// For the rest, calls made while the collector is away are not known.
 pub(super) const MAX_STORED: usize = 64;
 
-/// The last report of each series of an instance.
+/// The last report of each of an instance's series.
 #[derive(Debug, Default)]
 pub(super) struct Tracker {
     series: HashMap<(u8, u64), Last>,
-    /// Calls that an earlier run counted beyond the totals that it stored.
+    /// Calls that an earlier run counted after it stored its totals.
     beyond: CircuitCalls,
 }
 
@@ -29,34 +29,34 @@ struct Last {
     start: UnixNanos,
     time: UnixNanos,
     count: u64,
-    /// Not of one that an earlier run stored.
+    /// `None` if restored from an earlier run.
     latency: Option<LatencyHistogram>,
     /// Whether the count is cumulative.
     is_running: bool,
 }
 
-/// What a report adds.
+/// The increase from a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Added {
-    /// That many calls with those durations.
+    /// Calls and their durations.
     Calls(u64, LatencyHistogram),
-    /// Nothing: a repetition, a late report or the first of an old count.
+    /// Nothing: a repetition, a late report, or the first of an old count.
     Nothing,
     /// Nothing, because there are too many series.
     TooManySeries,
 }
 
-/// How the first report of a running count is taken.
+/// How to treat the first report of a cumulative count.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum NewSeries {
-    /// All of it: the instance was heard before, without that series.
+    /// Count all of it: the instance reported before, without this series.
     Whole,
-    /// All of it if it began after that moment: it cannot have been counted before.
+    /// Count all of it if it started after that time, so that it cannot have been counted before.
     BegunAfter(UnixNanos),
 }
 
 impl Tracker {
-    /// Returns what a report adds.
+    /// Returns the increase from a report.
     pub(super) fn add(&mut self, point: &CountPoint, new: NewSeries, now: UnixNanos) -> Added {
         let key = (kind(point.what), point.series);
         let Some(last) = self.series.get_mut(&key) else {
@@ -78,7 +78,7 @@ impl Tracker {
         added
     }
 
-    /// Returns what the running counts have reached, and the calls that were counted beyond that.
+    /// Returns the values of cumulative counts, and the calls counted beyond them.
     pub(super) fn totals(&self) -> (Vec<SeriesTotal>, CircuitCalls) {
         let running = self.series.iter().filter(|(_, last)| last.is_running);
         let mut totals: Vec<SeriesTotal> = running
@@ -95,7 +95,7 @@ impl Tracker {
         (totals, self.beyond)
     }
 
-    /// Goes on from what an earlier run stored.
+    /// Continues from the stored totals of an earlier run.
     pub(super) fn restore(totals: &[SeriesTotal], beyond: CircuitCalls) -> Self {
         let known = totals.iter().take(MAX_STORED).map(|total| {
             let last = Last {
@@ -127,8 +127,8 @@ fn first(point: &CountPoint, new: NewSeries, now: UnixNanos) -> Added {
     }
 }
 
-/// Returns when a count began, by the collector's clock: a sender's clock that is ahead must not make an old count
-/// new. One that does not say when it began is as old as can be.
+/// Returns when a count started, by the collector's clock: a sender's clock that is ahead must not make an
+/// old count look new. A count without a start time is as old as possible.
 fn began(point: &CountPoint, now: UnixNanos) -> UnixNanos {
     if point.start == UnixNanos::default() {
         return UnixNanos::default();
@@ -136,7 +136,8 @@ fn began(point: &CountPoint, now: UnixNanos) -> UnixNanos {
     point.start.min(now - (point.time - point.start))
 }
 
-/// Returns what a running count adds to its last report and to what was counted `beyond` that; `None` when it is older.
+/// Returns the increase of a cumulative count since its last report, minus what was already counted `beyond`
+/// that; `None` if the report is older.
 fn cumulative(point: &CountPoint, last: &Last, beyond: &mut CircuitCalls) -> Option<Added> {
     let begun_anew = point.start > last.start && last.start > UnixNanos::default();
     let older = point.start < last.start || point.time < last.time;
@@ -158,7 +159,7 @@ fn cumulative(point: &CountPoint, last: &Last, beyond: &mut CircuitCalls) -> Opt
     }
 }
 
-/// Returns the growth that an earlier run had not counted yet.
+/// Returns the part of the increase that an earlier run had not counted.
 fn not_counted(growth: u64, what: Count, beyond: &mut CircuitCalls) -> u64 {
     let Some(beyond) = calls_of(beyond, what) else {
         return growth;
@@ -185,7 +186,7 @@ fn last_of(point: &CountPoint) -> Last {
     }
 }
 
-/// Returns the number of what is counted; stable, because it is on disk.
+/// Returns the number of a count's kind; it is on disk and must not change.
 fn kind(what: Count) -> u8 {
     match what {
         Count::Outcome(Outcome::Success) => 0,

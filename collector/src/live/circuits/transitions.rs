@@ -1,4 +1,4 @@
-//! Changes of state, newest first, without repetitions and without derived ones whose event arrived after all.
+//! State changes, newest first, deduplicated, and without derived ones whose event arrived later.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use crate::model::{CircuitKey, CircuitTransition, HOUR, NANOSECOND, Provenance, 
 use crate::store::series::{SeriesKind, SeriesRecord};
 use crate::store::{SeriesReader, StoreError};
 
-/// Length of the first step back when the newest transitions are searched for, nanoseconds.
+/// The first step back when searching for the newest transitions.
 const FIRST_STEP: Duration = HOUR;
 
-/// Looks back in steps that double, so that the last few of a busy week do not read all of it.
+/// Searches backwards in doubling steps, so that finding the last few of a busy week does not read all of it.
 pub(super) fn newest(
     records: &Records<'_>,
     key: Option<&CircuitKey>,
@@ -36,7 +36,7 @@ pub(super) fn newest(
             }
         })?;
         if records.is_over() {
-            // The newest of the slice may be among those that were not read.
+            // The newest ones of the slice may be among the unread records.
             records.end_at(end);
             break;
         }
@@ -52,7 +52,7 @@ pub(super) fn newest(
     Ok(found)
 }
 
-/// Drops transitions that were derived from a state set and whose event arrived a little later.
+/// Drops transitions derived from a reported state whose event arrived slightly later.
 fn drop_explained(sorted: &mut Vec<CircuitTransition>) {
     let explains = |derived: &CircuitTransition, other: &CircuitTransition| {
         other.to == derived.to
@@ -75,7 +75,8 @@ fn drop_explained(sorted: &mut Vec<CircuitTransition>) {
     sorted.retain(|_| !explained.next().unwrap_or(false));
 }
 
-/// Drops transitions that two collectors stored: the sender got no answer from the first and tried the second.
+/// Drops transitions stored by two collectors: the sender got no answer from the first and retried with the
+/// second.
 fn drop_repeated(sorted: &mut Vec<CircuitTransition>) {
     let mut seen: Vec<CircuitTransition> = Vec::new();
     sorted.retain(|transition| {

@@ -1,5 +1,5 @@
-//! From the facts of a breaker's instances to its view on the wall: counts summed, histograms merged before any
-//! percentile, the worst state of the instances that are not stale.
+//! Combines the facts of a breaker's instances to its view: counts are summed, histograms merged before
+//! percentiles are computed, and the state is the worst of those that are not stale.
 
 use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram};
 
@@ -9,12 +9,10 @@ use crate::model::{
     Outage, OverrideView, SECOND, SparkBucket, TimeRange, UnixNanos, nanos,
 };
 
-/// Bars of the sparkline.
 pub(super) const SPARK_BARS: u64 = 60;
-/// Length of a bar, seconds.
 pub(super) const SPARK_BAR_SECONDS: u64 = 2;
 
-/// Returns the view of a breaker from its instances, of which there is at least one.
+/// `instances` must not be empty.
 pub(super) fn view(
     key: &CircuitKey,
     target: &str,
@@ -91,7 +89,7 @@ fn worst(instances: &[&Facts]) -> EffectiveState {
     states.max().unwrap_or(EffectiveState::Closed)
 }
 
-/// Returns the override of an instance in the state shown, else of any instance; expired ones are left out.
+/// Returns the override of an instance in the shown state, else of any instance; expired ones are ignored.
 fn forced(instances: &[&Facts], state: EffectiveState, now: UnixNanos) -> Option<OverrideView> {
     let in_force = |facts: &&&Facts| {
         let forced = facts
@@ -114,7 +112,8 @@ fn opened_by(instances: &[Facts]) -> Option<opentelemetry::TraceId> {
     last.standing.opened_by
 }
 
-/// Returns the outage of the instances that are open or half-open, from the first of them on; else the last outage.
+/// Returns the outage of the instances that are open or half-open, starting with the first of them; else the
+/// last outage.
 fn outage(instances: &[Facts], live: &[&Facts]) -> Option<Outage> {
     use EffectiveState::{HalfOpen, Open};
     let out = live
@@ -150,7 +149,7 @@ fn instance_view((facts, window): (&Facts, &Window)) -> CircuitInstanceView {
 }
 
 fn spark(instances: &[Facts], now: UnixNanos) -> Vec<SparkBucket> {
-    // Bars begin at whole multiples of their length, so that they do not change while they move left.
+    // Bars start at multiples of their length, so that they do not change while they move left.
     let end = (now.window(SECOND) / SPARK_BAR_SECONDS + 1) * SPARK_BAR_SECONDS;
     let start = end.saturating_sub(SPARK_BARS * SPARK_BAR_SECONDS);
     let mut bars: Vec<SparkBucket> = (0..SPARK_BARS)

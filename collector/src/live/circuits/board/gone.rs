@@ -1,5 +1,5 @@
-//! Instances that left the board, and when they reported last: of one that comes back, calls that were counted before
-//! must not count again.
+//! Removed instances with the times of their last reports: if one comes back, calls counted before must not
+//! count again.
 
 use std::collections::HashMap;
 
@@ -7,21 +7,21 @@ use crate::model::{CircuitKey, UnixNanos};
 use crate::store::hash::Seed;
 use crate::store::series::Standing;
 
-/// Instances that are remembered, 16 bytes each; as many as leave in an hour when the board is full and each lives for
-/// the quarter of an hour after which it is forgotten.
+/// Removed instances remembered, 16 bytes each: as many as leave in an hour when the board is full and each
+/// stays for the quarter of an hour after which it is removed.
 const MAX_GONE: usize = 40_000;
 
-/// When each instance that left was last heard of.
+/// Times of the last reports of removed instances.
 #[derive(Debug, Default)]
 pub(super) struct Gone {
     seed: Seed,
     last_seen: HashMap<u64, UnixNanos>,
-    /// When one of those that are no longer remembered was last heard of.
+    /// The latest of these times among those no longer remembered.
     forgotten: Option<UnixNanos>,
 }
 
 impl Gone {
-    /// Notes that an instance leaves.
+    /// Records the removal of an instance.
     pub(super) fn note(&mut self, standing: &Standing) {
         if self.last_seen.len() >= MAX_GONE {
             let latest = self.last_seen.values().max().copied();
@@ -32,7 +32,7 @@ impl Gone {
         self.last_seen.insert(place, standing.last_seen);
     }
 
-    /// Returns when an instance that left was last heard of, at the latest; `None` if none of that name left.
+    /// Returns an upper bound of a removed instance's last report; `None` if none with that name was removed.
     pub(super) fn last_seen(&self, key: &CircuitKey, id: &str) -> Option<UnixNanos> {
         let place = self.place(key, id);
         self.last_seen.get(&place).copied().max(self.forgotten)

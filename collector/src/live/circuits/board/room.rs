@@ -1,5 +1,5 @@
-//! Who makes room when the most instances are tracked: those of the service that has most of them, as long as it has
-//! more than the newcomer's; else those that reported nothing for minutes.
+//! Eviction of instances when the board is full: from the service with the most instances, if it has more
+//! than the newcomer's; else those without reports for minutes.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use super::{Board, Instance};
 use crate::model::{CircuitKey, UnixNanos};
 use fusebox::circuit_breaker::EffectiveState;
 
-/// Instances that make room at once: searching all costs more than removing.
+/// Instances evicted at once: scanning all of them costs more than removing.
 const ROOM: usize = 100;
-/// An instance that reported nothing for so long makes room for any other.
+/// An instance without a report for this long can be evicted for any other.
 const IDLE_AFTER: Duration = Duration::from_secs(5 * 60);
 
 impl Board {
@@ -20,7 +20,7 @@ impl Board {
         let Some((largest, most)) = largest.map(|(name, count)| (name.clone(), *count)) else {
             return false;
         };
-        // Half of the difference, so that two services end with as many.
+        // Half of the difference, so that both services end with the same number.
         let over = most.saturating_sub(own) / 2;
         if over > 0 {
             let of_largest = |key: &CircuitKey, _: UnixNanos| key.service == largest;
@@ -38,8 +38,8 @@ impl Board {
         is_made
     }
 
-    /// Removes some of the instances of which that is true of the key and the last report: those that are neither
-    /// open nor half-open first, of these the ones that reported longest ago.
+    /// Evicts some of the instances that match: first those that are neither open nor half-open, of these the
+    /// ones that reported longest ago.
     fn remove_some(
         &mut self,
         count: usize,

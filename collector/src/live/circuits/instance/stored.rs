@@ -1,5 +1,5 @@
-//! What an instance leaves to the next run: its standing with what its running counts had reached. Samples that were
-//! stored after it hold calls that the counts do not: those must not count again.
+//! The state of an instance that the next run restores: its standing with the values of its cumulative
+//! counts. Samples stored after the standing have calls beyond these values, which must not be counted again.
 
 use std::cmp::Ordering;
 
@@ -10,7 +10,7 @@ use crate::model::CircuitCalls;
 use crate::store::series::{Standing, Totals};
 
 impl Instance {
-    /// Returns its standing with what its counts have reached, as it is stored.
+    /// Returns the standing to store, with the values of its counts.
     pub(in crate::live::circuits) fn standing_to_store(&self) -> Standing {
         let (series, beyond) = self.tracker.totals();
         let (second, of_second) = self.filed_calls;
@@ -26,7 +26,7 @@ impl Instance {
         }
     }
 
-    /// Returns an instance as an earlier run left it.
+    /// Restores an instance of an earlier run.
     pub(in crate::live::circuits) fn restore(mut facts: Facts) -> Self {
         let totals = facts.standing.totals.take();
         let beyond = |totals: &Totals| counted_beyond(totals, &facts.seconds);
@@ -52,7 +52,7 @@ impl Instance {
     }
 }
 
-/// Returns the calls of samples that were stored after totals.
+/// Returns the calls in samples that were stored after the totals.
 fn counted_beyond(totals: &Totals, seconds: &[Second]) -> CircuitCalls {
     let mut beyond = totals.beyond;
     for second in seconds {
