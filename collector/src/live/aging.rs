@@ -1,18 +1,18 @@
-//! When a name that is known makes room for a new one: tables of names are full in no time where a sender makes them up,
-//! and what is really there must find its place within minutes all the same.
+//! Eviction of idle names from full tables. A sender that invents names fills a table quickly, and real names
+//! must still find room within minutes.
 //!
-//! A table that turned a name away forgets, before the next block of spans is added, those of its names that were idle
-//! longest. A name in use is never among them.
+//! A table that rejected a name evicts, before the next block of spans is added, the names that were idle
+//! longest. A name in use is never evicted.
 
 use crate::model::{MINUTE, UnixNanos};
 
-/// Minutes after its last use in which a name is safe. No figure that a page shows of a service reaches back further,
-/// and no span waits for its other half as long.
+/// Minutes since its last use for which a name is safe. No figure of a service on a page reaches back
+/// further, and no span waits for its other half longer.
 pub(super) const IDLE_MINUTES: u64 = 5;
-/// The part of a full table that is forgotten at once: searching the table costs more than forgetting.
+/// One part in this many of a full table is evicted at once: scanning the table costs more than evicting.
 const PART: usize = 8;
 
-/// What counts as idle.
+/// Decides what counts as idle.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Age {
     minute: u64,
@@ -20,7 +20,7 @@ pub(super) struct Age {
 }
 
 impl Age {
-    /// Returns what is idle now.
+    /// Compares with the current minute.
     pub(super) fn now(now: UnixNanos) -> Self {
         Self {
             minute: now.window(MINUTE),
@@ -28,7 +28,7 @@ impl Age {
         }
     }
 
-    /// Returns what was idle at the time of a record of an earlier run; names used since then are not.
+    /// Compares with the minute of an earlier run's record; names used since then are not idle.
     pub(super) fn at(minute: u64) -> Self {
         Self {
             minute,
@@ -40,15 +40,16 @@ impl Age {
         self.minute
     }
 
-    /// Returns whether what was used last in that minute is idle. A use that is yet to come was noted by a clock that
-    /// was wrong.
+    /// Returns whether a name last used in that minute is idle. A use in the future was recorded by a wrong
+    /// clock.
     pub(super) fn is_idle(self, used: u64) -> bool {
         let is_old = self.minute.saturating_sub(used) > IDLE_MINUTES;
         is_old || self.is_now && used.saturating_sub(self.minute) > IDLE_MINUTES
     }
 }
 
-/// Returns those that make room in a table of at most `most` entries, each given with the minute of its last use.
+/// Returns the entries to evict from a table of at most `most` entries, given each entry's minute of last
+/// use.
 pub(super) fn longest_idle<I>(
     entries: impl Iterator<Item = (I, u64)>,
     age: Age,

@@ -1,4 +1,4 @@
-//! The shared tables: everything that all shards add to and all readers ask, behind one lock.
+//! The shared live tables, behind one lock: all shards add to them, all readers query them.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,17 +14,16 @@ use crate::model::{
     CircuitKey, DependencyLink, MINUTE, RedStats, ServiceSummary, SpanKind, TimeRange, UnixNanos,
 };
 
-/// Whole minutes in the figures of a service, besides the running one.
+/// Complete minutes in a service's figures, besides the current one.
 pub(super) const WINDOW_MINUTES: u64 = 5;
 const _: () = assert!(
     IDLE_MINUTES >= WINDOW_MINUTES,
     "what is shown is not forgotten"
 );
 
-/// Breakers of which calls are noted between two seconds; as many as circuits know from spans, and as many again.
+/// Breakers whose calls are collected per second: twice as many as circuits track from spans.
 const BREAKERS_MAX: usize = 2_000;
 
-/// The figures.
 #[derive(Debug)]
 pub(super) struct Figures {
     pub(super) nodes: Nodes,
@@ -32,25 +31,25 @@ pub(super) struct Figures {
     pub(super) red: Red,
     pub(super) dependencies: Dependencies,
     pub(super) instances: Instances,
-    /// How often names were forgotten: what a shard remembers of numbers is true of one generation.
+    /// Counts evictions: numbers that a shard cached are valid within one generation.
     pub(super) generation: u64,
-    /// The last minute in which a name found no room and none was idle.
+    /// The last minute in which a name found a full table without idle names.
     none_idle: Option<u64>,
     /// Spans that arrived a second time within the pairing window.
     pub(super) repeats: u64,
-    /// Calls counted for the rest of their service's operations.
+    /// Calls counted under the service's `__other__` operation.
     pub(super) operation_limit: u64,
     /// Spans missing from the figures because too many arrived at once.
     pub(super) left_out: u64,
-    /// When counting began, in this run or in one whose minutes were restored.
+    /// When counting began, in this run or in the one whose minutes were restored.
     pub(super) started: UnixNanos,
-    /// Calls through breakers since they were taken.
+    /// Calls through breakers since `take_calls`.
     calls: HashMap<BreakerId, SpanCalls>,
     /// The first minute that is not in the journal yet.
     pub(super) unwritten_minute: u64,
 }
 
-/// An edge since the start, as `/metrics` shows it.
+/// An edge's totals since the start, for `/metrics`.
 #[derive(Debug)]
 pub(crate) struct EdgeFigures {
     pub(crate) client: String,
@@ -58,13 +57,13 @@ pub(crate) struct EdgeFigures {
     pub(crate) server_is_virtual: bool,
     pub(crate) calls: u64,
     pub(crate) errors: u64,
-    /// How long its calls took by the spans of those who serve them.
+    /// Durations of its calls by the callees' spans.
     pub(crate) server_durations: Total,
-    /// The same by the spans of those who make them.
+    /// Durations of its calls by the callers' spans.
     pub(crate) client_durations: Total,
 }
 
-/// An operation since the start, as `/metrics` shows it.
+/// An operation's totals since the start, for `/metrics`.
 #[derive(Debug)]
 pub(crate) struct OperationFigures {
     pub(crate) service: String,
@@ -94,9 +93,8 @@ impl Figures {
         }
     }
 
-    /// Forgets idle names where others found no room, which is searched again when none was idle in the next minute.
-    /// Their calls stay counted: those between services as calls of
-    /// the rest.
+    /// Evicts idle names from full tables; if none is idle, tries again in the next minute. Counted calls are
+    /// kept: those between services under the edge of the rest.
     pub(super) fn make_room(&mut self, age: Age) {
         let is_short = self.nodes.is_short()
             || self.circuits.is_short()
@@ -117,8 +115,8 @@ impl Figures {
         }
     }
 
-    /// Returns a service: figures of the running minute and the five before it, as a rate over the time that
-    /// really passed since the first of them began, or since the service or the collector appeared.
+    /// Returns a service with the rates of the current minute and the five before it, over the time since the
+    /// first of these began, or since the service or the collector appeared.
     pub(super) fn service(&self, name: &str, now: UnixNanos) -> ServiceSummary {
         let mut summary = ServiceSummary {
             name: name.to_owned(),
@@ -137,7 +135,7 @@ impl Figures {
         summary
     }
 
-    /// Returns the calls between services in that range, busiest first.
+    /// Returns the calls between services in a range, busiest first.
     pub(super) fn dependencies(&self, range: TimeRange) -> Vec<DependencyLink> {
         let edges = self.dependencies.edges().in_range(range);
         let mut links: Vec<_> = edges
@@ -158,7 +156,7 @@ impl Figures {
         links
     }
 
-    /// Notes calls through a breaker; of too many breakers in one second the rest is left out.
+    /// Collects calls through a breaker; calls of further breakers in the same second are left out.
     pub(super) fn note_calls(&mut self, id: BreakerId, calls: SpanCalls) {
         if self.calls.len() < BREAKERS_MAX || self.calls.contains_key(&id) {
             self.calls.entry(id).or_default().merge(calls);
@@ -167,12 +165,12 @@ impl Figures {
         }
     }
 
-    /// Takes the calls through breakers since the last time.
+    /// Takes the calls through breakers since the last call.
     pub(super) fn take_calls(&mut self) -> Vec<(BreakerId, SpanCalls)> {
         self.calls.drain().collect()
     }
 
-    /// Takes what was learnt since the last call: the service that each breaker protects.
+    /// Takes newly learnt targets: breakers and the services that they protect.
     pub(super) fn take_learnt(&mut self) -> Vec<(CircuitKey, String)> {
         let learnt = self.dependencies.take_learnt().into_iter();
         learnt
@@ -183,7 +181,7 @@ impl Figures {
             .collect()
     }
 
-    /// Returns the incidents since the last call.
+    /// Takes the incidents since the last call.
     pub(super) fn take_incidents(&mut self) -> [(Incident, u64); 8] {
         let Incidents {
             unpaired,
@@ -213,7 +211,7 @@ impl Figures {
         ]
     }
 
-    /// Returns calls over every edge since the start, busiest first.
+    /// Returns the totals of the busiest edges.
     pub(super) fn edge_figures(&self, limit: usize) -> Vec<EdgeFigures> {
         let edges = self.dependencies.edges().totals().into_iter().take(limit);
         edges
@@ -229,7 +227,7 @@ impl Figures {
             .collect()
     }
 
-    /// Returns calls of every operation since the start, busiest first.
+    /// Returns the totals of the busiest operations.
     pub(super) fn operation_figures(&self, limit: usize) -> Vec<OperationFigures> {
         let operations = self.red.totals().into_iter().take(limit);
         operations

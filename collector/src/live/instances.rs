@@ -1,14 +1,13 @@
-//! The instances of each service, and when each reported first and last by the collector's clock.
+//! The instances of each service, with the times of their first and last reports by the collector's clock.
 
 use std::collections::{HashMap, HashSet};
 
 use super::names::{NodeId, cut};
 use crate::model::{InstanceSeen, UnixNanos};
 
-/// Instances kept of one service; the one that reported longest ago is evicted.
+/// Instances kept per service; the one that reported longest ago is evicted.
 const PER_SERVICE_MAX: usize = 100;
 
-/// The instances of all services.
 #[derive(Debug, Default)]
 pub(super) struct Instances(HashMap<NodeId, HashMap<Box<str>, Seen>>);
 
@@ -19,7 +18,7 @@ struct Seen {
 }
 
 impl Instances {
-    /// Records that an instance reported between those times; one without an id is ignored.
+    /// Records that an instance reported between two times; one without an id is ignored.
     pub(super) fn see(&mut self, service: NodeId, id: &str, first: UnixNanos, last: UnixNanos) {
         if id.is_empty() {
             return;
@@ -37,14 +36,14 @@ impl Instances {
         of_service.insert(Box::from(id), Seen { first, last });
     }
 
-    /// Forgets the instances of services that are gone.
+    /// Removes the instances of evicted services.
     pub(super) fn forget(&mut self, services: &HashSet<NodeId>) {
         services.iter().for_each(|service| {
             self.0.remove(service);
         });
     }
 
-    /// Returns the instances of a service, the freshest first.
+    /// Returns the instances of a service, the latest report first.
     pub(super) fn of_service(&self, service: NodeId) -> Vec<InstanceSeen> {
         let of_service = self.0.get(&service).into_iter().flatten();
         let mut instances: Vec<_> = of_service
@@ -61,7 +60,7 @@ impl Instances {
         instances
     }
 
-    /// Returns the instances that reported since that time.
+    /// Returns the instances that reported since a time.
     pub(super) fn since(&self, time: UnixNanos) -> Vec<(NodeId, InstanceSeen)> {
         let services = self.0.keys();
         services

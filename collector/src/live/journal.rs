@@ -1,5 +1,5 @@
-//! Keeps the figures beyond a restart: each finished minute of operations, dependencies and instances goes into the
-//! series journal, and a start restores the dependencies and instances within the retention and the last minutes
+//! Persists the figures: each finished minute of operations, dependencies and instances is written to the
+//! series journal. A start restores the dependencies and instances within the retention, and the last minutes
 //! of operations.
 
 use std::sync::Arc;
@@ -16,18 +16,20 @@ use crate::store::series::{
 };
 use crate::store::{SeriesReader, StoreError};
 
-/// Minutes between two records of an instance that keeps reporting; a restart loses at most this much of "last seen".
+/// Minutes between records of an instance that keeps reporting; a restart loses at most this much of "last
+/// seen".
 const INSTANCE_EVERY_MINUTES: u64 = 10;
-/// Most minutes written at once: no figures are kept for longer by the minute.
+/// Minutes written at once: no figures are kept by minute for longer.
 const MINUTES_MAX: u64 = 120;
-/// Records restored under one lock, so that ingest never waits long.
+/// Records restored per lock, so that ingest does not wait long.
 const RESTORED_AT_ONCE: usize = 1_000;
 
 impl Figures {
-    /// Returns the records of the minutes that ended since the last call; with `running`, of the running one too.
+    /// Returns the records of the minutes that ended since the last call; with `running`, also of the current
+    /// one.
     pub(super) fn take_finished(&mut self, now: UnixNanos, running: bool) -> Vec<SeriesRecord> {
         let end = now.window(MINUTE) + u64::from(running);
-        // After the clock jumped ahead, only as many minutes are looked through as are kept.
+        // After a jump of the clock, look only at as many minutes as are kept.
         let begin = self.unwritten_minute.max(end.saturating_sub(MINUTES_MAX));
         let minutes = begin..end;
         if minutes.is_empty() {
@@ -99,7 +101,6 @@ impl Figures {
         records.append(&mut seen);
     }
 
-    /// Restores a record of an earlier run.
     pub(super) fn restore(&mut self, record: &SeriesRecord) {
         match record {
             SeriesRecord::Dependency(minute) => self.restore_edge(minute),
@@ -126,7 +127,7 @@ impl Figures {
     fn restore_edge(&mut self, minute: &DependencyMinute) {
         let number = minute.minute.window(MINUTE);
         self.make_room(Age::at(number));
-        // The record does not hold whether the parent sends spans; its first span will show it.
+        // The record does not say whether the parent sends spans; its first span will.
         let parent = self.nodes.peer(&minute.parent);
         let child = match minute.child_is_virtual {
             true => self.nodes.peer(&minute.child),
@@ -155,10 +156,10 @@ impl Figures {
 }
 
 impl Shared {
-    /// Restores what earlier runs left; blocks the thread.
+    /// Restores the state of earlier runs; blocks the thread.
     pub(super) fn restore(&self, log: &SeriesLog) -> Result<(), StoreError> {
         let now = UnixNanos::now();
-        // Figures look back on whole minutes and the running one.
+        // Figures cover complete minutes and the current one.
         let shown = Duration::from_secs((WINDOW_MINUTES + 1) * 60);
         let kinds = [
             (SeriesKind::Red, shown),
@@ -190,8 +191,8 @@ impl Shared {
     }
 }
 
-/// Restores in the background, and from then on lets spans expire each second and keeps each finished minute, for as
-/// long as the figures are in use.
+/// Restores in the background; then, every second, expires spans and writes finished minutes, until the
+/// figures are dropped.
 pub(super) async fn keep(shared: std::sync::Weak<Shared>, log: SeriesLog) {
     if let Some(shared) = shared.upgrade() {
         let log = log.clone();
@@ -211,7 +212,7 @@ pub(super) async fn keep(shared: std::sync::Weak<Shared>, log: SeriesLog) {
     }
 }
 
-/// Writes the minutes that ended, and with `running` the one that has not.
+/// Writes the minutes that ended; with `running`, also the current one.
 pub(super) async fn write_finished(shared: &Arc<Shared>, log: &SeriesLog, running: bool) {
     let now = UnixNanos::now();
     shared.update(now, |_| {});

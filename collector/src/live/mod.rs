@@ -1,9 +1,9 @@
-//! What is happening now, kept in memory and updated in the same pass as the store: circuits, rate, errors and
-//! duration per operation, dependency links, instances. It never decides what is stored.
+//! Live figures in memory, updated in the same pass as the store: circuits; rate, errors and duration per
+//! operation; dependency links; instances. They never decide what is stored.
 //!
-//! Each ingest shard gathers its spans in a `SpanTap`; once they are durable it adds them to the shared `Figures`
-//! under one lock, taken once per block. All times are the collector's clock at that moment: a late span counts when it
-//! arrives.
+//! Each ingest shard collects its spans in a `SpanTap`; once they are durable it adds them to the shared
+//! `Figures` under one lock, taken once per block. All times are the collector's clock at that moment: a late
+//! span counts when it arrives.
 
 mod aging;
 pub mod circuits;
@@ -33,27 +33,27 @@ use crate::model::{DependencyLink, InstanceSeen, SECOND, ServiceSummary, TimeRan
 use crate::store::StoreError;
 use crate::sync::Mutex;
 
-/// Rate, errors, duration, links and instances; cheap to clone.
+/// Live rates, errors, durations, links and instances; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Live {
     shared: Arc<Shared>,
 }
 
-/// The state that taps and readers share.
+/// State shared by taps and readers.
 #[derive(Debug)]
 struct Shared {
     figures: Mutex<Figures>,
     circuits: Circuits,
     counters: Arc<Counters>,
-    /// Makes the keys of spans unpredictable to senders.
+    /// Makes hashes of span ids unpredictable to senders.
     secret: u64,
 }
 
 impl Live {
-    /// Returns figures that begin now.
+    /// Returns empty figures.
     ///
-    /// Inside a runtime, dependencies and instances within the retention are restored from the journal in
-    /// the background, and every finished minute is written to it; outside, the figures live in memory alone.
+    /// Inside a runtime, dependencies and instances within the retention are restored from the journal in the
+    /// background, and every finished minute is written to it; outside, the figures exist in memory only.
     pub fn new(circuits: Circuits, counters: Arc<Counters>) -> Self {
         let shared = Arc::new(Shared {
             figures: Mutex::new(Figures::new(
@@ -71,7 +71,7 @@ impl Live {
         Self { shared }
     }
 
-    /// Writes the running minute to the journal; the last thing before the collector stops.
+    /// Writes the current minute to the journal; call it last before the collector stops.
     pub async fn finish(&self) {
         let log = self.shared.circuits.series();
         journal::write_finished(&self.shared, log, true).await;
@@ -82,12 +82,14 @@ impl Live {
         SpanTap::new(self.shared.clone())
     }
 
-    /// Expires spans that waited long enough for their other half; a running collector does this each second.
+    /// Expires spans that have waited long enough for their other half; a running collector does this every
+    /// second.
     pub fn maintain(&self, now: UnixNanos) {
         self.shared.update(now, |_| {});
     }
 
-    /// Passes on to the circuits what spans said of calls through breakers; a running collector does this each second.
+    /// Passes the calls through breakers that spans reported on to the circuits; a running collector does
+    /// this every second.
     ///
     /// # Errors
     /// When the disk fails.
@@ -107,7 +109,7 @@ impl Live {
             .collect()
     }
 
-    /// Returns the instances whose spans arrived since that time, each with its service.
+    /// Returns the instances, with their services, whose spans arrived since a time.
     pub(crate) fn instances_since(&self, time: UnixNanos) -> Vec<(String, InstanceSeen)> {
         let figures = self.shared.figures();
         let seen = figures.instances.since(time).into_iter();
@@ -115,14 +117,14 @@ impl Live {
         seen.map(named).collect()
     }
 
-    /// Returns whether a service of that name sent spans since the start.
+    /// Returns whether a service with exactly that name sent spans since the start.
     pub(crate) fn has_service(&self, name: &str) -> bool {
         let figures = self.shared.figures();
         let known = figures.nodes.find(name);
         known.is_some_and(|id| figures.nodes.sends_spans(id) && **figures.nodes.name(id) == *name)
     }
 
-    /// Returns the services that spans of a service named as called within half a minute, by the exact name.
+    /// Returns the services named as callees in the service's spans of the last half minute.
     pub(crate) fn named_peers(&self, service: &str) -> Vec<String> {
         let figures = self.shared.figures();
         let node = figures.nodes.find(service);
@@ -138,17 +140,18 @@ impl Live {
         self.shared.figures().service(name, now)
     }
 
-    /// Returns the calls between services in that range, busiest first: whole minutes for the last two hours, whole hours before.
+    /// Returns the calls between services in a range, busiest first: by whole minutes for the last two hours,
+    /// by whole hours before.
     pub fn dependencies(&self, range: TimeRange) -> Vec<DependencyLink> {
         self.shared.figures().dependencies(range)
     }
 
-    /// Returns calls over every edge since the start, busiest first.
+    /// Returns the totals of the busiest edges.
     pub(crate) fn edge_figures(&self, limit: usize) -> Vec<EdgeFigures> {
         self.shared.figures().edge_figures(limit)
     }
 
-    /// Returns calls of every operation since the start, busiest first.
+    /// Returns the totals of the busiest operations.
     pub(crate) fn operation_figures(&self, limit: usize) -> Vec<OperationFigures> {
         self.shared.figures().operation_figures(limit)
     }

@@ -1,6 +1,6 @@
-//! Services, the peers they call and the breakers they hold, each known by a small number. All tables are bounded:
-//! names from outside may be random, and what does not fit goes by one name, until names that are no longer used have
-//! made room (`aging`).
+//! Interns the names of services, of the peers they call and of the breakers they own. All tables are
+//! bounded, because external names may be random: names that do not fit share one entry until idle names are
+//! evicted (`aging`).
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -9,29 +9,28 @@ use super::aging::{Age, longest_idle};
 use crate::model::CircuitKey;
 use crate::store::hash::Seed;
 
-/// Stands for every name past a bound.
+/// Replaces every name beyond a limit.
 pub(super) const OTHER: &str = "__other__";
-/// Services kept apart; the issue of a thousand services on one page comes first (the largest published meshes of
+/// Services with their own entry; at least a thousand must fit on one page (the largest published meshes of
 /// one team have a few hundred).
 pub(super) const SERVICES_MAX: usize = 1_000;
-/// Peers that send no spans (databases, third parties) kept apart.
+/// Peers without spans (databases, third parties) with their own entry.
 pub(super) const PEERS_MAX: usize = 1_000;
 /// Breakers learnt from spans.
 pub(super) const CIRCUITS_MAX: usize = 4_000;
-/// Breakers of one service learnt from spans: one service takes no more than a quarter of the table.
+/// Breakers of one service learnt from spans: no service takes more than a quarter of the table.
 pub(super) const CIRCUITS_PER_SERVICE_MAX: usize = 1_000;
-/// Names longer than that are cut: they are labels on a map, not data.
+/// Longer names are cut: they are labels on a map, not data.
 const NAME_BYTES_MAX: usize = 256;
 
-/// A service or peer.
+/// Number of a service or peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct NodeId(pub(super) u16);
 
-/// A breaker learnt from spans.
+/// Number of a breaker learnt from spans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct CircuitId(pub(super) u16);
 
-/// The services and peers.
 #[derive(Debug)]
 pub(super) struct Nodes {
     ids: HashMap<Arc<str>, NodeId>,
@@ -39,7 +38,7 @@ pub(super) struct Nodes {
     services: usize,
     peers: usize,
     free: Vec<NodeId>,
-    /// Whether a service and whether a peer found no room.
+    /// Whether a service and whether a peer found the table full.
     short: (bool, bool),
 }
 
@@ -52,10 +51,10 @@ struct Node {
 }
 
 impl Nodes {
-    /// The node of everything past a bound.
+    /// The node of all names beyond a limit.
     pub(super) const OTHER: NodeId = NodeId(0);
 
-    /// Returns a table that knows only the node of the rest.
+    /// The table contains only the node of the rest.
     pub(super) fn new() -> Self {
         let name: Arc<str> = Arc::from(OTHER);
         Self {
@@ -72,7 +71,7 @@ impl Nodes {
         }
     }
 
-    /// Returns the number of a service that sends spans.
+    /// Returns the number of a service that sends spans, adding it if there is room.
     pub(super) fn service(&mut self, name: &str) -> NodeId {
         let name = cut(name);
         if let Some(id) = self.ids.get(name).copied() {
@@ -85,7 +84,7 @@ impl Nodes {
         self.insert(name, true)
     }
 
-    /// Returns the number of a peer, which may be a service as well.
+    /// Returns the number of a peer, which may also be a service, adding it if there is room.
     pub(super) fn peer(&mut self, name: &str) -> NodeId {
         let name = cut(name);
         if let Some(id) = self.ids.get(name) {
@@ -99,7 +98,7 @@ impl Nodes {
         self.insert(name, false)
     }
 
-    /// Marks a peer as one that sends spans itself.
+    /// Marks a peer as a sender of spans.
     fn promote(&mut self, id: NodeId) -> NodeId {
         let node = &mut self.nodes[usize::from(id.0)];
         if id == Self::OTHER || node.sends_spans {
@@ -114,7 +113,7 @@ impl Nodes {
         id
     }
 
-    /// Returns the node of the rest, which from now on is listed among the services.
+    /// Returns the node of the rest and lists it among the services from now on.
     fn other_service(&mut self) -> NodeId {
         self.nodes[0].sends_spans = true;
         self.short.0 = true;
@@ -139,23 +138,23 @@ impl Nodes {
         id
     }
 
-    /// Notes that a name is used in that minute.
+    /// Records a use in that minute.
     pub(super) fn touch(&mut self, id: NodeId, minute: u64) {
         self.nodes[usize::from(id.0)].used = minute;
     }
 
-    /// Notes that a name was used in that minute, or later.
+    /// Records a use in that minute or later.
     pub(super) fn was_used(&mut self, id: NodeId, minute: u64) {
         let used = &mut self.nodes[usize::from(id.0)].used;
         *used = minute.max(*used);
     }
 
-    /// Returns whether a name found no room since some was made.
+    /// Returns whether a name found the table full since the last eviction.
     pub(super) fn is_short(&self) -> bool {
         self.short.0 || self.short.1
     }
 
-    /// Forgets names that are idle, if others found no room; returns them.
+    /// Evicts idle names if others found the table full; returns them.
     pub(super) fn forget_idle(&mut self, age: Age) -> HashSet<NodeId> {
         let mut gone = HashSet::new();
         if self.short.0 {
@@ -187,12 +186,12 @@ impl Nodes {
             true => self.services -= 1,
             false => self.peers -= 1,
         }
-        // Spans may still wait that name it, where the clock was put.
+        // Waiting spans may still refer to it, if the clock was changed.
         node.name = rest;
         self.free.push(id);
     }
 
-    /// Returns the number of a name that is known.
+    /// Returns the number of a known name.
     pub(super) fn find(&self, name: &str) -> Option<NodeId> {
         self.ids.get(cut(name)).copied()
     }
@@ -213,13 +212,13 @@ impl Nodes {
     }
 }
 
-/// The breakers, each with the service that holds it.
+/// The breakers, each with its service.
 #[derive(Debug, Default)]
 pub(super) struct CircuitNames {
     ids: HashMap<NodeId, HashMap<Box<str>, CircuitId>>,
     circuits: Vec<CircuitName>,
     free: Vec<CircuitId>,
-    /// The services of which a breaker found no room.
+    /// Services with a breaker that found the table full.
     short: HashSet<NodeId>,
 }
 
@@ -232,7 +231,7 @@ struct CircuitName {
 }
 
 impl CircuitNames {
-    /// Returns the number of a breaker; `None` past the bound.
+    /// Returns the number of a breaker, adding it; `None` beyond a limit.
     pub(super) fn circuit(&mut self, service: NodeId, name: &str) -> Option<CircuitId> {
         let name = cut(name);
         let of_service = self.ids.entry(service).or_default();
@@ -260,23 +259,24 @@ impl CircuitNames {
         Some(id)
     }
 
-    /// Notes that a breaker is used in that minute.
+    /// Records a use in that minute.
     pub(super) fn touch(&mut self, id: CircuitId, minute: u64) {
         self.circuits[usize::from(id.0)].used = minute;
     }
 
-    /// Notes that a breaker was used in that minute, or later.
+    /// Records a use in that minute or later.
     pub(super) fn was_used(&mut self, id: CircuitId, minute: u64) {
         let used = &mut self.circuits[usize::from(id.0)].used;
         *used = minute.max(*used);
     }
 
-    /// Returns whether a breaker found no room since some was made.
+    /// Returns whether a breaker found the table full since the last eviction.
     pub(super) fn is_short(&self) -> bool {
         !self.short.is_empty()
     }
 
-    /// Forgets the breakers of services that are gone, and idle ones if others found no room; returns them.
+    /// Removes the breakers of evicted services, and evicts idle ones if others found the table full; returns
+    /// them.
     pub(super) fn forget_idle(
         &mut self,
         services: &HashSet<NodeId>,
@@ -309,7 +309,6 @@ impl CircuitNames {
         gone
     }
 
-    /// Returns the key of a breaker on the wall.
     pub(super) fn key(&self, id: CircuitId, nodes: &Nodes) -> CircuitKey {
         let CircuitName { service, name, .. } = &self.circuits[usize::from(id.0)];
         CircuitKey {
@@ -319,10 +318,10 @@ impl CircuitNames {
     }
 }
 
-/// Names that one shard has seen, numbered, each with what the shard knows about it.
+/// Names that a shard has seen, interned, each with cached values.
 #[derive(Debug)]
 pub(super) struct Remembered<V> {
-    /// Asked once or twice a span, and senders choose the names: hence the fast hash with a seed of its own.
+    /// Looked up once or twice per span, with names chosen by senders: hence a fast hash with its own seed.
     numbers: HashMap<Arc<str>, u32, Seed>,
     entries: Vec<(Arc<str>, V)>,
 }
@@ -337,7 +336,7 @@ impl<V> Default for Remembered<V> {
 }
 
 impl<V: Default> Remembered<V> {
-    /// Returns the number of a name; allocates only for one not seen before.
+    /// Returns the number of a name; allocates only for a new one.
     pub(super) fn number(&mut self, name: &str) -> u32 {
         let name = cut(name);
         if let Some(number) = self.numbers.get(name) {
@@ -350,7 +349,6 @@ impl<V: Default> Remembered<V> {
         number
     }
 
-    /// Returns a name and what is known of it.
     pub(super) fn entry(&mut self, number: u32) -> (&str, &mut V) {
         let (name, value) = &mut self.entries[number as usize];
         (name, value)
@@ -360,17 +358,14 @@ impl<V: Default> Remembered<V> {
         &self.entries[number as usize].0
     }
 
-    /// Returns what is known of a name.
     pub(super) fn value(&mut self, number: u32) -> &mut V {
         &mut self.entries[number as usize].1
     }
 
-    /// Returns what is known of every name, to change it.
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
         self.entries.iter_mut().map(|(_, value)| value)
     }
 
-    /// Returns what is known of every name.
     pub(super) fn values(&self) -> impl Iterator<Item = &V> {
         self.entries.iter().map(|(_, value)| value)
     }
@@ -380,7 +375,7 @@ impl<V: Default> Remembered<V> {
     }
 }
 
-/// Returns the name, cut once it is too long.
+/// Cuts a name that is too long.
 pub(super) fn cut(name: &str) -> &str {
     crate::model::cut(name, NAME_BYTES_MAX)
 }

@@ -1,7 +1,7 @@
-//! Rate, errors and duration of each operation of each service, by the minute in which its spans arrived.
+//! Rate, errors and duration per operation of each service, by the minute in which its spans arrived.
 //!
-//! A call served is a server or consumer span, or a span without parent of another kind (a job, a timer). Client spans
-//! are the other half of a call and count at the callee.
+//! A served call is a server or consumer span, or a span of another kind without a parent (a job, a timer).
+//! Client spans are the other half of a call, which counts at the callee.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -16,54 +16,51 @@ use crate::store::series::{RedMinute, stored_buckets};
 
 /// Minutes kept in memory.
 const MINUTES: usize = 60;
-/// Operations kept apart in one service; a name with an id in it makes thousands.
+/// Operations per service with their own figures; names that contain an id make thousands.
 pub(super) const OPERATIONS_PER_SERVICE_MAX: usize = 1_000;
-/// Operations kept apart in all services together, about 8 KiB each when busy all hour.
+/// Operations with their own figures in total, about 8 KiB each when busy all hour.
 pub(super) const OPERATIONS_MAX: usize = 10_000;
-/// Doublings of nanoseconds that are bounds on `/metrics`: 2^20 ns (1 ms) to 2^33 ns (8.6 s).
+/// Bucket bounds on `/metrics` as powers of two nanoseconds: 2^20 ns (1 ms) to 2^33 ns (8.6 s).
 pub(crate) const LATENCY_DOUBLINGS: std::ops::RangeInclusive<u32> = 20..=33;
-/// Buckets of a histogram there: one for each bound, and the rest.
+/// One bucket per bound, and one for the rest.
 const BUCKETS: usize = 15;
 
-/// An operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct OperationId(u32);
 
-/// The figures of all operations.
 #[derive(Debug, Default)]
 pub(super) struct Red {
     services: HashMap<NodeId, HashMap<Box<str>, Vec<OperationId>>>,
     operations: Vec<Operation>,
     free: Vec<OperationId>,
-    /// The services of which an operation found no room.
+    /// Services with an operation that found the table full.
     short: HashSet<NodeId>,
 }
 
-/// One operation since the start, and by minute.
+/// An operation's figures since the start, and by minute.
 #[derive(Debug)]
 struct Operation {
     service: NodeId,
     name: Box<str>,
     kind: SpanKind,
     total: Total,
-    /// The latest call in each bucket of `total`; one of 32 bytes for each bucket that was used.
+    /// The latest call in each bucket of `total`; 32 bytes per used bucket.
     exemplars: Vec<Option<Exemplar>>,
     minutes: VecDeque<Minute>,
     /// Minutes of an earlier run: shown, but neither on `/metrics` nor written again.
     restored: Vec<Minute>,
 }
 
-/// A call that fell into a bucket, with its trace.
+/// A call as an example of its bucket, with its trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Exemplar {
     trace_id: [u8; 16],
     nanos: u64,
-    /// When it arrived, Unix milliseconds.
+    /// Arrival, Unix milliseconds.
     time_ms: u64,
 }
 
 impl Exemplar {
-    /// Returns a call of that trace that took so long.
     pub(crate) fn new(trace_id: [u8; 16], nanos: u64, time_ms: u64) -> Self {
         Self {
             trace_id,
@@ -76,17 +73,15 @@ impl Exemplar {
         TraceId::from_bytes(self.trace_id)
     }
 
-    /// Returns how long it took, seconds.
     pub(crate) fn seconds(&self) -> f64 {
         self.nanos as f64 / 1e9
     }
 
-    /// Returns when it arrived, Unix seconds.
     pub(crate) fn time_seconds(&self) -> f64 {
         self.time_ms as f64 / 1e3
     }
 
-    /// Returns the number of the bucket of `/metrics` that it is counted in first.
+    /// Returns the first bucket of `/metrics` that includes the call.
     fn bucket(&self) -> usize {
         let mut doublings = LATENCY_DOUBLINGS;
         let fits = doublings.position(|doubling| self.nanos <= 1 << doubling);
@@ -94,20 +89,18 @@ impl Exemplar {
     }
 }
 
-/// Counts since the start, for `/metrics`.
+/// Cumulative counts since the start, for `/metrics`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Total {
-    /// Calls.
     pub(crate) calls: u64,
-    /// Calls whose status is error.
+    /// Calls with error status.
     pub(crate) errors: u64,
-    /// Their durations added up.
+    /// Sum of their durations.
     pub(crate) nanos: u64,
     /// Calls that took at most each of `LATENCY_DOUBLINGS`.
     pub(crate) below: [u64; 14],
 }
 
-/// One operation on `/metrics`.
 #[derive(Debug)]
 pub(super) struct OperationTotal<'a> {
     pub(super) service: NodeId,
@@ -125,7 +118,6 @@ struct Minute {
     latency: LatencyHistogram,
 }
 
-/// One operation's finished minute, to be kept.
 #[derive(Debug)]
 pub(super) struct FinishedRed<'a> {
     pub(super) service: NodeId,
@@ -136,7 +128,8 @@ pub(super) struct FinishedRed<'a> {
 }
 
 impl Red {
-    /// Returns the number of an operation, and whether it is its own (else it is the rest of its service).
+    /// Returns the number of an operation, and whether it has its own entry or shares that of its service's
+    /// rest.
     pub(super) fn operation(
         &mut self,
         service: NodeId,
@@ -182,13 +175,13 @@ impl Red {
         (id, fits)
     }
 
-    /// Returns whether an operation found no room since some was made.
+    /// Returns whether an operation found the table full since the last eviction.
     pub(super) fn is_short(&self) -> bool {
         !self.short.is_empty()
     }
 
-    /// Forgets the operations of services that are gone, and idle ones if others found no room; returns whether any
-    /// was forgotten.
+    /// Removes the operations of evicted services, and evicts idle ones if others found the table full;
+    /// returns whether any were removed.
     pub(super) fn forget_idle(&mut self, services: &HashSet<NodeId>, age: Age) -> bool {
         let of_services = services
             .iter()
@@ -223,7 +216,6 @@ impl Red {
         !gone.is_empty()
     }
 
-    /// Counts one call.
     pub(super) fn count(&mut self, id: OperationId, minute: u64, call: Exemplar, error: bool) {
         let operation = &mut self.operations[id.0 as usize];
         let nanos = call.nanos;
@@ -236,9 +228,9 @@ impl Red {
             .add(LatencyHistogram::index_of(Duration::from_nanos(nanos)), 1);
     }
 
-    /// Adds a minute that an earlier run counted.
+    /// Restores a minute counted by an earlier run.
     pub(super) fn restore(&mut self, service: NodeId, minute: u64, red: &RedMinute) {
-        // The record does not hold the kind; nearly all operations that are called have this one.
+        // The record does not hold the kind; nearly all called operations have this one.
         let (id, _) = self.operation(service, &red.operation, SpanKind::Server);
         let clamped = |count| u32::try_from(count).unwrap_or(u32::MAX);
         self.operations[id.0 as usize].restored.push(Minute {
@@ -249,7 +241,7 @@ impl Red {
         });
     }
 
-    /// Returns the figures of a service and of its operations, busiest first, from that minute on.
+    /// Returns the figures since `from_minute` of a service and of its operations, busiest first.
     pub(super) fn service(
         &self,
         service: NodeId,
@@ -278,7 +270,7 @@ impl Red {
         (all.stats(elapsed_seconds), operations)
     }
 
-    /// Returns the counts since the start, busiest first.
+    /// Returns the totals, busiest first.
     pub(super) fn totals(&self) -> Vec<OperationTotal<'_>> {
         let counted = self.operations.iter().filter(|o| o.total.calls > 0);
         let mut totals: Vec<_> = counted
@@ -294,7 +286,7 @@ impl Red {
         totals
     }
 
-    /// Returns what each operation did in that minute.
+    /// Returns each operation's figures in that minute.
     pub(super) fn finished(&self, minute: u64) -> Vec<FinishedRed<'_>> {
         fn of_minute(operation: &Operation, minute: u64) -> Option<FinishedRed<'_>> {
             let slot = operation
@@ -328,7 +320,7 @@ fn forget_operation(names: &mut HashMap<Box<str>, Vec<OperationId>>, name: &str,
 }
 
 impl Operation {
-    /// Keeps the call as the latest in its bucket.
+    /// Keeps the call as the latest of its bucket.
     fn remember(&mut self, call: Exemplar) {
         let bucket = call.bucket();
         if self.exemplars.len() <= bucket {
@@ -344,14 +336,14 @@ impl Operation {
         restored.chain(own).max().unwrap_or(0)
     }
 
-    /// Leaves nothing to be shown until the place is taken again.
+    /// Clears the figures of a slot that may be reused.
     fn clear(&mut self) {
         self.total = Total::default();
         self.minutes = VecDeque::new();
         self.restored = Vec::new();
     }
 
-    /// Returns the slot of that minute; a clock that went back counts in the newest one.
+    /// Returns the slot of a minute; the newest one if the clock went back.
     fn minute(&mut self, minute: u64) -> &mut Minute {
         if self
             .minutes
@@ -385,7 +377,7 @@ impl Total {
         self.errors += u64::from(error);
     }
 
-    /// Counts so many calls of one duration.
+    /// Counts several calls of one duration.
     pub(super) fn count_alike(&mut self, nanos: u64, calls: u64) {
         self.calls += calls;
         self.nanos = self.nanos.saturating_add(nanos.saturating_mul(calls));
@@ -394,7 +386,6 @@ impl Total {
         }
     }
 
-    /// Adds other calls.
     pub(super) fn add(&mut self, other: &Self) {
         self.calls += other.calls;
         self.errors += other.errors;
@@ -405,7 +396,7 @@ impl Total {
     }
 }
 
-/// Minutes added up.
+/// Sum over minutes.
 #[derive(Debug, Default)]
 struct Sum {
     calls: u64,

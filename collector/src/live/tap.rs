@@ -1,5 +1,5 @@
-//! Gathers what the live figures need of each span of one ingest shard, without touching anything shared, and adds
-//! it to the figures once the spans are durable.
+//! Collects what the live figures need of each span of one ingest shard, without shared state, and adds it to
+//! the figures once the spans are durable.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,21 +18,21 @@ use crate::model::{CircuitKey, MINUTE, SECOND, SpanKind, UnixNanos};
 
 /// Names that a tap caches between publishes; when there are more, the cache is cleared.
 const REMEMBERED_MAX: usize = 16_384;
-/// Spans gathered between two publishes. A block holds 10,000, but one request of 64 MiB can hold 600,000 tiny ones,
-/// and while the disk refuses nothing is published.
+/// Spans collected between two publishes. A block holds 10,000, but one request of 64 MiB can hold 600,000
+/// tiny ones, and while the disk fails nothing is published.
 const GATHERED_MAX: usize = 262_144;
-/// Spans whose memory is kept for the next block.
+/// Capacity kept for the next block.
 const GATHERED_KEPT: usize = 32_768;
 /// Odd, with well-mixed bits (the digits of the golden ratio).
 const TRACE_MIX: u128 = 0x9e37_79b9_7f4a_7c15;
-/// OTLP flag: whether the parent is remote is known.
+/// OTLP flag: the sender knows whether the parent is remote.
 const FLAG_KNOWS_REMOTE: u32 = 0x100;
 /// OTLP flag: the parent is remote.
 const FLAG_IS_REMOTE: u32 = 0x200;
 /// OTLP status: error.
 const STATUS_ERROR: u8 = 2;
 
-/// Gathers the figures of the requests since the last `publish`, for one shard.
+/// Collects the figures of one shard's requests since the last `publish`.
 #[derive(Debug)]
 pub struct SpanTap {
     shared: Arc<Shared>,
@@ -41,13 +41,13 @@ pub struct SpanTap {
 
 /// The live figures of one ingest shard.
 pub trait LiveTap: SpanVisitor + Send + 'static {
-    /// Marks the begin of a request, to which `rollback_request` returns.
+    /// Starts a request; `rollback_request` undoes everything since.
     fn begin_request(&mut self);
 
-    /// Forgets every span visited since `begin_request`.
+    /// Drops every span visited since `begin_request`.
     fn rollback_request(&mut self);
 
-    /// Adds what was gathered to the shared figures; called once the spans are durable.
+    /// Adds the collected spans to the shared figures; called once they are durable.
     fn publish(&mut self, now: UnixNanos);
 }
 
@@ -89,39 +89,40 @@ impl SpanVisitor for SpanTap {
     }
 }
 
-/// What one shard gathered. Names are remembered from publish to publish, so that a known one costs a look-up.
+/// Data collected by one shard. Names stay interned from publish to publish, so that a known one costs a
+/// lookup.
 #[derive(Debug)]
 pub(super) struct Gathered {
     secret: u64,
     services: Remembered<Service>,
     peers: Remembered<Option<NodeId>>,
     current: u32,
-    /// The instance of the resource that came last.
+    /// The instance of the current resource.
     instance: u32,
-    /// The service and instance of the resource that came last, until a span of it comes: a resource whose every span
-    /// is refused leaves no name behind.
+    /// Service and instance of the current resource until its first span, so that a resource whose spans are
+    /// all rejected leaves no name.
     begun: Option<(u32, u32)>,
     spans: Vec<SpanRow>,
     instances: Vec<(u32, u32)>,
-    /// How long both lists were when the request began.
+    /// Lengths of both lists at the start of the request.
     request_begin: (usize, usize),
     left_out: u64,
     peer_name: String,
-    /// The generation that the remembered numbers are of.
+    /// The generation of the cached numbers.
     generation: u64,
 }
 
-/// A service as one shard remembers it; `None` is what the shared tables were not asked yet.
+/// A service with cached numbers; `None` means not looked up in the shared tables yet.
 #[derive(Debug, Default)]
 struct Service {
     node: Option<NodeId>,
-    /// By kind: server, consumer, neither. `false`: it went to the rest.
+    /// By kind: server, consumer, neither. `false`: counted under the rest.
     operations: Remembered<[Option<(OperationId, bool)>; 3]>,
     circuits: Remembered<Option<Option<CircuitId>>>,
     instances: Remembered<()>,
 }
 
-/// What is kept of a span until it is published; the numbers are those of the shard's own tables.
+/// The fields of a span until it is published; numbers refer to the shard's own tables.
 #[derive(Debug, Clone, Copy)]
 struct SpanRow {
     key: u64,
@@ -130,7 +131,7 @@ struct SpanRow {
     parent: Parent,
     nanos: u64,
     service: u32,
-    /// Only of calls served.
+    /// Only for served calls.
     operation: Option<u32>,
     circuit: Option<u32>,
     peer: Option<u32>,
@@ -140,7 +141,7 @@ struct SpanRow {
     peer_is_store: bool,
     names_service: bool,
     names_broker: bool,
-    /// The instance of the service, and what the breaker noted of the call, where it is a breaker's span.
+    /// For a breaker's span: the instance of the service, and the recorded call.
     instance: u32,
     call: Option<SpanCall>,
 }
@@ -172,8 +173,8 @@ impl Gathered {
         self.instances.truncate(self.request_begin.1);
     }
 
-    /// Returns the key of a span. Only the low half of the trace id counts: services that speak 64-bit B3 lose the
-    /// high half, and both sides of a call must come to the same key.
+    /// Returns the key of a span. Only the low half of the trace id counts: services with 64-bit B3 lose the
+    /// high half, and both sides of a call must have the same key.
     fn key(&self, trace_id: &[u8; 16], span_id: &[u8; 8]) -> u64 {
         let trace = u128::from_be_bytes(*trace_id) as u64;
         let span = u64::from_be_bytes(*span_id);
@@ -183,7 +184,7 @@ impl Gathered {
         folded.max(1)
     }
 
-    /// Returns the hash of a trace, of the half that counts.
+    /// Returns the hash of a trace, also of the low half only.
     fn hash_of_trace(&self, trace_id: &[u8; 16]) -> u64 {
         let trace = u128::from_be_bytes(*trace_id) as u64;
         let product = u128::from(trace ^ self.secret) * TRACE_MIX;
@@ -196,7 +197,7 @@ impl Gathered {
         }
         let parent = self.key(&span.trace_id, &span.parent_span_id);
         match span.flags & (FLAG_KNOWS_REMOTE | FLAG_IS_REMOTE) {
-            // Its own parent: a sender's mistake.
+            // A span that is its own parent is a sender's mistake.
             _ if parent == key => Parent::Root,
             FLAG_KNOWS_REMOTE => Parent::Local(parent),
             0 => Parent::Somewhere(parent),
@@ -209,7 +210,7 @@ impl Gathered {
         (!self.peer_name.is_empty()).then(|| self.peers.number(&self.peer_name))
     }
 
-    /// Adds what was gathered to the figures.
+    /// Adds the collected spans to the figures.
     pub(super) fn publish(&mut self, figures: &mut Figures, now: UnixNanos) {
         self.forget_numbers(figures.generation);
         let second = u32::try_from(now.window(SECOND)).unwrap_or(u32::MAX);
@@ -279,7 +280,7 @@ impl Gathered {
         }
     }
 
-    /// Forgets the numbers of an earlier generation; the names stay, as spans that were gathered refer to them.
+    /// Drops the numbers of an earlier generation; names stay, because collected spans refer to them.
     fn forget_numbers(&mut self, generation: u64) {
         if std::mem::replace(&mut self.generation, generation) == generation {
             return;
@@ -390,7 +391,7 @@ impl Service {
     }
 }
 
-/// Notes that the names of a span are used.
+/// Records the use of a span's names.
 fn touch(fact: &SpanFact, figures: &mut Figures, minute: u64) {
     figures.nodes.touch(fact.service, minute);
     if let Some(peer) = fact.peer {
@@ -401,7 +402,7 @@ fn touch(fact: &SpanFact, figures: &mut Figures, minute: u64) {
     }
 }
 
-/// Returns the shared number of a service, asking for it once.
+/// Returns the shared number of a service, looking it up once.
 fn node_of(services: &mut Remembered<Service>, number: u32, figures: &mut Figures) -> NodeId {
     let (name, service) = services.entry(number);
     *service
@@ -409,13 +410,13 @@ fn node_of(services: &mut Remembered<Service>, number: u32, figures: &mut Figure
         .get_or_insert_with(|| figures.nodes.service(name))
 }
 
-/// Returns the shared number of a peer, asking for it once.
+/// Returns the shared number of a peer, looking it up once.
 fn peer_of(peers: &mut Remembered<Option<NodeId>>, number: u32, figures: &mut Figures) -> NodeId {
     let (name, node) = peers.entry(number);
     *node.get_or_insert_with(|| figures.nodes.peer(name))
 }
 
-/// Returns what the attributes say of the other side, of the breaker, and of its call.
+/// Extracts from the attributes the peer, the breaker and its call.
 fn read_attributes<'a>(
     span: &SpanView<'a>,
     kind: SpanKind,
@@ -441,7 +442,8 @@ fn read_attributes<'a>(
     (peer, circuit, call)
 }
 
-/// Returns what a span is to a call. One without kind that names its peer is a client (Zipkin's rule).
+/// Returns which half of a call a span is. One without a kind that names its peer is a client (Zipkin's
+/// rule).
 fn half_of(kind: SpanKind, names_peer: bool) -> Half {
     match kind {
         SpanKind::Client | SpanKind::Producer => Half::Caller,

@@ -1,5 +1,5 @@
-//! Calls between services, by the minute in which their two spans were paired: minutes for two hours, hours for the
-//! retention.
+//! Calls between services, by the minute in which their two spans were paired: by minute for two hours, by
+//! hour for the retention.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -10,20 +10,18 @@ use crate::live::red::Total;
 use crate::model::{HOUR, MINUTE, TimeRange, UnixNanos, nanos};
 use crate::store::hash::Seed;
 
-/// Pairs of services kept apart; any more are counted as the pair (other, other).
+/// Pairs of services with their own edge; further ones are counted under the pair (other, other).
 pub(in crate::live) const EDGES_MAX: usize = 4_096;
-/// Breakers listed on one edge.
+/// Breakers listed per edge.
 const CIRCUITS_PER_EDGE_MAX: usize = 64;
-/// Minutes kept as such.
+/// Minutes kept individually.
 const MINUTES: u64 = 120;
-/// The edge of everything past the bound.
+/// The edge for everything beyond the limit.
 const REST: (NodeId, NodeId) = (Nodes::OTHER, Nodes::OTHER);
 
-/// An edge of the map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::live) struct EdgeId(pub(super) u32);
 
-/// The edges and their counts.
 #[derive(Debug)]
 pub(in crate::live) struct Edges {
     ids: HashMap<(NodeId, NodeId), EdgeId, Seed>,
@@ -32,9 +30,10 @@ pub(in crate::live) struct Edges {
     is_short: bool,
     minutes: VecDeque<Slot>,
     hours: VecDeque<Slot>,
-    /// Hours kept: those of the retention and the one that is running. An edge takes about 40 bytes in each.
+    /// Hours kept: those of the retention and the current one. An edge takes about 40 bytes in each.
     hours_kept: u64,
-    /// What the journal has of each edge's last minute: a run that begins within it must not write that again.
+    /// What the journal has of each edge's last minute: a run that starts within that minute must not write
+    /// it again.
     restored: HashMap<u32, (u64, Calls)>,
 }
 
@@ -49,32 +48,31 @@ struct Edge {
     used: u64,
 }
 
-/// How long calls took since the start, each half as its own span says it; calls of which a half is not known are left out.
+/// Durations since the start, by the spans of each half; calls with a missing half are left out.
 #[derive(Debug, Clone, Default)]
 pub(in crate::live) struct Durations {
-    /// Of those who serve them.
+    /// By the callees' spans.
     pub(in crate::live) server: Total,
-    /// Of those who make them.
+    /// By the callers' spans.
     pub(in crate::live) client: Total,
 }
 
-/// How long the halves of one call took, nanoseconds, where they are known.
+/// Durations of both halves of a call, nanoseconds, if known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Took {
     pub(super) server: Option<u64>,
     pub(super) client: Option<u64>,
 }
 
-/// What went over an edge.
+/// Calls over an edge.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::live) struct Calls {
-    /// Calls.
     pub(in crate::live) calls: u64,
-    /// Those of which either half failed.
+    /// Calls of which either half failed.
     pub(in crate::live) errors: u64,
 }
 
-/// An edge with what went over it in some range of time.
+/// An edge with its calls in some time range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::live) struct EdgeCalls {
     pub(in crate::live) parent: NodeId,
@@ -83,7 +81,7 @@ pub(in crate::live) struct EdgeCalls {
     pub(in crate::live) calls: Calls,
 }
 
-/// One minute or one hour; `number` counts them since 1970.
+/// One minute or one hour, as a number since 1970.
 #[derive(Debug)]
 struct Slot {
     number: u64,
@@ -91,7 +89,7 @@ struct Slot {
 }
 
 impl Edges {
-    /// Returns a map without edges, which will remember them for that long.
+    /// `retention` is how long hours are kept.
     pub(super) fn new(retention: Duration) -> Self {
         Self {
             ids: HashMap::default(),
@@ -105,7 +103,7 @@ impl Edges {
         }
     }
 
-    /// Returns the number of an edge, and whether it is its own.
+    /// Returns the number of an edge, and whether it has its own entry.
     pub(super) fn edge(&mut self, parent: NodeId, child: NodeId) -> (EdgeId, bool) {
         let known = self.ids.contains_key(&(parent, child));
         let fits = known || self.edges.len() - self.free.len() < EDGES_MAX;
@@ -114,7 +112,7 @@ impl Edges {
         (self.between(ends), fits)
     }
 
-    /// Returns the number of an edge, which is added if it is new.
+    /// Returns the number of an edge, adding it if it is new.
     fn between(&mut self, ends: (NodeId, NodeId)) -> EdgeId {
         let (edges, free) = (&mut self.edges, &mut self.free);
         *self.ids.entry(ends).or_insert_with(|| {
@@ -135,13 +133,13 @@ impl Edges {
         })
     }
 
-    /// Returns whether an edge found no room since some was made.
+    /// Returns whether an edge found the table full since the last eviction.
     pub(in crate::live) fn is_short(&self) -> bool {
         self.is_short
     }
 
-    /// Forgets the edges of nodes that are gone, and idle ones if others found no room: what went over them is counted
-    /// for the rest. Returns whether any was forgotten.
+    /// Removes the edges of evicted nodes, and evicts idle ones if others found the table full; their calls
+    /// move to the edge of the rest. Returns whether any were removed.
     pub(super) fn forget_idle(
         &mut self,
         nodes: &HashSet<NodeId>,
@@ -188,7 +186,7 @@ impl Edges {
             let edge = &mut self.edges[id.0 as usize];
             self.ids.remove(&(edge.parent, edge.child));
             edge.circuits = Vec::new();
-            // Spans may still wait that name it, where the clock was put.
+            // Waiting spans may still refer to it, if the clock was changed.
             (edge.parent, edge.child) = REST;
             let total = std::mem::take(&mut edge.total);
             let durations = std::mem::take(&mut edge.durations);
@@ -200,7 +198,7 @@ impl Edges {
         }
     }
 
-    /// Counts in that minute (the newest, where the clock went back).
+    /// Counts calls in a minute (in the newest one if the clock went back).
     pub(super) fn count(&mut self, id: EdgeId, minute: u64, calls: Calls) {
         let edge = &mut self.edges[id.0 as usize];
         edge.total.add(calls);
@@ -209,7 +207,7 @@ impl Edges {
         newest(&mut self.hours, minute / 60, self.hours_kept).add(id, calls);
     }
 
-    /// Notes how long calls took that were counted.
+    /// Adds the durations of counted calls.
     pub(super) fn time(&mut self, id: EdgeId, took: Took, calls: u64) {
         let durations = &mut self.edges[id.0 as usize].durations;
         for (half, nanos) in [
@@ -222,7 +220,7 @@ impl Edges {
         }
     }
 
-    /// Adds what an earlier run counted in that minute.
+    /// Restores the calls that an earlier run counted in a minute.
     pub(super) fn restore(&mut self, id: EdgeId, minute: u64, calls: Calls) {
         let used = &mut self.edges[id.0 as usize].used;
         *used = minute.max(*used);
@@ -240,7 +238,7 @@ impl Edges {
         }
     }
 
-    /// Notes that a breaker protects an edge; returns whether that was new.
+    /// Records that a breaker protects an edge; returns whether that is new.
     pub(super) fn protect(&mut self, id: EdgeId, circuit: CircuitId) -> bool {
         let circuits = &mut self.edges[id.0 as usize].circuits;
         if circuits.contains(&circuit) || circuits.len() >= CIRCUITS_PER_EDGE_MAX {
@@ -254,10 +252,10 @@ impl Edges {
         self.edges[id.0 as usize].child
     }
 
-    /// Returns the edges used in that range: whole minutes for the last two hours, whole hours before.
+    /// Returns the edges used in a range: by whole minutes for the last two hours, by whole hours before.
     pub(in crate::live) fn in_range(&self, range: TimeRange) -> Vec<EdgeCalls> {
         let newest_minute = self.minutes.back().map_or(0, |slot| slot.number);
-        // Every hour from this one on is there in minutes as well.
+        // All hours from this one on are available by minute.
         let first_in_minutes = newest_minute.saturating_sub(MINUTES - 1).div_ceil(60);
         let mut sums: BTreeMap<u32, Calls> = BTreeMap::new();
         let old = self
@@ -283,7 +281,7 @@ impl Edges {
             .collect()
     }
 
-    /// Returns every edge with its counts since the start, busiest first.
+    /// Returns every edge with its totals, busiest first.
     pub(in crate::live) fn totals(&self) -> Vec<(EdgeCalls, &Durations)> {
         let edges = self.ids.values();
         let total = |id: &EdgeId| {
@@ -295,7 +293,7 @@ impl Edges {
         totals
     }
 
-    /// Returns what went over each edge in that minute, but for what an earlier run wrote of it.
+    /// Returns the calls over each edge in a minute, without those that an earlier run wrote.
     pub(in crate::live) fn finished(&self, minute: u64) -> Vec<EdgeCalls> {
         let slot = self.minutes.iter().rev().find(|slot| slot.number == minute);
         let calls = slot.into_iter().flat_map(|slot| &slot.calls);
@@ -325,7 +323,7 @@ impl Edges {
     }
 }
 
-/// Returns the slot of that number, or the newest where that is later.
+/// Returns the slot of a number, or the newest one if that is later.
 fn newest(slots: &mut VecDeque<Slot>, number: u64, keep: u64) -> &mut Slot {
     if slots.back().is_none_or(|slot| slot.number < number) {
         slots.push_back(Slot {
@@ -342,7 +340,7 @@ fn newest(slots: &mut VecDeque<Slot>, number: u64, keep: u64) -> &mut Slot {
     slots.back_mut().expect("just pushed")
 }
 
-/// Returns the slot of that number, made where it belongs; `None` for one too old to be kept.
+/// Returns the slot of a number, inserting it in order; `None` if it is too old.
 fn at(slots: &mut VecDeque<Slot>, number: u64, keep: u64) -> Option<&mut Slot> {
     if slots
         .back()

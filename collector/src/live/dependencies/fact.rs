@@ -1,51 +1,51 @@
-//! What pairing needs to know of a span.
+//! The fields of a span that pairing needs.
 
 use crate::live::names::{CircuitId, NodeId};
 
-/// What a span is to a call.
+/// The role of a span in a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::live) enum Half {
-    /// Makes it: client, producer.
+    /// Makes the call: client, producer.
     Caller,
-    /// Serves it: server, consumer.
+    /// Serves the call: server, consumer.
     Callee,
     /// Neither.
     Other,
 }
 
-/// Where a span's parent is.
+/// The location of a span's parent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::live) enum Parent {
-    /// It has none.
+    /// No parent.
     Root,
     /// In the same process, according to the sender.
     Local(u64),
     /// In another process, according to the sender.
     Remote(u64),
-    /// The sender does not state where.
+    /// The sender does not say where.
     Somewhere(u64),
 }
 
-/// What pairing needs to know of a span.
+/// The fields of a span that pairing needs.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::live) struct SpanFact {
-    /// Trace and span id, hashed; not zero.
+    /// Hash of trace and span id; not zero.
     pub(in crate::live) key: u64,
-    /// The trace id, hashed.
+    /// Hash of the trace id.
     pub(in crate::live) trace: u64,
     pub(in crate::live) parent: Parent,
     pub(in crate::live) service: NodeId,
     pub(in crate::live) half: Half,
     pub(in crate::live) error: bool,
-    /// How long it took, nanoseconds.
+    /// Duration, nanoseconds.
     pub(in crate::live) nanos: u64,
     pub(in crate::live) circuit: Option<CircuitId>,
-    /// Whom its attributes name as the other side.
+    /// The peer named in its attributes.
     pub(in crate::live) peer: Option<NodeId>,
-    /// Whether that is a database or broker, which sends no spans.
+    /// Whether the peer is a database or broker, which sends no spans.
     pub(in crate::live) peer_is_store: bool,
-    /// Whether it names its peer as a service, and not by an address.
+    /// Whether the peer is named as a service, not by an address.
     pub(in crate::live) names_service: bool,
-    /// Whether it sends or takes a message, and its peer is the broker that it names as a service.
+    /// Whether it sends or receives a message, and the peer is the broker, named as a service.
     pub(in crate::live) names_broker: bool,
 }

@@ -14,21 +14,19 @@ use super::table::{CALLS_MAX, KeyHasher, OTHERS_MAX, Ring};
 use crate::live::aging::Age;
 use crate::live::names::{CircuitId, NodeId};
 
-/// How far above a client span its breaker's span may stand (breaker, retry, client).
+/// How many levels above a client span its breaker's span may be (breaker, retry, client).
 const CIRCUIT_LEVELS: usize = 2;
 /// No span; keys are never zero.
 const NONE: u64 = 0;
 
-/// Whether a span is new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::live) enum Arrival {
-    /// It is.
     First,
     /// It arrived before (a batch sent twice) and must not count again.
     Repeat,
 }
 
-/// A breaker and the service it turned out to protect.
+/// A breaker and the service that it protects, as found by pairing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::live) struct Learnt {
     pub(in crate::live) circuit: CircuitId,
@@ -45,30 +43,31 @@ pub(in crate::live) struct Dependencies {
     edges: Edges,
     learnt: Vec<Learnt>,
     incidents: Incidents,
-    /// Keys that leave just now; kept for its memory.
+    /// Keys being removed; kept for its capacity.
     leaving: Vec<u64>,
 }
 
-/// What went wrong since it was last asked.
+/// Problems since the last query.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::live) struct Incidents {
     /// Caller's spans whose callee never arrived, counted for the peer they name.
     pub(in crate::live) unpaired: u64,
-    /// Caller's spans whose callee never arrived and that name no peer.
+    /// Caller's spans without a peer whose callee never arrived.
     pub(in crate::live) unpaired_without_peer: u64,
-    /// Spans forgotten before their time because the table was full.
+    /// Spans evicted early because the table was full.
     pub(in crate::live) table_full: u64,
-    /// How often the share of traces that are paired was halved because of that.
+    /// How often the share of paired traces was halved because of that.
     pub(in crate::live) sampled: u64,
-    /// Calls counted for the rest because there are too many pairs of services.
+    /// Calls counted under the edge of the rest because there are too many pairs of services.
     pub(in crate::live) edge_limit: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Entry {
-    /// Callees that arrived before this span: the first of their chain.
-    Awaited { first: u64 },
-    /// A span.
+    /// Callees that arrived before this span: the first of their list.
+    Awaited {
+        first: u64,
+    },
     Here(Here),
 }
 
@@ -79,38 +78,39 @@ struct Here {
     next: u64,
     /// The second of its arrival.
     since: u32,
-    /// As child: the edge from its parent, once it is counted.
+    /// As a child: the edge from its parent, once counted.
     edge: Option<EdgeId>,
     circuit: Option<CircuitId>,
-    /// As caller: the breaker whose span stood above it when it came, and may be forgotten before it.
+    /// As a caller: the breaker whose span was above it at its arrival, and may be evicted before it.
     circuit_above: Option<CircuitId>,
     peer: Option<NodeId>,
     service: NodeId,
     half: Half,
     error: bool,
-    /// How long it took.
+    /// Duration, nanoseconds.
     nanos: u64,
     peer_is_store: bool,
     /// Whether its peer is named as a service.
     names_service: bool,
     /// Whether its peer is the broker of a message.
     names_broker: bool,
-    /// As producer: its message to the broker is counted.
+    /// As a producer: whether its message to the broker was counted.
     over_broker: bool,
-    /// Whether its parent surely is in the same process.
+    /// Whether its parent is known to be in the same process.
     local_parent: bool,
-    /// As child: its parent was there and both were related.
+    /// As a child: whether it was related to its parent.
     met: bool,
-    /// As child: the breaker around its edge is known.
+    /// As a child: whether the breaker around its edge is known.
     learnt: bool,
-    /// As caller: a callee arrived, or another caller's span below it stands for the call.
+    /// As a caller: whether a callee arrived, or another caller's span below it represents the call.
     paired: bool,
-    /// Both halves arrived under this one id (Zipkin's shared spans).
+    /// Whether both halves arrived under this one id (Zipkin's shared spans).
     shared: bool,
 }
 
 impl Dependencies {
-    /// Forgets the edges of nodes that are gone, and idle ones if others found no room; returns whether any was.
+    /// Removes the edges of evicted nodes, and evicts idle ones if others found the table full; returns
+    /// whether any were removed.
     pub(in crate::live) fn forget_idle(
         &mut self,
         nodes: &HashSet<NodeId>,
@@ -120,7 +120,7 @@ impl Dependencies {
         self.edges.forget_idle(nodes, circuits, age)
     }
 
-    /// Returns an empty table; its edges are kept for that long.
+    /// `retention` is how long edges are kept.
     pub(in crate::live) fn new(retention: Duration) -> Self {
         Self {
             spans: HashMap::default(),
@@ -134,12 +134,11 @@ impl Dependencies {
         }
     }
 
-    /// Returns the edges found.
     pub(in crate::live) fn edges(&self) -> &Edges {
         &self.edges
     }
 
-    /// Adds an edge that an earlier run found.
+    /// Restores an edge of an earlier run.
     pub(in crate::live) fn restore(
         &mut self,
         ends: (NodeId, NodeId),
@@ -154,23 +153,22 @@ impl Dependencies {
         }
     }
 
-    /// Returns what was learnt about breakers since the last call.
+    /// Takes newly learnt targets of breakers.
     pub(in crate::live) fn take_learnt(&mut self) -> Vec<Learnt> {
         std::mem::take(&mut self.learnt)
     }
 
-    /// Returns what went wrong since the last call.
+    /// Takes the problems since the last call.
     pub(in crate::live) fn take_incidents(&mut self) -> Incidents {
         std::mem::take(&mut self.incidents)
     }
 
-    /// Returns how many spans wait.
     #[cfg(test)]
     pub(in crate::live) fn waiting(&self) -> usize {
         self.spans.len()
     }
 
-    /// Takes in a span that arrived in that second.
+    /// Adds a span that arrived in that second.
     pub(in crate::live) fn arrive(&mut self, fact: &SpanFact, second: u32) -> Arrival {
         if !self.sampling.takes(fact.trace) {
             return Arrival::First;
@@ -192,7 +190,7 @@ impl Dependencies {
         Arrival::First
     }
 
-    /// Lets the spans that waited long enough go; an unpaired caller counts for its peer now.
+    /// Removes the spans that waited long enough; an unpaired caller then counts for its peer.
     pub(in crate::live) fn expire(&mut self, second: u32) {
         let mut leaving = std::mem::take(&mut self.leaving);
         for ring in [&mut self.others, &mut self.calls] {
@@ -210,7 +208,8 @@ impl Dependencies {
         self.sampling.relax(self.spans.len(), second);
     }
 
-    /// A second span of the same id: a repeat, or the other half of a Zipkin call whose halves share the id.
+    /// Handles a second span with the same id: a repeat, or the other half of a Zipkin call whose halves
+    /// share the id.
     fn same_id(&mut self, first: Here, second_half: &Here, key: u64, second: u32) -> Arrival {
         let halves = (first.half, second_half.half);
         let (mut caller, mut callee) = match halves {
@@ -220,14 +219,14 @@ impl Dependencies {
             _ => return Arrival::Repeat,
         };
         self.relate(&mut caller, &mut callee, second);
-        // From here on the id stands for the callee: what it calls hangs below it, and the caller is paired.
+        // From here on the id stands for the callee: its own calls are below it, and the caller is paired.
         callee.shared = true;
         callee.next = first.next;
         self.spans.insert(key, Entry::Here(callee));
         Arrival::First
     }
 
-    /// Relates a new span to its parent, or has it wait for it.
+    /// Relates a new span to its parent, or lets it wait for the parent.
     fn find_parent(&mut self, fact: &SpanFact, here: &mut Here, second: u32) {
         let (parent, remote) = match fact.parent {
             Parent::Root => return self.root(fact, second),
@@ -241,7 +240,8 @@ impl Dependencies {
                 here.next = first;
                 self.spans.insert(parent, awaited);
             }
-            // Callees, and who says that the parent is remote, are worth a place; others look again as they leave.
+            // Callees, and spans with a remote parent, wait for the parent; others look for it again when
+            // they expire.
             None if remote || fact.half == Half::Callee => {
                 self.spans.insert(parent, awaited);
                 self.remember(parent, false, second);
@@ -250,7 +250,7 @@ impl Dependencies {
         }
     }
 
-    /// Relates a child to its parent that is there.
+    /// Relates a child to its parent, which is in the table.
     fn relate_found(&mut self, key: u64, mut parent: Here, child: &mut Here, second: u32) {
         child.met = true;
         if self.relate(&mut parent, child, second) {
@@ -267,7 +267,7 @@ impl Dependencies {
         }
     }
 
-    /// Relates a new span to those that waited for it.
+    /// Relates a new span to the callees that waited for it.
     fn meet_waiting(&mut self, parent: u64, first: u64, second: u32) {
         let mut child = first;
         while child != NONE {
@@ -296,7 +296,7 @@ impl Dependencies {
         let elsewhere = parent.service != child.service;
         let by_caller = parent.half == Half::Caller;
         if child.half == Half::Caller && by_caller && !elsewhere {
-            // A client inside a client (an SDK's call over HTTP): the inner one stands for the call.
+            // A client inside a client (an SDK's call over HTTP): the inner one represents the call.
             return !std::mem::replace(&mut parent.paired, true);
         }
         let is_call = elsewhere || (by_caller && child.half == Half::Callee);
@@ -317,7 +317,7 @@ impl Dependencies {
         by_caller && !std::mem::replace(&mut parent.paired, true)
     }
 
-    /// Counts one call that was found, and those of the traces that are left out.
+    /// Counts one call, weighted by the traces that are left out.
     fn count(&mut self, parent: NodeId, child: NodeId, error: bool, second: u32) -> EdgeId {
         let (edge, fits) = self.edges.edge(parent, child);
         self.incidents.edge_limit += u64::from(!fits);
@@ -329,14 +329,14 @@ impl Dependencies {
         edge
     }
 
-    /// Notes how long the halves of a counted call took, and of those of the traces that are left out.
+    /// Adds the durations of a counted call's halves, weighted like the call.
     fn time(&mut self, edge: EdgeId, client: Option<u64>, server: Option<u64>) {
         let took = Took { server, client };
         self.edges.time(edge, took, self.sampling.weight());
     }
 
-    /// Notes which breaker protects a caller's edge: the one its span or a span just above it names; returns whether
-    /// there is one.
+    /// Finds the breaker that protects a caller's edge: the one named by its span or by a span just above.
+    /// Returns whether there is one.
     fn learn(&mut self, caller: &Here, edge: EdgeId) -> bool {
         let Some(circuit) = self.circuit_of(caller) else {
             return false;
@@ -362,7 +362,7 @@ impl Dependencies {
         span.circuit.or(caller.circuit_above)
     }
 
-    /// Adds a key to the queue; the oldest one is evicted when the queue is full.
+    /// Adds a key to the queue; when the queue is full, the oldest one is evicted.
     fn remember(&mut self, key: u64, is_other: bool, second: u32) {
         let ring = if is_other {
             &mut self.others
@@ -373,7 +373,7 @@ impl Dependencies {
             return;
         };
         match self.spans.get(&oldest) {
-            // It arrived again itself after it was awaited, and is further back in the queue.
+            // It was awaited, then arrived itself, and is further back in the queue.
             Some(Entry::Here(here)) if here.since != since => {}
             Some(Entry::Here(here)) => {
                 let here = *here;
@@ -386,7 +386,7 @@ impl Dependencies {
         }
     }
 
-    /// Forgets a span before its time.
+    /// Removes a span early.
     fn evict(&mut self, key: u64, mut here: Here, second: u32) {
         self.incidents.table_full += 1;
         let waited = second.saturating_sub(here.since);
@@ -400,8 +400,8 @@ impl Dependencies {
         self.settle(&here, false, second);
     }
 
-    /// Takes spans out of the table, in three passes so that the order of arrival does not matter: relate each to a
-    /// parent that came after it, settle what is still open, and only then forget them.
+    /// Removes spans from the table, in three passes so that the order of arrival does not matter: relate
+    /// each to a parent that came after it, settle what is still open, and only then remove them.
     fn leave(&mut self, keys: &[u64], second: u32) {
         for key in keys {
             if let Some(Entry::Here(here)) = self.spans.get(key).copied()
@@ -438,15 +438,15 @@ impl Dependencies {
         }
     }
 
-    /// A caller whose callee never arrived called the peer it names.
+    /// A caller whose callee never arrived called the peer that it names.
     fn settle_caller(&mut self, here: &Here, waited: bool, second: u32) {
-        // Evicted early, its callee may still arrive; a database never sends one.
+        // If it was evicted early, its callee may still arrive; a database never sends a span.
         if here.paired || !(waited || here.peer_is_store) {
             return;
         }
         match here.peer {
             Some(peer) => {
-                // Of a database no other half was to be had.
+                // For a database no other half was expected.
                 self.incidents.unpaired += u64::from(!here.peer_is_store);
                 let edge = self.count(here.service, peer, here.error, second);
                 self.time(edge, Some(here.nanos), None);
@@ -456,7 +456,7 @@ impl Dependencies {
         }
     }
 
-    /// A callee whose parent never arrived was called by the peer it names, if it names one.
+    /// A callee whose parent never arrived was called by the peer that it names, if any.
     fn settle_callee(&mut self, here: &Here, second: u32) {
         let caller = here
             .peer

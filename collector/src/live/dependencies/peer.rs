@@ -1,12 +1,11 @@
-//! Whom a client span called, by its own words: used only where the callee sent no span of its own.
+//! The peer of a span according to its own attributes: used only if the peer sent no span.
 
 use std::fmt::Write;
 
 use crate::codec::otlp::{AttributeView, ValueView};
 use crate::model::{Span, SpanKind, Value};
 
-/// Returns the name that the dependency map gives the other side of a span whose callee sent none; empty if the
-/// span names no peer.
+/// Returns the peer's name on the dependency map if the callee sent no span; empty if the span names no peer.
 pub(crate) fn peer_name(span: &Span) -> String {
     let mut peer = PeerAttributes::default();
     for (key, value) in &span.attributes {
@@ -22,7 +21,7 @@ pub(crate) fn peer_name(span: &Span) -> String {
     name
 }
 
-/// What a span's attributes hold about the other side.
+/// A span's attributes about its peer.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::live) struct PeerAttributes<'a> {
     service: &'a str,
@@ -35,17 +34,17 @@ pub(in crate::live) struct PeerAttributes<'a> {
 }
 
 impl<'a> PeerAttributes<'a> {
-    /// Takes note of an attribute of a span of that kind.
+    /// Reads an attribute of a span of that kind.
     pub(in crate::live) fn note_of(&mut self, kind: SpanKind, attribute: &AttributeView<'a>) {
         match kind {
             SpanKind::Internal => {}
             SpanKind::Client | SpanKind::Producer => self.note(attribute),
-            // A server's address attributes describe itself; only a name given to the caller counts.
+            // A server's address attributes describe itself; only an explicit name of the caller counts.
             _ => self.note_service(attribute),
         }
     }
 
-    /// Takes note of an attribute; names of before and after the conventions became stable both count.
+    /// Reads an attribute; both the stable names and the earlier experimental ones count.
     fn note(&mut self, attribute: &AttributeView<'a>) {
         let text = match attribute.value {
             ValueView::String(text) => text,
@@ -63,20 +62,20 @@ impl<'a> PeerAttributes<'a> {
             "server.address" | "net.peer.name" => self.address = text,
             "server.port" | "net.peer.port" => self.port = text.parse().ok(),
             "url.full" => self.url = text,
-            // Micrometer and old Python write the whole URL here; on server spans it is a path only.
+            // Micrometer and old Python write the whole URL here; on server spans it is only a path.
             "http.url" if self.url.is_empty() => self.url = text,
             _ => {}
         }
     }
 
-    /// Takes note of the attribute if it names the other side as a service.
+    /// Reads an attribute that names the peer as a service.
     fn note_service(&mut self, attribute: &AttributeView<'a>) {
         if let ("peer.service", ValueView::String(name)) = (attribute.key, attribute.value) {
             self.service = name;
         }
     }
 
-    /// Returns whether the other side is a database or broker, which never sends spans.
+    /// Returns whether the peer is a database or broker, which never sends spans.
     pub(in crate::live) fn is_store(&self) -> bool {
         !self.db_system.is_empty() || !self.messaging.is_empty()
     }
@@ -107,7 +106,7 @@ impl<'a> PeerAttributes<'a> {
     }
 }
 
-/// Writes `system/name`, or the one of them that is there.
+/// Writes `system/name`, or whichever of them is present.
 fn join(name: &mut String, system: &str, database: &str) {
     name.push_str(system);
     if !system.is_empty() && !database.is_empty() {
@@ -116,7 +115,7 @@ fn join(name: &mut String, system: &str, database: &str) {
     name.push_str(database);
 }
 
-/// Returns whether an address brings its port along, as Python's does.
+/// Returns whether an address includes its port, as Python's does.
 fn has_port(address: &str) -> bool {
     let port = address
         .rsplit_once(':')
@@ -124,7 +123,7 @@ fn has_port(address: &str) -> bool {
     port.is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// Returns the host and port of a whole URL without user and password; empty for anything else.
+/// Returns the host and port of a complete URL, without user and password; empty for anything else.
 fn host_of(url: &str) -> &str {
     let Some((_, rest)) = url.split_once("://") else {
         return "";

@@ -1,43 +1,44 @@
-//! Samples traces while more spans arrive than the table can hold until their other half arrives.
+//! Samples traces when spans arrive too fast to stay in the table until their other half arrives.
 //!
-//! A table that turns over within seconds finds hardly any pair and misses the cache for every span. So whole traces
-//! are left out instead, half of them at a time, until those that remain can wait long enough; each call found then
-//! counts for the traces left out as well. Which traces are taken depends on a secret, not on what senders choose.
+//! A table that turns over within seconds finds hardly any pairs and misses the cache for every span. So
+//! whole traces are left out, half of them at a time, until the remaining ones can wait long enough; each
+//! call found is then weighted for the traces left out. The selection depends on a secret, not on what
+//! senders choose.
 
 use super::table::{CALLS_MAX, OTHERS_MAX, WAIT_SECONDS};
 
-/// Spans must be able to wait that long: SDKs send every five seconds, and batches of two services are out of step.
+/// How long spans must be able to wait: SDKs send every five seconds, and batches of two services are out of
+/// step.
 const WAIT_SECONDS_MIN: u32 = 10;
-/// So many spans forgotten earlier, a third of the table, halve the traces that are taken.
+/// This many early evictions, a third of the table, halve the share of traces.
 const EVICTED_MAX: usize = OTHERS_MAX;
-/// With fewer spans waiting, twice as many would still leave room.
+/// With fewer waiting spans there would still be room for twice as many.
 const WAITING_MIN: usize = (CALLS_MAX + OTHERS_MAX) / 4;
-/// One trace of 1,024 is taken at least: enough for three million spans a second.
+/// At least one trace of 1,024 is taken: enough for three million spans a second.
 const HALVINGS_MAX: u32 = 10;
 
 /// The share of traces that are paired.
 #[derive(Debug, Default)]
 pub(super) struct Sampling {
     halvings: u32,
-    /// Spans that could not wait long enough since the share changed.
+    /// Spans evicted too early since the share changed.
     evicted: usize,
     /// The second in which the share changed.
     changed: u32,
 }
 
 impl Sampling {
-    /// Returns whether the spans of a trace are taken, by the trace's hash.
+    /// Returns whether a trace is taken, by its hash.
     #[inline]
     pub(super) fn takes(&self, trace: u64) -> bool {
         trace.trailing_zeros() >= self.halvings
     }
 
-    /// Returns the weight of one sampled call.
     pub(super) fn weight(&self) -> u64 {
         1 << self.halvings
     }
 
-    /// Notes that a span had to go after so many seconds; returns whether fewer traces are taken from now on.
+    /// Records an eviction after so many seconds; returns whether the share was reduced.
     pub(super) fn evicted(&mut self, waited: u32, second: u32) -> bool {
         self.evicted += usize::from(waited < WAIT_SECONDS_MIN);
         if self.evicted < EVICTED_MAX || self.halvings == HALVINGS_MAX {
@@ -47,7 +48,7 @@ impl Sampling {
         true
     }
 
-    /// Takes more traces again once the table has room for them; the effect of each change is waited for.
+    /// Doubles the share once the table has room; the effect of each change is awaited first.
     pub(super) fn relax(&mut self, waiting: usize, second: u32) {
         let settled = second.saturating_sub(self.changed) > WAIT_SECONDS;
         if self.halvings > 0 && settled && waiting < WAITING_MIN {

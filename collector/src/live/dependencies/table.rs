@@ -1,18 +1,18 @@
-//! The parts of the pairing table: its limits, queues of keys in order of arrival, and the hasher of keys.
+//! Parts of the pairing table: its limits, queues of keys in order of arrival, and the hasher of keys.
 
 use std::collections::VecDeque;
 use std::hash::Hasher;
 
-/// Halves of calls remembered (64 Ki; about 40 bytes each). At 8,000 calls a second that is eight seconds, more
-/// than the five that SDKs hold spans back.
+/// Halves of calls in the table (64 Ki; about 40 bytes each). At 8,000 calls a second that is eight seconds,
+/// more than the five for which SDKs hold spans back.
 pub(in crate::live) const CALLS_MAX: usize = 65_536;
-/// Other spans remembered: parents of calls, among them those that carry the breaker's name.
+/// Other spans in the table: parents of calls, among them those with the breaker's name.
 pub(in crate::live) const OTHERS_MAX: usize = 32_768;
-/// How long a span waits for its other half, seconds: SDKs send every five, retry for some, and batches of two
-/// services are out of step.
+/// How long a span waits for its other half, seconds: SDKs send every five, retry for some, and batches of
+/// two services are out of step.
 pub(in crate::live) const WAIT_SECONDS: u32 = 30;
 
-/// Keys in the order of their arrival, each with the second.
+/// Keys in the order of arrival, each with its second.
 #[derive(Debug)]
 pub(super) struct Ring {
     keys: VecDeque<(u64, u32)>,
@@ -20,13 +20,12 @@ pub(super) struct Ring {
 }
 
 impl Ring {
-    /// Returns an empty queue for so many keys.
     pub(super) fn new(max: usize) -> Self {
         let keys = VecDeque::new();
         Self { keys, max }
     }
 
-    /// Adds a key; returns the oldest one if there are too many.
+    /// Adds a key; evicts and returns the oldest one if there are too many.
     pub(super) fn push(&mut self, key: u64, second: u32) -> Option<(u64, u32)> {
         self.keys.push_back((key, second));
         let full = self.keys.len() > self.max;
@@ -43,7 +42,7 @@ impl Ring {
     }
 }
 
-/// Passes a key on as its own hash: keys are hashes with a secret already.
+/// Uses a key as its own hash: keys are already hashes with a secret.
 #[derive(Debug, Default)]
 pub(super) struct KeyHasher(u64);
 

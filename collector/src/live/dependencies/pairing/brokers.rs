@@ -1,5 +1,5 @@
-//! Messages through a broker that a span names as a service: it stands between producer and consumer on the map, as Zipkin
-//! has it. And whom callers name, before their other half came or stayed away.
+//! Messages through a broker that a span names as a service: on the map it is between producer and consumer,
+//! as in Zipkin. Also the peers that callers name, whether or not their other half arrived.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,8 @@ use crate::live::dependencies::fact::Half;
 use crate::live::names::NodeId;
 
 impl Dependencies {
-    /// Counts a message as two calls, to the broker and from it, as Zipkin does; returns whether the parent changed.
+    /// Counts a message as two calls, to the broker and from it, as Zipkin does; returns whether the parent
+    /// changed.
     pub(super) fn relate_over(
         &mut self,
         broker: NodeId,
@@ -16,20 +17,20 @@ impl Dependencies {
         consumer: &mut Here,
         second: u32,
     ) -> bool {
-        // Of a message that several take, the broker got one.
+        // A message that several consumers take reached the broker once.
         if !std::mem::replace(&mut producer.over_broker, true) {
             let edge = self.count(producer.service, broker, producer.error, second);
             self.learn(producer, edge);
         }
         let edge = self.count(broker, consumer.service, consumer.error, second);
         consumer.edge = Some(edge);
-        // The producer's breaker stands around the other edge.
+        // The producer's breaker is around the other edge.
         consumer.learnt = true;
         producer.paired = true;
         true
     }
 
-    /// Returns the services that callers of a service name, of the last half minute.
+    /// Returns the services that callers of a service named within the last half minute.
     pub(in crate::live) fn named_peers(&self, service: NodeId) -> HashSet<NodeId> {
         let here = self.spans.values().filter_map(|entry| match entry {
             Entry::Here(here) if here.service == service => Some(here),
@@ -40,7 +41,7 @@ impl Dependencies {
     }
 }
 
-/// Returns the broker that a message went through, if one of its sides names it.
+/// Returns the broker of a message, if one of its sides names it.
 pub(super) fn broker_between(producer: &Here, consumer: &Here) -> Option<NodeId> {
     let of = |side: &Here| side.peer.filter(|_| side.names_broker);
     let is_message = producer.half == Half::Caller && consumer.half == Half::Callee;
