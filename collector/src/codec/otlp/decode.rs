@@ -1,6 +1,6 @@
-//! Decodes views and stored bytes that a walk checked into owned values, events, links and spans.
+//! Decodes views, and stored bytes that a walk has checked, into owned values, events, links and spans.
 //!
-//! Nothing here fails: of unchecked bytes, the readable part is returned.
+//! Nothing here fails: of unchecked bytes the readable part is returned.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::model::{
     EntityRef, Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, UnixNanos, Value,
 };
 
-/// Returns the span of that view; an end before the start becomes the start.
+/// Returns an owned span; an end before the start becomes the start.
 pub fn span(view: &SpanView<'_>, resource: &Arc<Resource>, scope: &Arc<Scope>) -> Span {
     let parent = SpanId::from_bytes(view.parent_span_id);
     Span {
@@ -41,7 +41,7 @@ pub fn span(view: &SpanView<'_>, resource: &Arc<Resource>, scope: &Arc<Scope>) -
     }
 }
 
-/// Returns the resource of that view.
+/// Returns an owned resource.
 pub fn resource(view: &ResourceView<'_>) -> Resource {
     Resource {
         service_name: view.service_name.to_owned(),
@@ -53,7 +53,7 @@ pub fn resource(view: &ResourceView<'_>) -> Resource {
     }
 }
 
-/// Returns the entity of an `EntityRef` message.
+/// Decodes an `EntityRef` message.
 pub fn entity(message: &[u8]) -> EntityRef {
     let mut entity = EntityRef::default();
     each_field(Reader::new(message), |key, reader| {
@@ -69,7 +69,7 @@ pub fn entity(message: &[u8]) -> EntityRef {
     entity
 }
 
-/// Returns the scope of that view.
+/// Returns an owned scope.
 pub fn scope(view: &ScopeView<'_>) -> Scope {
     Scope {
         name: view.name.to_owned(),
@@ -89,7 +89,7 @@ fn owned(view: AttributeView<'_>) -> (String, Value) {
     (view.key.to_owned(), value_of_view(&view.value))
 }
 
-/// Returns the owned value of a view.
+/// Returns an owned value.
 pub fn value_of_view(view: &ValueView<'_>) -> Value {
     match *view {
         ValueView::Empty => Value::Empty,
@@ -101,12 +101,12 @@ pub fn value_of_view(view: &ValueView<'_>) -> Value {
     }
 }
 
-/// Returns the value of an `AnyValue` message.
+/// Decodes an `AnyValue` message.
 pub fn value(message: &[u8]) -> Value {
     nested_value(Reader::new(message), Limits::NESTING)
 }
 
-/// Returns the event of a `Span.Event` message.
+/// Decodes a `Span.Event` message.
 pub fn event(message: &[u8]) -> Event {
     let (time, name) = event_head(message);
     Event {
@@ -117,7 +117,7 @@ pub fn event(message: &[u8]) -> Event {
     }
 }
 
-/// Returns the link of a `Span.Link` message.
+/// Decodes a `Span.Link` message.
 pub fn link(message: &[u8]) -> Link {
     let (trace_id, span_id) = link_head(message);
     let rest = link_rest(message);
@@ -145,7 +145,7 @@ pub(crate) fn event_head(message: &[u8]) -> (u64, &str) {
     (time, name)
 }
 
-/// Returns the ids of a `Span.Link` message.
+/// Returns the ids in a `Span.Link` message.
 pub(crate) fn link_head(message: &[u8]) -> ([u8; 16], [u8; 8]) {
     let (mut trace_id, mut span_id) = ([0; 16], [0; 8]);
     each_field(Reader::new(message), |key, reader| {
@@ -159,7 +159,7 @@ pub(crate) fn link_head(message: &[u8]) -> ([u8; 16], [u8; 8]) {
     (trace_id, span_id)
 }
 
-/// Returns how many attributes the sender of a `Span.Event` message dropped.
+/// Returns the sender's count of dropped attributes in a `Span.Event` message.
 pub(crate) fn event_dropped(message: &[u8]) -> u32 {
     let mut dropped = 0;
     each_field(Reader::new(message), |key, reader| {
@@ -172,7 +172,7 @@ pub(crate) fn event_dropped(message: &[u8]) -> u32 {
     dropped
 }
 
-/// What a `Span.Link` message holds beside ids and attributes.
+/// The fields of a `Span.Link` message except ids and attributes.
 #[derive(Debug, Default)]
 pub(crate) struct LinkRest<'a> {
     pub(crate) trace_state: &'a str,
@@ -180,7 +180,6 @@ pub(crate) struct LinkRest<'a> {
     pub(crate) dropped: u32,
 }
 
-/// Returns what a `Span.Link` message holds beside ids and attributes.
 pub(crate) fn link_rest(message: &[u8]) -> LinkRest<'_> {
     let mut rest = LinkRest::default();
     each_field(Reader::new(message), |key, reader| {
@@ -195,12 +194,12 @@ pub(crate) fn link_rest(message: &[u8]) -> LinkRest<'_> {
     rest
 }
 
-/// Returns the attributes of a `Span.Event` message, borrowed as by `event_head`.
+/// Returns the attributes of a `Span.Event` message, borrowed like `event_head`.
 pub(crate) fn event_attributes(message: &[u8]) -> impl Iterator<Item = AttributeView<'_>> {
     attributes_of_field(message, length_key(3))
 }
 
-/// Returns the attributes of a `Span.Link` message, borrowed as by `event_head`.
+/// Returns the attributes of a `Span.Link` message, borrowed like `event_head`.
 pub(crate) fn link_attributes(message: &[u8]) -> impl Iterator<Item = AttributeView<'_>> {
     attributes_of_field(message, length_key(4))
 }
@@ -232,7 +231,7 @@ fn attribute_view(reader: Reader<'_>) -> AttributeView<'_> {
     AttributeView { key: name, value }
 }
 
-/// Reads an `AnyValue`, borrowed; the last of several wins.
+/// Reads an `AnyValue`, borrowed; of repeated values the last one wins.
 fn value_view(reader: Reader<'_>) -> ValueView<'_> {
     let whole = reader.rest();
     let mut value = ValueView::Empty;
@@ -255,7 +254,7 @@ fn value_view(reader: Reader<'_>) -> ValueView<'_> {
     value
 }
 
-/// Reads an `AnyValue`; the last of several wins. Lists deeper than `depth` are empty.
+/// Reads an `AnyValue`; of repeated values the last one wins. Lists deeper than `depth` are empty.
 fn nested_value(reader: Reader<'_>, depth: usize) -> Value {
     let mut value = Value::Empty;
     each_field(reader, |key, reader| {
@@ -306,7 +305,6 @@ fn map(reader: Reader<'_>, depth: usize) -> Vec<(String, Value)> {
     entries
 }
 
-/// Reads a field that is a `KeyValue`.
 fn key_value(reader: &mut Reader<'_>, depth: usize) -> Result<(String, Value), Malformed> {
     let (mut name, mut value) = (String::new(), Value::Empty);
     each_field(reader.message()?, |key, reader| {
@@ -320,7 +318,7 @@ fn key_value(reader: &mut Reader<'_>, depth: usize) -> Result<(String, Value), M
     Ok((name, value))
 }
 
-/// Calls `read` for each field, until the end or the first that cannot be read.
+/// Calls `read` for each field, until the end or the first unreadable one.
 fn each_field<'a>(
     mut reader: Reader<'a>,
     mut read: impl FnMut(u32, &mut Reader<'a>) -> Result<(), Malformed>,

@@ -1,25 +1,25 @@
-//! Why a request could not be read.
+//! Why a request could not be decoded.
 
-/// Why a request could not be read at all; nothing of it is stored and the sender gets 400 / INVALID_ARGUMENT.
+/// Why a request could not be decoded; nothing of it is stored and the sender gets 400 / INVALID_ARGUMENT.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// The bytes are not that protobuf message.
+    /// The bytes are not the expected protobuf message.
     #[error("malformed protobuf at byte {offset}: {what}")]
     Protobuf {
-        /// Where.
+        /// The offset of the fault.
         offset: usize,
-        /// What was wrong.
+        /// The fault.
         what: &'static str,
     },
-    /// The bytes are no spans in thrift.
+    /// The bytes are not spans in thrift.
     #[error("malformed thrift at byte {offset}: {what}")]
     Thrift {
-        /// Where.
+        /// The offset of the fault.
         offset: usize,
-        /// What was wrong.
+        /// The fault.
         what: &'static str,
     },
-    /// The text is not that JSON message.
+    /// The text is not the expected JSON message.
     #[error("malformed JSON: {0}")]
     Json(String),
 }

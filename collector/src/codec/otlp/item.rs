@@ -1,4 +1,4 @@
-//! Events and links: kept as the bytes of their message, checked, and rewritten only where they exceed a limit.
+//! Events and links: stored as checked message bytes, rewritten only if they exceed a limit.
 
 use prost::encoding::encode_varint;
 
@@ -6,18 +6,18 @@ use super::value::{Fault, KnownKeys, attribute, text};
 use super::wire::{Reader, fixed32_key, fixed64_key, length_key, varint_key};
 use super::{AttributeView, Limits, ValueView, write};
 
-/// The fields of `Span.Event` or `Span.Link`, by their role for the limits.
+/// The fields of `Span.Event` or `Span.Link` by their role for the limits.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ItemKind {
-    /// The field that is a name.
+    /// Number of the name field.
     text: u32,
-    /// The field that holds attributes.
+    /// Number of the attributes field.
     attributes: u32,
-    /// Fields that are ids, with their length.
+    /// Id fields with their lengths.
     ids: &'static [(u32, usize)],
-    /// The other fields.
+    /// Numbers of the other fields.
     scalars: &'static [u32],
-    /// All its field numbers, as bits.
+    /// All field numbers as bits.
     known: u32,
 }
 
@@ -42,15 +42,14 @@ pub(super) const LINK: ItemKind = ItemKind {
 /// The result of checking an event or link.
 #[derive(Debug)]
 pub(super) enum Checked {
-    /// It is kept as it is.
+    /// Unchanged.
     Whole,
-    /// Something in it exceeded a limit; this remains.
+    /// The rest after cutting what exceeded a limit.
     Cut(Vec<u8>),
-    /// An id is missing, zero, of a wrong length or given twice.
+    /// An id is missing, zero, of the wrong length, or repeated.
     Dropped,
 }
 
-/// Checks an event or link.
 pub(super) fn check(kind: ItemKind, item: Reader<'_>, limits: &Limits) -> Result<Checked, Fault> {
     let mut reader = item;
     let mut over = reader.rest().len() > limits.event_bytes;
@@ -124,7 +123,6 @@ fn shrink(kind: ItemKind, mut item: Reader<'_>, limits: &Limits) -> Result<Vec<u
     Ok(out)
 }
 
-/// Writes a field that is a `KeyValue`.
 fn write_attribute(field: u32, attribute: &AttributeView<'_>, out: &mut Vec<u8>) {
     write::message(out, field, |out| {
         write::bytes(out, 1, attribute.key.as_bytes());
@@ -132,7 +130,7 @@ fn write_attribute(field: u32, attribute: &AttributeView<'_>, out: &mut Vec<u8>)
     });
 }
 
-/// Writes the inside of an `AnyValue`.
+/// Writes the content of an `AnyValue`.
 fn write_value(value: &ValueView<'_>, out: &mut Vec<u8>) {
     match *value {
         ValueView::Empty => {}

@@ -1,7 +1,7 @@
-//! An `ExportLogsServiceRequest` as log records, bounded like spans and with their secrets redacted.
+//! Decodes an `ExportLogsServiceRequest` to log records, limited like spans and with secrets redacted.
 //!
-//! The request has the shape of a traces request, so resources and scopes are read by the same walk. Its text is UTF-8
-//! already: the pipeline replaces what is not while it decodes the request for the circuits.
+//! The request has the shape of a traces request, so resources and scopes are read by the same walk. Its text
+//! is already UTF-8: the pipeline repairs it while decoding the request for the circuits.
 
 use std::sync::Arc;
 
@@ -32,29 +32,29 @@ const OBSERVED_TIME: u32 = fixed64_key(11);
 const EVENT_NAME: u32 = length_key(12);
 const RECORD_FIELDS: u32 = 0b1_1111_1110_1110;
 
-/// Bytes of the body and the attributes of one record: a body and a stack trace at their limits.
+/// Bytes of a record's body and attributes: a body and a stack trace at their limits.
 const RECORD_BYTES_MAX: usize = 64 * 1024;
-/// Bytes of the sender's word for a severity: syslog's longest has 13.
+/// Bytes of the sender's severity text: syslog's longest has 13.
 const SEVERITY_BYTES_MAX: usize = 64;
 
-/// What a request holds.
+/// The log records of a request.
 #[derive(Debug, Default)]
 pub struct LogsRead {
     /// The records, in the order of the request.
     pub records: Vec<LogRecord>,
-    /// Records whose time lies more than a day ahead, which are refused.
+    /// Number of records whose time is more than a day ahead; they are rejected.
     pub refused: u64,
-    /// Texts, attributes and ids that were cut or dropped by a limit.
+    /// Number of texts, attributes and ids that a limit cut or dropped.
     pub truncated: u64,
 }
 
-/// Reads every record of a request that arrived at `now`.
+/// Decodes every record of a request that arrived at `now`.
 ///
-/// A record without a time has the one at which it was observed, or at which it arrived. A trace or span id of a wrong
-/// length is none. What exceeds `limits` is cut or dropped and counts as truncated.
+/// A record without a time gets the time of its observation, or of its arrival. A trace or span id of the
+/// wrong length is removed. What exceeds `limits` is cut or dropped and counts as truncated.
 ///
 /// # Errors
-/// `DecodeError::Protobuf` where the bytes are no such message.
+/// `DecodeError::Protobuf` if the bytes are not such a message.
 pub fn read_logs(request: &[u8], limits: &Limits, now: UnixNanos) -> Result<LogsRead, DecodeError> {
     let mut walk = Walk {
         limits,
@@ -130,7 +130,7 @@ impl Walk<'_> {
     }
 }
 
-/// A `LogRecord` being read; the last of several equal fields wins, as in proto3.
+/// A `LogRecord` being read; the last of repeated fields wins, as in proto3.
 #[derive(Debug, Default)]
 struct Fields<'a> {
     time: u64,
@@ -197,13 +197,13 @@ impl<'a> Fields<'a> {
         Ok(())
     }
 
-    /// An id that is empty or zero is none; one of another length is none, too, and counts as cut.
+    /// Counts ids of the wrong length as truncated; they are absent from the record, as empty and zero ones are.
     fn check_ids(&mut self) {
         let is_wrong = |id: &[u8], length: usize| !id.is_empty() && id.len() != length;
         self.cut += u64::from(is_wrong(self.trace_id, 16)) + u64::from(is_wrong(self.span_id, 8));
     }
 
-    /// Keeps the body; of a list or map that is too large, the beginning as text.
+    /// Reads the body; a list or map that is too large is kept as truncated text.
     fn read_body(&mut self, limits: &Limits) -> Result<(), Malformed> {
         let Some(body) = self.body else {
             return Ok(());

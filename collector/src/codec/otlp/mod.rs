@@ -1,7 +1,7 @@
-//! OTLP requests: one walk over protobuf bytes that visits every span; JSON is turned into protobuf first.
+//! OTLP requests: one walk over protobuf bytes that visits every span; JSON is converted to protobuf first.
 //!
-//! `walk_traces` checks everything a store needs to trust (lengths, wire types, UTF-8, ids) and hands each
-//! span to a `SpanVisitor` as borrowed views: nothing is allocated per span.
+//! `walk_traces` checks everything that a store relies on (lengths, wire types, UTF-8, ids) and passes each
+//! span to a `SpanVisitor` as borrowed views, without an allocation per span.
 
 pub mod decode;
 pub mod encode;

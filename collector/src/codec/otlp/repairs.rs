@@ -1,25 +1,25 @@
-//! What had to be changed in a message before it could be taken, and the replacement of text that is not UTF-8.
+//! Repairs that a message needed, and the replacement of text that is not UTF-8.
 //!
-//! A string of protobuf is UTF-8 by its definition, but senders cut strings in the middle of a character or pass on
-//! bytes of another encoding. Checking is the walk's work; only a part in which it finds ill-formed text is copied here.
+//! Protobuf strings must be UTF-8, but senders cut strings in the middle of a character or pass on bytes in
+//! another encoding. The walk checks for it; only a part in which it finds ill-formed text is copied here.
 
 use super::schema::{Kind, Message};
 use super::wire::{Malformed, Reader, wire_type};
 use super::write;
 
-/// What was changed in a message, or left out of it, before it was taken.
+/// What had to be changed in a message or left out of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Repairs {
-    /// Strings in which ill-formed text was replaced with U+FFFD.
+    /// Number of strings in which ill-formed text was replaced by U+FFFD.
     pub replaced: u64,
-    /// Values of JSON that their field cannot hold, left out.
+    /// Number of JSON values that their field cannot hold; they were left out.
     pub left_out: u64,
-    /// Why a message that has keys holds nothing, for its sender.
+    /// An explanation for the sender of a message that has keys but no data.
     pub empty: Option<String>,
 }
 
 impl Repairs {
-    /// Adds those of another step of the same message.
+    /// Adds the repairs of another step.
     pub(crate) fn add(&mut self, other: Self) {
         self.replaced += other.replaced;
         self.left_out += other.left_out;
@@ -27,11 +27,12 @@ impl Repairs {
     }
 }
 
-/// Messages inside each other that are looked into: values nest 16 deep at most, two messages a level.
+/// Nesting depth of messages that are repaired: values nest at most 16 deep, with two messages a level.
 const DEPTH_MAX: usize = 64;
 
-/// Appends a copy of a message in which each ill-formed sequence of a string is U+FFFD, as the Unicode standard
-/// recommends (section 3.9); returns how many strings that concerned. A string may grow to three times its length.
+/// Appends a copy of a message in which each ill-formed sequence of a string is replaced by U+FFFD, as the
+/// Unicode standard recommends (section 3.9); returns the number of such strings. A string may grow to three
+/// times its length.
 pub(crate) fn replace_ill_formed(
     message: &[u8],
     schema: &'static Message,
@@ -48,7 +49,7 @@ struct Copy<'o> {
 }
 
 impl Copy<'_> {
-    /// Copies a message; the rest of one that is malformed is copied as it is.
+    /// Copies a message; the rest of a malformed one is copied unchanged.
     fn message(&mut self, message: &[u8], schema: &'static Message, depth: usize) {
         let mut reader = Reader::new(message);
         while !reader.rest().is_empty() {

@@ -1,17 +1,18 @@
-//! Resources and scopes: the service that sent spans, and the library that made them.
+//! Resources and scopes: the service that sent spans, and the library that created them.
 
 use super::value::{Fault, KnownKeys, attribute, check_text, text};
 use super::wire::{Malformed, Reader, length_key, varint_key};
 use super::{AttributeView, Limits, ResourceView, ScopeView, ValueView};
 
-/// The specification's name for a service without one.
+/// The specification's name for a service without a name.
 const UNKNOWN_SERVICE: &str = "unknown_service";
 
-/// Entities of a resource: a host, a container, a process, a service and their like; each names a few keys.
+/// Entities of a resource: a host, a container, a process, a service and the like; each has a few keys.
 const ENTITIES_MAX: usize = 16;
 /// Bytes of an encoded entity.
 const ENTITY_BYTES_MAX: usize = 1024;
-/// Keys of an entity: as many of the usual 15 bytes as fit into it. Empty ones take 2 bytes there, and 24 in memory.
+/// Keys of an entity: as many of the usual 15 bytes as fit. Empty ones would take 2 bytes there, but 24 in
+/// memory.
 const ENTITY_KEYS_MAX: usize = 64;
 
 const ATTRIBUTES: u32 = length_key(1);
@@ -26,19 +27,18 @@ const SCOPE_ATTRIBUTES: u32 = length_key(3);
 const DROPPED: u32 = varint_key(4);
 const SCOPE_FIELDS: u32 = 0b1_1110;
 
-/// A resource being read; its vector is reused for the next.
+/// A resource being read; its vectors are reused.
 #[derive(Debug, Default)]
 pub(super) struct ResourceScratch<'a> {
     attributes: Vec<AttributeView<'a>>,
     dropped: u32,
     schema_url: &'a str,
     entities: Vec<&'a [u8]>,
-    /// A key or value is not UTF-8: it is to be read again from a copy in which that is replaced.
+    /// A key or value is not UTF-8, so the resource must be read again from a repaired copy.
     pub(super) invalid_utf8: bool,
 }
 
 impl<'a> ResourceScratch<'a> {
-    /// Clears it for the next resource.
     pub(super) fn clear(&mut self) {
         self.attributes.clear();
         self.dropped = 0;
@@ -47,7 +47,7 @@ impl<'a> ResourceScratch<'a> {
         self.invalid_utf8 = false;
     }
 
-    /// Reads a `Resource`; one that comes in pieces is merged as proto3 asks.
+    /// Reads a `Resource`; one in several pieces is merged, as proto3 requires.
     pub(super) fn read(
         &mut self,
         mut reader: Reader<'a>,
@@ -80,7 +80,7 @@ impl<'a> ResourceScratch<'a> {
         Ok(())
     }
 
-    /// Keeps the schema URL, which stands beside it.
+    /// Sets the schema URL, which is outside of the message.
     pub(super) fn set_schema_url(&mut self, url: &'a [u8], limits: &Limits, cut: &mut u64) {
         self.schema_url = text(url, limits.name_bytes, cut).unwrap_or_else(|_| {
             self.invalid_utf8 = true;
@@ -108,7 +108,7 @@ impl<'a> ResourceScratch<'a> {
     }
 }
 
-/// Checks an `EntityRef`, of which all fields are text; `before` stand before it.
+/// Checks an `EntityRef`, whose fields are all text; `before` is the number of entities before it.
 fn entity(message: Reader<'_>, before: usize) -> Result<&[u8], Fault> {
     let mut reader = message;
     let mut keys = 0;
@@ -128,8 +128,8 @@ fn entity(message: Reader<'_>, before: usize) -> Result<&[u8], Fault> {
     Ok(message.rest())
 }
 
-/// Returns the service and the instance that a resource's attributes name, each at most `max` bytes; an attribute is
-/// its key and, where its value is one, its text.
+/// Returns service and instance from a resource's attributes, each cut to `max` bytes. An attribute is its
+/// key and, if its value is text, the text.
 pub(crate) fn identity<'a>(
     attributes: impl Iterator<Item = (&'a str, Option<&'a str>)> + Clone,
     max: usize,
@@ -146,7 +146,6 @@ pub(crate) fn identity<'a>(
     )
 }
 
-/// An instrumentation scope being read.
 #[derive(Debug, Default)]
 pub(super) struct ScopeScratch<'a> {
     name: &'a str,
@@ -154,12 +153,11 @@ pub(super) struct ScopeScratch<'a> {
     attributes: Vec<AttributeView<'a>>,
     dropped: u32,
     schema_url: &'a str,
-    /// A text of it is not UTF-8, as in `ResourceScratch`.
+    /// As in `ResourceScratch`.
     pub(super) invalid_utf8: bool,
 }
 
 impl<'a> ScopeScratch<'a> {
-    /// Reads an `InstrumentationScope`.
     pub(super) fn read(
         &mut self,
         mut reader: Reader<'a>,
@@ -188,7 +186,7 @@ impl<'a> ScopeScratch<'a> {
         Ok(())
     }
 
-    /// Keeps the schema URL, which stands beside it.
+    /// Sets the schema URL, which is outside of the message.
     pub(super) fn set_schema_url(&mut self, url: &'a [u8], limits: &Limits, cut: &mut u64) {
         self.schema_url = self.checked(url, limits, cut);
     }

@@ -1,4 +1,4 @@
-//! Reads the one field of an export response that senders need: how many spans were rejected.
+//! Reads the one field of an export response that senders need: the number of rejected spans.
 
 use super::DecodeError;
 use super::wire::{Malformed, Reader, length_key, varint_key};
@@ -6,7 +6,7 @@ use super::wire::{Malformed, Reader, length_key, varint_key};
 /// Returns `partial_success.rejected_spans` of an `ExportTraceServiceResponse`; 0 if everything was accepted.
 ///
 /// # Errors
-/// `DecodeError::Protobuf` if the bytes are no such message.
+/// `DecodeError::Protobuf` if the bytes are not such a message.
 pub fn rejected_spans(response: &[u8]) -> Result<u64, DecodeError> {
     Ok(read(Reader::new(response))?)
 }

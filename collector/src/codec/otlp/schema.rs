@@ -1,21 +1,20 @@
-//! The fields of every OTLP message by number and by JSON name: what JSON and the repair of text need to know of the
-//! `.proto` files. Fields of earlier versions that senders still write stand under both names.
+//! The fields of every OTLP message by number and JSON name, for decoding JSON and repairing text. Fields of
+//! earlier versions that senders still use have both names.
 
 use Kind::{
     Base64, Bool, Double, Enum, Fixed32, Fixed64, Id, Int64Or, Nested, Sfixed64Or, Sint32, Text,
     Uint32, Uint64,
 };
 
-/// A message: its fields.
 #[derive(Debug)]
 pub(crate) struct Message {
     fields: &'static [Field],
-    /// Whether it is what a request is sent for: a span, a metric or a log record.
+    /// Whether it is a data item: a span, a metric or a log record.
     pub(super) is_item: bool,
 }
 
 impl Message {
-    /// Returns the field of a JSON name, in lowerCamelCase or as the `.proto` file has it.
+    /// Finds a field by its JSON name, in lowerCamelCase or as in the `.proto` file.
     #[inline]
     pub(super) fn by_name(&self, name: &str) -> Option<&'static Field> {
         let exact = self.fields.iter().find(|field| field.name == name);
@@ -25,7 +24,7 @@ impl Message {
         })
     }
 
-    /// Returns the name of the first field, which is all that a request has.
+    /// Returns the name of the first field; a request has only this one.
     pub(super) fn first_name(&self) -> &'static str {
         self.fields.first().map_or("", |field| field.name)
     }
@@ -35,7 +34,7 @@ impl Message {
     }
 }
 
-/// Returns whether a name is `field_name` where the other is `fieldName`.
+/// Returns whether `snake` is the snake_case form of `camel`.
 fn is_snake_case_of(snake: &str, camel: &str) -> bool {
     let mut rest = snake.bytes();
     let same = camel.bytes().all(|byte| match byte {
@@ -45,35 +44,30 @@ fn is_snake_case_of(snake: &str, camel: &str) -> bool {
     same && rest.next().is_none()
 }
 
-/// A field.
 #[derive(Debug)]
 pub(super) struct Field {
-    /// Its lowerCamelCase name.
+    /// In lowerCamelCase.
     pub(super) name: &'static str,
-    /// Its number.
     pub(super) number: u32,
-    /// Its type.
     pub(super) kind: Kind,
     /// Whether it is a list.
     pub(super) repeated: bool,
 }
 
-/// A field's type.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
-    /// A message.
     Nested(&'static Message),
     /// `string`.
     Text,
-    /// `bytes` that hold a trace or span id of that length.
+    /// `bytes` with a trace or span id of that length.
     Id(usize),
     /// Other `bytes`.
     Base64,
     /// `bool`.
     Bool,
-    /// An enum.
     Enum(&'static Names),
-    /// `int64`; a number that it cannot hold goes to the field of that number, a `double` of the same `oneof`.
+    /// `int64`; a number that it cannot hold goes to the field with that number, a `double` of the same
+    /// `oneof`.
     Int64Or(u32),
     /// `uint32`.
     Uint32,
@@ -85,13 +79,13 @@ pub(super) enum Kind {
     Fixed32,
     /// `fixed64`.
     Fixed64,
-    /// `sfixed64`, with a `double` beside it as `Int64Or`.
+    /// `sfixed64`, with a `double` beside it as in `Int64Or`.
     Sfixed64Or(u32),
     /// `double`.
     Double,
 }
 
-/// The names of an enum, whose numbers are their places.
+/// The names of an enum; a name's index is its number.
 #[derive(Debug)]
 pub(super) struct Names {
     prefix: &'static str,
@@ -99,7 +93,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Returns the number of a name, with its prefix or without, in any case.
+    /// Finds the number of a name, with or without its prefix, ignoring case.
     pub(super) fn number(&self, name: &str) -> Option<i32> {
         let prefix = name.get(..self.prefix.len());
         let short = match prefix {

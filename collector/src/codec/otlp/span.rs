@@ -1,4 +1,4 @@
-//! One `Span`: fields are read into scratch space that is reused for the next span, checked, and shown as a view.
+//! One `Span`: its fields are read into reusable scratch space, checked, and passed as a view.
 
 use super::item::{self, Checked, ItemKind};
 use super::value::{Fault, KnownKeys, attribute, text};
@@ -28,7 +28,7 @@ const STATUS_MESSAGE: u32 = length_key(2);
 const STATUS_CODE: u32 = varint_key(3);
 const STATUS_FIELDS: u32 = 0b1100;
 
-/// The highest numbers of OTLP's `SpanKind` and `StatusCode`; others are read as unset.
+/// The highest numbers of OTLP's `SpanKind` and `StatusCode`; higher ones are read as unset.
 const LAST_KIND: u64 = 5;
 const LAST_STATUS_CODE: u64 = 2;
 
@@ -36,7 +36,7 @@ const LAST_STATUS_CODE: u64 = 2;
 #[derive(Debug, Default)]
 struct Items<'a> {
     kept: Vec<&'a [u8]>,
-    /// Those cut by a limit, by their index in `kept`: rare, so these may allocate.
+    /// Items cut by a limit, by their index in `kept`; rare, so these may allocate.
     rewritten: Vec<(usize, Vec<u8>)>,
     dropped: u32,
 }
@@ -76,7 +76,7 @@ impl<'a> Items<'a> {
         Ok(())
     }
 
-    /// Returns them with the rewritten ones in place, in `merged` if there are any.
+    /// Returns the items including rewritten ones; `merged` is the buffer for these.
     fn view<'v>(&'v self, merged: &'v mut Vec<&'v [u8]>) -> &'v [&'v [u8]] {
         if self.rewritten.is_empty() {
             return &self.kept;
@@ -89,7 +89,6 @@ impl<'a> Items<'a> {
     }
 }
 
-/// A span being read.
 #[derive(Debug, Default)]
 pub(super) struct SpanScratch<'a> {
     fields: Fields<'a>,
@@ -98,13 +97,13 @@ pub(super) struct SpanScratch<'a> {
     attributes_over: u32,
     events: Items<'a>,
     links: Items<'a>,
-    /// How many items of this span were cut by limits.
+    /// Number of truncations in this span.
     pub(super) cut: u64,
-    /// A string in it is not UTF-8: it is to be read again from a copy in which that is replaced.
+    /// A string is not UTF-8, so the span must be read again from a repaired copy.
     pub(super) invalid_utf8: bool,
 }
 
-/// The fields that occur once; the last one wins, as in proto3.
+/// The fields that occur once; the last of repeated ones wins, as in proto3.
 #[derive(Debug, Default)]
 struct Fields<'a> {
     trace_id: &'a [u8],
@@ -124,7 +123,7 @@ struct Fields<'a> {
 }
 
 impl<'a> SpanScratch<'a> {
-    /// Reads a `Span` in place of the previous one.
+    /// Reads a `Span`, replacing the previous one.
     pub(super) fn read(
         &mut self,
         mut reader: Reader<'a>,
@@ -184,13 +183,13 @@ impl<'a> SpanScratch<'a> {
         Ok(())
     }
 
-    /// Lets a span without a start end with its arrival, if there is one to end with; what stands as its end is how long it
-    /// took.
+    /// Sets the times of a span without a start, if `arrival` is given: it ends at its arrival, and its end
+    /// field is its duration.
     pub(super) fn end_with(&mut self, arrival: Option<u64>, limits: &Limits) {
         let Some(arrival) = arrival.filter(|_| self.fields.start == 0) else {
             return;
         };
-        // One that took longer than since 1970 has no start, and is refused.
+        // One longer than the time since 1970 gets no start, and is rejected.
         self.fields.start = arrival.saturating_sub(self.fields.end);
         if self.fields.end > 0 {
             self.fields.end = arrival;
@@ -222,7 +221,7 @@ impl<'a> SpanScratch<'a> {
             return Err(SpanRejection::TimeOutOfRange);
         }
         let parent_span_id = id(fields.parent_span_id).unwrap_or_default();
-        // An empty or zero parent id marks a root; any other length is cut.
+        // An empty or zero parent id marks a root; any other length counts as truncated.
         if !matches!(fields.parent_span_id.len(), 0 | 8) {
             self.cut += 1;
         }
@@ -266,7 +265,6 @@ impl<'a> SpanScratch<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Reads a `Status`.
     fn status(
         &mut self,
         mut reader: Reader<'a>,
@@ -286,13 +284,13 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Returns the id, unless its length is wrong or it is all zero.
+/// Returns the id unless its length is wrong or it is all zero.
 pub(super) fn id<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
     let id = <[u8; N]>::try_from(bytes).ok()?;
     (id != [0; N]).then_some(id)
 }
 
-/// Returns a number of an enum, 0 where it is unknown.
+/// Returns an enum's number, 0 if unknown.
 fn small(number: u64, last: u64) -> u8 {
     if number <= last { number as u8 } else { 0 }
 }

@@ -1,4 +1,4 @@
-//! Attributes and their values, from bytes to borrowed views; lists and maps are checked, not unpacked.
+//! Decodes attributes and their values to borrowed views; lists and maps are checked but not unpacked.
 
 use super::wire::{Malformed, Reader, fixed64_key, length_key, varint_key};
 use super::{AttributeView, Limits, ValueView};
@@ -23,9 +23,8 @@ const LIST_FIELDS: u32 = 1 << 1;
 /// Why a part of a span cannot be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// The request is no protobuf message.
+    /// The request is not valid protobuf.
     Malformed(Malformed),
-    /// A string is not UTF-8.
     InvalidUtf8,
     /// It is larger or deeper than a limit.
     OverLimit,
@@ -37,7 +36,8 @@ impl From<Malformed> for Fault {
     }
 }
 
-/// Returns the bytes as text of at most `max` bytes; a cut is counted, and the part cut off is not checked.
+/// Returns the bytes as text of at most `max` bytes; truncation is counted, and the part cut off is not
+/// checked.
 #[inline(always)]
 pub(super) fn text<'a>(bytes: &'a [u8], max: usize, cut: &mut u64) -> Result<&'a str, Fault> {
     if bytes.len() > max {
@@ -51,14 +51,14 @@ fn cut_text<'a>(bytes: &'a [u8], max: usize, cut: &mut u64) -> Result<&'a str, F
     *cut += 1;
     match bytes[..max].utf8_chunks().next() {
         None => Ok(""),
-        // At most three bytes of a character that `max` cuts through may be left over.
+        // A cut character may leave at most three invalid bytes.
         Some(chunk) if chunk.valid().len() + 3 >= max => Ok(chunk.valid()),
         Some(_) => Err(Fault::InvalidUtf8),
     }
 }
 
-/// Keys that were found to be UTF-8: a request repeats a few dozen keys thousands of times, and comparing bytes is
-/// cheaper than validating them again.
+/// A cache of keys known to be UTF-8: a request repeats a few dozen keys thousands of times, and comparing
+/// bytes is cheaper than validating them again.
 #[derive(Debug)]
 pub(super) struct KnownKeys<'a>([&'a str; 64]);
 
@@ -74,7 +74,7 @@ impl<'a> KnownKeys<'a> {
         let [.., third, _, last] = *key else {
             return std::str::from_utf8(key).map_err(|_| Fault::InvalidUtf8);
         };
-        // Length and ending distinguish most keys of one request; a collision costs only a validation.
+        // Length and last bytes distinguish most keys of a request; a collision only costs a validation.
         let slot = key.len() ^ usize::from(last) << 2 ^ usize::from(third) << 1;
         let known = &mut self.0[slot % 64];
         if known.as_bytes() != key {
@@ -84,7 +84,6 @@ impl<'a> KnownKeys<'a> {
     }
 }
 
-/// Reads a `KeyValue`.
 #[inline]
 pub(super) fn attribute<'a>(
     mut reader: Reader<'a>,
@@ -110,7 +109,6 @@ pub(super) fn attribute<'a>(
     })
 }
 
-/// Reads an `AnyValue`.
 #[inline]
 pub(super) fn value<'a>(
     mut reader: Reader<'a>,
@@ -138,7 +136,7 @@ pub(super) fn value<'a>(
     Ok(value)
 }
 
-/// Checks a list, map or bytes inside the `AnyValue` that is `whole`.
+/// Checks a list, map or bytes in the `AnyValue` with the bytes `whole`.
 fn encoded(key: u32, reader: Reader<'_>, whole: &[u8], limits: &Limits) -> Result<(), Fault> {
     if whole.len() > limits.encoded_bytes {
         return Err(Fault::OverLimit);
@@ -146,7 +144,7 @@ fn encoded(key: u32, reader: Reader<'_>, whole: &[u8], limits: &Limits) -> Resul
     check_container(key, reader, limits.nesting)
 }
 
-/// Checks an `AnyValue` that may hold `depth` lists and maps inside each other.
+/// Checks an `AnyValue` with at most `depth` nested lists and maps.
 fn check_value(mut reader: Reader<'_>, depth: usize) -> Result<(), Fault> {
     while let Some(key) = reader.key()? {
         match key {
@@ -159,7 +157,7 @@ fn check_value(mut reader: Reader<'_>, depth: usize) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Checks the inside of a list, map or bytes.
+/// Checks the content of a list, map or bytes.
 fn check_container(key: u32, mut reader: Reader<'_>, depth: usize) -> Result<(), Fault> {
     if key == BYTES {
         return Ok(());
@@ -188,7 +186,6 @@ fn check_key_value(mut reader: Reader<'_>, depth: usize) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Checks that the bytes are text.
 pub(super) fn check_text(bytes: &[u8]) -> Result<(), Fault> {
     match std::str::from_utf8(bytes) {
         Ok(_) => Ok(()),

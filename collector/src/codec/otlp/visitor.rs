@@ -1,53 +1,54 @@
-//! The visitor of a walk over a traces message, and the borrowed views it receives.
+//! The visitor of a walk over a traces message, and its borrowed views.
 
 use super::Repairs;
 use crate::model::Dropped;
 
-/// Receives what a walk finds, in order: a resource, its scopes, each scope's spans.
+/// Receives a message in order: a resource, its scopes, each scope's spans.
 ///
-/// A visitor must be able to drop what it saw since the message began: a malformed message is refused as a whole.
+/// A visitor must be able to discard everything since the start of the message: a malformed message is
+/// rejected as a whole.
 pub trait SpanVisitor {
-    /// Begins a resource; the scopes and spans up to the next call belong to it.
+    /// Begins a resource; the following scopes and spans belong to it.
     fn resource(&mut self, resource: &ResourceView<'_>);
-    /// Begins a scope; the spans up to the next call belong to it.
+    /// Begins a scope; the following spans belong to it.
     fn scope(&mut self, scope: &ScopeView<'_>);
-    /// Visits a span whose ids are valid.
+    /// Visits a span with valid ids.
     fn span(&mut self, span: &SpanView<'_>);
 }
 
 /// A resource.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ResourceView<'a> {
-    /// Its attributes, bounded.
+    /// The attributes, within the limits.
     pub attributes: &'a [AttributeView<'a>],
-    /// `service.name`, or `unknown_service` where it is missing or empty.
+    /// `service.name`, or `unknown_service` if missing or empty.
     pub service_name: &'a str,
     /// `service.instance.id`, else `host.name`, else empty.
     pub instance_id: &'a str,
-    /// Dropped by the sender.
+    /// Number of attributes that the sender dropped.
     pub dropped_attributes_count: u32,
-    /// The schema of its attributes.
+    /// The schema URL of its attributes.
     pub schema_url: &'a str,
-    /// Its entities as `EntityRef` messages, bounded; checked, so that decoding them cannot fail.
+    /// The entities as `EntityRef` messages, within the limits; checked, so decoding them cannot fail.
     pub entities: &'a [&'a [u8]],
 }
 
 /// An instrumentation scope.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ScopeView<'a> {
-    /// Its name.
+    /// The scope's name.
     pub name: &'a str,
-    /// Its version.
+    /// The scope's version.
     pub version: &'a str,
-    /// Its attributes, bounded.
+    /// The attributes, within the limits.
     pub attributes: &'a [AttributeView<'a>],
-    /// Dropped by the sender.
+    /// Number of attributes that the sender dropped.
     pub dropped_attributes_count: u32,
-    /// The schema of its spans.
+    /// The schema URL of its spans.
     pub schema_url: &'a str,
 }
 
-/// A span; every `&str` is valid UTF-8 and every bound of `Limits` holds.
+/// A span; every `&str` is valid UTF-8, and all `Limits` hold.
 #[derive(Debug, Clone, Copy)]
 pub struct SpanView<'a> {
     /// 16 bytes, not all zero.
@@ -66,62 +67,62 @@ pub struct SpanView<'a> {
     pub kind: u8,
     /// Unix nanoseconds.
     pub start: u64,
-    /// Unix nanoseconds, as received: may lie before the start.
+    /// Unix nanoseconds as received; may be before the start.
     pub end: u64,
     /// 0 unset, 1 ok, 2 error.
     pub status_code: u8,
     /// The sender's description of the status.
     pub status_message: &'a str,
-    /// Its attributes, bounded, in the order received.
+    /// The attributes, within the limits, in the order received.
     pub attributes: &'a [AttributeView<'a>],
-    /// Its events as `Span.Event` messages, bounded; checked, so that decoding them cannot fail.
+    /// The events as `Span.Event` messages, within the limits; checked, so decoding them cannot fail.
     pub events: &'a [&'a [u8]],
-    /// Its links as `Span.Link` messages, bounded; checked, so that decoding them cannot fail.
+    /// The links as `Span.Link` messages, within the limits; checked, so decoding them cannot fail.
     pub links: &'a [&'a [u8]],
-    /// Dropped by the sender.
+    /// Number of attributes that the sender dropped.
     pub dropped_attributes_count: u32,
-    /// Dropped by the sender.
+    /// Number of events that the sender dropped.
     pub dropped_events_count: u32,
-    /// Dropped by the sender.
+    /// Number of links that the sender dropped.
     pub dropped_links_count: u32,
-    /// Dropped by a limit.
+    /// Numbers of items that a limit dropped here.
     pub dropped_here: Dropped,
 }
 
 /// One attribute.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AttributeView<'a> {
-    /// Its key.
+    /// The attribute's key.
     pub key: &'a str,
-    /// Its value.
+    /// The attribute's value.
     pub value: ValueView<'a>,
 }
 
 /// An attribute's value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum ValueView<'a> {
-    /// No value given.
+    /// No value.
     Empty,
     /// Text.
     String(&'a str),
     /// A boolean.
     Bool(bool),
-    /// A whole number.
+    /// An integer.
     Int(i64),
     /// A floating-point number.
     Double(f64),
-    /// A list, map or bytes: the whole `AnyValue` message, checked, so that decoding it cannot fail.
+    /// A list, map or bytes as the whole `AnyValue` message; checked, so decoding it cannot fail.
     Encoded(&'a [u8]),
 }
 
-/// Why one span of a readable message was rejected (partial success).
+/// Why one span of a valid message was rejected (partial success).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SpanRejection {
-    /// The trace id is not 16 bytes or all zero.
+    /// The trace id is not 16 bytes, or all zero.
     InvalidTraceId,
-    /// The span id is not 8 bytes or all zero.
+    /// The span id is not 8 bytes, or all zero.
     InvalidSpanId,
-    /// Start or end lies too far from now.
+    /// Start or end is too far from now.
     TimeOutOfRange,
 }
 
@@ -136,27 +137,27 @@ impl SpanRejection {
     }
 }
 
-/// A fully or partially accepted message: how much of it was kept.
+/// The result of a fully or partially accepted message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Accepted {
-    /// Spans accepted.
+    /// Number of accepted spans.
     pub spans: u64,
-    /// Spans rejected, by reason.
+    /// Numbers of rejected spans by reason.
     pub rejected: Vec<(SpanRejection, u64)>,
-    /// Attributes, events and links dropped by a limit.
+    /// Number of attributes, events and links dropped by a limit.
     pub truncated: u64,
-    /// What was changed before it could be taken.
+    /// What had to be changed in the message.
     pub repairs: Repairs,
-    /// Data points of breakers past the limit of instances, not kept.
+    /// Number of data points of breakers beyond the limit of instances; they were dropped.
     pub points_not_kept: u64,
-    /// Log records of such breakers.
+    /// Number of log records of such breakers.
     pub records_not_kept: u64,
-    /// Log records whose time lies too far ahead.
+    /// Number of log records whose time is too far ahead.
     pub records_refused: u64,
 }
 
 impl Accepted {
-    /// Returns how many spans, data points or log records were rejected.
+    /// Returns the number of rejected spans, data points and log records.
     pub fn rejected_total(&self) -> u64 {
         let spans: u64 = self.rejected.iter().map(|(_, count)| count).sum();
         spans + self.points_not_kept + self.records_not_kept + self.records_refused

@@ -1,7 +1,9 @@
-//! The walk over an `ExportTraceServiceRequest`: resources, scopes and spans in the order a visitor needs.
+//! The walk over an `ExportTraceServiceRequest`: resources, scopes and spans in the order that a visitor
+//! needs.
 //!
-//! Protobuf fields may be in any order, so the resource is read before its scopes are walked, and a scope before its
-//! spans: a pass over the top level of each message, which only skips from length to length.
+//! Protobuf fields may come in any order, so the resource is read before its scopes are walked, and a scope
+//! before its spans. This takes an extra pass over the top level of each message, which only skips by
+//! lengths.
 
 use std::borrow::Cow;
 
@@ -16,16 +18,16 @@ use crate::model::{DAY, nanos};
 const RESOURCE_SPANS: u32 = length_key(1);
 const REQUEST_FIELDS: u32 = 0b10;
 
-/// Fields of `ResourceSpans` and of `ScopeSpans`, which have the same shape: the head, the body, the schema URL.
+/// Fields of `ResourceSpans` and `ScopeSpans`, which have the same shape: head, body, schema URL.
 const HEAD: u32 = length_key(1);
 const BODY: u32 = length_key(2);
 const SCHEMA_URL: u32 = length_key(3);
-/// `ResourceSpans.instrumentation_library_spans` of OTLP before 0.15, of the same shape as the body.
+/// `ResourceSpans.instrumentation_library_spans` of OTLP before 0.15, in the same shape as the body.
 const OLD_BODY: u32 = length_key(1000);
 const SHARED_FIELDS: u32 = 0b1110;
 
-/// How far in the future a span may be: clocks of phones and laptops are off by hours when their time zone is wrong,
-/// rarely by more. The past is not bounded here, as retention is up to the store.
+/// How far in the future a span may be: clocks of phones and laptops with a wrong time zone are off by hours,
+/// rarely by more. The past is not limited here, because retention is up to the store.
 pub const MAX_FUTURE_NANOS: u64 = nanos(DAY);
 
 /// Visits every span of an `ExportTraceServiceRequest`.
@@ -33,9 +35,9 @@ pub const MAX_FUTURE_NANOS: u64 = nanos(DAY);
 /// A span is rejected alone, without the others, when
 /// - its trace id is not 16 bytes or all zero, or its span id is not 8 bytes or all zero;
 /// - its start is 0, or its start or end lies more than a day after `now`; an end before the start
-///   is accepted as it is.
+/// is accepted as it is.
 ///
-/// In a name, key or string that is not UTF-8, what is ill-formed is replaced with U+FFFD and counted.
+/// In a name, key or string that is not UTF-8, ill-formed sequences are replaced by U+FFFD and counted.
 ///
 /// A parent id of a wrong length makes the span a root and counts as truncated. What exceeds `limits` is cut
 /// or dropped and counts as truncated; what is cut off or dropped is not checked further.
@@ -51,8 +53,8 @@ pub fn walk_traces(
     walk(request, limits, (now, None), visitor)
 }
 
-/// As [`walk_traces`], for senders whose spans need no time: one without a start ends with its arrival at `now` and says so
-/// in the attribute `fusebox.arrived`. Its end is taken for its duration, nanoseconds.
+/// As [`walk_traces`], for senders that may omit times: a span without a start ends at its arrival at `now`,
+/// has the attribute `fusebox.arrived`, and its end field is its duration in nanoseconds.
 ///
 /// # Errors
 /// As [`walk_traces`].
@@ -86,7 +88,7 @@ fn walk(
     Ok(walk.accepted())
 }
 
-/// Every reason, in the order in which they are counted and reported.
+/// Every reason, in the order of counting and reporting.
 const REJECTIONS: [SpanRejection; 3] = [
     SpanRejection::InvalidTraceId,
     SpanRejection::InvalidSpanId,
@@ -96,7 +98,7 @@ const REJECTIONS: [SpanRejection; 3] = [
 struct Walk<'a, 'w, V> {
     limits: &'w Limits,
     latest: u64,
-    /// What a span without a start ends with; `None`: it is refused.
+    /// The end of a span without a start; `None` rejects such spans.
     arrival: Option<u64>,
     visitor: &'w mut V,
     span: SpanScratch<'a>,
@@ -192,7 +194,7 @@ impl<'a, V: SpanVisitor> Walk<'a, '_, V> {
         Ok(())
     }
 
-    /// Returns a resource or scope in which ill-formed text is replaced, its pieces merged, and its schema URL.
+    /// Returns a repaired copy of a resource or scope, merged from its pieces, and its schema URL.
     fn repaired_head<'u>(
         &mut self,
         message: Reader<'a>,
@@ -253,7 +255,8 @@ impl<'a, V: SpanVisitor> Walk<'a, '_, V> {
     }
 }
 
-/// Reads the resource or scope of a message, wherever in it; returns its schema URL, if anything is below it.
+/// Reads the resource or scope of a message, wherever it is; returns the schema URL if the message has a
+/// body.
 pub(super) fn read_head<'a>(
     mut message: Reader<'a>,
     mut read: impl FnMut(Reader<'a>) -> Result<(), Malformed>,

@@ -1,13 +1,13 @@
 //! A small protobuf reader over borrowed bytes: it checks every length and wire type, and never copies.
 //!
-//! Most tags, lengths and numbers of a span fit one byte, so that case is inlined and the rest is not.
-//! Groups, which proto3 does not have, are refused.
+//! Most tags, lengths and numbers of a span fit into one byte, so only that case is inlined. Groups, which
+//! proto3 does not have, are rejected.
 
 use super::DecodeError;
 
 /// The wire types of proto3.
 pub(crate) mod wire_type {
-    /// A number of one to ten bytes.
+    /// A LEB128 number.
     pub(crate) const VARINT: u32 = 0;
     /// Eight bytes.
     pub(crate) const FIXED64: u32 = 1;
@@ -21,22 +21,22 @@ pub(crate) const fn varint_key(field: u32) -> u32 {
     field << 3 | wire_type::VARINT
 }
 
-/// Returns the key of a field that is eight bytes.
+/// Returns the key of an eight-byte field.
 pub(crate) const fn fixed64_key(field: u32) -> u32 {
     field << 3 | wire_type::FIXED64
 }
 
-/// Returns the key of a field that is a string, bytes or a message.
+/// Returns the key of a string, bytes or message field.
 pub(crate) const fn length_key(field: u32) -> u32 {
     field << 3 | wire_type::LENGTH
 }
 
-/// Returns the key of a field that is four bytes.
+/// Returns the key of a four-byte field.
 pub(crate) const fn fixed32_key(field: u32) -> u32 {
     field << 3 | wire_type::FIXED32
 }
 
-/// Where and why the bytes are no protobuf message.
+/// Why the bytes are not a protobuf message, and the offset of the fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed {
     offset: usize,
@@ -52,16 +52,15 @@ impl From<Malformed> for DecodeError {
     }
 }
 
-/// What is left to read of one message.
+/// The unread part of a message.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
-    /// Where the message ends in the request, so that an error can say where it lies.
+    /// The message's end in the request, for offsets in errors.
     end: usize,
 }
 
 impl<'a> Reader<'a> {
-    /// Begins to read a message.
     pub(crate) fn new(message: &'a [u8]) -> Self {
         Self {
             rest: message,
@@ -69,12 +68,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns the bytes that are left.
     pub(crate) fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
-    /// Reads the next field's key, its number and wire type as they are on the wire; `None` at the end.
+    /// Reads the next field's key: number and wire type as encoded; `None` at the end.
     #[inline(always)]
     pub(crate) fn key(&mut self) -> Result<Option<u32>, Malformed> {
         if self.rest.is_empty() {
@@ -87,7 +85,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads a number.
     #[inline(always)]
     pub(crate) fn varint(&mut self) -> Result<u64, Malformed> {
         match *self.rest {
@@ -99,11 +96,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads a number of several bytes.
+    /// The slow path of `varint`.
     fn long_varint(&mut self) -> Result<u64, Malformed> {
         let mut value = 0;
         for (index, &byte) in self.rest.iter().take(10).enumerate() {
-            // The tenth byte holds the last bit of 64.
+            // The tenth byte has only the last of 64 bits.
             if index == 9 && byte > 1 {
                 return Err(self.malformed("number of more than 64 bits"));
             }
@@ -116,19 +113,19 @@ impl<'a> Reader<'a> {
         Err(self.malformed("number cut off"))
     }
 
-    /// Reads eight bytes, lowest first.
+    /// Reads a little-endian number.
     #[inline(always)]
     pub(crate) fn fixed64(&mut self) -> Result<u64, Malformed> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// Reads four bytes, lowest first.
+    /// Reads a little-endian number.
     #[inline(always)]
     pub(crate) fn fixed32(&mut self) -> Result<u32, Malformed> {
         self.array().map(u32::from_le_bytes)
     }
 
-    /// Reads a length and that many bytes.
+    /// Reads length-prefixed bytes.
     #[inline(always)]
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let length = self.varint()?;
@@ -142,7 +139,7 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
-    /// Reads a length and begins to read the message of that many bytes.
+    /// Returns a reader of the next, length-prefixed message.
     #[inline(always)]
     pub(crate) fn message(&mut self) -> Result<Self, Malformed> {
         let rest = self.bytes()?;
@@ -152,7 +149,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Passes over a field of that key, unless its number is in `known` (bit n for field n): then its wire type is wrong.
+    /// Skips an unknown field. If its number is in `known` (bit n for field n), its wire type is wrong, which
+    /// is an error.
     #[cold]
     pub(crate) fn skip_unknown(&mut self, key: u32, known: u32) -> Result<(), Malformed> {
         let field = key >> 3;
@@ -162,7 +160,7 @@ impl<'a> Reader<'a> {
         self.skip(key)
     }
 
-    /// Passes over a field of that key.
+    /// Skips a field with that key.
     pub(crate) fn skip(&mut self, key: u32) -> Result<(), Malformed> {
         match key & 7 {
             wire_type::VARINT => self.varint().map(drop),

@@ -1,28 +1,24 @@
-//! A small protobuf writer: fields onto the end of a vector.
+//! A small protobuf writer that appends fields to a vector.
 
 use prost::encoding::encode_varint;
 
 use super::wire::{fixed32_key, fixed64_key, length_key, varint_key};
 
-/// Writes a number.
 pub(crate) fn varint(out: &mut Vec<u8>, field: u32, value: u64) {
     encode_varint(u64::from(varint_key(field)), out);
     encode_varint(value, out);
 }
 
-/// Writes eight bytes.
 pub(crate) fn fixed64(out: &mut Vec<u8>, field: u32, value: u64) {
     encode_varint(u64::from(fixed64_key(field)), out);
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-/// Writes four bytes.
 pub(crate) fn fixed32(out: &mut Vec<u8>, field: u32, value: u32) {
     encode_varint(u64::from(fixed32_key(field)), out);
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-/// Writes bytes or a string.
 pub(crate) fn bytes(out: &mut Vec<u8>, field: u32, value: &[u8]) {
     encode_varint(u64::from(length_key(field)), out);
     encode_varint(value.len() as u64, out);
@@ -36,22 +32,20 @@ pub(crate) fn text(out: &mut Vec<u8>, field: u32, value: &str) {
     }
 }
 
-/// Writes a message.
 pub(crate) fn message(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut Vec<u8>)) {
     let start = begin(out, field);
     write(out);
     end(out, start);
 }
 
-/// Begins a message, whose length is known only at its `end`; returns where it begins.
+/// Begins a message of unknown length; returns the position for `end`.
 pub(crate) fn begin(out: &mut Vec<u8>, field: u32) -> usize {
     encode_varint(u64::from(length_key(field)), out);
-    // Most messages are attributes, whose length fits the one byte kept for it here.
+    // Most messages are attributes, whose length fits into the one byte reserved here.
     out.push(0);
     out.len()
 }
 
-/// Ends the message that begins at `start`.
 pub(crate) fn end(out: &mut Vec<u8>, start: usize) {
     let length = out.len() - start;
     if length < 0x80 {

@@ -1,4 +1,4 @@
-//! OTLP/JSON: ids in lower-case hex, 64-bit numbers as strings, enums as numbers, defaults left out.
+//! OTLP/JSON: ids in lower-case hex, 64-bit numbers as strings, enums as numbers, defaults omitted.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -7,7 +7,7 @@ use crate::model::{EntityRef, Event, Link, Resource, Scope, Span, StatusCode, Tr
 
 pub(super) const DROPPED_ATTRIBUTES: &str = "droppedAttributesCount";
 
-/// Returns a trace as an `ExportTraceServiceRequest` (or `TracesData`, which is the same) in OTLP/JSON.
+/// Encodes a trace as an `ExportTraceServiceRequest` (or `TracesData`, which has the same form) in OTLP/JSON.
 pub fn trace_to_json(trace: &Trace) -> Json {
     let mut pieces = ResourceSpans::of(trace);
     let mut text = b"{\"resourceSpans\":[".to_vec();
@@ -16,16 +16,16 @@ pub fn trace_to_json(trace: &Trace) -> Json {
     serde_json::from_slice(&text).expect("what was just serialised is JSON")
 }
 
-/// The elements of `resourceSpans` of a trace, written span by span.
+/// The elements of a trace's `resourceSpans`, written span by span.
 #[derive(Debug)]
 pub struct ResourceSpans {
-    /// The spans by resource and scope, last first.
+    /// The spans by resource and scope, in reverse order.
     steps: Vec<Step>,
-    /// What was written last, to be closed.
+    /// What was written last and must be closed.
     after: After,
 }
 
-/// What is written next: where a span with that resource, that scope, or the span itself stands.
+/// What is written next: the head of a span's resource, of its scope, or the span itself.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Resource(u32),
@@ -99,7 +99,7 @@ impl ResourceSpans {
     }
 }
 
-/// Writes the schema URL that stands beside a resource or scope.
+/// Writes the schema URL of a resource or scope.
 pub(super) fn put_schema(out: &mut Vec<u8>, url: &str) {
     if !url.is_empty() {
         out.extend_from_slice(b",\"schemaUrl\":");
@@ -179,7 +179,7 @@ fn span_to_json(span: &Span) -> Json {
     Json::Object(object)
 }
 
-/// Writes how much is missing, as OTLP has it, and beside that how much of it a limit of the collector dropped.
+/// Writes the dropped counts, and how many of them a limit of the collector dropped.
 fn put_dropped(object: &mut Map<String, Json>, span: &Span) {
     let here = &span.dropped_here;
     let mut ours = Map::new();
@@ -276,7 +276,7 @@ pub(super) fn value_to_json(value: &Value) -> Json {
     }
 }
 
-/// JSON has no digits for NaN and the infinities; proto3 gives them names.
+/// JSON has no NaN and infinities; proto3 represents them by names.
 fn double_to_json(number: f64) -> Json {
     if number.is_nan() {
         json!("NaN")

@@ -10,17 +10,17 @@ use super::json::{
 };
 use crate::model::LogRecord;
 
-/// Records that are written at once.
+/// Records written at once.
 const RUN_MAX: usize = 64;
 
-/// The elements of `resourceLogs` of some records, written piece by piece in the order of the records.
+/// The elements of `resourceLogs`, written piece by piece in the order of the records.
 #[derive(Debug, Default)]
 pub struct ResourceLogs {
     written: usize,
 }
 
 impl ResourceLogs {
-    /// Appends the next element, a run of records of one resource and scope; returns false after the last.
+    /// Appends the next element, a run of records with one resource and scope; returns false after the last.
     pub fn write(&mut self, records: &[LogRecord], out: &mut Vec<u8>) -> bool {
         let rest = records.get(self.written..).unwrap_or_default();
         let Some(first) = rest.first() else {
@@ -49,7 +49,7 @@ impl ResourceLogs {
     }
 }
 
-/// Returns a `LogRecord` in OTLP/JSON.
+/// Encodes a `LogRecord` in OTLP/JSON.
 pub fn log_to_json(record: &LogRecord) -> Json {
     let mut object = Map::new();
     let mut put = |name: &str, value: Json| object.insert(name.to_owned(), value);

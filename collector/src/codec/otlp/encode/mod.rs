@@ -1,4 +1,4 @@
-//! A trace as an OTLP message, in JSON or protobuf: what was stored goes out as it came in.
+//! Encodes a trace as an OTLP message, in JSON or protobuf, without loss.
 
 mod json;
 mod logs;
@@ -12,13 +12,14 @@ pub use protobuf::trace_to_protobuf;
 
 use crate::model::{Resource, Scope, Trace};
 
-/// Groups that a span is compared with: a trace has few, and one with many must not cost their square.
+/// A span is compared with at most this many groups: a trace normally has few, and many must not cost
+/// quadratic time.
 const COMPARED_MAX: usize = 256;
 
-/// The places of the spans of one resource, by scope.
+/// Indexes of the spans of one resource, by scope.
 type ResourceGroup<'t> = (&'t Arc<Resource>, Vec<(&'t Arc<Scope>, Vec<u32>)>);
 
-/// Groups spans as OTLP has them, in the order in which their resources and scopes first come.
+/// Groups spans by resource and scope, in the order of their first span.
 fn groups(trace: &Trace) -> Vec<ResourceGroup<'_>> {
     let mut groups = Vec::new();
     for (place, span) in (0..).zip(&trace.spans) {
@@ -28,7 +29,7 @@ fn groups(trace: &Trace) -> Vec<ResourceGroup<'_>> {
     groups
 }
 
-/// Returns what belongs to a key; a trace has few of them, mostly the same pointer.
+/// Returns the entry of a key, adding it if needed; a trace has few keys, mostly the same pointer.
 fn entry<'t, 'g, K: PartialEq, V: Default>(
     groups: &'g mut Vec<(&'t Arc<K>, V)>,
     key: &'t Arc<K>,

@@ -4,7 +4,7 @@ use super::super::write;
 use super::groups;
 use crate::model::{EntityRef, Event, Link, Span, Trace, Value};
 
-/// Returns a trace as an `ExportTraceServiceRequest` (or `TracesData`, which is the same) in protobuf.
+/// Encodes a trace as an `ExportTraceServiceRequest` (or `TracesData`, which has the same form) in protobuf.
 pub fn trace_to_protobuf(trace: &Trace) -> Vec<u8> {
     let mut out = Vec::new();
     for (resource, scopes) in groups(trace) {
@@ -72,7 +72,7 @@ fn span(out: &mut Vec<u8>, span: &Span) {
     }
 }
 
-/// Writes the inside of a `Span.Event`.
+/// Writes the content of a `Span.Event`.
 pub(crate) fn event(out: &mut Vec<u8>, event: &Event) {
     write::fixed64(out, 1, event.time.get());
     write::text(out, 2, &event.name);
@@ -80,7 +80,7 @@ pub(crate) fn event(out: &mut Vec<u8>, event: &Event) {
     count(out, 4, event.dropped_attributes_count);
 }
 
-/// Writes the inside of a `Span.Link`.
+/// Writes the content of a `Span.Link`.
 pub(crate) fn link(out: &mut Vec<u8>, link: &Link) {
     write::bytes(out, 1, &link.trace_id.to_bytes());
     write::bytes(out, 2, &link.span_id.to_bytes());
@@ -92,7 +92,7 @@ pub(crate) fn link(out: &mut Vec<u8>, link: &Link) {
     }
 }
 
-/// Writes the inside of an `EntityRef`.
+/// Writes the content of an `EntityRef`.
 pub(crate) fn entity(out: &mut Vec<u8>, entity: &EntityRef) {
     write::text(out, 1, &entity.schema_url);
     write::text(out, 2, &entity.kind);
@@ -112,7 +112,7 @@ fn attributes(out: &mut Vec<u8>, field: u32, attributes: &[(String, Value)]) {
     }
 }
 
-/// Writes the inside of an `AnyValue`.
+/// Writes the content of an `AnyValue`.
 pub(crate) fn value(out: &mut Vec<u8>, any: &Value) {
     match any {
         Value::Empty => {}

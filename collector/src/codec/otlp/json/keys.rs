@@ -1,24 +1,23 @@
-//! The names that a text holds, for the warning to a sender whose message holds nothing that is read.
+//! Collects names in a text, to warn a sender whose message has no usable data.
 
 use super::super::schema::Message;
 
-/// Names that a warning shows, and bytes of each: enough to see the mistake.
+/// Names shown in a warning, and bytes of each: enough to recognise the mistake.
 const SHOWN_MAX: usize = 8;
 const NAME_BYTES_MAX: usize = 64;
 
-/// Names found in a text.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    /// At the top.
+    /// At the top level.
     top: Vec<String>,
-    /// Below it, not in the schema.
+    /// Below it, and not in the schema.
     unknown: Vec<String>,
-    /// Whether the request's own field is there.
+    /// Whether the request's own field is present.
     has_known: bool,
 }
 
 impl Keys {
-    /// Adds a name of the top, or one that the schema does not have.
+    /// Adds a name at the top level, or one that is not in the schema.
     pub(super) fn add(&mut self, name: &str, is_known: bool, is_top: bool) {
         let names = if is_top {
             &mut self.top
@@ -32,7 +31,7 @@ impl Keys {
         }
     }
 
-    /// Says why a text without any item holds none; `None` where it does not mean to hold any.
+    /// Explains why a text has no items; `None` if it was not meant to have any.
     pub(super) fn explain(&self, request: &Message, is_empty: bool) -> Option<String> {
         let field = request.first_name();
         if self.top.is_empty() {

@@ -1,10 +1,10 @@
-//! OTLP/JSON to OTLP protobuf, in one pass and without building either message.
+//! Converts OTLP/JSON to OTLP protobuf in one pass, without building either message.
 //!
-//! What is written is what the specification asks for: ids in hex, enums as whole numbers, 64-bit numbers as strings or
-//! numbers, bytes in base64, names in lowerCamelCase. What senders write beside it is read too: snake_case names, names
-//! of enums, ids in base64, fields of earlier versions, numbers as strings and strings as numbers, several documents
-//! one after the other. Unknown names are ignored, null is absent, and a value that its field cannot hold is left out
-//! and counted. Lists and objects deeper than `serde_json` reads (127) are left out as well.
+//! The specified form is: ids in hex, enums as integers, 64-bit numbers as strings or numbers, bytes in
+//! base64, names in lowerCamelCase. Common deviations are accepted: snake_case names, names of enums, ids in
+//! base64, fields of earlier versions, numbers as strings and strings as numbers, several documents in a row.
+//! Unknown names are ignored, null counts as absent, and a value that its field cannot hold is left out and
+//! counted. Lists and objects nested deeper than `serde_json` reads (127) are left out as well.
 
 mod keys;
 mod scalar;
@@ -18,15 +18,15 @@ use super::schema::{self, Message};
 use crate::codec::json_text;
 use transcode::{MessageSeed, Sink};
 
-/// Returns an `ExportTraceServiceRequest` as protobuf.
+/// Converts an `ExportTraceServiceRequest` to protobuf.
 ///
 /// # Errors
-/// `DecodeError::Json`, with line and column, where the text is no JSON object.
+/// `DecodeError::Json`, with line and column, if the text is not a JSON object.
 pub fn traces_to_protobuf(json: &[u8]) -> Result<(Vec<u8>, Repairs), DecodeError> {
     transcode(json, &schema::TRACES_REQUEST)
 }
 
-/// Returns an `ExportMetricsServiceRequest` as protobuf.
+/// Converts an `ExportMetricsServiceRequest` to protobuf.
 ///
 /// # Errors
 /// As [`traces_to_protobuf`].
@@ -34,7 +34,7 @@ pub fn metrics_to_protobuf(json: &[u8]) -> Result<(Vec<u8>, Repairs), DecodeErro
     transcode(json, &schema::METRICS_REQUEST)
 }
 
-/// Returns an `ExportLogsServiceRequest` as protobuf.
+/// Converts an `ExportLogsServiceRequest` to protobuf.
 ///
 /// # Errors
 /// As [`traces_to_protobuf`].
@@ -56,8 +56,8 @@ fn transcode(json: &[u8], request: &'static Message) -> Result<(Vec<u8>, Repairs
     Ok((sink.out, repairs))
 }
 
-/// Reads one document after the other, as in a file of JSON lines: their requests together are one, as repeated fields
-/// of protobuf messages that stand behind each other are.
+/// Reads consecutive documents, as in a file of JSON lines. Their requests are concatenated to one, which
+/// protobuf allows for repeated fields.
 fn documents(json: &[u8], request: &'static Message) -> serde_json::Result<Sink> {
     let mut sink = Sink::with_capacity(json.len() / 2);
     let mut deserializer = serde_json::Deserializer::from_slice(json);

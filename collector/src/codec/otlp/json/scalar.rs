@@ -1,25 +1,24 @@
-//! JSON scalars to protobuf scalars.
+//! Converts JSON scalars to protobuf scalars.
 
 use std::borrow::Cow;
 
 use super::super::schema::{Field, Kind, Names};
 use super::super::write;
 
-/// A JSON scalar.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Scalar<'s> {
     Bool(bool),
-    /// Every whole number that JSON can name and protobuf can hold.
+    /// Wide enough for every integer that protobuf can hold.
     Whole(i128),
     Fraction(f64),
     Text(&'s str),
 }
 
-/// A scalar that a field cannot hold.
+/// A field cannot hold the scalar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unfit;
 
-/// Writes a field with its key; nothing where it cannot hold the scalar.
+/// Writes a field with its key; nothing if it cannot hold the scalar.
 pub(super) fn write(field: &Field, scalar: Scalar<'_>, out: &mut Vec<u8>) -> Result<(), Unfit> {
     let number = field.number;
     match field.kind {
@@ -30,7 +29,7 @@ pub(super) fn write(field: &Field, scalar: Scalar<'_>, out: &mut Vec<u8>) -> Res
         Kind::Bool => write::varint(out, number, truth(scalar)?),
         Kind::Enum(names) => {
             let value = i64::from(named(scalar, names)?);
-            // A negative int32 is ten bytes on the wire, as the int64 of that value.
+            // A negative int32 takes ten bytes on the wire, like an int64.
             write::varint(out, number, value.cast_unsigned());
         }
         Kind::Int64Or(double_number) => match whole::<i64>(scalar) {
@@ -51,7 +50,7 @@ pub(super) fn write(field: &Field, scalar: Scalar<'_>, out: &mut Vec<u8>) -> Res
     Ok(())
 }
 
-/// Returns a boolean; some senders write it as a string or as 0 and 1.
+/// Reads a boolean; some senders write it as a string, or as 0 or 1.
 fn truth(scalar: Scalar<'_>) -> Result<u64, Unfit> {
     match scalar {
         Scalar::Bool(truth) => Ok(u64::from(truth)),
@@ -61,7 +60,7 @@ fn truth(scalar: Scalar<'_>) -> Result<u64, Unfit> {
     }
 }
 
-/// Returns the number of an enum, which the specification asks for, or that of its name.
+/// Reads an enum: its number, as specified, or its name.
 fn named(scalar: Scalar<'_>, names: &Names) -> Result<i32, Unfit> {
     whole(scalar).or_else(|Unfit| match scalar {
         Scalar::Text(name) => names.number(name).ok_or(Unfit),
@@ -73,7 +72,7 @@ fn zigzag(value: i32) -> u32 {
     (value << 1 ^ value >> 31).cast_unsigned()
 }
 
-/// Returns text; of a number or a boolean, what JSON writes for it.
+/// Reads text; a number or boolean gives its JSON form.
 fn text(scalar: Scalar<'_>) -> Cow<'_, str> {
     match scalar {
         Scalar::Text(text) => text.into(),
@@ -83,19 +82,19 @@ fn text(scalar: Scalar<'_>) -> Cow<'_, str> {
     }
 }
 
-/// Returns a whole number; JSON may write it as a number, as one with a zero fraction or as a string.
+/// Reads an integer, written as a number, with a zero fraction, or as a string.
 fn whole<T: TryFrom<i128>>(scalar: Scalar<'_>) -> Result<T, Unfit> {
     let value = match scalar {
         Scalar::Whole(value) => value,
         Scalar::Text(text) => text.parse().map_err(|_| Unfit)?,
-        // Beyond i128 the cast saturates, which no field can hold either.
+        // Beyond i128 the cast saturates to a value that no field can hold.
         Scalar::Fraction(value) if value.fract() == 0.0 => value as i128,
         Scalar::Fraction(_) | Scalar::Bool(_) => return Err(Unfit),
     };
     T::try_from(value).map_err(|_| Unfit)
 }
 
-/// Returns a number; JSON writes those it has no digits for as `NaN`, `Infinity` and `-Infinity`.
+/// Reads a number; special ones are `NaN`, `Infinity` and `-Infinity`.
 fn double(scalar: Scalar<'_>) -> Result<f64, Unfit> {
     match scalar {
         Scalar::Fraction(value) => Ok(value),
@@ -111,8 +110,8 @@ fn double(scalar: Scalar<'_>) -> Result<f64, Unfit> {
     }
 }
 
-/// Returns an id of that many bytes: hex, as OTLP has it, or base64, as protobuf's own JSON has it. Hex of another
-/// length is passed on; the walk decides what such an id means.
+/// Reads an id: hex, as in OTLP, or base64, as in protobuf's own JSON. Hex of another length is passed on,
+/// because the walk handles such ids.
 fn id(scalar: Scalar<'_>, length: usize) -> Result<Vec<u8>, Unfit> {
     let Scalar::Text(text) = scalar else {
         return Err(Unfit);
@@ -130,7 +129,7 @@ fn bytes(scalar: Scalar<'_>) -> Result<Vec<u8>, Unfit> {
     }
 }
 
-/// Returns the bytes of hex digits in any case.
+/// Decodes hex digits in any case.
 fn hex(text: &str) -> Result<Vec<u8>, Unfit> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
@@ -144,7 +143,7 @@ fn hex(text: &str) -> Result<Vec<u8>, Unfit> {
         .ok_or(Unfit)
 }
 
-/// Returns the bytes of base64 in either alphabet, with or without padding, as proto3's JSON asks of readers.
+/// Decodes base64 in either alphabet, with or without padding, as proto3's JSON requires of readers.
 fn base64(text: &str) -> Result<Vec<u8>, Unfit> {
     let digits = text.trim_end_matches('=').as_bytes();
     if digits.len() % 4 == 1 {

@@ -1,5 +1,5 @@
-//! Walks JSON along a schema and writes protobuf as it goes. Only what is no JSON is an error: a value that its field
-//! cannot hold is left out and counted.
+//! Walks JSON along a schema and writes protobuf on the way. Only invalid JSON is an error: a value that its
+//! field cannot hold is left out and counted.
 
 use std::fmt;
 
@@ -10,25 +10,22 @@ use super::super::write;
 use super::keys::Keys;
 use super::scalar::{self, Scalar, Unfit};
 
-/// Objects and lists inside each other that are read: `serde_json` refuses a whole text with more than 127.
+/// Nesting depth that is read: `serde_json` rejects a text with more than 127 levels.
 const DEPTH_MAX: usize = 120;
 
-/// What is written, and what was found on the way.
+/// The output, and facts collected on the way.
 #[derive(Debug, Default)]
 pub(super) struct Sink {
-    /// Protobuf.
     pub(super) out: Vec<u8>,
-    /// Values that their field cannot hold.
+    /// Number of values that their field cannot hold.
     pub(super) left_out: u64,
-    /// Spans, metrics or log records.
+    /// Number of spans, metrics or log records.
     pub(super) items: u64,
-    /// Names in the text.
     pub(super) keys: Keys,
     depth: usize,
 }
 
 impl Sink {
-    /// Returns an empty sink with room for that many bytes.
     pub(super) fn with_capacity(bytes: usize) -> Self {
         Self {
             out: Vec::with_capacity(bytes),
@@ -37,7 +34,7 @@ impl Sink {
     }
 }
 
-/// Reads an object and writes the inside of a message.
+/// Reads an object and writes the content of a message.
 #[derive(Debug)]
 pub(super) struct MessageSeed<'s> {
     message: &'static Message,
@@ -49,7 +46,6 @@ impl<'s> MessageSeed<'s> {
         Self { message, sink }
     }
 
-    /// Writes the fields of an object.
     fn write_fields<'de, A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
         let Self { message, sink } = self;
         sink.items += u64::from(message.is_item);
@@ -100,7 +96,7 @@ impl<'de> Visitor<'de> for MessageSeed<'_> {
     }
 }
 
-/// Reads a name and looks it up; `None` for one that the schema does not have.
+/// Reads a name and finds its field; `None` if the schema does not have it.
 struct NameSeed<'k> {
     message: &'static Message,
     keys: &'k mut Keys,
@@ -131,7 +127,7 @@ impl Visitor<'_> for NameSeed<'_> {
     }
 }
 
-/// Reads a field's value, or an item of it where the field is a list, and writes it with its key.
+/// Reads the value of a field, or an item of a list field, and writes it with its key.
 struct FieldSeed<'s> {
     field: &'static Field,
     /// Whether this is an item of a list.
@@ -159,7 +155,7 @@ impl<'s> FieldSeed<'s> {
     }
 }
 
-/// Writes a value without the object that names its type, as some senders put it: `"value": "text"`.
+/// Writes a value without the object that states its type, as some senders do: `"value": "text"`.
 fn nested_scalar(
     field: &'static Field,
     message: &'static Message,
@@ -243,7 +239,7 @@ impl<'de> Visitor<'de> for FieldSeed<'_> {
         Ok(())
     }
 
-    /// Writes a message. One alone in place of a list is a list of one.
+    /// Writes a message. A single one in place of a list is a list of one.
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
         let Self { field, sink, .. } = self;
         match field.kind {
