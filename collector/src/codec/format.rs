@@ -1,11 +1,11 @@
-//! The formats in which messages arrive. A new format is a codec, a variant here and a route in `receivers`.
+//! Message formats. A new format is a codec, a variant here and a route in `receivers`.
 
 use std::borrow::Cow;
 
 use super::otlp::{self, Accepted, DecodeError, Limits, Repairs, SpanVisitor, json};
 use super::{json_text, zipkin};
 
-/// What a message carries.
+/// The kind of data in a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
     /// Spans.
@@ -16,22 +16,23 @@ pub enum Signal {
     Logs,
 }
 
-/// How a message is written.
+/// The encoding of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// An OTLP export request in protobuf.
     OtlpProtobuf,
-    /// The same in JSON.
+    /// An OTLP export request in JSON.
     OtlpJson,
-    /// Spans of Zipkin.
+    /// Zipkin spans.
     Zipkin(zipkin::Encoding),
 }
 
 impl Format {
-    /// Visits every span of a traces message, within the limits; every format has the rules of [`otlp::walk_traces`].
+    /// Visits every span of a traces message, within the limits; all formats follow the rules of
+    /// [`otlp::walk_traces`].
     ///
     /// # Errors
-    /// Where the message is not of this format; the visitor may have seen spans by then.
+    /// When the message is not in this format; the visitor may already have seen spans.
     pub fn walk_spans(
         self,
         message: &[u8],
@@ -41,7 +42,7 @@ impl Format {
     ) -> Result<Accepted, DecodeError> {
         let (message, repairs) = self.to_otlp(Signal::Traces, message)?;
         let mut accepted = match self {
-            // Zipkin takes spans without a timestamp.
+            // Zipkin allows spans without a timestamp.
             Self::Zipkin(_) => otlp::walk_timeless(&message, limits, now, visitor)?,
             _ => otlp::walk_traces(&message, limits, now, visitor)?,
         };
@@ -49,10 +50,10 @@ impl Format {
         Ok(accepted)
     }
 
-    /// Returns a message as OTLP protobuf, and what had to be changed for that.
+    /// Returns a message as OTLP protobuf, and the repairs made.
     ///
     /// # Errors
-    /// Where a message that must be rewritten is not of this format.
+    /// When a message that needs conversion is not in this format.
     pub fn to_otlp(
         self,
         signal: Signal,
@@ -71,12 +72,12 @@ impl Format {
         Ok((Cow::Owned(message), repairs))
     }
 
-    /// Returns how many bytes `to_otlp` allocates at most for that message.
+    /// Returns the largest number of bytes that `to_otlp` allocates for a message.
     pub fn rewritten_bytes(self, message: &[u8]) -> usize {
         let repaired = json_text::repaired_bytes(message);
         match self {
             Self::OtlpProtobuf => 0,
-            // Keys become one byte, digits and hex half their length or less.
+            // Keys become one byte; digits and hex at most halve.
             Self::OtlpJson => message.len() + repaired,
             Self::Zipkin(encoding) => encoding.growth() * message.len() + repaired,
         }

@@ -1,6 +1,6 @@
-//! What must hold for any bytes that a sender writes: the fuzz targets of the decoders.
+//! Invariants of the decoders for arbitrary input: their fuzz targets.
 //!
-//! Each panics where a rule is broken, and only there.
+//! A target panics only when an invariant is broken.
 
 use opentelemetry_proto::tonic::collector::{
     logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
@@ -14,13 +14,13 @@ use super::zipkin::Encoding;
 use super::{Format, Signal};
 use crate::model::UnixNanos;
 
-/// A moment well after every sample.
+/// A time well after every sample.
 const NOW: u64 = 1_800_000_000_000_000_000;
 
 /// Walks the bytes and decodes everything that the walk accepts.
 ///
 /// # Panics
-/// Where a span breaks what `SpanView` promises.
+/// When a span breaks a promise of `SpanView`.
 pub(crate) fn traces_protobuf(bytes: &[u8]) {
     let mut checker = Checker::default();
     if let Ok(accepted) = walk_traces(bytes, &Limits::default(), NOW, &mut checker) {
@@ -34,15 +34,15 @@ pub(crate) fn traces_protobuf(bytes: &[u8]) {
     decode::link(bytes);
 }
 
-/// Reads the text as traces in OTLP's JSON.
+/// Reads the text as traces in OTLP JSON.
 ///
 /// # Panics
-/// Where what comes out is no protobuf, or more than was reserved for it.
+/// When the output is not protobuf or exceeds the reserved size.
 pub(crate) fn traces_json(text: &[u8]) {
     spans(Format::OtlpJson, text);
 }
 
-/// Reads the text as metrics in OTLP's JSON.
+/// Reads the text as metrics in OTLP JSON.
 ///
 /// # Panics
 /// As [`traces_json`].
@@ -53,10 +53,10 @@ pub(crate) fn metrics_json(text: &[u8]) {
     }
 }
 
-/// Reads the text as logs in OTLP's JSON, and their records.
+/// Reads the text as logs in OTLP JSON, and then their records.
 ///
 /// # Panics
-/// As [`traces_json`], and where a record exceeds a bound.
+/// As [`traces_json`], and when a record exceeds a limit.
 pub(crate) fn logs_json(text: &[u8]) {
     if let Some(bytes) = rewritten(Format::OtlpJson, Signal::Logs, text) {
         let decoded = ExportLogsServiceRequest::decode(&bytes[..]);
@@ -70,7 +70,7 @@ pub(crate) fn logs_json(text: &[u8]) {
     }
 }
 
-/// Reads the text as Zipkin's JSON v2.
+/// Reads the text as Zipkin JSON v2.
 ///
 /// # Panics
 /// As [`traces_json`].
@@ -78,7 +78,7 @@ pub(crate) fn zipkin_json_v2(text: &[u8]) {
     spans(Format::Zipkin(Encoding::JsonV2), text);
 }
 
-/// Reads the text as Zipkin's JSON v1.
+/// Reads the text as Zipkin JSON v1.
 ///
 /// # Panics
 /// As [`traces_json`].
@@ -86,7 +86,7 @@ pub(crate) fn zipkin_json_v1(text: &[u8]) {
     spans(Format::Zipkin(Encoding::JsonV1), text);
 }
 
-/// Reads the bytes as Zipkin's protobuf.
+/// Reads the bytes as Zipkin protobuf.
 ///
 /// # Panics
 /// As [`traces_json`].
@@ -94,7 +94,7 @@ pub(crate) fn zipkin_protobuf(bytes: &[u8]) {
     spans(Format::Zipkin(Encoding::Protobuf), bytes);
 }
 
-/// Reads the bytes as Zipkin's thrift.
+/// Reads the bytes as Zipkin thrift.
 ///
 /// # Panics
 /// As [`traces_json`].
@@ -102,7 +102,7 @@ pub(crate) fn zipkin_thrift(bytes: &[u8]) {
     spans(Format::Zipkin(Encoding::Thrift), bytes);
 }
 
-/// Returns the message as OTLP, which is protobuf and fits what was reserved.
+/// Converts the message to OTLP; checks that it is protobuf and within the reserved size.
 fn rewritten(format: Format, signal: Signal, message: &[u8]) -> Option<Vec<u8>> {
     let reserved = format.rewritten_bytes(message);
     let (bytes, _) = format.to_otlp(signal, message).ok()?;
@@ -126,7 +126,7 @@ fn spans(format: Format, message: &[u8]) {
     }
 }
 
-/// Holds every view against the limits.
+/// Checks every view against the limits.
 #[derive(Debug, Default)]
 struct Checker {
     resource: bool,

@@ -1,5 +1,6 @@
-//! Traces as Jaeger's query service answers and its pages download them, into OTLP's JSON: tags that Jaeger makes of a span's
-//! kind, status, scope and trace state become those again. Its times are whole microseconds.
+//! Converts traces from Jaeger's query service, or downloaded from its pages, to OTLP JSON. Tags that Jaeger
+//! derives from a span's kind, status, scope and trace state become those fields again. Jaeger's times are
+//! whole microseconds.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -9,11 +10,11 @@ use serde_json::{Map, Value as Json, json};
 
 use super::otlp::DecodeError;
 
-/// What Jaeger calls the name of a scope, now and before OpenTelemetry renamed libraries to scopes.
+/// Jaeger's tags for a scope's name, now and before OpenTelemetry renamed libraries to scopes.
 const SCOPE_NAME_TAGS: [&str; 2] = ["otel.scope.name", "otel.library.name"];
 const SCOPE_VERSION_TAGS: [&str; 2] = ["otel.scope.version", "otel.library.version"];
 
-/// What Jaeger writes: traces in `data`, or one trace.
+/// A file from Jaeger: traces in `data`, or one trace.
 #[derive(Debug, Deserialize)]
 struct File<'a> {
     #[serde(borrow, default)]
@@ -88,10 +89,10 @@ struct Tag<'a> {
     value: Json,
 }
 
-/// Returns traces of Jaeger as an OTLP export request in JSON.
+/// Converts Jaeger traces to an OTLP export request in JSON.
 ///
 /// # Errors
-/// Where the text is no JSON of that shape.
+/// When the text is not JSON of that shape.
 pub(crate) fn to_otlp_json(text: &[u8]) -> Result<Vec<u8>, DecodeError> {
     let file: File<'_> = serde_json::from_slice(text)?;
     let mut out = b"{\"resourceSpans\":[".to_vec();
@@ -108,7 +109,7 @@ pub(crate) fn to_otlp_json(text: &[u8]) -> Result<Vec<u8>, DecodeError> {
     Ok(out)
 }
 
-/// Returns the spans of a trace by the process that they name; `None` where it is not given.
+/// Groups a trace's spans by their process; `None` for spans with an unknown process.
 fn by_process<'t, 'a>(trace: &'t Trace<'a>) -> Vec<(Option<&'t Process<'a>>, Vec<&'t Span<'a>>)> {
     let mut places: HashMap<&str, usize> = HashMap::new();
     let mut processes: Vec<(Option<&Process<'a>>, Vec<&Span<'a>>)> = Vec::new();
@@ -187,7 +188,7 @@ fn scope_spans(span: &Span<'_>) -> Json {
     })
 }
 
-/// Returns the reference that is the parent: the first child-of within the trace, else the first of any kind within it.
+/// Returns the parent's reference: the first child-of within the trace, else the first of any kind within it.
 fn parent(span: &Span<'_>) -> Option<usize> {
     let is_within = |reference: &Reference<'_>| reference.trace_id == span.trace_id;
     let references = || span.references.iter();
@@ -240,7 +241,7 @@ fn attribute(tag: &Tag<'_>) -> Json {
     json!({ "key": tag.key, "value": value })
 }
 
-/// Returns whether Jaeger makes that tag of what OTLP has a field for.
+/// Returns whether Jaeger derives this tag from a field of OTLP.
 fn is_made(key: &str) -> bool {
     let is_scope = SCOPE_NAME_TAGS.contains(&key) || SCOPE_VERSION_TAGS.contains(&key);
     is_scope
@@ -282,7 +283,7 @@ fn status(span: &Span<'_>) -> u8 {
     }
 }
 
-/// Returns an id with the zeros before it that Jaeger may leave out.
+/// Restores leading zeros of an id, which Jaeger may omit.
 fn padded(id: &str, digits: usize) -> String {
     format!("{id:0>digits$}")
 }

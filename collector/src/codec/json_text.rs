@@ -1,19 +1,20 @@
-//! JSON as senders write it, made into JSON that can be read. Only a text that cannot be read as it is comes here.
+//! Repairs invalid JSON. Only used for a text that cannot be parsed as it is.
 //!
-//! Half of a surrogate pair (a string cut in the middle of an emoji) and bytes that are not UTF-8 become U+FFFD; numbers
-//! that JSON does not have (`NaN`, `Infinity`, `1e999`) become strings, which fields of numbers take or leave out.
+//! Lone surrogates (from a string cut in the middle of an emoji) and bytes that are not UTF-8 become U+FFFD;
+//! numbers that JSON lacks (`NaN`, `Infinity`, `1e999`) become strings, which numeric fields either accept or
+//! leave out.
 
-/// What a text is replaced with where it is ill-formed, as an escape and in UTF-8.
+/// The replacement for ill-formed text, as an escape and in UTF-8.
 const ESCAPED_REPLACEMENT: &[u8] = b"\\ufffd";
 const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
 
-/// The mark that some editors put before a text.
+/// The byte order mark that some editors write first.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Reads a text, repaired where that is needed; returns also in how many strings ill-formed text was replaced.
+/// Parses a text, repairing it if needed; also returns the number of repaired strings.
 ///
 /// # Errors
-/// Where it cannot be read even so.
+/// When it cannot be parsed even after the repair.
 pub(super) fn read<T>(
     json: &[u8],
     read: impl Fn(&[u8]) -> serde_json::Result<T>,
@@ -30,8 +31,7 @@ pub(super) fn read<T>(
     Ok((read(&repaired)?, replaced))
 }
 
-/// Returns how many bytes `repair` allocates at most: a byte that is not UTF-8 becomes three, a number such as `NaN`
-/// grows by its quotes.
+/// Upper bound of `repair`'s output: an invalid byte becomes three, a number such as `NaN` gets quotes.
 pub(super) fn repaired_bytes(json: &[u8]) -> usize {
     match std::str::from_utf8(json) {
         Ok(_) => 2 * json.len(),
@@ -39,7 +39,7 @@ pub(super) fn repaired_bytes(json: &[u8]) -> usize {
     }
 }
 
-/// Returns the text with what is ill-formed replaced, and in how many strings.
+/// Returns the repaired text, and the number of repaired strings.
 fn repair(json: &[u8]) -> (Vec<u8>, u64) {
     let mut out = Vec::with_capacity(json.len() + json.len() / 8);
     let mut replaced = 0;
@@ -66,7 +66,7 @@ fn repair(json: &[u8]) -> (Vec<u8>, u64) {
     (out, replaced)
 }
 
-/// Returns the length of the rest of a string, its closing quote included.
+/// Returns the length of the rest of a string, including the closing quote.
 fn string_length(text: &[u8]) -> usize {
     let mut at = 0;
     while let Some(&byte) = text.get(at) {
@@ -79,7 +79,7 @@ fn string_length(text: &[u8]) -> usize {
     text.len()
 }
 
-/// Copies a string; returns whether anything in it was replaced.
+/// Copies a string; returns whether it needed repair.
 fn copy_string(string: &[u8], out: &mut Vec<u8>) -> bool {
     let mut replaced = false;
     for chunk in string.utf8_chunks() {
@@ -92,7 +92,7 @@ fn copy_string(string: &[u8], out: &mut Vec<u8>) -> bool {
     replaced
 }
 
-/// Copies a part of a string; a surrogate that is not one of a pair is replaced.
+/// Copies a part of a string, replacing lone surrogates.
 fn copy_escapes(mut text: &[u8], out: &mut Vec<u8>) -> bool {
     let mut replaced = false;
     while let Some(at) = text.iter().position(|byte| *byte == b'\\') {
@@ -115,14 +115,13 @@ fn copy_escapes(mut text: &[u8], out: &mut Vec<u8>) -> bool {
     replaced
 }
 
-/// A half of a surrogate pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Half {
     High,
     Low,
 }
 
-/// Returns which half an escape such as `\ud83d` at the start of the text is.
+/// Returns which half of a surrogate pair the text starts with, as an escape such as `\ud83d`.
 fn surrogate(text: &[u8]) -> Option<Half> {
     let [b'\\', b'u', b'd' | b'D', second, third, fourth, ..] = text else {
         return None;
@@ -137,13 +136,12 @@ fn surrogate(text: &[u8]) -> Option<Half> {
     }
 }
 
-/// Returns the length of a number or word.
 fn token_length(text: &[u8]) -> usize {
     let ends = |byte: &u8| !(byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
     text.iter().position(ends).unwrap_or(text.len())
 }
 
-/// Copies a number, in quotes where JSON has none of that kind.
+/// Copies a number; quotes it if JSON has no such number.
 fn copy_number(token: &[u8], out: &mut Vec<u8>) {
     let number = std::str::from_utf8(token).ok().map(str::parse::<f64>);
     let is_special = matches!(token, b"NaN" | b"Infinity" | b"-Infinity");

@@ -1,4 +1,4 @@
-//! Pure functions between bytes and spans, metrics and events: no I/O, no clock, no state between requests.
+//! Pure conversions between bytes and spans, metrics and events: no I/O, no clock, no state between requests.
 
 pub mod circuits;
 mod format;

@@ -1,7 +1,7 @@
-//! Replaces the values of secrets in what log records say: programs log requests, headers and settings whole.
+//! Redacts secrets in log records: programs log whole requests, headers and settings.
 //!
-//! Which names are secret is the list of the library, which masks them in the URLs of spans. A few of them are words of a
-//! query only (`code`, `key`): an attribute of that name is mostly something else, and stays.
+//! The list of secret names is the library's, which masks them in the URLs of spans. A few of them are secret
+//! only in a query (`code`, `key`): an attribute of that name mostly means something else, and stays.
 
 use std::borrow::Cow;
 
@@ -9,12 +9,13 @@ use fusebox::http::is_secret_name;
 
 use crate::model::Value;
 
-/// What takes the place of a value, as the semantic conventions have it.
+/// Replaces a value, as in the semantic conventions.
 const REDACTED: &str = "REDACTED";
 
-/// Secrets in a query, and something else anywhere else.
+/// Names that are secret only in a query.
 const QUERY_WORDS: [&str; 6] = ["code", "key", "policy", "session", "sign", "pin"];
-/// Headers that are secrets. In a text, they end with their line: what stands in them has names and blanks of its own.
+/// Secret headers. In a text their value extends to the end of the line, since it may contain names and
+/// blanks.
 const HEADERS: [&str; 4] = [
     "authorization",
     "cookie",
@@ -22,12 +23,12 @@ const HEADERS: [&str; 4] = [
     "set-cookie",
 ];
 
-/// The longest name before a value in a text; ours of headers have about 40.
+/// Longest name before a value in a text; our header names have about 40 bytes.
 const NAME_BYTES_MAX: usize = 64;
-/// The words between a name and its secret, which is one word.
+/// Words between a name and its secret.
 const SCHEMES: [&str; 2] = ["bearer ", "basic "];
 
-/// Redacts the attributes whose names say that they are secrets, and the texts of the others.
+/// Redacts attributes with secret names, and secrets in the texts of others.
 pub(crate) fn attributes(attributes: &mut [(String, Value)]) {
     for (key, one) in attributes {
         match one {
@@ -38,7 +39,7 @@ pub(crate) fn attributes(attributes: &mut [(String, Value)]) {
     }
 }
 
-/// Redacts the texts of a value.
+/// Redacts secrets in the texts of a value.
 pub(crate) fn value(value: &mut Value) {
     match value {
         Value::String(text) => {
@@ -54,7 +55,7 @@ pub(crate) fn value(value: &mut Value) {
     }
 }
 
-/// Returns whether an attribute of that name holds a secret; the part behind the last dot decides.
+/// Returns whether an attribute name is secret, by its part after the last dot.
 fn is_secret(key: &str) -> bool {
     let name = last_part(key);
     is_header(name) || (is_secret_name(name) && !is_one_of(&QUERY_WORDS, name))
@@ -72,7 +73,7 @@ fn is_one_of(names: &[&str], name: &str) -> bool {
     names.iter().any(|other| other.eq_ignore_ascii_case(name))
 }
 
-/// Returns a text without the users and passwords in its URLs.
+/// Removes users and passwords from URLs in a text.
 fn without_credentials(text: &str) -> Cow<'_, str> {
     let (mut redacted, mut rest, mut has_any) = (String::new(), text, false);
     while let Some(scheme) = rest.find("://") {
@@ -92,7 +93,7 @@ fn without_credentials(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Returns a text without the values behind `password=`, `"api_key":"`, `Authorization: Bearer ` and the like.
+/// Redacts values after `password=`, `"api_key":"`, `Authorization: Bearer ` and the like.
 fn redacted(text: &str) -> Cow<'_, str> {
     let (mut redacted, mut done, mut from) = (String::new(), 0, 0);
     while let Some(at) = text[from..].find(['=', ':']).map(|at| from + at) {
@@ -119,7 +120,7 @@ fn redacted(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Returns the name that ends before the separator behind these bytes.
+/// Returns the name that ends just before a separator.
 fn name_before(text: &str) -> &str {
     let text = text.trim_end_matches(['"', '\'', '\\', ' ']);
     let is_outside = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
@@ -132,14 +133,14 @@ fn name_before(text: &str) -> &str {
     }
 }
 
-/// A value: where it begins behind its separator, and how long it is.
+/// A secret value: its begin after the separator, and its length.
 struct SecretText {
     begin: usize,
     bytes: usize,
 }
 
 impl SecretText {
-    /// Finds the value behind a separator: that of a header ends with its line.
+    /// Finds the value after a separator; a header's value extends to the end of the line.
     fn behind(text: &str, is_header: bool) -> Self {
         let bare = text.trim_start_matches([' ', '\\', '[']);
         let lead = &text[..text.len() - bare.len()];
@@ -164,14 +165,14 @@ impl SecretText {
     }
 }
 
-/// Returns how many bytes stand before the closing quotation mark; where the opening one was escaped, that is too.
+/// Returns the length up to the closing quotation mark, which is escaped if the opening one was.
 fn quoted_bytes(text: &str, quote: char, is_escaped: bool) -> usize {
     let mut before = '\0';
     for (at, c) in text.char_indices() {
         match (before, c) {
             ('\\', c) if c == quote && is_escaped => return at - 1,
             (before, c) if c == quote && before != '\\' => return at,
-            // The second one of two is no escape.
+            // A second backslash does not escape the next character.
             ('\\', '\\') => before = '\0',
             (_, c) => before = c,
         }

@@ -1,21 +1,20 @@
-//! Reads attributes: the sender and the breaker; bounds text.
+//! Reads the attributes of the sender and the breaker, and bounds text.
 
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
 use crate::model::UnixNanos;
 
-/// Longest name of a service, instance, breaker or group, bytes; a longer one is rejected.
+/// Longest name of a service, instance, breaker or group, bytes; longer ones are rejected.
 pub(super) const MAX_NAME_BYTES: usize = 256;
-/// Longest text that a person or a library wrote (reasons), bytes; a longer one is cut.
+/// Longest free text (reasons), bytes; longer ones are cut.
 pub(super) const MAX_TEXT_BYTES: usize = 512;
-/// FNV-1a's begin and factor for 64 bits (draft-eastlake-fnv).
+/// FNV-1a's offset basis and prime for 64 bits (draft-eastlake-fnv).
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0100_0000_01b3;
-/// OpenTelemetry's name for a service without one.
+/// OpenTelemetry's name for a service without a name.
 const UNKNOWN_SERVICE: &str = "unknown_service";
 
-/// The sender of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sender {
     pub(super) service: String,
@@ -24,7 +23,7 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    /// Reads a resource; `None` when a name is too long.
+    /// Reads a resource; `None` if a name is too long.
     pub(super) fn of(resource: Option<&Resource>) -> Option<Self> {
         let attributes = resource.map_or(&[][..], |resource| &resource.attributes);
         let service = text(attributes, "service.name").unwrap_or(UNKNOWN_SERVICE);
@@ -38,7 +37,7 @@ impl Sender {
     }
 }
 
-/// Returns the value of an attribute that is a text and not empty.
+/// Returns the value of a non-empty text attribute.
 pub(super) fn text<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str> {
     match value(attributes, key)? {
         Value::StringValue(text) if !text.is_empty() => Some(text),
@@ -46,12 +45,12 @@ pub(super) fn text<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str>
     }
 }
 
-/// Returns the value of a name attribute that is present and not too long.
+/// Returns the value of a name attribute, unless it is missing or too long.
 pub(super) fn name<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str> {
     text(attributes, key).filter(|name| name.len() <= MAX_NAME_BYTES)
 }
 
-/// Returns the value of an attribute that is a whole number and not negative.
+/// Returns the time in an attribute: a non-negative integer, or its digits as text.
 pub(super) fn moment(attributes: &[KeyValue], key: &str) -> Option<UnixNanos> {
     let nanos = match value(attributes, key)? {
         Value::IntValue(number) => u64::try_from(*number).ok(),
@@ -61,13 +60,14 @@ pub(super) fn moment(attributes: &[KeyValue], key: &str) -> Option<UnixNanos> {
     nanos.map(UnixNanos::new)
 }
 
-/// Returns a text of a person or a library, cut to the limit at a character's boundary.
+/// Returns a free text, cut to the limit at a character boundary.
 pub(super) fn bounded_text(attributes: &[KeyValue], key: &str) -> String {
     let text = text(attributes, key).unwrap_or_default();
     crate::model::cut(text, MAX_TEXT_BYTES).to_owned()
 }
 
-/// Returns a hash of the attributes that does not depend on their order; the same in every build, because it is on disk.
+/// Returns a hash of the attributes, independent of their order; it is stored on disk, so it must be the same
+/// in every build.
 pub(super) fn fingerprint(attributes: &[KeyValue]) -> u64 {
     attributes.iter().fold(0, |sum: u64, attribute| {
         let key = fnv1a(FNV_OFFSET, attribute.key.as_bytes());
@@ -83,7 +83,7 @@ pub(super) fn fingerprint(attributes: &[KeyValue]) -> u64 {
     })
 }
 
-/// Goes on with a hash (FNV-1a, 64 bits).
+/// Continues a 64-bit FNV-1a hash.
 fn fnv1a(hash: u64, bytes: &[u8]) -> u64 {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME);
     bytes.iter().fold(hash, step)

@@ -1,4 +1,4 @@
-//! Log events of circuits: transitions with the call that caused them, settings with the override in force.
+//! Circuit events in logs: transitions with the causing call, settings with the current override.
 
 use std::time::Duration;
 
@@ -16,16 +16,16 @@ use crate::model::{
     zero_is_none,
 };
 
-/// Longest settings document that is read, bytes; ours has about 400.
+/// Largest settings document that is read, bytes; ours has about 400.
 const MAX_SETTINGS_BYTES: usize = 16 * 1024;
 
-/// The key of a setting whose absence has a meaning.
+/// A setting whose absence has a meaning.
 const BULKHEAD_FULL_IS_FAILURE: &str = "bulkhead_full_is_failure";
 
 /// The keys of both kinds of window.
 const WINDOW_KEYS: [&str; 3] = ["duration", "buckets", "calls"];
 
-/// Reads every circuit event of a request.
+/// Decodes every circuit event of a request.
 pub fn decode_logs(request: &ExportLogsServiceRequest) -> LogsBatch {
     let mut batch = LogsBatch::default();
     for block in &request.resource_logs {
@@ -105,7 +105,7 @@ fn settings(record: &LogRecord, sender: &Sender) -> Option<SettingsReport> {
     })
 }
 
-/// Reads the word of an override; `None` for any other.
+/// Parses the word of an override.
 pub(crate) fn override_kind(word: &str) -> Option<OverrideKind> {
     use OverrideKind::{Disabled, ForcedClosed, ForcedOpen, MetricsOnly};
     let mut kinds = [ForcedOpen, ForcedClosed, Disabled, MetricsOnly].into_iter();
@@ -120,11 +120,12 @@ fn forced(record: &LogRecord) -> Option<OverrideView> {
     })
 }
 
-/// Reads the settings document of a build that may be older or newer than this one.
+/// Parses the settings document of an older or newer build.
 fn reported(document: &str, group: &str) -> Option<CircuitSettings> {
     let mut document: Map<String, Value> = serde_json::from_str(document).ok()?;
     let known = serde_json::to_value(Settings::default()).ok()?;
-    // The library refuses unknown keys, which in a program are typing errors; here they come from a newer library.
+    // The library rejects unknown keys, which in a program are typing errors; here they come from a newer
+    // library.
     document.retain(|key, _| known.get(key).is_some());
     if let Some(Value::Object(kinds)) = document.get_mut("window") {
         let kinds = kinds.values_mut().filter_map(Value::as_object_mut);
@@ -133,12 +134,12 @@ fn reported(document: &str, group: &str) -> Option<CircuitSettings> {
     let is_reported = document.contains_key(BULKHEAD_FULL_IS_FAILURE);
     let settings: Settings = serde_json::from_value(Value::Object(document)).ok()?;
     let mut settings = view(&settings, group);
-    // A build without the setting counted calls without a slot as failures, which is not the default any more.
+    // A build without this setting counted calls without a slot as failures, which is no longer the default.
     settings.bulkhead_full_is_failure = settings.bulkhead_full_is_failure.filter(|_| is_reported);
     Some(settings)
 }
 
-/// Takes the settings apart field by field, so that a new one does not compile until it is carried.
+/// Destructures the settings, so that a new field does not compile until it is handled here.
 fn view(settings: &Settings, group: &str) -> CircuitSettings {
     let Settings {
         window,
@@ -161,7 +162,7 @@ fn view(settings: &Settings, group: &str) -> CircuitSettings {
         bulkhead_full_is_failure,
     } = settings;
     let percent = |number| zero_is_none::some(number).filter(|number: &f64| number.is_finite());
-    // Rounded up: zero stands for a setting that is off.
+    // Rounded up, because zero means off.
     let millis = |length: Duration| zero_is_none::some(nanos(length).div_ceil(1_000_000));
     let some = |number: u32| zero_is_none::some(u64::from(number));
     let (window_ms, window_buckets, window_calls) = match window {
@@ -179,7 +180,7 @@ fn view(settings: &Settings, group: &str) -> CircuitSettings {
         slow_call_duration_ms: slow_call_duration.and_then(millis),
         count_unfinished_slow_calls: slow_call_duration.map(|_| *count_unfinished_slow_calls),
         open_duration_ms: millis(*open_duration),
-        // A factor of 1 is none.
+        // A factor of 1 has no effect.
         open_duration_factor: percent(*open_duration_factor).filter(|factor| *factor != 1.0),
         open_duration_max_ms: open_duration_max.and_then(millis),
         open_duration_jitter_percent: percent(*open_duration_jitter_percent),

@@ -1,5 +1,5 @@
-//! Metrics of fusebox, resilience4j (by Micrometer) and Polly, gathered to one observation per instance of a
-//! breaker. Metric objects and points may be in any order, and several objects of one name are normal.
+//! Metrics of fusebox, resilience4j (through Micrometer) and Polly, combined to one observation per breaker
+//! instance. Metrics and points may come in any order, and several metrics with one name are normal.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::model::{CircuitKey, Source, UnixNanos, format_timestamp};
 const R4J: &str = "resilience4j.circuitbreaker.";
 const POLLY_EVENTS: &str = "resilience.polly.strategy.events";
 
-/// Reads every circuit point of a request.
+/// Decodes every circuit point of a request.
 pub fn decode_metrics(request: &ExportMetricsServiceRequest) -> MetricsBatch {
     let mut batch = MetricsBatch::default();
     for block in &request.resource_metrics {
@@ -25,7 +25,7 @@ pub fn decode_metrics(request: &ExportMetricsServiceRequest) -> MetricsBatch {
     batch
 }
 
-/// What a metric measures.
+/// The meaning of a metric.
 #[derive(Debug, Clone, Copy)]
 enum Meaning {
     Calls,
@@ -34,18 +34,18 @@ enum Meaning {
     InFlight,
     Fallbacks,
     Entered,
-    /// What the library computes of its own window.
+    /// A figure that the library computes over its own window.
     Own(Own),
-    /// Values that say nothing that another metric does not say.
+    /// Repeats what another metric reports.
     Redundant,
 }
 
-/// What resilience4j tells of its window.
+/// resilience4j's figures of its window.
 #[derive(Debug, Clone, Copy)]
 enum Own {
     FailureRate,
     SlowRate,
-    /// Successful or failed ones: they add up.
+    /// Successful or failed calls; they add up.
     Calls,
 }
 
@@ -98,7 +98,7 @@ fn decode_block(block: &ResourceMetrics, batch: &mut MetricsBatch) {
             Observation {
                 key: CircuitKey { service, name },
                 instance: match observation.source {
-                    // Its events carry no counts, so both must go by the resource alone.
+                    // Its events have no counts, so both are identified by the resource alone.
                     Source::Fusebox => sender.instance.clone(),
                     _ => instance.clone(),
                 },
@@ -133,12 +133,12 @@ fn gather(
     }
 }
 
-/// Returns the breaker's name; a Polly pipeline may hold several strategies, so both names make it.
+/// Returns the breaker's name; a Polly pipeline may have several strategies, so its name is built from both.
 fn breaker_name(point: &Point<'_>, source: Source) -> Option<String> {
     match source {
         Source::Fusebox => name(point.attributes, semconv::BREAKER_NAME).map(str::to_owned),
         Source::Resilience4j => name(point.attributes, "name").map(str::to_owned),
-        // No metric is of them.
+        // Spans are not metrics.
         Source::Spans => None,
         Source::Polly => {
             let pipeline = name(point.attributes, "pipeline.name");
@@ -148,7 +148,7 @@ fn breaker_name(point: &Point<'_>, source: Source) -> Option<String> {
                 (one, other) => one.or(other).map(str::to_owned),
             }
         }
-        // Its streams are no metrics of OTLP.
+        // Hystrix streams are not OTLP metrics.
         Source::Hystrix => None,
     }
 }
@@ -161,11 +161,11 @@ enum Fact {
     /// `None` while the window has too few calls.
     Own(Own, Option<f64>),
     Nothing,
-    /// An event of another Polly strategy: no circuit's.
+    /// An event of another Polly strategy, not of a circuit.
     OtherEvent,
 }
 
-/// Reads one point; `None` if a value is missing or impossible.
+/// Reads one point; `None` if a value is missing or invalid.
 fn fact(point: &Point<'_>, source: Source, meaning: Meaning) -> Option<Fact> {
     let attribute = |key| text(point.attributes, key);
     let counted = |what| count(point, what).map(Fact::Count);
@@ -209,7 +209,7 @@ fn fact(point: &Point<'_>, source: Source, meaning: Meaning) -> Option<Fact> {
     }
 }
 
-/// Reads a figure of the library's own window: a rate is -1 while the window has too few calls.
+/// Reads a figure of the library's window: a rate is -1 while the window has too few calls.
 fn own_figure(own: Own, value: f64) -> Option<Fact> {
     let is_possible = match own {
         Own::Calls => (0.0..=MAX_COUNT as f64).contains(&value),
@@ -234,7 +234,7 @@ fn count(point: &Point<'_>, what: Count) -> Option<CountPoint> {
     })
 }
 
-/// Returns whether calls that ended so ran to their end: the duration of others is not the callee's.
+/// Returns whether calls with this outcome were executed: the duration of others is not the callee's.
 fn executed(what: Count) -> bool {
     matches!(
         what,
@@ -287,9 +287,9 @@ fn add(observation: &mut Observation, fact: Fact, point: &Point<'_>) {
     }
 }
 
-/// Returns the instance. Micrometer names none, and two replicas would be taken for one that restarts with
-/// every report: there the start of its oldest count stands for it, to the digit: replicas that are deployed
-/// together start within the same second.
+/// Returns the instance. Micrometer reports none, and two replicas would look like one that restarts with
+/// every report. There the exact start of the oldest count identifies it, because replicas deployed together
+/// may start within the same second.
 fn instance(sender: &Sender, gathered: &Gathered) -> String {
     if !sender.instance.is_empty() {
         return sender.instance.clone();

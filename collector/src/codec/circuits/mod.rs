@@ -1,7 +1,7 @@
-//! From OTLP metrics and logs of several breaker libraries to one circuit model.
+//! Converts OTLP metrics and logs of several breaker libraries to one circuit model.
 //!
-//! Pure: the same request gives the same observations, nothing panics, and whatever does not belong to a circuit or
-//! cannot be read is counted. Cumulative counts stay cumulative here; `live::circuits` takes differences.
+//! Pure: the same request gives the same observations, nothing panics, and whatever is not of a circuit or
+//! cannot be read is counted. Cumulative counts stay cumulative; `live::circuits` computes differences.
 
 mod attributes;
 mod logs;
@@ -25,24 +25,24 @@ use crate::model::{
 /// Highest count accepted: a million calls a second for a year. Sums of them cannot overflow.
 pub const MAX_COUNT: u64 = 1 << 45;
 
-/// What a count counts.
+/// The meaning of a count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Count {
-    /// Calls that ended so.
+    /// Calls with this outcome.
     Outcome(Outcome),
-    /// Fallbacks; whether they answered.
+    /// Fallbacks.
     Fallback {
-        /// Whether they answered.
+        /// Whether the fallback succeeded.
         answered: bool,
     },
-    /// Times that it entered that state (Polly has no gauge of its state).
+    /// Transitions to this state (Polly has no gauge of its state).
     Entered(EffectiveState),
 }
 
-/// Whether a count runs since a start or since the last report.
+/// The time that a count covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Temporality {
-    /// Since its start.
+    /// Since a start.
     Cumulative,
     /// Since the last report.
     Delta,
@@ -53,59 +53,60 @@ pub enum Temporality {
 pub struct CountPoint {
     /// What it counts.
     pub what: Count,
-    /// Distinguishes series that count the same thing, such as one per `error.type`.
+    /// Distinguishes series with the same meaning, such as one per `error.type`.
     pub series: u64,
-    /// Whether `count` runs since `start` or since the last report.
+    /// The time that the count covers.
     pub temporality: Temporality,
-    /// When the count began, Unix nanoseconds of the instance's clock; 0 if unknown.
+    /// When the count started, by the instance's clock; 0 if unknown.
     pub start: UnixNanos,
-    /// When it was read, Unix nanoseconds of the instance's clock.
+    /// When it was read, by the instance's clock.
     pub time: UnixNanos,
     /// The count, at most `MAX_COUNT`.
     pub count: u64,
-    /// Durations of executed calls; empty where the sender keeps none.
+    /// Durations of executed calls; empty if the sender does not record them.
     pub latency: LatencyHistogram,
 }
 
-/// What one metrics request reports of one instance of a breaker.
+/// What one metrics request reports of one breaker instance.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observation {
     /// The breaker.
     pub key: CircuitKey,
     /// The instance of the service.
     pub instance: String,
-    /// Its library.
+    /// The breaker's library.
     pub source: Source,
-    /// Its group; empty when it has none.
+    /// The breaker's group; empty without one.
     pub group: String,
-    /// The latest time of its points, Unix nanoseconds of the instance's clock.
+    /// The latest time of its points, by the instance's clock.
     pub time: UnixNanos,
-    /// Its data points in the request.
+    /// Number of its data points in the request.
     pub points: u64,
-    /// Its counts.
+    /// Its counts in the request.
     pub counts: Vec<CountPoint>,
-    /// The state in force, if the request holds it.
+    /// The current state, if reported.
     pub state: Option<EffectiveState>,
-    /// Calls running, if the request holds it.
+    /// Running calls, if reported.
     pub in_flight: Option<u32>,
-    /// What the library computes of its own window, if the request holds any of it.
+    /// Figures that the library computes over its own window, if reported.
     pub own_window: Option<OwnWindow>,
 }
 
-/// What a metrics request holds.
+/// The circuits in a metrics request.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct MetricsBatch {
-    /// One for each instance of a breaker.
+    /// One per breaker instance.
     pub observations: Vec<Observation>,
-    /// Points of circuits, readable ones.
+    /// Number of valid circuit points.
     pub circuit_points: u64,
-    /// Points that belong to no circuit.
+    /// Number of points that are not of circuits.
     pub ignored_points: u64,
-    /// Points of circuits with a missing name, an unknown word, or a count that is NaN, negative or too high.
+    /// Number of circuit points with a missing name, an unknown word, or a count that is NaN, negative or too
+    /// high.
     pub refused_points: u64,
 }
 
-/// The settings that an instance reported.
+/// Settings reported by an instance.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SettingsReport {
     /// The breaker.
@@ -118,15 +119,15 @@ pub struct SettingsReport {
     pub forced: Option<OverrideView>,
 }
 
-/// What a logs request holds.
+/// The circuits in a logs request.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LogsBatch {
-    /// Changes of state, in the order of the request.
+    /// State changes, in the order of the request.
     pub transitions: Vec<CircuitTransition>,
     /// Settings, new or repeated, in the order of the request.
     pub settings: Vec<SettingsReport>,
-    /// Records that are not events of circuits.
+    /// Number of records that are not circuit events.
     pub ignored_records: u64,
-    /// Events of circuits with a missing, unknown or impossible value.
+    /// Number of circuit events with a missing, unknown or invalid value.
     pub refused_records: u64,
 }

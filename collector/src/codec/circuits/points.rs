@@ -1,4 +1,4 @@
-//! One shape for the five kinds of OTLP data points: a number, its times and, where it has them, durations.
+//! A common form for the five kinds of OTLP data points: a number, its times and, if present, durations.
 
 use crate::model::UnixNanos;
 use fusebox::circuit_breaker::LatencyHistogram;
@@ -12,22 +12,21 @@ use super::{MAX_COUNT, Temporality};
 
 /// Scales that OpenTelemetry allows (data model, exponential histogram).
 const SCALES: std::ops::RangeInclusive<i32> = -10..=20;
-/// Buckets of one histogram that are read; SDKs keep at most 160.
+/// Buckets read of one histogram; SDKs have at most 160.
 const MAX_BUCKETS: usize = 2_048;
 
-/// A data point of any kind.
 pub(super) struct Point<'a> {
     pub(super) attributes: &'a [KeyValue],
     pub(super) temporality: Temporality,
     pub(super) start: UnixNanos,
     pub(super) time: UnixNanos,
-    /// The value or the count; `None` if it is missing or not finite.
+    /// The value or the count; `None` if missing or not finite.
     pub(super) value: Option<f64>,
     pub(super) latency: LatencyHistogram,
 }
 
 impl Point<'_> {
-    /// Returns the value as a count; `None` if it is missing, negative or too high.
+    /// Returns the value as a count; `None` if missing, negative or too high.
     pub(super) fn count(&self) -> Option<u64> {
         self.value
             .filter(|value| (0.0..=MAX_COUNT as f64).contains(value))
@@ -47,7 +46,7 @@ pub(super) fn point_count(metric: &Metric) -> u64 {
     count as u64
 }
 
-/// Returns a metric's points in one shape.
+/// Returns the points of a metric.
 pub(super) fn points(metric: &Metric) -> Vec<Point<'_>> {
     let unit = unit_seconds(&metric.unit);
     match &metric.data {
@@ -72,7 +71,7 @@ pub(super) fn points(metric: &Metric) -> Vec<Point<'_>> {
     }
 }
 
-/// Returns the length of a unit of time; Micrometer writes it out. Without one it is OpenTelemetry's second.
+/// Returns the length of a time unit, which Micrometer writes out. The default is OpenTelemetry's second.
 fn unit_seconds(unit: &str) -> f64 {
     match unit {
         "ms" | "milliseconds" => 1e-3,
@@ -90,7 +89,7 @@ fn temporality(number: i32) -> Temporality {
     }
 }
 
-/// Returns whether the point holds a value, according to its flags.
+/// Returns whether the point has a value, according to its flags.
 fn recorded(flags: u32) -> bool {
     flags & DataPointFlags::NoRecordedValueMask as u32 == 0
 }
@@ -122,7 +121,8 @@ fn explicit(point: &HistogramDataPoint, kind: i32, unit: f64) -> Point<'_> {
     }
 }
 
-/// Maps each bucket by the geometric middle of its bounds; the first by half, the last by its only bound.
+/// Maps each bucket by the geometric mean of its bounds; the first by half of its bound, the last by its only
+/// bound.
 fn explicit_latency(point: &HistogramDataPoint, unit: f64) -> LatencyHistogram {
     let bounds = &point.explicit_bounds;
     let counts = &point.bucket_counts;
@@ -162,7 +162,7 @@ fn exponential(point: &ExponentialHistogramDataPoint, kind: i32, unit: f64) -> P
     }
 }
 
-/// Negative durations do not exist and are left out; the zero bucket counts at its threshold.
+/// Negative durations are invalid and left out; the zero bucket counts at its threshold.
 fn exponential_latency(point: &ExponentialHistogramDataPoint, unit: f64) -> LatencyHistogram {
     let mut latency = LatencyHistogram::default();
     latency.add(
@@ -181,8 +181,8 @@ fn exponential_latency(point: &ExponentialHistogramDataPoint, unit: f64) -> Late
     latency
 }
 
-/// Returns the bucket for one of a sender's exponential histogram, whose unit is that long. Finer buckets in seconds
-/// fall into one of ours; coarser ones and other units go by their geometric middle.
+/// Returns our bucket for a bucket of a sender's exponential histogram in that unit. Finer buckets in seconds
+/// fall into one of ours; coarser ones and other units are mapped by their geometric mean.
 fn rescale(index: i64, scale: i32, unit_seconds: f64) -> i32 {
     let bounded = |index: i64| index.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32;
     if unit_seconds == 1.0 && scale >= LatencyHistogram::SCALE {
@@ -191,12 +191,13 @@ fn rescale(index: i64, scale: i32, unit_seconds: f64) -> i32 {
     LatencyHistogram::index_of_seconds(middle(bounded(index), scale) * unit_seconds)
 }
 
-/// Returns the geometric middle of a bucket of an exponential histogram of that scale.
+/// Returns the geometric mean of an exponential bucket's bounds.
 fn middle(index: i32, scale: i32) -> f64 {
     ((f64::from(index) + 0.5) * (-f64::from(scale)).exp2()).exp2()
 }
 
-/// Micrometer sends summaries when percentiles are published: they count, and cannot be merged.
+/// Micrometer sends summaries if percentiles are published: their counts are used, but quantiles cannot be
+/// merged.
 fn summary(point: &SummaryDataPoint) -> Point<'_> {
     Point {
         attributes: &point.attributes,

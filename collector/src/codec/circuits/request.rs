@@ -1,4 +1,4 @@
-//! Builds requests as the libraries send them, for tests.
+//! Builds requests like those of the libraries, for tests.
 
 use fusebox::circuit_breaker::EffectiveState;
 use fusebox::semconv;
@@ -81,7 +81,7 @@ pub(crate) fn metric(name: &str, data: Data) -> Metric {
     }
 }
 
-/// A fusebox instance that counts since its start, and what it would export.
+/// A fusebox instance with cumulative counts, and its exports.
 #[derive(Debug, Clone)]
 pub(crate) struct FakeBreaker {
     pub(crate) service: &'static str,
@@ -222,7 +222,7 @@ pub(crate) fn gauge(data_points: Vec<NumberDataPoint>) -> Data {
     Data::Gauge(Gauge { data_points })
 }
 
-/// The breaker `stock` as Micrometer sends it: one object per kind of call, points in no fixed order.
+/// The breaker `stock` as Micrometer sends it: one metric per kind of call, points in no fixed order.
 pub(crate) fn micrometer(
     state: &str,
     (successful, failed, refused): (u64, u64, f64),
@@ -284,7 +284,7 @@ pub(crate) fn micrometer(
     metrics(resource("shop", None), all)
 }
 
-/// What resilience4j computes of its window: rates once it has judged, and five calls of each kind.
+/// resilience4j's figures of its window: rates once it has enough calls, and five calls of each kind.
 fn own_window(state: &str, now: u64) -> Vec<Metric> {
     let of_name = |value| gauge(vec![double(vec![text("name", "stock")], 0, now, value)]);
     let (failed, slow) = match state {

@@ -7,7 +7,7 @@ use fusebox::circuit_breaker::{EffectiveState, OverrideKind};
 use super::value::Fields;
 use crate::model::{CircuitCalls, CircuitSettings, OwnWindow, UnixNanos};
 
-/// The percentiles of a stream, with the share of calls that each ends.
+/// The percentiles in a stream, with their fractions.
 pub(crate) const PERCENTILES: [(&str, f64); 8] = [
     ("25", 0.25),
     ("50", 0.5),
@@ -19,40 +19,37 @@ pub(crate) const PERCENTILES: [(&str, f64); 8] = [
     ("100", 1.0),
 ];
 
-/// Hystrix's rolling window, where an object does not say its own.
+/// Hystrix's default rolling window.
 const DEFAULT_WINDOW: Duration = Duration::from_secs(10);
-/// The longest window that is believed.
+/// Longest accepted window.
 const WINDOW_MAX: Duration = Duration::from_secs(3_600);
 
-/// A command of one host, or of all hosts of a cluster together.
+/// A command of one host, or summed over all hosts of a cluster.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Command {
-    /// Its key.
     pub(crate) name: String,
-    /// Its pool, where its calls run on one.
+    /// Its thread pool, if its calls run on one.
     pub(crate) pool: Option<String>,
-    /// Hosts that report.
+    /// Number of reporting hosts.
     pub(crate) hosts: u64,
-    /// When it was read, Unix nanoseconds of the sender's clock; 0 if it is not said.
+    /// When it was read, by the sender's clock; 0 if unknown.
     pub(crate) time: UnixNanos,
-    /// The state in force: open if it is on any host.
+    /// The state; open if open on any host.
     pub(crate) state: EffectiveState,
-    /// Length of the window of the counts.
+    /// The window of the counts.
     pub(crate) window: Duration,
-    /// Calls in the window.
     pub(crate) calls: CircuitCalls,
-    /// What it judges by itself.
+    /// Error percentage and number of requests, as Hystrix computes them over its window.
     pub(crate) own_window: OwnWindow,
-    /// Calls running.
+    /// Running calls.
     pub(crate) in_flight: u32,
-    /// Milliseconds that shares of the calls did not exceed, as in [`PERCENTILES`].
+    /// Latencies at [`PERCENTILES`], milliseconds.
     pub(crate) percentiles_ms: [f64; 8],
-    /// Its settings.
     pub(crate) settings: CircuitSettings,
 }
 
 impl Command {
-    /// Reads a command; `None` if it has no name.
+    /// `None` without a name.
     pub(super) fn read(fields: &Fields<'_>) -> Option<Self> {
         let window = fields.setting("metricsRollingStatisticalWindowInMilliseconds");
         let window = window.map_or(DEFAULT_WINDOW, |ms| {
@@ -80,7 +77,7 @@ impl Command {
         })
     }
 
-    /// What is forced on it.
+    /// Returns the forced state, if any.
     pub(crate) fn forced(&self) -> Option<OverrideKind> {
         match self.state {
             EffectiveState::ForcedOpen => Some(OverrideKind::ForcedOpen),

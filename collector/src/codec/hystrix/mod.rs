@@ -1,9 +1,10 @@
-//! The objects of `hystrix.stream` and `turbine.stream`, of Hystrix, Turbine 1 and Turbine 2, to counts, state and
-//! settings. Pure: a value of the wrong type is as one that is missing, and an object without a name is refused.
+//! Decodes objects of `hystrix.stream` and `turbine.stream`, from Hystrix, Turbine 1 and Turbine 2, to
+//! counts, state and settings. Pure: a value of the wrong type counts as missing, and an object without a
+//! name is rejected.
 //!
-//! Turbine writes of several hosts: sums (counts; in Turbine 1 settings too), sums that a reader divides by
-//! `reportingHosts` (the error percentage, latencies), and where hosts differ an object of values and how many hosts have
-//! each.
+//! Turbine aggregates hosts in three ways: plain sums (counts; in Turbine 1 settings too); sums that the
+//! reader must divide by `reportingHosts` (the error percentage, latencies); and, where hosts differ, an
+//! object that maps each value to its number of hosts.
 
 mod command;
 #[cfg(test)]
@@ -16,35 +17,28 @@ use serde_json::{Map, Value};
 
 use self::value::Fields;
 
-/// Longest name of a command, group or pool, bytes.
 const MAX_NAME_BYTES: usize = 256;
 
-/// An object of the stream.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Object {
-    /// A command and its circuit.
     Command(Box<Command>),
-    /// A thread pool.
     Pool(Pool),
-    /// Anything else: a collapser, Turbine's `meta`, what was deleted.
+    /// Anything else: a collapser, Turbine's `meta`, a deletion.
     Other,
 }
 
-/// A thread pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pool {
-    /// Its key.
     pub(crate) name: String,
-    /// Workers of all hosts.
+    /// Threads over all hosts.
     pub(crate) core_size: u64,
 }
 
-/// The line is no object of a stream.
+/// The line is not an object of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an object of a Hystrix stream")]
 pub(crate) struct NotAnObject;
 
-/// Reads the JSON of one event.
 pub(crate) fn decode(json: &str) -> Result<Object, NotAnObject> {
     let object: Map<String, Value> = serde_json::from_str(json).map_err(|_| NotAnObject)?;
     let fields = Fields::new(&object);

@@ -1,14 +1,13 @@
-//! Values of an object, each in the ways in which Hystrix and Turbine write it.
+//! Values of an object in the various encodings of Hystrix and Turbine.
 
 use serde_json::{Map, Value};
 
 use super::MAX_NAME_BYTES;
 use crate::codec::circuits::MAX_COUNT;
 
-/// The fields of an object.
 pub(super) struct Fields<'a> {
     object: &'a Map<String, Value>,
-    /// Hosts that report, at least 1.
+    /// Number of reporting hosts, at least 1.
     pub(super) hosts: u64,
 }
 
@@ -26,19 +25,19 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Returns a name that is there and not too long.
+    /// Returns a non-empty name that is not too long.
     pub(super) fn name(&self, name: &str) -> Option<String> {
         let text = self.text(name)?;
         (!text.is_empty() && text.len() <= MAX_NAME_BYTES).then(|| text.to_owned())
     }
 
-    /// Returns a sum over the hosts; 0 for what is no count. Turbine's sums may fall below zero.
+    /// Returns a sum over the hosts; 0 if it is not a count. Turbine's sums may drop below zero.
     pub(super) fn count(&self, name: &str) -> u64 {
         let value = self.object.get(name).and_then(number).unwrap_or(0.0);
         value.clamp(0.0, MAX_COUNT as f64) as u64
     }
 
-    /// Returns the mean over the hosts of what was summed up, within a nested object too.
+    /// Returns the mean of a sum over the hosts; `within` names the enclosing object.
     pub(super) fn mean(&self, name: &str, within: Option<&str>) -> Option<f64> {
         let object = self.object.get(within.unwrap_or(name))?;
         let value = match within {
@@ -48,7 +47,7 @@ impl<'a> Fields<'a> {
         number(value).map(|sum| sum.max(0.0) / self.hosts as f64)
     }
 
-    /// Returns a setting: that of one host, of most hosts, or the mean of a sum.
+    /// Returns a setting: of one host, of most hosts, or the mean of a sum.
     pub(super) fn setting(&self, name: &str) -> Option<f64> {
         let value = self.object.get(&format!("propertyValue_{name}"))?;
         match value {
@@ -59,7 +58,7 @@ impl<'a> Fields<'a> {
         .filter(|number: &f64| number.is_finite() && *number >= 0.0)
     }
 
-    /// Returns whether something holds for one host, for the hosts where it is the same, or for any of them.
+    /// Returns a boolean: of one host, common to all hosts, or true if it is on any host.
     pub(super) fn truth(&self, name: &str) -> Option<bool> {
         match self.object.get(name)? {
             Value::Bool(truth) => Some(*truth),
@@ -70,7 +69,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// As [`truth`](Self::truth), but only for all hosts.
+    /// As [`truth`](Self::truth), but true only if it is on all hosts.
     pub(super) fn truth_everywhere(&self, name: &str) -> Option<bool> {
         match self.object.get(name)? {
             Value::Object(hosts) => Some(hosts.get("false").and_then(number).unwrap_or(0.0) == 0.0),
@@ -88,7 +87,7 @@ fn number(value: &Value) -> Option<f64> {
     .filter(|number| number.is_finite())
 }
 
-/// Returns the value that most hosts have.
+/// Returns the value of most hosts.
 fn most_frequent(values: &Value) -> Option<&str> {
     let hosts = values.as_object()?.iter();
     let hosts = hosts.filter_map(|(value, hosts)| Some((value.as_str(), number(hosts)?)));

@@ -1,4 +1,4 @@
-//! Zipkin's JSON, v2 and v1, span by span and without building the list: memory stays in proportion to the text.
+//! Zipkin JSON v2 and v1, read span by span without building the list: memory is proportional to the text.
 
 use std::fmt;
 
@@ -11,19 +11,20 @@ use super::read::{Entries, Fields, ListOf, Object};
 use super::span::{Endpoint, Kind, Span};
 use super::v1;
 
-/// The words of Zipkin's server, which tools may look for.
+/// The message of Zipkin's server, which tools may look for.
 const NOT_V2: &str = "Expected a JSON_V2 encoded list, but received: JSON_V1";
 const NOT_V1: &str = "Expected a JSON_V1 encoded list, but received: JSON_V2";
 
-/// Returns a list of spans in v2 as an `ExportTraceServiceRequest`; an empty text is an empty list, as Zipkin has it.
+/// Converts a list of v2 spans to an `ExportTraceServiceRequest`; an empty text is an empty list, as for
+/// Zipkin.
 ///
 /// # Errors
-/// `DecodeError::Json`, with line and column, where the text is no list of spans.
+/// `DecodeError::Json`, with line and column, if the text is not a list of spans.
 pub(super) fn v2_to_otlp(json: &[u8]) -> Result<(Vec<u8>, Repairs), DecodeError> {
     to_otlp::<Span>(json)
 }
 
-/// Returns a list of spans in v1 as an `ExportTraceServiceRequest`.
+/// Converts a list of v1 spans to an `ExportTraceServiceRequest`.
 ///
 /// # Errors
 /// As [`v2_to_otlp`].
@@ -54,15 +55,14 @@ fn to_otlp<S: ReadSpan>(json: &[u8]) -> Result<(Vec<u8>, Repairs), DecodeError> 
     Ok((list.out, repairs))
 }
 
-/// A span that is read and written.
+/// A span that can be read and then written.
 trait ReadSpan: Fields + Default {
-    /// How the list is called.
+    /// The name of the list in errors.
     const LIST: &'static str;
-    /// Writes what was read, and clears it for the next span; returns how many values were left out.
+    /// Writes the span and clears it for the next one; returns how many values were left out.
     fn finish(&mut self, out: &mut Vec<u8>) -> u64;
 }
 
-/// A list of spans being written.
 struct List<S> {
     out: Vec<u8>,
     span: S,
@@ -124,7 +124,7 @@ impl Fields for Span {
                 map.next_value_seed(Entries(|key: &str, value: &str| self.tag(key, value)))?
             }
             "binaryAnnotations" => return Err(A::Error::custom(NOT_V2)),
-            // `debug` and `shared` are of no use to the store, unknown fields neither.
+            // `debug` and `shared` are not stored, nor are unknown fields.
             _ => drop(map.next_value::<IgnoredAny>()?),
         }
         Ok(())
@@ -148,7 +148,7 @@ impl Fields for Endpoint {
     }
 }
 
-/// An annotation of v2.
+/// An annotation in v2.
 #[derive(Default)]
 struct Annotation {
     at_us: u64,
@@ -166,7 +166,7 @@ impl Fields for Annotation {
     }
 }
 
-/// A span of v1, and how many of its annotations were too many.
+/// A span in v1, and the number of annotations beyond the limit.
 #[derive(Default)]
 struct SpanV1 {
     span: v1::Span,
@@ -230,7 +230,7 @@ impl Fields for v1::BinaryAnnotation {
     }
 }
 
-/// Reads an endpoint; null and an empty one are none.
+/// Reads an endpoint; null and an empty one are absent.
 fn endpoint<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<Endpoint>, A::Error> {
     let mut endpoint = Endpoint::default();
     map.next_value_seed(Object(&mut endpoint))?;
@@ -252,7 +252,7 @@ fn kind<E: Error>(kind: &str) -> Result<Option<Kind>, E> {
     }))
 }
 
-/// Reads one to `2 * BYTES` digits of lower hex, padded on the left; an empty id is none.
+/// Reads one to `2 * BYTES` lower-case hex digits, padded on the left; an empty id is absent.
 fn id<const BYTES: usize, E: Error>(Text(digits): &Text<'_>) -> Result<[u8; BYTES], E> {
     let wrong = || E::custom("an id should be lower-hex encoded with no prefix");
     if digits.len() > 2 * BYTES {

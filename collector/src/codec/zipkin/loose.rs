@@ -1,5 +1,5 @@
-//! Values of JSON as senders write them: a string may be a number, a number a string, null is absent, and what cannot
-//! be taken for what is asked is absent too.
+//! Lenient reading of JSON values: a string may be a number, a number a string, null is absent, and a value
+//! that cannot be converted is absent too.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,27 +8,23 @@ use std::marker::PhantomData;
 use super::v1::Value;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// A value that a scalar may be taken for.
+/// A value that can be read from any scalar.
 pub(super) trait Loose<'de>: Default {
-    /// Takes text.
     fn text(text: Cow<'de, str>) -> Self;
-    /// Takes a whole number.
     fn whole(number: i128) -> Self;
-    /// Takes a number with a fraction.
     fn fraction(number: f64) -> Self;
-    /// Takes a boolean.
     fn truth(truth: bool) -> Self;
 }
 
-/// Text; that of a number or a boolean is what JSON writes for it.
+/// Text; a number or boolean gives its JSON form.
 #[derive(Debug, Default)]
 pub(super) struct Text<'de>(pub(super) Cow<'de, str>);
 
-/// A whole number that is not negative; 0 where there is none.
+/// A non-negative integer; 0 if absent.
 #[derive(Debug, Default)]
 pub(super) struct Number(pub(super) u64);
 
-/// A value of v1.
+/// A value in v1.
 #[derive(Debug, Default)]
 pub(super) struct Typed(pub(super) Value);
 
@@ -99,7 +95,7 @@ impl<'de> Deserialize<'de> for Number {
     }
 }
 
-/// Takes any value.
+/// Accepts any value.
 pub(super) struct LooseVisitor<T>(pub(super) PhantomData<T>);
 
 impl<'de, T: Loose<'de>> Visitor<'de> for LooseVisitor<T> {

@@ -1,7 +1,7 @@
-//! Zipkin's spans to OTLP protobuf, span by span: JSON and protobuf of v2, JSON and thrift of v1.
+//! Converts Zipkin spans to OTLP protobuf, span by span: JSON and protobuf of v2, JSON and thrift of v1.
 //!
-//! A span without an id is passed on incomplete, and the walk refuses it; one with neither a timestamp nor an annotation
-//! ends with its arrival.
+//! A span without an id is passed on incomplete, and rejected by the walk. A span with neither a timestamp
+//! nor an annotation ends at its arrival.
 
 mod json;
 mod loose;
@@ -15,7 +15,7 @@ mod v1;
 
 use super::otlp::{DecodeError, Repairs};
 
-/// How Zipkin's spans are written.
+/// The encoding of Zipkin spans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
     /// A list of spans in JSON v2.
@@ -29,10 +29,10 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// Returns spans as an `ExportTraceServiceRequest`, and what had to be changed.
+    /// Converts spans to an `ExportTraceServiceRequest`; also returns the repairs made.
     ///
     /// # Errors
-    /// Where the bytes are no spans in that encoding.
+    /// When the bytes are not spans in that encoding.
     pub fn to_otlp(self, message: &[u8]) -> Result<(Vec<u8>, Repairs), DecodeError> {
         match self {
             Self::JsonV2 => json::v2_to_otlp(message),
@@ -42,8 +42,8 @@ impl Encoding {
         }
     }
 
-    /// Returns how many bytes of OTLP a byte of that encoding becomes at most: addresses are written as text with a
-    /// key, each span gets a resource, and a span of v1 may hold several; a test holds it against the worst.
+    /// Upper bound of the bytes of OTLP per input byte: addresses become text with a key, each span gets a
+    /// resource, and a v1 span may become several; a test checks the worst case.
     pub(super) fn growth(self) -> usize {
         match self {
             Self::JsonV2 => 2,

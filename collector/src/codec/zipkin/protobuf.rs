@@ -1,4 +1,5 @@
-//! Zipkin's protobuf v2, `ListOfSpans` of openzipkin's `zipkin.proto`: what `/api/v2/spans` and the gRPC service take.
+//! Zipkin protobuf v2, `ListOfSpans` of openzipkin's `zipkin.proto`: the input of `/api/v2/spans` and the
+//! gRPC service.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -26,10 +27,10 @@ const IPV4: u32 = length_key(2);
 const IPV6: u32 = length_key(3);
 const PORT: u32 = varint_key(4);
 
-/// Returns a list of spans as an `ExportTraceServiceRequest`.
+/// Converts a list of spans to an `ExportTraceServiceRequest`.
 ///
 /// # Errors
-/// `DecodeError::Protobuf` where the bytes are no such list.
+/// `DecodeError::Protobuf` if the bytes are not such a list.
 pub(super) fn to_otlp(message: &[u8]) -> Result<(Vec<u8>, Repairs), DecodeError> {
     let mut list = List {
         out: Vec::with_capacity(message.len() + message.len() / 4),
@@ -82,7 +83,7 @@ impl List {
                 REMOTE => self.span.remote = self.endpoint(reader.message()?)?,
                 ANNOTATIONS => self.annotation(reader.message()?)?,
                 TAGS => self.tag(reader.message()?)?,
-                // `debug` and `shared` are of no use to the store.
+                // `debug` and `shared` are not stored.
                 _ => reader.skip(key)?,
             }
         }
@@ -123,7 +124,6 @@ impl List {
         Ok(())
     }
 
-    /// Reads an entry of a map.
     fn tag(&mut self, mut reader: Reader<'_>) -> Result<(), Malformed> {
         let (mut name, mut value) = (&b""[..], &b""[..]);
         while let Some(key) = reader.key()? {
@@ -140,14 +140,14 @@ impl List {
     }
 }
 
-/// Returns the bytes as text, with U+FFFD in place of what is ill-formed, which is counted.
+/// Returns the bytes as text; ill-formed sequences are replaced by U+FFFD and counted.
 pub(super) fn text<'a>(bytes: &'a [u8], replaced: &mut u64) -> Cow<'a, str> {
     let text = String::from_utf8_lossy(bytes);
     *replaced += u64::from(matches!(text, Cow::Owned(_)));
     text
 }
 
-/// Returns an id, padded on the left: a trace id may have 8 bytes. One of another length is none.
+/// Returns an id, padded on the left: a trace id may have 8 bytes. Any other length gives zero.
 fn id<const BYTES: usize>(bytes: &[u8]) -> [u8; BYTES] {
     let mut id = [0; BYTES];
     if bytes.len() == BYTES || bytes.len() == 8 {
@@ -166,7 +166,7 @@ fn kind(number: u64) -> Option<Kind> {
     }
 }
 
-/// Returns the address of 4 or 16 bytes.
+/// Parses an address of 4 or 16 bytes.
 pub(super) fn address(bytes: &[u8]) -> Option<IpAddr> {
     if let Ok(octets) = <[u8; 4]>::try_from(bytes) {
         return Some(Ipv4Addr::from(octets).into());

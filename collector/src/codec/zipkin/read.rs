@@ -1,5 +1,5 @@
-//! Objects and lists of Zipkin's JSON, read as they come: each entry goes on at once. Null and whatever is of another
-//! type than asked is absent.
+//! Streaming readers for objects and lists of Zipkin JSON: each entry is passed on at once. Null and values
+//! of an unexpected type are absent.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -8,13 +8,12 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 
 use super::loose::Text;
 
-/// Reads the fields of an object.
 pub(super) trait Fields {
-    /// Reads the value of that name from `map`, or passes over it.
+    /// Reads the value of a field from `map`, or skips it.
     fn field<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error>;
 }
 
-/// The scalars, which are absent where an object or a list is asked for.
+/// Scalars are absent where an object or a list is expected.
 macro_rules! scalars_are_absent {
     () => {
         fn visit_unit<E: Error>(self) -> Result<(), E> {
@@ -38,7 +37,6 @@ macro_rules! scalars_are_absent {
     };
 }
 
-/// Reads an object into its fields.
 pub(super) struct Object<'f, F>(pub(super) &'f mut F);
 
 impl<'de, F: Fields> DeserializeSeed<'de> for Object<'_, F> {
@@ -71,11 +69,10 @@ impl<'de, F: Fields> Visitor<'de> for Object<'_, F> {
     }
 }
 
-/// Reads a list of objects; each goes to the function.
+/// Reads a list of objects and passes each to the function.
 pub(super) struct ListOf<T, S>(S, PhantomData<T>);
 
 impl<T: Fields + Default, S: FnMut(T)> ListOf<T, S> {
-    /// Returns the reader of a list.
     pub(super) fn new(each: S) -> Self {
         Self(each, PhantomData)
     }
@@ -114,7 +111,7 @@ impl<'de, T: Fields + Default, S: FnMut(T)> Visitor<'de> for ListOf<T, S> {
     }
 }
 
-/// Reads an object of texts; each name and value go to the function.
+/// Reads an object of texts and passes each name and value to the function.
 pub(super) struct Entries<S>(pub(super) S);
 
 impl<'de, S: FnMut(&str, &str)> DeserializeSeed<'de> for Entries<S> {

@@ -1,5 +1,5 @@
-//! A span of Zipkin being read, in the terms of its model v2, and how it is written as one of OTLP: names and tags are
-//! mapped as OpenTelemetry's Zipkin receiver does, so that spans of Zipkin's exporters look like those of OTLP's.
+//! A Zipkin span in terms of model v2, and its conversion to OTLP: names and tags are mapped as in
+//! OpenTelemetry's Zipkin receiver, so that spans of Zipkin exporters look like those of OTLP exporters.
 
 use super::super::otlp::write;
 
@@ -7,7 +7,7 @@ use super::super::otlp::write;
 const STATUS_OK: u64 = 1;
 const STATUS_ERROR: u64 = 2;
 
-/// OTLP's `SpanKind` of Zipkin's four kinds.
+/// OTLP's `SpanKind` for Zipkin's four kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Server = 2,
@@ -16,7 +16,7 @@ pub(super) enum Kind {
     Consumer = 5,
 }
 
-/// A service and its address; what is not known is empty or zero.
+/// A service and its address; unknown parts are empty or zero.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Endpoint {
     pub(super) service_name: String,
@@ -24,20 +24,20 @@ pub(super) struct Endpoint {
     pub(super) port: u16,
 }
 
-/// A span being read; its buffers are reused for the next.
+/// A span being read; its buffers are reused.
 #[derive(Debug, Default)]
 pub(super) struct Span {
     pub(super) trace_id: [u8; 16],
     pub(super) id: [u8; 8],
     pub(super) parent_id: [u8; 8],
     pub(super) kind: Option<Kind>,
-    /// Microseconds; 0 where it is not given.
+    /// Microseconds; 0 if absent.
     pub(super) timestamp_us: u64,
-    /// Microseconds; 0 where the span did not end, or another part of it has its end.
+    /// Microseconds; 0 if the span has not ended, or its end is in another part.
     pub(super) duration_us: u64,
     pub(super) local: Endpoint,
     pub(super) remote: Endpoint,
-    /// Name, annotations and tags as fields of the OTLP `Span`, complete as soon as they are read.
+    /// Name, annotations and tags, encoded as fields of the OTLP `Span` while they are read.
     fields: Vec<u8>,
     first_annotation_us: u64,
     scope: [String; 2],
@@ -46,7 +46,6 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// Clears it for the next span.
     pub(super) fn clear(&mut self) {
         let Self {
             fields,
@@ -60,12 +59,11 @@ impl Span {
         self.status_message.clear();
     }
 
-    /// Adds the name.
     pub(super) fn name(&mut self, name: &str) {
         write::text(&mut self.fields, 5, name);
     }
 
-    /// Adds an annotation, an event of OTLP.
+    /// Adds an annotation as an OTLP event.
     pub(super) fn annotation(&mut self, at_us: u64, value: &str) {
         if self.first_annotation_us == 0 {
             self.first_annotation_us = at_us;
@@ -78,10 +76,10 @@ impl Span {
         });
     }
 
-    /// Adds a tag: an attribute, or the field that OpenTelemetry's exporters write it from.
+    /// Adds a tag: as an attribute, or as the field from which OpenTelemetry's exporters make it.
     pub(super) fn tag(&mut self, key: &str, value: &str) {
         match (key, value) {
-            // Zipkin takes any value for a failure, `false` too.
+            // Zipkin treats any value as a failure, even `false`.
             ("error", _) => {
                 self.status_code = STATUS_ERROR;
                 if value != "true" {
@@ -99,29 +97,28 @@ impl Span {
         }
     }
 
-    /// Adds a tag that is a whole number, as v1 has it.
+    /// Adds an integer tag, as in v1.
     pub(super) fn number(&mut self, key: &str, value: i64) {
         key_value(&mut self.fields, 9, key, |out| {
             write::varint(out, 3, value.cast_unsigned());
         });
     }
 
-    /// Adds a tag that is a floating-point number, as v1 has it.
+    /// Adds a floating-point tag, as in v1.
     pub(super) fn double(&mut self, key: &str, value: f64) {
         key_value(&mut self.fields, 9, key, |out| {
             write::fixed64(out, 4, value.to_bits());
         });
     }
 
-    /// Adds a tag that is bytes, as v1 has it.
+    /// Adds a tag of bytes, as in v1.
     pub(super) fn bytes(&mut self, key: &str, value: &[u8]) {
         key_value(&mut self.fields, 9, key, |out| write::bytes(out, 7, value));
     }
 
-    /// Writes what was read as one `ResourceSpans`.
+    /// Writes the span as one `ResourceSpans`.
     ///
-    /// Of a span without an id the ids alone are passed on: the walk refuses it, and it cannot take more memory than
-    /// it came with.
+    /// Of a span without an id only the ids are passed on: the walk rejects it, and its output stays small.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         let is_complete = self.trace_id != [0; 16] && self.id != [0; 8];
         write::message(out, 1, |out| {
@@ -187,8 +184,8 @@ impl Span {
         }
     }
 
-    /// Writes start and end. Without a timestamp of its own, a span begins with its first annotation; without any start, its
-    /// end is its duration, as `walk_timeless` reads it.
+    /// Writes start and end. Without a timestamp, a span starts with its first annotation; without any start,
+    /// the end field is its duration, as `walk_timeless` expects.
     fn write_times(&self, out: &mut Vec<u8>) {
         let start_us = match self.timestamp_us {
             0 => self.first_annotation_us,
@@ -216,7 +213,6 @@ fn address(out: &mut Vec<u8>, endpoint: &Endpoint, address_key: &str, port_key: 
     }
 }
 
-/// Writes an attribute that is text.
 fn attribute(out: &mut Vec<u8>, field: u32, key: &str, value: &str) {
     key_value(out, field, key, |out| {
         write::bytes(out, 1, value.as_bytes());

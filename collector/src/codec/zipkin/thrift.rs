@@ -1,5 +1,5 @@
-//! Zipkin's v1 in thrift, TBinaryProtocol: what `/api/v1/spans` takes as `application/x-thrift`. A body is a list of
-//! `Span` or one of them, as openzipkin's `zipkinCore.thrift` has it.
+//! Zipkin v1 in thrift, TBinaryProtocol: `application/x-thrift` on `/api/v1/spans`. A body is a list of
+//! `Span` or a single one, as defined in openzipkin's `zipkinCore.thrift`.
 
 use std::net::Ipv4Addr;
 
@@ -24,13 +24,13 @@ mod kind {
     pub(super) const LIST: u8 = 15;
 }
 
-/// Structs and lists inside each other in a field that is passed over.
+/// Nesting depth of structs and lists in skipped fields.
 const DEPTH_MAX: usize = 32;
 
-/// Returns spans as an `ExportTraceServiceRequest`.
+/// Converts spans to an `ExportTraceServiceRequest`.
 ///
 /// # Errors
-/// `DecodeError::Thrift` where the bytes are no spans.
+/// `DecodeError::Thrift` if the bytes are not spans.
 pub(super) fn to_otlp(message: &[u8]) -> Result<(Vec<u8>, Repairs), DecodeError> {
     let mut reader = Reader {
         rest: message,
@@ -54,7 +54,6 @@ pub(super) fn to_otlp(message: &[u8]) -> Result<(Vec<u8>, Repairs), DecodeError>
     Ok((out, reader.repairs))
 }
 
-/// What is left to read.
 struct Reader<'a> {
     rest: &'a [u8],
     length: usize,
@@ -127,7 +126,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Returns the value of one of thrift's `AnnotationType`s, whose numbers are big-endian in `bytes`.
+    /// Decodes a value of an `AnnotationType`; numbers in `bytes` are big-endian.
     fn value(&mut self, value_type: i32, bytes: &[u8]) -> Value {
         let whole = || {
             let number = match *bytes {
@@ -200,7 +199,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Calls `read` as often as the count that stands here says; each item takes at least a byte.
+    /// Reads a count and calls `read` that many times. Each item takes at least a byte, so a false count ends
+    /// with the input.
     fn items(&mut self, mut read: impl FnMut(&mut Self) -> Read<()>) -> Read<()> {
         let count = i32::from_be_bytes(self.array()?);
         for _ in 0..count {
@@ -209,7 +209,6 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Passes over a value.
     fn skip(&mut self, of: u8, depth: usize) -> Read<()> {
         let Some(depth) = depth.checked_sub(1) else {
             return Err(self.malformed("too many levels"));
@@ -253,7 +252,7 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
-    /// Reads a number that is not negative; a negative one is none.
+    /// Reads a number; a negative one counts as absent.
     fn number(&mut self) -> Read<u64> {
         let number = i64::from_be_bytes(self.array()?);
         Ok(u64::try_from(number).unwrap_or(0))

@@ -1,20 +1,19 @@
-//! Zipkin's model v1 and its meaning in terms of v2, by the rules of openzipkin's documentation: `cs`, `cr`, `sr` and
-//! `ss` (`ms`, `mr`, `ws`, `wr` for messages) tell kind and times, `ca`, `sa` and `ma` the other side, and one span of
-//! v1 may hold both halves of a call.
+//! Zipkin's model v1 converted to v2 by the rules of openzipkin's documentation: `cs`, `cr`, `sr` and `ss`
+//! (`ms`, `mr`, `ws`, `wr` for messages) give kind and times, `ca`, `sa` and `ma` the peer, and one v1 span
+//! may contain both halves of a call.
 
 use super::span::{Endpoint, Kind, Span as Half};
 
-/// Annotations, and binary annotations, of one span: as many as events and attributes a span of OTLP may have, with
-/// room for those that have a meaning of their own.
+/// Annotations, and binary annotations, of one span: as many as an OTLP span may have events and attributes,
+/// with room for those with a special meaning.
 const ANNOTATIONS_MAX: usize = 256;
 
-/// Services whose halves one span holds: caller and callee. What further ones say stands with the first.
+/// Services per v1 span, which normally are caller and callee. Data of further ones is added to the first.
 const HALVES_MAX: usize = 4;
 
 /// Bytes of a name, which each half repeats.
 const NAME_BYTES_MAX: usize = 1024;
 
-/// A span as v1 has it.
 #[derive(Debug, Default)]
 pub(super) struct Span {
     pub(super) trace_id: [u8; 16],
@@ -27,7 +26,7 @@ pub(super) struct Span {
     binary_annotations: Vec<BinaryAnnotation>,
 }
 
-/// Something that happened at a time.
+/// An event at a time.
 #[derive(Debug, Default)]
 pub(super) struct Annotation {
     pub(super) at_us: u64,
@@ -35,7 +34,7 @@ pub(super) struct Annotation {
     pub(super) endpoint: Option<Endpoint>,
 }
 
-/// A tag, or an address of the other side.
+/// A tag, or an address of the peer.
 #[derive(Debug, Default)]
 pub(super) struct BinaryAnnotation {
     pub(super) key: String,
@@ -43,7 +42,6 @@ pub(super) struct BinaryAnnotation {
     pub(super) endpoint: Option<Endpoint>,
 }
 
-/// The value of a tag.
 #[derive(Debug)]
 pub(super) enum Value {
     Text(String),
@@ -60,12 +58,12 @@ impl Default for Value {
 }
 
 impl Span {
-    /// Adds an annotation; returns how many were left out, 1 past the bound.
+    /// Adds an annotation; returns how many were left out: 1 beyond the limit, else 0.
     pub(super) fn add_annotation(&mut self, annotation: Annotation) -> u64 {
         push_bounded(&mut self.annotations, annotation)
     }
 
-    /// Adds a binary annotation; returns how many were left out, 1 past the bound.
+    /// Adds a binary annotation; returns how many were left out: 1 beyond the limit, else 0.
     pub(super) fn add_binary_annotation(&mut self, annotation: BinaryAnnotation) -> u64 {
         push_bounded(&mut self.binary_annotations, annotation)
     }
@@ -91,10 +89,10 @@ fn push_bounded<T>(list: &mut Vec<T>, item: T) -> u64 {
     0
 }
 
-/// An annotation that tells a time of a call: when, and which half said so.
+/// A time of a call, and the half that reported it.
 type Moment = Option<(u64, usize)>;
 
-/// The annotations that tell the times of a call or of a message.
+/// The annotations with the times of a call or message.
 #[derive(Debug, Clone, Copy, Default)]
 struct Times {
     cs: Moment,
@@ -108,7 +106,7 @@ struct Times {
 }
 
 impl Times {
-    /// Returns the place of an annotation with a meaning, and the kind it tells.
+    /// Returns the slot of an annotation with a special meaning, and the kind that it implies.
     fn of(&mut self, value: &str) -> Option<(&mut Moment, Option<Kind>)> {
         Some(match value {
             "cs" => (&mut self.cs, Some(Kind::Client)),
@@ -124,7 +122,7 @@ impl Times {
     }
 }
 
-/// The spans of v2 that one of v1 is: one for each service that speaks in it. The first always exists.
+/// The v2 spans of a v1 span: one per service in it. The first always exists.
 struct Halves(Vec<Half>);
 
 impl Halves {
@@ -132,7 +130,7 @@ impl Halves {
         Self(vec![half_of(source)])
     }
 
-    /// Returns the half of an endpoint; what has no endpoint, or one too many, belongs to the first.
+    /// Returns the half of an endpoint; without an endpoint, or beyond the limit, the first half.
     fn of(&mut self, source: &Span, endpoint: Option<&Endpoint>) -> usize {
         let Some(endpoint) = endpoint else { return 0 };
         if self.0[0].local == Endpoint::default() {
@@ -156,7 +154,8 @@ impl Halves {
         self.0.len() - 1
     }
 
-    /// Reads the annotations: kinds and times of those with a meaning, which need an endpoint; the others are events.
+    /// Reads the annotations: kinds and times from those with a special meaning, which need an endpoint; the
+    /// others are events.
     fn annotations(&mut self, source: &Span) -> Times {
         let mut times = Times::default();
         for annotation in &source.annotations {
@@ -172,13 +171,13 @@ impl Halves {
                 None => self.0[half].annotation(annotation.at_us, &annotation.value),
             }
         }
-        // A bridge from v2 may tell the start by the span's own times alone.
+        // A converter from v2 may give the start only in the span's own times.
         times.cs = times.cs.or_else(|| start_of(times.cr, source));
         times.sr = times.sr.or_else(|| start_of(times.ss, source));
         times
     }
 
-    /// Gives the halves of a call their times.
+    /// Sets the times of both halves of a call.
     fn rpc(&mut self, source: &Span, times: Times) {
         match times {
             Times {
@@ -207,7 +206,7 @@ impl Halves {
         }
     }
 
-    /// Returns the half of the callee; where both halves are of one service, the callee's is made here.
+    /// Returns the callee's half; if both halves are of one service, it is created here.
     fn other_half(
         &mut self,
         source: &Span,
@@ -226,7 +225,7 @@ impl Halves {
         callee
     }
 
-    /// Gives a call of which one end is missing what is known: the end that came alone stays an event.
+    /// Sets the known times of a call with a missing end; a lone end stays an event.
     fn incomplete(&mut self, source: &Span, times: Times) {
         for (start, end, value) in [(times.cs, times.cr, "cr"), (times.sr, times.ss, "ss")] {
             if let Some((at_us, half)) = start {
@@ -241,7 +240,7 @@ impl Halves {
         }
     }
 
-    /// Gives the halves of a message their times.
+    /// Sets the times of both halves of a message.
     fn messages(&mut self, source: &Span, times: Times) {
         match (times.ms, times.mr) {
             (Some(ms), Some(mr)) => {
@@ -267,7 +266,7 @@ impl Halves {
         }
     }
 
-    /// Gives a half the times of the span, or where that has none, those of its annotations.
+    /// Sets a half's times: those of the span, or else those of its annotations.
     fn time(&mut self, source: &Span, begin: (u64, usize), end: Moment) {
         if source.timestamp_us > 0 && source.duration_us > 0 {
             self.set(begin.1, source.timestamp_us, source.duration_us);
@@ -282,7 +281,7 @@ impl Halves {
         self.0[half].duration_us = duration_us;
     }
 
-    /// Reads the binary annotations: tags, and addresses of the other side.
+    /// Reads the binary annotations: tags, and addresses of the peer.
     fn binary_annotations(&mut self, source: &Span, times: Times) {
         let [mut ca, mut sa, mut ma] = [None; 3];
         for annotation in &source.binary_annotations {
@@ -293,7 +292,7 @@ impl Halves {
                 "ma" => ma = endpoint,
                 key => {
                     let half = self.of(source, endpoint);
-                    // `lc` without a value only tells which service the span is of.
+                    // `lc` without a value only names the span's service.
                     let is_marker = key == "lc"
                         && matches!(&annotation.value, Value::Text(text) if text.is_empty());
                     if !is_marker {
@@ -325,7 +324,7 @@ impl Halves {
                 self.0[half].remote = sa.clone();
             }
             (None, None, None, Some(sa)) => self.0[0].remote = sa.clone(),
-            // Without any times, the address of a caller makes a span the callee's.
+            // Without any times, a caller's address means that the span is the callee's.
             (None, None, Some(ca), None) => {
                 self.0[0].kind = Some(Kind::Server);
                 self.0[0].remote = ca.clone();
@@ -342,7 +341,7 @@ impl Halves {
     }
 }
 
-/// Returns a half that has what all halves share.
+/// Returns a half with the common fields.
 fn half_of(source: &Span) -> Half {
     let mut half = Half::default();
     half.trace_id = source.trace_id;
@@ -352,7 +351,7 @@ fn half_of(source: &Span) -> Half {
     half
 }
 
-/// Returns the start that belongs to an end, where the span's own times end there.
+/// Returns the start of a call from its end, if the span's own times end there.
 fn start_of(end: Moment, source: &Span) -> Moment {
     let (at_us, half) = end?;
     let is_known = source.timestamp_us > 0 && source.duration_us > 0;
