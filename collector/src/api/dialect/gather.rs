@@ -1,5 +1,5 @@
-//! Whole traces for a dialect's search: reads the traces of the store's rows, newest first, and keeps those that match,
-//! until there are enough or a limit is reached.
+//! Collects whole traces for a dialect's search: reads the traces of the store's rows, newest first, and
+//! keeps those that match, until there are enough or a limit is reached.
 
 use axum::http::StatusCode;
 
@@ -12,18 +12,17 @@ use crate::query::{QueryError, TRACE_BYTES_MAX, bytes_of};
 pub(in crate::api) const TRACES_MAX: usize = 1_000;
 /// Spans in one answer: as many as the store returns of one trace, so that any trace fits.
 pub(in crate::api) const SPANS_MAX: usize = 100_000;
-/// Room that a trace is read into at least: one in a thousand is larger, and an answer that is full ends with it.
+/// Minimum room for reading a trace: one in a thousand is larger, and a full answer ends with it.
 const ROOM_BYTES_MIN: usize = 1 << 20;
 
-/// What a search found, and why there may be more.
+/// The result of a search, and why there may be more.
 #[derive(Debug)]
 pub(in crate::api) struct Gathered {
-    /// The traces, newest first.
     traces: Vec<Trace>,
     stopped: Option<Stop>,
 }
 
-/// Reads the traces that a search finds and that match.
+/// Reads the traces that a search finds and keeps those that match.
 pub(in crate::api) async fn gather(
     state: &ApiState,
     search: TraceQuery,
@@ -43,32 +42,31 @@ pub(in crate::api) async fn gather(
     Ok(found.finish(scan))
 }
 
-/// What was found so far.
 #[derive(Debug)]
 struct Found {
     limit: usize,
     answer: Answered,
 }
 
-/// The traces of an answer, which has room for so many spans and bytes of memory.
+/// The traces of an answer, within limits of spans and memory.
 #[derive(Debug, Default)]
 pub(in crate::api) struct Answered {
     traces: Vec<Trace>,
     spans: usize,
     bytes: usize,
-    /// Whether something was left out of a trace.
+    /// Whether parts of a trace were left out.
     is_cut: bool,
 }
 
 impl Answered {
-    /// Returns how many bytes the next trace may have.
+    /// Returns the memory for the next trace, bytes.
     pub(in crate::api) fn room(&self) -> usize {
         TRACE_BYTES_MAX
             .saturating_sub(self.bytes)
             .max(ROOM_BYTES_MIN)
     }
 
-    /// Returns the limit that a trace read within `room` exceeds, if there are others. The first one fits always.
+    /// Returns the limit that a trace exceeds, which was read within `room`. The first trace always fits.
     pub(in crate::api) fn limit_for(&self, trace: &Trace) -> Option<String> {
         if self.traces.is_empty() {
             return None;
@@ -83,7 +81,6 @@ impl Answered {
         is_full.then(|| format!("an answer holds {mib} MiB of spans at most"))
     }
 
-    /// Adds a trace.
     pub(in crate::api) fn push(&mut self, trace: Trace) {
         self.is_cut |= trace.truncated || trace.is_shortened();
         self.spans += trace.spans.len();
@@ -91,7 +88,6 @@ impl Answered {
         self.traces.push(trace);
     }
 
-    /// Returns the traces, and what is missing of them.
     pub(in crate::api) fn into_parts(self) -> (Vec<Trace>, Option<String>) {
         (self.traces, self.is_cut.then(too_long))
     }
@@ -113,10 +109,10 @@ impl Found {
         self.answer.traces.len() >= self.limit
     }
 
-    /// Keeps a trace that matches; returns the limit that leaves no room for it, or for another one.
+    /// Keeps a trace if it matches; returns the limit that leaves no room for it, or for another one.
     fn look_at(&mut self, trace: Trace, is_match: impl Fn(&Trace) -> bool) -> Option<String> {
         let limit = self.answer.limit_for(&trace);
-        // One that was shortened for want of room need not match any more.
+        // A trace that was shortened to fit may no longer match, but might have.
         if limit.is_some() && (trace.is_shortened() || is_match(&trace)) {
             return limit;
         }
@@ -127,7 +123,8 @@ impl Found {
         is_most.then(|| format!("an answer holds {TRACES_MAX} traces at most"))
     }
 
-    /// Returns what was found. A store's failure is reported rather than a limit, because a narrower search does not help.
+    /// Returns the result. A store's failure takes precedence over a limit, because a narrower search would
+    /// not help.
     fn finish(self, scan: Scan<'_>) -> Gathered {
         let (traces, cut) = self.answer.into_parts();
         let stopped = scan.stopped().or(cut.map(Stop::Bound));
@@ -145,8 +142,8 @@ pub(in crate::api) fn too_long() -> String {
 }
 
 impl Gathered {
-    /// Returns the traces, and what is missing. An empty list means that nothing matches, so an incomplete search that
-    /// found nothing is an error.
+    /// Returns the traces, and what is missing. An empty list would mean that nothing matches, so an
+    /// incomplete search without results is an error.
     pub(in crate::api) fn answer(
         self,
     ) -> Result<(Vec<Trace>, Option<String>), (StatusCode, String)> {

@@ -1,4 +1,4 @@
-//! Traces of a list of ids: read one after the other until the answer is full, or the time of a search is over.
+//! Traces by a list of ids, read sequentially until the answer is full or the time of a search is over.
 
 use tokio::time::{Instant, timeout_at};
 
@@ -7,25 +7,25 @@ use super::scan::TIME_MAX;
 use crate::model::Trace;
 use crate::query::QueryError;
 
-/// The traces read so far, and when reading ends.
+/// The traces so far, and the deadline.
 #[derive(Debug)]
 pub(in crate::api) struct Listed {
     answer: Answered,
     deadline: Instant,
 }
 
-/// What came of one id.
+/// The result of reading one id.
 #[derive(Debug)]
 pub(in crate::api) enum Outcome {
     /// Its trace is in the answer.
     Added,
-    /// It is not known.
+    /// There is no such trace.
     Unknown,
-    /// Its trace does not fit, and why.
+    /// Its trace does not fit; the text says why.
     TooLarge(String),
-    /// The time is over, in words.
+    /// The time is over; the text says so.
     TimeOver(String),
-    /// The store failed, which says nothing about the other ids.
+    /// The store failed, which says nothing about other ids.
     Failed(QueryError),
 }
 
@@ -36,7 +36,6 @@ impl Default for Listed {
 }
 
 impl Listed {
-    /// Returns a list that is read until then.
     pub(in crate::api) fn until(deadline: Instant) -> Self {
         Self {
             answer: Answered::default(),
@@ -44,21 +43,21 @@ impl Listed {
         }
     }
 
-    /// Returns how many bytes the next trace may have.
+    /// Returns the memory for the next trace, bytes.
     pub(in crate::api) fn room(&self) -> usize {
         self.answer.room()
     }
 
-    /// Adds the trace that is being read within `room`; once the time is over, the reader stops.
+    /// Adds the trace from `read`, which must read it within `room`; reading stops once the time is over.
     ///
     /// # Errors
-    /// When it is no id.
+    /// When the id is invalid.
     pub(in crate::api) async fn add(
         &mut self,
         read: impl Future<Output = Result<Option<Trace>, QueryError>>,
     ) -> Result<Outcome, QueryError> {
         let over = || Outcome::TimeOver(format!("{} s had passed", TIME_MAX.as_secs()));
-        // Quick reads end before the timer fires, which has a resolution of a millisecond.
+        // Quick reads end before the timer fires, whose resolution is a millisecond.
         if Instant::now() >= self.deadline {
             return Ok(over());
         }
@@ -78,7 +77,6 @@ impl Listed {
         Ok(Outcome::Added)
     }
 
-    /// Returns the traces, and what is missing of them.
     pub(in crate::api) fn into_parts(self) -> (Vec<Trace>, Option<String>) {
         self.answer.into_parts()
     }

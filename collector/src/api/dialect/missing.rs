@@ -1,4 +1,4 @@
-//! The header that says what is missing from an answer, for dialects whose body has no field for it.
+//! The header that says what is missing from an answer, for dialects without a field for it.
 
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
@@ -6,7 +6,6 @@ use axum::response::Response;
 use crate::model::cut;
 
 const MISSING: HeaderName = HeaderName::from_static("fusebox-missing");
-/// Longest text, bytes.
 const TEXT_BYTES_MAX: usize = 500;
 
 /// Adds the header if something is missing.

@@ -1,5 +1,5 @@
-//! What our API and the dialects share: query parameters, errors, ids, fallback routes, and whole traces for a search.
-//! Each dialect adds its messages, its limits and the shape of its answers.
+//! Common parts of our API and the dialects: query parameters, errors, ids, fallback routes, and whole traces
+//! for a search. Each dialect adds its messages, its limits and the form of its answers.
 
 mod gather;
 mod listed;
@@ -21,15 +21,14 @@ pub(super) use missing::with_missing;
 pub(super) use params::{Params, shortened};
 pub(super) use scan::{Reach, Scan, SearchLimit, Stop, TIME_MAX as SEARCH_TIME_MAX};
 
-/// Names of one list: more than a list to choose from can show.
+/// Names in one list: more than a list to choose from can show.
 pub(super) const NAMES_MAX: usize = 10_000;
 
 /// A dialect's error response.
 pub(super) trait Refuse: IntoResponse + Sized + 'static {
-    /// Returns the error of that status.
     fn new(status: StatusCode, message: impl Into<String>) -> Self;
 
-    /// Returns the 400 for a parameter.
+    /// Returns the 400 for an invalid parameter.
     fn parameter(name: &str, problem: impl Display) -> Self;
 }
 
@@ -45,7 +44,7 @@ pub(super) fn closed<R: Refuse>(
         .method_not_allowed_fallback(only_get)
 }
 
-/// Returns an id as Zipkin and Jaeger write it: 16 digits where the high half is zero, else 32.
+/// Formats an id as Zipkin and Jaeger do: 16 digits if the high half is zero, else 32.
 pub(super) fn short_id(id: TraceId) -> String {
     const ZEROS: &str = "0000000000000000";
     let digits = id.to_string();

@@ -1,4 +1,4 @@
-//! The query parameters of a request, in the order given; each API reads them by its own rules.
+//! The query parameters of a request, in order; each API applies its own rules.
 
 use std::marker::PhantomData;
 
@@ -10,7 +10,7 @@ use super::Refuse;
 /// Parameters in one request, far beyond what any client sends.
 const PARAMETERS_MAX: usize = 100;
 
-/// Query parameters; errors in them are answered as `R`.
+/// Query parameters; invalid ones are answered as `R`.
 #[derive(Debug)]
 pub(in crate::api) struct Params<R> {
     pairs: Vec<(String, String)>,
@@ -33,7 +33,6 @@ impl<S: Send + Sync, R: Refuse> FromRequestParts<S> for Params<R> {
 }
 
 impl<R> Params<R> {
-    /// Returns parameters from their names and values.
     pub(in crate::api) fn from_pairs(pairs: Vec<(String, String)>) -> Self {
         Self {
             pairs,
@@ -41,18 +40,17 @@ impl<R> Params<R> {
         }
     }
 
-    /// Returns the name of every parameter.
     pub(in crate::api) fn names(&self) -> impl Iterator<Item = &str> {
         self.pairs.iter().map(|(name, _)| name.as_str())
     }
 
-    /// Returns the first value of a parameter, empty or not.
+    /// Returns the first value of a parameter, possibly empty.
     pub(in crate::api) fn given(&self, name: &str) -> Option<&str> {
         let found = self.pairs.iter().find(|(key, _)| key == name);
         found.map(|(_, value)| value.as_str())
     }
 
-    /// Returns every value of a parameter that is not empty: HTML forms send every field.
+    /// Returns the non-empty values of a parameter: HTML forms send every field.
     pub(in crate::api) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let given = self.pairs.iter();
         let given = given.filter(move |(key, value)| key == name && !value.is_empty());
@@ -60,7 +58,7 @@ impl<R> Params<R> {
     }
 }
 
-/// Returns a text from outside, cut so that an answer can quote it.
+/// Cuts an external text so that an answer can quote it.
 pub(in crate::api) fn shortened(text: &str) -> String {
     const SHOWN: usize = 64;
     if text.chars().count() <= SHOWN {

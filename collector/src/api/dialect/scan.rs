@@ -1,5 +1,5 @@
-//! The traces of a search one by one, newest first, within limits of count and time; pages of the store are read as they
-//! are needed.
+//! Iterates over the traces of a search, newest first, within limits of count and time; pages of the store
+//! are read on demand.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,15 +14,15 @@ use crate::api::ApiState;
 use crate::model::{Trace, TraceQuery};
 use crate::query::{QueryError, QueryService, READ_TIME_MAX};
 
-/// Longest time of a search; it then answers with what it has.
+/// Longest time of a search; it then returns what it has.
 pub(in crate::api) const TIME_MAX: Duration = READ_TIME_MAX;
-/// Concurrent searches; others wait within their time. Each holds one trace at a time, and what it found.
+/// Concurrent searches; others wait within their time limit. Each holds one trace at a time, and its results.
 const SEARCHES_AT_ONCE: usize = 4;
 
-/// Traces read at once: those of a page lie mostly in the same blocks, which are then decoded once.
+/// Traces read at once: those of a page are mostly in the same blocks, which are then decoded once.
 const BATCH_MAX: usize = 64;
 const BATCH_FIRST: usize = 8;
-/// Bytes of traces that are read and not looked at yet.
+/// Memory of traces that were read but not processed yet.
 const BATCH_BYTES_MAX: usize = 8 << 20;
 
 /// Limits the concurrent searches that read whole traces; one per collector.
@@ -36,7 +36,7 @@ impl Default for SearchLimit {
 }
 
 impl SearchLimit {
-    /// Returns the turns of all searches.
+    /// Acquires the permits of all searches.
     #[cfg(test)]
     pub(super) async fn all(&self) -> SemaphorePermit<'_> {
         let turns = self.0.acquire_many(SEARCHES_AT_ONCE as u32).await;
@@ -47,16 +47,14 @@ impl SearchLimit {
 /// How much one search reads, matching or not.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::api) struct Reach {
-    /// Traces.
     pub(in crate::api) traces: usize,
-    /// Spans.
     pub(in crate::api) spans: usize,
-    /// For so long.
     pub(in crate::api) time: Duration,
 }
 
 impl Default for Reach {
-    /// A trace takes 2 to 5 ms, and five of the largest size, of which one is in memory at a time, have 500,000 spans.
+    /// A trace takes 2 to 5 ms. Five of the largest traces, of which one is in memory at a time, have 500,000
+    /// spans.
     fn default() -> Self {
         Self {
             traces: 2_000,
@@ -66,17 +64,17 @@ impl Default for Reach {
     }
 }
 
-/// Why a search ended before it had read the whole range.
+/// Why a search ended before the end of the range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::api) enum Stop {
     /// A limit was reached; a narrower search may be answered in full.
     Bound(String),
-    /// A store did not answer.
+    /// A store failed.
     Store(String),
 }
 
 impl Stop {
-    /// Returns what is missing from an answer, in words. One that is empty, and not because nothing matches, is an error.
+    /// Describes what is missing from an answer. An empty answer that is incomplete is an error.
     pub(in crate::api) fn missing(
         stopped: Option<Self>,
         is_empty: bool,
@@ -95,18 +93,17 @@ impl Stop {
     }
 }
 
-/// The traces of a search one by one.
 #[derive(Debug)]
 pub(in crate::api) struct Scan<'a> {
     query: &'a QueryService,
     /// The next page; `None` after the last.
     next: Option<TraceQuery>,
     ids: VecDeque<TraceId>,
-    /// Traces that were read with the one before.
+    /// Traces that were read together with the previous one.
     ready: VecDeque<Trace>,
     /// How many are read at once.
     batch: usize,
-    /// How many are read one by one next.
+    /// How many of the next ones are read individually.
     single: usize,
     reach: Reach,
     deadline: Instant,
@@ -114,15 +111,15 @@ pub(in crate::api) struct Scan<'a> {
     spans: usize,
     /// Why the store may have left out rows so far.
     missing: Option<String>,
-    /// Why the store ended its search, after the last trace.
+    /// Why the store ended its search after the last trace.
     ended: Option<String>,
-    /// The limit at which it ended.
+    /// The limit at which the scan ended.
     bound: Option<String>,
     _turn: Option<SemaphorePermit<'a>>,
 }
 
 impl<'a> Scan<'a> {
-    /// Waits for its turn.
+    /// Waits for a permit.
     pub(in crate::api) async fn begin(
         state: &'a ApiState,
         search: TraceQuery,
@@ -155,14 +152,14 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Reads that trace and no other.
+    /// Restricts the scan to one trace.
     pub(in crate::api) fn only(mut self, id: TraceId) -> Self {
         self.next = None;
         self.ids = VecDeque::from([id]);
         self
     }
 
-    /// Returns the next trace, fitted into so many bytes; `None` after the last, or once a limit is reached.
+    /// Returns the next trace, fitted into `bytes_max`; `None` after the last, or once a limit is reached.
     ///
     /// # Errors
     /// When the store fails before a trace is read.
@@ -182,7 +179,7 @@ impl<'a> Scan<'a> {
             return Ok(None);
         };
         let trace = match trace {
-            // What was read before is answered; where nothing of it matches, that is an error too.
+            // Return what was read before; if nothing of it matches, that is an error too.
             Err(error @ QueryError::Store(_)) if self.traces > 0 => {
                 self.end_with(&error);
                 return Ok(None);
@@ -197,7 +194,7 @@ impl<'a> Scan<'a> {
         Ok(trace)
     }
 
-    /// Waits for work on a trace, until the time is over.
+    /// Waits for work on a trace until the time is over.
     pub(in crate::api) async fn within<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         let done = timeout_at(self.deadline, work).await;
         if done.is_err() {
@@ -206,7 +203,7 @@ impl<'a> Scan<'a> {
         done.ok()
     }
 
-    /// Ends the search, as a store failed.
+    /// Ends the search because a store failed.
     fn end_with(&mut self, error: &QueryError) {
         tracing::warn!(%error, "a search ends with what it has read");
         self.missing = Some(error.words());
@@ -214,7 +211,6 @@ impl<'a> Scan<'a> {
         self.ids.clear();
     }
 
-    /// Ends the search at a limit.
     pub(in crate::api) fn end_at(&mut self, bound: String) {
         self.bound = Some(bound);
     }
@@ -223,13 +219,13 @@ impl<'a> Scan<'a> {
         self.end_at(format!("{} s had passed", self.reach.time.as_secs()));
     }
 
-    /// Returns how many traces were read.
+    /// Returns the number of traces read.
     pub(in crate::api) fn traces(&self) -> usize {
         self.traces
     }
 
-    /// Returns why there may be more. A store's failure is reported rather than a limit, because a narrower search does
-    /// not help.
+    /// Returns why there may be more. A store's failure takes precedence over a limit, because a narrower
+    /// search would not help.
     pub(in crate::api) fn stopped(self) -> Option<Stop> {
         let bound = self
             .bound
@@ -248,7 +244,7 @@ impl<'a> Scan<'a> {
         (self.spans >= spans).then(|| format!("{spans} spans were read"))
     }
 
-    /// Reads the next trace; one that was deleted since its row was read is left out.
+    /// Reads the next trace, skipping one that was deleted since its row was read.
     async fn read(&mut self, bytes_max: usize) -> Result<Option<Trace>, QueryError> {
         loop {
             if let Some(trace) = self.ready.pop_front() {
@@ -258,7 +254,7 @@ impl<'a> Scan<'a> {
             } else if let Some(search) = self.next.take() {
                 let page = self.query.search(search.clone()).await?;
                 self.ids = page.traces.iter().map(|row| row.trace_id).collect();
-                // What a page had no time for, the next one looks through.
+                // The next page searches what this one had no time for.
                 if !page.ended_early {
                     self.missing = page.missing.or(self.missing.take());
                 } else if page.next.is_none() {
@@ -274,7 +270,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Reads the next traces at once, or one by one where they do not fit or that is not quicker.
+    /// Reads the next traces at once, or individually if they do not fit or that is faster.
     async fn read_some(&mut self, bytes_max: usize) -> Result<VecDeque<Trace>, QueryError> {
         let next: Vec<_> = self.ids.iter().copied().take(self.batch).collect();
         if self.single == 0 {

@@ -1,5 +1,5 @@
-//! The envelope that every answer of the classic routes has, good or bad, and the shape of Jaeger's JSON in it: times and
-//! durations in microseconds, tags with a type, senders listed once.
+//! The envelope of every answer on the classic routes, including errors, and the form of Jaeger's JSON: times
+//! and durations in microseconds, tags with a type, processes listed once.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -17,7 +17,7 @@ use crate::api::pieces;
 use crate::api::problem::RETRY_AFTER;
 use crate::query::QueryError;
 
-/// What Jaeger wraps its answers in. `limit` and `offset` are always 0 there too.
+/// Jaeger's envelope. `limit` and `offset` are always 0, as in Jaeger.
 #[derive(Debug, Serialize)]
 struct Envelope<T> {
     data: Option<T>,
@@ -27,7 +27,6 @@ struct Envelope<T> {
     errors: Option<Vec<Entry>>,
 }
 
-/// One entry of `errors`.
 #[derive(Debug, Serialize)]
 struct Entry {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,17 +36,16 @@ struct Entry {
     trace_id: Option<String>,
 }
 
-/// A message about something missing from an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Remark {
     /// What is missing, and why.
     pub(super) message: String,
-    /// The trace that is missing.
+    /// The missing trace.
     pub(super) trace_id: Option<TraceId>,
 }
 
 impl Remark {
-    /// Returns the message about what is missing from an answer as a whole.
+    /// A message about the answer as a whole.
     pub(super) fn of_all(message: String) -> Self {
         let trace_id = None;
         Self { message, trace_id }
@@ -67,18 +65,15 @@ impl From<Remark> for Entry {
 /// A successful answer, complete or not.
 #[derive(Debug)]
 pub(super) struct Answer<T> {
-    /// What was asked for.
     pub(super) data: T,
     /// The number of names; 0 in other answers, as in Jaeger.
     pub(super) total: usize,
-    /// What is missing.
     pub(super) remarks: Vec<Remark>,
-    /// Whether the JSON is indented.
     pub(super) is_pretty: bool,
 }
 
 impl<T> Answer<Vec<T>> {
-    /// Returns an answer with names and their number.
+    /// Returns an answer with a list of names.
     pub(super) fn counted(data: Vec<T>, is_pretty: bool) -> Self {
         Self {
             total: data.len(),
@@ -88,13 +83,12 @@ impl<T> Answer<Vec<T>> {
 }
 
 impl<T> Answer<T> {
-    /// Adds what is missing, if anything is.
+    /// Adds messages about what is missing.
     pub(super) fn without(mut self, missing: impl IntoIterator<Item = String>) -> Self {
         self.remarks.extend(missing.into_iter().map(Remark::of_all));
         self
     }
 
-    /// Returns a complete answer.
     pub(super) fn of(data: T, is_pretty: bool) -> Self {
         Self {
             data,
@@ -129,7 +123,7 @@ impl<T: Serialize + Send + 'static> IntoResponse for Answer<T> {
     }
 }
 
-/// Returns the answer of whole traces: `item` appends the next piece of them, commas included.
+/// Returns an answer with whole traces: `item` appends the next piece, commas included.
 pub(super) fn traces(
     mut item: impl pieces::Write,
     remarks: Vec<Remark>,
@@ -156,17 +150,16 @@ pub(super) fn traces(
     }
 }
 
-/// An answer that is an error: Jaeger's envelope with the HTTP status as its code.
+/// An error: Jaeger's envelope with the HTTP status as its code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failure {
-    /// The HTTP status.
     pub(super) status: StatusCode,
-    /// What is wrong and what would be right.
+    /// What is wrong, and what would be valid.
     pub(super) message: String,
 }
 
 impl Failure {
-    /// Returns the 404 for a trace, in Jaeger's words.
+    /// Returns the 404 for a trace, with Jaeger's message.
     pub(super) fn no_such_trace() -> Self {
         Self::new(StatusCode::NOT_FOUND, NO_SUCH_TRACE)
     }
@@ -236,7 +229,6 @@ impl IntoResponse for Failure {
     }
 }
 
-/// One span.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Span<'t> {
@@ -253,11 +245,11 @@ pub(super) struct Span<'t> {
     pub(super) logs: Vec<Log<'t>>,
     #[serde(rename = "processID")]
     pub(super) process_id: String,
-    /// Null where there are none.
+    /// Null if there are none.
     pub(super) warnings: Option<Vec<String>>,
 }
 
-/// A pointer to another span.
+/// A reference to another span.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Reference {
@@ -268,7 +260,6 @@ pub(super) struct Reference {
     pub(super) span_id: String,
 }
 
-/// How a span relates to another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(super) enum RefType {
@@ -276,7 +267,7 @@ pub(super) enum RefType {
     FollowsFrom,
 }
 
-/// Who sent spans.
+/// A sender of spans.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Process<'t> {
@@ -284,7 +275,7 @@ pub(super) struct Process<'t> {
     pub(super) tags: Vec<KeyValue<'t>>,
 }
 
-/// Something that happened during a span.
+/// An event of a span.
 #[derive(Debug, Serialize)]
 pub(super) struct Log<'t> {
     pub(super) timestamp: u64,
@@ -300,7 +291,6 @@ pub(super) struct KeyValue<'t> {
     pub(super) value: TagValue<'t>,
 }
 
-/// What a value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum ValueType {
@@ -311,7 +301,7 @@ pub(super) enum ValueType {
     Binary,
 }
 
-/// A value as JSON holds it: a number that JavaScript would round is text.
+/// A value in JSON: a number that JavaScript would round becomes text.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub(super) enum TagValue<'t> {
@@ -330,11 +320,11 @@ pub(super) struct DependencyLink {
     pub(super) call_count: u64,
 }
 
-/// A span name with the side of a call that it is.
+/// A span name with its kind.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Operation {
     pub(super) name: String,
-    /// Empty where the sender gave none, or it was not seen.
+    /// Empty if the sender gave none, or the kind is not known.
     pub(super) span_kind: String,
 }

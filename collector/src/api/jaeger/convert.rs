@@ -1,5 +1,5 @@
-//! A trace as received into the JSON model of Jaeger: its tags, its processes (`p1`, `p2`, ... in the order in which
-//! their spans come), and an id of its own for every span.
+//! Converts a trace to Jaeger's JSON model: tags, processes (`p1`, `p2`, ... in the order of their first
+//! span), and unique ids of spans.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::BuildHasher;
@@ -13,21 +13,20 @@ use crate::api::dialect::short_id;
 use crate::api::pieces;
 use crate::model::{self, Link, Note, Resource, SHORTENED, SpanKind, Value};
 
-/// The attribute in which OpenTracing bridges keep the type of a link.
+/// The attribute in which OpenTracing bridges store the type of a link.
 const REF_TYPE: &str = "opentracing.ref_type";
 
-/// A trace as Jaeger shows it, written span by span.
+/// A trace in Jaeger's form, written span by span.
 #[derive(Debug)]
 pub(super) struct TracePieces {
     trace: model::Trace,
-    /// Leaves tags, fields and references in the order received, without notes on spans.
+    /// Keeps tags, fields and references in the order received, without warnings on spans.
     is_raw: bool,
     warnings: HashMap<SpanId, Vec<String>>,
     about_trace: Vec<String>,
-    /// By span: its sender.
+    /// Process number by span.
     senders: Vec<u32>,
     processes: Vec<Arc<Resource>>,
-    /// The next span.
     next: usize,
     is_open: bool,
 }
@@ -64,7 +63,7 @@ impl TracePieces {
         if self.next > 0 {
             out.push(b',');
         }
-        // The first span of an id is the one that notes are about.
+        // Notes refer to the first span with an id.
         let noted = self.warnings.remove(&span.span_id).unwrap_or_default();
         let noted = if self.is_raw { Vec::new() } else { noted };
         let process_id = key(self.senders[self.next] as usize);
@@ -86,7 +85,7 @@ impl TracePieces {
     }
 }
 
-/// Returns what the reader noted, by span and on the trace as a whole.
+/// Returns the reader's notes, by span and on the trace as a whole.
 fn warnings(trace: &model::Trace) -> (HashMap<SpanId, Vec<String>>, Vec<String>) {
     let mut by_span: HashMap<SpanId, Vec<String>> = HashMap::new();
     let mut about_trace = Vec::new();
@@ -160,7 +159,7 @@ fn convert_process(resource: &model::Resource, is_raw: bool) -> Process<'_> {
     }
 }
 
-/// Returns the parent, then the links. A link to the parent gives its type and is not repeated.
+/// Returns the parent, then the links. A link to the parent sets the reference type and is not repeated.
 fn references(span: &model::Span) -> Vec<Reference> {
     let parent = span.parent_span_id.map(|parent| Reference {
         ref_type: RefType::ChildOf,
@@ -204,8 +203,8 @@ fn drop_empty(references: &mut Vec<Reference>, warnings: &mut Vec<String>) {
     });
 }
 
-/// Moves the reference that Jaeger's pages take for the parent to the front: the first child-of within the trace, else
-/// the first of any kind within it.
+/// Moves the reference that Jaeger's pages treat as the parent to the front: the first child-of within the
+/// trace, else the first of any kind within it.
 fn parent_first(references: &mut [Reference], trace_id: &str) {
     let is_within = |reference: &&Reference| reference.trace_id == trace_id;
     let within = || references.iter().filter(is_within);
@@ -226,18 +225,18 @@ fn some_if_any(texts: Vec<String>) -> Option<Vec<String>> {
     (!texts.is_empty()).then_some(texts)
 }
 
-/// The senders seen so far.
+/// The processes so far.
 #[derive(Debug, Default)]
 struct Processes {
     met: Vec<Arc<Resource>>,
     /// Spans of one sender mostly share one resource in memory.
     by_address: HashMap<*const Resource, u32>,
-    /// Hashes of prints of resources, so that the same one is known again without comparing it to each.
+    /// Hashes of formatted resources, to find equal ones without comparing all of them.
     by_print: HashMap<u64, u32>,
 }
 
 impl Processes {
-    /// Returns the number of a sender.
+    /// Returns the number of a process, adding it if needed.
     fn index(&mut self, resource: &Arc<Resource>) -> u32 {
         let address = Arc::as_ptr(resource);
         if let Some(index) = self.by_address.get(&address) {
@@ -263,8 +262,8 @@ fn key(index: usize) -> String {
     format!("p{}", index + 1)
 }
 
-/// Changes the ids of servers that share their client's. The new ids are the smallest that the trace does not use, so
-/// that the same trace always gets the same.
+/// Changes the ids of servers that share their client's. The new ids are the smallest ones that the trace
+/// does not use, so that the same trace always gets the same ids.
 pub(super) fn separate_shared_ids(trace: &mut model::Trace) {
     let of_kind = |kind| move |span: &&model::Span| span.kind == kind;
     let clients = trace.spans.iter().filter(of_kind(SpanKind::Client));
@@ -277,7 +276,7 @@ pub(super) fn separate_shared_ids(trace: &mut model::Trace) {
         return;
     }
     let renamed = rename_servers(&mut trace.spans, &clients);
-    // Their notes no longer apply.
+    // These notes no longer apply.
     let is_settled =
         |note: &Note| note.code == "shared_span" && renamed.contains_key(&note.span_id);
     trace.notes.retain(|note| !is_settled(note));
@@ -289,11 +288,11 @@ pub(super) fn separate_shared_ids(trace: &mut model::Trace) {
     }
 }
 
-/// The new ids for a shared one.
+/// The new id for a shared one.
 struct Renamed {
-    /// The id of the first server that had it.
+    /// The new id of the first server.
     id: SpanId,
-    /// Every server that had it: they are children of the client.
+    /// Every server with the shared id: they are children of the client.
     indices: HashSet<usize>,
 }
 

@@ -1,4 +1,4 @@
-//! JSON indented by four spaces, as `prettyPrint` does it, piece by piece.
+//! Indents JSON by four spaces for `prettyPrint`, piece by piece.
 
 use crate::api::pieces::Write;
 
@@ -16,13 +16,13 @@ pub(super) fn indented(mut compact: impl Write) -> impl Write {
     }
 }
 
-/// Where in the JSON the next byte stands.
+/// The position in the JSON.
 #[derive(Debug, Default)]
 struct State {
     depth: usize,
     in_text: bool,
     is_escaped: bool,
-    /// A bracket was opened and nothing came in it yet.
+    /// Whether the last byte opened a bracket.
     is_just_opened: bool,
 }
 

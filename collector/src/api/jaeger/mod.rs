@@ -1,6 +1,6 @@
-//! Jaeger's query API under `/jaeger`, so that Grafana's Jaeger data source and scripts written for Jaeger work
-//! unchanged: questions are read as Jaeger reads them, asked of the query service, and answered in the words and shape
-//! that Jaeger's own pages know. Nothing is stored here.
+//! Jaeger's query API under `/jaeger`, so that Grafana's Jaeger data source and scripts for Jaeger work
+//! unchanged: requests are interpreted as by Jaeger, executed by the query service, and answered in Jaeger's
+//! form and wording. Nothing is stored here.
 
 mod answer;
 mod convert;
@@ -24,14 +24,14 @@ use super::dialect::Refuse;
 use super::{ApiState, dialect};
 use crate::model::TraceQuery;
 
-/// Returns the searches that these parameters are, in either version; for the fuzzer.
+/// Parses the parameters as searches in either version; for the fuzzer.
 pub(super) fn searches(pairs: Vec<(String, String)>) -> Vec<TraceQuery> {
     let params = params::Params::from_pairs(pairs);
     let classic = search::Search::read(&params).ok();
     classic.into_iter().chain(v3::read_search(params)).collect()
 }
 
-/// Returns an error as Jaeger has it.
+/// Returns an error in Jaeger's form.
 pub(super) fn failure(status: StatusCode, message: String) -> Response {
     answer::Failure::new(status, message).into_response()
 }

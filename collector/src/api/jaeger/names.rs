@@ -1,7 +1,8 @@
 //! Services, their operations with kinds, and dependencies.
 //!
-//! The store lists names of operations without kinds. Kinds come from the calls counted since the start, from the newest
-//! traces, and for other names from one trace that has it; an operation whose kind is still unknown has an empty one.
+//! The store lists names of operations without kinds. Kinds are taken from the calls counted since the start,
+//! then from the newest traces, and for remaining names from one trace each; an operation of unknown kind has
+//! an empty one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,11 +19,11 @@ use crate::query::{QueryError, QueryService};
 
 /// Newest traces read for the kinds of their spans.
 const TRACES_READ: usize = 20;
-/// Names for each of which one more trace is read.
+/// Names for which another trace is read.
 const NAMES_READ: usize = 50;
-/// Spans read in all.
+/// Spans read in total.
 const SPANS_READ: usize = 10_000;
-/// Bytes of a trace in memory: only names and kinds are looked at.
+/// Memory of a trace: only names and kinds are read.
 const TRACE_BYTES_READ: usize = 8 << 20;
 
 /// `GET /jaeger/api/services`
@@ -42,7 +43,7 @@ pub(super) async fn services(
     Ok(answer.without(cut.into_iter().chain(missing)))
 }
 
-/// `GET /jaeger/api/services/{service}/operations`: names alone; of an unknown service there are none.
+/// `GET /jaeger/api/services/{service}/operations`: names only; empty for an unknown service.
 pub(super) async fn names(
     State(state): State<ApiState>,
     Path(service): Path<String>,
@@ -76,7 +77,7 @@ pub(super) async fn dependencies(
     let missing = found.missing_words();
     for link in found.value {
         let is_wanted = |name: &String| *name == link.parent || *name == link.child;
-        // Jaeger leaves out calls of a service to itself.
+        // Jaeger omits calls of a service to itself.
         if link.parent != link.child && service.as_ref().is_none_or(is_wanted) {
             *calls.entry((link.parent, link.child)).or_default() += link.call_count;
         }
@@ -91,8 +92,8 @@ pub(super) async fn dependencies(
     Ok(Answer::of(links.collect(), params.is_pretty()).without(missing))
 }
 
-/// Returns the operations of a service, sorted; with a kind those of that kind, or of which no kind is known. The second
-/// part says why a kind may be unknown.
+/// Returns the operations of a service, sorted; given a kind, those with that kind or an unknown one. The
+/// second part says why kinds may be unknown.
 pub(super) async fn operations(
     query: &QueryService,
     service: &str,
@@ -102,7 +103,7 @@ pub(super) async fn operations(
     let found = query.operations(service).await?;
     let (missing, names) = (found.missing_words(), found.value);
     let mut kinds = Kinds::of_calls(query, service);
-    // All searches together have the time of one.
+    // All searches together share the time of one.
     let deadline = Instant::now() + time_max;
     let read = timeout_at(deadline, kinds.read_all(query, &names, deadline)).await;
     let why = match read {
@@ -116,7 +117,7 @@ pub(super) async fn operations(
     Ok((operations.collect(), missing))
 }
 
-/// What is known of the kinds of a service's spans.
+/// The known kinds of a service's spans.
 struct Kinds<'s> {
     service: &'s str,
     by_name: BTreeMap<String, BTreeSet<&'static str>>,
@@ -131,7 +132,7 @@ impl<'s> Kinds<'s> {
             spans_left: SPANS_READ,
         };
         for figures in query.live().operation_figures(usize::MAX) {
-            // Roots of other kinds count as calls too, but figures do not say which kind they have.
+            // Roots of other kinds count as calls too, but figures do not show their kind.
             let is_known = matches!(figures.kind, SpanKind::Server | SpanKind::Consumer);
             if is_known && figures.service == service {
                 kinds.add(figures.operation, figures.kind);
@@ -149,8 +150,8 @@ impl<'s> Kinds<'s> {
         self.by_name.entry(name).or_default().insert(word);
     }
 
-    /// Adds the kinds in the newest traces, and then those of names that are in none of them; returns whether there was
-    /// time for all.
+    /// Adds the kinds in the newest traces, then those of names that are not in them; returns false if the
+    /// time was over.
     async fn read_all(
         &mut self,
         query: &QueryService,
@@ -174,14 +175,14 @@ impl<'s> Kinds<'s> {
         Ok(true)
     }
 
-    /// Adds the kinds of the service's spans in the newest traces that have it, or an operation of it.
+    /// Adds the kinds of the service's spans in its newest traces, or in those with an operation.
     async fn read(
         &mut self,
         query: &QueryService,
         operation: Option<String>,
         limit: usize,
     ) -> Result<(), QueryError> {
-        // Also what a sender's clock that is ahead puts into the future.
+        // Includes spans in the future, from senders' clocks that are ahead.
         let mut newest = TraceQuery::in_range(TimeRange::ALL);
         newest.limit = limit;
         newest.conditions.push(Condition::service(self.service));
@@ -204,7 +205,7 @@ impl<'s> Kinds<'s> {
         Ok(())
     }
 
-    /// Returns an operation once for each of its kinds that is wanted.
+    /// Returns an operation once per requested kind.
     fn operations(&self, name: &str, wanted: Option<&str>) -> Vec<Operation> {
         let operation = |kind: &str| Operation {
             name: name.to_owned(),

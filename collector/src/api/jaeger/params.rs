@@ -1,5 +1,5 @@
-//! Reads query parameters as Jaeger does: unknown ones are ignored (its pages send some for themselves), of one given
-//! twice the first counts, an empty one counts as not given. Everything has a bound.
+//! Reads query parameters like Jaeger: unknown ones are ignored (its pages send some for themselves), of
+//! repeated ones the first counts, and empty ones count as absent. Everything is bounded.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::answer::Failure;
 use crate::api::dialect::{self, Refuse, shortened};
 use crate::model::{TimeRange, TraceQuery, UnixNanos};
 
-/// Units in nanoseconds. Go knows two letters for micro.
+/// Units in nanoseconds. Go accepts two characters for micro.
 const UNITS: [(&str, f64); 8] = [
     ("ns", 1.0),
     ("us", 1e3),
@@ -20,27 +20,25 @@ const UNITS: [(&str, f64); 8] = [
     ("m", 60e9),
     ("h", 3_600e9),
 ];
-/// Traces of a search without `limit` (Jaeger's default).
+/// Default limit of a search (as in Jaeger).
 const LIMIT_DEFAULT: usize = 100;
-/// Range of a search without `start` (Jaeger's default).
+/// Default range of a search (as in Jaeger).
 const SEARCH_LOOKBACK: Duration = Duration::from_secs(2 * 24 * 3600);
-/// Range of dependencies without `lookback` (Jaeger's default).
+/// Default range of dependencies (as in Jaeger).
 const DEPENDENCY_LOOKBACK: Duration = Duration::from_secs(24 * 3600);
-/// Below this, a number of microseconds would lie before March 1973, so it is taken as milliseconds.
+/// A smaller number of microseconds would be before March 1973, so it is read as milliseconds.
 const MICROS_FROM: u64 = 100_000_000_000_000;
-/// Longest text in a question, bytes.
+/// Longest text, bytes.
 const TEXT_BYTES_MAX: usize = 4_096;
 
-/// The query parameters of a request.
 pub(super) type Params = dialect::Params<Failure>;
 
 impl Params {
-    /// Returns a parameter's value.
     pub(super) fn get<'a>(&'a self, name: &'a str) -> Option<&'a str> {
         self.all(name).next()
     }
 
-    /// Returns a parameter's value as `read` understands it; `expected` says what it should have been.
+    /// Returns a value parsed by `read`; `expected` describes the expected form.
     pub(super) fn read<T>(
         &self,
         name: &str,
@@ -55,18 +53,17 @@ impl Params {
         Ok(Some(value))
     }
 
-    /// Returns a text, at most `TEXT_BYTES_MAX` long.
     pub(super) fn text(&self, name: &str) -> Result<Option<String>, Failure> {
         self.get(name).map(|text| bounded(name, text)).transpose()
     }
 
-    /// Returns the service, which is required.
+    /// Returns the required service.
     pub(super) fn service(&self) -> Result<String, Failure> {
         self.text("service")?
             .ok_or_else(|| Failure::new(StatusCode::BAD_REQUEST, "parameter 'service' is required"))
     }
 
-    /// Returns a moment, Unix nanoseconds; it was given in microseconds or milliseconds.
+    /// Returns a time; it may be given in microseconds or milliseconds.
     pub(super) fn time(&self, name: &str) -> Result<Option<UnixNanos>, Failure> {
         self.read(name, "a time in Unix microseconds", |text| {
             text.parse().ok().map(unix_nanos)
@@ -93,7 +90,7 @@ impl Params {
         self.get("prettyPrint").is_some_and(|text| text != "false")
     }
 
-    /// Returns how many traces are wanted: 100 where nothing or 0 was given, and never more than 1,000.
+    /// Returns the number of traces: 100 by default or for 0, at most 1,000.
     pub(super) fn limit(&self, name: &str) -> Result<usize, Failure> {
         let given = self.read(name, "a whole number of traces", |text| {
             text.parse::<u32>().ok()
@@ -106,7 +103,7 @@ impl Params {
         })
     }
 
-    /// Returns `start` to `end`, both included.
+    /// Returns the range from `start` to `end`, both inclusive.
     pub(super) fn range(&self) -> Result<TimeRange, Failure> {
         let end = self.time("end")?.unwrap_or_else(UnixNanos::now);
         let start = self.time("start")?;
@@ -116,12 +113,12 @@ impl Params {
         }
         Ok(TimeRange {
             start,
-            // The whole of the last microsecond.
+            // Includes all of the last microsecond.
             end: end + Duration::from_micros(1),
         })
     }
 
-    /// Returns the time before `endTs`, as long as `lookback` (milliseconds) says.
+    /// Returns the range of length `lookback` (milliseconds) before `endTs`.
     pub(super) fn lookback(&self) -> Result<TimeRange, Failure> {
         let end = self.read("endTs", "a time in Unix milliseconds", |text| {
             text.parse().ok().map(unix_nanos)
@@ -138,7 +135,7 @@ impl Params {
     }
 }
 
-/// Returns a text if it is at most `TEXT_BYTES_MAX` long.
+/// Checks the length of a text.
 pub(super) fn bounded(name: &str, text: &str) -> Result<String, Failure> {
     if text.len() > TEXT_BYTES_MAX {
         let problem = format!("it is longer than {TEXT_BYTES_MAX} bytes");
@@ -147,7 +144,7 @@ pub(super) fn bounded(name: &str, text: &str) -> Result<String, Failure> {
     Ok(text.to_owned())
 }
 
-/// Reads a trace id as Jaeger does: up to 32 hex digits, zeros before them left out.
+/// Parses a trace id like Jaeger: up to 32 hex digits, without leading zeros.
 pub(super) fn trace_id(text: &str) -> Result<String, Failure> {
     let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !is_hex || text.is_empty() || text.len() > 32 {
@@ -160,7 +157,7 @@ pub(super) fn trace_id(text: &str) -> Result<String, Failure> {
     })
 }
 
-/// Returns the time of a number of microseconds, or of milliseconds where it can only be that: Grafana mixes both.
+/// Converts a number of microseconds, or of milliseconds if it can only be that: Grafana mixes both.
 fn unix_nanos(number: u64) -> UnixNanos {
     let factor = if number < MICROS_FROM {
         1_000_000
@@ -170,7 +167,7 @@ fn unix_nanos(number: u64) -> UnixNanos {
     UnixNanos::new(number.saturating_mul(factor))
 }
 
-/// Reads a duration into nanoseconds; `None` for anything else, and for negative ones, which no span has.
+/// Parses a duration to nanoseconds; `None` if it is invalid or negative, which no span's duration is.
 fn go_duration(text: &str) -> Option<u64> {
     let text = text.strip_prefix('+').unwrap_or(text);
     if text == "0" {
@@ -183,11 +180,11 @@ fn go_duration(text: &str) -> Option<u64> {
         nanos += part;
         rest = after;
     }
-    // Go's durations are signed 64-bit: past 292 years is an error there as well.
+    // Go's durations are signed 64-bit: more than 292 years is an error there as well.
     (!text.is_empty() && nanos <= i64::MAX as f64).then_some(nanos.round() as u64)
 }
 
-/// Reads one number with its unit; returns it in nanoseconds, and what follows.
+/// Parses one number with its unit; returns it in nanoseconds, and the rest.
 fn part(text: &str) -> Option<(f64, &str)> {
     let is_number = |c: char| c.is_ascii_digit() || c == '.';
     let (number, rest) = text.split_at(text.find(|c| !is_number(c))?);

@@ -1,7 +1,7 @@
-//! Searches, and traces by their ids: questions become conditions of the store, and whole traces are answered.
+//! Searches, and traces by ids: requests become conditions for the store, and whole traces are returned.
 //!
-//! Jaeger's tags are attributes of the span, its process, scope, events and links, and what Jaeger makes tags of besides:
-//! kind, status, scope and trace state.
+//! Jaeger's tags are the attributes of the span, its process, scope, events and links, and the tags that
+//! Jaeger derives from kind, status, scope and trace state.
 
 use std::collections::BTreeMap;
 
@@ -22,13 +22,13 @@ use crate::query::{QueryError, QueryService, TRACE_BYTES_MAX, bytes_of};
 
 /// Conditions on tags in one search.
 const TAGS_MAX: usize = 16;
-/// Rows asked of the store at a time.
+/// Rows requested from the store at once.
 const PAGE: usize = 100;
 
-/// How a trace is shown.
+/// Options for showing a trace.
 #[derive(Debug, Clone, Copy)]
 struct View {
-    /// Leaves ids and orders as they were received.
+    /// Keeps ids and orders as received.
     is_raw: bool,
     is_pretty: bool,
 }
@@ -42,7 +42,7 @@ impl View {
     }
 }
 
-/// `GET /jaeger/api/traces`: whole traces, those of a search or those of the ids given.
+/// `GET /jaeger/api/traces`: whole traces, from a search or by ids.
 pub(super) async fn traces(
     State(state): State<ApiState>,
     params: Params,
@@ -69,7 +69,7 @@ pub(super) async fn trace(
 ) -> Result<Response, Failure> {
     let view = View::read(&params)?;
     let id = trace_id(&id)?;
-    // Hints where to look, which this store does not need.
+    // Hints for other stores, which this one does not need.
     params.time("start")?;
     params.time("end")?;
     let trace = find(&state.query, &id, TRACE_BYTES_MAX).await?;
@@ -81,8 +81,8 @@ pub(super) async fn trace(
     Ok(render(found, view))
 }
 
-/// Returns the traces of these ids in their order, with a message for each that is unknown or does not fit.
-/// Once the time is over, those that follow are left out too.
+/// Returns the traces with these ids in order, with a message for each that is unknown or does not fit. Once
+/// the time is over, the remaining ones are left out too.
 ///
 /// # Errors
 /// When the store fails and there is no trace to show.
@@ -143,12 +143,12 @@ fn render(found: Found, view: View) -> Response {
     pieces::holding(answer::traces(item, remarks, view.is_pretty), bytes)
 }
 
-/// What a search asks for, under whatever names its version gives the parameters.
+/// A search, independent of the parameter names of either version.
 #[derive(Debug)]
 pub(super) struct Search {
     pub(super) service: Option<String>,
     pub(super) operation: Option<String>,
-    /// Nanoseconds; a bound of 0 is none.
+    /// Nanoseconds; 0 means no bound.
     pub(super) min_duration: Option<u64>,
     pub(super) max_duration: Option<u64>,
     pub(super) tags: BTreeMap<String, String>,
@@ -171,7 +171,7 @@ impl Search {
         search.into_query(["minDuration", "maxDuration"])
     }
 
-    /// Returns the query of the store; `durations` are the names of the bounds for messages.
+    /// Returns the query for the store; `durations` are the names of the bounds, for messages.
     pub(super) fn into_query(self, durations: [&str; 2]) -> Result<TraceQuery, Failure> {
         let [min, max] = [self.min_duration, self.max_duration].map(|d| d.filter(|d| *d > 0));
         if min > max && max.is_some() {
@@ -193,7 +193,7 @@ impl Search {
     }
 }
 
-/// Returns the condition that a span has that tag, be it an attribute or made of something else.
+/// Returns the condition that a span has a tag, which may be an attribute or a derived tag.
 fn tag(key: String, value: String) -> Condition {
     let text = Test::Equals(value.clone());
     let made = match (key.as_str(), value.as_str()) {
@@ -272,7 +272,7 @@ pub(super) fn tags_of_json(
     texts.collect()
 }
 
-/// What a search found.
+/// The result of a search.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// The traces, newest first.
@@ -299,7 +299,7 @@ pub(super) async fn gather(state: &ApiState, query: TraceQuery) -> Result<Found,
     })
 }
 
-/// Returns the trace of an id as `params::trace_id` reads it, fitted into so many bytes. No trace has the id of zeros.
+/// Returns the trace with an id from `params::trace_id`, fitted into `bytes_max`. The zero id is never found.
 pub(super) async fn find(
     service: &QueryService,
     id: &str,

@@ -1,19 +1,19 @@
-//! The 25 questions that Jaeger asks every storage it has, on both versions of its API: tags of a span, its process, scope,
-//! events and links, together or apart, with an operation and bounds of the duration.
+//! The 25 searches with which Jaeger tests every storage, on both versions of its API: tags of a span, its
+//! process, scope, events and links, separately or together, with an operation and bounds of the duration.
 //!
-//! Beside each trace that is wanted stand some that differ from it in one thing that was asked for.
+//! Beside each matching trace there are some that differ from it in one requested property.
 
 use serde_json::{Value, json};
 
 use crate::api::tests::Fixture;
 
-/// 2026-11-23T10:00:00Z; the range asked for begins here and is two hours long.
+/// 2026-11-23T10:00:00Z; the searched range begins here and is two hours long.
 const BEGIN: u64 = 1_795_428_000_000_000_000;
 const HOUR: u64 = 3_600_000_000_000;
 const MINUTE: u64 = 60_000_000_000;
 const OPERATION: &str = "buy";
 
-/// Where a tag is put.
+/// The place of a tag.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Spot {
     Span,
@@ -23,23 +23,23 @@ enum Spot {
     Link,
 }
 
-/// One question.
+/// One search.
 #[derive(Debug, Clone)]
 struct Fact {
     name: &'static str,
-    /// Where each of the four tags is; `None`: no tags are asked for.
+    /// The place of each of the four tags; `None`: without tags.
     tags: Option<[Spot; 4]>,
     asks_operation: bool,
     /// Nanoseconds, 0 for none.
     durations: (u64, u64),
-    /// How many traces match.
+    /// Number of matching traces.
     traces: u64,
-    /// A span of the trace lies hours before the range.
+    /// Whether a span of the trace is hours before the range.
     began_before: bool,
     scope: Option<[&'static str; 2]>,
 }
 
-/// What differs from what was asked for.
+/// The property that differs from the requested one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Difference {
     Nothing,
@@ -50,7 +50,7 @@ enum Difference {
     Time,
 }
 
-/// No bounds of the duration, those of a range, and the longest.
+/// No bounds of the duration, a range, and the maximum.
 const NONE: (u64, u64) = (0, 0);
 const RANGE: (u64, u64) = (4_500, 5_500);
 const APART: Option<[Spot; 4]> = Some([Spot::Process, Spot::Event, Spot::Span, Spot::Span]);
@@ -105,7 +105,7 @@ fn facts() -> Vec<Fact> {
     facts
 }
 
-/// Returns questions for tags together with an operation or durations.
+/// Returns searches for tags combined with an operation or durations.
 fn with_more(name: &'static str, tags: Option<[Spot; 4]>) -> [Fact; 5] {
     [
         fact(name, tags, true, NONE),
@@ -131,7 +131,7 @@ impl Fact {
         asked.map(|(_, difference)| difference).collect()
     }
 
-    /// Returns the attributes that a spot of its span has.
+    /// Returns the attributes at a place of its span.
     fn attributes(&self, spot: Spot, difference: Difference) -> Vec<Value> {
         let items = if difference == Difference::Tag {
             124
@@ -186,7 +186,7 @@ impl Fact {
         }]})
     }
 
-    /// Returns the question as the classic version and the third have it.
+    /// Returns the search in the classic version and in the third.
     fn questions(&self, service: &str) -> [String; 2] {
         let mut tags = json!({});
         if self.tags.is_some() {

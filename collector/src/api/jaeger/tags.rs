@@ -1,4 +1,4 @@
-//! Attributes as tags, and what Jaeger makes tags of besides: kind, status, scope, trace state.
+//! Attributes as tags, and the tags that Jaeger derives from kind, status, scope and trace state.
 
 use std::borrow::Cow;
 
@@ -11,12 +11,12 @@ use crate::model::{
     EVENT_NAME, Event, SCOPE_NAME, SCOPE_VERSION, Span, SpanKind, StatusCode, Value,
 };
 
-/// The largest whole number that JavaScript holds exactly.
+/// The largest integer that JavaScript represents exactly.
 const JAVASCRIPT_MAX: i64 = (1 << 53) - 1;
-/// The tag and the log field that Jaeger's pages look for.
+/// The tag and log field that Jaeger's pages look for.
 pub(super) const ERROR: &str = "error";
 
-/// Tags that Jaeger makes of a span and that no attribute need hold.
+/// Tags that Jaeger derives from a span.
 pub(super) const KIND: &str = "span.kind";
 pub(super) const STATUS_CODE: &str = "otel.status_code";
 pub(super) const STATUS_DESCRIPTION: &str = "otel.status_description";
@@ -52,7 +52,7 @@ pub(super) fn of_attributes(attributes: &[(String, Value)]) -> impl Iterator<Ite
     attributes.iter().map(|(key, value)| tag(key, value))
 }
 
-/// Returns what happened as fields: its name as `event`, unless an attribute is called that.
+/// Returns an event as fields: its name as `event`, unless an attribute has that key.
 pub(super) fn of_event(event: &Event) -> Vec<KeyValue<'_>> {
     let is_named = event.attributes.iter().any(|(key, _)| key == EVENT_NAME);
     let mut fields = Vec::with_capacity(event.attributes.len() + 1);
@@ -63,12 +63,11 @@ pub(super) fn of_event(event: &Event) -> Vec<KeyValue<'_>> {
     fields
 }
 
-/// Sorts tags by key.
 pub(super) fn sort(tags: &mut [KeyValue<'_>]) {
     tags.sort_by(|a, b| a.key.cmp(b.key));
 }
 
-/// Sorts fields by key, `event` before all.
+/// Sorts fields by key, `event` first.
 pub(super) fn sort_fields(fields: &mut [KeyValue<'_>]) {
     let is_rest =
         |field: &KeyValue<'_>| field.key != EVENT_NAME || field.value_type != ValueType::String;
@@ -117,7 +116,7 @@ fn int(number: i64) -> TagValue<'static> {
     }
 }
 
-/// JSON has no digits for NaN and the infinities; Jaeger does not answer at all where there is one.
+/// JSON has no NaN and infinities; Jaeger fails to answer if there is one.
 fn double(number: f64) -> TagValue<'static> {
     if number.is_finite() {
         TagValue::Double(number)
@@ -126,14 +125,14 @@ fn double(number: f64) -> TagValue<'static> {
     }
 }
 
-/// Returns a list or map as the JSON that people would write, which stands in a string tag.
+/// Returns a list or map as plain JSON, for a string tag.
 fn plain_json(value: &Value) -> Json {
     match value {
         Value::Empty => Json::Null,
         Value::String(text) => text.as_str().into(),
         Value::Bool(truth) => (*truth).into(),
         Value::Int(number) => (*number).into(),
-        // Go writes whole numbers without a fraction.
+        // Go writes integral numbers without a fraction.
         Value::Double(number) if number.fract() == 0.0 && number.abs() < 1e15 => {
             (*number as i64).into()
         }

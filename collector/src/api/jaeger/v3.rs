@@ -1,4 +1,4 @@
-//! The third version of Jaeger's API: traces as OTLP JSON, times as RFC 3339, an error envelope of its own.
+//! The third version of Jaeger's API: traces as OTLP JSON, times in RFC 3339, its own error envelope.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -25,7 +25,7 @@ use crate::model::{
 };
 use crate::query::TRACE_BYTES_MAX;
 
-/// Returns what is nested under `/jaeger/api/v3`.
+/// Returns the routes below `/jaeger/api/v3`.
 pub(super) fn router() -> Router<ApiState> {
     let routes = Router::new()
         .route("/services", get(services))
@@ -88,7 +88,7 @@ async fn trace(
     params: Params,
 ) -> Result<Response, Failure> {
     let is_raw = params.flag("rawTraces")?;
-    // Hints where to look, which this store does not need.
+    // Hints for other stores, which this one does not need.
     params.time("startTime")?;
     params.time("endTime")?;
     let trace = find(&state.query, &trace_id(&id)?, TRACE_BYTES_MAX).await?;
@@ -98,7 +98,7 @@ async fn trace(
     Ok(with_missing(answer, missing.as_deref()))
 }
 
-/// Returns the traces one after the other in one list; none is a 404, as with Jaeger.
+/// Concatenates the traces in one list; without traces it is a 404, as in Jaeger.
 fn render(traces: Vec<Trace>, is_raw: bool) -> Result<Response, Failure> {
     if traces.is_empty() {
         let none = answer::Failure::new(StatusCode::NOT_FOUND, "No traces found");
@@ -132,7 +132,6 @@ fn render(traces: Vec<Trace>, is_raw: bool) -> Result<Response, Failure> {
     }))
 }
 
-/// The answer.
 #[derive(Debug, Serialize)]
 struct Summaries {
     summaries: Vec<Summary>,
@@ -149,12 +148,12 @@ struct Summary {
     max_end_time_unix_nano: String,
     span_count: u32,
     error_span_count: u32,
-    /// 1 where no root was received: rows do not tell how many parents are missing.
+    /// 1 if no root was received: rows do not count missing parents.
     orphan_span_count: u32,
     services: Vec<Service>,
 }
 
-/// How many spans of one service a trace has.
+/// The number of spans of one service in a trace.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Service {
@@ -209,7 +208,6 @@ pub(super) fn read_search(params: params::Params) -> Option<TraceQuery> {
     Params(params).search().ok()
 }
 
-/// The query parameters of a request.
 #[derive(Debug)]
 struct Params(params::Params);
 
@@ -223,7 +221,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
 }
 
 impl Params {
-    /// Returns the name that was used for a parameter, of the one given and its spelling with underscores.
+    /// Returns the name under which a parameter was given: this one or its snake_case form.
     fn param_name(&self, name: &str) -> String {
         let other = with_underscores(name);
         match self.0.get(&other) {
@@ -236,19 +234,19 @@ impl Params {
         self.0.text(&self.param_name(name))
     }
 
-    /// Returns a moment, Unix nanoseconds.
+    /// Returns a time.
     fn time(&self, name: &str) -> Result<Option<UnixNanos>, answer::Failure> {
         let expected = "a time such as 2026-11-23T10:04:11.302Z";
         self.0
             .read(&self.param_name(name), expected, parse_timestamp)
     }
 
-    /// Checks a flag: traces are given as they were received but for ids that client and server share.
+    /// Returns whether a flag is set. `rawTraces` only keeps the ids that client and server share: everything else
+    /// is returned as received anyway.
     fn flag(&self, name: &str) -> Result<bool, answer::Failure> {
         self.0.flag(&self.param_name(name))
     }
 
-    /// Reads the parameters of a search.
     fn search(&self) -> Result<TraceQuery, answer::Failure> {
         let attributes = "query.attributes";
         let tags = self.text(attributes)?;
@@ -269,7 +267,7 @@ impl Params {
         search.into_query([&min, &max])
     }
 
-    /// Returns how many traces are wanted; older clients call it `num_traces`.
+    /// Returns the number of traces; older clients call it `num_traces`.
     fn depth(&self) -> Result<usize, answer::Failure> {
         let depth = self.param_name("query.searchDepth");
         match self.0.get(&depth) {
@@ -297,7 +295,7 @@ impl Params {
     }
 }
 
-/// Returns `query.service_name` of `query.serviceName`.
+/// Returns `query.service_name` for `query.serviceName`.
 fn with_underscores(name: &str) -> String {
     let mut text = String::with_capacity(name.len() + 2);
     for letter in name.chars() {
@@ -309,7 +307,6 @@ fn with_underscores(name: &str) -> String {
     text
 }
 
-/// An answer that is an error.
 #[derive(Debug)]
 struct Failure(answer::Failure);
 
