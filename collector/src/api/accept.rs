@@ -1,8 +1,8 @@
-//! What a client takes, as lists in headers with a weight for each entry (RFC 9110, 12.4.2 and 12.5).
+//! Weighted lists in `Accept` headers (RFC 9110, 12.4.2 and 12.5).
 
 use axum::http::{HeaderMap, HeaderName};
 
-/// Returns the entries of every header of that name, each with its weight: 1 unless another is given.
+/// Returns the entries of all headers with that name, each with its weight, by default 1.
 pub(super) fn entries(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = (&str, f32)> {
     let lists = headers.get_all(name).into_iter();
     let lists = lists.filter_map(|list| list.to_str().ok());

@@ -1,4 +1,4 @@
-//! Circuits now, at a moment, and over time.
+//! Circuits now, as of a time, and over time.
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -14,7 +14,7 @@ use crate::query::{Partial, circuits_bytes};
 /// Transitions in one answer.
 const TRANSITIONS_MAX: usize = 10_000;
 const TRANSITIONS_DEFAULT: usize = 100;
-/// Slices of one history; a screen is about that many pixels wide.
+/// Slices in one history; about the width of a screen in pixels.
 const BUCKETS_MAX: usize = 2_000;
 const BUCKETS_DEFAULT: usize = 168;
 

@@ -1,5 +1,5 @@
-//! Answers compressed with gzip for clients that ask for it, as they are written. Event streams are not: each event has to
-//! leave at once.
+//! Compresses answers with gzip for clients that accept it, while they are written. Event streams are not
+//! compressed, since each event must be sent at once.
 
 use std::io::Write;
 use std::pin::Pin;
@@ -15,9 +15,9 @@ use http_body::Frame;
 
 use super::accept;
 
-/// Below it, headers and the checksum cost more than is saved.
+/// Below this size, headers and checksum cost more than compression saves.
 const BYTES_MIN: u64 = 1_024;
-/// Types of answers that become smaller.
+/// Compressible content types.
 const TEXTUAL: [&str; 5] = [
     "text/",
     "application/openmetrics-text",
@@ -26,7 +26,7 @@ const TEXTUAL: [&str; 5] = [
     "image/svg",
 ];
 
-/// Returns whether a client takes gzip (RFC 9110, 12.5.3).
+/// Returns whether a client accepts gzip (RFC 9110, 12.5.3).
 pub fn takes_gzip(headers: &HeaderMap) -> bool {
     accept::entries(headers, header::ACCEPT_ENCODING).any(|(coding, weight)| {
         let is_gzip = coding.eq_ignore_ascii_case("gzip") || coding == "*";
@@ -34,7 +34,7 @@ pub fn takes_gzip(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Returns an answer with a compressed body, if that makes it smaller.
+/// Compresses an answer if that makes it smaller.
 pub(super) fn compressed(mut response: Response) -> Response {
     let headers = response.headers();
     let content_type = headers
@@ -65,7 +65,6 @@ pub(super) fn compressed(mut response: Response) -> Response {
     })
 }
 
-/// A body that is compressed as it is read.
 struct Gzip {
     body: Body,
     /// `None` after the end.
@@ -85,7 +84,7 @@ impl HttpBody for Gzip {
             let compressed = match ready!(Pin::new(&mut this.body).poll_frame(context)) {
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 Some(Ok(frame)) => {
-                    // Memory takes all that is written; trailers have no place in it.
+                    // Writing to memory takes everything; trailers cannot be compressed.
                     let data = frame.into_data().unwrap_or_default();
                     let written = encoder.write_all(&data);
                     written.map(|()| std::mem::take(encoder.get_mut()))

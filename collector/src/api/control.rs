@@ -1,4 +1,4 @@
-//! What operators change at breakers: orders in, and where each change is.
+//! Operators' changes of breakers: accepts orders and reports their delivery.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::live::circuits::{ChangeOrder, ChangeStatus, ControlError, JournalEntr
 use crate::model::{CircuitKey, CircuitView, OperatorChange, UnixNanos};
 use crate::receivers::user_name;
 
-/// The longest order: a reason, and a hundred instances.
+/// Largest body of an order: a reason and a hundred instances.
 pub(super) const ORDER_BYTES_MAX: usize = 64 << 10;
 /// Changes in one answer.
 const CHANGES_MAX: usize = 1_000;
@@ -29,10 +29,10 @@ const CHANGES_DEFAULT: usize = 100;
 pub(super) struct Order {
     action: Action,
     reason: String,
-    /// Not needed where the request names its user (`Authorization: Basic`).
+    /// Optional if the request identifies its user (`Authorization: Basic`).
     #[serde(default)]
     by: String,
-    /// Not needed for a reset.
+    /// Optional for a reset.
     #[serde(default)]
     expires_in_s: u64,
     #[serde(default)]
@@ -45,7 +45,7 @@ pub(super) struct Statuses {
     changes: Vec<ChangeStatus>,
 }
 
-/// The answer to `/changes` of all.
+/// The answer to `/changes` over all circuits.
 #[derive(Debug, Serialize)]
 pub(super) struct Journal {
     changes: Vec<JournalEntry>,

@@ -1,6 +1,6 @@
-//! What must hold for any question: the fuzz targets of query parameters, filters and trace ids.
+//! Invariants for any query: the fuzz targets of query parameters, filters and trace ids.
 //!
-//! Each panics where a rule is broken, and only there.
+//! A target panics only when an invariant is broken.
 
 use std::sync::LazyLock;
 
@@ -17,10 +17,10 @@ use crate::store::convert::SpanCollector;
 use crate::store::try_assemble;
 use crate::traceql::Query;
 
-/// A moment well after the sample.
+/// A time well after the sample.
 const NOW: u64 = 1_800_000_000_000_000_000;
 
-/// A trace to judge.
+/// A trace on which queries are evaluated.
 static TRACE: LazyLock<Trace> = LazyLock::new(|| {
     let mut collector = SpanCollector::within(1 << 20);
     let walked = walk_traces(&demo_trace(NOW), &Limits::default(), NOW, &mut collector);
@@ -28,16 +28,16 @@ static TRACE: LazyLock<Trace> = LazyLock::new(|| {
     try_assemble(collector.spans.into_spans()).expect("no question is over")
 });
 
-/// Reads the text as the query of a search of our own API.
+/// Reads the text as a search of our own API.
 ///
 /// # Panics
-/// Where a question is taken that is not bounded.
+/// When an unbounded query is accepted.
 pub(crate) fn query(text: &[u8]) {
     let params = params::Params::from_pairs(pairs(text));
     traces::read_query(&params).iter().for_each(judge);
 }
 
-/// Reads the text as the query of a search of Jaeger's API, in both versions.
+/// Reads the text as a search of Jaeger's API, in both versions.
 ///
 /// # Panics
 /// As [`query`].
@@ -45,7 +45,7 @@ pub(crate) fn query_jaeger(text: &[u8]) {
     jaeger::searches(pairs(text)).iter().for_each(judge);
 }
 
-/// Reads the text as the query of a search of Zipkin's API.
+/// Reads the text as a search of Zipkin's API.
 ///
 /// # Panics
 /// As [`query`].
@@ -56,7 +56,7 @@ pub(crate) fn query_zipkin(text: &[u8]) {
 /// Reads the text as a condition on an attribute.
 ///
 /// # Panics
-/// Where a condition is not bounded.
+/// When the condition is not bounded.
 pub(crate) fn filter(text: &[u8]) {
     if let Ok(text) = std::str::from_utf8(text)
         && let Ok(condition) = Condition::parse_attribute(text)
@@ -66,10 +66,10 @@ pub(crate) fn filter(text: &[u8]) {
     }
 }
 
-/// Reads the text as a query in TraceQL, and asks it of a trace.
+/// Reads the text as a TraceQL query and evaluates it on a trace.
 ///
 /// # Panics
-/// Where something is found in a trace that the conditions for the store rule out.
+/// When it finds something in a trace that the conditions for the store exclude.
 pub(crate) fn traceql(text: &[u8]) {
     let Ok(query) = std::str::from_utf8(text).map(Query::parse) else {
         return;
@@ -83,10 +83,10 @@ pub(crate) fn traceql(text: &[u8]) {
     }
 }
 
-/// Reads the text as each of the words that parameters hold: trace ids, times, durations, cursors.
+/// Reads the text as each kind of parameter value: trace id, time, duration, cursor.
 ///
 /// # Panics
-/// Where a cursor is not what it was written as, or a text looks like an id that is none.
+/// When a cursor does not round-trip, or invalid text is accepted as an id.
 pub(crate) fn words(text: &[u8]) {
     let Ok(text) = std::str::from_utf8(text) else {
         return;
@@ -107,7 +107,7 @@ fn pairs(text: &[u8]) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Judges every span of the sample.
+/// Evaluates the query on every span of the sample.
 fn judge(query: &TraceQuery) {
     assert!(
         (1..=TraceQuery::LIMIT_MAX).contains(&query.limit),

@@ -14,7 +14,7 @@ use crate::notify::{Notifier, TargetReport};
 use crate::receivers::Anonymous;
 use crate::store::influxdb::Influxdb;
 
-/// What anyone may know: whether to send here.
+/// The public part: whether data can be sent here.
 #[derive(Debug, Serialize)]
 struct Status {
     status: &'static str,
@@ -28,7 +28,7 @@ struct Report {
     version: &'static str,
     spans_stored: u64,
     spans_queued: u64,
-    /// Those of blocks that are damaged beyond repair, since the start.
+    /// Spans in irreparable blocks, since the start.
     spans_damaged: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     influxdb: Option<InfluxdbHealth>,
@@ -36,14 +36,14 @@ struct Report {
     notifications: Option<NotificationsHealth>,
 }
 
-/// Those who are not notified: the status stays `ok`, as with InfluxDB.
+/// Failing notifications; the status stays `ok`, as for InfluxDB.
 #[derive(Debug, Serialize)]
 struct NotificationsHealth {
     targets: usize,
-    /// Why the last message did not arrive, by target.
+    /// Why the last message could not be delivered, by target.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     failing: BTreeMap<String, String>,
-    /// Why the file of targets is not in force as it is.
+    /// Why the file of targets is not fully in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
 }
@@ -62,7 +62,7 @@ impl NotificationsHealth {
     }
 }
 
-/// An InfluxDB that is away does not keep the collector from its work: it is reported, and the status stays `ok`.
+/// An unreachable InfluxDB does not stop the collector's work: it is reported, and the status stays `ok`.
 #[derive(Debug, Serialize)]
 struct InfluxdbHealth {
     reachable: Option<bool>,

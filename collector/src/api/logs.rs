@@ -15,7 +15,7 @@ use crate::model::{
 };
 use crate::query::read_trace_id;
 
-/// Records are searched in the last hour unless said otherwise.
+/// Default range of a search.
 const DEFAULT_RANGE: Duration = Duration::from_secs(3600);
 /// Attribute conditions in one search.
 const ATTRIBUTES_MAX: usize = 16;
@@ -59,19 +59,19 @@ pub(super) async fn search(
     Ok(pieces::holding(pieces::json(answer), bytes))
 }
 
-/// Returns an object that goes on with that text.
+/// Returns an object without its closing brace, followed by a text.
 fn between(object: &Json, text: &str) -> String {
     let object = object.to_string();
     format!("{}{text}", object.trim_end_matches('}'))
 }
 
-/// Returns what ends an object: that text, then the fields of another.
+/// Returns a text, followed by an object without its opening brace.
 fn after(text: &str, object: &Json) -> String {
     let object = object.to_string();
     format!("{text}{}", object.trim_start_matches('{'))
 }
 
-/// Returns a record as OTLP has it, and beside that who sent it and how bad it is.
+/// Returns a record in OTLP JSON, with its sender and severity.
 fn shown(record: &LogRecord) -> Json {
     json!({
         "service": record.service(),

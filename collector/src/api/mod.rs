@@ -1,7 +1,8 @@
-//! Our own JSON API and event stream, the query APIs of Zipkin, Jaeger and Tempo, Hystrix's
-//! streams, `/healthz` and `/metrics`.
-//! Handlers read parameters, ask the query service and shape the answer; errors of ours are problem documents (RFC 9457).
-//! `collector/API.md` shows each route at work.
+//! The collector's JSON API and event stream, the query APIs of Zipkin, Jaeger and Tempo, Hystrix's streams,
+//! `/healthz` and `/metrics`.
+//!
+//! Handlers read parameters, call the query service and format the answer; our own errors are problem
+//! documents (RFC 9457). `collector/API.md` shows each route with examples.
 
 mod accept;
 #[cfg(test)]
@@ -52,10 +53,10 @@ use crate::receivers::Access;
 use crate::stop::Stop;
 use crate::store::influxdb::Influxdb;
 
-/// What the handlers need.
+/// The state of the handlers.
 #[derive(Debug, Clone)]
 pub struct ApiState {
-    /// Answers the questions.
+    /// Executes queries.
     pub query: QueryService,
     /// The collector's counters, for `/metrics`.
     pub counters: Arc<Counters>,
@@ -63,9 +64,9 @@ pub struct ApiState {
     pub health: Health,
     /// The InfluxDB status handle, if InfluxDB is configured.
     pub influxdb: Option<Influxdb>,
-    /// The incidents, and who is notified of them.
+    /// The incidents and their notifications.
     pub notifier: Notifier,
-    /// When the collector stops; streams end then.
+    /// Signals that the collector stops, which ends streams.
     pub stop: Stop,
     pub(crate) access: Access,
     pub(crate) handles: Handles,
@@ -91,7 +92,7 @@ impl ApiState {
     }
 }
 
-/// Returns the API: `/api/**`, `/healthz`, `/metrics`, Hystrix's streams, Zipkin's `/zipkin/**`,
+/// Returns the API's routes: `/api/**`, `/healthz`, `/metrics`, Hystrix's streams, Zipkin's `/zipkin/**`,
 /// Jaeger's `/jaeger/**` and Tempo's `/tempo/**`.
 pub fn router(state: ApiState) -> Router {
     let api = Router::new()
@@ -139,7 +140,7 @@ pub fn router(state: ApiState) -> Router {
         .with_state(state)
 }
 
-/// Keeps browsers from guessing types and anyone from keeping answers that change each second.
+/// Forbids browsers to guess types and caches to keep answers that change every second.
 async fn harden(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(

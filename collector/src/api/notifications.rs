@@ -1,4 +1,4 @@
-//! Incidents, how deliveries to each target go, and times of quiet.
+//! Incidents, the deliveries to each target, and quiet periods.
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;

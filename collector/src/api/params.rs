@@ -1,5 +1,5 @@
-//! Reads query parameters strictly: an unknown name, a name given twice or a wrong value is a 400 that says so.
-//! An empty value counts as not given, because HTML forms send every field.
+//! Reads query parameters strictly: an unknown name, a repeated name or an invalid value is a 400 that says
+//! so. An empty value counts as absent, because HTML forms send every field.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -8,11 +8,10 @@ use super::Problem;
 use super::dialect::{self, shortened};
 use crate::model::{TimeRange, UnixNanos, parse_duration, parse_timestamp};
 
-/// The query parameters of a request to our own API.
 pub(super) type Params = dialect::Params<Problem>;
 
 impl Params {
-    /// Returns the parameters, if each is one of these.
+    /// Checks that all parameters are among these.
     pub(super) fn only(self, known: &[&str]) -> Result<Self, Problem> {
         let takes = match known {
             [] => "none".to_owned(),
@@ -28,7 +27,7 @@ impl Params {
         }
     }
 
-    /// Returns a parameter's value.
+    /// Returns a value; an error if it is repeated.
     pub(super) fn text(&self, name: &str) -> Result<Option<String>, Problem> {
         let mut values = self.all(name);
         let value = values.next();
@@ -38,7 +37,7 @@ impl Params {
         }
     }
 
-    /// Returns a parameter's value as `read` understands it; `problem` says what it should have been.
+    /// Returns a value parsed by `read`; `problem` describes the expected form.
     pub(super) fn read<T>(
         &self,
         name: &str,
@@ -52,7 +51,7 @@ impl Params {
         read(&text).map(Some).ok_or_else(wrong)
     }
 
-    /// Returns a moment, Unix nanoseconds.
+    /// Returns a time.
     pub(super) fn time(&self, name: &str) -> Result<Option<UnixNanos>, Problem> {
         let expected =
             "a time: RFC 3339 such as 2026-11-23T10:04:11.302Z, or whole Unix nanoseconds";
@@ -65,12 +64,11 @@ impl Params {
         self.read(name, expected, parse_duration)
     }
 
-    /// Returns `true` or `false`.
     pub(super) fn truth(&self, name: &str) -> Result<Option<bool>, Problem> {
         self.read(name, "true or false", |text| text.parse().ok())
     }
 
-    /// Returns a whole number from 1 to that maximum.
+    /// Returns a whole number from 1 to `max`.
     pub(super) fn count(&self, name: &str, max: usize) -> Result<Option<usize>, Problem> {
         let expected = format!("a whole number from 1 to {max}");
         self.read(name, expected, |text| {
@@ -78,7 +76,8 @@ impl Params {
         })
     }
 
-    /// Returns `start` to `end`; without an end it is now, without a start it is that long before the end.
+    /// Returns the range from `start` to `end`; the default end is now, the default start `length` before the
+    /// end.
     pub(super) fn range(&self, length: Duration) -> Result<TimeRange, Problem> {
         let end = self.time("end")?.unwrap_or_else(UnixNanos::now);
         let start = self.time("start")?.unwrap_or(end - length);

@@ -1,16 +1,15 @@
-//! Answers of which something may be missing: their fields, and `missing`, which says what and why.
+//! Answers of which a part may be missing: the fields of the answer, and `missing`, which says what and why.
 
 use axum::Json;
 use serde::Serialize;
 
 use crate::query::Partial;
 
-/// An answer, and what is missing from it.
 #[derive(Debug, Serialize)]
 pub(super) struct Answer<T> {
     #[serde(flatten)]
     value: T,
-    /// Only where something is missing.
+    /// Present only if something is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     missing: Option<String>,
 }

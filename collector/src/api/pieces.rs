@@ -1,4 +1,4 @@
-//! Answers written piece by piece as their client reads them: what is in memory beside the data is one chunk.
+//! Answers written piece by piece while the client reads them: beside the data, only one chunk is in memory.
 
 use std::convert::Infallible;
 
@@ -9,10 +9,10 @@ use bytes::Bytes;
 use futures_util::stream;
 use serde::Serialize;
 
-/// Bytes of a chunk. A longer answer has no `Content-Length`.
+/// Size of a chunk. A longer answer has no `Content-Length`.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// What an answer that is still being written holds in memory, bytes.
+/// Memory held by an answer while it is written, bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Holds(pub(super) usize);
 
@@ -21,7 +21,7 @@ pub(super) trait Write: FnMut(&mut Vec<u8>) -> bool + Send + 'static {}
 
 impl<F: FnMut(&mut Vec<u8>) -> bool + Send + 'static> Write for F {}
 
-/// Returns an answer of JSON whose pieces `write` appends.
+/// Returns a JSON answer with pieces from `write`.
 pub(super) fn json(write: impl Write) -> Response {
     let mut response = Response::new(body(write));
     let json = HeaderValue::from_static("application/json");
@@ -29,13 +29,13 @@ pub(super) fn json(write: impl Write) -> Response {
     response
 }
 
-/// Says how many bytes an answer holds in memory until it is sent.
+/// Records how many bytes an answer holds in memory until it is sent.
 pub(super) fn holding(mut response: Response, bytes: usize) -> Response {
     response.extensions_mut().insert(Holds(bytes + CHUNK_BYTES));
     response
 }
 
-/// Appends a value as JSON; our own structs always serialise.
+/// Appends a value as JSON; serialising our own structs cannot fail.
 pub(super) fn put(out: &mut Vec<u8>, value: &impl Serialize) {
     let before = out.len();
     if serde_json::to_writer(&mut *out, value).is_err() {
@@ -44,7 +44,8 @@ pub(super) fn put(out: &mut Vec<u8>, value: &impl Serialize) {
     }
 }
 
-/// Returns a writer of a list between two texts; `item` appends the next one, and returns false if there is none.
+/// Returns a writer of a list between two texts; `item` appends the next one, and returns false if there is
+/// none.
 pub(super) fn list(
     head: impl Into<Vec<u8>>,
     mut item: impl Write,

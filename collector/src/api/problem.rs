@@ -1,4 +1,4 @@
-//! Errors as `application/problem+json` (RFC 9457), in one place.
+//! Errors as `application/problem+json` (RFC 9457).
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -9,25 +9,25 @@ use super::dialect::Refuse;
 use crate::query::{QueryError, TooManyClients};
 use crate::store::StoreError;
 
-/// When a client may try again after a 502 or 503, seconds.
+/// `Retry-After` of a 502 or 503, seconds.
 pub(super) const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
-/// What went wrong, for people and programs.
+/// An error, for people and programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// The HTTP status.
     pub status: u16,
-    /// The status in words.
+    /// The standard phrase of the status.
     pub title: &'static str,
-    /// What was wrong and what would be right.
+    /// What is wrong, and what would be valid.
     pub detail: String,
-    /// The parameter that is wrong.
+    /// The invalid parameter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parameter: Option<String>,
 }
 
 impl Problem {
-    /// Returns a problem of that status.
+    /// Returns a problem with that status.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             status: status.as_u16(),
@@ -37,7 +37,7 @@ impl Problem {
         }
     }
 
-    /// Returns the 400 for a parameter.
+    /// Returns the 400 for an invalid parameter.
     pub fn parameter(name: impl Into<String>, problem: impl std::fmt::Display) -> Self {
         let name = name.into();
         Self {
@@ -47,7 +47,7 @@ impl Problem {
         }
     }
 
-    /// Returns the 404 for a thing.
+    /// Returns a 404; `what` describes what does not exist.
     pub fn not_found(what: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, what)
     }

@@ -1,4 +1,4 @@
-//! Errors as Zipkin and Tempo have them: a status and one line of plain text.
+//! Errors in the form of Zipkin and Tempo: a status and one line of plain text.
 
 use std::fmt::Display;
 
@@ -9,7 +9,6 @@ use super::dialect::Refuse;
 use super::problem::Problem;
 use crate::query::QueryError;
 
-/// Why a question has no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
     status: StatusCode,
@@ -17,7 +16,7 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// Returns the 400 for a wrong parameter.
+    /// Returns the 400 for an invalid parameter.
     pub(super) fn bad(text: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, text)
     }
@@ -42,7 +41,7 @@ impl Refuse for Refusal {
 }
 
 impl From<QueryError> for Refusal {
-    /// Keeps status and words of our own API.
+    /// Uses the status and text of our own API.
     fn from(error: QueryError) -> Self {
         let problem = Problem::from(error);
         let status = StatusCode::from_u16(problem.status);

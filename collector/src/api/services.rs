@@ -12,7 +12,7 @@ use super::{ApiState, Problem};
 use crate::model::{DependencyLink, ServiceSummary, format_timestamp};
 use crate::query::{Instances, ServicesPage};
 
-/// Services of one answer.
+/// Services in one answer.
 const SERVICES_MAX: usize = 1_000;
 /// The default range of dependencies.
 const DEFAULT_RANGE: Duration = Duration::from_secs(3600);
@@ -20,7 +20,7 @@ const DEFAULT_RANGE: Duration = Duration::from_secs(3600);
 /// The answer to `/services`.
 #[derive(Debug, Serialize)]
 pub(super) struct Services {
-    /// How many there are in all.
+    /// Number of services before paging.
     total: usize,
     services: Vec<ServiceSummary>,
 }

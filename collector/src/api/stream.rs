@@ -16,7 +16,7 @@ use crate::query::{Greeting, QueryService, StreamEvent, Topic};
 
 /// Interval of comments that keep proxies from closing an idle stream.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// When a browser reconnects after the stream broke.
+/// Delay before a browser reconnects.
 const RETRY: Duration = Duration::from_secs(2);
 
 /// `GET /api/stream?topics`
@@ -41,7 +41,7 @@ pub(super) async fn stream(
     Ok(Sse::new(events).keep_alive(heartbeat))
 }
 
-/// Returns the topics of a comma-separated list; all without one.
+/// Parses a comma-separated list of topics; all topics by default.
 fn read_topics(params: &Params) -> Result<Vec<Topic>, Problem> {
     let words = Topic::ALL.map(Topic::as_str).join(", ");
     let expected = format!("a comma-separated list of {words}");
@@ -53,14 +53,13 @@ fn read_topics(params: &Params) -> Result<Vec<Topic>, Problem> {
     Ok(topics.unwrap_or_else(|| Topic::ALL.to_vec()))
 }
 
-/// One client of the stream.
 struct Client {
     receiver: Receiver<StreamEvent>,
     query: QueryService,
     topics: Vec<Topic>,
-    /// It needs every breaker again: it is new, or lost events.
+    /// It needs every breaker again: it is new, or missed events.
     behind: bool,
-    /// What it has not received yet of them.
+    /// The part of all breakers that it has not received yet.
     greeting: Option<Greeting>,
     greeted: bool,
 }
@@ -74,12 +73,12 @@ impl Client {
         Some(Greeting::new(wall, admitted))
     }
 
-    /// Returns whether it is sent events of that topic now.
+    /// Returns whether it gets events of a topic now.
     fn takes(&self, topic: Topic) -> bool {
         self.topics.contains(&topic) && !(self.behind && topic == Topic::Circuits)
     }
 
-    /// Returns what it is sent next; `None` once the collector stops.
+    /// Returns the next item to send; `None` once the collector stops.
     async fn next(&mut self) -> Option<Event> {
         if !std::mem::replace(&mut self.greeted, true) {
             return Some(Event::default().retry(RETRY).comment("fusebox"));
@@ -87,8 +86,8 @@ impl Client {
         self.next_event().await.as_ref().map(render)
     }
 
-    /// Returns its next event. While it cannot be sent every breaker, it is sent no changes of them: each event of the
-    /// stream, of which there is one a second, is another attempt.
+    /// Returns the next event. Until all breakers could be sent, changes of breakers are withheld; every
+    /// event of the stream, one a second, is another attempt.
     async fn next_event(&mut self) -> Option<StreamEvent> {
         loop {
             if self.behind && self.topics.contains(&Topic::Circuits) {

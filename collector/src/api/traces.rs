@@ -18,7 +18,7 @@ use crate::model::{
 };
 use crate::query::bytes_of;
 
-/// Traces are searched in the last hour unless said otherwise.
+/// Default range of a search.
 const DEFAULT_RANGE: Duration = Duration::from_secs(3600);
 /// Attribute conditions in one search.
 const ATTRIBUTES_MAX: usize = 16;
@@ -44,15 +44,15 @@ const PARAMETERS: [&str; 16] = [
 /// The answer to a search.
 #[derive(Debug, Serialize)]
 pub(super) struct Traces {
-    /// Where was searched; pass both on with the cursor to page through the same range.
+    /// The range that was searched; pass both with the cursor to page through the same range.
     start: String,
     end: String,
     traces: Vec<TraceSummary>,
     next_cursor: Option<String>,
-    /// Why older traces may be missing; only where they may.
+    /// Why older traces may be missing; absent otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     missing: Option<String>,
-    /// How many traces were compared for the order, unless that is newest first.
+    /// How many traces were compared for the order; absent when the order is newest first.
     #[serde(skip_serializing_if = "Option::is_none")]
     compared: Option<usize>,
 }
@@ -65,7 +65,7 @@ pub(super) async fn search(
     let query = read_query(&params.only(&PARAMETERS)?)?;
     let TimeRange { start, end } = query.range;
     let page = state.query.search(query).await?;
-    // Nothing would mean that nothing matches.
+    // An empty answer would mean that nothing matches.
     if let Some(unread) = page.unread() {
         return Err(Problem::new(HttpStatus::BAD_GATEWAY, unread));
     }
@@ -96,22 +96,22 @@ pub(super) async fn trace(
     Ok(render(trace, logs))
 }
 
-/// What a trace has beside its spans.
+/// The fields of a trace other than its spans.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Head<'t> {
     trace_id: String,
     /// Whether spans were left out.
     truncated: bool,
-    /// Whether something was left out of a span.
+    /// Whether parts of a span were left out.
     shortened: bool,
     notes: &'t [Note],
-    /// Whether there are more log records than `resourceLogs` has.
+    /// Whether there are more log records than in `resourceLogs`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     more_logs: bool,
 }
 
-/// Returns the trace and its log records as OTLP JSON, with what the reader found beside it.
+/// Returns the trace and its log records as OTLP JSON, with the notes of the reader.
 fn render(trace: Trace, logs: LogPage) -> Response {
     let mut head = Vec::new();
     let beside = Head {
@@ -122,7 +122,7 @@ fn render(trace: Trace, logs: LogPage) -> Response {
         more_logs: logs.next.is_some() || logs.missing.is_some(),
     };
     pieces::put(&mut head, &beside);
-    // The object goes on.
+    // More fields follow.
     head.pop();
     head.extend_from_slice(b",\"resourceSpans\":[");
     let records = logs.records;
@@ -148,7 +148,6 @@ fn render(trace: Trace, logs: LogPage) -> Response {
     pieces::holding(answer, bytes)
 }
 
-/// Reads a search.
 pub(super) fn read_query(params: &Params) -> Result<TraceQuery, Problem> {
     let mut query = TraceQuery::in_range(params.range(DEFAULT_RANGE)?).with(conditions(params)?);
     match params.truth("error")? {
@@ -169,7 +168,7 @@ pub(super) fn read_query(params: &Params) -> Result<TraceQuery, Problem> {
     Ok(query)
 }
 
-/// Reads what one span must meet.
+/// Reads the conditions on a span.
 fn conditions(params: &Params) -> Result<Vec<Condition>, Problem> {
     let min = params.duration("min_duration")?;
     let max = params.duration("max_duration")?;

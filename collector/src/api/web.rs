@@ -1,5 +1,5 @@
-//! What all pages and APIs of the web listener share: they are admitted within the memory of all answers, and compressed
-//! for clients that ask for it.
+//! Common layers of the pages and APIs on the web listener: requests are admitted within the memory budget of
+//! all answers, and compressed for clients that accept it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -19,7 +19,7 @@ use super::problem::RETRY_AFTER;
 use super::{Problem, compress, jaeger, tempo, zipkin};
 use crate::query::{Admitted, Busy, Cost, QueryService};
 
-/// What is answered at any time: health checks, files of the program, event streams (which are few, by limits of their own).
+/// Always admitted: health checks, static files, and event streams (which have limits of their own).
 const ALWAYS: [&str; 10] = [
     "/healthz",
     "/tempo/api/echo",
@@ -33,7 +33,7 @@ const ALWAYS: [&str; 10] = [
     "/demo-trace",
 ];
 
-/// What is answered from a view of every breaker.
+/// Routes that need a view of every breaker.
 const WALLS: [&str; 10] = [
     "/",
     "/circuits",
@@ -47,7 +47,7 @@ const WALLS: [&str; 10] = [
     "/go",
 ];
 
-/// What is answered from the store, though its path does not say so.
+/// Routes that read the store although their path does not show it.
 const HEAVY: [&str; 5] = [
     "/circuits/{service}/{name}",
     "/changes",
@@ -56,7 +56,8 @@ const HEAVY: [&str; 5] = [
     "/upload",
 ];
 
-/// Admits the requests of pages and APIs, and compresses the answers; `busy` answers a page for which there is no room.
+/// Admits the requests of pages and APIs, and compresses the answers; `busy` is the page shown when there is
+/// no room.
 pub fn bounded(web: Router, queries: QueryService, busy: fn() -> Response) -> Router {
     web.layer(from_fn(move |request: Request, next: Next| {
         let queries = queries.clone();
@@ -97,7 +98,7 @@ async fn answer(
     })
 }
 
-/// Returns what a request costs; `None` if it is answered at any time.
+/// Returns the cost of a request; `None` if it is always admitted.
 fn cost(request: &Request, queries: &QueryService) -> Option<Cost> {
     let path = request.extensions().get::<MatchedPath>();
     let path = path.map_or("", MatchedPath::as_str);
@@ -119,7 +120,7 @@ fn cost(request: &Request, queries: &QueryService) -> Option<Cost> {
     })
 }
 
-/// Refuses a request in the words of its dialect.
+/// Rejects a request in the form of its dialect.
 fn refuse(uri: &Uri, error: Busy, busy: fn() -> Response) -> Response {
     let is_below = |prefix: &str| uri.path().starts_with(prefix);
     let status = axum::http::StatusCode::SERVICE_UNAVAILABLE;
@@ -141,7 +142,7 @@ fn refuse(uri: &Uri, error: Busy, busy: fn() -> Response) -> Response {
     response
 }
 
-/// The body of an answer with the room that it takes.
+/// An answer's body with its share of the memory budget.
 struct Held {
     body: Body,
     _admitted: Option<Admitted>,

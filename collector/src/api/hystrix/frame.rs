@@ -1,4 +1,4 @@
-//! Frames: every breaker at one second, made once for all readers while there is one.
+//! Frames: all breakers in one second, computed once for all readers while there are any.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -13,31 +13,31 @@ use crate::model::{CircuitKey, UnixNanos};
 use crate::query::{Hub, QueryService};
 use crate::stop::Stop;
 
-/// Readers at once. Each holds a frame while it is sent, at most 5 MB for the 10,000 breakers that there may be.
+/// Concurrent readers. Each holds a frame while sending it, at most 5 MB with the maximum of 10,000 breakers.
 const READERS_MAX: usize = 16;
-/// Frames that a reader may be behind; then it skips to the newest.
+/// Frames that a reader may lag before it skips to the newest.
 const LAG_MAX: usize = 1;
-/// How often the breakers are looked at.
+/// Interval of frames.
 const PERIOD: Duration = Duration::from_secs(1);
-/// Looks among which the most running calls are found (Hystrix's window of ten seconds).
+/// Frames over which the maximum of running calls is computed (Hystrix's window of ten seconds).
 const LOOKS: usize = 10;
 
-/// The answer to a reader for whom there is no place.
+/// The answer when the limit of readers is reached.
 pub(super) const FULL: &str =
     "hystrix.stream and turbine.stream have 16 readers already, or the collector is stopping";
 
-/// Every breaker at one second.
+/// All breakers in one second.
 #[derive(Debug)]
 pub(super) struct Frame {
-    /// The moment, milliseconds since 1970.
+    /// Milliseconds since 1970.
     pub(super) time_ms: u64,
-    /// The breakers with an instance that reports.
+    /// Breakers with a reporting instance.
     pub(super) rows: Vec<Row>,
-    /// Instances that report.
+    /// Number of reporting instances.
     pub(super) hosts: usize,
 }
 
-/// The frames of all readers.
+/// Sends frames to all readers.
 #[derive(Debug)]
 pub(in crate::api) struct Frames(Hub<Arc<Frame>>);
 
@@ -78,7 +78,7 @@ impl Frames {
     }
 }
 
-/// Returns the frame of now; `None` if there is no room for it.
+/// Returns the current frame; `None` if there is no room for it.
 async fn look(query: &QueryService, peaks: &mut Peaks) -> Option<Frame> {
     let _admitted = query.admission().admit(query.wall_cost()).await.ok()?;
     let figures = query.circuits().figures().await.ok()?;
@@ -108,7 +108,7 @@ impl Frame {
     }
 }
 
-/// The running calls of each breaker at the last looks.
+/// The running calls of each breaker in the last frames.
 #[derive(Debug, Default)]
 pub(super) struct Peaks(HashMap<CircuitKey, VecDeque<u64>>);
 

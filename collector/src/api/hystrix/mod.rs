@@ -1,5 +1,6 @@
-//! Hystrix's streams, for its dashboard: `/hystrix.stream` of one service, and `/turbine.stream` of everything or of one
-//! cluster, which is a service here. The breakers are those of the wall, all instances merged, in every library's words.
+//! Hystrix's streams, for its dashboard: `/hystrix.stream` of one service, and `/turbine.stream` of
+//! everything or of one cluster, which is a service here. The breakers are those of the wall, of every
+//! library, with instances merged.
 
 mod frame;
 mod reader;
@@ -22,23 +23,20 @@ use self::reader::Reader;
 use super::params::Params;
 use super::{ApiState, Problem};
 
-/// Interval of frames: figures change each second.
+/// Interval of frames: figures change every second.
 const DELAY_MIN: Duration = Duration::from_secs(1);
-/// The longest interval: proxies close what is idle for longer.
+/// Longest interval: proxies close connections that are idle for longer.
 const DELAY_MAX: Duration = Duration::from_secs(60);
 
-/// What a reader is sent.
+/// The breakers that a reader requested.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// The breakers of one service.
     Service(String),
-    /// Those of one service as a cluster of Turbine's.
+    /// The breakers of a service, in Turbine's form for a cluster.
     Cluster(String),
-    /// Every breaker.
     Everything,
 }
 
-/// Returns both routes.
 pub(super) fn router() -> Router<ApiState> {
     Router::new()
         .route("/hystrix.stream", get(hystrix))
@@ -61,7 +59,7 @@ async fn hystrix(State(state): State<ApiState>, params: Params) -> Result<Respon
 /// `GET /turbine.stream?cluster&delay`
 async fn turbine(State(state): State<ApiState>, params: Params) -> Result<Response, Problem> {
     let wanted = match params.text("cluster")?.as_deref() {
-        // Turbine's name of a cluster that is not named.
+        // Turbine's default cluster.
         None | Some("default") => Wanted::Everything,
         Some(cluster) => Wanted::Cluster(cluster.to_owned()),
     };

@@ -1,4 +1,5 @@
-//! One reader of a stream: gets the newest frame each interval, in pieces, so that little of it waits in memory as text.
+//! One reader of a stream: gets the newest frame each interval, in pieces, so that little of it is in memory
+//! as text.
 
 use std::convert::Infallible;
 use std::fmt::Write;
@@ -19,10 +20,11 @@ use super::Wanted;
 use super::frame::{FULL, Frame};
 use crate::api::Problem;
 
-/// Breakers of one piece, of 2 KiB each.
+/// Breakers in one piece, 2 KiB each.
 const PIECE: usize = 50;
 
-/// Keeps the stream of clients that do not know the field from being idle, as Hystrix and Turbine do.
+/// Keeps the stream from being idle, with the field that Hystrix and Turbine send and as a comment for other
+/// clients.
 const PINGS: [&str; 2] = ["ping: \n\n", ": ping\n\n"];
 
 pub(super) struct Reader {
@@ -39,7 +41,7 @@ impl Reader {
     /// Waits for the first frame.
     ///
     /// # Errors
-    /// If nothing of what is wanted has ever reported, or the collector stops.
+    /// When nothing requested has ever reported, or the collector stops.
     pub(super) async fn start(
         mut frames: Receiver<Arc<Frame>>,
         wanted: Wanted,
@@ -63,7 +65,7 @@ impl Reader {
         })
     }
 
-    /// Returns the stream's text; it ends when the collector stops.
+    /// Returns the text of the stream, which ends when the collector stops.
     pub(super) fn chunks(self) -> impl Stream<Item = Result<Bytes, Infallible>> {
         unfold(self, |mut reader| async {
             let text = reader.piece().await?;
@@ -71,7 +73,7 @@ impl Reader {
         })
     }
 
-    /// Takes the newest frame when the interval is over; `None` as soon as the collector stops.
+    /// Waits for the interval and takes the newest frame; `None` as soon as the collector stops.
     async fn next_frame(&mut self) -> Option<()> {
         let due = self.sent_at + self.delay;
         let mut is_new = false;
@@ -99,7 +101,7 @@ impl Reader {
         let mut rows = rows.filter(|(_, row)| self.wanted.includes(&row.key.service));
         for (_, row) in rows.by_ref().take(PIECE) {
             let name = match &self.wanted {
-                // Services may have breakers of the same name, and a tile is one name.
+                // Services may have breakers with the same name, and the dashboard has one tile per name.
                 Wanted::Everything => format!("{}.{}", row.key.service, row.key.name),
                 Wanted::Service(_) | Wanted::Cluster(_) => row.key.name.clone(),
             };
@@ -112,7 +114,6 @@ impl Reader {
         Some(text)
     }
 
-    /// Ends a frame.
     fn end(&self, text: &mut String) {
         if let Wanted::Service(_) = self.wanted {
             text.push_str(PINGS[0]);
@@ -149,7 +150,7 @@ async fn newest(frames: &mut Receiver<Arc<Frame>>) -> Option<Arc<Frame>> {
     }
 }
 
-/// Appends an event; our own structs always serialise.
+/// Appends an event; serialising our own structs cannot fail.
 fn put(text: &mut String, event: &impl Serialize) {
     if let Ok(json) = serde_json::to_string(event) {
         let _ = write!(text, "data: {json}\n\n");

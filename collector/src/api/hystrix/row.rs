@@ -1,4 +1,4 @@
-//! One breaker of a frame, from the view of the wall to Hystrix's object.
+//! One breaker of a frame: converts its view to Hystrix's object.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use fusebox::hystrix::{CommandCounts, CommandEvent, CommandSettings, LatencyMs};
 use crate::live::circuits::CircuitFigures;
 use crate::model::{CircuitCalls, CircuitKey, CircuitSettings, CircuitView};
 
-/// What a frame keeps of a breaker: half a kilobyte, where its view takes three.
+/// The part of a breaker that a frame keeps: half a kilobyte, where its view takes three.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) key: CircuitKey,
@@ -25,7 +25,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// Returns the row of a breaker; `None` if no instance of it reports any more.
+    /// Returns the row of a breaker; `None` if none of its instances reports any more.
     pub(super) fn new(figures: &CircuitFigures, max_in_flight: u64) -> Option<Self> {
         let CircuitFigures { view, latency } = figures;
         let live = || view.instances.iter().filter(|instance| !instance.stale);
@@ -46,7 +46,6 @@ impl Row {
         })
     }
 
-    /// Returns its object under that name.
     pub(super) fn event<'a>(&'a self, name: &'a str, time_ms: u64) -> CommandEvent<'a> {
         CommandEvent {
             name,
@@ -66,7 +65,7 @@ impl Row {
     }
 }
 
-/// Returns the breaker's group; the service where its library has none.
+/// Returns the breaker's group; the service if its library has no groups.
 fn group(view: &CircuitView) -> &str {
     match view.settings.group.as_str() {
         "" => &view.key.service,
@@ -74,7 +73,7 @@ fn group(view: &CircuitView) -> &str {
     }
 }
 
-/// Fallbacks that were rejected or missing are not known apart from those that failed.
+/// Rejected or missing fallbacks cannot be distinguished from failed ones.
 fn counts(calls: &CircuitCalls) -> CommandCounts {
     CommandCounts {
         calls: CallTotals {
@@ -95,7 +94,7 @@ fn counts(calls: &CircuitCalls) -> CommandCounts {
     }
 }
 
-/// A setting that the breaker's library does not have is 0.
+/// Settings that the breaker's library lacks are 0.
 fn settings(settings: &CircuitSettings) -> CommandSettings {
     CommandSettings {
         minimum_calls: settings.minimum_calls.unwrap_or(0),
@@ -104,7 +103,7 @@ fn settings(settings: &CircuitSettings) -> CommandSettings {
         timeout: settings.timeout_ms.map(Duration::from_millis),
         max_concurrent: settings.max_concurrent.unwrap_or(0),
         fallback_max_concurrent: settings.fallback_max_concurrent.unwrap_or(0),
-        // As `CircuitCalls::errors` counts.
+        // As in `CircuitCalls::errors`.
         bulkhead_full_is_failure: settings.bulkhead_full_is_failure.unwrap_or(true),
     }
 }

@@ -1,15 +1,14 @@
-//! The part of `/metrics` about circuits, under the names that Micrometer gives those of resilience4j, so that dashboards
-//! made for it show breakers of every library. `application` is the service; a rate of -1 is not known.
+//! Circuits on `/metrics`, under Micrometer's names for resilience4j, so that existing dashboards show
+//! breakers of every library. `application` is the service; an unknown rate is -1.
 
 use fusebox::circuit_breaker::EffectiveState;
 
 use super::exposition::Exposition;
 use crate::live::circuits::InstanceFigures;
 
-/// What resilience4j calls the group of a breaker without one.
+/// resilience4j's group of a breaker without one.
 const NO_GROUP: &str = "none";
 
-/// Writes every family.
 pub(super) fn write(text: &mut Exposition, circuits: &[InstanceFigures]) {
     if circuits.is_empty() {
         return;

@@ -1,4 +1,4 @@
-//! Text in Prometheus' exposition format 0.0.4, or in OpenMetrics 1.0 where a scraper asks for that.
+//! Text in Prometheus' exposition format 0.0.4, or in OpenMetrics 1.0 if a scraper requests it.
 
 use std::fmt::Write;
 
@@ -8,14 +8,14 @@ use axum::http::header::ACCEPT;
 use crate::api::accept;
 use crate::live::Exemplar;
 
-/// How OpenMetrics is asked for, and what it is answered as.
+/// The media type of OpenMetrics in requests and in answers.
 const OPEN_METRICS: &str = "application/openmetrics-text";
 const OPEN_METRICS_1: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// How Prometheus' text is asked for, and what it is answered as.
+/// The media type of Prometheus' text in requests and in answers.
 const PLAIN: &str = "text/plain";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Text in one of both formats.
+/// Text in either format.
 #[derive(Debug, Default)]
 pub(super) struct Exposition {
     text: String,
@@ -23,7 +23,7 @@ pub(super) struct Exposition {
 }
 
 impl Exposition {
-    /// Returns an empty text in the format that a scraper prefers: OpenMetrics only where it names that.
+    /// Returns an empty text in the scraper's preferred format: OpenMetrics only if requested explicitly.
     pub(super) fn asked_for(headers: &HeaderMap) -> Self {
         let weight = |wanted: &str| {
             let entries = accept::entries(headers, ACCEPT);
@@ -37,7 +37,6 @@ impl Exposition {
         }
     }
 
-    /// Returns the format.
     pub(super) fn content_type(&self) -> &'static str {
         if self.is_open {
             OPEN_METRICS_1
@@ -53,7 +52,8 @@ impl Exposition {
         self.text
     }
 
-    /// Writes the head of a family; its samples must follow. In OpenMetrics the family of a counter has no `_total`.
+    /// Writes the head of a family; its samples must follow. In OpenMetrics the family of a counter has no
+    /// `_total`.
     pub(super) fn family(&mut self, name: &str, kind: &str, help: &str) {
         let name = match (self.is_open, kind) {
             (true, "counter") => name.strip_suffix("_total").unwrap_or(name),
@@ -62,7 +62,7 @@ impl Exposition {
         self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
     }
 
-    /// Writes a family of one sample.
+    /// Writes a family with one sample.
     pub(super) fn single(
         &mut self,
         name: &str,
@@ -74,7 +74,6 @@ impl Exposition {
         self.sample(name, &[], value);
     }
 
-    /// Writes one value of a family.
     pub(super) fn sample(
         &mut self,
         name: &str,
@@ -85,7 +84,7 @@ impl Exposition {
         self.text.push('\n');
     }
 
-    /// Writes one value of a bucket, with a call that fell into it where the format has a place for that.
+    /// Writes a bucket; in OpenMetrics with an exemplar.
     pub(super) fn bucket(
         &mut self,
         name: &str,

@@ -1,9 +1,8 @@
-//! The part of `/metrics` about the InfluxDB behind the collector, where there is one.
+//! The InfluxDB behind the collector on `/metrics`, if there is one.
 
 use super::exposition::Exposition;
 use crate::store::influxdb::InfluxdbReport;
 
-/// Writes the state of InfluxDB and of the shipping to it.
 pub(super) fn write(text: &mut Exposition, report: &InfluxdbReport) {
     let figures = &report.figures;
     let totals = [

@@ -1,6 +1,6 @@
-//! `/metrics`: the collector's own counters, and figures of services from their spans under the names that Grafana's service
-//! map and RED tables ask Prometheus for (Tempo's `traces_service_graph_*` and `traces_spanmetrics_*`), and circuits under
-//! those that dashboards of resilience4j ask for.
+//! `/metrics`: the collector's own counters; figures of services from spans under the names that Grafana's
+//! service map and RED tables query (Tempo's `traces_service_graph_*` and `traces_spanmetrics_*`); and
+//! circuits under the names that dashboards of resilience4j query.
 
 mod circuits;
 mod exposition;
@@ -22,12 +22,12 @@ use super::{ApiState, Problem};
 
 /// Edges shown, busiest first: two lines each.
 const EDGES_MAX: usize = 2_000;
-/// Edges whose durations are shown, busiest first: up to thirty-four lines each.
+/// Edges shown with durations, busiest first: up to thirty-four lines each.
 const EDGES_TIMED_MAX: usize = 250;
 /// Operations shown, busiest first: some twenty lines each.
 const OPERATIONS_MAX: usize = 500;
 
-/// Instances of breakers shown, those that are not closed first: some twenty lines each.
+/// Breaker instances shown, those that are not closed first: some twenty lines each.
 const CIRCUIT_INSTANCES_MAX: usize = 500;
 
 /// `GET /metrics`

@@ -1,12 +1,12 @@
-//! The part of `/metrics` about notifications: what was delivered to each target, and what was not.
+//! Notifications on `/metrics`: deliveries to each target, and failures.
 
 use super::exposition::Exposition;
 use crate::notify::{Overview, TargetReport};
 
-/// Returns one of the counts of a target.
+/// Selects a count of a target.
 type Count = fn(&TargetReport) -> u64;
 
-/// Writes the deliveries to each target, and how many incidents are under way.
+/// Writes the deliveries to each target, and the number of open incidents.
 pub(super) fn write(text: &mut Exposition, found: &Overview) {
     if found.targets.is_empty() {
         return;

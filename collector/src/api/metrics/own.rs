@@ -1,4 +1,4 @@
-//! The part of `/metrics` about the collector itself: its counters, gauges and the embedded store.
+//! The collector itself on `/metrics`: counters, gauges and the embedded store.
 
 use std::sync::atomic::Ordering;
 
@@ -11,7 +11,6 @@ use crate::store::embedded::StoreStats;
 /// Peers shown, most connections first.
 const PEERS_MAX: usize = 20;
 
-/// Writes every counter and gauge.
 pub(super) fn write_counters(text: &mut Exposition, counters: &Counters) {
     for (name, help, value) in counters.totals() {
         let name = format!("fusebox_collector_{name}_total");
@@ -32,7 +31,7 @@ pub(super) fn write_counters(text: &mut Exposition, counters: &Counters) {
     text.single("fusebox_collector_commit_lag_seconds", "gauge", help, lag);
 }
 
-/// Writes who is connected without having authenticated, and how many file handles are in use.
+/// Writes the unauthenticated connections, and the file handles in use.
 pub(super) fn write_connections(text: &mut Exposition, access: &Access, handles: Handles) {
     let peers = access.unauthenticated(PEERS_MAX);
     if !peers.is_empty() {
@@ -50,14 +49,14 @@ pub(super) fn write_connections(text: &mut Exposition, access: &Access, handles:
     ];
     for (name, help, value) in of_process {
         let name = format!("fusebox_collector_handles_{name}");
-        // Neither is known where no limit is: not on every system.
+        // Neither is known without a limit, as on some systems.
         if let (Some(value), Some(_)) = (value, handles.max()) {
             text.single(&name, "gauge", help, value);
         }
     }
 }
 
-/// Writes which requests were turned away, and who showed wrong tokens.
+/// Writes rejected requests, and clients with wrong tokens.
 fn write_denials(text: &mut Exposition, access: &Access) {
     let denials = access.denials();
     if !denials.is_empty() {
@@ -80,7 +79,7 @@ fn write_denials(text: &mut Exposition, access: &Access) {
     }
 }
 
-/// Writes what the embedded store holds.
+/// Writes the size of the embedded store.
 pub(super) fn write_store(text: &mut Exposition, store: &StoreStats) {
     let gauges = [
         ("segments", "Segments, open ones included.", store.segments),

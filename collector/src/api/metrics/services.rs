@@ -1,11 +1,10 @@
-//! The part of `/metrics` about services: figures of their calls and operations from their spans, under the names that
-//! Grafana's service map and RED tables ask Prometheus for.
+//! Services on `/metrics`: figures of their calls and operations from spans, under the names that Grafana's
+//! service map and RED tables query.
 
 use super::exposition::Exposition;
 use crate::live::{EdgeFigures, Exemplar, LATENCY_DOUBLINGS, OperationFigures, Total};
 use crate::model::SpanKind;
 
-/// Writes the calls between services.
 pub(super) fn write_edges(text: &mut Exposition, edges: &[EdgeFigures]) {
     type Figure = fn(&EdgeFigures) -> u64;
     let families: [(&str, &str, Figure); 2] = [
@@ -28,7 +27,6 @@ pub(super) fn write_edges(text: &mut Exposition, edges: &[EdgeFigures]) {
     }
 }
 
-/// Writes how long the calls between services took.
 pub(super) fn write_edge_durations(text: &mut Exposition, edges: &[EdgeFigures]) {
     type Half = fn(&EdgeFigures) -> &Total;
     let families: [(&str, &str, Half); 2] = [
@@ -64,7 +62,6 @@ fn edge_labels(edge: &EdgeFigures) -> [(&str, &str); 3] {
     ]
 }
 
-/// Writes rate, errors and duration of operations.
 pub(super) fn write_operations(text: &mut Exposition, operations: &[OperationFigures]) {
     let name = "traces_spanmetrics_calls_total";
     text.family(name, "counter", "Calls served, by operation.");
@@ -91,7 +88,7 @@ pub(super) fn write_operations(text: &mut Exposition, operations: &[OperationFig
     }
 }
 
-/// Writes a histogram with the calls that are examples of its buckets.
+/// Writes a histogram with the exemplars of its buckets.
 fn write_histogram(
     text: &mut Exposition,
     name: &str,

@@ -1,5 +1,5 @@
-//! The JSON of searches, as Tempo's protobuf messages are written in it: Grafana refuses a field that it does not know, so
-//! there are none but these. 64-bit numbers are texts.
+//! The JSON form of Tempo's protobuf messages for searches. Grafana rejects unknown fields, so there are none
+//! beyond these. 64-bit numbers are texts.
 
 use std::collections::BTreeMap;
 
@@ -10,19 +10,18 @@ use crate::api::dialect::short_id;
 use crate::model::{Trace, TraceSummary};
 use crate::traceql::{Field, Intrinsic, Spanset, Spansets, TraceView, Value};
 
-/// What Tempo says in place of the root of a trace that has none yet.
+/// Tempo's text for a trace whose root was not received yet.
 const NO_ROOT: &str = "<root span not yet received>";
-/// Bytes of a span in an answer, about, beside its values.
+/// Approximate size of a span in an answer, without its values.
 const SPAN_BYTES: usize = 256;
 
-/// The answer to a search.
 #[derive(Debug, Serialize)]
 pub(super) struct Search {
     pub(super) traces: Vec<Found>,
     pub(super) metrics: Metrics,
 }
 
-/// How much was looked through; a search that ended early has not completed its job.
+/// How much was read; a search that ended early has not completed its job.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Metrics {
@@ -53,7 +52,7 @@ pub(super) struct Found {
     root_trace_name: String,
     start_time_unix_nano: String,
     duration_ms: u32,
-    /// The first of the sets, for clients that know one only.
+    /// The first of the sets, for clients that support only one.
     #[serde(skip_serializing_if = "Option::is_none")]
     span_set: Option<SpanSet>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -61,7 +60,7 @@ pub(super) struct Found {
     service_stats: BTreeMap<String, ServiceStats>,
 }
 
-/// How many spans of one service a trace has.
+/// The number of spans of one service in a trace.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ServiceStats {
@@ -69,11 +68,10 @@ struct ServiceStats {
     error_count: u32,
 }
 
-/// Spans that a query selected.
 #[derive(Debug, Clone, Serialize)]
 struct SpanSet {
     spans: Vec<Span>,
-    /// How many there are, shown or not.
+    /// The number of matching spans, shown or not.
     matched: u32,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     attributes: Vec<Json>,
@@ -93,7 +91,7 @@ struct Span {
 }
 
 impl Found {
-    /// Returns a row of the store.
+    /// Converts a row of the store.
     pub(super) fn of_row(row: TraceSummary) -> Self {
         let services = row.services.into_iter().map(|count| {
             let stats = ServiceStats {
@@ -121,7 +119,8 @@ impl Found {
         }
     }
 
-    /// Returns a trace with up to so many spans of each set that a query selected, as far as there is room.
+    /// Returns a trace with at most `spans_max` spans of each set that a query selected, as far as they fit
+    /// into `room`.
     pub(super) fn of_trace(
         view: &TraceView<'_>,
         found: &Spansets,
@@ -160,17 +159,16 @@ fn services(trace: &Trace) -> BTreeMap<String, ServiceStats> {
     services
 }
 
-/// How many bytes an answer still has for spans, about.
+/// Approximate bytes left for spans in an answer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Room(pub(super) usize);
 
 impl Room {
-    /// Returns whether it is used up.
     pub(super) fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Takes so many bytes; what does not fit uses it up.
+    /// Reserves `bytes`; if they do not fit, returns false and leaves no room.
     fn take(&mut self, bytes: usize) -> bool {
         let fits = bytes <= self.0;
         self.0 = if fits { self.0 - bytes } else { 0 };
@@ -205,7 +203,7 @@ fn span_set(
     }
 }
 
-/// Returns about how many bytes a value takes in an answer.
+/// Approximate bytes of a value in an answer.
 fn bytes_of(value: &Value<'_>) -> usize {
     const AROUND: usize = 48;
     AROUND
@@ -216,7 +214,7 @@ fn bytes_of(value: &Value<'_>) -> usize {
         }
 }
 
-/// Returns what the query asks for of a span, and it has; what an answer says of each span anyway is not repeated.
+/// Returns the span's values of the fields in the query, except those that every answer contains anyway.
 fn asked<'t>(view: &TraceView<'t>, at: usize, fields: &[Field]) -> Vec<(String, Value<'t>)> {
     use Intrinsic::{
         Duration, Name, NestedSetLeft, NestedSetParent, NestedSetRight, RootName, RootService,
@@ -279,7 +277,7 @@ fn any_value(value: &Value<'_>) -> Json {
     }
 }
 
-/// Returns a number; what JSON has no number for, as protobuf's JSON writes it.
+/// Returns a number; NaN and infinities as in protobuf's JSON.
 pub(super) fn number(number: f64) -> Json {
     match number {
         number if number.is_finite() => json!(number),

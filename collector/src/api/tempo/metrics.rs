@@ -1,5 +1,5 @@
-//! Metrics of TraceQL: figures over time of the spans that a query selects. What is not read within the limits is missing,
-//! and the answer says that it is partial.
+//! TraceQL metrics: figures over time of the spans that a query selects. If a limit ends the reading, the
+//! answer says that it is partial.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,13 +22,13 @@ use crate::store::cancel::off_worker;
 use crate::sync::Mutex;
 use crate::traceql::{Exemplar, Label, MetricQuery, Query, Series, Steps};
 
-/// How much one metric reads: its time ends it before that.
+/// How much one metric reads; its time limit is normally reached first.
 const READ: Reach = Reach {
     traces: 50_000,
     spans: 5_000_000,
     time: SEARCH_TIME_MAX,
 };
-/// Exemplars of one series.
+/// Exemplars per series.
 const EXEMPLARS_MAX: usize = 100;
 
 /// The answer of both routes.
@@ -36,7 +36,7 @@ const EXEMPLARS_MAX: usize = 100;
 struct Answer<S> {
     series: Vec<S>,
     metrics: Metrics,
-    /// `PARTIAL`, and why; only where something is missing.
+    /// `PARTIAL` and the reason; absent if complete.
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,14 +82,14 @@ fn metric(params: &Params) -> Result<Arc<Query>, Refusal> {
     }
 }
 
-/// What was counted.
+/// The result of counting.
 struct Counted {
     series: Vec<Series>,
     metrics: Metrics,
     missing: Option<String>,
 }
 
-/// Counts the spans of every trace that the store has for a query.
+/// Counts the spans of every trace that the store finds for a query.
 async fn count(
     state: &ApiState,
     query: Arc<Query>,
@@ -98,7 +98,7 @@ async fn count(
 ) -> Result<Counted, Refusal> {
     let mut scan = candidates(state, &query, steps.range(), None, READ).await;
     let counted = MetricQuery::new(query, steps, exemplars);
-    // Kept here, so that what was counted is there when the time is over.
+    // Shared, so that the counts so far are available when the time is over.
     let counted = Arc::new(Mutex::new(counted));
     let mut bytes = 0;
     while let Some(trace) = scan.next(TRACE_BYTES_MAX).await? {
@@ -116,7 +116,7 @@ async fn count(
         done.map_err(QueryError::from)?;
     }
     let read = scan.traces();
-    // A trace may still be counted when the time is over; that ends at its next check.
+    // A trace may still be in progress when the time is over; that ends at its next check.
     let finished = off_worker(Path::new("trace"), move || {
         let counted = counted.lock().take();
         Ok(counted.map_or_else(Default::default, MetricQuery::finish))
@@ -133,7 +133,7 @@ async fn count(
     })
 }
 
-/// Writes the answer off the async workers: it may have many megabytes.
+/// Serialises the answer off the async workers: it may have many megabytes.
 async fn written<S: Serialize>(
     counted: Counted,
     of: impl Fn(Series) -> Option<S> + Send + 'static,
@@ -177,7 +177,7 @@ impl OverTime {
     }
 }
 
-/// A sample. Of the hundred thousands of an answer none is text before it is written.
+/// A sample, formatted only when written: an answer may have hundreds of thousands.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Sample {
@@ -222,7 +222,7 @@ fn exemplars(series: &Series) -> Vec<Value> {
     series.exemplars.iter().map(exemplar).collect()
 }
 
-/// Returns a series of one value (`tempopb.InstantSeries`).
+/// Returns a series with one value (`tempopb.InstantSeries`).
 fn at_once(series: Series) -> Option<Value> {
     let (_, value) = series.samples.first()?;
     Some(json!({"labels": labels(&series.labels), "value": number(*value)}))

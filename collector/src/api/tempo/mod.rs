@@ -1,6 +1,6 @@
-//! Tempo's query API under `/tempo`, so that Grafana's Tempo data source and scripts written for Tempo work unchanged:
-//! queries in TraceQL are read by `traceql`, what they can push down is asked of the query service, and traces, spansets,
-//! tags and series are answered in Tempo's JSON or protobuf. Nothing is stored here.
+//! Tempo's query API under `/tempo`, so that Grafana's Tempo data source and scripts for Tempo work
+//! unchanged: `traceql` parses queries, the query service evaluates the parts that can be pushed down, and
+//! traces, spansets, tags and series are returned in Tempo's JSON or protobuf. Nothing is stored here.
 
 mod answer;
 mod metrics;
@@ -22,10 +22,10 @@ use super::dialect::Refuse;
 use super::refusal::Refusal;
 use super::{ApiState, dialect};
 
-/// The version of Tempo whose answers these are; Grafana decides by it what it asks for.
+/// The version of Tempo that this API follows; Grafana chooses its requests by it.
 const TEMPO_VERSION: &str = "2.8.0";
 
-/// Returns an error as Tempo has it.
+/// Returns an error in Tempo's form.
 pub(super) fn refusal(status: StatusCode, text: String) -> Response {
     Refusal::new(status, text).into_response()
 }

@@ -1,5 +1,5 @@
-//! Reads query parameters as Tempo does: unknown ones are ignored, of one given twice the first counts, an empty one counts
-//! as not given. Everything has a bound.
+//! Reads query parameters like Tempo: unknown ones are ignored, of repeated ones the first counts, and empty
+//! ones count as absent. Everything is bounded.
 
 use std::time::Duration;
 
@@ -8,21 +8,19 @@ use crate::api::refusal::Refusal;
 use crate::model::{SECOND, TimeRange, UnixNanos, nanos, parse_timestamp};
 use crate::traceql::{self, Query};
 
-/// How far back is searched where no start is given.
+/// Default range of a search.
 const DEFAULT_RANGE: Duration = Duration::from_secs(3_600);
-/// From here on, a whole number is Unix nanoseconds: as seconds it would lie 30 million years ahead.
+/// Larger whole numbers are Unix nanoseconds: as seconds they would be 30 million years ahead.
 const NANOS_FROM: u64 = 1_000_000_000_000_000;
 
-/// The query parameters of a request.
 pub(super) type Params = dialect::Params<Refusal>;
 
 impl Params {
-    /// Returns a parameter's value.
     pub(super) fn value<'a>(&'a self, name: &'a str) -> Option<&'a str> {
         self.all(name).next()
     }
 
-    /// Returns a parameter's value as `read` understands it; `expected` says what it should have been.
+    /// Returns a value parsed by `read`; `expected` describes the expected form.
     fn parsed<T>(
         &self,
         name: &str,
@@ -41,13 +39,13 @@ impl Params {
         read(text).map(Some).ok_or_else(wrong)
     }
 
-    /// Returns a whole number up to a maximum, which stands for everything beyond it.
+    /// Returns a whole number; larger ones count as `max`.
     pub(super) fn whole_number(&self, name: &str, max: usize) -> Result<Option<usize>, Refusal> {
         let number = self.parsed(name, "a whole number", |text| text.parse::<u32>().ok())?;
         Ok(number.map(|number| usize::try_from(number).map_or(max, |number| number.min(max))))
     }
 
-    /// Returns how many are wanted, from 1.
+    /// Returns the limit, at least 1.
     pub(super) fn limit(&self, default: usize, max: usize) -> Result<usize, Refusal> {
         match self.whole_number("limit", max)? {
             Some(0) => Err(Refusal::bad("invalid limit: must be a positive number")),
@@ -55,12 +53,12 @@ impl Params {
         }
     }
 
-    /// Returns a length of time, nanoseconds.
+    /// Returns a duration, nanoseconds.
     pub(super) fn length(&self, name: &str) -> Result<Option<u64>, Refusal> {
         self.parsed(name, "a duration such as 1.2s, 100ms or 1m30s", length)
     }
 
-    /// Returns a step, which may be given in seconds without a unit.
+    /// Returns the step, which may be given in seconds without a unit.
     pub(super) fn step(&self) -> Result<Option<Duration>, Refusal> {
         let read = |text: &str| {
             let seconds = text.parse::<f64>().ok();
@@ -70,7 +68,8 @@ impl Params {
         self.parsed("step", "a duration such as 15s", read)
     }
 
-    /// Returns `start` to `end`: Unix seconds, of which the last counts whole, or nanoseconds or RFC 3339.
+    /// Returns the range from `start` to `end`, in Unix seconds (the last one inclusive), nanoseconds or RFC
+    /// 3339.
     pub(super) fn range(&self) -> Result<TimeRange, Refusal> {
         let expected = "a time in Unix seconds";
         let end = self.parsed("end", expected, |text| time(text, SECOND))?;
@@ -91,7 +90,7 @@ impl Params {
     }
 }
 
-/// Reads a time; what was given in whole seconds is moved on by `beyond`.
+/// Parses a time; `beyond` is added to one in whole seconds.
 fn time(text: &str, beyond: Duration) -> Option<UnixNanos> {
     let seconds = |nanos: f64| (0.0..1.8e19).contains(&nanos).then_some(nanos as u64);
     match text.parse::<u64>() {
@@ -104,7 +103,7 @@ fn time(text: &str, beyond: Duration) -> Option<UnixNanos> {
     }
 }
 
-/// Reads a duration of one or more numbers with their units.
+/// Parses a duration of one or more numbers with units.
 fn length(text: &str) -> Option<u64> {
     u64::try_from(traceql::duration(text)?).ok()
 }

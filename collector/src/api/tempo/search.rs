@@ -1,5 +1,5 @@
-//! Searches: in TraceQL, of whose conditions the store answers what it can and the query decides on each trace that is left,
-//! or by tags, which the store answers alone. Newest traces first.
+//! Searches, newest first: in TraceQL, where the store evaluates what it can and the query decides on the
+//! remaining traces; or by tags, which the store evaluates alone.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,16 +21,16 @@ use crate::query::{QueryError, TRACE_BYTES_MAX, bytes_of};
 use crate::store::cancel::off_worker;
 use crate::traceql::{Query, TraceView};
 
-/// Traces of an answer, and spans of each set, unless said otherwise: what Tempo gives.
+/// Default number of traces in an answer, and of spans per set, as in Tempo.
 const LIMIT_DEFAULT: usize = 20;
 const SPANS_DEFAULT: usize = 3;
-/// Spans of a set.
+/// Spans per set.
 const SPANS_MAX: usize = 1_000;
-/// Bytes of the spans of an answer, about; those of the first set of a trace stand there twice.
+/// Approximate size of an answer's spans; those of a trace's first set are contained twice.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
-/// Rows asked of the store at a time.
+/// Rows requested from the store at once.
 const PAGE: usize = 100;
-/// Tags of one search.
+/// Tags in one search.
 const TAGS_MAX: usize = 16;
 
 /// `GET /tempo/api/search?q|tags&minDuration&maxDuration&start&end&limit&spss`
@@ -53,7 +53,7 @@ pub(super) async fn search(
     }
 }
 
-/// Begins to read the traces in which a query may find something, one span of which meets the condition besides.
+/// Starts to read the traces in which a query may match and a span meets the condition.
 pub(super) async fn candidates<'a>(
     state: &'a ApiState,
     query: &Query,
@@ -152,7 +152,7 @@ fn answer(
     Ok(with_missing(answer, missing.as_deref()))
 }
 
-/// Reads `tags`: pairs as in logfmt.
+/// Parses `tags`: pairs in logfmt.
 fn tags(params: &Params) -> Result<Vec<Condition>, Refusal> {
     let text = params.value("tags").unwrap_or_default();
     if text.len() > Condition::TEXT_BYTES_MAX {
@@ -171,7 +171,7 @@ fn tags(params: &Params) -> Result<Vec<Condition>, Refusal> {
         .collect()
 }
 
-/// Returns the condition of a tag: its value contains a text, in any case.
+/// Returns the condition of a tag: its value contains a text, ignoring case.
 fn tag(key: String, value: &str) -> Result<Condition, Refusal> {
     if let ("status.code" | "status", Some(status)) = (&*key, status(value)) {
         return Ok(Condition::Status(status));
@@ -203,7 +203,7 @@ fn status(word: &str) -> Option<SpanStatus> {
     }
 }
 
-/// Reads `key=value other="a value"`.
+/// Parses `key=value other="a value"`.
 fn logfmt(text: &str) -> Result<Vec<(String, String)>, String> {
     let mut pairs = Vec::new();
     let mut rest = text.trim_start();
@@ -228,7 +228,7 @@ fn logfmt(text: &str) -> Result<Vec<(String, String)>, String> {
     Ok(pairs)
 }
 
-/// Reads a text up to its quote, and returns what follows.
+/// Reads a text up to the closing quote; also returns the rest.
 fn until_quote(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut letters = text.char_indices();

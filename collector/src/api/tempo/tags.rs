@@ -1,5 +1,4 @@
-//! The names under which spans can be searched, by scope: those that the newest traces of the range have, and those that
-//! every span has.
+//! The searchable names by scope: those in the newest traces of the range, and the intrinsic ones.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -21,7 +20,7 @@ use crate::query::QueryError;
 use crate::store::cancel::off_worker;
 use crate::traceql::{Field, Intrinsic, Query, TraceView, word_of};
 
-/// The scope of what every span has.
+/// The scope of the fields that every span has.
 const INTRINSIC: &str = "intrinsic";
 /// How much is read to find names: people wait for a list while they type.
 const READ: Reach = Reach {
@@ -29,24 +28,21 @@ const READ: Reach = Reach {
     spans: 50_000,
     time: Duration::from_secs(3),
 };
-/// Bytes of a trace in memory.
+/// Memory of a trace, bytes.
 const TRACE_BYTES_READ: usize = 8 << 20;
 
-/// The names of one scope.
 #[derive(Debug, Serialize)]
 struct Scope {
     name: &'static str,
     tags: Vec<String>,
 }
 
-/// The answer of the second version.
 #[derive(Debug, Serialize)]
 struct ByScope {
     scopes: Vec<Scope>,
     metrics: Inspected,
 }
 
-/// The answer of the first version.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Names {
@@ -54,7 +50,7 @@ struct Names {
     metrics: Inspected,
 }
 
-/// What was read for names (`tempopb.MetadataMetrics`).
+/// How much was read for names (`tempopb.MetadataMetrics`).
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Inspected {
@@ -82,7 +78,7 @@ pub(super) async fn by_scope(
     Ok(Json(answer).into_response())
 }
 
-/// `GET /tempo/api/search/tags?scope&start&end&limit`: without a scope, the names of resources and spans.
+/// `GET /tempo/api/search/tags?scope&start&end&limit`: without a scope, the names in resources and spans.
 pub(super) async fn names(
     State(state): State<ApiState>,
     params: Params,
@@ -99,7 +95,7 @@ pub(super) async fn names(
     Ok(Json(answer).into_response())
 }
 
-/// Returns the scopes that are asked for, and how many bytes were read.
+/// Returns the requested scopes, and the number of bytes read.
 async fn scopes(state: &ApiState, params: &Params) -> Result<(Vec<Scope>, usize), Refusal> {
     let limit = params.limit(NAMES_MAX, NAMES_MAX)?;
     let wanted = params
@@ -169,16 +165,16 @@ fn of_place(span: &Span, place: Place, visit: &mut impl FnMut(&str)) {
     }
 }
 
-/// The newest traces of a range, whose spans are looked at for their names and values.
+/// The newest traces of a range, whose spans are scanned for names and values.
 pub(super) struct Sample {
     range: TimeRange,
-    /// Which spans; all where none was given, or none that can be read: people ask while they type.
+    /// Selects spans; all of them without a valid query, because people ask while they type.
     query: Arc<Query>,
     condition: Option<Condition>,
 }
 
 impl Sample {
-    /// Reads what a request asks for; one of the spans meets the condition besides.
+    /// Reads the parameters; a span must also meet the condition.
     pub(super) fn new(params: &Params, condition: Option<Condition>) -> Result<Self, Refusal> {
         let everything = || Query::parse("{ }").expect("it is a query");
         let query = params
@@ -193,7 +189,7 @@ impl Sample {
         })
     }
 
-    /// Shows each span to `look`; returns what was collected, and how many bytes were read.
+    /// Passes each span to `look`; returns what was collected, and the number of bytes read.
     pub(super) async fn read<T: Send + 'static>(
         self,
         state: &ApiState,

@@ -1,4 +1,4 @@
-//! Traces by their ids, as OTLP: in protobuf where a client accepts that, else in JSON.
+//! Traces by ids, as OTLP: in protobuf if a client accepts that, else in JSON.
 
 use std::path::Path as FilePath;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::query::{QueryError, TRACE_BYTES_MAX, bytes_of};
 use crate::store::cancel::off_worker;
 
 const PROTOBUF: &str = "application/protobuf";
-/// `tempopb.TraceByIDResponse`: the trace, whether it is whole, and what is missing otherwise.
+/// Fields of `tempopb.TraceByIDResponse`: the trace, whether it is complete, and what is missing.
 const TRACE: u32 = 1;
 const STATUS: u32 = 3;
 const MESSAGE: u32 = 4;
@@ -72,7 +72,7 @@ pub(super) async fn wrapped(
 }
 
 async fn find(state: &ApiState, id: &str, params: &Params) -> Result<Trace, Refusal> {
-    // Hints where to look, which this store does not need.
+    // Hints for other stores, which this one does not need.
     if params.value("start").is_some() || params.value("end").is_some() {
         params.range()?;
     }
@@ -98,7 +98,7 @@ fn accepts_protobuf(headers: &HeaderMap) -> bool {
     accept::entries(headers, ACCEPT).any(|(name, weight)| name == PROTOBUF && weight > 0.0)
 }
 
-/// Writes a trace off the async workers: it may have 48 MiB.
+/// Serialises a trace off the async workers: it may have 48 MiB.
 async fn off_thread(
     trace: Trace,
     encode: impl FnOnce(&Trace) -> Vec<u8> + Send + 'static,

@@ -1,5 +1,5 @@
-//! The values of a field, to choose from: words that are known, names of services and operations, and else what the newest
-//! traces of the range have.
+//! The possible values of a field: known words, names of services and operations, or else the values in the
+//! newest traces of the range.
 
 use std::collections::BTreeSet;
 
@@ -17,14 +17,13 @@ use crate::model::{Place, SpanKind, StatusCode};
 use crate::query::Partial;
 use crate::traceql::{Field, Intrinsic, TraceView, Value, status_word};
 
-/// Values of an answer unless said otherwise.
+/// Default number of values in an answer.
 const VALUES_DEFAULT: usize = 1_000;
 /// Services whose operations are listed.
 const SERVICES_MAX: usize = 100;
-/// Longest value that is listed, bytes: none of the others is chosen from a list.
+/// Longest listed value, bytes: longer ones are not useful in a list.
 const VALUE_BYTES_MAX: usize = 1_024;
 
-/// A value with its type.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 struct Typed {
     #[serde(rename = "type")]
@@ -32,7 +31,6 @@ struct Typed {
     value: String,
 }
 
-/// The answer of the second version.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct TypedValues {
@@ -40,7 +38,6 @@ struct TypedValues {
     metrics: Inspected,
 }
 
-/// The answer of the first version.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Values {
@@ -48,7 +45,7 @@ struct Values {
     metrics: Inspected,
 }
 
-/// `GET /tempo/api/v2/search/tag/{tag}/values?q&start&end&limit`: of a field as queries write it.
+/// `GET /tempo/api/v2/search/tag/{tag}/values?q&start&end&limit`: the tag is a field as in queries.
 pub(super) async fn typed(
     State(state): State<ApiState>,
     Path(tag): Path<String>,
@@ -66,7 +63,7 @@ pub(super) async fn typed(
     Ok(with_missing(answer.into_response(), missing.as_deref()))
 }
 
-/// `GET /tempo/api/search/tag/{tag}/values?start&end&limit`: of an attribute by its key, or a field.
+/// `GET /tempo/api/search/tag/{tag}/values?start&end&limit`: the tag is an attribute's key, or a field.
 pub(super) async fn plain(
     State(state): State<ApiState>,
     Path(tag): Path<String>,
@@ -92,7 +89,7 @@ pub(super) async fn plain(
     Ok(with_missing(answer.into_response(), missing.as_deref()))
 }
 
-/// Returns the values of a field, sorted, and how many bytes were read.
+/// Returns the values of a field, sorted, and the number of bytes read.
 async fn values(
     state: &ApiState,
     field: Field,
@@ -164,7 +161,6 @@ async fn operations(state: &ApiState, limit: usize) -> Result<Partial<Vec<String
     Ok(Partial { value, missing })
 }
 
-/// The values found so far.
 struct Found {
     field: Field,
     values: BTreeSet<Typed>,
@@ -177,7 +173,7 @@ impl Found {
         self.add(&value);
     }
 
-    /// Adds a value, or each one of a list.
+    /// Adds a value, or each item of a list.
     fn add(&mut self, value: &Value<'_>) {
         let value_type = match value {
             Value::Nil => return,

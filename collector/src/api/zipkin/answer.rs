@@ -1,4 +1,4 @@
-//! Traces by id, and searches, whose traces are judged on the spans as they are shown.
+//! Traces by id and by search. Search conditions are evaluated on the spans as they are shown.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -15,7 +15,7 @@ use crate::api::{ApiState, pieces};
 use crate::model::{Span, SpanKind, Trace};
 use crate::query::{QueryService, bytes_of, peer_name};
 
-/// Ids of `traceMany`, as in Zipkin.
+/// Ids in `traceMany`, as in Zipkin.
 const IDS_MAX: usize = 1_000;
 
 /// A list of traces, and why there may be more.
@@ -30,7 +30,8 @@ impl IntoResponse for Traces {
         let mut traces = self.traces.into_iter();
         let mut open: Option<Spans> = None;
         let mut is_first = true;
-        // One span at a time, brackets and commas of the outer list with the first and last of a trace.
+        // One span at a time; brackets and commas of the outer list come with the first and last span of a
+        // trace.
         let item = move |out: &mut Vec<u8>| {
             if let Some(spans) = &mut open {
                 if spans.write(out) {
@@ -71,7 +72,7 @@ impl Spans {
         }
     }
 
-    /// Appends the next span, after a comma where it is not the first; returns false if there is none.
+    /// Appends the next span, with a comma unless it is the first; returns false if there is none.
     fn write(&mut self, out: &mut Vec<u8>) -> bool {
         let Some(span) = self.trace.spans.get(self.next) else {
             return false;
@@ -85,7 +86,7 @@ impl Spans {
     }
 }
 
-/// Puts brackets around what an item appends.
+/// Encloses a writer's items in brackets.
 fn bracketed(mut item: impl pieces::Write) -> impl pieces::Write {
     let mut is_open = false;
     move |out: &mut Vec<u8>| {
@@ -129,8 +130,8 @@ pub(super) async fn trace_many(
     read_many(&state.query, &ids, Listed::default()).await
 }
 
-/// Reads traces in the order of their ids; the first that does not fit, or is not read in time, ends the answer. One that
-/// the store fails to read is left out.
+/// Reads traces in the order of their ids; the first that does not fit, or is not read in time, ends the
+/// answer. One that the store fails to read is left out.
 pub(super) async fn read_many(
     query: &QueryService,
     ids: &[String],
@@ -157,7 +158,7 @@ pub(super) async fn read_many(
     };
     let failed = failed.map(|(error, id)| format!("{}; {id} is left out", error.words()));
     match missing {
-        // An empty list would mean that none is known. A trace always fits alone, so the time is over.
+        // An empty list would mean that none of them exists. A trace always fits alone, so the time is over.
         Some(missing) if traces.is_empty() => {
             Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, missing))
         }
@@ -211,8 +212,8 @@ pub(super) async fn search(
     Ok(Traces { traces, missing })
 }
 
-/// Returns whether a trace meets every condition but the range, which the store has judged; each by a span of the service,
-/// as it is shown.
+/// Returns whether a trace meets every condition except the range, which the store has checked; each
+/// condition must be met by a span of the service, as it is shown.
 fn matches(question: &Question, trace: &Trace) -> bool {
     let clients = span::clients(trace);
     let answered = question.remote_service.as_ref();
@@ -230,7 +231,7 @@ fn matches(question: &Question, trace: &Trace) -> bool {
         && (answered.is_none() || met.remote)
 }
 
-/// The conditions that are met so far.
+/// The conditions met so far.
 #[derive(Debug, Default)]
 struct Met<'q> {
     name: bool,
@@ -280,7 +281,7 @@ fn has_duration(question: &Question, shown: &ZipkinSpan) -> bool {
 fn has_term(key: &str, value: &str, shown: &ZipkinSpan) -> bool {
     let tag = shown.tags.get(key);
     if value.is_empty() {
-        // `error` asks for failed spans alone: the store looks for those, and not for events.
+        // `error` matches failed spans only: the store looks for those, not for events.
         let noted = key != span::ERROR && shown.annotations.iter().any(|note| note.value == key);
         return tag.is_some() || noted;
     }
@@ -292,9 +293,9 @@ fn is_shown_calling(remote: &str, shown: &ZipkinSpan) -> bool {
     endpoint.is_some_and(|endpoint| endpoint.service_name.as_deref() == Some(remote))
 }
 
-/// Returns the ids of the calls that a service answered: what its serving spans name as their parent, and their own
-/// where both halves of a call share one. A span may name a service only by its address, and be asked for by the name
-/// that the dependency map shows.
+/// Returns the ids of the calls that a service answered: the parents of its server spans, or their own ids if
+/// both halves of a call share one. A span may identify a service only by its address, while the request uses
+/// the name on the dependency map.
 fn answered_by(remote: &str, trace: &Trace) -> HashSet<SpanId> {
     let serves = |span: &&Span| {
         matches!(span.kind, SpanKind::Server | SpanKind::Consumer) && is_of(remote, span)

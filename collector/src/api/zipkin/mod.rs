@@ -1,6 +1,7 @@
-//! Zipkin's v2 query API, at `/api/v2` and `/zipkin/api/v2`, and `/zipkin/config.json`: Grafana's Zipkin data source,
-//! Zipkin Lens and scripts written for Zipkin ask here. Questions are read by Zipkin's rules, put to the query service,
-//! and spans are rendered as OpenTelemetry's Zipkin exporters render them; nothing is stored as Zipkin's.
+//! Zipkin's v2 query API, at `/api/v2` and `/zipkin/api/v2`, and `/zipkin/config.json`, for Grafana's Zipkin
+//! data source, Zipkin Lens and scripts. Requests are interpreted by Zipkin's rules and executed by the query
+//! service, and spans are rendered as by OpenTelemetry's Zipkin exporters; nothing is stored in Zipkin's
+//! form.
 
 mod answer;
 mod names;
@@ -20,10 +21,10 @@ use super::dialect::Refuse;
 use super::{ApiState, dialect};
 use crate::model::TraceQuery;
 
-/// How long Lens may keep it, seconds: what Zipkin's server says.
+/// How long Lens may cache it, seconds; as in Zipkin's server.
 const CACHE: &str = "max-age=600";
 
-/// Returns Zipkin's routes, without the middleware that all of the API has.
+/// Returns Zipkin's routes, without the middleware of the whole API.
 pub(super) fn router() -> Router<ApiState> {
     Router::new()
         .nest("/api/v2", queries())
@@ -31,13 +32,13 @@ pub(super) fn router() -> Router<ApiState> {
         .route("/zipkin/config.json", get(config))
 }
 
-/// Returns the search that these parameters are, if they are one; for the fuzzer.
+/// Parses the parameters as a search; for the fuzzer.
 pub(super) fn searches(pairs: Vec<(String, String)>) -> Option<TraceQuery> {
     let question = question::Question::read(&question::Params::from_pairs(pairs)).ok()?;
     Some(question::search(&question))
 }
 
-/// Returns an error as Zipkin has it.
+/// Returns an error in Zipkin's form.
 pub(super) fn refusal(status: StatusCode, text: String) -> Response {
     refusal::Refusal::new(status, text).into_response()
 }

@@ -14,9 +14,10 @@ use crate::api::ApiState;
 use crate::api::dialect::{NAMES_MAX, with_missing};
 use crate::model::{DependencyLink, TimeRange, UnixNanos};
 
-/// Services from which on clients may cache names, as in Zipkin: with fewer, people are still trying things out.
+/// Number of services from which on clients may cache names, as in Zipkin: with fewer, people are still
+/// trying things out.
 const CACHED_FROM_SERVICES: usize = 4;
-/// How long, seconds, as in Zipkin.
+/// Seconds, as in Zipkin.
 const CACHE: HeaderValue = HeaderValue::from_static("max-age=300, must-revalidate");
 
 /// `GET /services`
@@ -49,8 +50,8 @@ pub(super) async fn spans(
     Ok(answer(lower(names), services.len(), missing))
 }
 
-/// `GET /remoteServices?serviceName`: the services that its spans call, by the dependency map, and at once those that they
-/// name, which are on the map when no other half came for half a minute.
+/// `GET /remoteServices?serviceName`: the services that it calls according to the dependency map, and those
+/// recently named in its spans, which get on the map half a minute later if no other half arrives.
 pub(super) async fn remote_services(
     State(state): State<ApiState>,
     params: Params,
@@ -76,7 +77,7 @@ pub(super) async fn autocomplete_keys(State(state): State<ApiState>) -> Result<R
     Ok(answer(BTreeSet::new(), count, None))
 }
 
-/// `GET /autocompleteValues?key`: none of a key that is not among the keys.
+/// `GET /autocompleteValues?key`: empty for a key that is not configured.
 pub(super) async fn autocomplete_values(params: Params) -> Result<Response, Refusal> {
     params.required("key")?;
     Ok(answer(BTreeSet::new(), 0, None))
@@ -91,7 +92,7 @@ fn lower(names: impl IntoIterator<Item = String>) -> BTreeSet<String> {
     names.map(|name| name.to_lowercase()).collect()
 }
 
-/// Returns a list of names, to be kept for a while once there are some services and none is missing.
+/// Returns a list of names, cacheable if there are enough services and nothing is missing.
 fn answer(names: BTreeSet<String>, services: usize, missing: Option<String>) -> Response {
     let mut response = Json(names).into_response();
     if services >= CACHED_FROM_SERVICES && missing.is_none() {
@@ -126,7 +127,7 @@ pub(super) async fn dependencies(
     Ok(with_missing(answer, missing.as_deref()))
 }
 
-/// Returns the links by lower-case names, those that differ in case alone as one.
+/// Returns the links by lower-case names, merging those that differ only in case.
 fn render(links: Vec<DependencyLink>) -> Vec<Link> {
     let mut counts: BTreeMap<(String, String), (u64, u64)> = BTreeMap::new();
     for link in links {

@@ -1,7 +1,7 @@
-//! What is asked: query parameters by the rules of Zipkin's `QueryRequest`, trace ids, and the search of the store that
-//! finds what can match.
+//! A request: query parameters by the rules of Zipkin's `QueryRequest`, trace ids, and the search of the
+//! store that finds the candidates.
 //!
-//! Unknown parameters are ignored, of repeated ones the first counts, and an empty number counts as not given.
+//! Unknown parameters are ignored, of repeated ones the first counts, and an empty number counts as absent.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -15,32 +15,31 @@ use crate::model::{
     UnixNanos,
 };
 
-/// How far back is searched unless said otherwise: a day, as in Zipkin.
+/// Default range: a day, as in Zipkin.
 const DEFAULT_LOOKBACK: Duration = Duration::from_secs(24 * 3600);
-/// Traces of an answer unless said otherwise, as in Zipkin.
+/// Default limit, as in Zipkin.
 const DEFAULT_LIMIT: usize = 10;
-/// Terms of an annotation query, as in Zipkin; the last takes the rest of the text.
+/// Terms of an annotation query, as in Zipkin; the last one takes the rest of the text.
 const TERMS_MAX: usize = 100;
 const NANOS_OF_MILLI: u64 = 1_000_000;
 const NANOS_OF_MICRO: u64 = 1_000;
-/// How long after its trace's start a span is still looked for when a search ends in the past.
+/// How long after its trace's start a span is still searched for when the range ends in the past.
 const SPREAD: Duration = Duration::from_secs(10 * 60);
-/// Rows of one page of the store.
+/// Largest page of the store.
 const PAGE_MAX: usize = 100;
-/// ... and at least so many, so that filtering a few does not take a page each.
+/// Smallest page of the store, so that filtering a few traces does not take a page each.
 const PAGE_MIN: usize = 20;
 
-/// The query parameters of a request.
 pub(super) type Params = dialect::Params<Refusal>;
 
-/// A search. Names are in lower case; a trace matches when each condition is met by one of its spans, of that service
-/// where one is given, and not necessarily all by the same.
+/// A search. Names are in lower case. A trace matches if each condition is met by one of its spans, of the
+/// service if one is given, and not necessarily all by the same span.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Question {
     pub(super) service: Option<String>,
     pub(super) remote_service: Option<String>,
     pub(super) span_name: Option<String>,
-    /// Tags with their value; with an empty one, keys of tags or texts of annotations.
+    /// Tags with their values; an empty value matches the key of a tag or the text of an annotation.
     pub(super) terms: BTreeMap<String, String>,
     /// Microseconds.
     pub(super) min_duration: Option<u64>,
@@ -51,7 +50,6 @@ pub(super) struct Question {
 }
 
 impl Question {
-    /// Reads a search.
     pub(super) fn read(params: &Params) -> Result<Self, Refusal> {
         let range = range(params)?;
         let limit = params.positive::<i32>("limit")?;
@@ -73,7 +71,7 @@ impl Question {
     }
 }
 
-/// Returns the range that `endTs` and `lookback` (milliseconds) ask for; the whole last millisecond is in it.
+/// Returns the range of `endTs` and `lookback` (milliseconds), including all of the last millisecond.
 fn range(params: &Params) -> Result<TimeRange, Refusal> {
     let end = params.positive::<i64>("endTs")?.map(i64::cast_unsigned);
     let end = end.unwrap_or_else(|| UnixNanos::now().millis());
@@ -87,7 +85,7 @@ pub(super) fn range_before(end_millis: u64, params: &Params) -> Result<TimeRange
     let start_millis = end_millis.saturating_sub(lookback.unwrap_or(default));
     Ok(TimeRange {
         start: UnixNanos::new(start_millis.saturating_mul(NANOS_OF_MILLI)),
-        // Zipkin compares microseconds: a trace of this very microsecond is in.
+        // Zipkin compares microseconds, so a trace in this microsecond is included.
         end: UnixNanos::new(
             end_millis
                 .saturating_mul(NANOS_OF_MILLI)
@@ -106,7 +104,8 @@ fn durations(params: &Params) -> Result<(Option<u64>, Option<u64>), Refusal> {
     }
 }
 
-/// Reads `error and http.method=GET`: a tag given twice has its last value, and a bare word does not replace a tag.
+/// Parses `error and http.method=GET`: of a repeated tag the last value counts, and a bare word does not
+/// replace a tag.
 fn terms(query: &str) -> BTreeMap<String, String> {
     let mut terms = BTreeMap::new();
     for term in query.splitn(TERMS_MAX, " and ") {
@@ -122,9 +121,9 @@ fn terms(query: &str) -> BTreeMap<String, String> {
     terms
 }
 
-/// Returns the search that finds every trace that can match. Our store wants one span to meet all its conditions, Zipkin
-/// lets each be met by another span of the service: so the store is asked for the service and the one condition that
-/// narrows most, and `answer` judges the rest on the traces it finds.
+/// Returns the search that finds every trace that can match. Our store requires one span to meet all
+/// conditions, whereas in Zipkin each may be met by another span of the service. So the store is queried for
+/// the service and the one most selective condition, and `answer` checks the rest on the traces found.
 pub(super) fn search(question: &Question) -> TraceQuery {
     let in_lower_case = |name: &String| Test::InLowerCase(name.clone());
     let service = question.service.as_ref().map(in_lower_case);
@@ -138,7 +137,7 @@ pub(super) fn search(question: &Question) -> TraceQuery {
         .or_else(|| terms().find_map(|(key, value)| word(key, value)))
         .or_else(|| duration(question));
     let conditions = [service.map(Condition::Service), narrowest];
-    // A trace lies in Zipkin's range by its earliest span, wherever the one that matches is.
+    // In Zipkin a trace is in the range by its earliest span, wherever the matching one is.
     let spans = TimeRange {
         end: question.range.end + SPREAD,
         ..question.range
@@ -149,12 +148,12 @@ pub(super) fn search(question: &Question) -> TraceQuery {
     search
 }
 
-/// Returns what every span meets that has a tag of that value, where the store has such tags.
+/// Returns the condition of a tag with a value, if the store can evaluate it.
 fn term(key: &str, value: &str) -> Option<Condition> {
     if key == span::ERROR || (key == span::STATUS_CODE && value == span::STATUS_ERROR) {
         return Some(Condition::Status(StatusCode::Error));
     }
-    // Lists and maps are shown as JSON, and printed otherwise in the store.
+    // Lists and maps are shown as JSON, but formatted differently in the store.
     let test = match value.starts_with(['[', '{']) {
         true => Test::Exists,
         false => Test::Equals(value.to_owned()),
@@ -163,9 +162,9 @@ fn term(key: &str, value: &str) -> Option<Condition> {
     is_attribute.then(|| attribute(Place::SPAN_OR_RESOURCE, key, test))
 }
 
-/// Returns what every span meets that has a tag or an annotation of that name.
+/// Returns the condition of a tag or annotation with a name, if the store can evaluate it.
 fn word(key: &str, value: &str) -> Option<Condition> {
-    // The annotation of an event with attributes begins with a quote and has more than its name.
+    // The annotation of an event with attributes starts with a quote and contains more than its name.
     let is_name = !key.is_empty() && !key.starts_with('"') && !span::is_made(key);
     (value.is_empty() && is_name).then(|| {
         Condition::Any(vec![
@@ -183,7 +182,8 @@ fn attribute(places: &'static [Place], key: &str, test: Test) -> Condition {
     }
 }
 
-/// Returns the durations of the store: Zipkin's are whole microseconds, cut off, and at least one.
+/// Converts the bounds of the duration: Zipkin's durations are whole microseconds, truncated, and at least
+/// one.
 fn duration(question: &Question) -> Option<Condition> {
     let min = question.min_duration.filter(|min| *min > 1);
     let max = question.max_duration;
@@ -193,7 +193,7 @@ fn duration(question: &Question) -> Option<Condition> {
     )
 }
 
-/// Returns the id padded to 16 or 32 digits; only lower hex is one.
+/// Returns an id padded to 16 or 32 digits; it must be lower-case hex.
 pub(super) fn trace_id(text: &str) -> Result<String, Refusal> {
     let problem = match text.len() {
         0 => "traceId is empty".to_owned(),
@@ -208,7 +208,7 @@ pub(super) fn trace_id(text: &str) -> Result<String, Refusal> {
     Err(Refusal::bad(problem))
 }
 
-/// Returns an id with 16 digits, or 32 where its high half is not zero.
+/// Returns an id with 16 digits, or 32 if its high half is not zero.
 fn padded(digits: &str) -> String {
     const ZEROS: &str = "0000000000000000";
     let digits = format!("{digits:0>32}");
@@ -226,12 +226,12 @@ impl Params {
         Self::from_pairs(pairs.iter().map(owned).collect())
     }
 
-    /// Returns a parameter's value; without one the request is refused.
+    /// Returns a required value.
     pub(super) fn required(&self, name: &str) -> Result<&str, Refusal> {
         self.given(name).ok_or_else(|| Refusal::missing(name))
     }
 
-    /// Returns a parameter's value unless it is empty.
+    /// Returns a non-empty value.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.given(name).filter(|value| !value.is_empty())
     }
@@ -241,7 +241,6 @@ impl Params {
         self.text(name).map(str::to_lowercase)
     }
 
-    /// Returns a whole number.
     pub(super) fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>, Refusal> {
         let Some(text) = self.text(name) else {
             return Ok(None);
@@ -250,7 +249,7 @@ impl Params {
         text.parse().map(Some).map_err(wrong)
     }
 
-    /// Returns a whole number greater than zero.
+    /// Returns a number greater than zero.
     pub(super) fn positive<T: FromStr + Default + PartialOrd>(
         &self,
         name: &str,

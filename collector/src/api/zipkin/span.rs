@@ -1,5 +1,5 @@
-//! A span as Zipkin's JSON v2 has it, by OpenTelemetry's rules for Zipkin exporters: the two sides of a call, events as
-//! annotations, and as tags everything that has no field there.
+//! A span in Zipkin's JSON v2, by OpenTelemetry's rules for Zipkin exporters: the two sides of a call, events
+//! as annotations, and tags for everything without a field.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
@@ -13,9 +13,9 @@ use crate::model::{
     ARRIVED, Event, Link, SCOPE_NAME, SCOPE_VERSION, Span, SpanKind, StatusCode, Trace, Value,
 };
 
-/// Names the other side as a service.
+/// Names the peer as a service.
 const PEER_SERVICE: &str = "peer.service";
-/// What else names the other side, best first, with the port that belongs to an address.
+/// Other attributes that name the peer, best first; for addresses with the attribute of the port.
 const PEER_NAMES: [(&str, Option<&str>); 10] = [
     ("server.address", None),
     ("net.peer.name", None),
@@ -41,15 +41,15 @@ const PORTS: [&str; 5] = [
     "server.port",
     "net.peer.port",
 ];
-/// Tells that a span failed, and why; Zipkin takes any value for a failure.
+/// Marks a span as failed and says why; Zipkin treats any value as a failure.
 pub(super) const ERROR: &str = "error";
-/// The status in one word.
+/// The status as a word.
 pub(super) const STATUS_CODE: &str = "otel.status_code";
-/// What the status is called there when a span failed.
+/// The status word of a failed span.
 pub(super) const STATUS_ERROR: &str = "ERROR";
 const TRACE_STATE: &str = "w3c.tracestate";
 
-/// One span; the fields stand in the order in which Zipkin writes them.
+/// One span; fields are in Zipkin's order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ZipkinSpan {
@@ -83,7 +83,7 @@ pub(super) fn clients(trace: &Trace) -> HashSet<SpanId> {
     clients.map(|span| span.span_id).collect()
 }
 
-/// Returns the spans of a trace, in its order.
+/// Renders the spans of a trace, in order.
 #[cfg(test)]
 pub(super) fn render(trace: &Trace) -> Vec<ZipkinSpan> {
     let clients = clients(trace);
@@ -91,7 +91,7 @@ pub(super) fn render(trace: &Trace) -> Vec<ZipkinSpan> {
     spans.map(|span| render_span(span, &clients)).collect()
 }
 
-/// Returns a span; `clients` are the ids of the trace's client spans.
+/// Renders a span; `clients` are the ids of the trace's client spans.
 pub(super) fn render_span(span: &Span, clients: &HashSet<SpanId>) -> ZipkinSpan {
     // The server's half of a call whose client's half has the same id.
     let shared = span.kind == SpanKind::Server && clients.contains(&span.span_id);
@@ -102,7 +102,7 @@ pub(super) fn render_span(span: &Span, clients: &HashSet<SpanId>) -> ZipkinSpan 
         kind: kind(span.kind),
         name: span.name.to_lowercase(),
         timestamp: match span.attribute(ARRIVED) {
-            // As it came.
+            // It was received without a timestamp.
             Some(_) => 0,
             None => span.start.micros(),
         },
@@ -135,7 +135,7 @@ fn is_false(truth: &bool) -> bool {
     !truth
 }
 
-/// A service and, where it is known, its address.
+/// A service and, if known, its address.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Endpoint {
@@ -150,7 +150,7 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    /// Returns the side that sent the span.
+    /// Returns the sender.
     pub(super) fn local(span: &Span) -> Self {
         Self {
             service_name: Some(span.service().to_lowercase()),
@@ -158,9 +158,10 @@ impl Endpoint {
         }
     }
 
-    /// Returns the other side; `None` where the span does not say.
+    /// Returns the peer; `None` if the span does not name one.
     ///
-    /// What a server says of addresses is its own, so only spans that call are asked for more than `peer.service`.
+    /// The address attributes of a server describe itself, so `peer.service` is the only one used for spans
+    /// that do not call.
     pub(super) fn remote(span: &Span) -> Option<Self> {
         let calls = matches!(span.kind, SpanKind::Client | SpanKind::Producer);
         let named = text(span, PEER_SERVICE);
@@ -192,7 +193,7 @@ impl Endpoint {
     }
 }
 
-/// Returns the best name that addresses give.
+/// Returns the best name from the address attributes.
 fn ranked(span: &Span) -> Option<String> {
     let named = |(name, with_port): &(&str, Option<&str>)| {
         let name = text(span, name)?;
@@ -218,7 +219,7 @@ fn port(span: &Span, key: &str) -> Option<u16> {
     port.filter(|port| *port > 0)
 }
 
-/// Something that happened during a span.
+/// An event of a span.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Annotation {
     timestamp: u64,
@@ -228,7 +229,7 @@ pub(super) struct Annotation {
 /// Returns the annotations of a span's events, earliest first.
 fn annotations(events: &[Event]) -> Vec<Annotation> {
     let mut events: Vec<&Event> = events.iter().collect();
-    // By the nanosecond, which Zipkin does not have: it sorts those of one microsecond by their text.
+    // Sorted by nanoseconds, which Zipkin lacks: it sorts those within one microsecond by their text.
     events.sort_by_key(|event| event.time);
     events.into_iter().map(Annotation::from_event).collect()
 }
@@ -249,7 +250,7 @@ impl Annotation {
     }
 }
 
-/// Returns a value as text: lists and maps as JSON, bytes in hex, all else as a search of ours reads it.
+/// Returns a value as text: lists and maps as JSON, bytes in hex, others as our own searches match them.
 fn text_of(value: &Value) -> String {
     match value {
         Value::Array(_) | Value::Map(_) => json_of(value).to_string(),
@@ -280,12 +281,12 @@ fn json_of(value: &Value) -> Json {
     }
 }
 
-/// Returns whether tags of that key are made here and are no attributes of the store.
+/// Returns whether tags with that key are derived here rather than attributes in the store.
 pub(super) fn is_made(key: &str) -> bool {
     key == ERROR || key == TRACE_STATE || key.starts_with("otel.") || key.starts_with("otlp.link.")
 }
 
-/// Returns the tags of a span. Its own attributes win over those of its resource.
+/// Returns the tags of a span. Its own attributes take precedence over those of its resource.
 fn tags(span: &Span) -> BTreeMap<String, String> {
     let resource = span.resource.attributes.iter();
     let attributes = resource.chain(&span.attributes);
@@ -318,7 +319,7 @@ fn add_scope(tags: &mut BTreeMap<String, String>, span: &Span) {
     }
 }
 
-/// Adds the status. `error` stands on failed spans alone, because Zipkin takes even `error=false` for a failure.
+/// Adds the status. Only failed spans get `error`, because Zipkin treats even `error=false` as a failure.
 fn add_status(tags: &mut BTreeMap<String, String>, span: &Span) {
     tags.remove(ERROR);
     let code = match span.status.code {
