@@ -45,8 +45,7 @@ fn is_first_try(catalog: &Catalog, segment: &Segment, block: u32) -> bool {
 
 fn repair_block(catalog: &Catalog, segment: &Segment, block: u32) {
     if let Some(meta) = segment.blocks().get(block as usize) {
-        let is_repaired = repair(&segment.place().path, meta.offset);
-        let pages = u64::from(is_repaired);
+        let pages = repair(&segment.place().path, meta.offset);
         catalog
             .counters
             .incidents

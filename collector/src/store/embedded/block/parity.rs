@@ -1,11 +1,13 @@
-//! Repair of damaged blocks. Each block is followed by a record with the checksums of its pages, which locate
-//! the damage, and the parity of all pages, which restores one page. So a flipped bit costs no span.
+//! What repairs a damaged block: behind it stand checksums of its pages, which say where bytes are wrong, and two sums of all
+//! pages, which give two pages back: their xor, and the same with each page times a power of 2, as in RAID 6.
 //!
 //! `BlockEncoder` appends the record, `segment::repair` writes a page back; files without records are read
 //! unrepaired.
 
 use std::io;
 use std::ops::RangeInclusive;
+
+mod field;
 
 use crate::store::bytes::{Reader, put_varint};
 
@@ -16,11 +18,13 @@ const PARITY_PREFIX_BYTES: usize = 12;
 /// Bytes from which the lengths of a record and its block can be read.
 pub(crate) const PARITY_HEAD_BYTES: usize = PARITY_PREFIX_BYTES + 10;
 const CHECKSUM_BYTES: usize = 4;
-/// Largest record: the longest block has 64 KiB of parity and four times as much in checksums. Anything that
-/// claims to be longer is text of a span.
+/// Bytes of a record: of the longest block it has 128 KiB of sums and twice as much in checksums. What says that it is
+/// longer is text of a span.
 const RECORD_BYTES_MAX: usize = 512 << 10;
 /// Bytes of a page; a multiple of the lower bound.
 const PAGE_BYTES: RangeInclusive<usize> = 64..=64 << 10;
+/// Pages of a block, but for one of more than 16 MiB: powers of 2 repeat then, and of two pages so far apart none comes back.
+const PAGES_MAX: usize = field::ORDER;
 
 /// The parity record of a block.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,30 +32,31 @@ pub(crate) struct Parity {
     block_bytes: usize,
     page_bytes: usize,
     checksums: Vec<u32>,
-    /// XOR of all pages; a shorter last page counts as padded with zeros.
-    parity: Vec<u8>,
+    /// The xor of all pages; a last page that is shorter counts as if zeros followed.
+    xor: Vec<u8>,
+    /// The same with page *n* times 2 to the *n*; none in files of earlier builds.
+    weighted: Option<Vec<u8>>,
 }
 
 impl Parity {
     fn of(block: &[u8]) -> Self {
-        // The record is smallest when checksums and parity take about the same space.
-        let page_bytes = (block.len() * CHECKSUM_BYTES).isqrt();
-        let page_bytes = page_bytes.next_multiple_of(*PAGE_BYTES.start());
-        let page_bytes = page_bytes.clamp(*PAGE_BYTES.start(), *PAGE_BYTES.end());
+        let page_bytes = page_bytes(block.len());
         let pages = block.chunks(page_bytes);
-        let mut parity = vec![0; page_bytes];
-        pages.clone().for_each(|page| add(&mut parity, page));
+        let mut sums = Sums::new(page_bytes);
+        pages.clone().rev().for_each(|page| sums.add(page));
         Self {
             block_bytes: block.len(),
             page_bytes,
             checksums: pages.map(crc32fast::hash).collect(),
-            parity,
+            xor: sums.xor,
+            weighted: Some(sums.weighted),
         }
     }
 
-    /// Approximate length of the record for a block of that length.
+    /// Returns how many bytes the record of a block of that length takes at most.
     pub(crate) fn room(block_bytes: usize) -> usize {
-        2 * (block_bytes * CHECKSUM_BYTES).isqrt() + 256
+        let page_bytes = page_bytes(block_bytes);
+        PARITY_HEAD_BYTES + block_bytes.div_ceil(page_bytes) * CHECKSUM_BYTES + 2 * page_bytes
     }
 
     /// Appends its record to a block.
@@ -63,7 +68,8 @@ impl Parity {
         put_varint(block, parity.page_bytes as u64);
         let checksums = parity.checksums.iter().flat_map(|sum| sum.to_le_bytes());
         block.extend(checksums);
-        block.extend_from_slice(&parity.parity);
+        block.extend_from_slice(&parity.xor);
+        block.extend(parity.weighted.iter().flatten());
         let record = &mut block[begin..];
         let crc = crc32fast::hash(&record[PARITY_PREFIX_BYTES..]);
         let length = record.len() as u32;
@@ -106,42 +112,68 @@ impl Parity {
                 .checked_mul(CHECKSUM_BYTES)?,
         )?;
         let (checksums, _) = checksums.as_chunks::<CHECKSUM_BYTES>();
-        let parity = reader.take(page_bytes)?.to_vec();
-        reader.is_empty().then(|| Self {
+        let xor = reader.take(page_bytes)?.to_vec();
+        let weighted = reader.take(page_bytes).map(<[u8]>::to_vec);
+        Some(Self {
             block_bytes,
             page_bytes,
             checksums: checksums
                 .iter()
                 .map(|sum| u32::from_le_bytes(*sum))
                 .collect(),
-            parity,
+            xor,
+            weighted,
         })
     }
 
-    /// Returns the original content of the damaged page and its offset, if exactly one page is damaged.
-    /// `read` fills a buffer from an offset in the block.
+    /// Returns the damaged pages of a block as they were, each with its place there: one or two, none where more are damaged;
+    /// `read` fills a buffer from a place in the block.
     pub(crate) fn repair(
         &self,
         mut read: impl FnMut(u64, &mut [u8]) -> io::Result<()>,
-    ) -> io::Result<Option<(u64, Vec<u8>)>> {
-        let mut sum = self.parity.clone();
+    ) -> io::Result<Vec<(u64, Vec<u8>)>> {
+        let mut sums = Sums::new(self.page_bytes);
         let mut damaged = Vec::new();
         let mut buffer = vec![0; self.page_bytes];
-        for (number, wanted) in self.checksums.iter().enumerate() {
+        for (number, wanted) in self.checksums.iter().enumerate().rev() {
             let page = &mut buffer[..self.bytes_of(number)];
             read(self.place_of(number), page)?;
             if crc32fast::hash(page) == *wanted {
-                add(&mut sum, page);
+                sums.add(page);
             } else {
+                sums.add(&[]);
                 damaged.push(number);
             }
         }
-        let &[number] = &damaged[..] else {
-            return Ok(None);
+        let pages = self.missing(sums, &damaged).unwrap_or_default();
+        let repaired = damaged.into_iter().zip(pages).map(|(number, mut page)| {
+            page.truncate(self.bytes_of(number));
+            let is_sound = crc32fast::hash(&page) == self.checksums[number];
+            is_sound.then(|| (self.place_of(number), page))
+        });
+        Ok(repaired.collect::<Option<_>>().unwrap_or_default())
+    }
+
+    /// Returns the pages of these numbers from the sums of all others; `None` where they do not tell.
+    fn missing(&self, others: Sums, damaged: &[usize]) -> Option<Vec<Vec<u8>>> {
+        let mut xor = others.xor;
+        add(&mut xor, &self.xor);
+        let (later, earlier) = match *damaged {
+            [_] => return Some(vec![xor]),
+            [later, earlier] => (field::power(later), field::power(earlier)),
+            _ => return None,
         };
-        sum.truncate(self.bytes_of(number));
-        let is_sound = crc32fast::hash(&sum) == self.checksums[number];
-        Ok(is_sound.then(|| (self.place_of(number), sum)))
+        let mut weighted = others.weighted;
+        add(&mut weighted, self.weighted.as_ref()?);
+        // later + earlier = xor, and with their weights the other sum.
+        let both = field::inverse(later ^ earlier)?;
+        let page = xor
+            .iter()
+            .zip(&weighted)
+            .map(|(xor, weighted)| field::product(weighted ^ field::product(*xor, earlier), both));
+        let later: Vec<u8> = page.collect();
+        add(&mut xor, &later);
+        Some(vec![later, xor])
     }
 
     fn place_of(&self, page: usize) -> u64 {
@@ -154,8 +186,39 @@ impl Parity {
     }
 }
 
-fn add(parity: &mut [u8], page: &[u8]) {
-    for (sum, byte) in parity.iter_mut().zip(page) {
+/// Returns how long the pages of a block are: about as much goes to the checksums as to a sum.
+fn page_bytes(block_bytes: usize) -> usize {
+    let page_bytes = (block_bytes * CHECKSUM_BYTES).isqrt();
+    page_bytes
+        .max(block_bytes.div_ceil(PAGES_MAX))
+        .next_multiple_of(*PAGE_BYTES.start())
+        .clamp(*PAGE_BYTES.start(), *PAGE_BYTES.end())
+}
+
+/// The sums of pages, which are added from the last to the first.
+struct Sums {
+    xor: Vec<u8>,
+    weighted: Vec<u8>,
+}
+
+impl Sums {
+    fn new(page_bytes: usize) -> Self {
+        Self {
+            xor: vec![0; page_bytes],
+            weighted: vec![0; page_bytes],
+        }
+    }
+
+    /// Adds the page before those that were added; what it lacks of a whole one counts as zeros.
+    fn add(&mut self, page: &[u8]) {
+        add(&mut self.xor, page);
+        field::double(&mut self.weighted);
+        add(&mut self.weighted, page);
+    }
+}
+
+fn add(sum: &mut [u8], page: &[u8]) {
+    for (sum, byte) in sum.iter_mut().zip(page) {
         *sum ^= byte;
     }
 }
@@ -166,26 +229,28 @@ mod tests {
 
     use super::*;
 
-    /// Repairs a block; returns whether something of it was changed.
-    fn repair(block: &mut [u8], record: &[u8]) -> bool {
+    /// Repairs a block; returns how many pages were changed.
+    fn repair(block: &mut [u8], record: &Parity) -> usize {
         let read = |at: u64, page: &mut [u8]| {
             page.copy_from_slice(&block[at as usize..][..page.len()]);
             Ok(())
         };
-        let page = Parity::decode(record).unwrap().repair(read).unwrap();
-        if let Some((at, page)) = &page {
+        let pages = record.repair(read).unwrap();
+        for (at, page) in &pages {
             block[*at as usize..][..page.len()].copy_from_slice(page);
         }
-        page.is_some()
+        pages.len()
     }
 
     proptest! {
-        /// *Guarantees*: any damage within one page is repaired, and nothing else is changed.
+        /// *Guarantees*: any damage within two pages is repaired, and nothing else is changed; with the record of an earlier
+        /// build, any damage within one.
         #[test]
-        fn damage_of_a_page_is_repaired(
+        fn damage_of_two_pages_is_repaired(
             block in proptest::collection::vec(any::<u8>(), 1..9_000),
-            place: prop::sample::Index,
+            places: [prop::sample::Index; 2],
             damage in proptest::collection::vec(1u8.., 1..64),
+            is_of_earlier_build: bool,
         ) {
             let mut written = block.clone();
             Parity::append(&mut written);
@@ -193,16 +258,31 @@ mod tests {
             prop_assert_eq!(Parity::record_bytes(record), Some(record.len()));
             let claimed = Parity::claimed_block_bytes(&record[..PARITY_HEAD_BYTES]);
             prop_assert_eq!(claimed, Some(block.len() as u64));
+            let mut parity = Parity::decode(record).unwrap();
             let mut rotten = block.clone();
-            let page_bytes = Parity::decode(record).unwrap().page_bytes;
-            let place = place.index(block.len());
-            let end = block.len().min((place + 1).next_multiple_of(page_bytes));
-            for (byte, damage) in rotten[place..end].iter_mut().zip(&damage) {
-                *byte ^= damage;
+            let mut pages = std::collections::BTreeSet::new();
+            for place in places.map(|place| place.index(block.len())) {
+                let end = block.len().min((place + 1).next_multiple_of(parity.page_bytes));
+                for (byte, damage) in rotten[place..end].iter_mut().zip(&damage) {
+                    *byte = byte.wrapping_add(*damage);
+                }
+                pages.insert(place / parity.page_bytes);
             }
-            prop_assert!(repair(&mut rotten, record));
-            prop_assert_eq!(&rotten, &block);
-            prop_assert!(!repair(&mut rotten, record));
+            if is_of_earlier_build {
+                parity.weighted = None;
+            }
+            let before = rotten.clone();
+            match pages.len() {
+                2 if is_of_earlier_build => {
+                    prop_assert_eq!(repair(&mut rotten, &parity), 0);
+                    prop_assert_eq!(&rotten, &before);
+                }
+                pages => {
+                    prop_assert_eq!(repair(&mut rotten, &parity), pages);
+                    prop_assert_eq!(&rotten, &block);
+                    prop_assert_eq!(repair(&mut rotten, &parity), 0);
+                }
+            }
         }
 
         #[test]
@@ -222,18 +302,31 @@ mod tests {
         let longest = Parity::room(u32::MAX as usize);
         let head = |bytes: usize| [&PARITY_MAGIC[..], &(bytes as u32).to_le_bytes()].concat();
         assert_eq!(Parity::record_bytes(&head(longest)), Some(longest));
+        assert!(longest > RECORD_BYTES_MAX / 2, "{longest}");
         assert_eq!(Parity::record_bytes(&head(1 << 20)), None);
     }
 
+    /// *Guarantees*: a block of any size has so few pages that no two have one weight.
     #[test]
-    fn damage_of_two_pages_is_left_as_it_is() {
+    fn no_weight_stands_for_two_pages() {
+        for bytes in [1, 10_000, 600_000, 4 << 20] {
+            let block: Vec<u8> = (0..bytes).map(|n: u32| (n / 7) as u8).collect();
+            let parity = Parity::of(&block);
+            assert!(parity.checksums.len() <= PAGES_MAX, "{bytes}");
+            let mut written = block.clone();
+            Parity::append(&mut written);
+            assert!(written.len() - block.len() <= Parity::room(block.len()));
+        }
+    }
+
+    #[test]
+    fn damage_of_three_pages_is_left_as_it_is() {
         let block: Vec<u8> = (0..10_000u32).map(|n| n as u8).collect();
-        let mut written = block.clone();
-        Parity::append(&mut written);
+        let parity = Parity::of(&block);
         let mut rotten = block.clone();
-        rotten[0] ^= 1;
-        rotten[5_000] ^= 1;
-        assert!(!repair(&mut rotten, &written[block.len()..]));
-        assert_eq!((rotten[0], rotten[5_000]), (1, block[5_000] ^ 1));
+        [0, 5_000, 9_999].into_iter().for_each(|at: usize| rotten[at] ^= 1);
+        let before = rotten.clone();
+        assert_eq!(repair(&mut rotten, &parity), 0);
+        assert_eq!(rotten, before);
     }
 }

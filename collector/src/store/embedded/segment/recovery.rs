@@ -141,7 +141,7 @@ fn scan(path: &Path) -> Result<Option<Scanned>, StoreError> {
     }))
 }
 
-/// Repairs blocks with unreadable headers, and the last block; returns how many.
+/// Repairs the blocks whose headers could not be read, and the last one; returns how many pages were put back.
 fn repair_gaps(
     path: &Path,
     file: &File,
@@ -150,13 +150,17 @@ fn repair_gaps(
 ) -> Result<u64, StoreError> {
     let (mut expected, mut repaired) = (FILE_MAGIC.len() as u64, 0);
     for (offset, header) in &found.blocks {
-        repaired += u64::from(*offset > expected && repair(path, expected));
+        if *offset > expected {
+            repaired += repair(path, expected);
+        }
         let end = offset + header.total_bytes;
         expected = log::behind_record(&SpanCodec, file, end, length)
             .map_err(|error| StoreError::io("read", path, error))?;
     }
-    // A flipped bit can turn a block's magic into that of a footer, so the file need not look torn.
-    repaired += u64::from(expected < length && repair(path, expected));
+    // One bit makes the first bytes of a block those of a footer, so that the file need not look torn.
+    if expected < length {
+        repaired += repair(path, expected);
+    }
     Ok(repaired)
 }
 
@@ -176,11 +180,9 @@ fn make_whole(
     if is_whole()? {
         return Ok(true);
     }
-    if !repair(path, offset) {
-        return Ok(false);
-    }
-    damage.repaired += 1;
-    is_whole()
+    let pages = repair(path, offset);
+    damage.repaired += pages;
+    Ok(pages > 0 && is_whole()?)
 }
 
 /// Rebuilds the in-memory state of a segment, block by block.

@@ -1,5 +1,4 @@
-//! Writes a damaged page of a block back to its file, restored from the parity record after the block
-//! (`block::parity`).
+//! Puts damaged pages of a block back into its file, from the record behind the block (`block::parity`).
 
 use std::fs::File;
 use std::io;
@@ -15,36 +14,38 @@ use crate::log::{self, BlockCodec};
 /// Bytes searched at a time for a record.
 const WINDOW_BYTES: u64 = 1 << 20;
 
-/// Repairs the block at `begin`; returns whether a damaged page was restored.
-pub(crate) fn repair(path: &Path, begin: u64) -> bool {
+/// Repairs the block that begins there; returns how many of its pages were damaged and are sound again.
+pub(crate) fn repair(path: &Path, begin: u64) -> u64 {
     let mut options = files::private();
     let options = options.read(true).write(true);
     let file = options.open(path).and_then(files::regular);
     match file.and_then(|file| repair_in(&file, begin)) {
-        Ok(Some(at)) => {
-            warn!(path = %path.display(), at, "a damaged page was repaired");
-            true
+        Ok(0) => 0,
+        Ok(pages) => {
+            warn!(path = %path.display(), block = begin, pages, "damaged pages were repaired");
+            pages
         }
-        Ok(None) => false,
         Err(error) => {
             warn!(%error, path = %path.display(), "could not repair a block");
-            false
+            0
         }
     }
 }
 
-/// Repairs the block at `begin`; returns the offset of the restored page.
-fn repair_in(file: &File, begin: u64) -> io::Result<Option<u64>> {
+/// Repairs the block that begins there in an open file; returns how many pages were put back.
+fn repair_in(file: &File, begin: u64) -> io::Result<u64> {
     let Some(parity) = record_of(file, begin)? else {
-        return Ok(None);
+        return Ok(0);
     };
     let read = |at: u64, page: &mut [u8]| file.read_exact_at(page, begin + at);
-    let Some((at, page)) = parity.repair(read)? else {
-        return Ok(None);
-    };
-    file.write_all_at(&page, begin + at)?;
-    file.sync_data()?;
-    Ok(Some(begin + at))
+    let pages = parity.repair(read)?;
+    for (at, page) in &pages {
+        file.write_all_at(page, begin + at)?;
+    }
+    if !pages.is_empty() {
+        file.sync_data()?;
+    }
+    Ok(pages.len() as u64)
 }
 
 /// Finds the record of a block: right after it, or, if its header is damaged, by searching for a record that

@@ -61,7 +61,7 @@ fn a_block_that_rots_after_sealing_is_skipped_and_counted_once() {
     let dir = tempfile::tempdir().unwrap();
     let (blocks, path, end) = two_sealed_blocks(dir.path());
     let mut bytes = fs::read(&path).unwrap();
-    for at in [end / 4, end / 2] {
+    for at in [end / 4, end / 2, end * 3 / 4] {
         bytes[at] ^= 1;
     }
     fs::write(&path, bytes).unwrap();
@@ -78,10 +78,10 @@ fn a_block_that_rots_after_sealing_is_skipped_and_counted_once() {
     assert_eq!(counted.len(), 2);
 }
 
-/// *Scenario*: one bit of a sealed segment changes, anywhere in its blocks.
-/// *Guarantees*: no span is lost, by id and in searches; the file is as it was before, wherever the bit was read.
+/// *Scenario*: one bit of a sealed segment changes, anywhere in its blocks, or one here and one in the middle of a block.
+/// *Guarantees*: no span is lost, by id and in searches; the file is as it was before, wherever the bits were read.
 #[test]
-fn a_flipped_bit_of_a_sealed_segment_costs_nothing() {
+fn flipped_bits_of_a_sealed_segment_cost_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (blocks, path, end) = two_sealed_blocks(dir.path());
     let bytes = fs::read(&path).unwrap();
@@ -89,6 +89,10 @@ fn a_flipped_bit_of_a_sealed_segment_costs_nothing() {
     for at in (8..end).step_by(end / 97) {
         let mut flipped = bytes.clone();
         flipped[at] ^= 1 << (at % 8);
+        // The last bytes are the record by which a block is repaired: of it and the block only one may be damaged.
+        if at % 2 == 0 && at < end / 10 * 9 {
+            flipped[end / 2] ^= 0x81;
+        }
         fs::write(&path, flipped).unwrap();
         let (store, _, counters) = open_store(dir.path(), 1);
         for spans in &blocks {
@@ -100,7 +104,11 @@ fn a_flipped_bit_of_a_sealed_segment_costs_nothing() {
         assert_eq!(search_all(&store, &query).len(), 2_400, "bit in {at}");
         let counted = counters.incidents.all();
         let pages = counted.get("repaired_page").copied().unwrap_or_default();
-        assert_eq!(counted.len() as u64, pages, "bit in {at}: {counted:?}");
+        assert_eq!(
+            counted.len() as u64,
+            pages.min(1),
+            "bit in {at}: {counted:?}"
+        );
         assert!(
             pages == 0 || fs::read(&path).unwrap() == bytes,
             "bit in {at}"
