@@ -143,6 +143,8 @@ incidents! {
     ShardPanicked = "shard_panicked",
     /// A span was deleted before InfluxDB had it.
     SpansLostUnshipped = "spans_lost_unshipped",
+    /// A span lost its name, its service or an attribute with a damaged block that introduced it; `(lost)` is shown.
+    StrippedSpan = "stripped_span",
     /// A file ended in the middle of a block, which was cut off.
     TornTail = "torn_tail",
     /// A part of the log records could not be read and was skipped.

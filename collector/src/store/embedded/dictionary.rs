@@ -5,6 +5,10 @@
 use crate::store::bytes::{Reader, put_bytes, put_varint};
 use crate::store::hash::Seed;
 
+/// Stands for a text that a damaged block took away.
+pub(crate) const LOST: &[u8] = b"(lost)";
+
+/// Values by number.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ValueList {
     bytes: Vec<u8>,
@@ -21,7 +25,7 @@ impl ValueList {
         self.bytes.len() + self.ends.len() * 4
     }
 
-    /// Returns a value; empty if it was lost with a damaged block.
+    /// Returns a value; empty where there is none of that number.
     #[inline]
     pub(crate) fn get(&self, id: u32) -> &[u8] {
         let id = id as usize;
@@ -89,21 +93,31 @@ impl ValueList {
         }
     }
 
-    /// Appends what `encode_from` wrote; numbers lost with a damaged block get empty values.
+    /// Appends texts that `encode_from` wrote.
     pub(crate) fn absorb(&mut self, encoded: &[u8]) -> Option<()> {
+        self.absorb_behind(LOST, encoded)
+    }
+
+    /// Appends what `encode_from` wrote, behind `lost` for each value that a damaged block took away.
+    pub(crate) fn absorb_behind(&mut self, lost: &[u8], encoded: &[u8]) -> Option<()> {
         let mut reader = Reader::new(encoded);
         let first = reader.varint()? as usize;
         let count = reader.varint()?;
         if first < self.len() || first > super::limits::LIST_ENTRIES_MAX {
             return None;
         }
-        while self.len() < first {
-            self.push(&[]);
-        }
+        self.fill_up(first, lost);
         for _ in 0..count {
             self.push(reader.bytes()?);
         }
         reader.is_empty().then_some(())
+    }
+
+    /// Appends that value until there are so many.
+    pub(crate) fn fill_up(&mut self, length: usize, value: &[u8]) {
+        while self.len() < length {
+            self.push(value);
+        }
     }
 }
 
@@ -263,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_come_back_and_gaps_are_empty() {
+    fn lists_come_back_and_gaps_are_filled() {
         let mut list = ValueList::default();
         for value in ["a", "", "ccc"] {
             list.push(value.as_bytes());
@@ -272,7 +286,7 @@ mod tests {
         list.encode_from(2, &mut tail);
         let mut read = ValueList::default();
         assert_eq!(read.absorb(&tail), Some(()));
-        assert_eq!(read.iter().collect::<Vec<_>>(), [&b""[..], b"", b"ccc"]);
+        assert_eq!(read.iter().collect::<Vec<_>>(), [LOST, LOST, b"ccc"]);
         assert_eq!(read.find(b"ccc"), Some(2));
         assert_eq!(read.absorb(&tail), None, "numbers never go back");
     }

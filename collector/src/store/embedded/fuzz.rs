@@ -58,8 +58,8 @@ pub(crate) fn segment_file(script: &[u8]) {
     assert!(spans == sample.spans || is_counted || file.len() < sample.file(is_sealed).len());
 }
 
-/// Returns whether a span is the remainder of another: a damaged block takes the dictionary values that it
-/// introduced with it, and these are empty in later blocks. A span's own data never changes.
+/// Returns whether a span is what is left of another: a damaged block takes the names with it that it introduced, and
+/// they read as lost in the blocks behind it. What a span holds itself is never changed.
 fn is_rest_of(span: &Span, whole: &Span) -> bool {
     let own = |span: &Span| {
         (
@@ -70,7 +70,7 @@ fn is_rest_of(span: &Span, whole: &Span) -> bool {
             span.kind,
         )
     };
-    let is_rest = |name: &str, whole: &str| name.is_empty() || name == whole;
+    let is_rest = |name: &str, whole: &str| name == "(lost)" || name == whole;
     own(span) == own(whole)
         && is_rest(&span.name, &whole.name)
         && is_rest(span.service(), whole.service())

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::dictionary::ValueList;
+use super::dictionary::{LOST, ValueList};
+use super::limits::LIST_ENTRIES_MAX;
 use crate::store::StoreError;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +28,15 @@ impl List {
     pub(crate) const TEXTS: [Self; 3] = [Self::Names, Self::Resources, Self::Scopes];
     /// The lists before the operations in a footer, in their order.
     pub(crate) const OF_SERVICES: [Self; 2] = [Self::Services, Self::Marks];
+
+    /// Returns what stands in its place where a damaged block took a value away: for a resource and a scope, one of that name.
+    pub(crate) fn lost(self) -> &'static [u8] {
+        match self {
+            Self::Resources => b"\x06(lost)\0\0",
+            Self::Scopes => b"\x06(lost)\0",
+            _ => LOST,
+        }
+    }
 }
 
 /// The lists of an open segment; a list is copied if it grows while a reader holds it.
@@ -39,7 +49,15 @@ pub(crate) struct ListSet {
 impl ListSet {
     /// Appends the values from a block; `None` if they do not continue the list.
     pub(crate) fn absorb(&mut self, list: List, encoded: &[u8]) -> Option<()> {
-        Arc::make_mut(self.lists.entry(list).or_default()).absorb(encoded)
+        Arc::make_mut(self.lists.entry(list).or_default()).absorb_behind(list.lost(), encoded)
+    }
+
+    /// Makes a list so long that it has that number, as far as one can be.
+    pub(crate) fn fill_up(&mut self, list: List, number: u32) {
+        let length = (number as usize + 1).min(LIST_ENTRIES_MAX);
+        if self.get(list).len() < length {
+            Arc::make_mut(self.lists.entry(list).or_default()).fill_up(length, list.lost());
+        }
     }
 
     pub(crate) fn get(&self, list: List) -> &Arc<ValueList> {

@@ -61,25 +61,23 @@ impl<'a> BlockReader<'a> {
         let header = SpanCodec
             .header(&bytes)
             .ok_or_else(|| StoreError::damaged(path, "block header"))?;
-        Ok(Self {
-            is_checked: false,
-            ..Self::checked(file, path, offset, header)
-        })
+        Ok(Self::of(file, path, offset, header, false))
     }
 
-    /// Makes the reader of a block that was already read and verified.
-    pub(crate) fn checked(
+    /// Makes the reader of a block whose header was read; `is_checked`: and all of it checked.
+    pub(crate) fn of(
         file: &'a File,
         path: &'a Path,
         offset: u64,
         header: BlockHeader,
+        is_checked: bool,
     ) -> Self {
         Self {
             file,
             path,
             offset,
             header,
-            is_checked: true,
+            is_checked,
         }
     }
 

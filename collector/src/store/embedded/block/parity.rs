@@ -324,7 +324,9 @@ mod tests {
         let block: Vec<u8> = (0..10_000u32).map(|n| n as u8).collect();
         let parity = Parity::of(&block);
         let mut rotten = block.clone();
-        [0, 5_000, 9_999].into_iter().for_each(|at: usize| rotten[at] ^= 1);
+        [0, 5_000, 9_999]
+            .into_iter()
+            .for_each(|at: usize| rotten[at] ^= 1);
         let before = rotten.clone();
         assert_eq!(repair(&mut rotten, &parity), 0);
         assert_eq!(rotten, before);

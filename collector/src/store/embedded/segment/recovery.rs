@@ -1,5 +1,7 @@
 //! Reads a segment that was never sealed: every block in order, up to the end of the file or a torn write.
 
+mod lost;
+
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -39,7 +41,9 @@ pub(crate) struct Found {
     pub(crate) blocks: u64,
     /// Spans lost, as far as block headers tell.
     pub(crate) spans: u64,
-    /// Pages repaired.
+    /// Spans of sound blocks that lack something which only a skipped block says.
+    pub(crate) stripped: u64,
+    /// Pages that were put back as they were.
     pub(crate) repaired: u64,
 }
 
@@ -47,6 +51,7 @@ impl Found {
     pub(crate) fn count(&self, incidents: &Incidents) {
         incidents.add(Incident::DamagedBlock, self.blocks);
         incidents.add(Incident::DamagedSpan, self.spans);
+        incidents.add(Incident::StrippedSpan, self.stripped);
         incidents.add(Incident::RepairedPage, self.repaired);
     }
 }
@@ -127,10 +132,18 @@ fn scan(path: &Path) -> Result<Option<Scanned>, StoreError> {
     for (offset, header) in found.blocks {
         let rows = u64::from(header.rows);
         let is_whole = make_whole(path, &file, offset, &header, &mut damage)?;
-        let reader = BlockReader::checked(&file, path, offset, header);
-        if !is_whole || rebuild.absorb(offset, &reader).is_err() {
-            damage.blocks += 1;
-            damage.spans += rows;
+        let reader = BlockReader::of(&file, path, offset, header, is_whole);
+        let introduced = rebuild.absorb_dictionaries(&reader);
+        let absorbed = introduced.and_then(|()| match is_whole {
+            true => rebuild.absorb_rows(offset, &reader, damage.blocks > 0),
+            false => Err(reader.damage("block")),
+        });
+        match absorbed {
+            Ok(stripped) => damage.stripped += stripped,
+            Err(_) => {
+                damage.blocks += 1;
+                damage.spans += rows;
+            }
         }
     }
     Ok(Some(Scanned {
@@ -192,16 +205,18 @@ struct Rebuild {
 }
 
 impl Rebuild {
-    /// Adds an intact block.
-    fn absorb(&mut self, offset: u64, reader: &BlockReader<'_>) -> Result<(), StoreError> {
+    /// Adds the rows of a sound block; returns how many lack something that a damaged block before it introduced.
+    fn absorb_rows(
+        &mut self,
+        offset: u64,
+        reader: &BlockReader<'_>,
+        is_behind_damage: bool,
+    ) -> Result<u64, StoreError> {
         let columns = Columns::read(reader)?;
-        for part in &reader.header.parts {
-            if part.kind.is_dictionary() {
-                self.state
-                    .absorb_delta(part.kind, part.column, &reader.read(part)?)
-                    .ok_or_else(|| reader.damage("dictionary"))?;
-            }
-        }
+        let stripped = match is_behind_damage {
+            true => lost::fill(&mut self.state, reader, &columns.names, &columns.resources)?,
+            false => 0,
+        };
         let marks = self.marks(reader)?;
         self.state.absorb_marks(self.marks.list());
         let values = BlockValues::read(reader, &self.state.schema)?;
@@ -219,7 +234,22 @@ impl Rebuild {
             values: &values,
         };
         self.state.absorb_rows(offset, &reader.header, &facts);
-        Ok(())
+        Ok(stripped)
+    }
+
+    /// Adds what a block introduces; of a damaged one as much as is sound, as later blocks refer to it.
+    fn absorb_dictionaries(&mut self, reader: &BlockReader<'_>) -> Result<(), StoreError> {
+        let mut absorbed = Ok(());
+        let parts = reader.header.parts.iter();
+        for part in parts.filter(|part| part.kind.is_dictionary()) {
+            let raw = reader.read(part);
+            let added = raw.and_then(|raw| {
+                let added = self.state.absorb_delta(part.kind, part.column, &raw);
+                added.ok_or_else(|| reader.damage("dictionary"))
+            });
+            absorbed = absorbed.and(added);
+        }
+        absorbed
     }
 
     /// Finds the rows that passed a breaker.

@@ -117,7 +117,17 @@ impl SegmentState {
         Some(())
     }
 
-    /// Records the service of each new resource.
+    /// Makes sure that a list has that number; what it lacks before it was lost with a damaged block.
+    pub(super) fn fill_up(&mut self, list: List, number: Option<u32>) {
+        if let Some(number) = number {
+            self.lists.fill_up(list, number);
+        }
+        if list == List::Resources {
+            self.note_services();
+        }
+    }
+
+    /// Finds the service of each new resource.
     fn note_services(&mut self) {
         let resources = Arc::clone(self.lists.get(List::Resources));
         for id in self.resource_services.len()..resources.len() {
@@ -182,7 +192,7 @@ impl SegmentState {
         }
     }
 
-    /// Returns the service of a resource; the empty name if the resource was lost with a damaged block.
+    /// Returns the service of a resource; unnamed where there is no resource of that number.
     fn service(&mut self, resource: u32) -> u32 {
         match self.resource_services.get(resource as usize) {
             Some(&service) => service,

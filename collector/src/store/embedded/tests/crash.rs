@@ -1,12 +1,14 @@
 //! What a crash or a bad disk leaves behind is repaired, counted, and never answered wrongly.
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::super::SpanLog;
 use super::super::damage::tolerate;
 use super::support::*;
-use crate::model::{Span, TimeRange, TraceQuery, Value};
+use crate::model::{Resource, Span, TimeRange, TraceQuery, Value};
 use crate::store::{StoreError, TraceReader};
 
 /// Returns the only segment file.
@@ -76,6 +78,67 @@ fn a_block_that_rots_after_sealing_is_skipped_and_counted_once() {
         (1, 1_200)
     );
     assert_eq!(counted.len(), 2);
+}
+
+/// *Scenario*: a block is damaged beyond repair that introduced the name, the service and a value of spans behind it.
+/// *Guarantees*: what is sound of the block still says them; otherwise they read as lost, and these spans are counted.
+#[test]
+fn what_a_damaged_block_introduced_is_kept_or_said_to_be_lost() {
+    let spans = |traces: Range<u64>, id: u64, service: &'static str, method: &'static str| {
+        let spans = traces.map(|trace| {
+            let mut span = span(trace, id, service);
+            span.attributes[0].1 = Value::String(method.to_owned());
+            span
+        });
+        spans.collect::<Vec<Span>>()
+    };
+    let blocks = [
+        spans(1..2, 3, "shop", "GET"),
+        spans(2..402, 1, "cart", "PUT"),
+        spans(402..405, 1, "cart", "PUT"),
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    let (_, mut writers, _) = open_store(dir.path(), 1);
+    let mut ends = Vec::new();
+    for block in &blocks {
+        write(&mut writers[0], block);
+        writers[0].commit().unwrap();
+        ends.push(fs::metadata(segment_file(dir.path())).unwrap().len() as usize);
+    }
+    let path = segment_file(dir.path());
+    let whole = fs::read(&path).unwrap();
+    let ids: Vec<u8> = blocks[1]
+        .iter()
+        .flat_map(|s| s.trace_id.to_bytes())
+        .collect();
+    let at = whole
+        .windows(ids.len())
+        .position(|bytes| bytes == ids)
+        .unwrap();
+    for (place, is_kept) in [(at..at + ids.len(), true), (ends[0]..ends[1], false)] {
+        let mut bytes = whole.clone();
+        bytes[place].fill(0x55);
+        fs::write(&path, bytes).unwrap();
+        let (store, _, counters) = open_store(dir.path(), 1);
+        let counted = counters.incidents.all();
+        assert_eq!(counted["damaged_block"], 1);
+        let stripped = counted.get("stripped_span").copied().unwrap_or_default();
+        assert_eq!(stripped, if is_kept { 0 } else { 3 });
+        for span in &blocks[2] {
+            let trace = wait(store.trace(span.trace_id)).unwrap().unwrap();
+            let mut expected = span.clone();
+            if !is_kept {
+                let lost = || "(lost)".to_owned();
+                expected.name = lost();
+                expected.attributes[0].1 = Value::String(lost());
+                expected.resource = Arc::new(Resource {
+                    service_name: lost(),
+                    ..Resource::default()
+                });
+            }
+            assert_eq!(trace.spans, [expected]);
+        }
+    }
 }
 
 /// *Scenario*: one bit of a sealed segment changes, anywhere in its blocks, or one here and one in the middle of a block.
