@@ -1,4 +1,5 @@
-//! What must hold for any metrics or logs in protobuf: the fuzz targets of `messages` and of the circuits in them.
+//! Invariants for any metrics or logs in protobuf: the fuzz targets of `messages` and of the circuits in
+//! them.
 
 use opentelemetry_proto::tonic::collector::{
     logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
@@ -10,7 +11,7 @@ use crate::codec::circuits::{decode_logs, decode_metrics};
 /// Reads the bytes as metrics.
 ///
 /// # Panics
-/// Where a request is not decoded though text that is not UTF-8 is replaced in it.
+/// When a request cannot be decoded after replacing text that is not UTF-8.
 pub(crate) fn metrics(bytes: &[u8]) {
     if let Some(request) = read::<ExportMetricsServiceRequest>(bytes) {
         decode_metrics(&request);
@@ -27,7 +28,7 @@ pub(crate) fn logs(bytes: &[u8]) {
     }
 }
 
-/// Decodes a request as a receiver does: once more with its text repaired where that is what is wrong with it.
+/// Decodes a request like a receiver: a second time with repaired text if needed.
 fn read<R: Request>(bytes: &[u8]) -> Option<R> {
     messages::decoded_bytes::<R>(bytes).ok()?;
     let decoded = messages::decode::<R>(bytes).ok();

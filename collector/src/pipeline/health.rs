@@ -1,5 +1,5 @@
-//! Whether the collector can do its work: each commit reports how it ended, housekeeping whether it deletes
-//! what is old, and `/healthz` shows it.
+//! The collector's health: each commit reports its result, housekeeping reports whether it can delete old
+//! data, and `/healthz` shows it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard};
@@ -14,30 +14,28 @@ const SHARD_ENDED: &str = "an ingest shard ended by a panic: restart the collect
 #[derive(Debug, Clone, Default)]
 pub struct Health(Arc<Mutex<State>>);
 
-/// What is committed on its own: success of one says nothing of the other.
+/// A log whose commits succeed or fail independently of the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Log {
     /// The spans of all shards, which share a folder.
     Spans,
-    /// The circuit records.
     Circuits,
-    /// The log records.
     Logs,
 }
 
 #[derive(Debug, Default)]
 struct State {
     stopping: bool,
-    /// Whether a shard ended early: what is left takes longer, until a restart.
+    /// Whether a shard ended early: the remaining ones are slower, until a restart.
     shard_ended: bool,
-    /// Why the last commit of a log failed; removed once one succeeded.
+    /// Why the last commit of a log failed; removed by the next success.
     failures: BTreeMap<Log, String>,
-    /// Why old data is not deleted; `None` while it is.
+    /// Why old data is not deleted; `None` normally.
     held_back: Option<String>,
 }
 
 impl Health {
-    /// Returns what is wrong.
+    /// Returns what is wrong, or `None`.
     pub fn problem(&self) -> Option<String> {
         let state = self.state();
         if state.stopping {
@@ -48,27 +46,27 @@ impl Health {
         failure.or_else(ended).or_else(|| state.held_back.clone())
     }
 
-    /// Records that data became durable.
+    /// Records a successful commit.
     pub(crate) fn commit_succeeded(&self, log: Log) {
         self.state().failures.remove(&log);
     }
 
-    /// Records that data could not be made durable.
+    /// Records a failed commit.
     pub(crate) fn commit_failed(&self, log: Log, error: &IngestError) {
         self.state().failures.insert(log, describe(error));
     }
 
-    /// Records that a shard ended before the collector stops; commits of the others change nothing about it.
+    /// Records that a shard ended early; commits of other shards do not clear this.
     pub(crate) fn shard_ended(&self) {
         self.state().shard_ended = true;
     }
 
-    /// Records why old data is not deleted, if it is not; returns what was recorded before.
+    /// Records why old data is not deleted, or that it is; returns the previous state.
     pub(crate) fn hold_back(&self, problem: Option<String>) -> Option<String> {
         std::mem::replace(&mut self.state().held_back, problem)
     }
 
-    /// Records that the collector stops; commits of what it received before change nothing about it.
+    /// Records that the collector stops; later commits of earlier requests do not clear this.
     pub(crate) fn stop(&self) {
         self.state().stopping = true;
     }
@@ -78,7 +76,7 @@ impl Health {
     }
 }
 
-/// Says what failed without the path: anyone may ask for it.
+/// Describes an error without paths, since the description is public.
 fn describe(error: &IngestError) -> String {
     let IngestError::Store(error) = error else {
         return error.to_string();

@@ -1,4 +1,5 @@
-//! The entry of the pipeline: takes a message, waits until its contents are durable, returns what was accepted.
+//! The entry of the pipeline: takes a message, waits until its content is durable, and returns what was
+//! accepted.
 
 use std::sync::Arc;
 
@@ -18,13 +19,14 @@ use crate::model::{LogRecord, UnixNanos};
 use crate::store::StoreError;
 use crate::store::logs::LogStore;
 
-/// JSON above this is rewritten on a blocking thread: it takes about a millisecond.
+/// Larger JSON is converted on a blocking thread: this much takes about a millisecond.
 const INLINE_REWRITE_BYTES_MAX: usize = 64 << 10;
 
-/// Metrics and logs above this, decoded, are built on a blocking thread: below, prost takes less than a millisecond.
+/// Metrics and logs with more decoded bytes are built on a blocking thread: below, prost takes less than a
+/// millisecond.
 const INLINE_DECODE_BYTES_MAX: usize = 1 << 20;
 
-/// Takes messages in; cheap to clone.
+/// The entry of the pipeline; cheap to clone.
 #[derive(Clone)]
 pub struct Ingest {
     pub(super) queue: Arc<Queue>,
@@ -37,7 +39,7 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    /// Begins a request, which reserves memory as it grows; it waits for room until that deadline at most.
+    /// Begins a request, which reserves memory as it grows and waits for it at most until the deadline.
     ///
     /// # Errors
     /// When the collector is stopping.
@@ -48,7 +50,7 @@ impl Ingest {
         Ok(self.budget.begin(deadline))
     }
 
-    /// Takes in a traces message; returns once its spans are durable.
+    /// Ingests a traces message; returns once its spans are durable.
     ///
     /// # Errors
     /// When nothing of it is stored; the error says whether sending it again may help.
@@ -68,11 +70,11 @@ impl Ingest {
             received: Instant::now(),
             reply,
         })?;
-        // A dropped reply means that the shard dropped the job.
+        // The reply is dropped if the shard dropped the job.
         answer.await.unwrap_or(Err(IngestError::ShardEnded))
     }
 
-    /// Takes in a metrics message; returns once its circuit points are durable.
+    /// Ingests a metrics message; returns once its circuit points are durable.
     ///
     /// # Errors
     /// When nothing of it is stored; the error says whether sending it again may help.
@@ -92,7 +94,7 @@ impl Ingest {
         })
     }
 
-    /// Takes in a logs message; returns once its circuit events and its other records are durable.
+    /// Ingests a logs message; returns once its circuit events and its other records are durable.
     ///
     /// # Errors
     /// When nothing of it is stored; the error says whether sending it again may help.
@@ -116,7 +118,7 @@ impl Ingest {
         })
     }
 
-    /// Reads the log records of a request that was decoded for the circuits.
+    /// Decodes the log records of a request that was already decoded for the circuits.
     async fn read_logs<R>(
         &self,
         decoded: &Decoded<R>,
@@ -128,7 +130,7 @@ impl Ingest {
         Ok(self.off_worker(is_long, read).await??)
     }
 
-    /// Stores log records, without those that are events of circuits, which the circuits keep.
+    /// Stores log records, except circuit events, which the circuits store.
     async fn store_logs(
         &self,
         mut records: Vec<LogRecord>,
@@ -140,7 +142,7 @@ impl Ingest {
             return Ok(());
         }
         let logs = self.logs.clone();
-        // They wait for the disk even if their sender no longer does; so does the memory that they take.
+        // Spawned, so that records and their memory wait for the disk even if the sender leaves.
         let appending = tokio::spawn(async move {
             let stored = logs.append(records).await;
             drop(reservation);
@@ -157,17 +159,17 @@ impl Ingest {
         stored
     }
 
-    /// Returns what is known of the collector's health.
     pub(crate) fn health(&self) -> &Health {
         &self.health
     }
 
-    /// Refuses further requests.
+    /// Rejects further requests.
     pub(crate) fn refuse_new(&self) {
         self.budget.close();
     }
 
-    /// Reports how the circuits stored a request; returns how much they did not keep. Without records nothing was written, which says nothing of the disk.
+    /// Reports the result of storing circuits; returns how much was over the limit. Without records nothing
+    /// was written, so the disk's health is unchanged.
     fn record(
         &self,
         stored: Result<Kept, StoreError>,
@@ -194,7 +196,8 @@ impl Ingest {
         Ok((not_kept, accepted))
     }
 
-    /// Decodes with prost, whose structs are many times larger than their bytes: their estimated size is reserved too.
+    /// Decodes with prost, whose structs are many times larger than their bytes, so their estimated size is
+    /// reserved too.
     async fn decode<R: Request>(
         &self,
         format: Format,
@@ -221,7 +224,7 @@ impl Ingest {
                 repairs,
             }),
             Err(error) => {
-                // prost refuses a message for one string that is not UTF-8.
+                // prost rejects a message for one string that is not UTF-8.
                 reservation.resize(4 * message.len()).await?;
                 let is_long = message.len() > INLINE_DECODE_BYTES_MAX;
                 let repair = move || messages::repaired::<R>(&message);
@@ -238,7 +241,7 @@ impl Ingest {
         }
     }
 
-    /// Builds the structs of a message in protobuf.
+    /// Builds the structs of a protobuf message.
     async fn build<R: Request>(
         &self,
         message: Bytes,
@@ -273,7 +276,7 @@ impl Ingest {
     }
 }
 
-/// A request as structs, and the protobuf that they were built from, whose text is UTF-8.
+/// A decoded request, and its protobuf with valid UTF-8.
 struct Decoded<R> {
     request: R,
     message: Bytes,

@@ -1,7 +1,8 @@
-//! Metrics and logs as prost structs, with a bound on what they cost in memory before they are built.
+//! Decodes metrics and logs to prost structs, bounding their memory beforehand.
 //!
-//! Two bytes of hostile input (an empty data point) become a struct of 200: a body within its limit could take
-//! gigabytes. So a scan adds up what the structs would need first. Spans are never decoded: a shard walks their bytes.
+//! Two bytes of hostile input (an empty data point) become a struct of 200, so a body within its limit could
+//! take gigabytes. Therefore a scan first sums the sizes of the structs. Spans are never decoded: a shard
+//! walks their bytes.
 
 use opentelemetry_proto::tonic::collector::{
     logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
@@ -13,19 +14,18 @@ use crate::codec::otlp::DecodeError;
 use crate::codec::otlp::repairs::replace_ill_formed;
 use crate::codec::otlp::schema;
 
-/// Largest decoded request; Python's runtime metrics, 168 points with attributes, come to about 0.1 MiB.
+/// Largest decoded request; Python's runtime metrics, 168 points with attributes, take about 0.1 MiB.
 const DECODED_BYTES_MAX: usize = 64 << 20;
 
-/// prost refuses deeper messages itself (its recursion limit).
+/// prost itself rejects deeper messages (its recursion limit).
 const DEPTH_MAX: usize = 100;
 
-/// A kind of request: what it is made of.
+/// A kind of request and its structure.
 pub(super) trait Request: Message + Default + Send + 'static {
-    /// What it carries.
     const SIGNAL: Signal;
-    /// Its message tree.
+    /// Its tree of messages with struct sizes.
     const SHAPE: &'static Shape;
-    /// Its fields.
+    /// Its fields, for repairing text.
     const SCHEMA: &'static schema::Message;
 }
 
@@ -41,10 +41,10 @@ impl Request for ExportLogsServiceRequest {
     const SCHEMA: &'static schema::Message = &schema::LOGS_REQUEST;
 }
 
-/// Returns about how many bytes the decoded request would take, its strings included.
+/// Returns the approximate size of the decoded request, including strings.
 ///
 /// # Errors
-/// When that is more than [`DECODED_BYTES_MAX`].
+/// When it exceeds [`DECODED_BYTES_MAX`].
 pub(super) fn decoded_bytes<R: Request>(message: &[u8]) -> Result<usize, DecodeError> {
     let bytes = R::SHAPE.decoded_bytes(message, DEPTH_MAX);
     if bytes > DECODED_BYTES_MAX {
@@ -56,10 +56,7 @@ pub(super) fn decoded_bytes<R: Request>(message: &[u8]) -> Result<usize, DecodeE
     Ok(bytes)
 }
 
-/// Decodes a request.
-///
-/// # Errors
-/// When it is malformed.
+/// Fails when it is malformed.
 pub(super) fn decode<R: Request>(message: &[u8]) -> Result<R, DecodeError> {
     R::decode(message).map_err(|error| {
         tracing::debug!(%error, "could not decode");
@@ -70,18 +67,18 @@ pub(super) fn decode<R: Request>(message: &[u8]) -> Result<R, DecodeError> {
     })
 }
 
-/// Returns a copy of a request in which text that is not UTF-8 is replaced, and in how many strings; `None` where there
-/// is none. It holds up to three times the bytes.
+/// Returns a copy of a request with text that is not UTF-8 replaced, and the number of such strings; `None`
+/// if there are none. The copy takes up to three times the bytes.
 pub(super) fn repaired<R: Request>(message: &[u8]) -> Option<(Vec<u8>, u64)> {
     let mut copy = Vec::with_capacity(message.len());
     let replaced = replace_ill_formed(message, R::SCHEMA, &mut copy);
     (replaced > 0).then_some((copy, replaced))
 }
 
-/// A message: the size of its struct and the fields that hold further messages.
+/// A message: the size of its struct, and the fields with nested messages.
 pub(super) struct Shape {
     bytes: usize,
-    /// What each byte of the message itself may grow to (packed varints: one byte becomes eight).
+    /// Bytes in memory per byte of the message itself (packed varints: one byte becomes eight).
     growth: usize,
     fields: &'static [(u64, &'static Shape)],
 }
@@ -95,7 +92,7 @@ impl Shape {
         }
     }
 
-    /// Adds up the message and all below it; a malformed rest counts nothing, since prost stops there too.
+    /// Sums the message and everything nested; a malformed rest counts nothing, since prost stops there too.
     fn decoded_bytes(&self, message: &[u8], depth: usize) -> usize {
         let mut sum = self.bytes + message.len() * self.growth;
         let mut rest = message;
@@ -112,7 +109,7 @@ impl Shape {
     }
 }
 
-/// Takes the next field off; its payload is empty unless it is length-delimited. `None` at the end or at nonsense.
+/// Takes the next field; its payload is empty unless length-delimited. `None` at the end or if malformed.
 fn next_field<'a>(rest: &mut &'a [u8]) -> Option<(u64, &'a [u8])> {
     let tag = varint(rest)?;
     let payload = match tag & 7 {
@@ -147,7 +144,7 @@ fn varint(rest: &mut &[u8]) -> Option<u64> {
     None
 }
 
-// Sizes are those of the generated structs on 64-bit, rounded up; vectors grow by doubling, so points count double.
+// Sizes of the generated structs on 64-bit, rounded up; vectors grow by doubling, so points count double.
 static METRICS_REQUEST: Shape = Shape::of(24, &[(1, &RESOURCE_METRICS)]);
 static RESOURCE_METRICS: Shape = Shape::of(256, &[(1, &RESOURCE), (2, &SCOPE_METRICS)]);
 static SCOPE_METRICS: Shape = Shape::of(256, &[(1, &SCOPE), (2, &METRIC)]);

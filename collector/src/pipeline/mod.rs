@@ -1,9 +1,11 @@
-//! From a request's bytes to durable spans and live figures: a bounded queue, one shard per core, group commit.
+//! From a request's bytes to durable spans and live figures: a bounded queue, one shard per core, group
+//! commit.
 //!
-//! Receivers hand over an inflated message, its format and the `Reservation` that accounts for its memory. A shard (a
-//! plain thread that owns its segment) walks a traces message once into the store and the live figures, commits what
-//! arrived together, and only then replies. Metrics and logs do not pass the queue: they are few and are decoded with
-//! prost, so they go straight to the circuits and to the log records, which have logs of their own.
+//! Receivers pass an inflated message, its format and the `Reservation` that accounts for its memory. A shard
+//! (a plain thread that owns its segment) walks a traces message once, into the store and the live figures,
+//! commits what arrived together, and only then replies. Metrics and logs bypass the queue: they are few and
+//! are decoded with prost, so they go straight to the circuits and the log store, which have logs of their
+//! own.
 
 mod error;
 pub(crate) mod fuzz;
@@ -37,7 +39,7 @@ use crate::store::logs::LogStore;
 use queue::Queue;
 use shard::Shard;
 
-/// Counts what was changed in a message.
+/// Counts the repairs of a message.
 fn count_repairs(counters: &Counters, repairs: &Repairs) {
     counters.texts_replaced.add(repairs.replaced);
     counters.values_left_out.add(repairs.left_out);
@@ -45,16 +47,16 @@ fn count_repairs(counters: &Counters, repairs: &Repairs) {
     counters.messages_empty.add(u64::from(is_empty));
 }
 
-/// The bounds of a pipeline.
+/// The limits of a pipeline.
 #[derive(Debug, Clone)]
 pub(crate) struct PipelineOptions {
-    /// Request bytes held in all: while they are received, inflated and wait for a shard.
+    /// Total bytes of requests while they are received, inflated, or waiting for a shard.
     pub(crate) queue_bytes: usize,
-    /// What one span may hold.
+    /// Limits of one span.
     pub(crate) limits: Limits,
 }
 
-/// The running shards; if it is dropped without `stop`, they finish the waiting requests on their own.
+/// The running shards; if dropped without `stop`, they still finish the waiting requests.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     ingest: Ingest,
@@ -111,12 +113,11 @@ impl Pipeline {
         })
     }
 
-    /// Returns the entry.
     pub(crate) fn ingest(&self) -> &Ingest {
         &self.ingest
     }
 
-    /// Refuses further requests, commits and answers those that wait, and ends the shards. Blocks.
+    /// Rejects further requests, commits and answers waiting ones, and ends the shards. Blocks.
     pub(crate) fn stop(mut self) {
         self.ingest.refuse_new();
         self.queue.close();

@@ -1,8 +1,9 @@
-//! Requests that wait for a shard: one FIFO queue for all shards.
+//! The queue of requests for the shards: one FIFO for all of them.
 //!
-//! One shared queue rather than one per shard: a single busy connection can use every shard, and a shard that waits for
-//! its disk delays no other. But few large blocks cost less than many small ones, so an idle shard leaves a short queue
-//! to a busy one, which takes all of it after its commit. The reservations of the requests bound the queue's length.
+//! It is shared rather than one per shard, so that a single busy connection can use every shard, and a shard
+//! waiting for its disk delays no other. But a few large blocks cost less than many small ones, so an idle
+//! shard leaves a short queue to a busy one, which takes all of it after its commit. The requests'
+//! reservations bound the length of the queue.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, MutexGuard, PoisonError};
@@ -17,43 +18,41 @@ use crate::codec::Format;
 use crate::codec::otlp::Accepted;
 use crate::sync::Mutex;
 
-/// How often an idle shard checks whether its segment is old enough to be sealed.
+/// How often an idle shard checks whether its segment must be sealed.
 const IDLE_TICK: Duration = Duration::from_secs(1);
 
-/// At this many waiting bytes (three requests of 500 spans) an idle shard helps the busy one.
-/// Measured over four connections: blocks of one request cost more than twice the CPU a span of larger ones.
+/// With this many waiting bytes (three requests of 500 spans) an idle shard helps the busy one. Measured over
+/// four connections: blocks of one request cost more than twice the CPU per span of larger ones.
 const HELP_AT_BYTES: usize = 1 << 20;
 
-/// After this long an idle shard helps however short the queue is: the busy one may be waiting for its disk.
+/// After this time an idle shard helps however short the queue is: the busy one may be waiting for its disk.
 const HELP_AFTER: Duration = Duration::from_millis(10);
 
-/// Where the answer to a request goes.
+/// Receives the answer to a request.
 pub(super) type Reply = oneshot::Sender<Result<Accepted, IngestError>>;
 
-/// A traces message on its way to a shard.
+/// A queued traces message.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) format: Format,
     pub(super) message: Bytes,
-    /// The memory that the message holds.
+    /// The memory of the message.
     pub(super) reservation: Reservation,
     /// When the message was complete.
     pub(super) received: Instant,
     pub(super) reply: Reply,
 }
 
-/// What a shard gets when it asks for work.
+/// The result of asking for work.
 #[derive(Debug)]
 pub(super) enum Next {
-    /// A request.
     Job(Box<Job>),
-    /// Nothing yet: a shard with a block does not wait, an idle one has waited for a second.
+    /// Nothing yet: returned at once to a shard with a block, after a second to an idle one.
     Nothing,
     /// Nothing, and the queue is closed.
     Closed,
 }
 
-/// The queue.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     state: Mutex<State>,
@@ -63,16 +62,16 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct State {
     jobs: VecDeque<Box<Job>>,
-    /// The bytes of their requests.
+    /// Total bytes of the queued requests.
     bytes: usize,
     closed: bool,
-    /// Shards that are alive.
+    /// Number of running shards.
     shards: usize,
     /// Shards that took a job and have not become idle since.
     busy: usize,
 }
 
-/// The receiving half of one shard; the queue counts those that are alive and busy.
+/// The receiving side of one shard; it keeps the counts of running and busy shards.
 #[derive(Debug)]
 pub(super) struct Worker {
     queue: Arc<Queue>,
@@ -80,10 +79,7 @@ pub(super) struct Worker {
 }
 
 impl Queue {
-    /// Appends a request.
-    ///
-    /// # Errors
-    /// `Stopping` once the queue is closed.
+    /// Fails with `Stopping` once the queue is closed.
     pub(super) fn push(&self, job: Job) -> Result<(), IngestError> {
         let mut state = self.lock();
         if state.closed {
@@ -96,13 +92,13 @@ impl Queue {
         Ok(())
     }
 
-    /// Refuses further requests; those in the queue are still handed out.
+    /// Rejects further requests; queued ones are still handed out.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.arrived.notify_all();
     }
 
-    /// Waits while the condition holds, at most that long, and not once the queue is closed.
+    /// Waits while the condition holds, at most `longest`, and not once the queue is closed.
     fn wait<'a>(
         &'a self,
         state: MutexGuard<'a, State>,
@@ -121,7 +117,7 @@ impl Queue {
 }
 
 impl State {
-    /// Returns whether an idle shard should take a job rather than leave it to a busy one.
+    /// Returns whether an idle shard should take a job instead of leaving it to a busy one.
     fn needs_another(&self) -> bool {
         !self.jobs.is_empty() && (self.busy == 0 || self.bytes >= HELP_AT_BYTES)
     }
@@ -139,13 +135,13 @@ impl State {
 }
 
 impl Worker {
-    /// Registers a shard with the queue.
+    /// Registers a shard.
     pub(super) fn new(queue: Arc<Queue>) -> Self {
         queue.lock().shards += 1;
         Self { queue, busy: false }
     }
 
-    /// Takes the next job, if there is one, for a shard that has a block to commit.
+    /// Takes the next job, if any, for a shard that has a block to commit.
     pub(super) fn next(&mut self) -> Next {
         self.queue.lock().take()
     }
@@ -167,7 +163,7 @@ impl Worker {
         next
     }
 
-    /// Notes that this shard is no longer busy.
+    /// Marks this shard as idle.
     fn rest(&mut self, state: &mut State) {
         if std::mem::take(&mut self.busy) {
             state.busy -= 1;
@@ -176,7 +172,7 @@ impl Worker {
 }
 
 impl Drop for Worker {
-    /// With the last shard the queue closes, and the jobs in it are dropped.
+    /// When the last shard ends, the queue closes and its jobs are dropped.
     fn drop(&mut self) {
         let queue = Arc::clone(&self.queue);
         let mut state = queue.lock();
@@ -190,7 +186,7 @@ impl Drop for Worker {
         };
         drop(state);
         queue.arrived.notify_all();
-        // Dropping a job drops its reply, so its sender learns that it was not stored.
+        // Dropping a job drops its reply, which tells the sender that it was not stored.
         drop(unserved);
     }
 }

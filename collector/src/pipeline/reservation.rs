@@ -1,9 +1,9 @@
-//! Memory for requests: one budget of bytes for everything between the socket and the shard.
+//! Memory for requests: one budget for everything between the socket and the shard.
 //!
-//! A request reserves the memory it is about to hold, step by step while it is received and inflated, and releases it
-//! once a shard has walked it. A request that finds no room waits in FIFO order until its wait limit; meanwhile its
-//! socket is not read, so that the sender slows down too. Large requests that hold a part each and wait for the rest
-//! cannot block each other for longer than that.
+//! A request reserves the memory that it is about to use, step by step while it is received and inflated, and
+//! releases it once a shard has walked it. A request that finds no room waits in FIFO order until its wait
+//! limit. Meanwhile its socket is not read, so that the sender slows down too. Large requests that each hold
+//! a part and wait for the rest cannot block each other for longer than that.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,16 +14,16 @@ use tokio::time::{Instant, timeout};
 use super::IngestError;
 use crate::counters::Counters;
 
-/// How long one request waits for room, all its waits together.
+/// How long one request waits for memory in total.
 ///
-/// Several SDKs drop a batch at the first refusal, so waiting saves data; their own limit is 10 s for a batch
-/// with all its retries (Node, Python), so half of it leaves room for one retry.
+/// Several SDKs drop a batch at the first rejection, so waiting saves data. Their own limit is 10 s for a
+/// batch with all its retries (Node, Python), so half of it leaves room for one retry.
 pub(crate) const WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// What a request costs beside its bytes (head, task, reply channel): bounds how many empty ones can wait.
+/// Cost of a request beside its bytes (head, task, reply channel): bounds how many empty ones can wait.
 const REQUEST_OVERHEAD_BYTES: usize = 1 << 10;
 
-/// The bytes that all requests together may hold.
+/// The total memory of all requests.
 #[derive(Debug, Clone)]
 pub(crate) struct Budget {
     permits: Arc<Semaphore>,
@@ -42,7 +42,7 @@ impl Budget {
         }
     }
 
-    /// Begins a request that holds nothing yet; it waits for [`WAIT_MAX`], and no longer than until its deadline.
+    /// Begins a request without memory; it waits at most [`WAIT_MAX`], and not past its deadline.
     pub(crate) fn begin(&self, deadline: Option<Instant>) -> Reservation {
         Reservation {
             budget: self.clone(),
@@ -57,13 +57,12 @@ impl Budget {
         self.permits.close();
     }
 
-    /// Returns whether `close` was called.
     pub(crate) fn is_closed(&self) -> bool {
         self.permits.is_closed()
     }
 }
 
-/// The bytes that one request holds; released on drop.
+/// The memory of one request; released on drop.
 #[derive(Debug)]
 pub struct Reservation {
     budget: Budget,
@@ -73,9 +72,9 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// Holds that many bytes from now on, more or fewer than before; waits if there is no room.
+    /// Changes the reservation to `bytes`; waits if there is no room.
     ///
-    /// A request larger than the whole budget holds all of it, so it passes alone.
+    /// A request larger than the whole budget reserves all of it, so it is processed alone.
     ///
     /// # Errors
     /// `Full` at the wait limit, `Stopping` when the collector stops.
@@ -100,7 +99,6 @@ impl Reservation {
         Ok(())
     }
 
-    /// Returns how many bytes it holds.
     fn held(&self) -> usize {
         self.permit
             .as_ref()
@@ -141,7 +139,7 @@ impl Drop for Reservation {
     }
 }
 
-/// Returns 1 to 3 s, at random so that senders refused together do not return together.
+/// Returns 1 to 3 s, randomised so that senders rejected together do not return together.
 fn retry_hint() -> Duration {
     Duration::from_secs(fastrand::u64(1..=3))
 }

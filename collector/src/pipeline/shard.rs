@@ -1,4 +1,5 @@
-//! One shard: a thread that owns its log, takes messages from the queue, walks them, and commits what arrived together.
+//! One shard: a thread that owns its log, takes messages from the queue, walks them, and commits what arrived
+//! together.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -18,16 +19,15 @@ use crate::model::{UnixNanos, nanos};
 use crate::store::embedded::{Commit, SpanLog};
 use crate::sync::LogThrottle;
 
-/// A block is committed at this many spans: past it, columns compress no better.
+/// Spans after which a block is committed: more would not compress better.
 const BLOCK_SPANS_MAX: usize = 10_000;
 
-/// A block is committed at this many bytes, which bounds what a shard holds.
+/// Bytes after which a block is committed, which bounds a shard's memory.
 const BLOCK_BYTES_MAX: usize = 4 << 20;
 
-/// A block is committed when its first request is this old, so that a steady stream still gets its answers.
+/// Age of the first request after which a block is committed, so that a steady stream gets its answers.
 const BLOCK_AGE_MAX: Duration = Duration::from_millis(100);
 
-/// The thread's state.
 #[derive(Debug)]
 pub(super) struct Shard<L, T> {
     queue: Worker,
@@ -38,7 +38,7 @@ pub(super) struct Shard<L, T> {
     health: Health,
     warnings: LogThrottle,
     block: Block,
-    /// A commit panicked: the state of the log is unknown, so nothing more is acknowledged on it.
+    /// Set when a commit panicked: the state of the log is unknown, so nothing more is acknowledged on it.
     lost: bool,
 }
 
@@ -51,7 +51,6 @@ struct Block {
 }
 
 impl<L: SpanLog, T: LiveTap> Shard<L, T> {
-    /// Returns a shard that takes from that queue.
     pub(super) fn new(
         queue: Arc<Queue>,
         log: L,
@@ -73,7 +72,7 @@ impl<L: SpanLog, T: LiveTap> Shard<L, T> {
         }
     }
 
-    /// Runs until the queue is closed and empty; what was walked is then committed, answered and sealed.
+    /// Runs until the queue is closed and empty; then commits, answers and seals.
     pub(super) fn run(mut self) {
         while !self.lost {
             let next = if self.block.is_empty() {
@@ -100,7 +99,7 @@ impl<L: SpanLog, T: LiveTap> Shard<L, T> {
         self.commit();
         let sealed = guarded(&self.counters, || self.log.seal());
         if let Ok(Err(error)) = sealed {
-            // The next start recovers what is not sealed.
+            // The next start recovers an unsealed segment.
             warn!(%error, "could not seal the span log");
         }
     }
@@ -108,7 +107,7 @@ impl<L: SpanLog, T: LiveTap> Shard<L, T> {
     /// Walks a message into the block; one without spans is answered at once.
     fn take(&mut self, job: Job) {
         let walked = self.walk(job.format, &job.message);
-        // The bytes are shredded: release their memory before waiting for the disk.
+        // The bytes are no longer needed: release their memory before waiting for the disk.
         drop((job.message, job.reservation));
         match walked {
             Ok(accepted) => {
@@ -234,7 +233,7 @@ impl Block {
     }
 }
 
-/// Visits with two visitors.
+/// Passes everything to two visitors.
 struct Tee<'a, A, B> {
     first: &'a mut A,
     second: &'a mut B,
@@ -260,7 +259,7 @@ impl<A: SpanVisitor, B: SpanVisitor> SpanVisitor for Tee<'_, A, B> {
 /// Marker error: a guarded step panicked.
 struct Panicked;
 
-/// The error text of a panic: its message may hold data of other senders.
+/// The error text of a panic; its own message may contain data of other senders.
 const PANICKED: &str = "an internal error";
 
 /// Runs a step whose panic must not end the thread; the panic is counted.
@@ -271,7 +270,7 @@ fn guarded<R>(counters: &Counters, step: impl FnOnce() -> R) -> Result<R, Panick
     })
 }
 
-/// Answers a sender, which may have given up; its spans are kept all the same.
+/// Answers a sender, which may have left; its spans are kept anyway.
 fn answer(reply: Reply, answer: Result<Accepted, IngestError>) {
     let _gone = reply.send(answer);
 }

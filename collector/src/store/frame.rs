@@ -17,8 +17,7 @@ pub(crate) struct Payload {
 }
 
 impl Payload {
-    /// # Errors
-    /// When the payload exceeds `PAYLOAD_BYTES_MAX`.
+    /// Fails when the payload exceeds `PAYLOAD_BYTES_MAX`.
     pub(crate) fn compress(raw: &[u8], level: i32) -> io::Result<(Self, Vec<u8>)> {
         let compressed = zstd::bulk::compress(raw, level)?;
         let payload = Self {

@@ -1,5 +1,5 @@
-//! Which host names are answered without a token: those that cannot be registered, from every place of a request that names
-//! the host.
+//! The host names that are answered without a token: those that cannot be registered. Every place of a
+//! request that names the host is checked.
 
 use std::net::IpAddr;
 
@@ -7,11 +7,11 @@ use http::header::HOST;
 use http::uri::Authority;
 use http::{HeaderMap, Uri};
 
-/// Top levels that are reserved for private use (`host.docker.internal`).
+/// Top-level domains reserved for private use (`host.docker.internal`).
 const RESERVED: [&str; 2] = [".localhost", ".internal"];
 
-/// Returns whether a request names no host but private ones: in `Host`, and in its address, which HTTP/2 (`:authority`) and
-/// HTTP/1.1 (absolute form) send instead.
+/// Returns whether a request names private hosts only: in `Host`, and in its URI, which HTTP/2 (`:authority`)
+/// and HTTP/1.1 (absolute form) use instead.
 pub(super) fn is_private(uri: &Uri, headers: &HeaderMap) -> bool {
     let is_private_header =
         |value| Authority::try_from(value).is_ok_and(|host| is_private_name(&host));
@@ -20,8 +20,8 @@ pub(super) fn is_private(uri: &Uri, headers: &HeaderMap) -> bool {
         && named.all(|value| is_private_header(value.as_bytes()))
 }
 
-/// Returns whether a host is an IP address or a name that cannot be registered: one without a dot, or below a reserved top
-/// level.
+/// Returns whether a host is an IP address or a name that cannot be registered: one without a dot, or below a
+/// reserved top-level domain.
 fn is_private_name(authority: &Authority) -> bool {
     let host = authority.host().to_ascii_lowercase();
     let address = host.trim_start_matches('[').trim_end_matches(']');

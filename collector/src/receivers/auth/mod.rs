@@ -1,7 +1,8 @@
-//! Authentication for every listener: which tokens a client may show, and what each allows.
+//! Authentication for every listener: valid tokens, and what each allows.
 //!
-//! Without a token, pages and queries answer only hosts that are not names of the public DNS: a page of any site could
-//! point its own name at this machine and read everything (DNS rebinding). Receivers then check the origin instead.
+//! Without a token, pages and queries are answered only for hosts that are not public DNS names: otherwise a
+//! page of any site could point its own name at this machine and read everything (DNS rebinding). Receivers
+//! then check the origin instead.
 
 mod host;
 mod source;
@@ -30,26 +31,26 @@ pub use tokens::TokenError;
 pub(crate) use tokens::{Role, Roles, Tokens, check};
 pub use write::is_same_origin;
 
-/// The one path of the web listener that needs no token: health probes send none, and get the status only.
+/// The one path of the web listener that needs no token: health probes send none, and get only the status.
 const OPEN_PATH: &str = "/healthz";
 
-/// What may be seen with the role `operate` alone: how the collector is, and what its pages are drawn with.
+/// Paths that the role `operate` alone may see: the collector's state, and the assets of its pages.
 const OPERATORS_PATHS: [&str; 5] = [OPEN_PATH, "/metrics", "/about", "/demo", "/assets/"];
 
-/// The challenge of a 401 to senders.
+/// The challenge in a 401 to senders.
 pub(super) const BEARER_CHALLENGE: HeaderValue =
     HeaderValue::from_static("Bearer realm=\"fusebox\"");
 
-/// What whoever sees the pages may send: it sets cookies of their own browser and nothing here.
+/// Changes allowed to every viewer: they only set cookies of the viewer's own browser.
 const VIEWERS_PATHS: [&str; 1] = ["/preferences"];
 
-/// The challenges of a 401 on the web listener; browsers ask their user for a name and a password.
+/// The challenges in a 401 of the web listener; browsers ask their user for a name and a password.
 const WEB_CHALLENGES: [HeaderValue; 2] = [
     BEARER_CHALLENGE,
     HeaderValue::from_static("Basic realm=\"fusebox\""),
 ];
 
-/// Which requests are let in: all of them, or those that show a token with the role for it; cheap to clone.
+/// Decides which requests are allowed: all of them, or those with a token that has the role; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Auth {
     tokens: Option<Arc<RwLock<Arc<Tokens>>>>,
@@ -57,32 +58,32 @@ pub(crate) struct Auth {
     access: Access,
 }
 
-/// Why a request was turned away.
+/// Why a request was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Denied {
-    /// It shows no token.
+    /// It has no token.
     Missing,
-    /// It shows one that is not valid.
+    /// Its token is not valid.
     Wrong,
     /// Its token has none of these roles.
     Role(Roles),
-    /// Without a token, its host may be a name of anyone.
+    /// Without a token: its host may be any public name.
     Host,
-    /// Without a token, it comes from a page that may not send.
+    /// Without a token: it comes from a page of a disallowed origin.
     Origin,
-    /// A page of another site would change something.
+    /// A page of another site tries to change something.
     Site,
-    /// Without a token, it would change what services do, from another machine.
+    /// Without a token: it would change running services, and comes from another machine.
     Remote,
 }
 
-/// Marks a request to the open path whose client may not see what is inside.
+/// Marks a request to the open path whose client must not see details.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Anonymous;
 
 impl Auth {
-    /// Requires one of these tokens, if there are any; else, unless `any_host`, pages and queries require a private host
-    /// name.
+    /// Requires one of these tokens, if there are any. Otherwise pages and queries require a private host
+    /// name, unless `any_host`.
     pub(crate) fn new(tokens: Option<Tokens>, any_host: bool, access: Access) -> Self {
         Self {
             tokens: tokens.map(|tokens| Arc::new(RwLock::new(Arc::new(tokens)))),
@@ -91,23 +92,25 @@ impl Auth {
         }
     }
 
-    /// Replaces the tokens, for this and every clone; connections that showed one before stay.
+    /// Replaces the tokens for all clones; connections already authenticated stay.
     pub(crate) fn replace(&self, tokens: Tokens) {
         if let Some(current) = &self.tokens {
             *current.write() = Arc::new(tokens);
         }
     }
 
-    /// Returns whether a request may do what needs one of these roles, and notes on its connection whether it was let in.
+    /// Returns whether a request is allowed by one of these roles, and records the decision on its
+    /// connection.
     ///
-    /// The token is shown as `Authorization: Bearer TOKEN`, or, for browsers, as the password of `Basic` with any name.
+    /// The token is sent as `Authorization: Bearer TOKEN` or, by browsers, as the password of `Basic` with
+    /// any name.
     pub(crate) async fn admit(
         &self,
         headers: &HeaderMap,
         extensions: &Extensions,
         needed: Roles,
     ) -> Result<(), Denied> {
-        // There is none for requests that arrive through no listener.
+        // Absent for requests that do not arrive through a listener.
         let session = extensions.get::<Arc<Session>>();
         let judged = self.judge(headers, session, needed).await;
         match (session, judged) {
@@ -118,7 +121,7 @@ impl Auth {
         judged
     }
 
-    /// Counts a request that is turned away, and closes its connection behind the answer unless its token is valid.
+    /// Counts a rejected request, and closes its connection after the answer unless its token is valid.
     pub(crate) fn turn_away(&self, extensions: &Extensions, denied: Denied) {
         let Some(session) = extensions.get::<Arc<Session>>() else {
             return;
@@ -129,12 +132,12 @@ impl Auth {
         }
     }
 
-    /// Returns whether requests must show a token.
     pub(crate) fn requires_token(&self) -> bool {
         self.tokens.is_some()
     }
 
-    /// Notes that a connection asked for the health, which needs no token: where none is set, it has authenticated.
+    /// Marks the connection of a health check, which needs no token, as authenticated if no tokens are
+    /// configured.
     pub(crate) fn probed(&self, extensions: &Extensions) {
         if let (None, Some(session)) = (&self.tokens, extensions.get::<Arc<Session>>()) {
             session.authenticate();
@@ -155,7 +158,7 @@ impl Auth {
             return Ok(());
         };
         let shown = credentials(headers).ok_or(Denied::Missing)?;
-        // One try per connection: many requests at once on one connection would be many guesses.
+        // One attempt per connection: concurrent requests on one connection would be many guesses.
         let may_try = session.is_none_or(|session| !session.is_refused());
         let roles = tokens.find(&shown).filter(|_| may_try);
         if let Some(session) = session {
@@ -168,14 +171,14 @@ impl Auth {
         }
     }
 
-    /// Counts a wrong token, and waits where the client has shown many, also with a right one.
+    /// Counts a wrong token; delays the answer, also to a right one, if the client has sent many wrong ones.
     async fn hold_back(&self, session: &Session, headers: &HeaderMap, is_valid: bool) {
         if is_valid && session.is_authenticated() {
             return;
         }
         let client = self.access.client(session, headers);
         if is_valid {
-            // Before the wait: it must not cost the connection its place.
+            // Before the delay, which must not cost the connection its place.
             session.authenticate();
         } else {
             session.refuse();
@@ -241,7 +244,7 @@ impl Denied {
     }
 }
 
-/// Returns the roles of which one is needed for a page or a query.
+/// Returns the roles of which one is needed for a request.
 fn needed(method: &Method, path: &str) -> Roles {
     let is_operators = OPERATORS_PATHS
         .iter()
@@ -258,7 +261,7 @@ fn is_read(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
 
-/// Returns the token that a request shows.
+/// Returns the token in a request.
 fn credentials(headers: &HeaderMap) -> Option<Vec<u8>> {
     let (scheme, credentials) = split_scheme(headers.get(AUTHORIZATION)?.as_bytes())?;
     if scheme.eq_ignore_ascii_case(b"bearer") {
@@ -272,7 +275,7 @@ fn credentials(headers: &HeaderMap) -> Option<Vec<u8>> {
     Some(password.to_vec())
 }
 
-/// Returns the name that a request's user gave with the token, as browsers ask for it; `None` without one.
+/// Returns the user name that was sent with the token, as browsers ask for it; `None` without one.
 pub fn user_name(headers: &HeaderMap) -> Option<String> {
     let (scheme, credentials) = split_scheme(headers.get(AUTHORIZATION)?.as_bytes())?;
     let is_basic = scheme.eq_ignore_ascii_case(b"basic");

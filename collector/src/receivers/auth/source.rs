@@ -1,48 +1,39 @@
-//! Where the tokens come from: the settings and a file, which is read again when it changes.
+//! The source of the tokens: the settings, and a file that is read again when it changes.
 
 use std::path::{Path, PathBuf};
 
 use super::tokens::{LineError, TokenError, Tokens};
 use crate::secret::Secret;
 
-/// The most bytes of a file of tokens; a hundred of the longest with their roles are 400 KB.
+/// Largest file; a hundred of the longest tokens with their roles are 400 KB.
 const FILE_BYTES_MAX: u64 = 512 << 10;
 
-/// The tokens of the settings and of a file.
 #[derive(Debug)]
 pub(crate) struct TokenSource {
-    /// Valid with every role, whatever the file says.
+    /// Valid for every role, whatever the file contains.
     token: Option<Secret>,
-    /// Valid for sending, beside the others.
+    /// Also valid, for sending only.
     sender: Option<Secret>,
     file: Option<PathBuf>,
-    /// The file as it was read last.
+    /// The contents of the file when last read.
     read: Option<Secret>,
 }
 
 /// Why a file of tokens cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TokenFileError {
-    /// The file cannot be read.
     #[error("could not read {path}: {source}")]
     Read {
-        /// Which.
         path: PathBuf,
-        /// What the system said.
         source: std::io::Error,
     },
-    /// It holds something else.
+    /// A line is invalid.
     #[error("{path}: {source}")]
-    Line {
-        /// Which.
-        path: PathBuf,
-        /// Where and what.
-        source: LineError,
-    },
+    Line { path: PathBuf, source: LineError },
 }
 
 impl TokenSource {
-    /// Takes a token of the settings, which is checked, and a file, which is not read yet.
+    /// `token` must be valid; the file is not read yet.
     pub(crate) fn new(token: Option<Secret>, file: Option<PathBuf>) -> Self {
         Self {
             token,
@@ -52,7 +43,7 @@ impl TokenSource {
         }
     }
 
-    /// Makes a further token valid for sending, where tokens are required.
+    /// Adds a token for sending only, if tokens are required.
     pub(crate) fn with_sender(mut self, sender: Option<Secret>) -> Self {
         self.sender = sender.filter(|_| self.token.is_some() || self.file.is_some());
         self
@@ -62,10 +53,10 @@ impl TokenSource {
         self.file.as_deref()
     }
 
-    /// Returns the tokens; `None` when the file is as it was when it was read last, or there is none to read.
+    /// Returns the tokens; `None` if the file has not changed or there is none.
     ///
     /// # Errors
-    /// When the file cannot be read, or a line is no token: what was valid before stays valid.
+    /// When the file cannot be read or has an invalid line; the previous tokens stay valid.
     pub(crate) fn changed(&mut self) -> Result<Option<Tokens>, TokenFileError> {
         let Some(path) = &self.file else {
             return Ok(None);

@@ -1,7 +1,7 @@
-//! Tokens and what each allows: read from text, compared in constant time.
+//! Tokens and their roles: parsed from text, compared in constant time.
 //!
-//! In a file one token stands on each line, by itself or behind its roles: `send:TOKEN`, `read,operate:TOKEN`. A token
-//! by itself has every role. Empty lines and lines that begin with `#` are passed over.
+//! A file has one token a line, alone or after its roles: `send:TOKEN`, `read,operate:TOKEN`. A token alone
+//! has every role. Empty lines and lines that start with `#` are ignored.
 
 use std::fmt;
 
@@ -9,46 +9,44 @@ use subtle::{Choice, ConstantTimeEq};
 
 use crate::secret::Secret;
 
-/// The shortest token: guessing one of 16 random letters and digits takes 10^27 tries on average.
+/// Shortest token: guessing one of 16 random letters and digits takes 10^27 attempts on average.
 const BYTES_MIN: usize = 16;
 
-/// The longest token: HTTP/2 headers are bounded at 16 KiB, and many proxies at 8 KiB.
+/// Longest token: HTTP/2 headers are limited to 16 KiB, and many proxies to 8 KiB.
 const BYTES_MAX: usize = 4_096;
 
-/// The most tokens at once: each request is compared with all of them.
+/// Number of tokens: each request is compared with all of them.
 const TOKENS_MAX: usize = 100;
 
-/// What a token allows its client to do.
+/// What a token allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// Deliver spans, metrics and logs, on every listener.
+    /// Send spans, metrics and logs, on every listener.
     Send,
-    /// See the pages, ask the query APIs and follow the stream.
+    /// See the pages, use the query APIs and the stream.
     Read,
-    /// See how the collector is (`/metrics`, `/healthz`, `/about`), and change what can be changed on the pages.
+    /// See the collector's state (`/metrics`, `/healthz`, `/about`), and make changes on the pages.
     Operate,
 }
 
-/// Some roles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Roles(u8);
 
-/// The tokens in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tokens(Vec<(Secret, Roles)>);
 
-/// Why a token cannot be used; no message holds any of it.
+/// Why a token cannot be used; no message contains any of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// Too short, or empty.
+    /// Too short or too long.
     #[error(
         "a token must be {BYTES_MIN} to {BYTES_MAX} characters, such as `openssl rand -hex 16` prints; this one has {0}"
     )]
     Length(usize),
-    /// Spaces, control characters, or letters beyond ASCII.
+    /// Spaces, control characters, or characters beyond ASCII.
     #[error("a token must be visible ASCII characters without spaces")]
     Characters,
-    /// Unknown words before the colon.
+    /// Unknown roles before the colon.
     #[error(
         "before the colon stand roles, separated by commas: send, read or operate; a token in a file holds no colon"
     )]
@@ -56,7 +54,7 @@ pub enum TokenError {
     /// More than can be compared with each request.
     #[error("there are more than {TOKENS_MAX} tokens")]
     TooMany,
-    /// None at all.
+    /// No token at all.
     #[error("there is no token: one is expected on a line, as TOKEN or ROLE,ROLE:TOKEN")]
     None,
 }
@@ -72,7 +70,7 @@ pub(crate) struct LineError {
 impl Role {
     const ALL: [Self; 3] = [Self::Send, Self::Read, Self::Operate];
 
-    /// Returns its name in the file.
+    /// Returns the name used in files.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Send => "send",
@@ -98,7 +96,7 @@ impl Roles {
         Self(bits.fold(0, |all, bit| all | bit))
     }
 
-    /// Returns whether one of them is among those.
+    /// Returns whether the sets intersect.
     pub(crate) fn meet(self, needed: Self) -> bool {
         self.0 & needed.0 != 0
     }
@@ -121,28 +119,28 @@ impl fmt::Display for Roles {
 }
 
 impl Tokens {
-    /// Makes one token valid that has every role.
+    /// Makes one token valid for every role.
     ///
     /// # Errors
-    /// When it is too short or holds other characters than visible ASCII.
+    /// When the token is invalid: too short, or not visible ASCII.
     pub(crate) fn one(token: &Secret) -> Result<Self, TokenError> {
         check(token.expose())?;
         Ok(Self(vec![(token.clone(), Roles::all())]))
     }
 
-    /// Makes one token valid that may send only.
+    /// Makes one token valid for sending only.
     ///
     /// # Errors
-    /// When it is too short or holds other characters than visible ASCII.
+    /// When the token is invalid: too short, or not visible ASCII.
     pub(crate) fn sender(token: &Secret) -> Result<Self, TokenError> {
         check(token.expose())?;
         Ok(Self(vec![(token.clone(), Roles::of(&[Role::Send]))]))
     }
 
-    /// Reads a file of tokens.
+    /// Parses a file of tokens.
     ///
     /// # Errors
-    /// Names the first line that is no token.
+    /// Reports the first invalid line.
     pub(crate) fn parse(text: &str) -> Result<Self, LineError> {
         let mut tokens = Vec::new();
         let lines = (1..).zip(text.lines().map(str::trim));
@@ -161,13 +159,12 @@ impl Tokens {
         }
     }
 
-    /// Adds other tokens.
     pub(crate) fn add(&mut self, others: Self) {
         self.0.extend(others.0);
     }
 
-    /// Returns what that token allows; `None` when it is none of them. Every token is compared to its end, so that the
-    /// time taken says nothing but the length.
+    /// Returns the roles of a token; `None` if it is not valid. Every token is compared completely, so that
+    /// the time reveals nothing but the length.
     pub(crate) fn find(&self, shown: &[u8]) -> Option<Roles> {
         let mut found = Choice::from(0);
         let mut roles = Roles::NONE;
@@ -194,7 +191,7 @@ fn parse_line(text: &str) -> Result<(Secret, Roles), TokenError> {
     }
 }
 
-/// Checks what every token must be.
+/// Validates length and characters.
 pub(crate) fn check(token: &str) -> Result<(), TokenError> {
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(TokenError::Characters);

@@ -1,5 +1,5 @@
-//! What a request that changes something must show besides its token: that no page of another site sent it; and, where no
-//! token is set, that it comes from this machine if it changes what services do.
+//! Checks on requests that change something, besides the token: no page of another site may send them; and
+//! without configured tokens, changes of running services must come from this machine.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use http::header::{HOST, ORIGIN};
 use super::{Auth, Denied, host};
 use crate::receivers::places::Session;
 
-/// Whose changes reach running services, or those who look after them.
+/// Paths whose changes affect running services or the people on call.
 const CONTROL_PATHS: [&str; 4] = [
     "/circuits/",
     "/api/circuits/",
@@ -18,13 +18,13 @@ const CONTROL_PATHS: [&str; 4] = [
     "/api/notifications/",
 ];
 
-/// What proxies add: the request may come from any machine, though the connection comes from this one.
+/// Headers added by proxies: then the request may come from any machine, although the connection is local.
 const FORWARDED_BY: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
 
-/// Returns whether a request comes from a page of ours, or from no page.
+/// Returns whether a request comes from our own pages, or from no page.
 ///
-/// Browsers say it in `Sec-Fetch-Site`, or in `Origin` where that is missing. What sends neither is no browser that another
-/// site could have led here.
+/// Browsers report it in `Sec-Fetch-Site`, or else in `Origin`. A request with neither does not come from a
+/// browser that another site could have misled.
 pub fn is_same_origin(headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(site) = text("sec-fetch-site") {
@@ -40,7 +40,7 @@ pub fn is_same_origin(headers: &HeaderMap) -> bool {
 }
 
 impl Auth {
-    /// Refuses a change that may not be made; its token is looked at elsewhere.
+    /// Rejects a change that is not allowed; the token is checked elsewhere.
     pub(super) fn judge_write(&self, request: &Request) -> Result<(), Denied> {
         if !is_same_origin(request.headers()) {
             return Err(Denied::Site);
@@ -50,7 +50,7 @@ impl Auth {
         if !controls || self.requires_token() {
             return Ok(());
         }
-        // Also where --insecure lets anybody read.
+        // Even with --insecure, which lets anyone read.
         if !host::is_private(request.uri(), request.headers()) {
             return Err(Denied::Host);
         }

@@ -1,21 +1,22 @@
-//! `grpc-timeout`: when the sender gives up, and by when it must be answered.
+//! `grpc-timeout`: the sender's timeout, and the resulting deadline for the answer.
 
 use std::time::Duration;
 
 use http::HeaderMap;
 use tokio::time::Instant;
 
-/// How much of the sender's timeout is reserved for the answer to arrive: this at most, a tenth of short ones.
+/// How much of the sender's timeout is reserved for the way of the answer: at most this, and a tenth of short
+/// ones.
 const MARGIN_MAX: Duration = Duration::from_millis(250);
 
-/// Returns by when a call must be answered; `None` without a timeout.
+/// Returns the deadline for the answer; `None` without a timeout.
 pub(in crate::receivers) fn answer_by(headers: &HeaderMap, now: Instant) -> Option<Instant> {
     let timeout = parse(headers.get("grpc-timeout")?.as_bytes())?;
     let margin = (timeout / 10).min(MARGIN_MAX);
     now.checked_add(timeout - margin)
 }
 
-/// Reads at most eight digits and a unit; anything else is no timeout.
+/// Parses at most eight digits and a unit; anything else counts as no timeout.
 fn parse(value: &[u8]) -> Option<Duration> {
     let (&unit, digits) = value.split_last()?;
     if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {

@@ -7,16 +7,14 @@ use crate::receivers::refusal::Refusal;
 /// The flag and the length.
 const PREFIX_BYTES: usize = 5;
 
-/// One framed message.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::receivers) struct Frame {
-    /// Whether the message is compressed by `grpc-encoding`.
+    /// Whether the message is compressed with `grpc-encoding`.
     pub(in crate::receivers) compressed: bool,
-    /// The message.
     pub(in crate::receivers) message: Bytes,
 }
 
-/// Returns the length of the whole body, as its first bytes announce it.
+/// Returns the total length that a body's first bytes announce.
 pub(in crate::receivers) fn message_length(first: &[u8]) -> Option<usize> {
     let length = first.get(1..PREFIX_BYTES)?.try_into().ok()?;
     usize::try_from(u32::from_be_bytes(length))
@@ -24,10 +22,10 @@ pub(in crate::receivers) fn message_length(first: &[u8]) -> Option<usize> {
         .checked_add(PREFIX_BYTES)
 }
 
-/// Returns the one message of a unary call without its frame.
+/// Returns the only message of a unary call.
 ///
 /// # Errors
-/// When there is none, more than one, or less than announced.
+/// When there is none, more than one, or an incomplete one.
 pub(in crate::receivers) fn unframe(mut body: Bytes) -> Result<Frame, Refusal> {
     if body.is_empty() {
         return Err(malformed("the call carries no message"));
@@ -51,7 +49,6 @@ pub(in crate::receivers) fn unframe(mut body: Bytes) -> Result<Frame, Refusal> {
     }
 }
 
-/// Frames an uncompressed message.
 pub(in crate::receivers) fn frame(message: &[u8]) -> Bytes {
     let mut framed = BytesMut::with_capacity(PREFIX_BYTES + message.len());
     framed.put_u8(0);

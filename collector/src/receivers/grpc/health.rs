@@ -1,4 +1,4 @@
-//! `grpc.health.v1.Health/Check`, which probes of Kubernetes and load balancers call: questions and answers.
+//! `grpc.health.v1.Health/Check`, which Kubernetes probes and load balancers call.
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
@@ -9,10 +9,9 @@ use crate::receivers::body::{BODY_PAUSE_MAX, RequestBody};
 use crate::receivers::otlp;
 use crate::receivers::refusal::Refusal;
 
-/// The method.
 pub(in crate::receivers) const CHECK: &str = "/grpc.health.v1.Health/Check";
 
-/// The most bytes of a framed question: a name.
+/// Largest framed request, which is a name.
 const QUESTION_BYTES_MAX: usize = 1024;
 
 const SERVING: i32 = 1;
@@ -21,7 +20,7 @@ const NOT_SERVING: i32 = 2;
 /// `HealthCheckRequest`.
 #[derive(Clone, PartialEq, Message)]
 struct Question {
-    /// The full name of a service; empty for the server as a whole.
+    /// The full name of a service; empty for the whole server.
     #[prost(string, tag = "1")]
     service: String,
 }
@@ -33,10 +32,10 @@ struct Answer {
     status: i32,
 }
 
-/// Reads a question as it is framed.
+/// Reads a framed request.
 ///
 /// # Errors
-/// Where it is too large or too slow, or breaks off.
+/// When it is too large or too slow, or breaks off.
 pub(in crate::receivers) async fn read<B: RequestBody>(body: &mut B) -> Result<Bytes, Refusal> {
     let limit = BODY_PAUSE_MAX;
     let all = async {
@@ -57,10 +56,10 @@ pub(in crate::receivers) async fn read<B: RequestBody>(body: &mut B) -> Result<B
         .unwrap_or(Err(Refusal::TooSlow { limit }))
 }
 
-/// Returns the answer to a question.
+/// Returns the answer to a request.
 ///
 /// # Errors
-/// Where it is none, or about a service that is not served here.
+/// When it is invalid, or about a service that is not served here.
 pub(in crate::receivers) fn answer(question: &[u8], is_healthy: bool) -> Result<Vec<u8>, Refusal> {
     let question = Question::decode(question)
         .map_err(|error| Refusal::Malformed(format!("no HealthCheckRequest: {error}")))?;

@@ -14,15 +14,14 @@ const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const STATUS_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 
-/// Python's exporter reads the retry hint only from this header.
+/// Python's exporter reads the retry delay only from this header.
 const RETRY_INFO: HeaderName = HeaderName::from_static("google.rpc.retryinfo-bin");
 
-/// Returns the trailers of a successful call.
 pub(in crate::receivers) fn success_trailers() -> HeaderMap {
     HeaderMap::from_iter([(GRPC_STATUS, HeaderValue::from_static("0"))])
 }
 
-/// Returns the trailers of a refused call; a retry hint is in both headers that SDKs read.
+/// Returns the trailers of a rejected call, with the retry delay in both headers that SDKs read.
 pub(in crate::receivers) fn refusal_trailers(refusal: &Refusal) -> HeaderMap {
     let message = refusal.to_string();
     let mut trailers = short_trailers(refusal.code(), &message);
@@ -34,7 +33,7 @@ pub(in crate::receivers) fn refusal_trailers(refusal: &Refusal) -> HeaderMap {
     trailers
 }
 
-/// Returns the trailers of a refused call without details.
+/// Returns the trailers of a rejected call without details.
 pub(in crate::receivers) fn short_trailers(code: Code, message: &str) -> HeaderMap {
     HeaderMap::from_iter([
         (GRPC_STATUS, HeaderValue::from(code as i32)),
