@@ -1,4 +1,4 @@
-//! Who is connected, and who was turned away, over all listeners: what `/metrics` shows about peers.
+//! Connected peers and rejected requests over all listeners, for `/metrics`.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ use super::peer::Peer;
 use super::places::{PlaceLimits, Places, Session};
 use crate::sync::Mutex;
 
-/// Requests that were turned away, by listener and reason.
+/// Rejected requests by listener and reason.
 type Denials = BTreeMap<(&'static str, &'static str), u64>;
 
 /// The open connections of all listeners, and wrong tokens; cheap to clone.
@@ -27,7 +27,7 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// Returns no connections yet; what those proxies say about their clients is believed.
+    /// `proxies` are trusted to name their clients.
     pub(crate) fn behind(proxies: &[TrustedProxy]) -> Self {
         Self {
             proxies: Arc::from(proxies),
@@ -35,12 +35,11 @@ impl Access {
         }
     }
 
-    /// Returns whether that address is a trusted proxy's.
     pub(super) fn is_proxy(&self, addr: IpAddr) -> bool {
         self.proxies.iter().any(|proxy| proxy.has(addr))
     }
 
-    /// Returns who sent a request: the client that a trusted proxy names, else who is connected.
+    /// Returns the sender of a request: the client named by a trusted proxy, else the connected peer.
     pub(super) fn client(&self, session: &Session, headers: &HeaderMap) -> Peer {
         let forwarded = match session.is_proxy() {
             true => forwarded::client(headers, &self.proxies),
@@ -49,39 +48,37 @@ impl Access {
         forwarded.map_or(session.peer(), Peer::from)
     }
 
-    /// Returns the places of one more listener.
+    /// Registers another listener.
     pub(crate) fn open(&self, listener: &'static str, connections_max: usize) -> Arc<Places> {
         let places = Places::new(listener, PlaceLimits::of(connections_max));
         self.listeners.lock().push(Arc::clone(&places));
         places
     }
 
-    /// Counts a request that was turned away.
+    /// Counts a rejected request.
     pub(super) fn denied(&self, listener: &'static str, reason: &'static str) {
         *self.denials.lock().entry((listener, reason)).or_default() += 1;
     }
 
-    /// Counts a wrong token.
     pub(super) fn guessed(&self, peer: Peer) {
         self.guesses.lock().note(peer, Instant::now());
     }
 
-    /// Returns how long an answer to that peer is held back.
+    /// Returns how long answers to that peer are delayed.
     pub(super) fn held(&self, peer: Peer) -> Duration {
         self.guesses.lock().held(peer, Instant::now())
     }
 
-    /// Returns how many requests were turned away, by listener and reason.
     pub(crate) fn denials(&self) -> Denials {
         self.denials.lock().clone()
     }
 
-    /// Returns the peers with most wrong tokens, at most `peers_max`, most first.
+    /// Returns the peers with the most wrong tokens, descending.
     pub(crate) fn guessers(&self, peers_max: usize) -> Vec<(Peer, u64)> {
         self.guesses.lock().most(peers_max)
     }
 
-    /// Returns the peers with most connections that have not authenticated, at most `peers_max`, most first.
+    /// Returns the peers with the most unauthenticated connections, descending.
     pub(crate) fn unauthenticated(&self, peers_max: usize) -> Vec<(Peer, u64)> {
         let mut counts = BTreeMap::new();
         for places in self.listeners.lock().iter() {

@@ -1,4 +1,4 @@
-//! Reads a body into one piece: bounded in bytes, in time, and by the memory budget of all requests.
+//! Reads a whole body, limited in bytes, in time, and by the memory budget of all requests.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -11,39 +11,38 @@ use tokio::time::timeout;
 use super::refusal::Refusal;
 use crate::pipeline::Reservation;
 
-/// Longest pause between two pieces of a body; it bounds how long a hanging sender holds memory.
+/// Longest pause between two chunks of a body; bounds how long a hanging sender holds memory.
 pub(crate) const BODY_PAUSE_MAX: Duration = Duration::from_secs(10);
 
-/// Longest time for a whole body; it bounds how long a trickling sender holds memory.
-/// 64 MiB over a link of 5 Mbit/s take this long.
+/// Longest time for a whole body; bounds how long a slow sender holds memory. 64 MiB over a link of 5 Mbit/s
+/// take this long.
 pub(crate) const BODY_TIME_MAX: Duration = Duration::from_secs(120);
 
-/// Reserved before the first piece of a body of unknown length: most chunked requests of SDKs are smaller.
+/// Reserved before the first chunk of a body of unknown length: most chunked requests of SDKs are smaller.
 const FIRST_RESERVATION_BYTES: usize = 64 << 10;
 
-/// Reserved at most for an announced length; beyond it, memory is reserved as bytes arrive.
+/// Largest announced length that is reserved in advance; beyond it, memory is reserved as bytes arrive.
 const TRUSTED_LENGTH_MAX: usize = 1 << 20;
 
-/// How much of a refused body is read, so that its sender reads the answer instead of a reset.
+/// How much of a rejected body is read, so that its sender reads the answer instead of a reset.
 const DISCARD_BYTES_MAX: usize = 128 << 20;
 
-/// How long a refused body is read.
+/// How long a rejected body is read.
 const DISCARD_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// The body of a request.
 pub(crate) trait RequestBody: Body<Data = Bytes, Error: Display> + Unpin {}
 
 impl<B: Body<Data = Bytes, Error: Display> + Unpin> RequestBody for B {}
 
-/// Returns the length of a body from its first bytes, if they announce it.
+/// Returns the length that the first bytes of a body announce, if they do.
 pub(crate) type LengthHint = fn(&[u8]) -> Option<usize>;
 
 /// Reads the whole body.
 ///
-/// A body that arrives in one piece is not copied.
+/// A body that arrives in one chunk is not copied.
 ///
 /// # Errors
-/// When it is too large or too slow, breaks off, or finds no room.
+/// When it is too large or too slow, breaks off, or finds no memory.
 pub(crate) async fn collect<B: RequestBody>(
     body: &mut B,
     limit: usize,
@@ -129,7 +128,7 @@ async fn collect_rest<B: RequestBody>(
     Ok(received.freeze())
 }
 
-/// Returns the next piece with bytes in it, `None` at the end.
+/// Returns the next non-empty chunk, `None` at the end.
 async fn next_piece<B: RequestBody>(body: &mut B) -> Result<Option<Bytes>, Refusal> {
     loop {
         let frame = match timeout(BODY_PAUSE_MAX, body.frame()).await {
@@ -144,7 +143,7 @@ async fn next_piece<B: RequestBody>(body: &mut B) -> Result<Option<Bytes>, Refus
         };
         match frame.into_data() {
             Ok(data) if !data.is_empty() => return Ok(Some(data)),
-            // Trailers and empty pieces carry no data.
+            // Trailers and empty chunks carry no data.
             _ => {}
         }
     }

@@ -1,4 +1,4 @@
-//! One connection: HTTP/1.1 or HTTP/2 until the client leaves, does not authenticate in time, or loses its place.
+//! One connection: HTTP/1.1 or HTTP/2 until the client leaves, does not authenticate in time, or is evicted.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -30,56 +30,54 @@ use super::unread::{Answers, Timed, Watched};
 use crate::counters::{Counters, Incident};
 use crate::stop::Stop;
 
-/// How long a connection may take until a request on it was let in. The token stands in the head of the first request,
-/// which real clients send at once.
+/// How long a connection may take until its first authorised request. The token is in the head of the first
+/// request, which real clients send at once.
 const AUTHENTICATED_WITHIN: Duration = Duration::from_secs(10);
 
-/// How long an answer may take that is under way when that time is over.
+/// How long a current answer may still take when that time is over.
 const LAST_ANSWER_MAX: Duration = Duration::from_secs(10);
 
-/// How long an HTTP/1.1 head may take. hyper includes the idle time between two requests, and metrics arrive once a
-/// minute on a kept connection: closing it sooner would lose the batch of exporters that do not retry.
+/// Timeout for an HTTP/1.1 head. hyper includes the idle time between two requests, and metrics arrive once a
+/// minute on a kept-alive connection: closing it sooner would lose the batch of exporters that do not retry.
 const HEAD_MAX: Duration = Duration::from_secs(150);
 
-/// HTTP/2 windows: a request of 500 spans (336 KB) should not wait for a window update (measured: 15-25 % of CPU).
+/// HTTP/2 windows: a request of 500 spans (336 KB) should not wait for a window update (measured: 15-25 % of
+/// CPU).
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 const FRAME_BYTES_MAX: u32 = 1 << 20;
 
-/// Calls in flight on one HTTP/2 connection; exporters send at most a few.
+/// Concurrent streams of one HTTP/2 connection; exporters use at most a few.
 const STREAMS_MAX: u32 = 128;
 
-/// What HTTP/2 buffers of the answer of one stream, as much as one piece of a body.
+/// HTTP/2's send buffer per stream, as large as one chunk of a body.
 const SEND_BUFFER_BYTES: usize = 64 << 10;
 
-/// Header list of one HTTP/2 request; hyper's bound for HTTP/1.1 is its buffer of 400 KiB and 100 headers.
+/// Header list of one HTTP/2 request; hyper's limit for HTTP/1.1 is its buffer of 400 KiB and 100 headers.
 const HEADER_LIST_BYTES_MAX: u32 = 16 << 10;
 
-/// How often an idle HTTP/2 peer is pinged, and how long its answer may take.
+/// Interval of pings to an idle HTTP/2 peer, and their timeout.
 const PING_EVERY: Duration = Duration::from_secs(60);
 const PING_ANSWER_MAX: Duration = Duration::from_secs(20);
 
 /// The first byte of a TLS handshake record.
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// How a listener is served.
+/// Options of serving a listener.
 #[derive(Debug, Clone)]
 pub(crate) struct ServeOptions {
-    /// The counters of connections.
     pub(crate) counters: Arc<Counters>,
-    /// Who is connected.
+    /// Tracks connected peers.
     pub(crate) access: Access,
     /// Connections per listener.
     pub(crate) connections_max: usize,
-    /// The certificate; without it the listeners speak plain HTTP.
+    /// Without it the listeners use plain HTTP.
     pub(crate) tls: Option<Tls>,
-    /// The signal to stop.
     pub(crate) stop: Stop,
-    /// How long running requests may take to finish after it.
+    /// How long running requests may take after `stop`.
     pub(crate) grace: Duration,
 }
 
-/// One connection.
 pub(super) struct Connection {
     pub(super) name: &'static str,
     pub(super) options: ServeOptions,
@@ -119,12 +117,13 @@ impl Connection {
         }
     }
 
-    /// Peeks at the first byte, and shakes hands where the listener speaks TLS; returns a stream that may be HTTP.
+    /// Peeks at the first byte, and does the TLS handshake if the listener uses TLS; returns a stream for
+    /// HTTP.
     async fn greet(&self, stream: TcpStream, deadline: Instant) -> Option<Greeted> {
         let mut first = [0];
         let is_tls = match timeout_at(deadline, stream.peek(&mut first)).await {
             Ok(Ok(1)) => first[0] == TLS_HANDSHAKE,
-            // TCP health checks open and close: nothing to count.
+            // TCP health checks open and close a connection: nothing to count.
             Ok(_) => return None,
             Err(_elapsed) => {
                 self.refuse("silent");
@@ -245,25 +244,25 @@ impl Connection {
     }
 }
 
-/// What a connection speaks HTTP over.
+/// The stream for HTTP, plain or TLS.
 enum Greeted {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Tells a client that speaks plain HTTP what the port speaks.
+/// Answers a plain HTTP client on a TLS port.
 async fn tell_plain(mut stream: TcpStream) {
     const ANSWER: &[u8] =
         b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n\
         this port speaks TLS: use https://\n";
     let _gone = stream.write_all(ANSWER).await;
     let _gone = stream.shutdown().await;
-    // Until the client has read it: closing a socket with unread bytes resets it.
+    // Wait until the client has read it: closing a socket with unread bytes resets it.
     let mut rest = [0; 1024];
     while matches!(stream.read(&mut rest).await, Ok(read) if read > 0) {}
 }
 
-/// Puts the host of an HTTP/2 request where that of HTTP/1.1 stands (RFC 9113, section 8.3.1).
+/// Copies the host of an HTTP/2 request to the `Host` header (RFC 9113, section 8.3.1).
 fn name_host<B>(request: &mut Request<B>) {
     let authority = request
         .uri()
@@ -275,7 +274,7 @@ fn name_host<B>(request: &mut Request<B>) {
     }
 }
 
-/// Returns the word for a connection that did not authenticate in time.
+/// Returns the reason that is counted for a connection which did not authenticate in time.
 fn unauthenticated(session: &Session) -> &'static str {
     match session.has_requested() {
         true => "unauthenticated",
@@ -283,7 +282,7 @@ fn unauthenticated(session: &Session) -> &'static str {
     }
 }
 
-/// Ties the answer to its connection, and announces that it is the last one where a request was turned away.
+/// Ties the answer to its connection, and announces the close after a rejected request.
 fn finish<B>(
     answer: Response<Watched<B>>,
     in_flight: InFlight,
@@ -303,7 +302,7 @@ fn finish<B>(
 }
 
 pin_project! {
-    /// The body of an answer, which is under way until it is sent or dropped.
+    /// The body of an answer; counts as in flight until it is sent or dropped.
     struct Tracked<B> {
         #[pin]
         body: B,

@@ -1,6 +1,6 @@
-//! The control channel: services poll here for what operators want done with their breakers. A poll is a small JSON
-//! document, over HTTP or as the message of a gRPC call; it is held until there is a change for the instance or its wait is
-//! over.
+//! The control channel, which services poll for operators' changes of their breakers. A poll is a small JSON
+//! document, over HTTP or as the message of a gRPC call; it waits until there is a change for the instance or
+//! its time is over.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,17 +22,16 @@ use super::refusal::Refusal;
 use super::rpc::Code;
 use crate::live::circuits::PollError;
 
-/// The longest poll: a thousand acknowledgements are 60 KB.
+/// Largest poll: a thousand acknowledgements are 60 KB.
 const POLL_BYTES_MAX: usize = 128 << 10;
-/// The longest name of a service or instance, as of what they report.
+/// Longest name of a service or instance, as in their telemetry.
 const NAME_BYTES_MAX: usize = 255;
-/// When to come again where there is no room.
+/// `Retry-After` when there is no room, seconds.
 const COME_AGAIN: HeaderValue = HeaderValue::from_static("10");
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
-/// Why a poll is refused.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PollRefusal {
     #[error("changes are asked for with POST")]
@@ -51,7 +50,6 @@ pub(super) enum PollRefusal {
     Request(#[from] Refusal),
 }
 
-/// Answers one poll.
 pub(super) async fn serve<B: RequestBody>(
     intake: &Intake,
     head: &request::Parts,
@@ -63,7 +61,7 @@ pub(super) async fn serve<B: RequestBody>(
     }
 }
 
-/// Returns the framed answer to a poll that is the message of a gRPC call.
+/// Returns the framed answer to a poll in a gRPC call.
 pub(super) async fn call<B: RequestBody>(
     intake: &Intake,
     head: &request::Parts,
@@ -84,7 +82,7 @@ async fn poll<B: RequestBody>(
         return Err(PollRefusal::Method);
     }
     intake.authorize(head).await?;
-    // A page of another site can send other types unasked.
+    // A page of another site can send other content types without a preflight.
     let content_type = head.headers.get(CONTENT_TYPE);
     if content_type.is_none_or(|value| !value.as_bytes().starts_with(b"application/json")) {
         return Err(PollRefusal::MediaType);
@@ -108,7 +106,7 @@ async fn answer(intake: &Intake, poll: Poll) -> Result<Vec<u8>, PollRefusal> {
     Ok(serde_json::to_vec(&changes)?)
 }
 
-/// Reads a poll, which `unwrap` takes out of its body; its bytes are gone, and their room given back, before it is held.
+/// Reads a poll, which `unwrap` extracts from the body. The body's memory is released before the poll waits.
 async fn read<B: RequestBody>(
     held: &Held,
     body: &mut B,
@@ -142,7 +140,6 @@ impl PollRefusal {
         }
     }
 
-    /// Returns the gRPC code.
     pub(super) fn code(&self) -> Code {
         match self {
             Self::Method | Self::MediaType => Code::Unimplemented,

@@ -1,5 +1,5 @@
-//! Messages from pages in browsers: which origins may send, and the headers that tell the browser so (Fetch standard,
-//! section 3.2, "CORS protocol"). None may unless the settings name it.
+//! Cross-origin requests: which origins may send, and the headers for browsers (Fetch standard, section 3.2,
+//! "CORS protocol"). By default none may.
 
 use std::sync::Arc;
 
@@ -14,35 +14,34 @@ use http_body_util::Full;
 
 use super::refusal::Refusal;
 
-/// Stands for every origin.
+/// Allows every origin.
 const ANY: &str = "*";
 
-/// How long a browser keeps the answer to a preflight, seconds: two hours, the most that Chromium keeps.
+/// How long a browser caches a preflight, seconds: two hours, the most that Chromium caches.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
-/// Headers that a page may read besides the usual ones: when to send again.
+/// Headers that a page may read besides the standard ones: when to retry.
 const EXPOSED: HeaderValue = HeaderValue::from_static("retry-after");
 
-/// The origins that may send; cheap to clone.
+/// The allowed origins; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Cors(Arc<[String]>);
 
 impl Cors {
-    /// Returns the rule for those origins.
     pub(crate) fn new(origins: &[String]) -> Self {
         let origins = origins.iter();
-        // Browsers write scheme and host in lower case.
+        // Browsers send scheme and host in lower case.
         Self(origins.map(|origin| origin.to_ascii_lowercase()).collect())
     }
 
-    /// Returns the origin of a request if it may send.
+    /// Returns the origin of a request if it is allowed.
     pub(crate) fn allowed(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let origin = headers.get(ORIGIN)?;
         self.allows(origin).then(|| origin.clone())
     }
 
-    /// Returns whether a page sends that may not. Browsers name its origin in each POST, whatever the content type; other
-    /// senders name none.
+    /// Returns whether a page of an origin that is not allowed sends the request. Browsers send the origin
+    /// with each POST, whatever the content type; other senders send none.
     pub(crate) fn is_foreign(&self, headers: &HeaderMap) -> bool {
         let mut origins = headers.get_all(ORIGIN).iter();
         origins.any(|origin| !self.allows(origin))
@@ -54,7 +53,7 @@ impl Cors {
         self.0.iter().any(is_origin)
     }
 
-    /// Answers the question of a browser whether a page may send; `None` where a request is none.
+    /// Answers a preflight request; `None` for any other request.
     pub(crate) fn preflight(&self, head: &request::Parts) -> Option<Response<Full<Bytes>>> {
         let headers = &head.headers;
         let is_question = head.method == Method::OPTIONS
@@ -90,10 +89,10 @@ pub(crate) fn grant<B>(answer: &mut Response<B>, origin: HeaderValue) {
     headers.insert(VARY, HeaderValue::from_static("origin"));
 }
 
-/// Checks an origin of the settings: `*`, or scheme, host and perhaps a port, as browsers write it.
+/// Validates an allowed origin: `*`, or scheme, host and optionally a port, as browsers send it.
 ///
 /// # Errors
-/// Says what is wrong with it.
+/// Describes what is wrong with it.
 pub(crate) fn check(origin: &str) -> Result<(), &'static str> {
     if origin == ANY {
         return Ok(());

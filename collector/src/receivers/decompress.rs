@@ -1,31 +1,33 @@
-//! The one place that decompresses: request bodies in gzip, zstd or deflate, step by step, never past a limit.
+//! The one place that decompresses: request bodies in gzip, zstd or deflate, step by step, never beyond a
+//! limit.
 //!
-//! A body that is not compressed is returned as it is. A bomb costs at most the limit, because no size in a header is
-//! trusted.
+//! Uncompressed bodies are returned unchanged. A decompression bomb costs at most the limit, because sizes in
+//! headers are not trusted.
 
 use std::io::Read;
 
 use bytes::{Buf, Bytes};
 
-/// How much one step inflates: about a quarter of a millisecond of zstd, one of gzip.
+/// Bytes inflated per step: about a quarter of a millisecond of zstd, one of gzip.
 const STEP_BYTES: usize = 256 << 10;
 
 /// Largest zstd window, 2^23 = 8 MiB: what RFC 9659 allows for the content coding.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
-/// First guess of the inflated size; OTLP traces shrink to about an eighth (a 336 KB request to 41-45 KB).
+/// First guess of the compression ratio; OTLP traces shrink to about an eighth (a 336 KB request to 41-45
+/// KB).
 const RATIO_GUESS: usize = 8;
 
-/// How a body is compressed.
+/// A compression method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
-    /// Not at all.
+    /// No compression.
     Identity,
-    /// RFC 1952, several members allowed.
+    /// RFC 1952, multiple members allowed.
     Gzip,
-    /// RFC 1950 (zlib), which is what HTTP calls `deflate`.
+    /// RFC 1950 (zlib), which HTTP calls `deflate`.
     Deflate,
-    /// RFC 8878, several frames allowed.
+    /// RFC 8878, multiple frames allowed.
     Zstd,
 }
 
@@ -33,7 +35,7 @@ impl Encoding {
     /// The value of `Accept-Encoding` and `grpc-accept-encoding`.
     pub const ACCEPTED: &'static str = "gzip, zstd, deflate, identity";
 
-    /// Returns the encoding of that name, in any case; `None` if it is unknown.
+    /// Returns the encoding of that name, ignoring case; `None` if it is unknown.
     pub fn from_name(name: &str) -> Option<Self> {
         let known = [
             ("identity", Self::Identity),
@@ -49,7 +51,7 @@ impl Encoding {
             .map(|&(_, encoding)| encoding)
     }
 
-    /// Returns its name.
+    /// Returns the name in headers.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Identity => "identity",
@@ -63,18 +65,18 @@ impl Encoding {
 /// Why a body could not be inflated.
 #[derive(Debug, thiserror::Error)]
 pub enum InflateError {
-    /// It would exceed the limit.
+    /// It exceeds the limit.
     #[error("the body inflates to more than {limit} bytes")]
     TooLarge {
-        /// The limit.
+        /// The limit, bytes.
         limit: usize,
     },
-    /// It is not valid in its encoding, or truncated.
+    /// It is invalid in its encoding, or truncated.
     #[error("the body is not valid {encoding}: {problem}")]
     Corrupt {
         /// The announced encoding.
         encoding: &'static str,
-        /// What the decoder said.
+        /// The decoder's error.
         problem: std::io::Error,
     },
 }
@@ -89,7 +91,7 @@ pub fn inflate(body: Bytes, encoding: Encoding, limit: usize) -> Result<Bytes, I
     Ok(inflater.finish())
 }
 
-/// A body being inflated one step at a time, so that other tasks run and memory is accounted for between steps.
+/// A body inflated step by step, so that other tasks run and memory is accounted for between steps.
 pub struct Inflater {
     state: State,
     limit: usize,
@@ -105,14 +107,14 @@ enum State {
 }
 
 impl Inflater {
-    /// Begins.
+    /// Starts to inflate a body.
     ///
     /// # Errors
-    /// When a body that is not compressed exceeds the limit, or the decoder cannot be created.
+    /// When an uncompressed body exceeds the limit, or the decoder cannot be created.
     pub fn new(body: Bytes, encoding: Encoding, limit: usize) -> Result<Self, InflateError> {
         let guess = body.len().saturating_mul(RATIO_GUESS).min(STEP_BYTES * 2);
         let reader: Box<dyn Read + Send> = match encoding {
-            // Some clients label every request as compressed, empty ones too.
+            // Some clients label every request as compressed, even empty ones.
             _ if body.is_empty() => return Self::untouched(body, limit),
             Encoding::Identity => return Self::untouched(body, limit),
             Encoding::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(body.reader())),
@@ -130,7 +132,7 @@ impl Inflater {
         })
     }
 
-    /// Takes a body that is not compressed.
+    /// Takes an uncompressed body.
     fn untouched(body: Bytes, limit: usize) -> Result<Self, InflateError> {
         if body.len() > limit {
             return Err(InflateError::TooLarge { limit });
@@ -142,7 +144,7 @@ impl Inflater {
         })
     }
 
-    /// Inflates one step and returns whether there may be more.
+    /// Inflates one step; returns whether there may be more.
     ///
     /// # Errors
     /// When the body is corrupt or exceeds the limit.
@@ -163,7 +165,7 @@ impl Inflater {
         Ok(read == room)
     }
 
-    /// Returns how many bytes are held so far.
+    /// Returns the number of bytes inflated so far.
     pub fn len(&self) -> usize {
         match &self.state {
             State::Untouched(body) => body.len(),
@@ -171,7 +173,7 @@ impl Inflater {
         }
     }
 
-    /// Returns how many bytes are allocated so far.
+    /// Returns the number of bytes allocated so far.
     pub fn capacity(&self) -> usize {
         match &self.state {
             State::Untouched(body) => body.len(),
@@ -179,12 +181,12 @@ impl Inflater {
         }
     }
 
-    /// Returns whether nothing is held so far.
+    /// Returns whether nothing is inflated so far.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Returns what was inflated.
+    /// Returns the inflated bytes.
     pub fn finish(self) -> Bytes {
         match self.state {
             State::Untouched(body) => body,
@@ -202,7 +204,7 @@ impl std::fmt::Debug for Inflater {
     }
 }
 
-/// Returns a zstd decoder whose window is bounded.
+/// Returns a zstd decoder with a bounded window.
 fn zstd_decoder(body: Bytes) -> Result<impl Read + Send, InflateError> {
     let bounded = || {
         let mut reader = zstd::stream::read::Decoder::with_buffer(body.reader())?;

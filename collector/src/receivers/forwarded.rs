@@ -1,8 +1,7 @@
-//! The client behind a reverse proxy: what `X-Forwarded-For` or `Forwarded` says of it, believed only of proxies that are
-//! named as trusted.
+//! The client behind a reverse proxy, from `X-Forwarded-For` or `Forwarded` if the proxy is trusted.
 //!
-//! Each proxy appends the address that it was called from. From the last one backwards, the first that is no trusted proxy
-//! is the client; what stands before it anyone may have written.
+//! Each proxy appends the address that called it. Going backwards from the last one, the first address that
+//! is not a trusted proxy is the client; earlier ones may be forged.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -13,18 +12,18 @@ use http::HeaderMap;
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 /// RFC 7239.
 const FORWARDED: &str = "forwarded";
-/// Proxies in a row that are looked at.
+/// Proxies in a row that are followed.
 const HOPS_MAX: usize = 16;
 
-/// The address of a reverse proxy that is trusted, or the network of several, as `10.0.0.0/8`.
+/// A trusted reverse proxy's address, or a network such as `10.0.0.0/8`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TrustedProxy {
     network: IpAddr,
-    /// How many leading bits count.
+    /// Number of leading bits that must match.
     bits: u8,
 }
 
-/// A text is no address and no network.
+/// The text is not an address or network.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no address and no network, such as 192.0.2.7, 10.0.0.0/8 or fd00::/8")]
 pub struct TrustedProxyError(String);
@@ -58,7 +57,7 @@ impl fmt::Display for TrustedProxy {
 }
 
 impl TrustedProxy {
-    /// Returns whether that address is the proxy's, or lies in the network.
+    /// Returns whether an address is the proxy's or in the network.
     pub(super) fn has(&self, addr: IpAddr) -> bool {
         let addr = addr.to_canonical();
         let free = u32::from(width(addr)).saturating_sub(u32::from(self.bits));
@@ -78,9 +77,10 @@ fn number(addr: IpAddr) -> u128 {
     }
 }
 
-/// Returns the client of a request that one of these proxies sent; `None` where its headers do not tell it.
+/// Returns the client of a request sent by one of these proxies; `None` if its headers do not show it.
 ///
-/// A proxy keeps the header that it does not write, as its client sent it: of both only what they agree on is believed.
+/// A proxy passes on the header that it does not write, as sent by its client. So if both are present, they
+/// are only trusted where they agree.
 pub(super) fn client(headers: &HeaderMap, proxies: &[TrustedProxy]) -> Option<IpAddr> {
     let hops = texts(headers, X_FORWARDED_FOR).flat_map(|text| text.split(','));
     let listed = last_untrusted(hops.map(address).collect(), proxies);
@@ -96,11 +96,12 @@ pub(super) fn client(headers: &HeaderMap, proxies: &[TrustedProxy]) -> Option<Ip
 
 fn texts<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
     let values = headers.get_all(name).iter();
-    // An address that is no text is none.
+    // Invalid text counts as an unknown address.
     values.map(|value| value.to_str().unwrap_or_default())
 }
 
-/// Returns the last address that is no trusted proxy's, or the first where all are; `None` where an address is unknown.
+/// Returns the last address that is not a trusted proxy's, or the first if all are; `None` if an address is
+/// unknown.
 fn last_untrusted(hops: Vec<Option<IpAddr>>, proxies: &[TrustedProxy]) -> Option<IpAddr> {
     let mut client = None;
     for hop in hops.into_iter().rev().take(HOPS_MAX) {
@@ -124,7 +125,7 @@ fn of_element(element: &str) -> Option<IpAddr> {
     address(node.trim().trim_matches('"'))
 }
 
-/// Reads an address, with or without a port.
+/// Parses an address with or without a port.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let bare = text.trim_start_matches('[').trim_end_matches(']');
@@ -132,7 +133,7 @@ fn address(text: &str) -> Option<IpAddr> {
     addr.or_else(|| text.parse::<SocketAddr>().ok().map(|addr| addr.ip()))
 }
 
-/// Splits a text where that character stands outside quotes.
+/// Splits a text at a character, except within quotes.
 fn unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let mut is_quoted = false;
     text.split(move |c| {

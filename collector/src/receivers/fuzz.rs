@@ -1,5 +1,5 @@
-//! What must hold for any bytes that a peer writes before a decoder sees them: compressed bodies, frames of gRPC, streams
-//! of Hystrix, polls of the control channel. Fuzz targets.
+//! Invariants for bytes that peers send, before a decoder sees them: compressed bodies, gRPC frames, Hystrix
+//! streams, polls of the control channel. Fuzz targets.
 
 use bytes::Bytes;
 use fusebox::control::Poll;
@@ -10,13 +10,13 @@ use super::decompress::{Encoding, inflate};
 use super::grpc::{answer_by, message_length, unframe};
 use super::hystrix;
 
-/// What a body may inflate to here: small, so that bombs are met often.
+/// Limit of inflated bodies: small, so that bombs occur often.
 const LIMIT: usize = 1 << 20;
 
-/// Reads the bytes as bodies of every encoding.
+/// Reads the bytes as bodies in every encoding.
 ///
 /// # Panics
-/// Where more comes out than the limit allows.
+/// When the output exceeds the limit.
 pub(crate) fn bodies(bytes: &[u8]) {
     for encoding in [
         Encoding::Identity,
@@ -30,10 +30,10 @@ pub(crate) fn bodies(bytes: &[u8]) {
     }
 }
 
-/// Reads the bytes as the frame of a gRPC call and as its timeout.
+/// Reads the bytes as the frame of a gRPC call, and as its timeout.
 ///
 /// # Panics
-/// Where a message is not what its frame holds.
+/// When a message differs from the content of its frame.
 pub(crate) fn grpc_frame(bytes: &[u8]) {
     if let Ok(timeout) = HeaderValue::from_bytes(bytes) {
         let headers = HeaderMap::from_iter([(HeaderName::from_static("grpc-timeout"), timeout)]);
@@ -47,18 +47,18 @@ pub(crate) fn grpc_frame(bytes: &[u8]) {
     }
 }
 
-/// Reads the bytes as what a stream of Hystrix sends, a piece each second; the first byte says how long a piece is.
+/// Reads the bytes as a Hystrix stream, one chunk a second; the first byte is the length of a chunk.
 ///
 /// # Panics
-/// Where more observations come out than commands went in.
+/// When there are more observations than commands.
 pub(crate) fn hystrix_stream(bytes: &[u8]) {
     hystrix::fuzz_stream(bytes);
 }
 
-/// Reads the text as a poll of the control channel; what was read can be written and read again.
+/// Reads the text as a poll of the control channel.
 ///
 /// # Panics
-/// Where it cannot.
+/// When a valid poll does not round-trip.
 pub(crate) fn control_poll(text: &[u8]) {
     if let Ok(poll) = serde_json::from_slice::<Poll>(text) {
         let written = serde_json::to_vec(&poll).expect("a poll is JSON");

@@ -1,9 +1,9 @@
-//! Wrong tokens by peer: who guesses waits longer for each answer. Behind a trusted proxy each of its clients is a peer
-//! (`forwarded`).
+//! Wrong tokens by peer: answers to a peer that guesses are increasingly delayed. Behind a trusted proxy each
+//! of its clients is a peer (`forwarded`).
 //!
-//! Each wrong token is a debt of some seconds that only time settles. Past a free amount, answers to that peer on
-//! connections that have not authenticated are held back, right ones as long as wrong ones, so that a missing answer
-//! tells nothing. Connections that have authenticated are not held back.
+//! Each wrong token adds a debt of some seconds that only time reduces. Beyond a free amount, answers to that
+//! peer on unauthenticated connections are delayed, for right tokens as long as for wrong ones, so that the
+//! delay reveals nothing. Authenticated connections are not delayed.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -16,22 +16,22 @@ use super::peer::Peer;
 /// How long a wrong token counts.
 const COST: Duration = Duration::from_secs(6);
 
-/// Ten wrong tokens a minute are answered at once: a service with an old token, a person with a typing mistake.
+/// Ten wrong tokens a minute are answered at once: a service with an old token, a person with a typing
+/// mistake.
 const FREE: Duration = Duration::from_secs(60);
 
-/// The longest wait; exporters give a batch up after 10 s.
+/// Longest delay; exporters give up on a batch after 10 s.
 const HELD_MAX: Duration = Duration::from_secs(5);
 
-/// Debt per second of waiting: the eleventh wrong token waits 100 ms, the sixtieth 5 s.
+/// Debt per second of delay: the eleventh wrong token is delayed by 100 ms, the sixtieth by 5 s.
 const DEBT_PER_HELD: u32 = 60;
 
-/// No wait grows beyond the longest.
+/// Upper bound of the debt, at which the delay is longest.
 const DEBT_MAX: Duration = Duration::from_secs(360);
 
-/// The most peers that are remembered; of more, those with the least debt are forgotten.
+/// Peers remembered; beyond it, those with the least debt are evicted.
 const PEERS_MAX: usize = 4_096;
 
-/// The wrong tokens of every peer.
 #[derive(Debug, Default)]
 pub(crate) struct Guesses(HashMap<Peer, Guesser>);
 
@@ -42,7 +42,6 @@ struct Guesser {
 }
 
 impl Guesses {
-    /// Notes a wrong token.
     pub(crate) fn note(&mut self, peer: Peer, now: Instant) {
         if self.0.len() >= PEERS_MAX && !self.0.contains_key(&peer) {
             self.forget_one();
@@ -55,7 +54,7 @@ impl Guesses {
         guesser.settled_at = (guesser.settled_at.max(now) + COST).min(now + DEBT_MAX);
     }
 
-    /// Returns how long an answer to that peer is held back.
+    /// Returns how long answers to that peer are delayed.
     pub(crate) fn held(&self, peer: Peer, now: Instant) -> Duration {
         let debt = self.0.get(&peer).map_or(Duration::ZERO, |guesser| {
             guesser.settled_at.saturating_duration_since(now)
@@ -63,7 +62,7 @@ impl Guesses {
         (debt.saturating_sub(FREE) / DEBT_PER_HELD).min(HELD_MAX)
     }
 
-    /// Returns the peers with most wrong tokens, most first.
+    /// Returns the peers with the most wrong tokens, descending.
     pub(crate) fn most(&self, peers_max: usize) -> Vec<(Peer, u64)> {
         let guessers = self.0.iter();
         let mut counts: Vec<_> = guessers

@@ -1,4 +1,4 @@
-//! Polls under way: counted by peer address while they are held, and bounded in bytes while they are read.
+//! Waiting polls: counted by peer address while they wait, and limited in bytes while they are read.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,26 +8,26 @@ use crate::counters::Counters;
 use crate::pipeline::{Budget, Reservation};
 use crate::sync::Mutex;
 
-/// Polls held for one address: the instances of one host, or those behind one gateway. Each holds a connection too.
+/// Polls per address: the instances of one host, or those behind one gateway. Each also takes a connection.
 pub(super) const PER_PEER_MAX: usize = 1_000;
 
-/// All polls that are being read: 64 of the longest, thousands of usual ones. Not of the budget of telemetry, which is full
-/// in the incidents in which breakers are switched.
+/// Total bytes of polls being read: 64 of the longest, or thousands of usual ones. Separate from the budget
+/// of telemetry, which is full in just those incidents in which breakers are switched.
 const READING_BYTES_MAX: usize = 8 << 20;
 
-/// Polls held by peer address, and the room to read them.
+/// Waiting polls by peer address, and the budget for reading them.
 #[derive(Debug, Clone)]
 pub(crate) struct Held {
     by_peer: Arc<Mutex<HashMap<Peer, usize>>>,
     reading: Budget,
 }
 
-/// A held request, counted until it is dropped.
+/// A waiting poll, counted until it is dropped.
 #[derive(Debug)]
 pub(super) struct Counted(Held, Peer);
 
 impl Held {
-    /// Counts one more; `None` if the address has as many as it may.
+    /// Counts a poll; `None` at the limit of its address.
     pub(super) fn count(&self, peer: Peer) -> Option<Counted> {
         let mut held = self.by_peer.lock();
         let polls = held.entry(peer).or_default();
@@ -48,7 +48,7 @@ impl Default for Held {
     fn default() -> Self {
         Self {
             by_peer: Arc::default(),
-            // The counters of the collector are those of telemetry.
+            // Separate counters: the collector's own are about telemetry.
             reading: Budget::new(READING_BYTES_MAX, Arc::<Counters>::default()),
         }
     }

@@ -1,8 +1,9 @@
-//! Messages and polls over HTTP: OTLP in protobuf and JSON, Zipkin in JSON, protobuf and thrift; compressed or not, with or without Content-Length.
+//! Messages and polls over HTTP: OTLP in protobuf and JSON; Zipkin in JSON, protobuf and thrift; compressed
+//! or not, with or without Content-Length.
 //!
-//! OTLP is answered in the request's encoding, as its specification asks: an export response, or a `google.rpc.Status`.
-//! Zipkin's answer to spans is an empty 202. Refusals of Zipkin's spans, and those before a body is looked at (path,
-//! method, content type), are plain text.
+//! OTLP is answered in the request's encoding, as specified: an export response, or a `google.rpc.Status`.
+//! Zipkin's answer to spans is an empty 202. Rejections of Zipkin's spans, and those before a body is read
+//! (path, method, content type), are plain text.
 
 use std::convert::Infallible;
 
@@ -35,7 +36,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 
 const THRIFT: &str = "application/x-thrift";
 
-/// Where Zipkin's senders post, by the version of its model.
+/// Zipkin's paths by the version of its model.
 const ZIPKIN_V1: &str = "/api/v1/spans";
 const ZIPKIN_V2: &str = "/api/v2/spans";
 
@@ -45,7 +46,7 @@ pub(crate) struct HttpReceiver {
     intake: Intake,
 }
 
-/// Returns the routes by which messages also arrive on the web listener; `/` is the circuit wall there.
+/// Returns the routes on which the web listener accepts messages; `/` is the circuit wall there.
 pub(crate) fn routes(intake: Intake) -> Router {
     let receiver = HttpReceiver::new(intake);
     let serve = move |request: axum::extract::Request| receiver.clone().serve(request);
@@ -57,7 +58,7 @@ pub(crate) fn routes(intake: Intake) -> Router {
         }
     }
     routes = routes.route(PATH, receive);
-    // Other methods of this path belong to Zipkin's query API.
+    // Other methods on this path belong to Zipkin's query API.
     routes
         .route(ZIPKIN_V2, post(serve.clone()).options(serve.clone()))
         .route(ZIPKIN_V1, post(serve.clone()).options(serve))
@@ -68,7 +69,6 @@ impl HttpReceiver {
         Self { intake }
     }
 
-    /// Answers one request.
     pub(crate) async fn serve<B: RequestBody>(
         self,
         request: Request<B>,
@@ -84,7 +84,7 @@ impl HttpReceiver {
         let origin = self.intake.cors.allowed(&head.headers);
         let format = format_of(head.uri.path(), &head.headers, origin.is_some());
         let outcome = self.export(&head, format, &mut body).await;
-        // Before the rest is discarded: a sender that leaves meanwhile was refused all the same.
+        // Before discarding the rest, so that a sender that leaves meanwhile is counted too.
         tally.settle(&outcome);
         if outcome.is_err() && !expects_continue(&head.headers) {
             body::discard(&mut body).await;
@@ -133,10 +133,10 @@ impl HttpReceiver {
     }
 }
 
-/// Returns the format of a content type at a path; its parameters and its case do not matter.
+/// Returns the format of a content type at a path, ignoring parameters and case.
 ///
-/// A page of an allowed origin may send JSON as plain text, for which its browser does not ask first: so does
-/// `navigator.sendBeacon`, when the page is left.
+/// A page of an allowed origin may send JSON as plain text, which needs no preflight: `navigator.sendBeacon`
+/// does so when the page is left.
 fn format_of(path: &str, headers: &HeaderMap, is_allowed_origin: bool) -> Option<Format> {
     let known: &[(&str, Format)] = match path {
         ZIPKIN_V1 => &[
@@ -157,8 +157,8 @@ fn format_of(path: &str, headers: &HeaderMap, is_allowed_origin: bool) -> Option
             (JSON, Format::OtlpJson),
         ],
     };
-    // Zipkin takes a request without a content type for JSON. A browser sends one for a page of any site, unasked, and
-    // says so in `Origin`; with a content type of JSON it would ask first.
+    // Zipkin treats a request without a content type as JSON. A browser sends one for any site without a
+    // preflight, but with `Origin`; with a content type of JSON it would send a preflight first.
     if let [(JSON, zipkin), ..] = known
         && !headers.contains_key(CONTENT_TYPE)
         && (is_allowed_origin || !headers.contains_key(ORIGIN))
@@ -176,7 +176,7 @@ fn format_of(path: &str, headers: &HeaderMap, is_allowed_origin: bool) -> Option
     Some(*format)
 }
 
-/// Returns how the body is compressed.
+/// Returns the body's compression.
 fn content_encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
     let Some(value) = headers.get(CONTENT_ENCODING) else {
         return Ok(Encoding::Identity);
@@ -185,7 +185,8 @@ fn content_encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
     Encoding::from_name(&name).ok_or_else(|| Refusal::Encoding(name.into_owned()))
 }
 
-/// Returns whether the sender waits for `100 Continue` before it sends its body: then a refusal need not read it.
+/// Returns whether the sender waits for `100 Continue` before it sends the body: then a rejection need not
+/// read it.
 fn expects_continue(headers: &HeaderMap) -> bool {
     headers
         .get(EXPECT)

@@ -1,4 +1,5 @@
-//! What every receiver does alike: check the token or the origin, read and inflate within bounds, hand over, count.
+//! The common path of all receivers: check the token or origin, read and inflate within limits, pass on,
+//! count.
 
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use crate::counters::Counters;
 use crate::live::circuits::Control;
 use crate::pipeline::{Ingest, Reservation};
 
-/// The path from every receiver into the pipeline; cheap to clone.
+/// The common path of all receivers into the pipeline; cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Intake {
     pub(crate) ingest: Ingest,
@@ -40,9 +41,10 @@ impl Intake {
         }
     }
 
-    /// Checks the token, if one is required; else that no page of an origin that may not send sends it.
+    /// Checks the token if one is required, else that no page of a disallowed origin sends the request.
     pub(crate) async fn authorize(&self, head: &request::Parts) -> Result<(), Refusal> {
-        // A token is what no foreign page has; with one, proxies pass on what pages send, with its origin.
+        // Foreign pages do not have the token; and proxies that add it pass on pages' requests with their
+        // origin.
         if !self.auth.requires_token() && self.cors.is_foreign(&head.headers) {
             self.auth.turn_away(&head.extensions, Denied::Origin);
             return Err(Refusal::Origin);
@@ -55,7 +57,8 @@ impl Intake {
         })
     }
 
-    /// Keeps the connection of a health check where no token is required: balancers probe on one that stays open.
+    /// Marks the connection of a health check as authenticated if no token is required: balancers probe on
+    /// one that stays open.
     pub(crate) fn probed(&self, head: &request::Parts) {
         self.auth.probed(&head.extensions);
     }
@@ -65,7 +68,7 @@ impl Intake {
         Ok(self.ingest.begin(deadline)?)
     }
 
-    /// Reads a body as it was sent.
+    /// Reads a body without inflating it.
     pub(crate) async fn read<B: RequestBody>(
         &self,
         body: &mut B,
@@ -98,7 +101,7 @@ impl Intake {
         Ok(inflated)
     }
 
-    /// Hands over a whole message and waits until it is durable.
+    /// Passes a complete message to the pipeline and waits until it is durable.
     pub(crate) async fn accept(
         &self,
         signal: Signal,
@@ -115,7 +118,7 @@ impl Intake {
     }
 }
 
-/// Counts a request exactly once: as accepted, refused by reason, or abandoned by its sender.
+/// Counts a request exactly once: as accepted, rejected by reason, or abandoned by its sender.
 #[derive(Debug)]
 pub(crate) struct Tally {
     counters: Arc<Counters>,
@@ -123,7 +126,6 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Counts the outcome.
     pub(crate) fn settle<T>(mut self, outcome: &Result<T, Refusal>) {
         self.settled = true;
         match outcome {

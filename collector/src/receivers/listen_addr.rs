@@ -1,19 +1,19 @@
-//! An address to listen on, as a setting names it.
+//! An address to listen on, as configured.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-/// An address to listen on: an IP address and a port, or every loopback address of this machine and a port.
+/// An address to listen on: an IP address and a port, or a port on every loopback address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListenAddr {
-    /// That address.
+    /// This address.
     One(SocketAddr),
-    /// 127.0.0.1 and, where there is IPv6, ::1: clients that resolve `localhost` try one or the other first.
+    /// 127.0.0.1 and, with IPv6, ::1: clients that resolve `localhost` try either one first.
     Localhost(u16),
 }
 
-/// What is no address to listen on.
+/// Why a text is not an address to listen on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ListenAddrError {
     /// Neither an address nor `localhost`.

@@ -1,10 +1,10 @@
-//! Transport and status codes only: OTLP over gRPC, and OTLP and Zipkin over HTTP, on a listener of its own and on the web
-//! listener.
+//! Transport and status codes: OTLP over gRPC, and OTLP and Zipkin over HTTP, on their own listeners and on
+//! the web listener.
 //!
-//! A receiver finds signal and format of a request from its path and headers, reads the body within its bounds (`body`,
-//! `decompress`), hands the message to the pipeline (`intake`), and answers in its protocol. `refusal` lists everything
-//! that can go wrong, `auth` decides for every listener which requests are let in. `hystrix` alone does not listen: it
-//! pulls streams.
+//! A receiver determines signal and format of a request from its path and headers, reads the body within its
+//! limits (`body`, `decompress`), passes the message to the pipeline (`intake`), and answers in its protocol.
+//! `refusal` lists everything that can go wrong; `auth` decides for every listener which requests are
+//! allowed. Only `hystrix` does not listen: it pulls streams.
 
 pub mod decompress;
 

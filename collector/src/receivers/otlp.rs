@@ -1,4 +1,4 @@
-//! OTLP's paths and its export response: which signal arrives where, and how its acceptance is confirmed.
+//! OTLP's paths and its export response: the signal of each path, and the form of its confirmation.
 
 use prost::Message;
 
@@ -6,9 +6,10 @@ use super::rpc::{ExportResponse, PartialSuccess};
 use crate::codec::otlp::Accepted;
 use crate::codec::{Format, Signal, zipkin};
 
-/// Returns the signal of an OTLP/HTTP path. An endpoint that ends with a slash makes senders write `//v1/traces`.
+/// Returns the signal of an OTLP/HTTP path. An endpoint that ends with a slash makes senders write
+/// `//v1/traces`.
 ///
-/// Traces also arrive at `/`: an endpoint set for one signal alone is used by SDKs as it is, without `/v1/traces`.
+/// `/` also means traces: SDKs use an endpoint configured for one signal unchanged, without `/v1/traces`.
 pub(crate) fn signal_of_http_path(path: &str) -> Option<Signal> {
     match path.trim_matches('/') {
         "" | "v1/traces" => Some(Signal::Traces),
@@ -18,7 +19,7 @@ pub(crate) fn signal_of_http_path(path: &str) -> Option<Signal> {
     }
 }
 
-/// Returns what a gRPC method takes.
+/// Returns the signal and format of a gRPC method.
 pub(crate) fn message_of_grpc_path(path: &str) -> Option<(Signal, Format)> {
     if path == "/zipkin.proto3.SpanService/Report" {
         let format = Format::Zipkin(zipkin::Encoding::Protobuf);
@@ -33,14 +34,14 @@ pub(crate) fn message_of_grpc_path(path: &str) -> Option<(Signal, Format)> {
     Some((signal, Format::OtlpProtobuf))
 }
 
-/// Returns whether a gRPC service of that full name is served.
+/// Returns whether a gRPC service with that full name is served.
 pub(crate) fn is_grpc_service(name: &str) -> bool {
     ["Export", "Report"]
         .iter()
         .any(|method| message_of_grpc_path(&format!("/{name}/{method}")).is_some())
 }
 
-/// Returns the export response in protobuf; it is empty when everything was accepted.
+/// Returns the export response in protobuf; empty if everything was accepted.
 pub(crate) fn to_protobuf(accepted: &Accepted) -> Vec<u8> {
     let partial_success = explain(accepted).map(|error_message| PartialSuccess {
         rejected: i64::try_from(accepted.rejected_total()).unwrap_or(i64::MAX),
@@ -49,7 +50,7 @@ pub(crate) fn to_protobuf(accepted: &Accepted) -> Vec<u8> {
     ExportResponse { partial_success }.encode_to_vec()
 }
 
-/// Returns the export response in JSON, 64-bit numbers as strings.
+/// Returns the export response in JSON, with 64-bit numbers as strings.
 pub(crate) fn to_json(accepted: &Accepted) -> Vec<u8> {
     let Some(message) = explain(accepted) else {
         return b"{}".to_vec();
@@ -70,7 +71,7 @@ pub(crate) fn to_json(accepted: &Accepted) -> Vec<u8> {
         .into_bytes()
 }
 
-/// Says in one sentence what was rejected, cut and changed; `None` when everything was accepted whole.
+/// Describes in one sentence what was rejected, cut and changed; `None` if everything was accepted unchanged.
 fn explain(accepted: &Accepted) -> Option<String> {
     let rejected = accepted.rejected.iter();
     let mut parts: Vec<String> = rejected

@@ -1,8 +1,8 @@
-//! Messages over gRPC: OTLP's three unary methods, Zipkin's one and that of the control channel on the HTTP stack of the other
-//! listeners.
+//! Messages over gRPC: OTLP's three unary methods, Zipkin's one and that of the control channel, on the HTTP
+//! stack of the other listeners.
 //!
-//! gRPC is HTTP/2 with a five-byte frame and trailers; writing those by hand keeps the message in one piece of raw
-//! bytes (it is walked, never decoded) and needs no second server stack.
+//! gRPC is HTTP/2 with a five-byte frame and trailers. Writing these by hand keeps the message as one piece
+//! of raw bytes (it is walked, never decoded) and avoids a second server stack.
 
 use std::convert::Infallible;
 
@@ -32,7 +32,7 @@ const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-en
 /// The body of an answer: one framed message and trailers, or nothing.
 pub(crate) type GrpcBody = UnsyncBoxBody<Bytes, Infallible>;
 
-/// Serves OTLP/gRPC; cheap to clone.
+/// Serves gRPC; cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct OtlpGrpc {
     intake: Intake,
@@ -43,7 +43,6 @@ impl OtlpGrpc {
         Self { intake }
     }
 
-    /// Answers one call.
     pub(crate) async fn serve<B: RequestBody>(
         self,
         request: Request<B>,
@@ -63,7 +62,8 @@ impl OtlpGrpc {
                 .unwrap_or(Err(Refusal::Deadline)),
             None => self.answer(&head, deadline, &mut body).await,
         };
-        // Unlike in HTTP/1.1 a refused body need not be read to its end: HTTP/2 resets the stream with NO_ERROR.
+        // Unlike in HTTP/1.1 a rejected body need not be read to its end: HTTP/2 resets the stream with
+        // NO_ERROR.
         tally.settle(&outcome);
         Ok(match outcome {
             Ok(answer) => confirm(&answer),
@@ -72,7 +72,6 @@ impl OtlpGrpc {
         })
     }
 
-    /// Returns the message that answers a call.
     async fn answer<B: RequestBody>(
         &self,
         head: &request::Parts,
@@ -86,7 +85,7 @@ impl OtlpGrpc {
         }
         let path = head.uri.path();
         if path == health::CHECK {
-            // As `/healthz`, without a token and without a reservation: a full collector is alive.
+            // Like `/healthz`, without a token or a reservation: a full collector is alive.
             let framed = unframe(health::read(body).await?)?;
             self.intake.probed(head);
             let is_healthy = self.intake.ingest.health().problem().is_none();

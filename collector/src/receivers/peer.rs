@@ -1,9 +1,9 @@
-//! The address that connections of one client are counted under.
+//! The address by which a client's connections are counted.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// A client's address: of IPv6 the first 64 bits, because one machine has all addresses behind them.
+/// A client's address: for IPv6 the first 64 bits, because one machine has all addresses behind them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Peer(IpAddr);
 
@@ -22,7 +22,6 @@ impl From<IpAddr> for Peer {
 }
 
 impl Peer {
-    /// Whether it is this machine.
     pub(crate) fn is_loopback(self) -> bool {
         self.0.is_loopback()
     }

@@ -1,8 +1,8 @@
-//! The open connections of one listener: how many there may be, and which one is closed to make room for another.
+//! The open connections of one listener: their limit, and which one is evicted for a new one.
 //!
-//! A connection is authenticated once a request on it was let in. Until then it is cheap to lose: a real client sends its
-//! request at once, so the oldest connection without one is closed first, and at most a share of all places is taken by
-//! such connections. They are counted by peer address for `/metrics`.
+//! A connection is authenticated once a request on it was allowed. Until then losing it is cheap: a real
+//! client sends its request at once. So the oldest unauthenticated connection is evicted first, and only a
+//! share of all places is available to them. They are counted by peer address for `/metrics`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use tokio::time::Instant;
 use super::peer::Peer;
 use crate::sync::Mutex;
 
-/// A connection without a request for this long is closed when all places are taken by authenticated ones. Exporters
-/// send every 5 s (spans) to 60 s (metrics) and connect again.
+/// An idle time after which an authenticated connection can be evicted if all places are taken by such.
+/// Exporters send every 5 s (spans) to 60 s (metrics) and reconnect.
 const IDLE_MIN: Duration = Duration::from_secs(5);
 
-/// How many connections a listener keeps open.
+/// The limits of a listener's open connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PlaceLimits {
     all: usize,
@@ -28,7 +28,7 @@ pub(crate) struct PlaceLimits {
 }
 
 impl PlaceLimits {
-    /// Gives half of the places to connections that have not authenticated, and half of those to one peer.
+    /// Gives half of the places to unauthenticated connections, and half of those to one peer.
     pub(crate) fn of(all: usize) -> Self {
         Self {
             all: all.max(4),
@@ -52,21 +52,21 @@ pub(crate) struct Places {
 struct Table {
     next: u64,
     open: BTreeMap<u64, Arc<Session>>,
-    /// Connections that have not authenticated.
+    /// Unauthenticated connections.
     unauthenticated: HashMap<Peer, usize>,
 }
 
-/// A connection as its requests see it.
+/// The state of a connection that its requests share.
 #[derive(Debug)]
 pub(crate) struct Session {
     number: u64,
     peer: Peer,
     places: Arc<Places>,
-    /// Whether a trusted proxy is connected.
+    /// Whether the peer is a trusted proxy.
     is_proxy: AtomicBool,
     authenticated: AtomicBool,
     refused: AtomicBool,
-    /// Requests and answers under way.
+    /// Number of requests and answers in flight.
     in_flight: AtomicU64,
     requests: AtomicU64,
     /// Milliseconds from the start of the listener to the last request or answer.
@@ -75,16 +75,15 @@ pub(crate) struct Session {
     turned_away: Notify,
 }
 
-/// Holds a place until it is dropped.
+/// A taken place; released on drop.
 #[derive(Debug)]
 pub(crate) struct Place(Arc<Session>);
 
-/// Counts a request on its connection until it is dropped.
+/// A request in flight on its connection; counted until dropped.
 #[derive(Debug)]
 pub(crate) struct InFlight(Arc<Session>);
 
 impl Places {
-    /// Returns that many empty places.
     pub(crate) fn new(listener: &'static str, limits: PlaceLimits) -> Arc<Self> {
         Arc::new(Self {
             listener,
@@ -94,9 +93,9 @@ impl Places {
         })
     }
 
-    /// Takes a place for a new connection, from another one if there is none left.
+    /// Takes a place for a new connection, evicting another one if there is none left.
     ///
-    /// Returns the place and why another connection lost its own; `None` when every place is in use.
+    /// Also returns why another connection was evicted; `None` if every place is in use.
     pub(crate) fn take(self: &Arc<Self>, peer: Peer) -> Option<(Place, Option<&'static str>)> {
         let mut table = self.table.lock();
         let evicted = match table.victim(peer, &self.limits, self.now_ms()) {
@@ -127,7 +126,7 @@ impl Places {
         Some((Place(session), evicted))
     }
 
-    /// Adds the connections without authentication to those counts.
+    /// Adds the unauthenticated connections to the counts.
     pub(crate) fn count_unauthenticated(&self, counts: &mut BTreeMap<Peer, u64>) {
         for (peer, connections) in &self.table.lock().unauthenticated {
             *counts.entry(*peer).or_default() += *connections as u64;
@@ -139,13 +138,13 @@ impl Places {
     }
 }
 
-/// Who makes room for a new connection.
+/// The connection to evict for a new one.
 enum Victim {
-    /// There is room.
+    /// None needed: there is room.
     NotNeeded,
-    /// That connection, and the word that it is counted under.
+    /// That connection, and the reason to count.
     Session(u64, &'static str),
-    /// No place can.
+    /// None can be evicted.
     None,
 }
 
@@ -219,56 +218,51 @@ impl Table {
 }
 
 impl Session {
-    /// Returns the name of the listener.
     pub(crate) fn listener(&self) -> &'static str {
         self.places.listener
     }
 
-    /// Returns the client's address.
     pub(crate) fn peer(&self) -> Peer {
         self.peer
     }
 
-    /// Notes that a trusted proxy is connected.
+    /// Notes that the peer is a trusted proxy.
     pub(crate) fn trust_forwarded(&self) {
         self.is_proxy.store(true, Ordering::Relaxed);
     }
 
-    /// Returns whether a trusted proxy is connected.
     pub(crate) fn is_proxy(&self) -> bool {
         self.is_proxy.load(Ordering::Relaxed)
     }
 
-    /// Notes that a request was let in: the connection may stay.
+    /// Notes that a request was allowed, so that the connection may stay.
     pub(crate) fn authenticate(&self) {
         if self.is_authenticated() {
             return;
         }
         let mut table = self.places.table.lock();
-        // Under the lock, as the table counts by it.
+        // Under the lock, because the table counts by it.
         let first = !self.authenticated.swap(true, Ordering::Relaxed);
         if first && table.open.contains_key(&self.number) {
             table.forget_unauthenticated(self.peer);
         }
     }
 
-    /// Returns whether a request was let in.
     pub(crate) fn is_authenticated(&self) -> bool {
         self.authenticated.load(Ordering::Relaxed)
     }
 
-    /// Notes that a request was turned away: the connection is closed behind the answer.
+    /// Notes that a request was rejected: the connection is closed after the answer.
     pub(crate) fn refuse(&self) {
         self.refused.store(true, Ordering::Relaxed);
         self.turned_away.notify_one();
     }
 
-    /// Returns whether a request was turned away.
     pub(crate) fn is_refused(&self) -> bool {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// Waits until a request is turned away.
+    /// Waits until a request is rejected.
     pub(crate) async fn refused(&self) {
         self.turned_away.notified().await;
     }
@@ -278,7 +272,7 @@ impl Session {
         self.requests.load(Ordering::Relaxed) > 0
     }
 
-    /// Returns whether a request is being answered.
+    /// Returns whether a request is in flight.
     pub(crate) fn is_busy(&self) -> bool {
         self.in_flight.load(Ordering::Relaxed) > 0
     }
@@ -290,21 +284,19 @@ impl Session {
         InFlight(Arc::clone(self))
     }
 
-    /// Waits until the place is needed for another connection.
+    /// Waits until the connection is evicted.
     pub(crate) async fn evicted(&self) {
         self.evicted.notified().await;
     }
 }
 
 impl Place {
-    /// Returns the connection of the place.
     pub(crate) fn session(&self) -> &Arc<Session> {
         &self.0
     }
 }
 
 impl InFlight {
-    /// Returns the connection of the request.
     pub(crate) fn session(&self) -> &Session {
         &self.0
     }

@@ -1,4 +1,5 @@
-//! Everything that can go wrong with a request, with its HTTP status, its gRPC code and the word it is counted under.
+//! Everything that can go wrong with a request, with its HTTP status, its gRPC code and the word under which
+//! it is counted.
 
 use std::time::Duration;
 
@@ -8,14 +9,14 @@ use super::decompress::{Encoding, InflateError};
 use super::rpc::Code;
 use crate::pipeline::IngestError;
 
-/// The retry hint while the collector stops: by then its successor listens.
+/// Retry delay while the collector stops: by then its successor listens.
 const RETRY_AFTER_STOPPING: Duration = Duration::from_secs(1);
 
-/// The retry hint while the disk fails: most SDKs give a batch up after 10 s, and drop it at once when the hint is
-/// longer than that.
+/// Retry delay while the disk fails: most SDKs give up on a batch after 10 s, and drop it at once if the
+/// delay is longer.
 const RETRY_AFTER_DISK: Duration = Duration::from_secs(3);
 
-/// Why a request was refused.
+/// Why a request was rejected.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
     /// Nothing is served at that path.
@@ -23,18 +24,18 @@ pub(crate) enum Refusal {
         "nothing is served at {0}; OTLP/HTTP is POST /v1/traces, /v1/metrics or /v1/logs, Zipkin POST /api/v2/spans or /api/v1/spans"
     )]
     NotFound(String),
-    /// The gRPC method is not one of ours.
+    /// An unknown gRPC method.
     #[error(
         "unknown method {0}; served are OTLP's trace, metrics and logs Export and zipkin.proto3.SpanService/Report"
     )]
     UnknownMethod(String),
-    /// The health of something that is not served here was asked for.
+    /// A health check for a service that is not served here.
     #[error("there is no service {0:?} here")]
     UnknownService(String),
     /// A method other than POST.
     #[error("messages are sent by POST")]
     MethodNotAllowed,
-    /// A content type that is not read at that path.
+    /// A content type that is not accepted at that path.
     #[error("{0}")]
     MediaType(&'static str),
     /// An unknown content coding.
@@ -43,25 +44,25 @@ pub(crate) enum Refusal {
     /// The token is missing or wrong.
     #[error("a valid bearer token is required")]
     Unauthenticated,
-    /// The token is valid, for something else.
+    /// The token is valid, but lacks the role.
     #[error("this token does not allow sending: it needs the role send")]
     Forbidden,
-    /// Where no token is required, it was sent by a page of a site that may not send.
+    /// No token is required, and a page of a disallowed origin sent it.
     #[error("pages of this origin may not send here; --cors-allowed-origin allows it")]
     Origin,
-    /// Unreadable in any layer: frame, compression, message.
+    /// Invalid in some layer: frame, compression, message.
     #[error("{0}")]
     Malformed(String),
     /// The connection broke off, or the framing of the body was wrong.
     #[error("the body ended before it was complete: {0}")]
     Incomplete(String),
-    /// Larger than allowed, as sent.
+    /// Too large as sent.
     #[error("the body is larger than {limit} bytes")]
     TooLarge {
-        /// The limit.
+        /// The limit, bytes.
         limit: usize,
     },
-    /// Larger than allowed, inflated.
+    /// Too large when inflated.
     #[error("{0}")]
     InflatesTooLarge(InflateError),
     /// A pause in the body, or the whole body, took too long.
@@ -73,7 +74,7 @@ pub(crate) enum Refusal {
     /// The deadline of the request is about to pass.
     #[error("not durable before the deadline that came with the request")]
     Deadline,
-    /// The pipeline refused it.
+    /// Rejected by the pipeline.
     #[error(transparent)]
     Ingest(#[from] IngestError),
 }
@@ -101,7 +102,7 @@ impl Refusal {
         }
     }
 
-    /// Returns the HTTP status. OTLP clients retry 429, 502, 503 and 504 only.
+    /// Returns the HTTP status. OTLP clients retry only 429, 502, 503 and 504.
     pub(crate) fn http_status(&self) -> StatusCode {
         match self {
             Self::NotFound(_) | Self::UnknownMethod(_) | Self::UnknownService(_) => {
@@ -125,7 +126,8 @@ impl Refusal {
         }
     }
 
-    /// Returns the gRPC code. Senders retry `ResourceExhausted` only with a hint, which `TooLarge` does not have.
+    /// Returns the gRPC code. Senders retry `ResourceExhausted` only with a retry delay, which `TooLarge`
+    /// does not have.
     pub(crate) fn code(&self) -> Code {
         match self {
             Self::UnknownService(_) => Code::NotFound,
@@ -150,7 +152,7 @@ impl Refusal {
         }
     }
 
-    /// Returns the retry hint, if sending the same again may succeed.
+    /// Returns the retry delay, if sending the same again may succeed.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Ingest(IngestError::Full { retry_after }) => Some(*retry_after),

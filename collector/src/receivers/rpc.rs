@@ -1,5 +1,5 @@
-//! The messages of answers: `google.rpc.Status`, `RetryInfo`, and OTLP's export response, which has the same shape for
-//! all three signals.
+//! Messages in answers: `google.rpc.Status`, `RetryInfo`, and OTLP's export response, which has the same form
+//! for all three signals.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ pub(crate) enum Code {
     DeadlineExceeded = 4,
     /// No such service.
     NotFound = 5,
-    /// A token for something else.
+    /// The token lacks the role.
     PermissionDenied = 7,
-    /// Too large, or (with a hint) full.
+    /// Too large or, with a retry delay, full.
     ResourceExhausted = 8,
     /// No such method or encoding.
     Unimplemented = 12,
@@ -24,14 +24,13 @@ pub(crate) enum Code {
     Internal = 13,
     /// Stopping.
     Unavailable = 14,
-    /// No token.
+    /// No valid token.
     Unauthenticated = 16,
 }
 
 /// `google.rpc.Status`.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Status {
-    /// A gRPC code.
     #[prost(int32, tag = "1")]
     pub(crate) code: i32,
     /// For people.
@@ -45,10 +44,8 @@ pub(crate) struct Status {
 /// `google.protobuf.Any`.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Any {
-    /// The type of the message.
     #[prost(string, tag = "1")]
     pub(crate) type_url: String,
-    /// The encoded message.
     #[prost(bytes = "vec", tag = "2")]
     pub(crate) value: Vec<u8>,
 }
@@ -56,7 +53,6 @@ pub(crate) struct Any {
 /// `google.rpc.RetryInfo`.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct RetryInfo {
-    /// When to retry.
     #[prost(message, optional, tag = "1")]
     pub(crate) retry_delay: Option<Delay>,
 }
@@ -64,16 +60,14 @@ pub(crate) struct RetryInfo {
 /// `google.protobuf.Duration`.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Delay {
-    /// Whole seconds.
     #[prost(int64, tag = "1")]
     pub(crate) seconds: i64,
-    /// Nanoseconds of the last second.
     #[prost(int32, tag = "2")]
     pub(crate) nanos: i32,
 }
 
 impl Status {
-    /// Returns a status, with the retry hint among its details if there is one.
+    /// Returns a status, with the retry delay in its details if there is one.
     pub(crate) fn new(code: Code, message: String, retry_after: Option<Duration>) -> Self {
         let details = retry_after.map(|delay| Any {
             type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
@@ -86,7 +80,7 @@ impl Status {
         }
     }
 
-    /// Returns the status in the JSON of OTLP/HTTP.
+    /// Returns the status in OTLP/HTTP's JSON.
     pub(crate) fn to_json(&self) -> Vec<u8> {
         serde_json::json!({ "code": self.code, "message": self.message })
             .to_string()
@@ -95,7 +89,6 @@ impl Status {
 }
 
 impl RetryInfo {
-    /// Returns the hint to retry after that time.
     pub(crate) fn new(delay: Duration) -> Self {
         Self {
             retry_delay: Some(Delay {
@@ -109,7 +102,7 @@ impl RetryInfo {
 /// `ExportTraceServiceResponse`, `ExportMetricsServiceResponse` and `ExportLogsServiceResponse`.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct ExportResponse {
-    /// Unset when everything was accepted.
+    /// Unset if everything was accepted.
     #[prost(message, optional, tag = "1")]
     pub(crate) partial_success: Option<PartialSuccess>,
 }
@@ -117,10 +110,9 @@ pub(crate) struct ExportResponse {
 /// `ExportTracePartialSuccess` and its siblings.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct PartialSuccess {
-    /// Spans, data points or log records that were rejected; with none, the message is a warning.
+    /// Number of rejected spans, data points or log records; if zero, the message is a warning.
     #[prost(int64, tag = "1")]
     pub(crate) rejected: i64,
-    /// Why.
     #[prost(string, tag = "2")]
     pub(crate) error_message: String,
 }

@@ -23,13 +23,13 @@ use super::places::{Place, Places};
 use crate::counters::Incident;
 use crate::sync::LogThrottle;
 
-/// Pause after a failed accept (no file descriptors left): they come back as connections close.
+/// Pause after a failed accept (out of file descriptors), until connections close.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often a port is chosen that both loopback addresses have free.
+/// How often to look for a port that is free on both loopback addresses.
 const PORT_ATTEMPTS: usize = 16;
 
-/// Bound sockets with their name for logs.
+/// Bound sockets, with a name for logs.
 #[derive(Debug)]
 pub(crate) struct Listener {
     sockets: Vec<TcpListener>,
@@ -38,10 +38,7 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Binds.
-    ///
-    /// # Errors
-    /// When the address is in use or not local.
+    /// Fails when the address is in use or not local.
     pub(crate) async fn bind(name: &'static str, addr: ListenAddr) -> io::Result<Self> {
         let sockets = match addr {
             ListenAddr::One(addr) => vec![TcpListener::bind(addr).await?],
@@ -55,12 +52,12 @@ impl Listener {
         })
     }
 
-    /// Returns the (first) address, with the port that the system chose.
+    /// Returns the (first) address with its actual port.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Waits for the next connection at any of its addresses.
+    /// Waits for the next connection on any of its addresses.
     async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         std::future::poll_fn(|context| {
             let mut accepted = self
@@ -110,7 +107,7 @@ impl Listener {
     }
 }
 
-/// Binds 127.0.0.1 and ::1 at the same port, or the one of them that there is.
+/// Binds 127.0.0.1 and ::1 on the same port, or whichever of them exists.
 async fn bind_localhost(port: u16) -> io::Result<Vec<TcpListener>> {
     for _ in 0..PORT_ATTEMPTS {
         let v4 = match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
@@ -123,20 +120,20 @@ async fn bind_localhost(port: u16) -> io::Result<Vec<TcpListener>> {
             Ok(v6) => return Ok(vec![v4, v6]),
             Err(error) if is_missing(&error) => return Ok(vec![v4]),
             Err(error) if port != 0 => return Err(error),
-            // The port that the system chose is taken at the other address.
+            // The chosen port is taken on the other address.
             Err(_) => {}
         }
     }
     Err(io::ErrorKind::AddrInUse.into())
 }
 
-/// Returns whether this machine has no such address.
+/// Returns whether the error means that this machine lacks the address.
 fn is_missing(error: &io::Error) -> bool {
     let exists = [io::ErrorKind::AddrInUse, io::ErrorKind::PermissionDenied];
     !exists.contains(&error.kind())
 }
 
-/// Takes a place, and counts the connection that was refused or closed for want of one.
+/// Takes a place, and counts connections rejected or evicted for lack of one.
 fn place(options: &ServeOptions, places: &Arc<Places>, addr: SocketAddr) -> Option<Place> {
     let refused = &options.counters.connections_refused;
     let Some((place, evicted)) = places.take(addr.ip().into()) else {

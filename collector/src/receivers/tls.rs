@@ -1,4 +1,4 @@
-//! TLS for every listener: rustls with ring, certificates from PEM files that are read again when they change.
+//! TLS for every listener: rustls with ring; certificates in PEM files that are read again when they change.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,20 +12,20 @@ use crate::files;
 use crate::secret::Secret;
 use crate::sync::RwLock;
 
-/// The most bytes of a file: a hundred certificates of the usual 2 KB.
+/// Largest file: a hundred certificates of the usual 2 KB.
 const FILE_BYTES_MAX: u64 = 256 << 10;
 
-/// HTTP/2 first, as gRPC speaks nothing else; then HTTP/1.1 (RFC 7301).
+/// HTTP/2 first, since gRPC uses nothing else; then HTTP/1.1 (RFC 7301).
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// The files of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The certificate in PEM form, followed by those of the authorities between it and the root.
+    /// The certificate in PEM form, followed by the intermediate ones.
     pub cert: PathBuf,
     /// Its private key in PEM form.
     pub key: PathBuf,
-    /// The authorities whose certificates clients must show; without it, clients need none.
+    /// The authorities of clients' certificates, which are then required.
     pub client_ca: Option<PathBuf>,
 }
 
@@ -35,34 +35,22 @@ pub(crate) enum TlsError {
     /// A file cannot be read.
     #[error("could not read {path}: {source}")]
     Read {
-        /// Which.
         path: PathBuf,
-        /// What the system said.
         source: std::io::Error,
     },
-    /// A file holds something else.
+    /// A file has other contents than expected.
     #[error("{path} holds no {what} in PEM form")]
-    Pem {
-        /// Which.
-        path: PathBuf,
-        /// What it should hold.
-        what: &'static str,
-    },
-    /// Certificate and key, or the authorities, cannot be used together.
+    Pem { path: PathBuf, what: &'static str },
+    /// Certificate and key, or the authorities, do not fit together.
     #[error("could not use the certificate {path}: {problem}")]
-    Unusable {
-        /// The certificate.
-        path: PathBuf,
-        /// What rustls said.
-        problem: String,
-    },
+    Unusable { path: PathBuf, problem: String },
 }
 
-/// The settings of new connections; cheap to clone.
+/// The configuration for new connections; cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Tls(Arc<RwLock<Arc<ServerConfig>>>);
 
-/// The files, and what they held when they were read last.
+/// The files, and their contents when last read.
 #[derive(Debug)]
 pub(crate) struct TlsSource {
     files: TlsFiles,
@@ -70,32 +58,31 @@ pub(crate) struct TlsSource {
 }
 
 impl Tls {
-    /// Begins with these settings.
     pub(crate) fn new(config: Arc<ServerConfig>) -> Self {
         Self(Arc::new(RwLock::new(config)))
     }
 
-    /// Returns the settings for a new connection.
     pub(crate) fn current(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.0.read())
     }
 
-    /// Replaces the settings of connections to come; those that are open stay.
+    /// Replaces the configuration for new connections; open ones stay.
     pub(crate) fn replace(&self, config: Arc<ServerConfig>) {
         *self.0.write() = config;
     }
 }
 
 impl TlsSource {
-    /// Takes the files, which are not read yet.
+    /// Does not read the files yet.
     pub(crate) fn new(files: TlsFiles) -> Self {
         Self { files, read: None }
     }
 
-    /// Reads the files; `None` when they hold what they held when they were read last.
+    /// Reads the files; `None` if their contents have not changed.
     ///
     /// # Errors
-    /// When one cannot be read, or what they hold does not fit together: while they are being replaced, for example.
+    /// When one cannot be read, or the contents do not fit together, for example while they are being
+    /// replaced.
     pub(crate) fn changed(&mut self) -> Result<Option<Arc<ServerConfig>>, TlsError> {
         let TlsFiles {
             cert,

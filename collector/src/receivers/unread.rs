@@ -1,10 +1,11 @@
-//! Notices clients that do not read their answers, so that their connections are closed and what is kept for them is freed.
+//! Detects clients that do not read their answers, so that their connections are closed and the memory is
+//! released.
 //!
-//! A client that reads too slowly is cut off likewise: an answer from the store takes up to 48 MiB of the memory of all
-//! answers until it is sent.
+//! Clients that read too slowly are disconnected as well: an answer from the store takes up to 48 MiB of the
+//! memory budget of all answers until it is sent.
 //!
-//! Over HTTP/1.1 a write to the socket makes no progress; over HTTP/2 a client may also keep the window of a stream shut,
-//! and then nothing is written at all: the next piece of a body is not asked for.
+//! Over HTTP/1.1 a write to the socket makes no progress. Over HTTP/2 a client may also keep a stream's
+//! window closed, and then nothing is written at all: the next chunk of the body is not polled.
 
 use std::io;
 use std::pin::Pin;
@@ -20,18 +21,20 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::sync::Mutex;
 
-/// How long a client may read nothing of an answer: a browser in the background still reads, a stopped process does not.
+/// How long a client may read nothing of an answer: a browser in the background still reads, a stopped
+/// process does not.
 pub(super) const UNREAD_MAX: Duration = Duration::from_secs(30);
-/// Slowest rate at which a client may read an answer, bytes a second: half a megabit, at which 48 MiB take 13 min. A client
-/// may be behind it by `UNREAD_MAX`.
+/// Slowest rate at which a client may read an answer, bytes a second: half a megabit, at which 48 MiB take 13
+/// min. A client may be behind it by `UNREAD_MAX`.
 const RATE_MIN: u64 = 64 << 10;
-/// How often the bodies of a connection are looked at.
+/// How often the bodies of a connection are checked.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
-/// A frame is handed on in pieces of that size, so that what HTTP/2 buffers of a stream with a small window is no more.
+/// Frames are passed on in chunks of this size, so that HTTP/2 buffers no more of a stream with a small
+/// window.
 const PIECE_BYTES: usize = 64 << 10;
 
 pin_project! {
-    /// A socket whose writes fail once one of them made no progress for `UNREAD_MAX`.
+    /// A socket whose writes fail once one of them makes no progress for `UNREAD_MAX`.
     pub(super) struct Timed<S> {
         #[pin]
         socket: S,
@@ -46,7 +49,7 @@ impl<S> Timed<S> {
     }
 }
 
-/// Fails a write that made no progress for too long.
+/// Fails a write without progress for too long.
 fn in_time<T>(
     write: Poll<io::Result<T>>,
     stalled: &mut Option<Pin<Box<Sleep>>>,
@@ -109,22 +112,22 @@ impl<S: AsyncWrite> AsyncWrite for Timed<S> {
     }
 }
 
-/// The answers of one connection that are under way.
+/// The answers in flight on one connection.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Answers(Arc<Mutex<Vec<Weak<Turn>>>>);
 
-/// Who is waited for, and how slowly the client has read.
+/// Shared by the body of an answer and its check.
 #[derive(Debug)]
 struct Turn(Mutex<Pace>);
 
 #[derive(Debug)]
 struct Pace {
-    /// Since when it has been the client's turn: a piece lies ready for it; `None` while it waits for the next.
+    /// Since when a chunk has been ready for the client; `None` while it waits for the next one.
     since: Option<Instant>,
-    /// The bytes of that piece.
+    /// The size of that chunk.
     bytes: u64,
-    /// For how much longer than at `RATE_MIN` the pieces before it took; never below zero, so that a client that was
-    /// fast may not be slow later.
+    /// How much longer than at `RATE_MIN` the earlier chunks took; never below zero, so that a client that
+    /// was fast may not be slow later.
     late: Duration,
 }
 
@@ -137,7 +140,7 @@ impl Pace {
         }
     }
 
-    /// Notes that the client took its piece.
+    /// Notes that the client took its chunk.
     fn took(&mut self) {
         if let Some(since) = self.since.take() {
             let allowed = Duration::from_micros(self.bytes * 1_000_000 / RATE_MIN);
@@ -145,13 +148,14 @@ impl Pace {
         }
     }
 
-    /// Notes that a piece of so many bytes lies ready.
+    /// Notes that a chunk is ready.
     fn ready(&mut self, bytes: usize) {
         self.since = Some(Instant::now());
         self.bytes = bytes as u64;
     }
 
-    /// Returns whether the client reads nothing, or too slowly. The piece that it is reading does not count in its favour.
+    /// Returns whether the client reads nothing, or too slowly. The chunk being read does not count in its
+    /// favour.
     fn is_too_slow(&self) -> bool {
         let waited = self.since.map(|since| since.elapsed());
         waited.is_some_and(|waited| self.late + waited >= UNREAD_MAX)
@@ -159,7 +163,7 @@ impl Pace {
 }
 
 impl Answers {
-    /// Returns a body that is watched until it is sent or dropped.
+    /// Wraps a body so that it is checked until it is sent or dropped.
     pub(super) fn watch<B>(&self, body: B) -> Watched<B> {
         let turn = Arc::new(Turn(Mutex::new(Pace::new())));
         let mut turns = self.0.lock();
@@ -169,7 +173,7 @@ impl Answers {
         Watched { body, rest, turn }
     }
 
-    /// Waits until an answer was not read on for `UNREAD_MAX`, or too slowly.
+    /// Waits until an answer is not read for `UNREAD_MAX`, or too slowly.
     pub(super) async fn unread(&self) {
         loop {
             sleep(CHECK_EVERY).await;
@@ -183,11 +187,11 @@ impl Answers {
 }
 
 pin_project! {
-    /// The body of an answer, in pieces.
+    /// The body of an answer, in chunks.
     pub(super) struct Watched<B> {
         #[pin]
         body: B,
-        // What is left of the last frame.
+        // The rest of the last frame.
         rest: Bytes,
         turn: Arc<Turn>,
     }
@@ -220,7 +224,7 @@ impl<B: Body<Data = Bytes>> Body for Watched<B> {
             }
         }
         let length = PIECE_BYTES.min(this.rest.len());
-        // A copy: a slice would keep all of it in memory until the last one is sent.
+        // A copy: a slice would keep the whole frame in memory until its last chunk is sent.
         let piece = Bytes::copy_from_slice(&this.rest.split_to(length));
         this.turn.0.lock().ready(length);
         Poll::Ready(Some(Ok(Frame::data(piece))))

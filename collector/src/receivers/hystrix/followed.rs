@@ -1,4 +1,4 @@
-//! The commands of one stream: what came since the last second, as observations of their circuits.
+//! The commands of one stream: turns what arrived within a second into observations of their circuits.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,12 +11,11 @@ use crate::codec::circuits::{Count, CountPoint, Observation, SettingsReport, Tem
 use crate::codec::hystrix::{Command, Object, Pool};
 use crate::model::{CircuitCalls, CircuitKey, CircuitSettings, OverrideView, Source, UnixNanos};
 
-/// Commands and pools of one stream; those of a service are some dozens.
+/// Commands and pools per stream; a service has some dozens.
 const NAMES_MAX: usize = 1_000;
-/// A command that was not in the stream for so long makes room for another; the wall has forgotten it by then.
+/// A command missing from the stream for this long can be evicted; by then it has left the wall.
 const IDLE_MAX: Duration = Duration::from_secs(15 * 60);
 
-/// The commands of one stream.
 #[derive(Debug)]
 pub(super) struct Followed {
     service: String,
@@ -27,22 +26,22 @@ pub(super) struct Followed {
     read_since: Option<UnixNanos>,
 }
 
-/// A command that was read before.
+/// A known command.
 #[derive(Debug)]
 struct Known {
     command: Command,
     growth: Growth,
     latencies: Latencies,
     added: CircuitCalls,
-    /// It was read since the last observation.
+    /// Whether it was read since the last observation.
     is_fresh: bool,
     /// When it was last observed.
     observed: UnixNanos,
-    /// The settings and what was forced, as they were last reported over this connection.
+    /// The last reported settings and override on this connection.
     reported: Option<(CircuitSettings, Option<OverrideView>)>,
 }
 
-/// What a second brought.
+/// The observations of one second.
 #[derive(Debug, Default)]
 pub(super) struct Second {
     pub(super) observations: Vec<Observation>,
@@ -60,7 +59,7 @@ impl Followed {
         }
     }
 
-    /// A connection begins: the board may have forgotten what was reported over the one before.
+    /// Starts a new connection: the board may have forgotten what was reported on the previous one.
     pub(super) fn connected(&mut self) {
         self.read_since = None;
         for known in self.commands.values_mut() {
@@ -87,7 +86,7 @@ impl Followed {
 
     fn command(&mut self, command: Command, now: UnixNanos) -> bool {
         let read_for = now - *self.read_since.get_or_insert(now);
-        // Of several hosts the moment is not one.
+        // The time of several hosts is not meaningful.
         let at = match command.hosts {
             1 if command.time > UnixNanos::default() => command.time,
             _ => now,
@@ -109,7 +108,7 @@ impl Followed {
         let known = Known {
             growth: Growth::new(at, command.window, &command.calls),
             latencies: Latencies::default(),
-            // Of a command that was not in the stream before its window, every call is new.
+            // If the command was missing from the stream for a window, all of its calls are new.
             added: match read_for >= command.window {
                 true => command.calls,
                 false => CircuitCalls::default(),
@@ -123,7 +122,7 @@ impl Followed {
         true
     }
 
-    /// Returns what came since the last time.
+    /// Takes the observations since the last call.
     pub(super) fn take_second(&mut self, now: UnixNanos) -> Second {
         let mut second = Second::default();
         for known in self.commands.values_mut().filter(|known| known.is_fresh) {
@@ -203,7 +202,7 @@ impl Known {
         happened.map(point).collect()
     }
 
-    /// Returns settings and what is forced, if they are not reported yet.
+    /// Returns settings and override, if they are not reported yet.
     fn report(
         &mut self,
         pools: &BTreeMap<String, u64>,
@@ -216,7 +215,7 @@ impl Known {
         now
     }
 
-    /// A command on a pool is bounded by its workers, not by the semaphore that it does not use.
+    /// A command on a thread pool is limited by its workers, not by the semaphore, which it does not use.
     fn settings(&self, pools: &BTreeMap<String, u64>) -> CircuitSettings {
         let mut settings = self.command.settings.clone();
         if let Some(pool) = &self.command.pool {

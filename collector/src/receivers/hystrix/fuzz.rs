@@ -1,4 +1,4 @@
-//! What must hold for any stream: the fuzz target of the lines, the objects in them, and the counts made of these.
+//! Invariants for any stream: the fuzz target of its lines, objects and counts.
 
 use super::followed::Followed;
 use super::lines::Lines;
@@ -7,10 +7,10 @@ use crate::model::UnixNanos;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// Reads the bytes as what a stream sends, a piece each second; the first byte says how long a piece is.
+/// Reads the bytes as a stream, one chunk a second; the first byte is the length of a chunk.
 ///
 /// # Panics
-/// Where more observations come out than commands went in.
+/// When there are more observations than commands.
 pub(in crate::receivers) fn stream(bytes: &[u8]) {
     let Some((&length, bytes)) = bytes.split_first() else {
         return;

@@ -1,33 +1,33 @@
-//! From rolling counts back to running ones. A stream says how many calls there were in the last ten seconds, again and
-//! again; what is counted here is how many came since the last look.
+//! Converts rolling counts to increases. A stream repeatedly reports the calls of the last ten seconds; this
+//! computes how many came since the last report.
 //!
-//! Calls until now are those in the window and those until its beginning, which were counted a window ago. At the first
-//! look, the calls of the window count as evenly spread over it, and as calls from before the first look. A look of a
-//! window or more before the last one comes from a clock that was set back, and is a first look.
+//! The total until now is the calls in the window plus the total until its beginning, which was computed a
+//! window ago. At the first report, the window's calls count as evenly spread over it, and as calls from
+//! before the report. A report a window or more before the last one comes from a clock that was set back, and
+//! counts as a first report.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::model::{CircuitCalls, UnixNanos};
 
-/// Looks of a window that are remembered: each of a stream that sends twice a second and has a window of ten seconds.
+/// Reports remembered per window: all of a stream that sends twice a second, with a window of ten seconds.
 const LOOKS_OF_WINDOW: u32 = 40;
-/// Looks that are remembered at most, whatever times and windows a stream claims.
+/// Upper bound of remembered reports, whatever times and windows a stream claims.
 const LOOKS_MAX: usize = 128;
 
-/// The counts of a command.
 type Counts = [f64; 9];
 
-/// The running counts of a command.
+/// The cumulative counts of a command.
 #[derive(Debug)]
 pub(super) struct Growth {
-    /// When, and the calls until then; oldest first.
+    /// Times and total calls until then, oldest first.
     looks: VecDeque<(UnixNanos, Counts)>,
     returned: [u64; 9],
 }
 
 impl Growth {
-    /// Begins with the counts of the first look.
+    /// Starts with the counts of the first report.
     pub(super) fn new(at: UnixNanos, window: Duration, rolling: &CircuitCalls) -> Self {
         let counts = rolling.in_order().map(|count| count as f64);
         Self {
@@ -36,7 +36,7 @@ impl Growth {
         }
     }
 
-    /// Returns the calls that came since the last look.
+    /// Returns the calls since the last report.
     pub(super) fn add(
         &mut self,
         at: UnixNanos,
@@ -53,7 +53,7 @@ impl Growth {
             }
             return CircuitCalls::default();
         }
-        // After a gap longer than the window, the calls that were not seen are not guessed.
+        // After a gap longer than the window, the unseen calls are not guessed.
         let before = if at - last_at >= window {
             last
         } else {
@@ -71,7 +71,7 @@ impl Growth {
         self.take_whole(&counts)
     }
 
-    /// Whether the last look is so close to the one before it that the next may take its place.
+    /// Whether the last report is so close to the previous one that the next may replace it.
     fn is_crowded(&self, window: Duration) -> bool {
         let mut latest = self.looks.iter().rev().map(|look| look.0);
         let (last, before) = (latest.next(), latest.next());
@@ -79,7 +79,7 @@ impl Growth {
         gap.is_some_and(|gap| gap < window / LOOKS_OF_WINDOW)
     }
 
-    /// Returns the calls until a moment, between two looks as if they were even.
+    /// Returns the total at a time, interpolated between two reports.
     fn until(&self, at: UnixNanos) -> Counts {
         let after = self.looks.partition_point(|look| look.0 <= at);
         let (Some(before), Some(after)) = (
@@ -95,7 +95,7 @@ impl Growth {
         std::array::from_fn(|index| before.1[index] + share * (after.1[index] - before.1[index]))
     }
 
-    /// Forgets the looks before the one that the next window may begin after.
+    /// Drops reports, except the last one before the next window.
     fn forget(&mut self, before: UnixNanos) {
         while self.looks.get(1).is_some_and(|look| look.0 <= before) || self.looks.len() > LOOKS_MAX
         {
@@ -105,7 +105,7 @@ impl Growth {
 
     /// Returns the whole calls that were not returned before.
     fn take_whole(&mut self, counts: &Counts) -> CircuitCalls {
-        // A sum of shares may be a little below the whole number that it is.
+        // A sum of fractions may be slightly below its integer value.
         let whole = counts.map(|count| (count + 1e-6) as u64);
         let added = std::array::from_fn(|index| whole[index].saturating_sub(self.returned[index]));
         self.returned = std::array::from_fn(|index| whole[index].max(self.returned[index]));

@@ -1,18 +1,18 @@
-//! Durations of calls of which only percentiles are known: of every hundred calls, as many end at each percentile as lie
-//! between it and the one before, so that the percentiles of the histogram are those of the stream.
+//! Reconstructs durations from percentiles: of every hundred calls, each percentile gets as many as lie
+//! between it and the previous one, so that the histogram has the stream's percentiles.
 
 use fusebox::circuit_breaker::LatencyHistogram;
 
 use crate::codec::hystrix::PERCENTILES;
 
-/// What the calls of a command so far left over at each percentile, in parts of a call.
+/// Fractions of calls left over at each percentile so far.
 #[derive(Debug, Default)]
 pub(super) struct Latencies {
     left_over: [f64; PERCENTILES.len()],
 }
 
 impl Latencies {
-    /// Returns durations of so many more calls.
+    /// Returns durations for the given number of further calls.
     pub(super) fn of(
         &mut self,
         calls: u64,
@@ -27,7 +27,7 @@ impl Latencies {
             rest -= counts[index];
             below = *share;
         }
-        // Fewer than there are percentiles.
+        // At most one per percentile is left.
         for _ in 0..rest.min(PERCENTILES.len() as u64) {
             let most = self.most_due();
             counts[most] += 1;

@@ -1,19 +1,20 @@
-//! Server-sent events as far as Hystrix and Turbine write them: a line `data: {json}` for each object. Lines come in
-//! pieces, and one without an end takes bounded memory.
+//! The subset of server-sent events that Hystrix and Turbine write: a line `data: {json}` per object. Lines
+//! arrive in chunks, and an endless one takes bounded memory.
 
-/// The longest line that is read; an object of a command has 3 KiB, and 300 more bytes for each value that hosts differ in.
+/// Longest line; a command's object has 3 KiB, and 300 more bytes for each value in which hosts differ.
 const LINE_BYTES_MAX: usize = 64 << 10;
 
-/// The line that has begun.
+/// The beginning of the current line.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     begun: Vec<u8>,
-    /// The line is too long: the rest of it is passed over.
+    /// The line is too long: its rest is skipped.
     is_too_long: bool,
 }
 
 impl Lines {
-    /// Reads a piece; calls `object` with the data of each line that it ends. Returns how many lines were too long.
+    /// Reads a chunk; calls `object` with the data of each completed line. Returns the number of lines that
+    /// were too long.
     pub(super) fn read(&mut self, mut piece: &[u8], mut object: impl FnMut(&str)) -> u64 {
         let mut too_long = 0;
         while let Some(end) = piece.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
@@ -41,7 +42,7 @@ impl Lines {
     }
 }
 
-/// Returns the data of a line that has some: pings, comments and ill-formed text have none.
+/// Returns the data of a line; pings, comments and invalid text have none.
 fn data(line: &[u8]) -> Option<&str> {
     let line = std::str::from_utf8(line).ok()?;
     let data = line.strip_prefix("data:")?.trim();

@@ -1,5 +1,5 @@
-//! `hystrix.stream` of services and `turbine.stream` of clusters, pulled from the configured addresses onto the wall.
-//! `codec::hystrix` reads the objects; here are the connection, the lines, and the way from rolling counts to calls.
+//! Pulls `hystrix.stream` of services and `turbine.stream` of clusters from configured URLs. `codec::hystrix`
+//! decodes the objects; this module has the connection, the lines, and the conversion of rolling counts.
 
 mod followed;
 mod fuzz;
@@ -16,10 +16,10 @@ use tokio::task::JoinSet;
 
 use crate::live::circuits::Circuits;
 
-/// Streams that one collector pulls; a cluster has one Turbine.
+/// Streams pulled by one collector; a cluster has one Turbine.
 pub(crate) const STREAMS_MAX: usize = 64;
 
-/// Pulls every stream; they end when the set is dropped.
+/// Pulls every stream until the returned set is dropped.
 pub(crate) fn pull_all(sources: &[HystrixSource], circuits: &Circuits) -> JoinSet<()> {
     let mut pulling = JoinSet::new();
     for source in sources {

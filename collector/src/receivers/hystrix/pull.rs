@@ -1,5 +1,5 @@
-//! Pulls one stream for as long as the collector runs: connects, reads, and after the end connects again, later each time
-//! that it was in vain. No redirect is followed: only the configured host is asked.
+//! Pulls one stream as long as the collector runs: connects, reads, and reconnects with backoff. Redirects
+//! are not followed: only the configured host is contacted.
 
 use std::time::Duration;
 
@@ -23,21 +23,20 @@ use crate::live::circuits::Circuits;
 use crate::model::UnixNanos;
 use crate::outbound::{connector, last_cause, system_roots};
 
-/// How long an answer may take to begin.
+/// Timeout until an answer begins.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// A stream that sends nothing for so long is dead: Hystrix pings each half second, Turbine each three seconds, and
-/// Turbine's own reader gives up after 30 s.
+/// A stream without data for this long is dead: Hystrix pings every half second, Turbine every three seconds,
+/// and Turbine's own reader gives up after 30 s.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
-/// The wait before the first new attempt, as Turbine's.
+/// Initial backoff, as in Turbine.
 const WAIT_MIN: Duration = Duration::from_secs(1);
-/// The longest wait between attempts.
+/// Longest backoff.
 const WAIT_MAX: Duration = Duration::from_secs(30);
-/// A stream that was read for so long was not in vain.
+/// Reading a stream for this long resets the backoff.
 const STABLE_AFTER: Duration = Duration::from_secs(60);
-/// How often what was read goes to the wall.
+/// How often observations are passed to the circuits.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Why a stream ended.
 #[derive(Debug, thiserror::Error)]
 enum Ended {
     #[error("no connection: {0}")]
@@ -82,7 +81,7 @@ pub(super) async fn pull(source: HystrixSource, circuits: Circuits) {
     }
 }
 
-/// Returns half of the wait to all of it, so that collectors do not all come at once.
+/// Returns between half and all of the backoff, so that collectors do not reconnect at the same time.
 fn with_jitter(wait: Duration) -> Duration {
     wait.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
@@ -95,7 +94,7 @@ struct Stream {
 }
 
 impl Stream {
-    /// Connects and reads to the end.
+    /// Connects and reads until the stream ends.
     async fn read(&mut self) -> Ended {
         let mut body = match self.connect().await {
             Ok(body) => body,
@@ -145,7 +144,7 @@ impl Stream {
         }
     }
 
-    /// Reads a piece of the stream.
+    /// Reads a chunk of the stream.
     fn take(&mut self, lines: &mut Lines, piece: &[u8]) {
         let now = UnixNanos::now();
         let (mut bad, mut no_room) = (0, 0);
@@ -159,7 +158,7 @@ impl Stream {
         incidents.add(Incident::SeriesLimit, no_room);
     }
 
-    /// Puts what came in the last second onto the wall.
+    /// Passes the last second's observations to the circuits.
     async fn publish(&mut self) {
         let now = UnixNanos::now();
         let second = self.followed.take_second(now);

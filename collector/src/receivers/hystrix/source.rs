@@ -1,11 +1,10 @@
-//! A stream to pull: whose it is and where.
+//! A stream to pull: its service and URL.
 
 use std::fmt;
 use std::str::FromStr;
 
 use url::Url;
 
-/// Longest name of a service, bytes.
 const MAX_NAME_BYTES: usize = 256;
 
 /// A `hystrix.stream` or `turbine.stream` to pull: `shop=http://127.0.0.1:8081/hystrix.stream`.
@@ -15,13 +14,13 @@ pub struct HystrixSource {
     pub(super) url: Url,
 }
 
-/// Why a text is no such source. It does not repeat the text, which may hold a password.
+/// Why a text is not a source. The message does not repeat the text, which may contain a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HystrixSourceError {
-    /// It has no service or no address.
+    /// It has no service or no valid URL.
     #[error("must be a service and an address, such as shop=http://127.0.0.1:8081/hystrix.stream")]
     Invalid,
-    /// It has a user or a password.
+    /// The URL has a user or a password.
     #[error("must have no user and no password")]
     Credentials,
     /// The service's name is too long.
@@ -53,12 +52,12 @@ impl FromStr for HystrixSource {
 }
 
 impl HystrixSource {
-    /// Returns the service and the name of its instance, as which the stream is on the wall.
+    /// Returns the service and instance names of the stream on the wall.
     pub(crate) fn instance(&self) -> (&str, String) {
         (&self.service, self.authority())
     }
 
-    /// Returns the host and the port, which are the instance's name.
+    /// Returns host and port, which are the instance's name.
     pub(super) fn authority(&self) -> String {
         let host = self.url.host_str().unwrap_or_default();
         let port = self.url.port_or_known_default().unwrap_or_default();
@@ -66,7 +65,7 @@ impl HystrixSource {
     }
 }
 
-/// Shows the source without the query, which may hold a secret.
+/// Shows the source without the query, which may contain a secret.
 impl fmt::Display for HystrixSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (service, scheme, path) = (&self.service, self.url.scheme(), self.url.path());
@@ -74,7 +73,7 @@ impl fmt::Display for HystrixSource {
     }
 }
 
-/// As it is shown.
+/// As `Display`.
 impl fmt::Debug for HystrixSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
