@@ -1,4 +1,4 @@
-//! Figures of spansets: counts, averages, least and greatest values, sums, and arithmetic with them.
+//! Aggregates over spansets: counts, averages, minima, maxima, sums, and arithmetic with them.
 
 use super::ast::{Aggregate, Figure, Scalar};
 use super::expression::Text;
@@ -9,7 +9,7 @@ use super::view::TraceView;
 use crate::store::StoreError;
 
 impl Scalar {
-    /// Returns its value for a spanset, and notes each figure beside its spans.
+    /// Returns the value for a spanset; records each aggregate in the spanset.
     pub(super) fn value(
         &self,
         view: &TraceView<'_>,
@@ -29,7 +29,7 @@ impl Scalar {
         }
     }
 
-    /// Adds the fields that it asks for.
+    /// Adds the fields that it uses.
     pub(super) fn add_fields(&self, fields: &mut Vec<Field>) {
         match self {
             Self::Literal(_) | Self::Aggregate(Aggregate::Count) => {}
@@ -54,7 +54,7 @@ impl Aggregate {
         Ok(numbers.figure(*figure))
     }
 
-    /// Returns the words of the query.
+    /// Returns the aggregate as written in a query.
     fn name(&self) -> String {
         match self {
             Self::Count => "count()".to_owned(),
@@ -63,7 +63,7 @@ impl Aggregate {
     }
 }
 
-/// The numbers of many spans.
+/// Accumulates numbers.
 #[derive(Debug, Default)]
 struct Numbers {
     count: u64,
@@ -75,7 +75,7 @@ struct Numbers {
 }
 
 impl Numbers {
-    /// Adds a number, or each one of a list; what is none does not count.
+    /// Adds a number, or each item of a list; other values are ignored.
     fn add(&mut self, value: &Value<'_>) {
         if let Value::List(items) = value {
             items.iter().for_each(|item| self.add(item));
@@ -95,7 +95,7 @@ impl Numbers {
         );
     }
 
-    /// Returns a figure; of no numbers there is none but their sum.
+    /// Returns the figure; without numbers only the sum is defined.
     fn figure(&self, figure: Figure) -> Value<'static> {
         let number = match figure {
             Figure::Average if self.count > 0 => Some(self.sum / self.count as f64),

@@ -1,30 +1,30 @@
-//! What a TraceQL query is made of, as the parser reads it.
+//! The syntax tree of TraceQL.
 
 use super::field::Field;
 use super::value::{Arithmetic, Comparison, Value};
 use crate::model::Test;
 
-/// A query: a pipeline, perhaps with a metric made of what it selects.
+/// A parsed query: a pipeline, optionally with a metric over what it selects.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Query {
     pub(super) pipeline: Pipeline,
     pub(super) metric: Option<Metric>,
 }
 
-/// Stages, each of which gets the spansets of the one before.
+/// Stages; each gets the spansets of the previous one.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Pipeline(pub(super) Vec<Stage>);
 
-/// A step of a pipeline.
+/// A stage of a pipeline.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Stage {
-    /// Keeps the spans of each spanset that an expression selects.
+    /// Keeps the selected spans of each spanset.
     Select(Spansets),
-    /// Keeps the spansets whose aggregates compare so.
+    /// Keeps the spansets for which the comparison of two scalars holds.
     Filter(Comparison, Scalar, Scalar),
     /// Splits each spanset by a value.
     By(Expression),
-    /// Makes one spanset of all.
+    /// Merges all spansets.
     Coalesce,
     /// Adds fields to the answer.
     Show(Vec<Field>),
@@ -33,11 +33,11 @@ pub(super) enum Stage {
 /// Selects spans of a spanset.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Spansets {
-    /// Those for which an expression is true; without one all.
+    /// The spans for which an expression is true; all without one.
     Matching(Option<Expression>),
-    /// Those that a pipeline leaves.
+    /// The spans that a pipeline leaves.
     Piped(Pipeline),
-    /// Those of two selections.
+    /// The spans of two combined selections.
     Combined(Combination, Box<Spansets>, Box<Spansets>),
 }
 
@@ -48,11 +48,11 @@ pub(super) enum Combination {
     And,
     /// `||`: the spans of both.
     Or,
-    /// The spans of the right that are related to one of the left.
+    /// Spans of the right-hand side by their relation to one of the left.
     Related(Relation, Keep),
 }
 
-/// How a span of the right stands to one of the left.
+/// The relation of a span on the right to one on the left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Relation {
     /// `>`
@@ -70,15 +70,15 @@ pub(super) enum Relation {
 /// Which spans a relation keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Keep {
-    /// Those of the right that are related.
+    /// Those on the right that are related.
     Right,
-    /// `!`: those of the right that are not.
+    /// `!`: those on the right that are not.
     Unrelated,
     /// `&`: the related ones of both sides.
     Both,
 }
 
-/// Something computed for one span.
+/// An expression on one span.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Expression {
     Literal(Value<'static>),
@@ -86,7 +86,7 @@ pub(super) enum Expression {
     Not(Box<Expression>),
     /// `= nil`
     IsNil(Box<Expression>),
-    /// `=~`, or `!~` where no match is wanted.
+    /// `=~`, or `!~` if a match is not wanted.
     Matches {
         operand: Box<Expression>,
         test: Test,
@@ -106,16 +106,15 @@ pub(super) enum Scalar {
     Arithmetic(Arithmetic, Box<Scalar>, Box<Scalar>),
 }
 
-/// A figure of the spans of a spanset.
+/// An aggregate over the spans of a spanset.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Aggregate {
-    /// How many there are.
+    /// Number of spans.
     Count,
-    /// One of the numbers that an expression has of each.
+    /// A figure of an expression's numbers.
     Of(Figure, Expression),
 }
 
-/// What is computed of many numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Figure {
     Average,
@@ -132,7 +131,6 @@ impl Figure {
         ("sum", Self::Sum),
     ];
 
-    /// Reads its name.
     pub(super) fn parse(word: &str) -> Option<Self> {
         let found = Self::NAMES.iter().find(|(name, _)| *name == word);
         found.map(|(_, figure)| *figure)
@@ -144,28 +142,28 @@ impl Figure {
     }
 }
 
-/// A metric of spans over time.
+/// A metric over time.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Metric {
     pub(super) function: Function,
-    /// The fields by which series are distinguished.
+    /// The fields that distinguish series.
     pub(super) by: Vec<Field>,
-    /// What is done with the series, in this order.
+    /// Stages applied to the series, in order.
     pub(super) then: Vec<SeriesStage>,
 }
 
-/// What a metric computes of the spans of a step.
+/// The function of a metric over the spans of a step.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Function {
-    /// Spans a second.
+    /// Spans per second.
     Rate,
-    /// Spans.
+    /// Number of spans.
     Count,
     /// A figure of an expression's numbers.
     Figure(Figure, Expression),
     /// Quantiles of an expression's numbers.
     Quantiles(Expression, Vec<f64>),
-    /// How many of an expression's numbers fall into each bucket.
+    /// Histogram of an expression's numbers.
     Histogram(Expression),
 }
 
@@ -185,13 +183,13 @@ impl Function {
     }
 }
 
-/// A step on series.
+/// A stage on series.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum SeriesStage {
-    /// Keeps the greatest so many at each time.
+    /// Keeps the greatest values at each time.
     Top(usize),
-    /// Keeps the least so many at each time.
+    /// Keeps the smallest values at each time.
     Bottom(usize),
-    /// Keeps values that compare so.
+    /// Keeps values for which the comparison holds.
     Filter(Comparison, f64),
 }

@@ -1,26 +1,27 @@
-//! What a metric keeps of the spans of one step: their number, sum, least and greatest, and for quantiles and histograms
-//! how many fall into each bucket.
+//! The accumulated figures of one step of a metric: count, sum, minimum and maximum, and for quantiles and
+//! histograms the counts by bucket.
 
 use std::collections::BTreeMap;
 
 use super::ast::{Figure, Function};
 use super::value::Value;
 
-/// Buckets between a number and its double, for quantiles: they are at most 2.2 % wide.
+/// Buckets per doubling, for quantiles: at most 2.2 % wide.
 const QUANTILE_BUCKETS: u32 = 32;
 
-/// What one step of a series holds.
+/// One step of a series.
 #[derive(Debug, Clone)]
 pub(super) struct Cell {
     pub(super) count: u64,
     sum: f64,
     least: f64,
     greatest: f64,
-    /// Buckets between a number and its double; 0 for none.
+    /// Buckets per doubling; 0 for none.
     per_double: u32,
-    /// How many of the unit in which bounds are powers of two are 1: of nanoseconds a second has 10⁹.
+    /// Units per 1, where bucket bounds are powers of two of a unit: 10⁹ for durations, whose unit is a
+    /// nanosecond.
     units: f64,
-    /// How many numbers lie up to each bound, by the number of the bound.
+    /// Count by number of the bucket.
     pub(super) buckets: BTreeMap<i32, u64>,
 }
 
@@ -31,7 +32,7 @@ impl Default for Cell {
 }
 
 impl Cell {
-    /// Returns an empty cell for what a function measures.
+    /// Returns an empty cell for a function and the type of its values.
     pub(super) fn of(function: &Function, measured: &Value<'_>) -> Self {
         let units = match measured {
             Value::Duration(_) => 1e9,
@@ -44,7 +45,6 @@ impl Cell {
         }
     }
 
-    /// Returns a figure of its numbers.
     pub(super) fn figure(&self, figure: Figure) -> f64 {
         match figure {
             Figure::Average => self.sum / self.count as f64,
@@ -66,7 +66,7 @@ impl Cell {
         }
     }
 
-    /// Adds a number, which is finite.
+    /// Adds a finite number.
     pub(super) fn add(&mut self, number: f64) {
         self.count += 1;
         self.sum += number;
@@ -78,9 +78,9 @@ impl Cell {
         }
     }
 
-    /// Returns the number of the bucket that a number falls into; all up to 0 are in the lowest.
+    /// Returns the bucket of a number; everything up to 0 is in the lowest.
     fn bucket(&self, number: f64) -> i32 {
-        // What lies on a bound up to rounding belongs below it.
+        // Tolerates rounding: a number on a bound belongs to the bucket below.
         let exponent = (number * self.units).log2() * f64::from(self.per_double) - 1e-9;
         if exponent.is_finite() {
             exponent.ceil() as i32
@@ -97,7 +97,7 @@ impl Cell {
         }
     }
 
-    /// Returns the number below which that share of all numbers lies, to within its bucket.
+    /// Returns a quantile, accurate to its bucket.
     pub(super) fn quantile(&self, share: f64) -> f64 {
         let wanted = (share * self.count as f64).ceil().max(1.0) as u64;
         let mut below = 0;

@@ -1,4 +1,4 @@
-//! What an expression says of one span.
+//! Evaluates expressions on one span.
 
 use super::ast::Expression;
 use super::field::Field;
@@ -9,11 +9,11 @@ use crate::store::StoreError;
 use crate::store::cancel;
 
 impl Expression {
-    /// Returns whether it is true of a span.
+    /// Returns whether the expression is true for a span.
     ///
     /// # Errors
     ///
-    /// When no client waits for the answer any more, or the time is over.
+    /// When the query was cancelled or its time is over.
     pub(super) fn is_true(&self, view: &TraceView<'_>, span: usize) -> Result<bool, StoreError> {
         Ok(self.value(view, span)? == Value::Bool(true))
     }
@@ -52,7 +52,7 @@ impl Expression {
         })
     }
 
-    /// Adds the fields that it asks for.
+    /// Adds the fields that it uses.
     pub(super) fn add_fields(&self, fields: &mut Vec<Field>) {
         match self {
             Self::Literal(_) => {}
@@ -75,7 +75,8 @@ impl Expression {
     }
 }
 
-/// Returns whether a text matches as wanted: of a list one item must, or else none may. What is no text does neither.
+/// Returns whether a text matches as wanted. In a list, one item must match, or with `wanted` false, none
+/// may. Values that are not text never satisfy either.
 fn matches(value: &Value<'_>, test: &Test, wanted: bool) -> Result<bool, StoreError> {
     match value {
         Value::Text(text) => {
@@ -94,7 +95,7 @@ fn matches(value: &Value<'_>, test: &Test, wanted: bool) -> Result<bool, StoreEr
     }
 }
 
-/// Writes an expression as answers name it: a field by its name, anything else by a word.
+/// Formats an expression as in answers: a field by its name, anything else by a generic word.
 pub(super) struct Text<'e>(pub(super) &'e Expression);
 
 impl std::fmt::Display for Text<'_> {

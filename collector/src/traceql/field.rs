@@ -1,69 +1,70 @@
-//! The fields of TraceQL: what a span, its resource, scope, events and links, and its trace say, under the names that
-//! queries have for it. Attributes follow a dot (`span.http.method`), intrinsics a colon or stand alone (`span:name`).
+//! The fields of TraceQL: what is known of a span, its resource, scope, events, links and trace, under the
+//! names in queries. Attributes follow a dot (`span.http.method`); intrinsics follow a colon or are bare
+//! (`span:name`).
 
 use std::fmt;
 
 use super::value::Type;
 use crate::model::Place;
 
-/// What a query can ask of a span.
+/// A field of a span.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Field {
-    /// What every span has.
+    /// A property that every span has.
     Intrinsic(Intrinsic),
     /// An attribute.
     Attribute {
-        /// Where it is; `None` for the first place that has it, in the order of `Field::ANYWHERE`.
+        /// Its place; `None` for the first place that has it, in the order of `Field::ANYWHERE`.
         place: Option<Place>,
         /// Its key.
         key: String,
     },
 }
 
-/// What every span has, by itself or as part of its trace.
+/// A property of every span, or of its trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Intrinsic {
     /// The span's name.
     Name,
-    /// How it ended.
+    /// The span's status.
     Status,
-    /// The words of its status.
+    /// The message of its status.
     StatusMessage,
-    /// Its side of a call.
+    /// The span's kind.
     Kind,
-    /// How long it took.
+    /// The span's duration.
     Duration,
     /// Its id, 16 hex digits.
     SpanId,
-    /// The id of its parent, 16 hex digits; of a root there is none.
+    /// The id of its parent, 16 hex digits; nil for a root.
     ParentId,
-    /// How many spans have it as their parent.
+    /// Number of its children.
     ChildCount,
-    /// The id of its trace, hex digits.
+    /// The id of its trace, 32 hex digits.
     TraceId,
-    /// From the earliest start to the latest end of its trace.
+    /// From the earliest start to the latest end in its trace.
     TraceDuration,
     /// The name of the trace's root.
     RootName,
     /// The service of the trace's root.
     RootService,
-    /// Its place when the tree is walked: all below it have a greater one, and their right ends lie before its own.
+    /// Left number of the nested-set encoding: descendants have numbers between left and right.
     NestedSetLeft,
-    /// Where the walk leaves it.
+    /// Right number of the nested-set encoding.
     NestedSetRight,
-    /// The left end of its parent; -1 of a root.
+    /// Left number of its parent; -1 for a root.
     NestedSetParent,
     /// The names of its events.
     EventName,
-    /// How long after its start each of its events happened.
+    /// Times of its events since its start.
     EventTimeSinceStart,
     /// The traces that it links to.
     LinkTraceId,
     /// The spans that it links to.
     LinkSpanId,
-    /// The name of its instrumentation library.
+    /// The name of its instrumentation scope.
     InstrumentationName,
-    /// The version of its instrumentation library.
+    /// The version of its instrumentation scope.
     InstrumentationVersion,
 }
 
@@ -74,7 +75,7 @@ use Intrinsic::{
     TraceId,
 };
 
-/// Every name of an intrinsic; the first one of each is how answers call it.
+/// Every name of an intrinsic; the first one of each is used in answers.
 const INTRINSICS: [(&str, Intrinsic); 30] = [
     ("name", Name),
     ("status", Status),
@@ -108,7 +109,7 @@ const INTRINSICS: [(&str, Intrinsic); 30] = [
     ("trace:rootService", RootService),
 ];
 
-/// The words before the dot of an attribute.
+/// The scopes before the dot of an attribute.
 const PLACES: [(&str, Place); 5] = [
     ("span", Place::Span),
     ("resource", Place::Resource),
@@ -118,7 +119,7 @@ const PLACES: [(&str, Place); 5] = [
 ];
 
 impl Intrinsic {
-    /// Returns every name that is shown to people who search, sorted.
+    /// Returns the intrinsics offered for search, sorted.
     pub(crate) fn names() -> Vec<&'static str> {
         let is_numbering =
             |one: Intrinsic| matches!(one, NestedSetLeft | NestedSetRight | NestedSetParent);
@@ -128,7 +129,7 @@ impl Intrinsic {
         names
     }
 
-    /// Returns how many hex digits its values have, if they are ids.
+    /// Returns the number of hex digits in its values, if they are ids.
     pub(super) fn id_digits(self) -> Option<usize> {
         match self {
             TraceId | LinkTraceId => Some(32),
@@ -149,7 +150,7 @@ impl Intrinsic {
 }
 
 impl Field {
-    /// Where an attribute without a place is looked for.
+    /// The places searched for an attribute without a scope.
     pub(crate) const ANYWHERE: [Place; 5] = [
         Place::Span,
         Place::Resource,
@@ -158,11 +159,11 @@ impl Field {
         Place::Scope,
     ];
 
-    /// Reads a field as queries write it; an attribute's key may be quoted, in whole or in part.
+    /// Parses a field as written in queries; an attribute's key may be quoted, in whole or in part.
     ///
     /// # Errors
     ///
-    /// A message for people when the text is no field.
+    /// A message for people if the text is not a field.
     pub fn parse(text: &str) -> Result<Self, String> {
         if let Some((_, intrinsic)) = INTRINSICS.iter().find(|(name, _)| *name == text) {
             return Ok(Self::Intrinsic(*intrinsic));
@@ -193,7 +194,7 @@ impl Field {
         }
     }
 
-    /// Returns its name beside a span in an answer: an attribute's key without its scope.
+    /// Returns its name in an answer: an attribute's key without its scope.
     pub(crate) fn key(&self) -> String {
         match self {
             Self::Intrinsic(_) => self.to_string(),
@@ -217,13 +218,13 @@ impl fmt::Display for Field {
     }
 }
 
-/// Returns the word of a scope.
+/// Returns the name of a scope.
 pub(crate) fn word_of(place: Place) -> &'static str {
     let named = PLACES.iter().find(|(_, one)| *one == place);
     named.map_or("", |(word, _)| word)
 }
 
-/// Takes the quotes of a key off; `\"` and `\\` within them are `"` and `\`.
+/// Unquotes a key; `\"` and `\\` in quotes are `"` and `\`.
 fn unquoted(text: &str) -> Result<String, String> {
     let (mut key, mut is_quoted) = (String::with_capacity(text.len()), false);
     let mut letters = text.chars();

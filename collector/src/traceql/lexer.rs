@@ -1,18 +1,18 @@
-//! The words of a TraceQL query with their positions.
+//! The tokens of a TraceQL query with their positions.
 
 use super::Error;
 use crate::model::parse_duration;
 
-/// The signs of the language, each before those that it begins with.
+/// The signs of the language; longer ones before their prefixes.
 const SIGNS: [&str; 35] = [
     "&>>", "&<<", "!>>", "!<<", "&&", "||", "&>", "&<", "&~", "!>", "!<", "!~", "!=", ">>", "<<",
     ">=", "<=", "=~", "{", "}", "(", ")", ",", "|", "=", "!", ">", "<", "~", "+", "-", "*", "/",
     "%", "^",
 ];
-/// What ends the name of an attribute, beside blanks.
+/// Characters, besides blanks, that end the name of an attribute.
 const NAME_ENDS: &str = "{}()=~!<>&|^,";
 
-/// A word of a query.
+/// A token.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Token {
     /// A keyword, a field, or the name of a function.
@@ -27,7 +27,7 @@ pub(super) enum Token {
 }
 
 impl Token {
-    /// Returns it as messages show it.
+    /// Formats it for messages.
     pub(super) fn shown(&self) -> String {
         match self {
             Self::Word(word) => format!("`{}`", crate::model::cut(word, 64)),
@@ -41,7 +41,7 @@ impl Token {
     }
 }
 
-/// Returns the words of a query, `End` last, each with the place of its first byte.
+/// Returns the tokens of a query, `End` last, each with its byte offset.
 pub(super) fn tokens(query: &str) -> Result<Vec<(Token, usize)>, Error> {
     let mut tokens = Vec::new();
     let mut rest = query;
@@ -71,7 +71,7 @@ pub(super) fn tokens(query: &str) -> Result<Vec<(Token, usize)>, Error> {
     }
 }
 
-/// Reads a number or a duration such as `1h30m`.
+/// Reads a number, or a duration such as `1h30m`.
 fn number(text: &str) -> Result<(Token, usize), String> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '\u{b5}' | '\u{3bc}');
     let length = text.find(|c| !is_part(c)).unwrap_or(text.len());
@@ -92,7 +92,7 @@ fn number(text: &str) -> Result<(Token, usize), String> {
     Ok((read.ok_or_else(wrong)?, length))
 }
 
-/// Reads numbers with their units, one after the other, into nanoseconds.
+/// Parses a sequence of numbers with units to nanoseconds.
 pub(crate) fn duration(text: &str) -> Option<i64> {
     let text = text.replace('\u{3bc}', "\u{b5}");
     let mut rest = text.as_str();
@@ -110,7 +110,7 @@ pub(crate) fn duration(text: &str) -> Option<i64> {
     (!text.is_empty()).then_some(nanos)
 }
 
-/// Reads a word; from its first dot on, it is the name of an attribute, in which almost every sign may stand.
+/// Reads a word; from its first dot on, it is an attribute's name, which may contain almost any sign.
 fn word(text: &str) -> (Token, usize) {
     let is_plain = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     let mut length = text.find(|c| !is_plain(c)).unwrap_or(text.len());
@@ -120,7 +120,7 @@ fn word(text: &str) -> (Token, usize) {
     (Token::Word(text[..length].to_owned()), length)
 }
 
-/// Returns how long the name of an attribute is, what is quoted in it included.
+/// Returns the length of an attribute's name, including quoted parts.
 fn name_length(text: &str) -> usize {
     let (mut is_quoted, mut is_escaped) = (false, false);
     for (at, letter) in text.char_indices() {
@@ -137,7 +137,7 @@ fn name_length(text: &str) -> usize {
     text.len()
 }
 
-/// Reads a text between double quotes, with escapes, or between backticks, without.
+/// Reads a text in double quotes, with escapes, or in backticks, without.
 fn text(text: &str, quote: char) -> Result<(Token, usize), String> {
     let mut read = String::new();
     let mut letters = text.char_indices().skip(1);

@@ -1,7 +1,7 @@
-//! Figures of spans over time, as a query's metric asks for them: spans fall into series by their fields and into steps by
-//! their start, and each cell keeps what its figure needs. Durations are seconds in the answer.
+//! Evaluates a query's metric: spans are assigned to series by their fields and to steps by their start, and
+//! each cell accumulates the figures needed. Durations are seconds in the answer.
 //!
-//! The sample at a time counts the spans that began within the step before it, that time included.
+//! The sample at a time counts the spans that started within the step before it, that time included.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -15,28 +15,28 @@ use super::view::TraceView;
 use crate::model::{Trace, cut};
 use crate::store::StoreError;
 
-/// Series of one answer.
+/// Series in one answer.
 const SERIES_MAX: usize = 1_000;
-/// Steps of all series together that hold something: each takes some hundred bytes, with a histogram a few more.
+/// Non-empty steps over all series: each takes some hundred bytes, with a histogram a few more.
 const CELLS_MAX: usize = 100_000;
-/// Bytes of the value of a label.
+/// Bytes of a label's value.
 const LABEL_BYTES_MAX: usize = 1_024;
 /// Exemplars of one series.
 const EXEMPLARS_MAX: usize = 10;
 
-/// A metric being counted.
+/// A metric being evaluated.
 #[derive(Debug)]
 pub struct MetricQuery {
     query: Arc<Query>,
     steps: Steps,
-    /// By the values of the fields, as text, by which the metric distinguishes series.
+    /// By the text of the values of the distinguishing fields.
     series: HashMap<Vec<String>, Counted>,
     cells: usize,
     exemplars_max: usize,
     bound: Option<String>,
 }
 
-/// One series being counted.
+/// One series.
 #[derive(Debug, Default)]
 struct Counted {
     values: Vec<Value<'static>>,
@@ -45,7 +45,7 @@ struct Counted {
 }
 
 impl MetricQuery {
-    /// Returns a metric of nothing yet; `None` where the query has none.
+    /// Returns an empty metric; `None` if the query has none.
     pub fn new(query: Arc<Query>, steps: Steps, exemplars: usize) -> Option<Self> {
         query.metric.as_ref()?;
         Some(Self {
@@ -58,11 +58,11 @@ impl MetricQuery {
         })
     }
 
-    /// Counts what the query selects of a trace.
+    /// Adds the spans that the query selects in a trace.
     ///
     /// # Errors
     ///
-    /// When no client waits for the answer any more, or the time is over.
+    /// When the query was cancelled or its time is over.
     pub fn add(&mut self, trace: &Trace) -> Result<(), StoreError> {
         let query = Arc::clone(&self.query);
         let Some(metric) = &query.metric else {
@@ -115,7 +115,7 @@ impl MetricQuery {
         Ok(())
     }
 
-    /// Returns the series of these values; `None`, with a note, where an answer has no room for it.
+    /// Returns the series for these values; `None`, with a note, if the answer has no room for it.
     fn counted(&mut self, by: Vec<Value<'static>>) -> Option<&mut Counted> {
         let key: Vec<_> = by.iter().map(|value| format!("{value:?}")).collect();
         let is_new = !self.series.contains_key(&key);
@@ -134,13 +134,13 @@ impl MetricQuery {
         Some(counted)
     }
 
-    /// Returns the series, and why some of what was counted is not in them.
+    /// Returns the series, and why some are missing.
     pub fn finish(self) -> (Vec<Series>, Option<String>) {
         let Some(metric) = &self.query.metric else {
             return (Vec::new(), None);
         };
         let mut set = SeriesSet::default();
-        // In an order, so that the same ones find no room each time.
+        // Sorted, so that the same series are left out each time.
         let groups: BTreeMap<_, _> = self.series.into_iter().collect();
         for counted in groups.into_values() {
             let labels = metric.by.iter().map(ToString::to_string);
@@ -164,7 +164,7 @@ impl MetricQuery {
     }
 }
 
-/// Returns a span as an example of what was counted.
+/// Returns a span as an exemplar.
 fn exemplar(view: &TraceView<'_>, span: usize, value: Option<f64>) -> Exemplar {
     let id = Value::Text(view.trace.id.to_string().into());
     Exemplar {
@@ -174,7 +174,7 @@ fn exemplar(view: &TraceView<'_>, span: usize, value: Option<f64>) -> Exemplar {
     }
 }
 
-/// Returns a value as a label: a list is its text, and a long text is cut.
+/// Converts a value to a label: a list becomes text, and a long text is cut.
 pub(super) fn label(value: Value<'_>) -> Value<'static> {
     match value {
         Value::Text(_) | Value::List(_) => {
@@ -185,7 +185,7 @@ pub(super) fn label(value: Value<'_>) -> Value<'static> {
     }
 }
 
-/// Returns what a function measures; counts measure nothing.
+/// Returns the expression that a function measures; counts measure nothing.
 fn measured(function: &Function) -> Option<&Expression> {
     match function {
         Function::Rate | Function::Count => None,

@@ -1,6 +1,6 @@
-//! TraceQL, the query language of Tempo. A text is read into a query, a query is asked of one trace at a time, and what of
-//! it one span can answer becomes conditions for the store, so that few traces are read. Nothing is read or stored here;
-//! what the language has and this does not is refused by its name.
+//! TraceQL, Tempo's query language. A text is parsed to a query, which is evaluated on one trace at a time;
+//! the parts that can be decided by single spans become conditions for the store, so that few traces are
+//! read. Nothing is read or stored here; unsupported features of the language are rejected by name.
 
 mod aggregate;
 mod ast;
@@ -33,20 +33,20 @@ pub(crate) use spanset::{Spanset, Spansets};
 pub(crate) use value::status_word;
 pub(crate) use view::TraceView;
 
-/// Why a text is no query that can be answered, and where in it.
+/// A query that is invalid or not supported, and the position of the fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid TraceQL query: parse error at line {line}, col {column}: {problem}")]
 pub struct Error {
     /// The line, from 1.
     pub line: usize,
-    /// The letter of the line, from 1.
+    /// The character of the line, from 1.
     pub column: usize,
-    /// What is wrong, and what would be right.
+    /// What is wrong, and what would be valid.
     pub problem: String,
 }
 
 impl Error {
-    /// Returns an error about what stands at that byte of a query.
+    /// Returns an error at that byte of a query.
     fn at(query: &str, byte: usize, problem: impl Into<String>) -> Self {
         let before = &query[..byte];
         let line = before.rsplit('\n').next().unwrap_or_default();

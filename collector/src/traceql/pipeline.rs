@@ -1,4 +1,4 @@
-//! A query at work on one trace: each stage of its pipeline gets the spansets that the one before left.
+//! Evaluates a query on one trace: each stage of the pipeline gets the spansets of the previous one.
 
 use super::ast::{Expression, Pipeline, Query, Stage};
 use super::expression::Text;
@@ -10,15 +10,15 @@ use super::view::TraceView;
 use crate::model::Trace;
 use crate::store::StoreError;
 
-/// Spansets that a trace is split into, and one more for the rest of each spanset that is split.
+/// Spansets that a trace is split into, plus one for the rest of each split spanset.
 const SETS_MAX: usize = 1_000;
 
 impl Query {
-    /// Returns what it finds in a trace.
+    /// Returns the matches in a trace.
     ///
     /// # Errors
     ///
-    /// When no client waits for the answer any more, or the time is over.
+    /// When the query was cancelled or its time is over.
     pub(crate) fn find(&self, view: &TraceView<'_>) -> Result<Spansets, StoreError> {
         let all = Spanset {
             spans: (0..view.len()).collect(),
@@ -32,23 +32,23 @@ impl Query {
         Ok(Spansets { sets, fields })
     }
 
-    /// Returns whether it finds anything in a trace.
+    /// Returns whether there are any matches in a trace.
     ///
     /// # Errors
     ///
-    /// As `find`.
+    /// When the query was cancelled or its time is over.
     pub fn matches(&self, trace: &Trace) -> Result<bool, StoreError> {
         Ok(!self.find(&TraceView::new(trace)?)?.sets.is_empty())
     }
 
-    /// Returns whether it asks for figures over time rather than traces.
+    /// Returns whether it is a metric over time rather than a search for traces.
     pub fn is_metric(&self) -> bool {
         self.metric.is_some()
     }
 }
 
 impl Pipeline {
-    /// Returns the spansets that its stages leave; none of them is empty.
+    /// Returns the spansets after all stages; none of them is empty.
     pub(super) fn run(
         &self,
         view: &TraceView<'_>,
@@ -86,7 +86,7 @@ impl Pipeline {
         Ok(sets)
     }
 
-    /// Adds the fields that it asks for.
+    /// Adds the fields that it uses.
     pub(super) fn add_fields(&self, fields: &mut Vec<Field>) {
         for stage in &self.0 {
             match stage {
@@ -108,15 +108,15 @@ impl Pipeline {
 }
 
 impl Spanset {
-    /// Notes what was computed; a later value of the same words replaces an earlier one.
+    /// Records a computed value; it replaces an earlier one with the same name.
     pub(super) fn note(&mut self, words: String, value: Value<'static>) {
         self.attributes.retain(|(known, _)| *known != words);
         self.attributes.push((words, value));
     }
 }
 
-/// Splits a spanset by the value of an expression, in the order in which the values come. Once a trace has as many spansets
-/// as it may, the spans of all other values are one, without a value.
+/// Splits a spanset by the value of an expression, in the order of first occurrence. Beyond the limit of
+/// spansets, the spans with all other values form one, without a value.
 fn split(
     view: &TraceView<'_>,
     set: Spanset,
@@ -145,7 +145,7 @@ fn split(
     Ok(())
 }
 
-/// Makes one spanset of all.
+/// Merges all spansets.
 fn joined(sets: Vec<Spanset>) -> Spanset {
     let mut spans: Vec<_> = sets.into_iter().flat_map(|set| set.spans).collect();
     spans.sort_unstable();

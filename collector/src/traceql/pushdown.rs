@@ -1,5 +1,6 @@
-//! What of a query the store can answer: conditions that one span, or the trace as a whole, meets in every trace in which
-//! the query finds something. They may let more traces through, never fewer; the query itself then decides.
+//! The part of a query that the store can evaluate: conditions that hold for one span, or the trace as a
+//! whole, in every trace with matches. They may let more traces through, never fewer; the query itself then
+//! decides.
 
 use std::ops::Bound::{self, Excluded, Included, Unbounded};
 
@@ -15,30 +16,31 @@ use crate::model::{
 
 /// Conditions of each side of an `||` that are combined with those of the other.
 const EITHER_MAX: usize = 3;
-/// The key of the attribute by which the store knows services.
+/// The attribute by which the store identifies services.
 const SERVICE_NAME: &str = "service.name";
-/// Names of services that are asked for by the index, bytes: longer ones may have been cut.
+/// Longest name of a service that is searched by the index, bytes: longer ones may have been cut.
 const SERVICE_BYTES_MAX: usize = 100;
 
-/// What the store is asked for.
+/// The conditions for the store.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Pushed {
-    /// What one span meets.
+    /// Conditions on one span.
     pub(crate) spans: Vec<Condition>,
-    /// What the trace is.
+    /// Conditions on the trace.
     pub(crate) traces: Vec<TraceCondition>,
-    /// Which trace it is, where only one can be.
+    /// The trace, if only one is possible.
     pub(crate) trace: Option<TraceId>,
 }
 
 impl Query {
-    /// Returns conditions that every trace meets in which the query finds something. Those on spans are met by each span that
-    /// a metric counts.
+    /// Returns conditions that every trace with matches meets. For a metric, every counted span meets the
+    /// span conditions.
     pub(crate) fn pushed(&self) -> Pushed {
         let mut pushed = of_pipeline(&self.pipeline);
         let first = self.pipeline.0.first();
         let is_single = matches!(first, Some(Stage::Select(Spansets::Matching(_))));
-        // Of several selections, the conditions of one may be met before the range alone, and counted spans lie in it.
+        // With several selections, the conditions of one may hold outside of the range, whereas counted spans
+        // must be in it.
         if self.metric.is_some() && !is_single {
             pushed.spans.clear();
         }
@@ -64,7 +66,7 @@ fn of_selection(selection: &Spansets) -> Pushed {
         Spansets::Combined(Combination::Related(_, Keep::Unrelated), _, right) => {
             of_selection(right)
         }
-        // There are spans of both sides, but not the same ones.
+        // Both sides have spans, but not the same ones.
         Spansets::Combined(_, left, right) => {
             let (left, right) = (of_selection(left), of_selection(right));
             let is_narrower = left.spans.len() >= right.spans.len();
@@ -123,7 +125,7 @@ impl Pushed {
         self
     }
 
-    /// Returns what holds if either does: for each pair of conditions, one of them.
+    /// Returns conditions that hold if either side does: one of each pair.
     fn or(self, other: Self) -> Self {
         let pairs = self.spans.iter().take(EITHER_MAX).flat_map(|one| {
             let others = other.spans.iter().take(EITHER_MAX);
@@ -137,7 +139,7 @@ impl Pushed {
 }
 
 impl Field {
-    /// Returns the condition that a span has a value of it, where the store knows it.
+    /// Returns the condition that a span has a value of this field, if the store can evaluate it.
     pub(crate) fn exists(&self) -> Option<Condition> {
         match self {
             Self::Attribute { place, key } => Some(attribute(*place, key, Test::Exists)),
@@ -146,7 +148,7 @@ impl Field {
     }
 }
 
-/// Returns the comparison with its sides exchanged.
+/// Returns the comparison with exchanged sides.
 fn mirrored(how: Comparison) -> Comparison {
     match how {
         Comparison::Less => Comparison::Greater,
@@ -188,9 +190,9 @@ fn compared(field: &Field, how: Comparison, value: &Value<'_>) -> Pushed {
     }
 }
 
-/// Returns bounds of a duration, both included; a fraction of a nanosecond is left out of account.
+/// Returns inclusive bounds of a duration; fractions of a nanosecond are ignored.
 fn nanos(how: Comparison, number: f64) -> Option<(u64, u64)> {
-    // A number below zero becomes 0, one too large the greatest.
+    // The casts saturate: a negative number becomes 0, one too large the maximum.
     let (below, above) = (number.floor() as u64, number.ceil() as u64);
     match how {
         Comparison::Equal => Some((below, above)),
@@ -242,7 +244,7 @@ fn text_compared(intrinsic: Intrinsic, how: Comparison, text: &str) -> Option<Co
         (Intrinsic::InstrumentationVersion, Comparison::Equal) => {
             Some(of_scope(SCOPE_VERSION, test))
         }
-        // The store looks at an event's name only where it has no attribute of that key.
+        // The store compares an event's name only if it has no attribute with that key.
         (Intrinsic::EventName, Comparison::Equal) if is_given => {
             Some(attribute(Some(Place::Event), EVENT_NAME, Test::Exists))
         }
@@ -276,7 +278,7 @@ fn attribute_compared(
 }
 
 fn bounds(how: Comparison, number: f64) -> Option<(Bound<f64>, Bound<f64>)> {
-    // Whole numbers beyond 53 bits are rounded, so the bound itself is always let through.
+    // Integers beyond 53 bits are rounded, so the bound itself is always included.
     let has_room = number.abs() >= 9e15;
     Some(match how {
         Comparison::Equal => (Included(number), Included(number)),
@@ -306,10 +308,10 @@ fn pattern(field: &Field, test: &Test, wanted: bool) -> Option<Condition> {
     }
 }
 
-/// Returns the condition for an attribute of that value, or of a list, which may hold the value.
+/// Returns the condition for an attribute with that value, or with a list, which may contain the value.
 fn attribute_or_list(place: Option<Place>, key: &str, test: Test) -> Condition {
     let is_service = place == Some(Place::Resource) && key == SERVICE_NAME;
-    // The name of a service is the text of this attribute, unless it is empty or so long that it was cut.
+    // A service's name is the text of this attribute, unless it is empty or so long that it was cut.
     let is_name = |text: &String| (1..=SERVICE_BYTES_MAX).contains(&text.len());
     if is_service && matches!(&test, Test::Equals(text) if is_name(text)) {
         return Condition::Service(test);

@@ -1,5 +1,5 @@
-//! Series of samples made of what was counted, and what a query does with whole series: the greatest or least at each time,
-//! and those beyond a threshold.
+//! Series of samples, and a query's stages on whole series: the greatest or smallest at each time, and
+//! thresholds.
 
 use std::collections::BTreeMap;
 
@@ -9,44 +9,44 @@ use super::steps::Steps;
 use super::value::Value;
 use crate::model::UnixNanos;
 
-/// Under which label an exemplar has its trace.
+/// The label of an exemplar's trace.
 pub(super) const TRACE_ID: &str = "trace:id";
-/// Labels that say which number of a function a series has.
+/// Labels that identify a function's result within a group.
 const BUCKET: &str = "__bucket";
 const QUANTILE: &str = "p";
 const NAME: &str = "__name__";
 
-/// Samples of all series of one answer. Rates and counts have one at every step, be it 0, so that what was counted says
-/// little about their number.
+/// Samples of all series in one answer. Rates and counts have a sample at every step, even if 0, so the limit
+/// of cells does not bound their number.
 const SAMPLES_MAX: usize = 500_000;
 
 /// A name with its value.
 pub type Label = (String, Value<'static>);
 
-/// One line of a diagram.
+/// One line of a chart.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
-    /// What distinguishes it.
+    /// The labels that distinguish it.
     pub labels: Vec<Label>,
     /// Its values by time, earliest first.
     pub samples: Vec<(UnixNanos, f64)>,
-    /// Spans that were counted in it, earliest first.
+    /// Example spans, earliest first.
     pub exemplars: Vec<Exemplar>,
 }
 
-/// A span that was counted.
+/// An example span.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Exemplar {
-    /// Its trace.
+    /// The label with its trace.
     pub labels: Vec<Label>,
-    /// Its number, where it has one.
+    /// Its measured number, if it has one.
     pub value: Option<f64>,
-    /// When it began.
+    /// The start of the span.
     pub time: UnixNanos,
 }
 
 impl Series {
-    /// Returns its labels as Prometheus writes them.
+    /// Returns its labels in Prometheus' form.
     pub fn name(&self) -> String {
         let label = |(name, value): &Label| {
             let name: String = name.chars().map(printable).collect();
@@ -65,7 +65,7 @@ fn printable(letter: char) -> char {
     }
 }
 
-/// Returns a value of a label as text: what is missing, or empty, in brackets.
+/// Formats a label's value; a missing or empty one in brackets.
 fn shown(value: &Value<'_>) -> String {
     match value {
         Value::Nil => "<nil>".to_owned(),
@@ -83,7 +83,7 @@ pub(super) struct SeriesSet {
 }
 
 impl SeriesSet {
-    /// Returns whether there is room for another series; where there is none, series are missing.
+    /// Returns whether there is room for another series; if not, the answer is incomplete.
     fn has_room(&mut self) -> bool {
         self.is_cut |= self.samples >= SAMPLES_MAX;
         !self.is_cut
@@ -94,7 +94,7 @@ impl SeriesSet {
         self.series.push(series);
     }
 
-    /// Returns why series are missing, if some are.
+    /// Returns why series are missing, if so.
     pub(super) fn bound(&self) -> Option<String> {
         let bound =
             || format!("an answer has {SAMPLES_MAX} samples at most; a longer step has fewer");
@@ -102,7 +102,7 @@ impl SeriesSet {
     }
 }
 
-/// Adds the series that a function makes of the spans of one group, as far as there is room.
+/// Adds the series of a function for one group, while there is room.
 pub(super) fn add_to(
     set: &mut SeriesSet,
     function: &Function,
@@ -166,7 +166,7 @@ fn count(cell: Option<&Cell>) -> f64 {
     cell.map_or(0, |cell| cell.count) as f64
 }
 
-/// Does with series what a stage asks for; those without a sample left are gone.
+/// Applies a stage; series without samples are removed.
 pub(super) fn apply(stage: SeriesStage, series: &mut Vec<Series>) {
     match stage {
         SeriesStage::Top(most) => keep(series, most, true),
@@ -181,7 +181,7 @@ pub(super) fn apply(stage: SeriesStage, series: &mut Vec<Series>) {
     series.retain(|one| !one.samples.is_empty());
 }
 
-/// Keeps, at each time, the greatest or the least values; of equal ones those of the series that come first.
+/// Keeps the greatest or smallest values at each time; of equal ones those of the first series.
 fn keep(series: &mut [Series], most: usize, are_greatest: bool) {
     let mut by_time: BTreeMap<UnixNanos, Vec<(f64, usize)>> = BTreeMap::new();
     for (at, one) in series.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! Spans of one trace that a query selects, and how selections are combined: both, either, or the spans of one that stand
-//! in a relation to a span of the other.
+//! Selections of spans in one trace, and their combinations: both, either, or by a relation between spans of
+//! the two.
 
 use super::ast::{Combination, Keep, Pipeline, Relation, Spansets as Selection};
 use super::field::Field;
@@ -8,26 +8,25 @@ use super::view::TraceView;
 use crate::store::StoreError;
 use crate::store::cancel;
 
-/// Some spans of a trace.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Spanset {
-    /// Their places in the trace, ascending.
+    /// Indexes in the trace, ascending.
     pub(crate) spans: Vec<usize>,
-    /// What was computed of them, by the words of the query.
+    /// Computed values, by their text in the query.
     pub(crate) attributes: Vec<(String, Value<'static>)>,
 }
 
-/// What a query finds in one trace.
+/// The matches in one trace.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Spansets {
     /// None of them is empty.
     pub(crate) sets: Vec<Spanset>,
-    /// The fields that the query asks for, to be shown beside each span.
+    /// The fields that the query uses, to be shown with each span.
     pub(crate) fields: Vec<Field>,
 }
 
 impl Selection {
-    /// Returns the spans of these that are selected, ascending.
+    /// Returns the selected spans, ascending.
     pub(super) fn select(
         &self,
         view: &TraceView<'_>,
@@ -53,7 +52,7 @@ impl Selection {
         }
     }
 
-    /// Adds the fields that it asks for.
+    /// Adds the fields that it uses.
     pub(super) fn add_fields(&self, fields: &mut Vec<Field>) {
         match self {
             Self::Matching(None) => {}
@@ -111,7 +110,7 @@ fn combine(
     Ok(selected.into_spans())
 }
 
-/// Returns the relation seen from the other side.
+/// Returns the relation with exchanged sides.
 fn inverse(relation: Relation) -> Relation {
     match relation {
         Relation::Child => Relation::Parent,
@@ -122,14 +121,14 @@ fn inverse(relation: Relation) -> Relation {
     }
 }
 
-/// Marks the spans that stand in a relation to one of these; roots have no siblings.
+/// Marks the spans in a relation to one of these; roots have no siblings.
 fn related(relation: Relation, view: &TraceView<'_>, to: &Marks) -> Marks {
     let mut marks = Marks::none(view);
     let pairs = view.order().iter();
     let mut pairs = pairs.filter_map(|at| Some((*at, view.parent(*at)?)));
     match relation {
         Relation::Child => pairs.for_each(|(at, parent)| marks.0[at] = to.0[parent]),
-        // Parents come before their children.
+        // In an order in which parents come before their children.
         Relation::Descendant => {
             pairs.for_each(|(at, parent)| marks.0[at] = to.0[parent] || marks.0[parent]);
         }
@@ -153,7 +152,7 @@ fn related(relation: Relation, view: &TraceView<'_>, to: &Marks) -> Marks {
     marks
 }
 
-/// For each span of a trace, whether it is marked.
+/// A flag per span of a trace.
 struct Marks(Vec<bool>);
 
 impl Marks {

@@ -1,13 +1,13 @@
-//! When the samples of a metric stand: at multiples of a step, or once at the end of a range.
+//! The times of a metric's samples: multiples of a step, or once at the end of a range.
 
 use std::time::Duration;
 
 use crate::model::{MINUTE, NANOSECOND, SECOND, TimeRange, UnixNanos, nanos};
 
-/// Steps of one answer: as many points as Prometheus gives of a series.
+/// Steps in one answer: as many points per series as in Prometheus.
 const STEPS_MAX: u64 = 11_000;
 
-/// The times of samples, evenly spaced.
+/// Evenly spaced times of samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Steps {
     first: UnixNanos,
@@ -16,11 +16,12 @@ pub struct Steps {
 }
 
 impl Steps {
-    /// Returns the times of a range, multiples of the step from the last one before it to the first one after it.
+    /// Returns the times of a range: multiples of the step, from the last one before it to the first one
+    /// after it.
     ///
     /// # Errors
     ///
-    /// A message for people when there are none, or too many.
+    /// A message for people if there are none or too many.
     pub fn aligned(range: TimeRange, step: Duration) -> Result<Self, String> {
         if step.is_zero() {
             return Err("a step is longer than 0".to_owned());
@@ -36,7 +37,7 @@ impl Steps {
         Ok(Self { first, step, count })
     }
 
-    /// Returns the end of a range as its one time.
+    /// Returns the end of a range as the only time.
     pub fn once(range: TimeRange) -> Self {
         Self {
             first: range.end,
@@ -45,7 +46,7 @@ impl Steps {
         }
     }
 
-    /// Returns a step for a range: some 240 of them, of a round length.
+    /// Returns a round step that splits a range into some 240.
     pub fn of(range: TimeRange) -> Duration {
         const ROUND_SECONDS: [u64; 6] = [3_600, 300, 60, 15, 5, 1];
         let length = range.end - range.start;
@@ -59,7 +60,7 @@ impl Steps {
         Duration::from_nanos(times * nanos(round))
     }
 
-    /// Returns when spans begin that count.
+    /// Returns the range of the starts of counted spans.
     pub fn range(&self) -> TimeRange {
         let after = NANOSECOND;
         TimeRange {
@@ -72,7 +73,7 @@ impl Steps {
         self.step
     }
 
-    /// Returns the time of every sample.
+    /// Returns the time of every sample, with its number.
     pub(super) fn times(&self) -> impl Iterator<Item = (u64, UnixNanos)> {
         (0..self.count).map(|number| (number, self.time(number)))
     }
@@ -81,7 +82,7 @@ impl Steps {
         self.first + Duration::from_nanos(nanos(self.step).saturating_mul(number))
     }
 
-    /// Returns the step that a time falls into.
+    /// Returns the number of the step for a time.
     pub(super) fn number(&self, time: UnixNanos) -> Option<u64> {
         let range = self.range();
         let number = nanos(time - range.start) / nanos(self.step).max(1);

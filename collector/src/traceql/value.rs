@@ -1,5 +1,6 @@
-//! The values of TraceQL and how they compare: numbers with numbers (durations are nanoseconds), texts with texts; what
-//! is of another type, or missing, is neither equal nor unequal, neither less nor more.
+//! The values of TraceQL and their comparison: numbers with numbers (durations are nanoseconds), texts with
+//! texts. Values of different types, or missing ones, are neither equal nor unequal, neither less nor
+//! greater.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -7,44 +8,43 @@ use std::fmt;
 
 use crate::model::{self, SpanKind, StatusCode};
 
-/// A value of a field, or one written in a query.
+/// A value of a field, or a literal in a query.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value<'a> {
-    /// There is none.
+    /// No value.
     Nil,
     /// A boolean.
     Bool(bool),
-    /// A whole number.
+    /// An integer.
     Int(i64),
     /// A floating-point number.
     Float(f64),
-    /// A length of time, nanoseconds.
+    /// A duration, nanoseconds.
     Duration(i64),
     /// A text.
     Text(Cow<'a, str>),
-    /// How a span ended.
+    /// A span's status.
     Status(StatusCode),
-    /// The side of a call.
+    /// A span's kind.
     Kind(SpanKind),
     /// Several values: those of a list, or of all events or links of a span.
     List(Vec<Value<'a>>),
 }
 
-/// What is known of a value's type before there is a span.
+/// The statically known type of an expression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Type {
-    /// An attribute may have any.
+    /// Unknown, as for an attribute.
     Any,
     Nil,
     Bool,
-    /// Whole, floating-point, or a length of time.
+    /// Integer, floating-point, or a duration.
     Number,
     Text,
     Status,
     Kind,
 }
 
-/// Asks how two values compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Comparison {
     /// `=`
@@ -61,7 +61,6 @@ pub(crate) enum Comparison {
     GreaterOrEqual,
 }
 
-/// Makes a number of two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arithmetic {
     /// `+`
@@ -79,7 +78,7 @@ pub(crate) enum Arithmetic {
 }
 
 impl Comparison {
-    /// Returns whether two values compare so. Of a list, one item must; to be unequal, all must.
+    /// Returns whether the comparison holds. In a list, one item must satisfy it, for "unequal" all must.
     pub(crate) fn holds(self, left: &Value<'_>, right: &Value<'_>) -> bool {
         match (left, right) {
             (Value::List(items), other) => {
@@ -116,8 +115,7 @@ impl Comparison {
 }
 
 impl Arithmetic {
-    /// Returns the number that it makes of two; of anything else there is none. Whole numbers stay whole, as long as the
-    /// result fits.
+    /// Returns the result for two numbers, else `Nil`. Integers stay integers if the result fits.
     pub(crate) fn of<'a>(self, left: &Value<'_>, right: &Value<'_>) -> Value<'a> {
         if let (Value::Int(left), Value::Int(right)) = (left, right)
             && let Some(whole) = self.of_whole(*left, *right)
@@ -135,7 +133,7 @@ impl Arithmetic {
         }
     }
 
-    /// Returns whether its result is a length of time: what a length is divided by one is not.
+    /// Returns whether the result is a duration: a ratio of durations is not.
     fn makes_duration(self, [left, right]: [bool; 2]) -> bool {
         match self {
             Self::Divide => left && !right,
@@ -168,7 +166,7 @@ impl Arithmetic {
 }
 
 impl<'a> Value<'a> {
-    /// Returns the value of an attribute; maps and bytes are their text.
+    /// Returns the value of an attribute; maps and bytes become text.
     pub(super) fn of_attribute(value: &'a model::Value) -> Self {
         match value {
             model::Value::Empty => Self::Nil,
@@ -185,12 +183,11 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Returns a length of time.
     pub(super) fn duration(nanos: u64) -> Self {
         Self::Duration(i64::try_from(nanos).unwrap_or(i64::MAX))
     }
 
-    /// Returns a text, or nothing where it is empty.
+    /// Returns a text, or `Nil` if it is empty.
     pub(super) fn given(text: &'a str) -> Self {
         match text {
             "" => Self::Nil,
@@ -218,7 +215,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Returns it with a copy of its text.
+    /// Copies its text.
     pub(crate) fn into_owned(self) -> Value<'static> {
         match self {
             Self::Nil => Value::Nil,
@@ -233,7 +230,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Returns how it stands to another value of its type. Values that have no order are equal or else unequal.
+    /// Compares values of one type. Those without an order are only equal or unequal.
     fn order(&self, other: &Self) -> Option<Ordering> {
         let by_equality = |is_equal| match is_equal {
             true => Ordering::Equal,
@@ -252,7 +249,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Returns the word of a status in queries.
+/// Returns the name of a status in queries.
 pub(crate) fn status_word(code: StatusCode) -> &'static str {
     match code {
         StatusCode::Unset => "unset",
@@ -262,7 +259,7 @@ pub(crate) fn status_word(code: StatusCode) -> &'static str {
 }
 
 impl fmt::Display for Value<'_> {
-    /// Writes the value bare, as labels have it.
+    /// Writes the value without quotes, as in labels.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nil => f.write_str("nil"),

@@ -1,7 +1,8 @@
-//! A trace as TraceQL sees it: its tree, and what a span says for each field.
+//! A trace for TraceQL: its tree, and the fields of its spans.
 //!
-//! A child belongs to the span that has the id of its parent; of two halves of a call that share an id (Zipkin), the
-//! server's belongs to the client's, and children belong to the server's. What would close a circle is a root.
+//! A child belongs to the span with its parent's id. If two halves of a call share an id (Zipkin), the
+//! server's span is a child of the client's, and children belong to the server's. A span that would close a
+//! cycle is a root.
 
 use std::collections::HashMap;
 
@@ -13,7 +14,7 @@ use crate::model::{Place, Span, SpanKind, Trace, UnixNanos, nanos};
 use crate::store::StoreError;
 use crate::store::cancel;
 
-/// What a look at a span costs beside the values that are compared, bytes.
+/// Cost of examining a span, beside the compared values, bytes.
 const SPAN_BYTES: usize = 256;
 
 /// A trace with its tree.
@@ -22,9 +23,9 @@ pub(crate) struct TraceView<'t> {
     pub(crate) trace: &'t Trace,
     parents: Vec<Option<usize>>,
     children: Vec<usize>,
-    /// Every span after its parent.
+    /// Spans, parents before children.
     order: Vec<usize>,
-    /// Left and right ends of the walk through the tree, from 1.
+    /// Left and right numbers of the nested-set encoding, from 1.
     ends: Vec<(i64, i64)>,
     root: Option<usize>,
     start: UnixNanos,
@@ -32,11 +33,7 @@ pub(crate) struct TraceView<'t> {
 }
 
 impl<'t> TraceView<'t> {
-    /// Returns a trace with its tree.
-    ///
-    /// # Errors
-    ///
-    /// When no client waits for the answer any more.
+    /// Fails when the query was cancelled.
     pub(crate) fn new(trace: &'t Trace) -> Result<Self, StoreError> {
         cancel::spend(trace.spans.len() * SPAN_BYTES)?;
         let mut parents = parents(&trace.spans);
@@ -63,7 +60,6 @@ impl<'t> TraceView<'t> {
         })
     }
 
-    /// Returns how many spans there are.
     pub(crate) fn len(&self) -> usize {
         self.trace.spans.len()
     }
@@ -72,17 +68,16 @@ impl<'t> TraceView<'t> {
         &self.trace.spans[at]
     }
 
-    /// Returns the span that caused a span.
     pub(super) fn parent(&self, at: usize) -> Option<usize> {
         self.parents[at]
     }
 
-    /// Returns every span after its parent.
+    /// Spans, parents before children.
     pub(super) fn order(&self) -> &[usize] {
         &self.order
     }
 
-    /// Returns the span without parent that starts first.
+    /// Returns the root that starts first.
     pub(crate) fn root(&self) -> Option<&'t Span> {
         self.root.map(|root| self.span(root))
     }
@@ -92,12 +87,12 @@ impl<'t> TraceView<'t> {
         self.start
     }
 
-    /// Returns how long after that the last span ended, nanoseconds.
+    /// Returns the time from the earliest start to the latest end, nanoseconds.
     pub(crate) fn duration_nanos(&self) -> u64 {
         self.duration
     }
 
-    /// Returns what a span says for a field.
+    /// Returns the value of a field of a span.
     pub(crate) fn value(&self, at: usize, field: &Field) -> Value<'t> {
         let span = self.span(at);
         match field {
@@ -172,7 +167,7 @@ fn of_links(
         .map(move |link| Value::Text(text(link).into()))
 }
 
-/// Returns the attribute of a span in a place; of its events and links all of that key.
+/// Returns an attribute of a span in a place; for events and links, all values of that key.
 fn attribute<'t>(span: &'t Span, place: Place, key: &str) -> Value<'t> {
     type Attributes = [(String, crate::model::Value)];
     let find = |attributes: &'t Attributes| {
@@ -192,7 +187,7 @@ fn attribute<'t>(span: &'t Span, place: Place, key: &str) -> Value<'t> {
     }
 }
 
-/// Returns several values as one; none is `Nil`.
+/// Combines values to one; without values it is `Nil`.
 fn list<'t>(values: impl Iterator<Item = Value<'t>>) -> Value<'t> {
     let mut values: Vec<_> = values.collect();
     match values.len() {
@@ -202,7 +197,7 @@ fn list<'t>(values: impl Iterator<Item = Value<'t>>) -> Value<'t> {
     }
 }
 
-/// Finds the parent of each span.
+/// Returns the parent of each span.
 fn parents(spans: &[Span]) -> Vec<Option<usize>> {
     let mut clients: HashMap<SpanId, usize> = HashMap::new();
     let mut servers: HashMap<SpanId, usize> = HashMap::new();
@@ -231,8 +226,8 @@ fn parents(spans: &[Span]) -> Vec<Option<usize>> {
     spans.iter().enumerate().map(parent).collect()
 }
 
-/// Walks through the tree; returns the spans in the order in which they are met, and when each is entered and left. Spans
-/// in a circle are met last, where the circle is cut.
+/// Walks the tree; returns the spans in preorder, and the numbers at which each is entered and left. Spans in
+/// a cycle come last, and the cycle is cut there.
 fn walk(parents: &mut [Option<usize>]) -> (Vec<usize>, Vec<(i64, i64)>) {
     let count = parents.len();
     let mut below: Vec<Vec<usize>> = vec![Vec::new(); count];

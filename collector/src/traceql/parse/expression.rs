@@ -1,5 +1,5 @@
-//! Expressions of spans, by the precedence of the language: `&&` and `||` bind alike and least, then comparisons, `+` and
-//! `-`, `!`, `*` `/` `%`, and `^`, which goes from right to left.
+//! Parses expressions on spans. By precedence, lowest first: `&&` and `||` (equal), comparisons, `+` and `-`,
+//! `!`, `*` `/` `%`, and `^`, which is right-associative.
 
 use super::super::Error;
 use super::super::ast::Expression;
@@ -10,7 +10,6 @@ use super::Parser;
 use crate::model::{Pattern, SpanKind, StatusCode, Test};
 
 impl Parser<'_> {
-    /// Reads an expression.
     pub(super) fn expression(&mut self) -> Result<Expression, Error> {
         let at = self.next;
         let mut left = self.comparison()?;
@@ -54,7 +53,7 @@ impl Parser<'_> {
         let Token::Text(pattern) = self.token() else {
             return Err(self.unexpected("a pattern in quotes"));
         };
-        // As a whole, not somewhere within.
+        // Anchored: the whole text must match.
         let pattern = Pattern::new(&format!("^(?:{pattern})$"));
         let pattern = pattern.map_err(|problem| self.wrong(format!("the query {problem}")))?;
         self.next += 1;
@@ -115,7 +114,7 @@ impl Parser<'_> {
         self.chain(&["*", "/", "%"], Self::power)
     }
 
-    /// Reads operands joined by these signs, from left to right.
+    /// Parses a left-associative chain of operands and signs.
     fn chain(
         &mut self,
         signs: &[&str],
@@ -182,7 +181,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Fails unless an expression may be true or false.
+    /// Fails unless an expression can be a boolean.
     pub(super) fn check_truth(&self, expression: &Expression, at: usize) -> Result<(), Error> {
         match type_of(expression) {
             Type::Bool | Type::Any => Ok(()),
@@ -191,7 +190,7 @@ impl Parser<'_> {
     }
 }
 
-/// Writes an id that a query compares with a span's as spans have it: in lower case, zeros before it.
+/// Normalises an id that is compared with a span's: lower case, with leading zeros.
 fn with_whole_ids(left: Expression, right: Expression) -> (Expression, Expression) {
     match (left, right) {
         (Expression::Field(Field::Intrinsic(one)), Expression::Literal(Value::Text(id))) => {
@@ -250,7 +249,7 @@ pub(super) fn comparison(sign: &str) -> Option<Comparison> {
     })
 }
 
-/// Returns whether the sign wants its pattern to match.
+/// Returns whether the sign requires a match.
 fn pattern_sign(sign: &str) -> Option<bool> {
     match sign {
         "=~" => Some(true),
@@ -271,7 +270,6 @@ pub(super) fn arithmetic(sign: &str) -> Option<Arithmetic> {
     })
 }
 
-/// Returns the type of an expression's values.
 pub(super) fn type_of(expression: &Expression) -> Type {
     match expression {
         Expression::Literal(value) => value.value_type(),

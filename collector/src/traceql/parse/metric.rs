@@ -1,4 +1,4 @@
-//! Metrics at the end of a pipeline: `rate() by (resource.service.name) | topk(10) > 5`.
+//! Parses metrics at the end of a pipeline: `rate() by (resource.service.name) | topk(10) > 5`.
 
 use super::super::Error;
 use super::super::ast::{Expression, Figure, Function, Metric, SeriesStage};
@@ -7,11 +7,11 @@ use super::super::lexer::Token;
 use super::Parser;
 use super::expression::{comparison, literal};
 
-/// Fields by which series are distinguished.
+/// Fields that distinguish series.
 const BY_MAX: usize = 5;
 
 impl Parser<'_> {
-    /// Reads a metric, if one follows.
+    /// Parses a metric, if one follows.
     pub(super) fn metric(&mut self) -> Result<Option<Metric>, Error> {
         let word = self.word().unwrap_or_default().to_owned();
         let Some(function) = self.function(&word)? else {
@@ -57,7 +57,7 @@ impl Parser<'_> {
         Ok(Some(function))
     }
 
-    /// Reads an expression; without one it is the duration of a span.
+    /// Parses an expression; the default is the span's duration.
     fn number_or_duration(&mut self) -> Result<Expression, Error> {
         match self.sign() {
             Some(")") => Ok(Expression::Field(Field::Intrinsic(Intrinsic::Duration))),
@@ -65,7 +65,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Reads `, 0.99, 0.5`.
+    /// Parses `, 0.99, 0.5`.
     fn quantiles(&mut self) -> Result<Vec<f64>, Error> {
         let mut quantiles = Vec::new();
         while self.takes(",") {
@@ -82,7 +82,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Reads what is done with the series.
+    /// Parses the stages on series.
     fn series_stages(&mut self) -> Result<Vec<SeriesStage>, Error> {
         let mut stages = Vec::new();
         loop {

@@ -1,5 +1,5 @@
-//! Reads a TraceQL query by recursive descent: pipelines and selections here, expressions of spans, aggregates and metrics
-//! in rooms of their own. Types are checked as far as they are known without a span.
+//! Parses a TraceQL query by recursive descent: pipelines and selections here; expressions, aggregates and
+//! metrics in submodules. Types are checked as far as they are known without a span.
 
 mod expression;
 mod metric;
@@ -12,15 +12,15 @@ use super::lexer::{Token, tokens};
 
 /// Longest query, bytes.
 const QUERY_BYTES_MAX: usize = 16 << 10;
-/// Operators, brackets and stages of a query: asking it recurses as deeply.
+/// Operators, brackets and stages of a query: evaluating it recurses this deep.
 const OPERATORS_MAX: usize = 256;
-/// What stands in brackets or behind a sign, one in the other: reading takes some ten calls for each.
+/// Nesting depth of brackets and unary signs: parsing takes some ten calls for each.
 const NESTED_MAX: usize = 32;
-/// Values of a list in a query: fields to show or to group by, quantiles.
+/// Values in a list: fields to show or to group by, quantiles.
 const LIST_MAX: usize = 32;
-/// Stages `by(…)` of a query: each spanset keeps the values of all.
+/// Stages `by(…)` in a query: each spanset keeps the values of all.
 const GROUPINGS_MAX: usize = 8;
-/// What a query may say about how it is answered; answers here are always whole and newest first.
+/// Accepted hints, which have no effect: answers here are always complete and newest first.
 const HINTS: [&str; 7] = [
     "most_recent",
     "exemplars",
@@ -32,11 +32,11 @@ const HINTS: [&str; 7] = [
 ];
 
 impl Query {
-    /// Reads a query.
+    /// Parses a query.
     ///
     /// # Errors
     ///
-    /// When the text is no TraceQL, or asks for something that is not supported; the message says where and what.
+    /// When the text is not TraceQL, or needs something unsupported; the message says where and what.
     pub fn parse(text: &str) -> Result<Self, Error> {
         if text.len() > QUERY_BYTES_MAX {
             let problem = format!("a query has at most {QUERY_BYTES_MAX} bytes");
@@ -49,7 +49,7 @@ impl Query {
     }
 }
 
-/// What is read of a query so far.
+/// The state of parsing.
 struct Parser<'q> {
     query: &'q str,
     tokens: Vec<(Token, usize)>,
@@ -113,14 +113,14 @@ impl<'q> Parser<'q> {
         }
     }
 
-    /// Returns whether a selection follows, be it in brackets.
+    /// Returns whether a selection follows, possibly in brackets.
     fn begins_spansets(&self) -> bool {
         let mut ahead = self.tokens[self.next..].iter().map(|(token, _)| token);
         let inside = ahead.find(|token| **token != Token::Sign("("));
         inside == Some(&Token::Sign("{"))
     }
 
-    /// Reads selections joined by `&&` and `||`, which bind alike.
+    /// Parses selections joined by `&&` and `||`, which have equal precedence.
     fn spansets(&mut self) -> Result<Spansets, Error> {
         let mut left = self.related()?;
         loop {
@@ -135,7 +135,7 @@ impl<'q> Parser<'q> {
         }
     }
 
-    /// Reads selections joined by relations.
+    /// Parses selections joined by relations.
     fn related(&mut self) -> Result<Spansets, Error> {
         let mut left = self.selection()?;
         while let Some(how) = self.sign().and_then(relation) {
@@ -167,7 +167,7 @@ impl<'q> Parser<'q> {
         })
     }
 
-    /// Reads the stages of a pipeline in brackets.
+    /// Parses the stages of a pipeline in brackets.
     fn stages(&mut self) -> Result<Vec<Stage>, Error> {
         let mut stages = vec![self.stage()?];
         while self.takes("|") {
@@ -180,7 +180,7 @@ impl<'q> Parser<'q> {
         Ok(stages)
     }
 
-    /// Reads what stands within something else.
+    /// Parses one level deeper, within the limit of nesting.
     fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
         if self.nested == NESTED_MAX {
             let problem = format!("expressions are nested at most {NESTED_MAX} deep");
@@ -192,7 +192,6 @@ impl<'q> Parser<'q> {
         inside
     }
 
-    /// Reads a list of fields in brackets.
     fn fields(&mut self) -> Result<Vec<Field>, Error> {
         self.list(Self::field)
     }
@@ -206,7 +205,7 @@ impl<'q> Parser<'q> {
         Ok(field)
     }
 
-    /// Reads a list in brackets, of one value at least.
+    /// Parses a non-empty list in brackets.
     fn list<T>(&mut self, read: impl Fn(&mut Self) -> Result<T, Error>) -> Result<Vec<T>, Error> {
         self.expect("(")?;
         let mut values = vec![read(self)?];
@@ -220,7 +219,7 @@ impl<'q> Parser<'q> {
         Ok(values)
     }
 
-    /// Reads `with(most_recent=true)`.
+    /// Parses `with(most_recent=true)`.
     fn hints(&mut self) -> Result<(), Error> {
         if self.word() != Some("with") {
             return Ok(());
@@ -256,7 +255,7 @@ impl<'q> Parser<'q> {
         &self.tokens[self.next].0
     }
 
-    /// Returns the sign that follows, if one does.
+    /// Returns the next token if it is a sign.
     fn sign(&self) -> Option<&'static str> {
         match self.token() {
             Token::Sign(sign) => Some(sign),
@@ -264,7 +263,7 @@ impl<'q> Parser<'q> {
         }
     }
 
-    /// Returns the word that follows, if one does.
+    /// Returns the next token if it is a word.
     fn word(&self) -> Option<&str> {
         match self.token() {
             Token::Word(word) => Some(word),
@@ -272,7 +271,7 @@ impl<'q> Parser<'q> {
         }
     }
 
-    /// Goes past the sign that follows, if it is that one.
+    /// Consumes the next token if it is that sign.
     fn takes(&mut self, sign: &str) -> bool {
         let follows = self.sign() == Some(sign);
         self.next += usize::from(follows);
@@ -286,7 +285,7 @@ impl<'q> Parser<'q> {
         }
     }
 
-    /// Goes past an operator.
+    /// Consumes an operator.
     fn advance(&mut self) -> Result<(), Error> {
         self.count_operator()?;
         self.next += 1;

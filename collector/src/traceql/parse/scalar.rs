@@ -1,4 +1,4 @@
-//! Aggregates of spansets and how they compare: `count() > 2`, `max(duration) - min(duration) > 1s`.
+//! Parses aggregates of spansets and their comparison: `count() > 2`, `max(duration) - min(duration) > 1s`.
 
 use super::super::Error;
 use super::super::ast::{Aggregate, Expression, Figure, Scalar, Stage};
@@ -7,7 +7,7 @@ use super::Parser;
 use super::expression::{arithmetic, comparison, literal, type_of};
 
 impl Parser<'_> {
-    /// Reads two numbers of a spanset and how they compare.
+    /// Parses a comparison of two scalars.
     pub(super) fn scalar_filter(&mut self) -> Result<Stage, Error> {
         let left = self.scalar()?;
         let Some(how) = self.sign().and_then(comparison) else {
@@ -79,7 +79,7 @@ impl Parser<'_> {
         Ok(Aggregate::Of(figure, expression))
     }
 
-    /// Reads an expression whose values may be numbers.
+    /// Parses an expression whose values may be numbers.
     pub(super) fn number(&mut self) -> Result<Expression, Error> {
         let at = self.next;
         let expression = self.expression()?;
