@@ -1,5 +1,5 @@
-//! Group commit: a thread that owns the files of a log, gathers the appends that wait, writes and syncs them together,
-//! and answers each once they are durable.
+//! Group commit: a thread that owns a log's files, collects the waiting appends, writes and syncs them
+//! together, and answers each once it is durable.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -11,14 +11,14 @@ use tokio::time::Instant;
 
 use super::StoreError;
 
-/// Between two syncs when busy: what comes meanwhile shares the next one.
+/// Minimum time between two syncs under load: appends that arrive meanwhile share the next one.
 const SYNC_GAP: Duration = Duration::from_millis(20);
-/// Most rows written with one sync; a waiting group above it is written at once.
+/// Rows written with one sync; a larger group is written at once.
 const GROUP_ROWS_MAX: usize = 20_000;
-/// Appends that may wait for the disk; more wait before they are queued.
+/// Capacity of the queue; further appends wait to enter it.
 const WAITING_MAX: usize = 4_096;
 
-/// The queue in front of the thread; the thread ends when it is dropped.
+/// The queue of the thread, which ends when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Committer<R> {
     queue: mpsc::Sender<Append<R>>,
@@ -30,12 +30,13 @@ struct Append<R> {
     rows: Vec<R>,
     is_urgent: bool,
     done: oneshot::Sender<Result<(), StoreError>>,
-    /// Its place in the queue, held until it is written: the caller may stop waiting before.
+    /// The append's slot in the queue, held until it is written, even if the caller stops waiting.
     permit: OwnedSemaphorePermit,
 }
 
 impl<R: Send + 'static> Committer<R> {
-    /// Starts the thread. `commit` writes and syncs rows; groups without urgent rows wait that long for others.
+    /// Starts the thread. `commit` writes and syncs rows; groups without urgent rows wait up to `linger` for
+    /// more.
     pub(crate) fn start(
         thread_name: &str,
         linger: Duration,
@@ -51,7 +52,7 @@ impl<R: Send + 'static> Committer<R> {
         })
     }
 
-    /// Appends rows; returns once they are durable, `None` when the thread is gone.
+    /// Appends rows; returns once they are durable, `None` if the thread has ended.
     pub(crate) async fn append(
         &self,
         rows: Vec<R>,
@@ -85,13 +86,13 @@ fn run<R>(
         let result = commit(rows);
         last_sync = Some(Instant::now());
         for (done, _permit) in waiting {
-            // A caller that stopped waiting needs no answer.
+            // The caller may have stopped waiting.
             let _ = done.send(result.clone());
         }
     }
 }
 
-/// Waits for others to share the sync: shortly, and longer while nothing is urgent.
+/// Collects appends that share the next sync: briefly, or for up to `linger` as long as none is urgent.
 fn gather<R>(
     first: Append<R>,
     queue: &Receiver<Append<R>>,

@@ -1,5 +1,5 @@
-//! What cannot be read of a log. A failure may pass: reading is tried again for a while. After that the place is counted
-//! and reading goes on behind it, so that one bad sector blocks neither queries nor followers.
+//! Registry of unreadable places. A failure may be temporary, so reading is retried for a while. After that
+//! the place is counted and skipped, so that a bad sector blocks neither queries nor followers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Display};
@@ -13,16 +13,17 @@ use super::StoreError;
 use crate::counters::{Counters, Incident};
 use crate::sync::Mutex;
 
-/// How long reading a place is tried, and how often at least.
+/// How long, and at least how often, reading a place is retried.
 const RETRY_FOR: Duration = Duration::from_secs(30);
 const TRIES_MIN: u32 = 3;
-/// After so many places in a row of one file were given up, the file is bad: the next is not tried for long.
+/// After this many consecutive places of a file were given up, the file is bad: further ones are not retried
+/// for long.
 const PLACES_MAX: usize = 3;
 
-/// The places of a log that cannot be read, by file and offset; shared by all readers.
+/// The unreadable places of a log, by file and offset; shared by all readers.
 #[derive(Debug)]
 pub(crate) struct Damage<F> {
-    /// The incident under which a place is counted.
+    /// The incident counted for a place.
     incident: Incident,
     counters: Arc<Counters>,
     known: Mutex<Known<F>>,
@@ -32,9 +33,9 @@ pub(crate) struct Damage<F> {
 struct Known<F> {
     retry_for: Duration,
     failing: BTreeMap<(F, u64), Failure>,
-    /// Places of a file given up one after the other.
+    /// Number of consecutive places given up, by file.
     in_a_row: BTreeMap<F, usize>,
-    /// Counted and logged already.
+    /// Places already counted and logged.
     reported: BTreeSet<(F, u64)>,
 }
 
@@ -46,7 +47,6 @@ struct Failure {
 }
 
 impl<F: Ord + Copy + Debug> Damage<F> {
-    /// Makes an empty registry.
     pub(crate) fn new(incident: Incident, counters: Arc<Counters>) -> Self {
         Self {
             incident,
@@ -60,7 +60,7 @@ impl<F: Ord + Copy + Debug> Damage<F> {
         }
     }
 
-    /// Counts and logs that something of a place is lost, once; returns whether it is the first time.
+    /// Counts and logs, once, that data at a place is lost; returns whether it is the first time.
     pub(crate) fn report(&self, file: F, offset: u64, problem: &dyn Display) -> bool {
         let is_new = self.known().reported.insert((file, offset));
         if is_new {
@@ -70,12 +70,13 @@ impl<F: Ord + Copy + Debug> Damage<F> {
         is_new
     }
 
-    /// Returns whether something of a place is known to be lost.
+    /// Returns whether data at a place is known to be lost.
     pub(crate) fn is_reported(&self, file: F, offset: u64) -> bool {
         self.known().reported.contains(&(file, offset))
     }
 
-    /// Records that a place could not be read; returns, and reports, whether that was tried for long enough.
+    /// Records a failure to read a place; returns true, and reports the place, if it was retried for long
+    /// enough.
     pub(crate) fn gives_up(&self, file: F, offset: u64, error: &StoreError) -> bool {
         let is_given_up = self.known().fail(file, offset);
         if is_given_up {
@@ -91,7 +92,7 @@ impl<F: Ord + Copy + Debug> Damage<F> {
         known.in_a_row.remove(&file);
     }
 
-    /// Forgets files that are gone.
+    /// Forgets deleted files.
     pub(crate) fn forget(&self, is_gone: impl Fn(F) -> bool) {
         let mut known = self.known();
         known.failing.retain(|(file, _), _| !is_gone(*file));
@@ -99,7 +100,7 @@ impl<F: Ord + Copy + Debug> Damage<F> {
         known.reported.retain(|(file, _)| !is_gone(*file));
     }
 
-    /// Changes how long reading a place is tried.
+    /// Sets how long reading a place is retried.
     #[cfg(test)]
     pub(crate) fn set_retry_for(&self, retry_for: Duration) {
         self.known().retry_for = retry_for;

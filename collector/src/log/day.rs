@@ -1,4 +1,4 @@
-//! A day since 1970, and the folder of a log that is named after it.
+//! A day since 1970, and its folder in a log.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -9,7 +9,6 @@ use super::StoreError;
 use crate::files;
 use crate::model::{DAY, UnixNanos};
 
-/// A day since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Day(pub(crate) u64);
 
@@ -23,7 +22,7 @@ impl Day {
         UnixNanos::of_window(self.0 + 1, DAY)
     }
 
-    /// Returns its folder: `2026-11-23`.
+    /// Returns its folder, such as `2026-11-23`.
     pub(crate) fn folder(self, root: &Path) -> PathBuf {
         let days = i64::try_from(self.0).unwrap_or(i64::MAX);
         let date = OffsetDateTime::UNIX_EPOCH
@@ -33,7 +32,7 @@ impl Day {
         root.join(date.to_string())
     }
 
-    /// Reads the name of a folder; `None` for a foreign one.
+    /// Parses a folder name; `None` for a foreign one.
     fn parse(folder: &str) -> Option<Self> {
         let mut parts = folder.splitn(3, '-');
         let year = parts.next()?.parse().ok()?;
@@ -44,7 +43,7 @@ impl Day {
         u64::try_from(days).ok().map(Self)
     }
 
-    /// Creates the folder of a log where it is missing and returns its days, oldest first.
+    /// Creates the folder of a log if it is missing; returns its days, oldest first.
     pub(crate) fn all(root: &Path) -> Result<Vec<Self>, StoreError> {
         files::create_private_dir_all(root)
             .map_err(|error| StoreError::io("create", root, error))?;
@@ -53,7 +52,7 @@ impl Day {
             for entry in fs::read_dir(root)? {
                 let entry = entry?;
                 let day = entry.file_name().to_str().and_then(Self::parse);
-                // `2026-1-3` is no folder of ours.
+                // `2026-1-3` is not one of our folders.
                 let is_ours = |day: &Self| day.folder(root) == entry.path();
                 days.extend(day.filter(is_ours).filter(|_| entry.path().is_dir()));
             }

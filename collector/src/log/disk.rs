@@ -1,10 +1,10 @@
-//! The calls by which a log changes files. Tests let them fail, and take what was not synced away.
+//! The system calls with which a log changes files. Tests inject faults, and simulate the loss of unsynced
+//! data.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Writes all of the bytes.
 pub(super) fn write(file: &mut File, path: &Path, bytes: &[u8]) -> io::Result<()> {
     #[cfg(test)]
     faults::meet(path, |written| {
@@ -15,7 +15,7 @@ pub(super) fn write(file: &mut File, path: &Path, bytes: &[u8]) -> io::Result<()
     file.write_all(bytes)
 }
 
-/// Waits until the bytes of a file are on the disk.
+/// Waits until the bytes of a file are on disk.
 pub(super) fn sync(file: &File, path: &Path) -> io::Result<()> {
     #[cfg(test)]
     faults::meet(path, |_| Ok(()))?;
@@ -26,7 +26,6 @@ pub(super) fn sync(file: &File, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Cuts a file off.
 pub(super) fn cut(file: &File, path: &Path, length: u64) -> io::Result<()> {
     #[cfg(test)]
     faults::meet(path, |_| Ok(()))?;
@@ -34,7 +33,6 @@ pub(super) fn cut(file: &File, path: &Path, length: u64) -> io::Result<()> {
     file.set_len(length)
 }
 
-/// Gives a file another name.
 pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     #[cfg(test)]
     faults::meet(from, |_| Ok(()))?;

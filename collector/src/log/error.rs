@@ -1,50 +1,49 @@
-//! Why a log or a store could not do what it was asked.
+//! Errors of logs and stores.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Why a store could not do what it was asked. Cheap to clone: every caller that waited for a write gets its error.
+/// Errors of logs and stores. Cheap to clone: every caller that waits for a group commit gets its error.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// A file could not be read or written.
     #[error("could not {action} {path}: {source}")]
     Io {
-        /// What was being done.
+        /// The action that failed.
         action: &'static str,
-        /// To which file.
+        /// The file.
         path: String,
         /// The system's error.
         source: Arc<io::Error>,
     },
-    /// A file holds what no version of this program writes.
+    /// A file has contents that no version of this program writes.
     #[error("{path} is damaged: {what}")]
     Damaged {
-        /// Which file.
+        /// The file.
         path: String,
         /// What is wrong.
         what: String,
     },
-    /// A server that stores for us did not do what it was asked.
+    /// A remote store failed.
     #[error("could not {action} {url}: {problem}")]
     Remote {
-        /// What was being done.
+        /// The action that failed.
         action: &'static str,
-        /// Its address.
+        /// The server's URL.
         url: String,
         /// The server's or the network's error.
         problem: String,
     },
-    /// The time of a question is over.
+    /// The time of a query is over.
     #[error("the store took too long to answer")]
     TimeOver,
-    /// The caller no longer waits for the answer.
+    /// The caller no longer waits.
     #[error("the caller no longer waits for the answer")]
     Cancelled,
 }
 
 impl StoreError {
-    /// Makes the error of a file operation.
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io {
             action,
@@ -53,7 +52,6 @@ impl StoreError {
         }
     }
 
-    /// Makes the error of a file that holds what no version of this program writes.
     pub(crate) fn damaged(path: &Path, what: &str) -> Self {
         Self::Damaged {
             path: path.display().to_string(),
@@ -61,7 +59,7 @@ impl StoreError {
         }
     }
 
-    /// Returns whether something else stands under a file's name: a folder, a FIFO, a device.
+    /// Returns whether the name belongs to something other than a file: a folder, a FIFO, a device.
     pub(crate) fn is_no_file(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == ErrorKind::InvalidInput)
     }

@@ -1,4 +1,4 @@
-//! The file of a segment as its writer sees it: append a block, sync, take a failed append back.
+//! A segment's file for its writer: append a block, sync, undo a failed append.
 
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{StoreError, disk};
 use crate::{files, handles};
 
-/// A file that only grows, except that its end is cut off when a write failed.
+/// An append-only file, whose end is truncated after a failed write.
 #[derive(Debug)]
 pub(crate) struct LogFile {
     file: File,
@@ -16,7 +16,7 @@ pub(crate) struct LogFile {
 }
 
 impl LogFile {
-    /// Creates the file with its first bytes, and its folder; both names are durable.
+    /// Creates the file with its magic, and its folder; both names are durable.
     pub(crate) fn create(path: &Path, magic: &[u8]) -> Result<Self, StoreError> {
         let create = || {
             let folder = path.parent().unwrap_or(Path::new("."));
@@ -38,7 +38,7 @@ impl LogFile {
         })
     }
 
-    /// Opens an existing file to append to it, cutting off what lies beyond that length.
+    /// Opens an existing file for appending, truncating it to `length`.
     pub(crate) fn resume(path: &Path, length: u64) -> Result<Self, StoreError> {
         let open = || {
             let mut file = files::regular(files::private().read(true).write(true).open(path)?)?;
@@ -58,12 +58,10 @@ impl LogFile {
         })
     }
 
-    /// Returns its bytes.
     pub(crate) fn length(&self) -> u64 {
         self.length
     }
 
-    /// Makes an error that names the file.
     pub(crate) fn error(&self, action: &'static str, source: io::Error) -> StoreError {
         StoreError::io(action, &self.path, source)
     }
@@ -74,7 +72,7 @@ impl LogFile {
         reader.map_err(|error| self.error("open", error))
     }
 
-    /// Appends bytes with one write and returns where they begin.
+    /// Appends bytes with one write; returns their offset.
     pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<u64, StoreError> {
         let written = disk::write(&mut self.file, &self.path, bytes);
         written.map_err(|error| self.error("append to", error))?;
@@ -83,13 +81,13 @@ impl LogFile {
         Ok(offset)
     }
 
-    /// Waits until everything appended is on the disk.
+    /// Waits until everything appended is on disk.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
         let synced = disk::sync(&self.file, &self.path);
         synced.map_err(|error| self.error("sync", error))
     }
 
-    /// Cuts off everything beyond that length.
+    /// Truncates the file.
     pub(crate) fn cut(&mut self, length: u64) -> Result<(), StoreError> {
         let cut = disk::cut(&self.file, &self.path, length);
         let sought = cut.and_then(|()| self.file.seek(SeekFrom::Start(length)));
@@ -108,12 +106,12 @@ impl LogFile {
     }
 }
 
-/// Writes the first bytes of a new file, and makes its name durable.
+/// Writes the magic of a new file, and makes its name durable.
 fn begin(mut file: File, path: &Path, magic: &[u8]) -> io::Result<File> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let written = disk::write(&mut file, path, magic).and_then(|()| disk::sync_folder(folder));
     if let Err(error) = written {
-        // A full disk must not collect an empty file for every attempt.
+        // With a full disk, do not leave an empty file per attempt.
         let _ = fs::remove_file(path);
         return Err(error);
     }

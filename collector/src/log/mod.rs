@@ -1,8 +1,9 @@
-//! The append-only log under spans, circuit series and log records: files of checksummed blocks that survive a crash.
+//! The append-only log behind spans, circuit series and log records: files of checksummed blocks that survive
+//! a crash.
 //!
-//! A log is a folder per day with files that only grow. What a block holds and how its header looks is its codec's
-//! matter (`store::embedded::block`, `store::series::block`, `store::logs::block`); appending, recovery, damage,
-//! retention and positions are written here once, for all.
+//! A log has a folder per day with append-only files. The content and header of a block are up to its codec
+//! (`store::embedded::block`, `store::series::block`, `store::logs::block`); appending, recovery, damage,
+//! retention and positions are implemented here once for all logs.
 
 mod commit;
 mod damage;

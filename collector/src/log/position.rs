@@ -1,4 +1,4 @@
-//! How far a log has been read: followers save it and resume from it after a restart.
+//! How far a log has been read: followers save their position and resume from it after a restart.
 
 use std::collections::BTreeMap;
 
@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Saved")]
 pub(crate) struct Position {
-    /// Segments with lower numbers are read to their ends.
+    /// Segments with lower numbers are completely read.
     done_below: u64,
-    /// The others, as far as they are begun.
+    /// Offsets of the others, if they are partly read.
     segments: BTreeMap<u64, Offset>,
 }
 
@@ -20,10 +20,10 @@ pub(crate) struct Position {
 pub(crate) struct Offset {
     /// Blocks that begin before this byte are read.
     pub(crate) bytes: u64,
-    /// Rows in these blocks; 0 where rows are not counted.
+    /// Rows in these blocks; 0 if rows are not counted.
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) rows: u64,
-    /// The arrival clock behind the last of these rows; 0 where rows have no arrival time.
+    /// The arrival clock after the last of these rows; 0 if rows have no arrival time.
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) until: u64,
 }
@@ -32,7 +32,7 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// A position as any version saved it: the first one wrote the bytes of each day of a series, without a name.
+/// A saved position in either format: the first version was an untagged map of bytes by day of a series.
 #[derive(Deserialize)]
 struct Saved {
     #[serde(default)]
@@ -68,20 +68,20 @@ impl Position {
         segments: BTreeMap::new(),
     };
 
-    /// Returns the offset in a segment, `None` when it is read to its end.
+    /// Returns the offset in a segment, `None` if it is completely read.
     pub(crate) fn offset(&self, segment: u64) -> Option<Offset> {
         let begun = self.segments.get(&segment).copied();
         (segment >= self.done_below).then(|| begun.unwrap_or_default())
     }
 
-    /// Moves the offset in a segment.
+    /// Sets the offset in a segment.
     pub(crate) fn reach(&mut self, segment: u64, offset: Offset) {
         if segment >= self.done_below {
             self.segments.insert(segment, offset);
         }
     }
 
-    /// Marks all segments below that number as read to their ends.
+    /// Marks all segments with lower numbers as completely read.
     pub(crate) fn finish_below(&mut self, segment: u64) {
         if segment > self.done_below {
             self.done_below = segment;
@@ -89,13 +89,13 @@ impl Position {
         }
     }
 
-    /// Forgets the offsets for which `keep` is false.
+    /// Drops the offsets for which `keep` returns false.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(u64, Offset) -> bool) {
         self.segments
             .retain(|segment, offset| keep(*segment, *offset));
     }
 
-    /// Returns the highest segment that was begun or finished, and the latest arrival time.
+    /// Returns the highest segment that is partly or completely read, and the latest arrival time.
     pub(crate) fn latest(&self) -> (u64, u64) {
         let begun = self.segments.last_key_value().map(|(segment, _)| *segment);
         let until = self.segments.values().map(|offset| offset.until).max();

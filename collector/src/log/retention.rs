@@ -1,4 +1,5 @@
-//! How long and how much of a log is kept. Whole segments are deleted, oldest first, and every deletion is counted and logged.
+//! Age and size limits of a log. Whole segments are deleted, oldest first; every deletion is counted and
+//! logged.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,23 +9,23 @@ use tracing::info;
 use crate::counters::Counters;
 use crate::model::{UnixNanos, format_timestamp};
 
-/// The bounds of a log.
+/// The limits of a log.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Retention {
     /// Segments that ended longer ago are deleted.
     pub(crate) max_age: Duration,
-    /// The oldest segments are deleted beyond this.
+    /// Beyond this the oldest segments are deleted.
     pub(crate) max_bytes: u64,
 }
 
 /// Why a segment is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Reason {
-    /// It is older than the retention.
+    /// Older than the retention.
     Retention,
-    /// The log has more bytes than its budget.
+    /// The log exceeds its disk budget.
     DiskBudget,
-    /// It is stored elsewhere too.
+    /// Also stored elsewhere.
     Shipped,
 }
 
@@ -40,7 +41,7 @@ impl Reason {
 }
 
 impl Retention {
-    /// Returns why a segment that ended then is deleted, if it is; the log has that many bytes with it.
+    /// Returns why a segment must be deleted, if so; `log_bytes` is the log's size including the segment.
     pub(crate) fn reason(
         &self,
         ended: UnixNanos,
@@ -54,12 +55,12 @@ impl Retention {
     }
 }
 
-/// Returns whether a time lies further back than that age.
+/// Returns whether a time is longer ago than `age`.
 pub(crate) fn is_older(time: UnixNanos, age: Duration, now: UnixNanos) -> bool {
     now - time > age
 }
 
-/// What was deleted of a log at once, by reason.
+/// Deletions of one run, by reason.
 #[derive(Debug, Default)]
 pub(crate) struct Deletions(BTreeMap<Reason, Deleted>);
 
@@ -73,7 +74,6 @@ struct Deleted {
 }
 
 impl Deletions {
-    /// Adds a segment.
     pub(crate) fn add(&mut self, reason: Reason, ended: UnixNanos, spans: u64, bytes: u64) {
         let deleted = self.0.entry(reason).or_default();
         deleted.segments += 1;
@@ -82,7 +82,6 @@ impl Deletions {
         deleted.ended.push(ended);
     }
 
-    /// Counts and logs them.
     pub(crate) fn report(self, log: &'static str, counters: &Counters) {
         for (reason, deleted) in self.0 {
             let Deleted {

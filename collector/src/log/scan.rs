@@ -1,55 +1,55 @@
-//! Finds the blocks of a file by their headers: passes over damage in the middle, stops at the tail that a crash tore.
+//! Finds the blocks of a file by their headers: skips damage in the middle, and stops at a tail torn by a
+//! crash.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// How the blocks of a log are framed and checked.
+/// The framing and checksums of a log's blocks.
 pub(crate) trait BlockCodec {
-    /// What a block's header says.
     type Header;
-    /// Bytes that `header_bytes` needs to see.
+    /// Number of bytes that `header_bytes` needs.
     const PREFIX_BYTES: usize;
 
-    /// Returns the length of the header that begins with these bytes, `None` where no header begins.
+    /// Returns the length of a header with this prefix, `None` if it is not a header.
     fn header_bytes(&self, prefix: &[u8]) -> Option<usize>;
-    /// Reads a header and checks it.
+    /// Decodes and verifies a header.
     fn header(&self, bytes: &[u8]) -> Option<Self::Header>;
     /// Returns the length of header and body.
     fn block_bytes(&self, header: &Self::Header) -> u64;
-    /// Returns whether the body of a block has the checksums that its header promises.
+    /// Returns whether a block's body matches the checksums in its header.
     fn is_whole(&self, header: &Self::Header, block: &[u8]) -> bool;
 
-    /// Returns the length of what begins with these bytes and may stand behind a block, `None` where it does not.
+    /// Returns the length of an optional record after a block that has this prefix, `None` if it is not a
+    /// record.
     fn record_bytes(&self, _prefix: &[u8]) -> Option<usize> {
         None
     }
 
-    /// Returns whether it is sound.
+    /// Returns whether the record is intact.
     fn is_record(&self, _record: &[u8]) -> bool {
         false
     }
 
-    /// Returns whether these bytes begin a footer, before which the blocks end.
+    /// Returns whether this is the prefix of a footer, which ends the blocks.
     fn is_footer(&self, _prefix: &[u8]) -> bool {
         false
     }
 }
 
-/// The blocks of a file.
 #[derive(Debug)]
 pub(crate) struct Scan<H> {
-    /// Blocks with sound headers, each with its offset. The last one is whole unless a footer follows it.
+    /// Blocks with valid headers, by offset. The last one is intact unless a footer follows it.
     pub(crate) blocks: Vec<(u64, H)>,
-    /// Where the last of them ends.
+    /// The end of the last block.
     pub(crate) end: u64,
-    /// Whether the file continues behind it.
+    /// Whether the file continues after that.
     pub(crate) is_torn: bool,
-    /// Places between them where no header could be read.
+    /// Number of places between blocks without a readable header.
     pub(crate) damaged: u64,
 }
 
-/// Reads the headers of a file of that length, from an offset at which a block begins.
+/// Reads the headers of a file, starting at a block's offset.
 pub(crate) fn scan<C: BlockCodec>(
     codec: &C,
     file: &File,
@@ -65,12 +65,13 @@ pub(crate) fn scan<C: BlockCodec>(
     let mut at = from;
     while at < length {
         let prefix = read(file, at, (length - at).min(C::PREFIX_BYTES as u64))?;
-        // A block behind it says that this is no footer: one bit makes the first bytes of a block those of one.
+        // A block after it proves that this is not a footer: one flipped bit can turn a block's magic into a
+        // footer's.
         if codec.is_footer(&prefix) && find(codec, &read(file, at, length - at)?).is_none() {
             scan.end = at;
             return Ok(scan);
         }
-        // A record without its block is what is left of one that is gone.
+        // A record without its block is the rest of a lost one.
         let is_behind_block =
             |(begin, header): &(u64, C::Header)| begin + codec.block_bytes(header) == at;
         if scan.blocks.last().is_some_and(is_behind_block) {
@@ -83,7 +84,7 @@ pub(crate) fn scan<C: BlockCodec>(
         let found = match header(codec, file, &prefix, at, length)? {
             Some(header) => Some((at, header)),
             None => {
-                // Where bytes are missing from the block before, its length reaches into those behind it.
+                // If the previous block is missing bytes, its length covers the following blocks.
                 let before = pop_damaged(codec, file, &mut scan.blocks)?;
                 let from = before.unwrap_or(at) + 1;
                 let next = find(codec, &read(file, from, length - from)?);
@@ -108,7 +109,7 @@ pub(crate) fn scan<C: BlockCodec>(
     Ok(scan)
 }
 
-/// Returns where the record ends that begins there; where it begins, if no sound one does.
+/// Returns the end of the record at `at`, or `at` if there is no intact record.
 pub(crate) fn behind_record<C: BlockCodec>(
     codec: &C,
     file: &File,
@@ -126,7 +127,7 @@ pub(crate) fn behind_record<C: BlockCodec>(
     }
 }
 
-/// Reads the header of the block that begins there, if all of one does.
+/// Reads the header at `at` if it is complete.
 fn header<C: BlockCodec>(
     codec: &C,
     file: &File,
@@ -145,7 +146,7 @@ fn header<C: BlockCodec>(
     Ok(header.filter(|header| at + codec.block_bytes(header) <= length))
 }
 
-/// Removes the last block if its body is damaged; returns where it began.
+/// Removes the last block if its body is damaged; returns its offset.
 fn pop_damaged<C: BlockCodec>(
     codec: &C,
     file: &File,
@@ -161,14 +162,14 @@ fn pop_damaged<C: BlockCodec>(
     Ok(blocks.pop().map(|(at, _)| at))
 }
 
-/// Reads bytes of a file that has them.
+/// Reads a range of a file, which must exist.
 pub(crate) fn read(file: &File, offset: u64, length: u64) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
     file.read_exact_at(&mut bytes, offset)?;
     Ok(bytes)
 }
 
-/// Finds the first block that begins in these bytes and fits them.
+/// Finds the first complete block in these bytes.
 fn find<C: BlockCodec>(codec: &C, bytes: &[u8]) -> Option<(usize, C::Header)> {
     (0..bytes.len()).find_map(|at| {
         let rest = &bytes[at..];
@@ -178,20 +179,18 @@ fn find<C: BlockCodec>(codec: &C, bytes: &[u8]) -> Option<(usize, C::Header)> {
     })
 }
 
-/// A block in memory.
 #[derive(Debug)]
 pub(crate) struct Block<'a, H> {
-    /// Where it begins.
+    /// Its offset.
     pub(crate) at: usize,
-    /// Its header.
     pub(crate) header: H,
     /// Header and body.
     pub(crate) bytes: &'a [u8],
-    /// Whether its body is what the header promises.
+    /// Whether the body matches the header's checksums.
     pub(crate) is_whole: bool,
 }
 
-/// Returns the blocks in these bytes; what is damaged between them is passed over.
+/// Returns the blocks in these bytes, skipping damage between them.
 pub(crate) fn blocks<'a, C: BlockCodec + 'a>(
     codec: C,
     bytes: &'a [u8],
@@ -203,7 +202,7 @@ pub(crate) fn blocks<'a, C: BlockCodec + 'a>(
         let end = at + codec.block_bytes(&header) as usize;
         let bytes = &bytes[at..end];
         let is_whole = codec.is_whole(&header, bytes);
-        // The length of a block that bytes are missing from reaches into those behind it.
+        // The length of a block with missing bytes covers the following blocks.
         next = if is_whole { end } else { at + 1 };
         Some(Block {
             at,

@@ -1,4 +1,5 @@
-//! Reads a stretch of a log: a run of whole blocks of one file, of which what a failing disk still gives is enough.
+//! Reads a stretch of a log: a run of whole blocks of one file; from a failing disk, whatever is still
+//! readable.
 
 use std::fmt::Debug;
 use std::fs::File;
@@ -9,28 +10,25 @@ use std::path::{Path, PathBuf};
 use super::{BlockCodec, Damage, StoreError};
 use crate::files;
 
-/// What is read at once of a place that was given up: a disk fails by sectors, a page at a time.
+/// Unit of reading in a given-up place: a disk fails by sectors, which are at most a page.
 const PAGE_BYTES: usize = 4_096;
 
-/// Where a stretch is.
 #[derive(Debug)]
 pub(crate) struct Stretch<F> {
-    /// The path of its file.
     pub(crate) path: PathBuf,
-    /// The file, as damage names it.
+    /// The file's id in the damage registry.
     pub(crate) file: F,
-    /// Where it begins.
     pub(crate) offset: u64,
-    /// Its bytes.
     pub(crate) length: u64,
 }
 
-/// The file that was opened last: a reader mostly goes on in it.
+/// The file opened last: most readers continue in it.
 #[derive(Debug, Default)]
 pub(crate) struct Opened(Option<(PathBuf, File)>);
 
 impl Opened {
-    /// Reads a stretch, of one that cannot be read for long what can; `None` when retention removed the file.
+    /// Reads a stretch, or the readable parts of one that has been unreadable for long; `None` if retention
+    /// removed the file.
     pub(crate) fn read<C: BlockCodec, F: Ord + Copy + Debug>(
         &mut self,
         codec: &C,
@@ -43,7 +41,8 @@ impl Opened {
         let file = match self.file(path) {
             Ok(Some(file)) => file,
             Ok(None) => return Ok(None),
-            // Another failure to open the file (too many are open, a mount is away) says nothing about what is in it.
+            // Other failures to open the file (too many open files, a missing mount) say nothing about its
+            // contents.
             Err(error) if error.is_no_file() && damage.gives_up(segment, offset, &error) => {
                 return Ok(Some(bytes));
             }
@@ -68,7 +67,7 @@ impl Opened {
         }
     }
 
-    /// Returns the file of that path, opened before or now; `None` when retention removed it.
+    /// Returns the file, opening it if needed; `None` if retention removed it.
     fn file(&mut self, path: &Path) -> Result<Option<&File>, StoreError> {
         let Self(open) = self;
         if open.as_ref().is_none_or(|(opened, _)| opened != path) {
@@ -82,9 +81,9 @@ impl Opened {
     }
 }
 
-/// Returns whether a stretch is blocks and nothing else.
+/// Returns whether a stretch consists of blocks only.
 fn are_blocks<C: BlockCodec>(codec: &C, stretch: &[u8]) -> bool {
-    // By headers alone: readers check what the blocks hold.
+    // By headers alone: readers verify the bodies.
     let mut rest = Some(stretch);
     while let Some(header) = rest.and_then(|rest| codec.header(rest)) {
         rest = rest.and_then(|rest| rest.get(codec.block_bytes(&header) as usize..));
@@ -92,7 +91,7 @@ fn are_blocks<C: BlockCodec>(codec: &C, stretch: &[u8]) -> bool {
     rest == Some(&[])
 }
 
-/// Reads what can be read, page by page, and leaves the rest zero.
+/// Reads page by page, leaving unreadable pages zero.
 fn read_pages(file: &File, offset: u64, bytes: &mut [u8]) {
     bytes.fill(0);
     let mut at = offset;

@@ -1,5 +1,5 @@
-//! How much is asked and answered at once: memory of all answers together, and questions that read the store. Who finds
-//! no room waits in order of arrival, and is refused after a while; what comes in is not affected.
+//! Admission control of queries: limits the memory of all answers, and the queries that read the store. A
+//! query that finds no room waits in FIFO order and is rejected after a while; ingest is not affected.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,45 +7,45 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-/// Memory of all answers read from the store: four times what one may cost.
+/// Memory of all answers from the store: four times the cost of one.
 const HEAVY_ANSWERS_BYTES_MAX: usize = 256 << 20;
 /// Memory of all walls: the largest has 10,000 breakers of this collector and 4,000 of others.
 const WALLS_BYTES_MAX: usize = 64 << 20;
-/// Memory of all other answers: four at once until their size is known. Semaphores are first in, first out, so questions
-/// that may cost much wait in semaphores of their own.
+/// Memory of all other answers: four at once until their size is known. Semaphores are FIFO, so expensive
+/// queries wait in separate ones.
 const LIGHT_ANSWERS_BYTES_MAX: usize = 64 << 20;
-/// What a question that reads the store may cost: a trace has 48 MiB, and is read and written beside it.
+/// Cost of a query that reads the store: a trace has 48 MiB, plus the overhead of reading and writing.
 const HEAVY_BYTES: usize = 64 << 20;
-/// What any other question may cost until its answer is known; a wall may cost more.
+/// Cost of any other query until its answer is known; a wall may cost more.
 const LIGHT_BYTES: usize = 16 << 20;
-/// What a breaker of a wall takes in memory.
+/// Memory of one breaker on a wall.
 const CIRCUIT_BYTES: usize = 4 << 10;
-/// What an answer costs at least while it is sent: its buffers, and those of its compression.
+/// Lower bound of an answer's cost while it is sent: its buffers and those of compression.
 const ANSWER_BYTES_MIN: usize = 512 << 10;
-/// Questions that read the store at once: more do not make a disk and few cores faster.
+/// Concurrent queries that read the store: more do not make a disk and a few cores faster.
 const HEAVY_AT_ONCE: usize = 3;
-/// How long a question waits for room: about as long as one that reads the store may take.
+/// How long a query waits for admission: about as long as one that reads the store may take.
 const WAIT_MAX: Duration = Duration::from_secs(10);
-/// Room is counted in units of that many bytes.
+/// Memory is counted in units of this many bytes.
 const UNIT_BYTES: usize = 1 << 10;
 
-/// What a question costs.
+/// The cost of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cost {
-    /// It is answered from memory.
+    /// Answered from memory.
     Light,
-    /// It is answered from memory, from a view of so many breakers.
+    /// Answered from memory with a view of this many breakers.
     Wall(usize),
-    /// It reads the store.
+    /// Reads the store.
     Heavy,
 }
 
-/// Why a question is refused.
+/// The query was rejected because there is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too many questions are being answered; none ended within {} s", WAIT_MAX.as_secs())]
 pub struct Busy;
 
-/// The room for questions and answers; cheap to clone.
+/// Admission control of queries; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Admission {
     light: Arc<Semaphore>,
@@ -92,7 +92,7 @@ impl Admission {
     }
 }
 
-/// The room that a question, and then its answer, takes until this is dropped.
+/// The reservation of a query and then its answer; released on drop.
 #[derive(Debug)]
 pub struct Admitted {
     bytes: OwnedSemaphorePermit,
@@ -100,8 +100,8 @@ pub struct Admitted {
 }
 
 impl Admitted {
-    /// Lets the next question read the store, and gives back what the answer does not take; without a size it takes as
-    /// much as the question.
+    /// Lets the next query read the store, and releases what the answer does not need; without a size the
+    /// answer keeps everything.
     pub fn answered(&mut self, bytes: Option<usize>) {
         self.turn = None;
         let kept = bytes.map(|bytes| units(bytes.max(ANSWER_BYTES_MIN)) as usize);
@@ -110,12 +110,12 @@ impl Admitted {
     }
 }
 
-/// Returns what a view of so many breakers takes in memory.
+/// Returns the memory of a view of this many breakers.
 pub(crate) fn circuits_bytes(circuits: usize) -> usize {
     circuits * CIRCUIT_BYTES
 }
 
-/// Returns what a question for so many breakers costs: its view, or what any other question costs if that is more.
+/// Returns the cost of a query for this many breakers: the view, but at least the cost of other queries.
 fn wall_bytes(circuits: usize) -> usize {
     circuits_bytes(circuits).clamp(LIGHT_BYTES, WALLS_BYTES_MAX)
 }

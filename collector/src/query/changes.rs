@@ -1,5 +1,5 @@
-//! Computes the events of the stream: one task compares the circuits with what clients know, once for all clients, and runs
-//! as long as there is a client.
+//! Computes the events of the stream: one task compares the circuits with what clients know, once for all
+//! clients, and runs while there are clients.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use super::stream::{
 use crate::live::circuits::CircuitChange;
 use crate::model::{CircuitKey, CircuitView, CircuitWall, UnixNanos};
 
-/// How often the wall is compared with what clients know.
+/// Interval of comparing the wall.
 const PERIOD: Duration = Duration::from_secs(1);
 
 impl QueryService {
-    /// Returns a receiver of what the event stream carries, computed once for all receivers.
+    /// Returns a receiver of stream events, which are computed once for all receivers.
     ///
     /// # Errors
     /// When there are too many, or the collector is stopping.
@@ -28,7 +28,6 @@ impl QueryService {
     }
 }
 
-/// Finds out what changed.
 struct Computation {
     query: QueryService,
     changes: Receiver<CircuitChange>,
@@ -65,7 +64,7 @@ impl Computation {
                         events.extend(self.changed_circuits().await);
                         events
                     }
-                    // The next tick shows samples, and what a lagging receiver lost.
+                    // The next tick includes samples, and what a lagging receiver missed.
                     Ok(CircuitChange::Samples) | Err(broadcast::error::RecvError::Lagged(_)) => continue,
                     Err(broadcast::error::RecvError::Closed) => return self.query.hub().close(),
                 },
@@ -76,7 +75,7 @@ impl Computation {
         }
     }
 
-    /// Returns the breakers that look different now. A store that fails shows on `/healthz`, not here.
+    /// Returns the breakers that changed. A failing store is reported on `/healthz`, not here.
     async fn changed_circuits(&mut self) -> Vec<StreamEvent> {
         let Ok(wall) = self.query.circuits().wall(None).await else {
             return Vec::new();

@@ -1,11 +1,11 @@
-//! One computation for many clients. It starts with the first client and ends after the last; a client that reads too
-//! slowly loses results, and its receiver says so.
+//! One computation for many clients. It starts with the first client and ends after the last; a client that
+//! reads too slowly loses results, and its receiver says so.
 
 use tokio::sync::broadcast::{self, Receiver, Sender};
 
 use crate::sync::Mutex;
 
-/// Hands the results of one computation to all clients.
+/// Sends the results of one computation to all clients.
 #[derive(Debug)]
 pub struct Hub<T> {
     state: Mutex<State<T>>,
@@ -15,16 +15,15 @@ pub struct Hub<T> {
 
 #[derive(Debug)]
 enum State<T> {
-    /// No computation runs.
     Idle,
     /// A computation sends its results here.
     Running(Sender<T>),
-    /// No client is admitted any more.
+    /// No more clients are admitted.
     Closed,
 }
 
 impl<T: Clone> Hub<T> {
-    /// Returns a hub for that many clients, each of which may be `lag_max` results behind.
+    /// Returns a hub for `clients_max` clients, each of which may lag `lag_max` results behind.
     pub fn new(clients_max: usize, lag_max: usize) -> Self {
         Self {
             state: Mutex::new(State::Idle),
@@ -51,7 +50,8 @@ impl<T: Clone> Hub<T> {
         }
     }
 
-    /// Sends results; `false` once there are no clients, after which the next client starts a new computation.
+    /// Sends results; returns `false` once there are no clients, after which the next client starts a new
+    /// computation.
     pub fn send(&self, results: impl IntoIterator<Item = T>) -> bool {
         let mut state = self.state.lock();
         let State::Running(sender) = &*state else {
@@ -62,7 +62,7 @@ impl<T: Clone> Hub<T> {
             return false;
         }
         for result in results {
-            // This fails only if the last client has just left; the next call finds that out.
+            // Fails only if the last client has just left; the next call detects that.
             let _ = sender.send(result);
         }
         true

@@ -1,5 +1,5 @@
-//! The instances of all services, joined from what is known of each: its spans, its breakers, its control channel; and
-//! whether it is alive by its heartbeats, counted without doubling: one missed is late, three are down.
+//! The instances of all services, combined from their spans, breakers and control channels. Liveness is
+//! judged by heartbeats, without doubling the interval: one missed heartbeat is late, three are down.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,22 +14,23 @@ use crate::live::circuits::ChannelSeen;
 use crate::model::{CircuitView, HOUR, InstanceSeen, MINUTE, Source, UnixNanos};
 use crate::store::cancel::off_worker;
 
-/// How often an instance of our library is heard at least: its poll ends, and a slow network.
+/// Longest interval between signs of life of our library's instances: a poll, and a slow network.
 const HEARTBEAT: Duration = WAIT_MAX.saturating_add(Duration::from_secs(5));
-/// How often an instance with metrics of another SDK is heard at least (OpenTelemetry's default).
+/// Longest interval between signs of life of an instance with another SDK's metrics (OpenTelemetry's
+/// default).
 const METRIC_INTERVAL: Duration = MINUTE;
-/// Heartbeats missed until an instance is down.
+/// Missed heartbeats before an instance is down.
 const MISSED_UNTIL_DOWN: u32 = 3;
-/// How long an instance is listed after its last sign.
+/// How long an instance is listed after its last sign of life.
 const LISTED_FOR: Duration = HOUR;
-/// The most instances of one answer.
+/// Instances in one answer.
 const INSTANCES_MAX: usize = 10_000;
-/// Instances that fall silent within this time did so at once.
+/// Instances that turn silent within this time count as simultaneous.
 const AT_ONCE: Duration = MINUTE;
-/// The share of instances that may fall silent at once without a doubt about the collector itself, percent; as Eureka's
-/// threshold of renewals (85 %).
+/// Share of instances, percent, that may turn silent at once before the collector itself is suspected; as in
+/// Eureka's renewal threshold (85 %).
 const SILENT_PERCENT_MAX: usize = 15;
-/// Of fewer, a share says nothing.
+/// With fewer instances the share is not meaningful.
 const SILENT_MIN: usize = 3;
 
 /// One instance of a service.
@@ -39,51 +40,51 @@ pub struct InstanceView {
     pub service: String,
     /// `service.instance.id`, else `host.name`, else empty.
     pub id: String,
-    /// Whether it is alive.
+    /// Its liveness.
     pub liveness: Liveness,
-    /// Since when it is so, Unix nanoseconds of the collector's clock; of a live one, since when it is known. `None` where
-    /// only its metrics are, which do not say it.
+    /// Since when it has this liveness, by the collector's clock; for a live one, since when it is known.
+    /// `None` if only metrics are known, which do not show it.
     #[serde(rename = "since_unix_nanos")]
     pub since: Option<UnixNanos>,
-    /// When it was last heard, Unix nanoseconds of the collector's clock.
+    /// Its last sign of life, by the collector's clock.
     #[serde(rename = "last_heard_unix_nanos")]
     pub last_heard: UnixNanos,
-    /// Whether it asks for changes of its breakers.
+    /// Whether it polls for changes of its breakers.
     pub has_channel: bool,
-    /// Its breakers.
+    /// Number of its breakers.
     pub breakers: usize,
-    /// Those that are not closed.
+    /// Number of breakers that are not closed.
     pub not_closed: usize,
-    /// Calls a second through its breakers.
+    /// Calls per second through its breakers.
     pub calls_per_second: f64,
-    /// Errors of them, percent; `None` without judged calls.
+    /// Their error rate, percent; `None` without judged calls.
     pub error_percent: Option<f64>,
 }
 
-/// Whether an instance is alive.
+/// The liveness of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Liveness {
-    /// It missed three heartbeats.
+    /// Three heartbeats missed.
     Down,
-    /// It missed one.
+    /// One heartbeat missed.
     Late,
-    /// It sends spans only, and has sent none for a minute: it may be idle.
+    /// It sends only spans, and none for a minute: it may be idle.
     Silent,
-    /// It is heard.
+    /// No heartbeat missed.
     Live,
 }
 
-/// All instances.
+/// The instances of all services.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Instances {
-    /// What needs a look first; then by service and id.
+    /// Sorted by liveness, worst first, then by service and id.
     pub instances: Vec<InstanceView>,
-    /// How many fell silent within a minute, where that are too many to be the instances' own doing.
+    /// How many turned silent within a minute, if these are too many to be their own fault.
     pub silent_at_once: Option<usize>,
 }
 
-/// What is known of one instance.
+/// The facts known of one instance.
 #[derive(Debug, Default)]
 struct Known {
     first_seen: Option<UnixNanos>,
@@ -100,7 +101,7 @@ struct Known {
 type ById = BTreeMap<(String, String), Known>;
 
 impl QueryService {
-    /// Returns the instances of all services that were heard within the last hour.
+    /// Returns the instances of all services with a sign of life within the last hour.
     ///
     /// # Errors
     /// When the store fails.
@@ -170,7 +171,7 @@ fn list(known: ById, now: UnixNanos) -> Instances {
     let listed = known.into_iter().filter(|(_, one)| is_listed(one));
     let mut instances: Vec<_> = listed.map(|(id, one)| one.view(id, now)).collect();
     let silent_at_once = silent_at_once(&instances);
-    // Stable: instances of one liveness stay sorted by service and id.
+    // Stable: instances with equal liveness stay sorted by service and id.
     instances.sort_by_key(|instance| instance.liveness);
     instances.truncate(INSTANCES_MAX);
     Instances {
@@ -214,7 +215,7 @@ impl Known {
     }
 }
 
-/// Returns how many fell silent within a minute, if that is more than some of their own would.
+/// Returns how many instances turned silent within a minute, if these are too many to be their own fault.
 fn silent_at_once(instances: &[InstanceView]) -> Option<usize> {
     let has_heartbeat = |one: &&InstanceView| one.liveness != Liveness::Silent;
     let all = instances.iter().filter(has_heartbeat).count();

@@ -1,4 +1,4 @@
-//! The query service: all that pages, the JSON API and the event stream read.
+//! The query service: everything that pages, the JSON API and the event stream read.
 
 mod admission;
 mod changes;
@@ -31,12 +31,12 @@ use crate::store::StoreError;
 /// Why a query failed.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
-    /// A parameter is wrong: 400.
+    /// A parameter is invalid: 400.
     #[error("{parameter}: {problem}")]
     Invalid {
-        /// The parameter's name as the caller wrote it.
+        /// The parameter's name, as given by the caller.
         parameter: String,
-        /// What is wrong with it and what would be right.
+        /// What is wrong, and what would be valid.
         problem: String,
     },
     /// The store failed: 500.
@@ -45,7 +45,7 @@ pub enum QueryError {
 }
 
 impl QueryError {
-    /// Returns what a client may know of it: the path of a file is for the log of the collector, not for who asks.
+    /// Returns the public text: the path of a file is for the collector's log, not for clients.
     pub(crate) fn words(&self) -> String {
         match self {
             Self::Store(error @ StoreError::Remote { .. }) => {

@@ -27,20 +27,20 @@ use crate::store::{Partial, StoreError, TraceReader, Traces};
 /// How far ahead of this clock a span may start and its names still be listed.
 const CLOCK_SLACK: Duration = Duration::from_secs(3600);
 
-/// How far before the first and after the last span of a trace its log records lie at most: clocks of two machines differ
-/// by less, and a busy hour of records takes long to look through.
+/// Searched time before the first and after the last span of a trace for its log records: clocks of two
+/// machines differ by less, and a busy hour of records takes long to read.
 const LOG_SLACK: Duration = Duration::from_secs(300);
 
-/// Services of a list, and how many there are in all.
+/// One page of services.
 #[derive(Debug, Clone, Default)]
 pub struct ServicesPage {
-    /// How many match.
+    /// Number of matching services.
     pub total: usize,
-    /// Those of this page.
+    /// The services on this page.
     pub services: Vec<ServiceSummary>,
 }
 
-/// Answers queries; cheap to clone.
+/// Executes queries; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct QueryService {
     store: Traces,
@@ -54,7 +54,7 @@ pub struct QueryService {
 }
 
 impl QueryService {
-    /// Creates a service that reads from these.
+    /// Returns a service that reads these sources.
     pub fn new(store: impl Into<Traces>, circuits: Circuits, live: Live) -> Self {
         Self {
             store: store.into(),
@@ -68,19 +68,19 @@ impl QueryService {
         }
     }
 
-    /// Includes what other collectors wrote.
+    /// Adds other collectors' data.
     pub(crate) fn with_others(mut self, others: Arc<MergedSeries>) -> Self {
         self.others = Some(others);
         self
     }
 
-    /// Includes log records.
+    /// Adds log records.
     pub fn with_logs(mut self, logs: LogStore) -> Self {
         self.logs = Some(logs);
         self
     }
 
-    /// Reads other collectors' records off the async workers; empty if there are no other collectors.
+    /// Reads other collectors' records on a blocking thread; empty if there are no other collectors.
     async fn ask_others<T: Default + Send + 'static>(
         &self,
         question: impl FnOnce(&MergedSeries) -> Partial<T> + Send + 'static,
@@ -97,12 +97,12 @@ impl QueryService {
         &self.circuits
     }
 
-    /// Returns the room for questions and answers.
+    /// Returns the admission control of queries.
     pub fn admission(&self) -> &Admission {
         &self.admission
     }
 
-    /// Returns what a question for every breaker costs now.
+    /// Returns the current cost of a query for every breaker.
     pub(crate) fn wall_cost(&self) -> Cost {
         Cost::Wall(self.circuits.count())
     }
@@ -112,12 +112,12 @@ impl QueryService {
         &self.live
     }
 
-    /// Returns how much the store holds.
+    /// Returns the size of the store.
     pub fn store_stats(&self) -> StoreStats {
         self.store.stats()
     }
 
-    /// Returns for how long data is kept: how far back queries reach.
+    /// Returns how long data is kept, which is how far back queries reach.
     pub fn retention(&self) -> Duration {
         self.circuits.series().retention()
     }
@@ -131,18 +131,18 @@ impl QueryService {
         }
     }
 
-    /// Returns one page of a trace search. In another order than newest first, it holds the first of the up to
-    /// `TraceQuery::LIMIT_MAX` newest traces that match, and the next page goes on behind those.
+    /// Returns one page of a trace search. In an order other than newest first, the page has the first of the
+    /// up to `TraceQuery::LIMIT_MAX` newest matching traces, and the next page continues after these.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn search(&self, mut query: TraceQuery) -> Result<TracePage, QueryError> {
         let (order, limit) = (query.order, query.limit);
         if order != TraceOrder::Newest {
-            // Stores know traces by time only: the newest that match are read and compared.
+            // Stores sort traces only by time, so the newest matches are read and compared.
             query.limit = TraceQuery::LIMIT_MAX;
         }
-        // A page ends by itself when its time is over, with what it has.
+        // No timeout here: a page ends by itself when its time is over, with what it has.
         let mut page = self.store.search(query).await?;
         page.reorder(order, limit);
         Ok(page)
@@ -159,7 +159,8 @@ impl QueryService {
         }
     }
 
-    /// Returns the log records of a trace, oldest first: the newest where there are more than `LogQuery::LIMIT_MAX`.
+    /// Returns the log records of a trace, oldest first; only the newest if there are more than
+    /// `LogQuery::LIMIT_MAX`.
     ///
     /// # Errors
     /// When the store fails.
@@ -188,13 +189,13 @@ impl QueryService {
         self.trace_within(id, TRACE_BYTES_MAX).await
     }
 
-    /// Returns the traces that were uploaded to be looked at.
+    /// Returns the uploaded traces.
     pub fn uploads(&self) -> &Uploads {
         &self.uploads
     }
 
-    /// Returns a trace, stored or uploaded, fitted into so many bytes of memory: of a larger one texts are cut, then
-    /// attributes left out, then spans.
+    /// Returns a trace, stored or uploaded, fitted into `bytes_max` bytes of memory: in a larger one texts
+    /// are cut, then attributes are left out, then spans.
     ///
     /// # Errors
     /// When the store fails.
@@ -207,7 +208,7 @@ impl QueryService {
         Ok(stored.or_else(|| self.uploads.trace(id)))
     }
 
-    /// Returns several traces at once, if they fit into so many bytes whole and together.
+    /// Returns several traces at once if together they fit untruncated into `bytes_max`.
     ///
     /// # Errors
     /// When the store fails.
@@ -219,22 +220,22 @@ impl QueryService {
         in_time(self.store.traces_within(ids, bytes_max)).await
     }
 
-    /// Returns the trace of an id as programs print it: up to 32 hex digits in either case, with the dashes of a UUID,
-    /// after `0x`, or within a `traceparent` or `b3` header; a wrong text is `QueryError::Invalid`.
+    /// Returns the trace with an id in any common form: up to 32 hex digits in either case, with the dashes
+    /// of a UUID, after `0x`, or within a `traceparent` or `b3` header.
     ///
-    /// Up to sixteen digits are a 64-bit id (B3) or the low half of a longer one; the former is looked for first, and of
-    /// several of the latter the newest is taken.
+    /// Up to sixteen digits are a 64-bit id (B3) or the low half of a longer one; the former is looked up
+    /// first, and of several of the latter the newest is returned.
     ///
     /// # Errors
-    /// When the text is no id, or the store fails.
+    /// `QueryError::Invalid` if the text is not an id, or when the store fails.
     pub async fn trace_by_text(&self, id: &str) -> Result<Option<Trace>, QueryError> {
         self.trace_by_text_within(id, TRACE_BYTES_MAX).await
     }
 
-    /// Returns two traces as `trace_by_text` does, each fitted into half of the memory that one may take.
+    /// Returns two traces like `trace_by_text`, each fitted into half of the memory budget of one.
     ///
     /// # Errors
-    /// When a text is no id, or the store fails.
+    /// When a text is not an id, or the store fails.
     pub async fn two_traces_by_text(
         &self,
         [first, second]: [&str; 2],
@@ -245,7 +246,7 @@ impl QueryService {
         Ok([first, second])
     }
 
-    /// As `trace_by_text`, fitted into so many bytes of memory.
+    /// As `trace_by_text`, fitted into `bytes_max` bytes of memory.
     pub(crate) async fn trace_by_text_within(
         &self,
         id: &str,
@@ -264,8 +265,9 @@ impl QueryService {
         }
     }
 
-    /// Returns services seen within the retention, by name: figures over the last minutes, operations, instances. Of those
-    /// whose name contains `filter` in any case, `limit` from that place on.
+    /// Returns services seen within the retention, by name: figures over the last minutes, operations,
+    /// instances. `filter` is a part of the name, ignoring case; the page has `limit` services, starting with
+    /// index `from`.
     ///
     /// # Errors
     /// When the store fails.
@@ -277,7 +279,7 @@ impl QueryService {
     ) -> Result<Partial<ServicesPage>, QueryError> {
         let Partial { value, missing } = self.service_names().await?;
         let (names, live, filter) = (value, self.live.clone(), filter.to_lowercase());
-        // Names may be many, and figures of a service are added up of all its operations.
+        // There may be many names, and a service's figures are summed over all its operations.
         let page = off_worker(Path::new("services"), move || {
             let now = UnixNanos::now();
             let matching = names
@@ -294,7 +296,7 @@ impl QueryService {
     /// Returns one service.
     ///
     /// # Errors
-    /// When the store fails, or it may be where the store cannot be read.
+    /// When the store fails, or an unreadable part of it may have the service.
     pub async fn service(&self, name: &str) -> Result<Option<ServiceSummary>, QueryError> {
         let is_known = self.live.has_service(name) || {
             let names = self.service_names().await?;
@@ -308,7 +310,7 @@ impl QueryService {
     /// Returns the names of all services seen within the retention, sorted.
     ///
     /// # Errors
-    /// When the store fails, or none is known because a part of it cannot be read.
+    /// When the store fails, or a part of it is unreadable and no name is known.
     pub async fn service_names(&self) -> Result<Partial<Vec<String>>, QueryError> {
         let stored = in_time(self.store.services(self.names_range()));
         let others = self.ask_others(MergedSeries::service_names);
@@ -328,7 +330,7 @@ impl QueryService {
     /// Returns the operations of a service seen within the retention, sorted.
     ///
     /// # Errors
-    /// When the store fails, or none is known because a part of it cannot be read.
+    /// When the store fails, or a part of it is unreadable and no operation is known.
     pub async fn operations(&self, service: &str) -> Result<Partial<Vec<String>>, QueryError> {
         let operations = self
             .store
@@ -336,10 +338,11 @@ impl QueryService {
         Ok(in_time(operations).await?.unless(Vec::is_empty)?)
     }
 
-    /// Returns the calls between services in that range, busiest first: whole minutes for the last two hours, whole hours before.
+    /// Returns the calls between services in a range, busiest first: by whole minutes for the last two hours,
+    /// by whole hours before.
     ///
     /// # Errors
-    /// When the store fails, or none is known because a part of it cannot be read.
+    /// When the store fails, or a part of it is unreadable and no call is known.
     pub async fn dependencies(
         &self,
         range: TimeRange,
@@ -351,7 +354,7 @@ impl QueryService {
         Ok(links.unless(Vec::is_empty)?)
     }
 
-    /// Ends every event stream, so that a server that waits for its connections can stop.
+    /// Ends every event stream, so that a server waiting for its connections can stop.
     pub fn close_streams(&self) {
         self.hub.close();
     }
@@ -361,7 +364,7 @@ impl QueryService {
     }
 }
 
-/// Waits for an answer of the store, up to `READ_TIME_MAX`; then its reader stops.
+/// Waits for the store, up to `READ_TIME_MAX`; then its reader is cancelled.
 async fn in_time<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, QueryError> {
     let answer = timeout(READ_TIME_MAX, answer).await;
     Ok(answer.unwrap_or(Err(StoreError::TimeOver))?)
@@ -388,7 +391,7 @@ fn merge_links(own: Vec<DependencyLink>, others: Vec<DependencyLink>) -> Vec<Dep
         }
     }
     let mut links: Vec<_> = links.into_values().collect();
-    // Stable: links of equal calls stay sorted by name.
+    // Stable: links with equal calls stay sorted by name.
     links.sort_by_key(|link| std::cmp::Reverse(link.call_count));
     links
 }

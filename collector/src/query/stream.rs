@@ -9,21 +9,22 @@ use super::admission::circuits_bytes;
 use super::hub::Hub;
 use crate::model::{CircuitKey, CircuitView, CircuitWall, UnixNanos};
 
-/// Clients at once: a few per person of a team, and far below what a process has file descriptors for.
+/// Concurrent clients: a few per person of a team, and far below the limit of file descriptors.
 pub const CLIENTS_MAX: usize = 512;
-/// Events a client may lag behind; each is shared, so this bounds memory once for all clients: to some 20 MiB.
+/// Events that a client may lag behind; each is shared, so this bounds the memory of all clients together: to
+/// some 20 MiB.
 const LAG_MAX: usize = 64;
-/// Circuits of one event, of 3 KB each.
+/// Circuits in one event, 3 KB each.
 const CIRCUITS_PER_EVENT: usize = 100;
 
-/// A part of the stream.
+/// A kind of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Topic {
     /// Breakers whose view changed.
     Circuits,
-    /// A breaker changed its state.
+    /// A state change of a breaker.
     Transition,
-    /// What the collector receives and stores.
+    /// Figures of what the collector receives and stores.
     Stats,
 }
 
@@ -31,7 +32,7 @@ impl Topic {
     /// Every topic.
     pub const ALL: [Self; 3] = [Self::Circuits, Self::Transition, Self::Stats];
 
-    /// Returns its word in `?topics=` and as event name.
+    /// Returns the word in `?topics=` and the name of the event.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Circuits => "circuits",
@@ -40,7 +41,7 @@ impl Topic {
         }
     }
 
-    /// Reads the word; `None` for any other.
+    /// Parses the word.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|topic| topic.as_str() == word)
     }
@@ -49,44 +50,44 @@ impl Topic {
 /// One event; all receivers share its JSON.
 #[derive(Debug, Clone)]
 pub struct StreamEvent {
-    /// What it is about.
+    /// The event's topic.
     pub topic: Topic,
-    /// The JSON object.
+    /// The event's data, a JSON object.
     pub json: Arc<str>,
 }
 
-/// Why a stream is refused.
+/// The limit of clients is reached, or the collector is stopping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the event stream has {CLIENTS_MAX} clients already, or the collector is stopping")]
 pub struct TooManyClients;
 
-/// The breakers that changed since the last event (all of them in a client's first).
+/// The breakers that changed since the last event; all of them in a client's first events.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CircuitsEvent {
-    /// The moment, Unix nanoseconds.
+    /// When the event was computed.
     #[serde(rename = "at_unix_nanos")]
     pub at: UnixNanos,
     /// Whether this replaces everything known before.
     pub complete: bool,
-    /// The breakers as they are now.
+    /// The changed breakers.
     pub circuits: Vec<CircuitView>,
-    /// Breakers that are gone.
+    /// Breakers that no longer exist.
     pub removed: Vec<CircuitKey>,
 }
 
-/// What the collector receives and stores.
+/// Figures of what the collector receives and stores.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StatsEvent {
-    /// The moment, Unix nanoseconds.
+    /// When the event was computed.
     #[serde(rename = "at_unix_nanos")]
     pub at: UnixNanos,
     /// Spans received since the start.
     pub spans_received: u64,
     /// Spans durable since the start.
     pub spans_written: u64,
-    /// Spans refused since the start.
+    /// Spans rejected since the start.
     pub spans_refused: u64,
-    /// Spans received a second since the last event.
+    /// Spans received per second since the last event.
     pub spans_per_second: f64,
     /// Spans in the store.
     pub spans_stored: u64,
@@ -98,19 +99,18 @@ pub(super) fn hub() -> Hub<StreamEvent> {
     Hub::new(CLIENTS_MAX, LAG_MAX)
 }
 
-/// All circuits for a client that is new or lost events, in several events: the first one replaces what it knew, the
-/// others add to it. Each is made when the one before was read.
+/// All circuits for a client that is new or lost events, in several events: the first replaces what the
+/// client knows, the others add to it. Each is created once the previous one was read.
 #[derive(Debug)]
 pub(crate) struct Greeting {
     at: UnixNanos,
     complete: bool,
     circuits: std::vec::IntoIter<CircuitView>,
-    /// The room that the circuits take.
+    /// The reserved memory of the circuits.
     _admitted: Admitted,
 }
 
 impl Greeting {
-    /// Returns the events of that wall.
     pub(crate) fn new(wall: CircuitWall, mut admitted: Admitted) -> Self {
         admitted.answered(Some(circuits_bytes(wall.circuits.len())));
         Self {
@@ -138,7 +138,7 @@ impl Greeting {
     }
 }
 
-/// Returns the events of changes, none of which has too many circuits.
+/// Splits changes into events of limited size.
 pub(super) fn changed_circuits(mut changes: CircuitsEvent) -> Vec<StreamEvent> {
     let circuits = std::mem::take(&mut changes.circuits);
     let mut events: Vec<_> = Vec::new();
@@ -154,7 +154,7 @@ pub(super) fn changed_circuits(mut changes: CircuitsEvent) -> Vec<StreamEvent> {
     events
 }
 
-/// Returns an event of that content; our own structs always serialise.
+/// Returns an event with that content; serialising our own structs cannot fail.
 pub(super) fn event(topic: Topic, content: &impl Serialize) -> Option<StreamEvent> {
     let json = serde_json::to_string(content).ok()?;
     Some(StreamEvent {

@@ -1,4 +1,4 @@
-//! Parses trace ids as people paste them: as logs, headers and other programs print them.
+//! Parses trace ids as people paste them, in the forms of logs, headers and other programs.
 
 use std::borrow::Cow;
 
@@ -6,11 +6,12 @@ use opentelemetry::TraceId;
 
 use super::QueryError;
 
-/// Digits of a trace id, and of one of 64 bits.
+/// Digits of a trace id, and of a 64-bit one.
 const DIGITS: usize = 32;
 const SHORT_DIGITS: usize = 16;
 
-/// Returns whether a text looks like a trace id and like nothing else: its digits are all there, or it is marked as one.
+/// Returns whether a text is certainly meant as a trace id: its digits are complete, or it has the form of a
+/// header or UUID.
 pub fn is_trace_id(text: &str) -> bool {
     let text = text.trim();
     let digits = digits_of(text);
@@ -18,20 +19,20 @@ pub fn is_trace_id(text: &str) -> bool {
     parse(text).is_ok() && (is_marked || matches!(digits.len(), SHORT_DIGITS | DIGITS))
 }
 
-/// Returns whether a text can be read as a trace id; for the fuzzer.
+/// Returns whether a text can be parsed as a trace id; for the fuzzer.
 pub(crate) fn fuzz_trace_id(text: &str) -> bool {
     parse(text).is_ok()
 }
 
-/// Reads a trace id in any form in which programs print it.
+/// Parses a trace id in any common form.
 pub fn read_trace_id(text: &str) -> Option<TraceId> {
     parse(text).ok().map(|(id, _)| id)
 }
 
-/// Reads a trace id in hex, in either case; returns the id and whether it has 64 bits at most.
+/// Parses a trace id in hex, in either case; also returns whether it has at most 64 bits.
 ///
-/// Leading zeros may be left out. It may have dashes as a UUID, begin with `0x`, or stand in a `traceparent` or a `b3`
-/// header.
+/// Leading zeros may be omitted. It may have the dashes of a UUID, start with `0x`, or be part of a
+/// `traceparent` or `b3` header.
 pub(super) fn parse(text: &str) -> Result<(TraceId, bool), QueryError> {
     let digits = digits_of(text.trim());
     let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -48,7 +49,7 @@ pub(super) fn parse(text: &str) -> Result<(TraceId, bool), QueryError> {
     id.map(|id| (id, is_short)).ok_or_else(problem)
 }
 
-/// Returns the digits of an id without what stands around them.
+/// Returns the digits of an id, without the surrounding form.
 fn digits_of(text: &str) -> Cow<'_, str> {
     let text = text
         .strip_prefix("0x")
@@ -59,14 +60,13 @@ fn digits_of(text: &str) -> Cow<'_, str> {
     match lengths[..] {
         // A `traceparent`: version, trace id, span id, flags.
         [2, 32, 16, 2] => parts[1].into(),
-        // A `b3` header: trace id, span id, and perhaps sampled and parent.
+        // A `b3` header: trace id, span id, and optionally sampled and parent.
         [16 | 32, 16, ..] => parts[0].into(),
         [8, 4, 4, 4, 12] => parts.concat().into(),
         _ => text.into(),
     }
 }
 
-/// Returns the low 64 bits of an id.
 pub(super) fn low_half(id: TraceId) -> u64 {
     u128::from_be_bytes(id.to_bytes()) as u64
 }

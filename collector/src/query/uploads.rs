@@ -1,5 +1,5 @@
-//! Traces that were uploaded to be looked at: files as our pages, Jaeger and Zipkin offer them for download. They are read into
-//! a bounded room in memory, are shown for a while like any other trace, and are stored nowhere.
+//! Uploaded traces: files that our pages, Jaeger or Zipkin offer for download. They are kept in a bounded
+//! part of memory, are shown for a while like any other trace, and are not stored.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -19,32 +19,33 @@ use crate::store::fitting::{Fitting, bytes_of};
 use crate::store::try_assemble;
 use crate::sync::Mutex;
 
-/// Bytes of one file: about 15,000 spans of JSON; with what reading takes, no more than one question may cost.
+/// Largest file: about 15,000 spans of JSON; with the overhead of reading it stays within the cost of a
+/// query.
 pub const UPLOAD_BYTES_MAX: usize = 8 << 20;
-/// Bytes of the spans of one file in memory; of more, texts are cut and then spans left out.
+/// Memory of one file's spans; beyond it, texts are cut and then spans left out.
 const SPANS_BYTES_MAX: usize = 24 << 20;
-/// Bytes of all uploaded traces in memory; the oldest leave when more come.
+/// Memory of all uploaded traces; beyond it, the oldest are evicted.
 const ROOM_BYTES_MAX: usize = 64 << 20;
-/// Uploaded traces at once.
+/// Number of uploaded traces kept at once.
 pub const UPLOADS_MAX: usize = 50;
-/// How long an uploaded trace is shown.
+/// How long an uploaded trace is kept.
 pub const UPLOAD_KEPT: Duration = Duration::from_secs(30 * 60);
 
-/// Why a file was not taken.
+/// Why a file was rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
-    /// It is none of the formats.
+    /// Its format is unknown.
     #[error(
         "this is no trace in JSON of OTLP (`resourceSpans`), Jaeger (`data`) or Zipkin (a list of spans)"
     )]
     Unknown,
-    /// It is not what it begins as.
+    /// It is malformed.
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    /// Nothing in it can be shown.
+    /// It has no traces.
     #[error("this has no valid spans")]
     Empty,
-    /// It has more traces than there is room for.
+    /// It has more traces than fit.
     #[error("this has {0} traces; at most {UPLOADS_MAX} are kept")]
     Many(usize),
 }
@@ -56,9 +57,9 @@ pub struct UploadedTrace {
     pub id: TraceId,
     /// Service and name of its first span.
     pub root: (String, String),
-    /// Its spans.
+    /// Number of its spans.
     pub spans: usize,
-    /// How long it is still shown.
+    /// How much longer it is kept.
     pub left: Duration,
 }
 
@@ -74,7 +75,7 @@ struct Uploaded {
 }
 
 impl Uploads {
-    /// Takes the traces of a file.
+    /// Adds the traces of a file, evicting the oldest if needed.
     pub fn add(&self, traces: Vec<Trace>) {
         let since = Instant::now();
         let mut room = self.room();
@@ -92,7 +93,7 @@ impl Uploads {
         }
     }
 
-    /// Returns the trace of that id, if it was uploaded.
+    /// Returns an uploaded trace.
     pub fn trace(&self, id: TraceId) -> Option<Trace> {
         let room = self.room();
         let found = room.iter().find(|uploaded| uploaded.trace.id == id);
@@ -117,7 +118,7 @@ impl Uploads {
         self.room().iter().rev().map(listed).collect()
     }
 
-    /// Returns the room without what was there for long enough.
+    /// Returns the traces after removing expired ones.
     fn room(&self) -> std::sync::MutexGuard<'_, VecDeque<Uploaded>> {
         let mut room = self.0.lock();
         room.retain(|uploaded| uploaded.since.elapsed() < UPLOAD_KEPT);
@@ -125,10 +126,10 @@ impl Uploads {
     }
 }
 
-/// Reads the traces of a file, earliest first span first; takes long for a large one.
+/// Reads the traces of a file, sorted by their first spans; slow for a large one.
 ///
 /// # Errors
-/// Where it is no file of a known format, or has nothing to show or too much.
+/// When the format is unknown, the file is malformed, or it has no traces or too many.
 pub fn read_upload(file: &[u8]) -> Result<Vec<Trace>, UploadError> {
     let mut spans = Collected::default();
     let (format, text) = recognise(file)?;
@@ -163,7 +164,7 @@ pub fn read_upload(file: &[u8]) -> Result<Vec<Trace>, UploadError> {
     Ok(traces)
 }
 
-/// Says in the trace that it is not stored.
+/// Adds the note that the trace is not stored.
 fn noted(mut trace: Trace, is_cut: bool) -> Trace {
     let minutes = UPLOAD_KEPT.as_secs() / 60;
     trace.truncated |= is_cut;
@@ -177,7 +178,7 @@ fn noted(mut trace: Trace, is_cut: bool) -> Trace {
     trace
 }
 
-/// What tells formats apart.
+/// The keys that distinguish the formats.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Keys {
@@ -186,7 +187,7 @@ struct Keys {
     spans: Option<IgnoredAny>,
 }
 
-/// Returns the format of a file, and its text where it had to be rewritten for that.
+/// Returns the format of a file, and its text if it had to be converted.
 fn recognise(file: &[u8]) -> Result<(Format, Option<Vec<u8>>), UploadError> {
     match file.iter().find(|byte| !byte.is_ascii_whitespace()) {
         Some(b'[') => return Ok((Format::Zipkin(zipkin::Encoding::JsonV2), None)),
@@ -206,7 +207,6 @@ fn recognise(file: &[u8]) -> Result<(Format, Option<Vec<u8>>), UploadError> {
     }
 }
 
-/// Collects the spans of a file.
 #[derive(Debug)]
 struct Collected {
     fitting: Fitting,

@@ -1,4 +1,4 @@
-//! A disk that fails when a test wants it, below one folder.
+//! A simulated disk below one folder that fails on demand, for tests.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 
 use crate::sync::Mutex;
 
-/// What goes wrong with a call.
+/// How a call fails.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fault {
-    /// The error that it returns: `StorageFull`, or `Other` for a broken disk.
+    /// The returned error: `StorageFull`, or `Other` for a broken disk.
     pub(crate) error: ErrorKind,
-    /// How many bytes a write puts onto the disk before.
+    /// How many bytes a write still puts on disk.
     pub(crate) written: usize,
 }
 
-/// The disk below a folder; it is sound again when this is dropped.
+/// The simulated disk of a folder; dropping this restores the real one.
 #[derive(Debug)]
 pub(crate) struct FaultyDisk {
     root: PathBuf,
@@ -26,19 +26,19 @@ pub(crate) struct FaultyDisk {
 #[derive(Debug, Default)]
 struct State {
     root: PathBuf,
-    /// Calls so far.
+    /// Number of calls so far.
     calls: u64,
     fault: Option<(Range<u64>, Fault)>,
-    /// Faults that calls met.
+    /// Number of failed calls.
     met: u64,
-    /// The bytes of each file that survive a loss of power.
+    /// Length of each file that survives a power loss.
     synced: HashMap<PathBuf, u64>,
 }
 
 static DISKS: Mutex<Vec<State>> = Mutex::new(Vec::new());
 
 impl FaultyDisk {
-    /// Takes over the disk below a folder.
+    /// Replaces the disk below a folder.
     pub(crate) fn below(root: &Path) -> Self {
         let root = root.to_owned();
         DISKS.lock().push(State {
@@ -48,7 +48,7 @@ impl FaultyDisk {
         Self { root }
     }
 
-    /// Lets calls fail: so many from the `after`th from now on.
+    /// Makes calls fail, starting with the `after`th from now.
     pub(crate) fn fail(&self, after: u64, calls: u64, fault: Fault) {
         with(&self.root, |state| {
             let begin = state.calls + after;
@@ -56,7 +56,7 @@ impl FaultyDisk {
         });
     }
 
-    /// Lets no further call fail; returns how many did since the last time.
+    /// Ends the failures; returns how many calls failed since the last time.
     pub(crate) fn heal(&self) -> u64 {
         with(&self.root, |state| {
             state.fault = None;
@@ -65,8 +65,8 @@ impl FaultyDisk {
         .unwrap_or_default()
     }
 
-    /// Takes from each file what was not synced: all of it, or what `keeps` says of so many bytes; some of what is kept is
-    /// a page of zeros that was never written.
+    /// Drops unsynced data from each file: `keeps` gets its length and decides how much is kept, and whether
+    /// that is zeros, as if it had never been written.
     pub(crate) fn lose_power(&self, mut keeps: impl FnMut(u64) -> (u64, bool)) {
         let files = with(&self.root, |state| state.synced.clone()).unwrap_or_default();
         for (path, safe) in files {
@@ -90,7 +90,7 @@ impl Drop for FaultyDisk {
     }
 }
 
-/// Counts a call, and fails it where its turn has come, after `partly` did so many bytes of it.
+/// Counts a call and fails it if it is due; `partly` then executes a part of it.
 pub(super) fn meet(path: &Path, partly: impl FnOnce(usize) -> io::Result<()>) -> io::Result<()> {
     let fault = with(path, |state| {
         let call = state.calls;
@@ -113,12 +113,12 @@ pub(super) fn meet(path: &Path, partly: impl FnOnce(usize) -> io::Result<()>) ->
     }
 }
 
-/// Notes that so many bytes of a file are on the disk.
+/// Records that so many bytes of a file are on disk.
 pub(super) fn synced(path: &Path, length: u64) {
     with(path, |state| state.synced.insert(path.to_owned(), length));
 }
 
-/// Notes another name.
+/// Records another name.
 pub(super) fn renamed(from: &Path, to: &Path) {
     with(from, |state| {
         if let Some(length) = state.synced.remove(from) {
