@@ -1,4 +1,5 @@
-//! The bodies in which targets take messages: Slack's, Microsoft Teams', Alertmanager's (API v2), and our own for webhooks.
+//! The message bodies of the targets: Slack, Microsoft Teams, Alertmanager (API v2), and our own for
+//! webhooks.
 
 use serde_json::{Value, json};
 
@@ -7,10 +8,10 @@ use super::message::Message;
 use super::template;
 use crate::model::{MINUTE, UnixNanos, format_timestamp};
 
-/// How much longer than to the next post an alert lives without one: four posts may be lost.
+/// How much longer than the interval of posts an alert lives: four posts may be lost.
 const ALERT_LIVES: std::time::Duration = MINUTE.saturating_mul(5);
 
-/// Returns the body of a webhook: the template, or everything there is.
+/// Returns the body of a webhook: the template with values, or all fields.
 pub(super) fn webhook(message: &Message, template: Option<&Value>) -> Value {
     message.with_values(|values| match template {
         Some(template) => template::fill(template, values),
@@ -23,9 +24,9 @@ pub(super) fn webhook(message: &Message, template: Option<&Value>) -> Value {
     })
 }
 
-/// Returns a message with blocks, as Slack's incoming webhooks take it.
+/// Returns a message with blocks for Slack's incoming webhooks.
 pub(super) fn slack(message: &Message) -> Value {
-    // Slack's markup knows these three; https://api.slack.com/reference/surfaces/formatting#escaping
+    // Slack's markup has these three; https://api.slack.com/reference/surfaces/formatting#escaping
     let escaped = |text: &str| {
         let text = text.replace('&', "&amp;");
         text.replace('<', "&lt;").replace('>', "&gt;")
@@ -48,7 +49,7 @@ pub(super) fn slack(message: &Message) -> Value {
     })
 }
 
-/// Returns an adaptive card, as the webhooks of Teams' workflows take it.
+/// Returns an adaptive card for the webhooks of Teams' workflows.
 pub(super) fn teams(message: &Message) -> Value {
     let lines = message.lines();
     let facts = lines
@@ -78,7 +79,8 @@ pub(super) fn teams(message: &Message) -> Value {
     })
 }
 
-/// Returns alerts as `POST /api/v2/alerts` of Alertmanager takes them: one that goes on ends by itself when no more is posted.
+/// Returns alerts for Alertmanager's `POST /api/v2/alerts`: an open one resolves by itself when no more are
+/// posted.
 pub(super) fn alerts(notices: &[(&Notice, Message)], now: UnixNanos) -> Value {
     notices
         .iter()
@@ -89,7 +91,7 @@ pub(super) fn alerts(notices: &[(&Notice, Message)], now: UnixNanos) -> Value {
 fn alert(notice: &Notice, message: &Message, now: UnixNanos) -> Value {
     let incident = &notice.incident;
     let ends = incident.ended.unwrap_or(now + ALERT_LIVES);
-    // Labels identify an alert: they are the same from its beginning to its end.
+    // Labels identify an alert, so they must not change from its beginning to its end.
     let mut labels = json!({
         "alertname": notice.alert_name(),
         "severity": "warning",

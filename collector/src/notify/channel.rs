@@ -1,4 +1,4 @@
-//! How a target is reached: where to post what, or which mail server to ask. Checked when the file is read.
+//! The channel to a target: a URL to post to, or a mail server. Validated when the file is read.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,11 @@ use serde_json::Value;
 use super::template;
 use crate::secret::Secret;
 
-/// The longest address; those of workflows have some 400 bytes.
+/// Longest URL; those of workflows have some 400 bytes.
 const URL_BYTES_MAX: usize = 4_096;
-/// The most headers or recipients of one target.
+/// Headers or recipients of one target.
 const LIST_MAX: usize = 100;
 
-/// How it is sent.
 #[derive(Debug)]
 pub(super) enum Channel {
     Webhook(Hook, Option<Value>),
@@ -24,15 +23,15 @@ pub(super) enum Channel {
     Mail(Mail),
 }
 
-/// Where to post to.
+/// A URL to post to.
 #[derive(Debug)]
 pub(super) struct Hook {
-    /// Those of chats are secrets by themselves.
+    /// Chat webhooks' URLs are secrets themselves.
     url: Secret,
     pub(super) headers: HeaderMap,
 }
 
-/// A mail server, and whom to write.
+/// A mail server and the recipients.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Mail {
@@ -46,20 +45,20 @@ pub(super) struct Mail {
     pub(super) to: Vec<String>,
 }
 
-/// How the connection to a mail server is encrypted.
+/// The encryption of the connection to a mail server.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum MailTls {
-    /// By STARTTLS, which the server must offer.
+    /// STARTTLS, which the server must offer.
     #[default]
     Starttls,
     /// From the first byte.
     Implicit,
-    /// Not at all.
+    /// No encryption.
     None,
 }
 
-/// The channels that a target of the file names: exactly one is right.
+/// The channels of a target in the file; there must be exactly one.
 #[derive(Debug)]
 pub(super) struct ChannelEntry {
     pub(super) webhook: Option<HookEntry>,
@@ -69,7 +68,7 @@ pub(super) struct ChannelEntry {
     pub(super) mail: Option<Mail>,
 }
 
-/// A hook as the file has it.
+/// A hook in the file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HookEntry {
@@ -80,10 +79,10 @@ pub(super) struct HookEntry {
 }
 
 impl ChannelEntry {
-    /// Returns the one channel that is named.
+    /// Returns the only channel.
     ///
     /// # Errors
-    /// Says what is wrong, without secrets.
+    /// Describes what is wrong, without secrets.
     pub(super) fn read(mut self) -> Result<Channel, String> {
         let mut found = Vec::new();
         if let Some(mut webhook) = self.webhook.take() {
@@ -162,7 +161,7 @@ fn is_loopback(server: &str) -> bool {
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
-/// Returns what is wrong with an address; it may be a secret.
+/// Describes what is wrong with a URL, without repeating it, since it may be a secret.
 pub(super) fn check_url(url: &str) -> Result<(), String> {
     if url.len() > URL_BYTES_MAX {
         return Err(format!("must have at most {URL_BYTES_MAX} bytes"));
@@ -180,7 +179,7 @@ pub(super) fn check_url(url: &str) -> Result<(), String> {
 }
 
 impl Hook {
-    /// Returns the address, with a path behind that of the settings.
+    /// Returns the URL with an additional path.
     pub(super) fn uri(&self, path: &str) -> Uri {
         let url = self.url.expose();
         let whole = match path {
@@ -192,7 +191,6 @@ impl Hook {
 }
 
 impl Channel {
-    /// Returns its name in the file.
     pub(super) fn as_str(&self) -> &'static str {
         match self {
             Self::Webhook(..) => "webhook",
@@ -203,7 +201,7 @@ impl Channel {
         }
     }
 
-    /// Returns where it goes without what may be secret.
+    /// Returns the destination without secrets.
     pub(super) fn host(&self) -> String {
         match self {
             Self::Webhook(hook, _)

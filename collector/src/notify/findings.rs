@@ -1,4 +1,4 @@
-//! Looks at everything that incidents can be about: circuits, instances, the collector and InfluxDB.
+//! Checks every possible subject of incidents: circuits, instances, the collector and InfluxDB.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use crate::pipeline::Health;
 use crate::query::{InstanceView, Instances, Liveness, QueryError, QueryService};
 use crate::store::influxdb::Influxdb;
 
-/// How long InfluxDB is away until that is an incident: a restart of it is none.
+/// How long InfluxDB must be unreachable to be an incident: longer than a restart.
 const INFLUXDB_AWAY: Duration = MINUTE;
 
-/// How old a transition may be to say how a circuit is: longer than a sending, and than clocks differ.
+/// Age up to which a transition says something about the current state: longer than its delivery and the
+/// difference of clocks.
 const NEWS: Duration = MINUTE;
 
-/// Whom to ask.
 #[derive(Debug, Clone)]
 pub(crate) struct Sources {
     pub(crate) query: QueryService,
@@ -27,24 +27,25 @@ pub(crate) struct Sources {
     pub(crate) influxdb: Option<Influxdb>,
 }
 
-/// What a look found.
+/// The findings of one check.
 #[derive(Debug, Default)]
 pub(super) struct Look {
     pub(super) findings: Vec<Finding>,
-    /// Every circuit and instance that is listed, also those of which nothing can be said; `None` where instances were not
-    /// looked at.
+    /// Every listed circuit and instance, including those of unknown state; `None` if instances were not
+    /// checked.
     pub(super) listed: Option<BTreeSet<Subject>>,
 }
 
 impl Sources {
-    /// Looks at the collector and InfluxDB, and as far as they can be read at circuits and, where that is wanted, instances.
+    /// Checks the collector and InfluxDB; circuits, if they are readable; and, with `instances_too`,
+    /// instances.
     pub(super) async fn look(&self, instances_too: bool, now: UnixNanos) -> Look {
         let mut look = Look::default();
         look.findings.push(self.of_collector(now));
         let influxdb = self.influxdb.as_ref();
         let influxdb = influxdb.map(|influxdb| of_influxdb(influxdb, now));
         look.findings.extend(influxdb);
-        // Whoever reads the wall gets the error too.
+        // The wall reports this error too.
         let _read = self.look_at_services(&mut look, instances_too, now).await;
         look
     }
@@ -87,7 +88,7 @@ impl Sources {
     }
 }
 
-/// Returns how a circuit is; `None` where that is not known, or a person decides.
+/// Returns the state of a circuit; `None` if it is unknown, or forced by a person.
 fn of_circuit(circuit: &CircuitView) -> Option<Finding> {
     let is_heard = circuit.instances.iter().any(|instance| !instance.stale);
     let problem = match circuit.state {
@@ -112,8 +113,8 @@ fn outage(circuit: &CircuitView) -> Problem {
     }
 }
 
-/// Returns that a circuit opened, if a transition says so: it may be closed again before anyone looks. One that comes late
-/// says nothing of now: services keep transitions while they cannot send.
+/// Returns the finding that a circuit opened, if the transition says so: it may be closed again before the
+/// next check. A late transition says nothing about now: services keep transitions while they cannot send.
 pub(super) fn of_transition(transition: &CircuitTransition, now: UnixNanos) -> Option<Finding> {
     let opens = transition.from == EffectiveState::Closed && transition.to == EffectiveState::Open;
     let is_news = transition.time + NEWS > now;
@@ -127,7 +128,7 @@ pub(super) fn of_transition(transition: &CircuitTransition, now: UnixNanos) -> O
     })
 }
 
-/// Returns how the instances are: each by itself, or, where many fell silent at once, all of them together.
+/// Returns the state of the instances: individually, or together if many turned silent at once.
 fn of_instances(found: &Instances, now: UnixNanos) -> Vec<Finding> {
     let silence = found.silent_at_once.map(|silent| Problem {
         since: now,
@@ -136,7 +137,7 @@ fn of_instances(found: &Instances, now: UnixNanos) -> Vec<Finding> {
     });
     let is_silent = silence.is_some();
     let each = found.instances.iter().filter_map(of_instance);
-    // That one of them is back says something in any case.
+    // An instance that is back is reported in any case.
     let mut findings: Vec<_> = each
         .filter(|one| !is_silent || one.problem.is_none())
         .collect();

@@ -1,4 +1,4 @@
-//! One incident from its beginning to its end, and what was sent of it to whom. Pure: time is an argument.
+//! One incident from its beginning to its end, and the messages sent about it. Pure: time is an argument.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,62 +10,62 @@ use super::settings::Target;
 use super::subject::Subject;
 use crate::model::{MINUTE, UnixNanos};
 
-/// The time within which a circuit that opens again and again is flapping, and for which it must be calm until that is over.
+/// The time within which repeated openings count as flapping, and for which a circuit must stay closed until
+/// it no longer flaps.
 pub(super) const FLAPPING_WITHIN: Duration = Duration::from_secs(10 * 60);
-/// How often it opens within that time until it is flapping.
+/// Openings within that time that count as flapping.
 const FLAPPING_FROM: usize = 3;
-/// The most openings that are remembered: of more, the oldest are forgotten.
+/// Openings remembered; beyond it, the oldest are dropped.
 const OPENINGS_MAX: usize = 10;
-/// How long after its end an incident that was not sent is still sent.
+/// How long after its end an unsent incident is still sent.
 const SENT_WITHIN: Duration = Duration::from_secs(24 * 3600);
-/// How often an alert is posted again: Alertmanager takes one for resolved that it does not hear of.
+/// Interval of posting an alert again: Alertmanager treats an alert that is not repeated as resolved.
 const ALERT_EVERY: Duration = MINUTE;
 
-/// What is wrong with a subject.
+/// A problem of a subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Problem {
-    /// Since when.
     pub(super) since: UnixNanos,
-    /// Why, in words.
+    /// The reason, for people.
     pub(super) reason: String,
-    /// The call that opened the circuit, as an id.
+    /// Trace id of the call that opened the circuit.
     pub(super) opened_by: Option<String>,
 }
 
 /// An incident.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Incident {
-    /// What it is about.
+    /// Its subject.
     #[serde(flatten)]
     pub subject: Subject,
-    /// When it began, Unix nanoseconds.
+    /// When it began.
     #[serde(rename = "since_unix_nanos")]
     pub since: UnixNanos,
-    /// When it ended, Unix nanoseconds.
+    /// When it ended; `None` while it is open.
     #[serde(rename = "ended_unix_nanos")]
     pub ended: Option<UnixNanos>,
-    /// Why, in words.
+    /// The reason, for people.
     pub reason: String,
-    /// The call that opened the circuit: the id of its trace.
+    /// Trace id of the call that opened the circuit.
     pub opened_by: Option<String>,
-    /// Whether it begins and ends again and again.
+    /// Whether it repeatedly begins and ends.
     pub is_flapping: bool,
     /// Whether it ended because its circuit or instance is no longer listed.
     #[serde(default)]
     pub is_gone: bool,
-    /// Whether it was quiet when it ended: what was not sent by then is not sent.
+    /// Whether it ended in a quiet period: what was not sent until then is not sent any more.
     pub(super) is_muted: bool,
-    /// Whether the problem is there; a circuit that is flapping is closed now and then.
+    /// Whether the problem currently exists; a flapping circuit is closed now and then.
     pub(super) is_present: bool,
-    /// When it began within the last minutes.
+    /// Its latest beginnings.
     pub(super) openings: Vec<UnixNanos>,
-    /// Counts the times that it began anew after its end was noted.
+    /// How often it began again after its end was recorded.
     pub(super) round: u32,
-    /// What was sent, by target.
+    /// The last message by target.
     pub(super) sent: BTreeMap<String, Sent>,
 }
 
-/// An incident as programs are shown it, without what the collector keeps for itself.
+/// The public part of an incident, without internal fields.
 #[derive(Debug, Serialize)]
 struct Shown<'a> {
     #[serde(flatten)]
@@ -78,7 +78,7 @@ struct Shown<'a> {
     is_gone: bool,
 }
 
-/// Writes incidents as programs are shown them.
+/// Serialises the public part of incidents.
 pub(super) fn show<S: Serializer>(incidents: &[Incident], out: S) -> Result<S::Ok, S::Error> {
     out.collect_seq(incidents.iter().map(|one| Shown {
         subject: &one.subject,
@@ -91,7 +91,7 @@ pub(super) fn show<S: Serializer>(incidents: &[Incident], out: S) -> Result<S::O
     }))
 }
 
-/// What was sent of an incident to a target.
+/// The last message of an incident to a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Sent {
     round: u32,
@@ -99,7 +99,6 @@ pub(super) struct Sent {
     at: UnixNanos,
 }
 
-/// How far an incident is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Stage {
@@ -108,18 +107,18 @@ pub(super) enum Stage {
     Ended,
 }
 
-/// What is to be sent now.
+/// A message to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Notice {
     pub(super) incident: Incident,
     pub(super) stage: Stage,
-    /// Whether it was sent before.
+    /// Whether it repeats an earlier message.
     pub(super) is_reminder: bool,
 }
 
 impl Problem {
-    /// Returns it with a beginning that is past: the clock of the service may be ahead, and an incident that is to begin would
-    /// be sent late, and refused by Alertmanager once it ends.
+    /// Moves a beginning in the future to now: the service's clock may be ahead, and Alertmanager rejects an
+    /// alert that ends before it begins.
     fn begun(self, now: UnixNanos) -> Self {
         let since = self.since.min(now);
         Self { since, ..self }
@@ -145,7 +144,7 @@ impl Incident {
         }
     }
 
-    /// Notes that the problem is there; returns whether that is new.
+    /// Records that the problem exists; returns whether that is new.
     pub(super) fn go_on(&mut self, problem: Problem, now: UnixNanos) -> bool {
         if self.is_present {
             return false;
@@ -176,7 +175,7 @@ impl Incident {
         self.round = self.round.wrapping_add(1);
     }
 
-    /// Notes that the problem is gone; returns whether that is new.
+    /// Records that the problem is gone; returns whether that is new.
     pub(super) fn calm(&mut self, is_quiet: bool, now: UnixNanos) -> bool {
         let is_new = std::mem::replace(&mut self.is_present, false);
         let last = self.openings.last().copied().unwrap_or_default();
@@ -189,7 +188,7 @@ impl Incident {
         true
     }
 
-    /// Ends it, as nothing more is heard of its subject.
+    /// Ends it because its subject is no longer listed.
     pub(super) fn vanish(&mut self, is_quiet: bool, now: UnixNanos) {
         self.is_present = false;
         self.ended = Some(now);
@@ -198,7 +197,7 @@ impl Incident {
         self.is_flapping = false;
     }
 
-    /// Whether it can be forgotten: it is over, and nothing more of it is sent to these.
+    /// Whether it can be removed: it has ended, and nothing more is due to these targets.
     pub(super) fn is_over(&self, targets: &[&Target], now: UnixNanos) -> bool {
         let Some(ended) = self.ended else {
             return false;
@@ -208,7 +207,7 @@ impl Incident {
         ended + SENT_WITHIN < now || (ended + FLAPPING_WITHIN < now && !targets.iter().any(is_due))
     }
 
-    /// Returns what is to be sent to a target that has been there since that time.
+    /// Returns the message that is due to a target, which is known since `known_since`.
     pub(super) fn due(
         &self,
         target: &Target,
@@ -232,13 +231,13 @@ impl Incident {
         };
         let is_wanted = match self.ended {
             Some(ended) => {
-                // What began and ended before it could be sent is sent once, with its end.
+                // An incident that began and ended before it was sent is sent once, with its end.
                 let lasted = ended - self.since >= target.after;
                 let is_news = sent.is_some() || (!self.is_muted && lasted && ended >= known_since);
                 is_news && (target.ends || sent.is_none())
             }
             None => {
-                // Alertmanager would take it for resolved.
+                // Without this repetition Alertmanager would treat it as resolved.
                 let is_kept_alive = sent.is_some() && target.is_alertmanager();
                 let is_due = sent.is_some() || self.since + target.after <= now;
                 is_due && (!is_quiet || is_kept_alive)
@@ -251,7 +250,7 @@ impl Incident {
         })
     }
 
-    /// Notes that something was sent, or cannot be.
+    /// Records that a message was sent, or given up.
     pub(super) fn settle(&mut self, target: &str, notice: &Notice, at: UnixNanos) {
         let (round, stage) = (notice.incident.round, notice.stage);
         self.sent
@@ -260,7 +259,7 @@ impl Incident {
 }
 
 impl Target {
-    /// Returns from message to message of one incident.
+    /// Returns the interval between messages of one incident.
     fn repeats_every(&self) -> Option<Duration> {
         match self.is_alertmanager() {
             true => Some(ALERT_EVERY),
@@ -274,12 +273,12 @@ impl Target {
 }
 
 impl Notice {
-    /// Whether it is the first of its incident to that target.
+    /// Whether it is the first message of its incident to that target.
     pub(super) fn is_first(&self) -> bool {
         !self.is_reminder && self.stage != Stage::Ended
     }
 
-    /// Returns what the messages of one incident have in common: letters, digits and dots.
+    /// Returns the common id of an incident's messages: letters, digits and dots.
     pub(super) fn thread(&self) -> String {
         let subject = serde_json::to_string(&self.incident.subject).unwrap_or_default();
         let sum = crc32fast::hash(subject.as_bytes());

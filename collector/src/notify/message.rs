@@ -1,29 +1,27 @@
-//! What is said of an incident: title, text and links, the same for every target.
+//! The text of a message: title, lines and links, the same for every target.
 
 use super::incident::{Notice, Stage};
 use super::subject::Subject;
 use super::template::Values;
 use crate::model::{format_duration, format_timestamp, nanos};
 
-/// The longest name or reason, in characters: both come from outside.
+/// Longest name or reason, in characters: both come from outside.
 const TEXT_CHARS_MAX: usize = 300;
 
-/// What is said of an incident.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Message {
-    /// `circuit_open`, for programs.
+    /// An identifier such as `circuit_open`.
     pub(super) event: &'static str,
-    /// One line.
     pub(super) title: String,
     pub(super) reason: String,
     pub(super) since: String,
-    /// When it ended; empty while it goes on.
+    /// The end; empty while it is open.
     pub(super) until: String,
-    /// How long it lasted; empty while it goes on.
+    /// The duration; empty while it is open.
     lasted: String,
-    /// The page to look at.
+    /// The URL of the page about it.
     pub(super) link: String,
-    /// The call that opened the circuit; empty if it is not known.
+    /// The URL of the call that opened the circuit; empty if unknown.
     pub(super) trace: String,
     pub(super) service: String,
     pub(super) circuit: String,
@@ -31,7 +29,7 @@ pub(super) struct Message {
 }
 
 impl Message {
-    /// Returns what is said; links begin with `url`.
+    /// `url` is the base of the links.
     pub(super) fn new(notice: &Notice, url: &str) -> Self {
         let incident = &notice.incident;
         let subject = &incident.subject;
@@ -55,7 +53,7 @@ impl Message {
         }
     }
 
-    /// Returns lines below the title: word and text, empty ones left out.
+    /// Returns the lines below the title: label and text, without empty ones.
     pub(super) fn lines(&self) -> Vec<(&'static str, &str)> {
         let all = [
             ("Why", self.reason.as_str()),
@@ -68,7 +66,7 @@ impl Message {
             .collect()
     }
 
-    /// Returns the links: word and address.
+    /// Returns the links: label and URL.
     pub(super) fn links(&self) -> Vec<(&'static str, &str)> {
         let all = [
             ("Show", self.link.as_str()),
@@ -86,7 +84,7 @@ impl Message {
         format!("{}\n\n{}", self.title, lines.concat())
     }
 
-    /// Calls with the values of a template.
+    /// Calls `fill` with the values for a template.
     pub(super) fn with_values<T>(&self, fill: impl FnOnce(&Values<'_>) -> T) -> T {
         let text = self.text();
         fill(&[
@@ -155,7 +153,7 @@ fn title(notice: &Notice) -> String {
     }
 }
 
-/// Returns the path of the page to look at.
+/// Returns the path of the page about a subject.
 fn path(subject: &Subject) -> String {
     let encoded = |text: &str| {
         let bytes = text.bytes().map(|byte| match byte {
@@ -176,7 +174,8 @@ fn path(subject: &Subject) -> String {
     }
 }
 
-/// Returns a text from outside as it can stand in a line: bounded, and without what moves or hides the text around it.
+/// Makes an external text safe for a line: bounded, and without characters that move or hide the surrounding
+/// text.
 fn printable(text: &str) -> String {
     let is_hidden = |c: char| {
         c.is_control()

@@ -1,8 +1,8 @@
-//! Notifications: finds incidents in what the live figures say, keeps them over restarts, and sends each to the targets of a
-//! file: a webhook, Slack, Microsoft Teams, Alertmanager, or by mail.
+//! Notifications: finds incidents in the live figures, keeps them over restarts, and sends each to the
+//! targets in a file: a webhook, Slack, Microsoft Teams, Alertmanager, or mail.
 //!
-//! What is to be sent is computed from what is and what was sent, never queued: a target that is away gets what still matters
-//! when it is back, and the bound of incidents bounds everything.
+//! What to send is computed from the current state and what was sent before, never queued: a target that was
+//! unreachable gets what still matters when it is back, and the limit of incidents bounds everything.
 
 mod body;
 mod channel;
@@ -39,12 +39,12 @@ use crate::model::UnixNanos;
 use crate::store::{StoreError, durable};
 use crate::sync::{Mutex, RwLock};
 
-/// The file in the data directory.
+/// In the data directory.
 const FILE: &str = "notifications.json";
-/// How often something is tried that is refused each time, until it is given up.
+/// Rejected attempts after which a message is given up.
 const TRIES_MAX: u32 = 10;
 
-/// Incidents and who is notified of them; cheap to clone.
+/// Incidents and their notifications; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Notifier {
     inner: Arc<Inner>,
@@ -52,82 +52,82 @@ pub struct Notifier {
 
 #[derive(Debug)]
 struct Inner {
-    /// Where the state is kept; `None` keeps nothing.
+    /// File of the state; `None` for a state in memory only.
     path: Option<PathBuf>,
-    /// Begins the links, unless the file says otherwise.
+    /// Base of the links, unless the file has one.
     url: RwLock<String>,
     state: Mutex<State>,
     reports: Mutex<Reports>,
     settings: RwLock<Arc<Settings>>,
-    /// Moves when something may have become due, or the targets changed.
+    /// Changes when something may have become due, or the targets changed.
     news: watch::Sender<u64>,
-    /// Held while the state is written, so that an older one does not replace a newer.
+    /// Held while writing, so that an older state never replaces a newer one.
     writing: AsyncMutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct Reports {
     targets: BTreeMap<String, TargetReport>,
-    /// How often each target refused what it is sent now.
+    /// Rejections of each target's current message.
     refusals: BTreeMap<String, u32>,
-    /// Why the file that changed last is not in force.
+    /// Why the latest version of the file is not in force.
     problem: Option<String>,
     not_kept: u64,
 }
 
-/// How deliveries to a target go.
+/// Figures of the deliveries to a target.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct TargetReport {
     /// Its name in the file.
     pub name: String,
-    /// `slack`, `mail` and so on.
+    /// The channel: `slack`, `mail` and so on.
     pub channel: &'static str,
-    /// Where it goes: host and port.
+    /// The destination: host and port.
     pub host: String,
     /// Messages delivered since the start.
     pub sent: u64,
-    /// Attempts that failed since the start.
+    /// Failed attempts since the start.
     pub failed: u64,
-    /// Messages given up since the start, as the target refuses them.
+    /// Messages given up since the start because the target rejects them.
     pub given_up: u64,
-    /// Attempts that failed since the last delivery.
+    /// Failed attempts since the last delivery.
     pub failures: u32,
-    /// When a message was delivered last, Unix nanoseconds.
+    /// When the last message was delivered.
     #[serde(rename = "sent_unix_nanos")]
     pub sent_at: Option<UnixNanos>,
-    /// Why the last attempt failed; `None` once one succeeds.
+    /// Why the last attempt failed; `None` if it succeeded.
     pub problem: Option<String>,
-    /// When it failed, Unix nanoseconds.
+    /// When the last failed attempt was made.
     #[serde(rename = "failed_unix_nanos")]
     pub failed_at: Option<UnixNanos>,
 }
 
-/// Everything about notifications.
+/// The state of notifications.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Overview {
-    /// Why the file of targets is not in force as it is.
+    /// Why the file of targets is not fully in force.
     pub problem: Option<String>,
     /// The targets, in the order of the file.
     pub targets: Vec<TargetReport>,
-    /// The incidents under way and those that ended lately, the latest first.
+    /// The open incidents and recently ended ones, latest first.
     #[serde(serialize_with = "incident::show")]
     pub incidents: Vec<Incident>,
-    /// The times of quiet.
+    /// The quiet periods.
     pub quiets: Vec<Quiet>,
-    /// Incidents for which there was no room.
+    /// Number of incidents beyond the limit.
     pub not_kept: u64,
 }
 
 impl Default for Notifier {
-    /// Returns one without targets that keeps nothing.
+    /// Without targets, and in memory only.
     fn default() -> Self {
         Self::with(None, State::default())
     }
 }
 
 impl Notifier {
-    /// Takes back what was sent before the start. What cannot be read is left out, with a warning: incidents may be sent again.
-    /// Blocks.
+    /// Restores what was sent before the start. Unreadable state is ignored, with a warning: incidents may
+    /// then be sent again. Blocks.
     pub(crate) fn open(data_dir: &Path) -> Self {
         let path = data_dir.join(FILE);
         let state = durable::read_json(&path).and_then(|json| {
@@ -155,7 +155,7 @@ impl Notifier {
         }
     }
 
-    /// Returns everything there is to show.
+    /// Returns the state of notifications.
     pub fn overview(&self) -> Overview {
         let now = UnixNanos::now();
         let (mut incidents, quiets) = {
@@ -184,10 +184,10 @@ impl Notifier {
         }
     }
 
-    /// Begins a time of quiet; it is in force once this returns, and after a restart.
+    /// Begins a quiet period; once this returns it is in force, also after a restart.
     ///
     /// # Errors
-    /// When the order is not valid, there are too many, or the disk fails.
+    /// When the order is invalid, there are too many, or the disk fails.
     pub async fn be_quiet(
         &self,
         order: QuietOrder,
@@ -204,7 +204,7 @@ impl Notifier {
             tracing::info!(service, circuit, by, reason, "notifications are quiet");
             let saved = self.save().await;
             if saved.is_err() {
-                // The answer says that it was not taken.
+                // The answer is an error, so the period must not stay in force.
                 self.state().end_quiet(quiet.id);
             }
             saved?;
@@ -212,7 +212,7 @@ impl Notifier {
         Ok(quiet)
     }
 
-    /// Ends a time of quiet; `None` if there is no such.
+    /// Ends a quiet period early; `None` if it does not exist.
     ///
     /// # Errors
     /// When the disk fails.
@@ -226,14 +226,14 @@ impl Notifier {
         Ok(ended)
     }
 
-    /// Writes what was sent; a failure is logged.
+    /// Writes the state; a failure is logged.
     pub(crate) async fn keep(&self) {
         if let Err(error) = self.save().await {
             tracing::warn!(%error, "could not write which incidents were sent; they may be sent again");
         }
     }
 
-    /// Puts other settings in force.
+    /// Puts new settings in force.
     fn replace(&self, settings: Settings) {
         self.state()
             .set_targets(&settings.targets, UnixNanos::now());
@@ -245,7 +245,7 @@ impl Notifier {
         *self.inner.settings.write() = Arc::new(settings);
         let mut reports = self.inner.reports.lock();
         reports.targets.retain(|name, _| names.contains(name));
-        // What was wrong with an address or a token may be right now.
+        // A wrong URL or token may now be corrected.
         reports.refusals.clear();
         reports.problem = None;
         drop(reports);
@@ -256,7 +256,7 @@ impl Notifier {
         Arc::clone(&self.inner.settings.read())
     }
 
-    /// Returns what links begin with.
+    /// Returns the base of the links.
     fn url(&self) -> String {
         let settings = self.settings();
         settings
@@ -265,7 +265,7 @@ impl Notifier {
             .unwrap_or_else(|| self.inner.url.read().clone())
     }
 
-    /// Notes how sending something went; returns whether it is settled.
+    /// Records the result of sending; returns whether the message is settled.
     fn report(&self, target: &Target, notices: &[Notice], sent: &Result<(), SendError>) -> bool {
         let now = UnixNanos::now();
         let mut reports = self.inner.reports.lock();
@@ -287,12 +287,12 @@ impl Notifier {
                 report.failures = report.failures.saturating_add(1);
                 report.problem = Some(error.to_string());
                 report.failed_at = Some(now);
-                // A target that was away for long has refused nothing yet.
+                // An unreachable target has not rejected anything.
                 *refusals += u32::from(error.is_final());
                 let is_given_up = *refusals >= TRIES_MAX;
                 if is_given_up {
                     report.given_up += notices.len() as u64;
-                    // The next one is tried as often.
+                    // The next message gets the same number of attempts.
                     (report.failures, *refusals) = (0, 0);
                 }
                 is_given_up
@@ -308,7 +308,7 @@ impl Notifier {
         is_settled
     }
 
-    /// Writes the state, if it is kept.
+    /// Writes the state, unless it is in memory only.
     async fn save(&self) -> Result<(), StoreError> {
         let Some(path) = self.inner.path.clone() else {
             return Ok(());

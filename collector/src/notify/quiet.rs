@@ -1,4 +1,4 @@
-//! Times in which nothing new is sent ("we deploy"), for everything, a service or a circuit.
+//! Quiet periods, in which nothing new is sent ("we deploy"), for everything, a service or a circuit.
 
 use std::time::Duration;
 
@@ -7,62 +7,63 @@ use serde::{Deserialize, Serialize};
 use super::subject::Subject;
 use crate::model::UnixNanos;
 
-/// The longest time of quiet: a person decides anew each day.
+/// Longest quiet period: a person must decide again each day.
 const QUIET_MAX: Duration = Duration::from_secs(24 * 3600);
-/// The shortest one.
+/// Shortest quiet period.
 const QUIET_MIN: Duration = Duration::from_secs(60);
-/// The longest text of a field, in characters.
+/// Longest text of a field, in characters.
 const TEXT_CHARS_MAX: usize = 500;
 
-/// A time in which nothing new is sent. What goes on after it is sent then, and the end of what was sent before at once.
+/// A quiet period, in which nothing new is sent. What is still open after it is sent then; the end of an
+/// incident that was sent before is sent at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quiet {
-    /// Its number.
+    /// The period's number.
     pub id: u64,
-    /// The service; empty: all, and the collector itself.
+    /// The service; empty means all, and the collector itself.
     pub service: String,
-    /// The circuit; empty: all, and the instances.
+    /// The circuit; empty means all, and the instances.
     pub circuit: String,
-    /// Until when, Unix nanoseconds.
+    /// When it ends.
     #[serde(rename = "until_unix_nanos")]
     pub until: UnixNanos,
-    /// Who wanted it.
+    /// The operator.
     pub by: String,
-    /// Why.
+    /// The operator's reason.
     pub reason: String,
 }
 
-/// A time of quiet as it is asked for.
+/// An order for a quiet period.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QuietOrder {
-    /// The service; empty: all.
+    /// The service; empty means all.
     #[serde(default)]
     pub service: String,
-    /// The circuit; empty: all.
+    /// The circuit; empty means all.
     #[serde(default)]
     pub circuit: String,
-    /// For how long, seconds.
+    /// The duration, seconds.
     pub for_s: u64,
-    /// Who asks.
+    /// The operator.
     #[serde(default)]
     pub by: String,
-    /// Why.
+    /// The operator's reason.
     pub reason: String,
 }
 
-/// Why a time of quiet was not taken.
+/// Why an order was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QuietError {
-    /// A part of the order is not valid.
+    /// A part of the order is invalid.
     #[error("{parameter}: {problem}")]
     Invalid {
-        /// Which part.
+        /// The invalid parameter.
         parameter: &'static str,
         /// What is wrong with it.
         problem: String,
     },
-    /// There are as many as there can be.
+    /// The limit of quiet periods is reached.
     #[error("there are {0} times of quiet already; end one of them")]
     TooMany(usize),
 }

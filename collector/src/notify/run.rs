@@ -1,4 +1,5 @@
-//! The tasks: one looks for incidents, one reads the file again when it changes, and one for each target sends what is due.
+//! The tasks: one finds incidents, one reloads the file when it changes, and one per target sends what is
+//! due.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,41 +18,42 @@ use crate::live::circuits::CircuitChange;
 use crate::model::UnixNanos;
 use crate::sync::LogThrottle;
 
-/// How often everything is looked at: a person does not react faster, and a wall of 10,000 circuits takes milliseconds.
+/// Interval of checking everything but instances: no person reacts faster, and a wall of 10,000 circuits
+/// takes milliseconds.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// How often the instances are looked at: their heartbeats are 25 s apart.
+/// Interval of checking the instances, whose heartbeats are 25 s apart.
 const INSTANCES_EVERY: Duration = Duration::from_secs(10);
-/// How long after the start instances are looked at: those with metrics of another SDK are down after three minutes, and while
-/// the collector itself was away it heard of none.
+/// How long after the start instances are first checked: those with another SDK's metrics are down after
+/// three minutes, and while the collector itself was away it received nothing.
 const SETTLED_AFTER: Duration = Duration::from_secs(200);
-/// How often the file is read: soon enough for a person who has just changed it.
+/// Interval of reading the file: soon enough for a person who has just changed it.
 const READ_EVERY: Duration = Duration::from_secs(1);
-/// How often a target looks for what became due by time: reminders, and the end of a time of quiet.
+/// Interval of checking for messages that became due by time: reminders, and those after a quiet period.
 const DUE_EVERY: Duration = Duration::from_secs(1);
-/// The pause behind a message: Slack takes one a second.
+/// Pause after a message: Slack accepts one a second.
 const MESSAGE_PAUSE: Duration = Duration::from_secs(1);
-/// The pause after the first failure; it doubles with each further one.
+/// Initial backoff; doubles with each further failure.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
-/// The longest pause: a target that is back is noticed within a minute.
+/// Longest backoff: a target that is back is noticed within a minute.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
-/// Alerts of one post.
+/// Alerts in one post.
 const ALERTS_MAX: usize = 100;
 
-/// Reads the file once, so that one that cannot be used keeps the collector from starting. Blocks.
+/// Reads the file once, so that an invalid one prevents the collector's start. Blocks.
 ///
 /// # Errors
-/// Says what is wrong with it.
+/// Describes what is wrong with it.
 pub(crate) fn check(mut source: Source) -> Result<(), String> {
     let settings = source.changed().map_err(|error| error.to_string())?;
     settings.map_or(Ok(()), |settings| with_sender(settings).map(drop))
 }
 
-/// Looks, reads and sends until it is dropped. Links begin with `url`, unless the file says otherwise.
+/// Finds and sends incidents until it is dropped. `url` is the base of the links, unless the file has one.
 pub(crate) async fn run(notifier: Notifier, source: Source, sources: Sources, url: String) {
     *notifier.inner.url.write() = url;
     let mut news = notifier.inner.news.subscribe();
     let watching = async {
-        // Once the targets are known: what is not sent to them yet must not be forgotten.
+        // Only once the targets are known: what is not yet sent to them must not be removed.
         if news.changed().await.is_ok() {
             watch(&notifier, &sources).await;
         }
@@ -59,12 +61,12 @@ pub(crate) async fn run(notifier: Notifier, source: Source, sources: Sources, ur
     tokio::join!(follow(&notifier, source), watching);
 }
 
-/// Reads the file whenever it changes, and keeps one task for each target.
+/// Reloads the file whenever it changes, and keeps one task per target.
 async fn follow(notifier: &Notifier, mut source: Source) {
     let mut tick = interval(READ_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut warnings = LogThrottle::default();
-    // They end with this set.
+    // The tasks end when this set is dropped.
     let mut sending = JoinSet::new();
     loop {
         tick.tick().await;
@@ -72,7 +74,8 @@ async fn follow(notifier: &Notifier, mut source: Source) {
             let changed = source.changed().map_err(|error| error.to_string());
             let made = changed.and_then(|settings| settings.map(with_sender).transpose());
             if made.is_err() {
-                // Read again, as the file of authorities may come; so is what was valid before, once it is put back.
+                // Read again even if unchanged: the file of authorities may appear later, or the previous
+                // settings may be restored.
                 source.forget();
             }
             (source, made)
@@ -111,7 +114,7 @@ fn with_sender(settings: Settings) -> Result<(Settings, Sender), String> {
     Ok((settings, sender))
 }
 
-/// Looks for incidents.
+/// Checks for incidents.
 async fn watch(notifier: &Notifier, sources: &Sources) {
     let mut changes = sources.query.circuits().subscribe();
     let (mut tick, mut instances_at) = (interval(LOOK_EVERY), Instant::now() + SETTLED_AFTER);
@@ -132,7 +135,7 @@ async fn watch(notifier: &Notifier, sources: &Sources) {
                     };
                     Look { findings: vec![opened], listed: None }
                 }
-                // What was missed is found at the next look, if it goes on.
+                // The next check finds missed openings that are still open.
                 Ok(CircuitChange::Samples) | Err(RecvError::Lagged(_)) => continue,
                 Err(RecvError::Closed) => return,
             },
@@ -142,7 +145,7 @@ async fn watch(notifier: &Notifier, sources: &Sources) {
 }
 
 impl Notifier {
-    /// Takes what was found; what changes by that is written before it is sent.
+    /// Applies findings; changes are written before they are sent.
     async fn take(&self, look: Look) {
         let now = UnixNanos::now();
         let targets = &self.settings().targets;
@@ -200,11 +203,11 @@ impl Notifier {
     }
 }
 
-/// Returns the pause after a failure: what the target asks for, or longer with each.
+/// Returns the pause after a failure: the target's wish, or exponential backoff.
 fn pause(failures: u32, error: &SendError) -> Duration {
     let doubled = PAUSE_MIN * 2_u32.saturating_pow(failures.saturating_sub(1).min(10));
     let asked = error.retry_after().unwrap_or(doubled.min(PAUSE_MAX));
-    // A target that asks for no pause would be asked without end.
+    // Without a minimum, a target that asks for no pause would be called in a tight loop.
     asked.max(PAUSE_MIN)
 }
 

@@ -1,4 +1,4 @@
-//! Sends what is due to one target: JSON over HTTP, or a mail by SMTP. Nothing is retried here.
+//! Sends what is due to one target: JSON over HTTP, or mail by SMTP. Nothing is retried here.
 
 use std::path::Path;
 use std::time::Duration;
@@ -30,28 +30,28 @@ use crate::files;
 use crate::model::UnixNanos;
 use crate::outbound::{connector, last_cause, system_roots};
 
-/// How long one delivery may take; mail servers that look senders up take the longest.
+/// Timeout of a delivery; mail servers that look up senders take the longest.
 const SEND_WITHIN: Duration = Duration::from_secs(30);
-/// How long the rest of an answer is read that says that a message has arrived.
+/// How long the rest of an answer is read after its success status.
 const REST_WITHIN: Duration = Duration::from_secs(1);
-/// The most of an answer that is read; of an error's text, less is shown.
+/// Largest answer that is read.
 const ANSWER_BYTES_MAX: usize = 16 << 10;
-/// The most of an error's text that is shown.
+/// Longest error text that is shown.
 const SHOWN_CHARS_MAX: usize = 200;
-/// The longest pause that a target can ask for.
+/// Longest pause that a target can request.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
-/// The most bytes of a file of authorities: that of a system has 250 KB.
+/// Largest file of authorities: that of a system has 250 KB.
 const AUTHORITIES_BYTES_MAX: u64 = 4 << 20;
 
 /// Sends to targets; cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Sender {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
-    /// Authorities in place of the system's, as PEM.
+    /// Authorities that replace the system's, as PEM.
     authorities: Option<Bytes>,
 }
 
-/// Why something was not sent.
+/// Why a message was not sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum SendError {
     #[error("no answer within {} s", SEND_WITHIN.as_secs())]
@@ -74,7 +74,7 @@ pub(super) enum SendError {
 pub(super) struct AuthoritiesError(String);
 
 impl SendError {
-    /// Whether the same will be refused again.
+    /// Whether the same message would be rejected again.
     pub(super) fn is_final(&self) -> bool {
         match self {
             Self::TimedOut | Self::Unreachable(_) => false,
@@ -86,7 +86,7 @@ impl SendError {
         }
     }
 
-    /// Returns the pause that the target asks for.
+    /// Returns the pause that the target requests.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
@@ -96,7 +96,7 @@ impl SendError {
 }
 
 impl Sender {
-    /// Trusts the authorities of a file, or those of the system. Blocks.
+    /// Trusts the authorities in a file, or those of the system. Blocks.
     pub(super) fn new(ca_file: Option<&Path>) -> Result<Self, AuthoritiesError> {
         let read = |path| files::read_regular(path, AUTHORITIES_BYTES_MAX);
         let pem = ca_file.map(read).transpose();
@@ -108,7 +108,7 @@ impl Sender {
         })
     }
 
-    /// Sends what is due to a target; links begin with `url`.
+    /// Sends what is due to a target; `url` is the base of the links.
     pub(super) async fn send(
         &self,
         target: &Target,
@@ -155,7 +155,7 @@ impl Sender {
         }
     }
 
-    /// Posts JSON. No redirect is followed: the file alone says where to send.
+    /// Posts JSON. Redirects are not followed: only the file decides where to send.
     async fn post(&self, hook: &Hook, path: &str, json: &Value) -> Result<(), SendError> {
         let mut request = Request::new(Full::new(Bytes::from(json.to_string())));
         *request.method_mut() = http::Method::POST;
@@ -167,7 +167,7 @@ impl Sender {
         let answer = answer.map_err(|error| SendError::Unreachable(last_cause(&error)))?;
         let (head, body) = answer.into_parts();
         if head.status.is_success() {
-            // So that the connection can be used again; that the rest never comes says nothing of the message.
+            // So that the connection can be reused; if the rest never comes, the message was still delivered.
             let rest = Limited::new(body, ANSWER_BYTES_MAX).collect();
             let _read = timeout(REST_WITHIN, rest).await;
             return Ok(());
@@ -239,7 +239,7 @@ fn failed(is_final: bool) -> impl Fn(String) -> SendError {
     move |text| SendError::Mail { text, is_final }
 }
 
-/// Returns the mail; those of one incident are one thread.
+/// Returns the mail; those of one incident form a thread.
 fn letter(mail: &Mail, notice: &Notice, message: &Message) -> Result<lettre::Message, String> {
     let mailbox = |address: &str| {
         let parsed = address.parse::<Mailbox>();
@@ -282,7 +282,7 @@ fn roots(pem: &[u8]) -> Result<RootCertStore, AuthoritiesError> {
     }
 }
 
-/// Returns the beginning of a text from outside, in one line.
+/// Returns the beginning of an external text, in one line.
 fn shown(text: &str) -> String {
     let words: Vec<_> = text.split_whitespace().collect();
     let shown = words.join(" ");

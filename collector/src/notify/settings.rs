@@ -1,5 +1,5 @@
-//! The file of targets: who is notified, of what, and how. It is JSON, checked whole before it is used, and read again when
-//! it changes. Nothing else names an address to which the collector sends.
+//! The file of targets: who is notified, of what, and how. It is JSON, validated as a whole before it is
+//! used, and reloaded when it changes. The collector sends to no other address.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,29 +13,27 @@ use super::subject::{Subject, Topic};
 use crate::model::parse_duration;
 use crate::secret::Secret;
 
-/// The most bytes of the file; twenty targets with long templates are some 100 KB.
+/// Largest file; twenty targets with long templates are some 100 KB.
 const FILE_BYTES_MAX: u64 = 512 << 10;
-/// The most targets: each is a task with a connection.
+/// Number of targets: each is a task with a connection.
 const TARGETS_MAX: usize = 20;
-/// The most patterns of one target.
+/// Patterns of one target.
 const PATTERNS_MAX: usize = 100;
-/// The shortest time between reminders: more often is an alarm clock.
+/// Shortest interval of reminders.
 const REMIND_MIN: Duration = Duration::from_secs(60);
-/// The longest time between reminders, and until the first message.
+/// Longest interval of reminders, and longest delay of the first message.
 const WAIT_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// What the file says.
 #[derive(Debug, Default)]
 pub(super) struct Settings {
-    /// The address of the pages, for links.
+    /// The base URL of the pages, for links.
     pub(super) url: Option<String>,
-    /// The certificate authorities to trust, in place of the system's.
+    /// Certificate authorities that replace the system's.
     pub(super) ca_file: Option<PathBuf>,
-    /// Who is notified.
     pub(super) targets: Vec<Arc<Target>>,
 }
 
-/// Who is notified of what.
+/// A recipient, and the incidents that it gets.
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) name: String,
@@ -45,13 +43,13 @@ pub(super) struct Target {
     topics: Vec<Topic>,
     /// Whether the end of an incident is sent too.
     pub(super) ends: bool,
-    /// How long an incident lasts until it is sent.
+    /// How long an incident must last before it is sent.
     pub(super) after: Duration,
-    /// From message to message of one incident.
+    /// Interval of reminders of an open incident.
     pub(super) remind: Option<Duration>,
 }
 
-/// Why the file cannot be used; no message holds a secret.
+/// Why the file cannot be used; no message contains a secret.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SettingsError {
     #[error("could not read {path}: {source}")]
@@ -74,7 +72,7 @@ pub(super) enum SettingsError {
     },
 }
 
-/// The file, and what was read last.
+/// The file, and its contents when last read.
 #[derive(Debug)]
 pub(crate) struct Source {
     path: PathBuf,
@@ -109,20 +107,20 @@ struct Entry {
     remind: Option<String>,
 }
 
-/// Names, with `*` for any text; none means all.
+/// Names, with `*` for any text; empty means all.
 #[derive(Debug)]
 struct Patterns(Vec<Regex>);
 
 impl Source {
-    /// Takes a file, which is not read yet.
+    /// Does not read the file yet.
     pub(crate) fn new(path: PathBuf) -> Self {
         Self { path, read: None }
     }
 
-    /// Returns the settings; `None` when the file is as it was when it was read last.
+    /// Returns the settings; `None` if the file has not changed.
     ///
     /// # Errors
-    /// When the file cannot be read, or says something that cannot be done: what was valid before stays in force.
+    /// When the file cannot be read or is invalid; the previous settings stay in force.
     pub(super) fn changed(&mut self) -> Result<Option<Settings>, SettingsError> {
         let path = &self.path;
         let read = Secret::read_if_changed(path, FILE_BYTES_MAX, self.read.as_ref());
@@ -136,7 +134,7 @@ impl Source {
         Ok(Some(settings))
     }
 
-    /// Makes the next reading return the settings even if the file stays as it is.
+    /// Makes the next call of `changed` return the settings even if the file is unchanged.
     pub(super) fn forget(&mut self) {
         self.read = None;
     }
@@ -147,7 +145,7 @@ fn parse(path: &Path, text: &str) -> Result<Settings, SettingsError> {
         path: path.to_owned(),
         line: error.line(),
         column: error.column(),
-        // Its own message may repeat what stands there.
+        // The parser's own message may repeat the contents.
         what: match error.is_data() {
             true => "a key is unknown, missing or given twice, or a value is of the wrong type",
             false => "this is no JSON",
@@ -238,7 +236,7 @@ fn time(name: &str, text: Option<&str>, least: Duration) -> Result<Option<Durati
 }
 
 impl Target {
-    /// Returns whether it is notified of that.
+    /// Returns whether the target gets incidents of that subject.
     pub(super) fn wants(&self, subject: &Subject) -> bool {
         self.topics.contains(&subject.topic())
             && subject

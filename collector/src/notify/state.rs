@@ -1,4 +1,4 @@
-//! All incidents, the times of quiet, and what was sent: what the collector must know again after a restart. Pure: time is an
+//! All incidents, quiet periods, and what was sent: the state that survives a restart. Pure: time is an
 //! argument, and nothing is written here.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,12 +12,11 @@ use super::settings::Target;
 use super::subject::Subject;
 use crate::model::UnixNanos;
 
-/// The most incidents at once, some 500 bytes each: more say nothing that these do not.
+/// Concurrent incidents, some 500 bytes each: more would not be more informative.
 const INCIDENTS_MAX: usize = 1_000;
-/// The most times of quiet.
+/// Quiet periods.
 const QUIETS_MAX: usize = 100;
 
-/// What is kept over a restart.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct State {
     #[serde(default)]
@@ -31,24 +30,24 @@ pub(super) struct State {
     last_quiet: u64,
 }
 
-/// How a subject is found.
+/// The state of a subject in one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Finding {
     pub(super) subject: Subject,
-    /// What is wrong with it; `None` if nothing is.
+    /// Its problem; `None` if there is none.
     pub(super) problem: Option<Problem>,
 }
 
-/// What findings changed.
+/// The changes that findings made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Noted {
     pub(super) is_changed: bool,
-    /// Problems for which there was no room.
+    /// Number of problems beyond the limit.
     pub(super) not_kept: u64,
 }
 
 impl State {
-    /// Notes which targets there are; a new one is not sent what ended before.
+    /// Sets the targets; a new one does not get what ended before.
     pub(super) fn set_targets(&mut self, targets: &[Arc<Target>], now: UnixNanos) {
         let known = std::mem::take(&mut self.targets);
         let since = |target: &Arc<Target>| {
@@ -62,7 +61,7 @@ impl State {
         }
     }
 
-    /// Takes what was found. A subject that is not among the findings stays as it was: that it is not heard of says nothing.
+    /// Applies findings. A subject without a finding is unchanged, because its state is unknown.
     pub(super) fn observe(&mut self, findings: Vec<Finding>, now: UnixNanos) -> Noted {
         let mut noted = Noted::default();
         let places = self.incidents.iter().enumerate();
@@ -97,8 +96,8 @@ impl State {
         noted
     }
 
-    /// Returns the place for one more incident: where all are taken, that of the one that ended first, as one that goes on
-    /// says more.
+    /// Returns the index for another incident: if full, that of the incident that ended first, as open ones
+    /// are more important.
     fn room(&self) -> Option<usize> {
         if self.incidents.len() < INCIDENTS_MAX {
             return Some(self.incidents.len());
@@ -108,7 +107,7 @@ impl State {
         ended.min().map(|(_, place)| place)
     }
 
-    /// Puts an incident into its place; returns the subject of the one that was there.
+    /// Stores an incident at an index; returns the subject of the replaced one.
     fn put(&mut self, place: usize, incident: Incident) -> Option<Subject> {
         match self.incidents.get_mut(place) {
             Some(there) => Some(std::mem::replace(there, incident).subject),
@@ -119,7 +118,8 @@ impl State {
         }
     }
 
-    /// Ends the incidents of circuits and instances that are no longer listed; returns whether there were any.
+    /// Ends the incidents of circuits and instances that are no longer listed; returns whether there were
+    /// any.
     pub(super) fn end_unlisted(&mut self, listed: &BTreeSet<Subject>, now: UnixNanos) -> bool {
         let mut is_changed = false;
         for incident in &mut self.incidents {
@@ -133,7 +133,7 @@ impl State {
         is_changed
     }
 
-    /// Forgets what is over; returns whether there was anything.
+    /// Removes what is over; returns whether there was anything.
     pub(super) fn prune(&mut self, targets: &[Arc<Target>], now: UnixNanos) -> bool {
         let before = (self.incidents.len(), self.quiets.len());
         let wanting = |subject: &Subject| -> Vec<&Target> {
@@ -146,7 +146,7 @@ impl State {
         before != (self.incidents.len(), self.quiets.len())
     }
 
-    /// Returns what is to be sent to a target, the oldest incident first.
+    /// Returns the messages that are due to a target, oldest incident first.
     pub(super) fn due(&self, target: &Target, now: UnixNanos, most: usize) -> Vec<Notice> {
         let known_since = self.targets.get(&target.name).copied().unwrap_or(now);
         let wanted = self
@@ -160,7 +160,7 @@ impl State {
         due.take(most).collect()
     }
 
-    /// Notes that something was sent, or cannot be.
+    /// Records that a message was sent, or given up.
     pub(super) fn settle(&mut self, target: &str, notice: &Notice, at: UnixNanos) {
         let subject = &notice.incident.subject;
         let incident = self
@@ -172,7 +172,6 @@ impl State {
         }
     }
 
-    /// Adds a time of quiet.
     pub(super) fn be_quiet(
         &mut self,
         order: QuietOrder,
@@ -188,7 +187,7 @@ impl State {
         Ok(quiet)
     }
 
-    /// Ends a time of quiet before its time; `None` if there is no such.
+    /// Ends a quiet period early; `None` if it does not exist.
     pub(super) fn end_quiet(&mut self, id: u64) -> Option<Quiet> {
         let at = self.quiets.iter().position(|quiet| quiet.id == id)?;
         Some(self.quiets.remove(at))

@@ -1,14 +1,14 @@
-//! What an incident is about.
+//! The subject of an incident.
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::CircuitKey;
 
-/// What an incident is about.
+/// The subject of an incident.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "subject", rename_all = "snake_case")]
 pub enum Subject {
-    /// A circuit that is open, or opens again and again.
+    /// A circuit that is open or flapping.
     Circuit(CircuitKey),
     /// An instance that is down.
     Instance {
@@ -17,15 +17,15 @@ pub enum Subject {
         /// The instance.
         id: String,
     },
-    /// Many instances that fell silent at once; no incident of each is opened then.
+    /// Many instances that turned silent at once; they get no incidents of their own.
     Silence,
-    /// The collector, which cannot do its work.
+    /// The collector cannot do its work.
     Collector,
-    /// InfluxDB, which is not reachable.
+    /// InfluxDB is unreachable.
     Influxdb,
 }
 
-/// Kinds of subjects, by which targets choose.
+/// Kinds of subjects that targets can select.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Topic {
@@ -45,7 +45,6 @@ impl Topic {
 }
 
 impl Subject {
-    /// Returns its kind.
     pub(super) fn topic(&self) -> Topic {
         match self {
             Self::Circuit(_) => Topic::Circuit,
@@ -55,7 +54,7 @@ impl Subject {
         }
     }
 
-    /// Returns the service.
+    /// Returns the service, if the subject has one.
     pub fn service(&self) -> Option<&str> {
         match self {
             Self::Circuit(key) => Some(&key.service),
@@ -64,7 +63,7 @@ impl Subject {
         }
     }
 
-    /// Returns the name of the circuit.
+    /// Returns the name of the circuit, if it is one.
     pub fn circuit(&self) -> Option<&str> {
         match self {
             Self::Circuit(key) => Some(&key.name),
@@ -72,7 +71,7 @@ impl Subject {
         }
     }
 
-    /// Returns the instance.
+    /// Returns the id of the instance, if it is one.
     pub fn instance(&self) -> Option<&str> {
         match self {
             Self::Instance { id, .. } => Some(id),

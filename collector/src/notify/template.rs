@@ -1,20 +1,20 @@
-//! The JSON of a webhook: a template whose texts hold `{{names}}`, in place of which values stand. As the texts are replaced
-//! before they become JSON, no value can leave its place.
+//! Templates of webhooks: JSON whose texts contain `{{names}}` to be replaced by values. Texts are replaced
+//! before they are serialised, so that no value can break out of its string.
 
 use serde_json::Value;
 
-/// A name in a template, and what stands in its place.
+/// Names and their values.
 pub(super) type Values<'a> = [(&'static str, &'a str)];
 
-/// The names that there are.
+/// The known names.
 pub(super) const NAMES: [&str; 11] = [
     "event", "title", "text", "service", "circuit", "instance", "reason", "since", "until", "link",
     "trace",
 ];
-/// The deepest template.
+/// Nesting depth of a template.
 const DEPTH_MAX: usize = 32;
 
-/// Returns what is wrong with a template.
+/// Describes what is wrong with a template.
 pub(super) fn check(template: &Value) -> Result<(), String> {
     check_within(template, DEPTH_MAX)
 }
@@ -47,7 +47,7 @@ fn check_text(text: &str) -> Result<(), String> {
     }
 }
 
-/// Returns the template with values in place of names.
+/// Returns the template with names replaced by values.
 pub(super) fn fill(template: &Value, values: &Values<'_>) -> Value {
     match template {
         Value::String(text) => Value::String(fill_text(text, values)),
