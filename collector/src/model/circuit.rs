@@ -1,40 +1,40 @@
-//! A circuit breaker as the collector knows it: what was received (samples, transitions, settings) and the view of it
-//! that the wall, the API and the stream show, now or at any time within the retention.
+//! A circuit breaker as the collector knows it: what was received (samples, transitions, settings), and the
+//! view that the wall, the API and the stream show, now or as of any time within the retention.
 
 use super::UnixNanos;
 use fusebox::circuit_breaker::{EffectiveState, OverrideKind};
 use opentelemetry::{SpanId, TraceId};
 use serde::{Deserialize, Serialize};
 
-/// A breaker: the service that holds it and its name there. Instances of the service share the key.
+/// A breaker: the service that owns it, and its name there. All instances of the service share the key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CircuitKey {
-    /// The service that holds it.
+    /// The service that owns it.
     pub service: String,
-    /// Its name.
+    /// The breaker's name within the service.
     pub name: String,
 }
 
-/// Calls by outcome, in the order in which they are always drawn.
+/// Calls by outcome, in their order in charts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CircuitCalls {
-    /// Succeeded.
+    /// Succeeded calls.
     pub success: u64,
-    /// Failed.
+    /// Failed calls.
     pub failure: u64,
-    /// Timed out.
+    /// Calls that timed out.
     pub timeout: u64,
-    /// Rejected because the breaker was open.
+    /// Calls rejected because the breaker was open.
     pub rejected: u64,
-    /// Rejected because no slot was free.
+    /// Calls rejected because no slot was free.
     pub bulkhead_full: u64,
-    /// Bad requests, which do not count for or against the callee.
+    /// Bad requests, which count neither for nor against the callee.
     pub ignored: u64,
-    /// Cancelled by the caller.
+    /// Calls cancelled by the caller.
     pub cancelled: u64,
     /// Fallbacks that succeeded.
     pub fallback_success: u64,
-    /// Fallbacks that failed, were rejected or missing.
+    /// Fallbacks that failed, were rejected, or are missing.
     pub fallback_failure: u64,
 }
 
@@ -52,7 +52,7 @@ impl CircuitCalls {
         "fallback_failure",
     ];
 
-    /// Returns the counts in the order of the fields, which stores keep: never change it.
+    /// Returns the counts in the order of the fields. Stores depend on this order, so never change it.
     pub(crate) fn in_order(&self) -> [u64; 9] {
         [
             self.success,
@@ -67,7 +67,7 @@ impl CircuitCalls {
         ]
     }
 
-    /// Returns the counts from their values in the order of the fields.
+    /// Inverse of `in_order`.
     pub(crate) fn from_order(counts: [u64; 9]) -> Self {
         let [
             success,
@@ -93,14 +93,16 @@ impl CircuitCalls {
         }
     }
 
-    /// Returns the calls that the failure rate counts under `settings`: successes and [`errors`](Self::errors).
+    /// Returns the calls that the failure rate counts under `settings`: successes and
+    /// [`errors`](Self::errors).
     pub fn judged(&self, settings: &CircuitSettings) -> u64 {
         self.success + self.errors(settings)
     }
 
-    /// Returns those of them that failed: failure, timeout and, where the settings say so, no slot.
+    /// Returns the judged calls that failed: failures, timeouts and, depending on the settings, calls without
+    /// a slot.
     pub fn errors(&self, settings: &CircuitSettings) -> u64 {
-        // A build that did not report the setting counted them.
+        // Builds that do not report the setting counted them.
         let full = match settings.bulkhead_full_is_failure {
             Some(false) => 0,
             None | Some(true) => self.bulkhead_full,
@@ -108,13 +110,13 @@ impl CircuitCalls {
         self.failure + self.timeout + full
     }
 
-    /// Returns all calls that reached the breaker; fallbacks are not calls of their own.
+    /// Returns all calls to the breaker; fallbacks are not separate calls.
     pub fn total(&self) -> u64 {
         let ran = self.success + self.failure + self.timeout + self.ignored + self.cancelled;
         ran + self.rejected + self.bulkhead_full
     }
 
-    /// Adds another count.
+    /// Adds other counts.
     pub fn add(&mut self, other: &Self) {
         self.success = self.success.saturating_add(other.success);
         self.failure = self.failure.saturating_add(other.failure);
@@ -127,7 +129,7 @@ impl CircuitCalls {
         self.fallback_failure = self.fallback_failure.saturating_add(other.fallback_failure);
     }
 
-    /// Returns the counts less those of another, none below zero.
+    /// Returns the difference of the counts, saturating at zero.
     pub(crate) fn minus(&self, other: &Self) -> Self {
         Self {
             success: self.success.saturating_sub(other.success),
@@ -143,20 +145,20 @@ impl CircuitCalls {
     }
 }
 
-/// What one instance of a breaker did in one second of the collector's clock.
+/// One second of a breaker instance, by the collector's clock.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CircuitSample {
     /// The breaker.
     pub key: CircuitKey,
     /// The instance of the service.
     pub instance: String,
-    /// The second's start, Unix nanoseconds.
+    /// Start of the second.
     pub time: UnixNanos,
     /// State at the end of the second.
     pub state: EffectiveState,
-    /// Calls that ended in it.
+    /// Calls that ended in this second.
     pub calls: CircuitCalls,
-    /// Calls running at its end.
+    /// Running calls at the end of the second.
     pub in_flight: u32,
     /// Durations of executed calls: (bucket index at the histogram's fixed scale, count).
     pub latency_buckets: Vec<(i32, u64)>,
@@ -166,7 +168,7 @@ pub struct CircuitSample {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
-    /// Ours.
+    /// This library.
     Fusebox,
     /// resilience4j, as Micrometer sends it.
     Resilience4j,
@@ -174,12 +176,12 @@ pub enum Source {
     Polly,
     /// Hystrix, as its streams and Turbine's send it.
     Hystrix,
-    /// Known from spans alone: its service sends neither metrics nor events of it.
+    /// Known only from spans: its service sends neither metrics nor events of it.
     Spans,
 }
 
 impl Source {
-    /// Returns the word that the API shows.
+    /// Returns the word used in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Fusebox => "fusebox",
@@ -190,12 +192,12 @@ impl Source {
         }
     }
 
-    /// Returns whether an instance is heard of every second while it lives.
+    /// Returns whether a live instance reports every second.
     pub(crate) fn reports_each_second(self) -> bool {
         matches!(self, Self::Fusebox | Self::Hystrix)
     }
 
-    /// Reads the word that the API shows; `None` for any other.
+    /// Parses the word used in the API.
     pub fn parse(word: &str) -> Option<Self> {
         let all = [
             Self::Fusebox,
@@ -209,7 +211,8 @@ impl Source {
     }
 }
 
-/// What the library of a breaker computes of its own window and judges by; `None` where it has too few calls for that.
+/// Figures that a breaker's library computes over its own window and judges by; a figure is `None` while
+/// there are too few calls.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct OwnWindow {
     /// Failed calls, percent.
@@ -221,7 +224,8 @@ pub struct OwnWindow {
 }
 
 impl OwnWindow {
-    /// Returns what it says in words, such as `failure rate 50 %, slow calls 20 % of 10 calls`; `None` without a rate.
+    /// Describes the figures, such as `failure rate 50 %, slow calls 20 % of 10 calls`; `None` without a
+    /// rate.
     pub fn words(&self) -> Option<String> {
         let failed = self
             .failure_percent
@@ -237,7 +241,7 @@ impl OwnWindow {
     }
 }
 
-/// Returns a rate with at most one decimal.
+/// Rounds to one decimal.
 fn percent(rate: f64) -> f64 {
     (rate * 10.0).round() / 10.0
 }
@@ -252,7 +256,7 @@ pub enum Provenance {
     Derived,
 }
 
-/// One change of state, with the call that caused it.
+/// A state change, with the call that caused it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CircuitTransition {
     /// The breaker.
@@ -260,45 +264,46 @@ pub struct CircuitTransition {
     pub key: CircuitKey,
     /// The instance of the service.
     pub instance: String,
-    /// When, Unix nanoseconds of the instance's clock.
+    /// When it happened, by the instance's clock.
     #[serde(rename = "time_unix_nanos")]
     pub time: UnixNanos,
     /// The state before.
     pub from: EffectiveState,
     /// The state after.
     pub to: EffectiveState,
-    /// Why, in words: `52 % of 118 calls failed in 10 s (limit 50 %)`.
+    /// The reason, such as `52 % of 118 calls failed in 10 s (limit 50 %)`.
     pub reason: String,
     /// Whether the instance reported it or the collector derived it.
     pub provenance: Provenance,
-    /// Until when it stays open, Unix nanoseconds; only for transitions to open.
+    /// When the breaker allows a probe; only for transitions to open.
     #[serde(rename = "open_until_unix_nanos")]
     pub open_until: Option<UnixNanos>,
-    /// The trace of the call that caused it.
+    /// Trace id of the call that caused it.
     #[serde(with = "optional_hex")]
     pub trace_id: Option<TraceId>,
-    /// The span of that call.
+    /// Span id of that call.
     #[serde(with = "optional_hex")]
     pub span_id: Option<SpanId>,
 }
 
-/// The time in which a breaker lets no call through but probes: from the transition that opened it until it closes.
+/// The period in which a breaker lets no calls through except probes: from the transition to open until it
+/// closes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outage {
-    /// When the breaker opened, Unix nanoseconds.
+    /// When the breaker opened.
     #[serde(rename = "since_unix_nanos")]
     pub since: UnixNanos,
-    /// Why it opened.
+    /// The reason why it opened.
     pub reason: String,
-    /// The call that opened it.
+    /// Trace id of the call that opened it.
     #[serde(with = "optional_hex")]
     pub opened_by: Option<TraceId>,
-    /// How often it was half-open since then and opened again.
+    /// How often it went from half-open back to open.
     pub failed_probes: u64,
 }
 
 impl Outage {
-    /// Returns the outage that a transition to open begins.
+    /// Returns the outage that starts with a transition to open.
     pub(crate) fn begun_by(transition: &CircuitTransition) -> Self {
         Self {
             since: transition.time,
@@ -309,12 +314,12 @@ impl Outage {
     }
 }
 
-/// The settings in force, as the instance reported them. `None` where its library has no such setting, where it is off
-/// or unlimited, or where it was stored by a build that did not know it; in JSON and on disk that is 0.
+/// The current settings as the instance reported them. `None` if its library has no such setting, if it is
+/// off or unlimited, or if a build stored it that did not know it; JSON and disk have 0 instead.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CircuitSettings {
-    /// Group that the breaker is listed under.
+    /// The group under which the breaker is listed.
     pub group: String,
     /// Length of the window, milliseconds (time windows).
     #[serde(with = "zero_is_none")]
@@ -325,7 +330,7 @@ pub struct CircuitSettings {
     /// Length of the window, calls (count windows).
     #[serde(with = "zero_is_none")]
     pub window_calls: Option<u64>,
-    /// Calls before it may judge.
+    /// Minimum of calls before it judges.
     #[serde(with = "zero_is_none")]
     pub minimum_calls: Option<u64>,
     /// Failure rate at which it opens, percent.
@@ -334,24 +339,24 @@ pub struct CircuitSettings {
     /// Slow-call rate at which it opens, percent.
     #[serde(with = "zero_is_none")]
     pub slow_call_rate_percent: Option<f64>,
-    /// What counts as slow, milliseconds.
+    /// Duration from which a call is slow, milliseconds.
     #[serde(with = "zero_is_none")]
     pub slow_call_duration_ms: Option<u64>,
-    /// Whether slow calls count before they return; in JSON `null` where it is not known.
+    /// Whether slow calls count before they return; `null` in JSON if unknown.
     pub count_unfinished_slow_calls: Option<bool>,
     /// How long it stays open, milliseconds.
     #[serde(with = "zero_is_none")]
     pub open_duration_ms: Option<u64>,
-    /// By how much each further time in open is longer.
+    /// Factor by which each further open period is longer.
     #[serde(with = "zero_is_none")]
     pub open_duration_factor: Option<f64>,
-    /// Longest time in open, milliseconds.
+    /// Longest open period, milliseconds.
     #[serde(with = "zero_is_none")]
     pub open_duration_max_ms: Option<u64>,
-    /// By how much a time in open varies at random, percent.
+    /// Random variation of an open period, percent.
     #[serde(with = "zero_is_none")]
     pub open_duration_jitter_percent: Option<f64>,
-    /// Whether it becomes half-open without a call; in JSON `null` where it is not known.
+    /// Whether it becomes half-open without a call; `null` in JSON if unknown.
     pub automatic_half_open: Option<bool>,
     /// Longest time in half-open, milliseconds.
     #[serde(with = "zero_is_none")]
@@ -359,7 +364,7 @@ pub struct CircuitSettings {
     /// Probes allowed when half-open.
     #[serde(with = "zero_is_none")]
     pub half_open_probes: Option<u64>,
-    /// How long a probe keeps its slot without an answer, milliseconds.
+    /// How long a probe without an answer keeps its slot, milliseconds.
     #[serde(with = "zero_is_none")]
     pub probe_lease_ms: Option<u64>,
     /// Time limit of a call, milliseconds.
@@ -371,23 +376,23 @@ pub struct CircuitSettings {
     /// Concurrent fallbacks allowed.
     #[serde(with = "zero_is_none")]
     pub fallback_max_concurrent: Option<u64>,
-    /// Whether a call without a slot counts as a failure; in JSON `null` where it is not known.
+    /// Whether a call without a slot counts as a failure; `null` in JSON if unknown.
     pub bulkhead_full_is_failure: Option<bool>,
 }
 
-/// A forced state: what, why and until when.
+/// A forced state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OverrideView {
-    /// What is forced.
+    /// The forced state.
     pub kind: OverrideKind,
-    /// Why, in the words of the person who set it.
+    /// The operator's reason.
     pub reason: String,
-    /// When it ends by itself, Unix nanoseconds; `None`: stays until released.
+    /// When it expires; `None` means that it stays until released.
     #[serde(rename = "expires_unix_nanos")]
     pub expires: Option<UnixNanos>,
 }
 
-/// Percentiles over the window shown, nanoseconds; `None` without executed calls.
+/// Percentiles over the window, nanoseconds; `None` without executed calls.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct LatencyView {
     /// Median.
@@ -403,73 +408,74 @@ pub struct LatencyView {
 /// One bar of the sparkline.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct SparkBucket {
-    /// Its calls; what did not happen is not serialised: a wall has sixty bars a breaker.
+    /// Its calls; zero counts are not serialised, because a wall has sixty bars per breaker.
     #[serde(serialize_with = "what_happened")]
     pub calls: CircuitCalls,
-    /// The worst state in it; `None` where nothing was reported.
+    /// Its worst state; `None` without reports.
     pub state: Option<EffectiveState>,
 }
 
-/// A stretch of time in one state.
+/// A period in one state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct StateSpan {
     /// The state.
     pub state: EffectiveState,
-    /// From, Unix nanoseconds.
+    /// Start of the period.
     #[serde(rename = "start_unix_nanos")]
     pub start: UnixNanos,
-    /// To, Unix nanoseconds.
+    /// End of the period.
     #[serde(rename = "end_unix_nanos")]
     pub end: UnixNanos,
 }
 
-/// A breaker as the wall shows it, all instances merged (histograms merged, never percentiles averaged).
+/// A breaker as shown on the wall, all instances merged (histograms are merged, percentiles never averaged).
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CircuitView {
     /// The breaker.
     #[serde(flatten)]
     pub key: CircuitKey,
-    /// What it protects: the called service as learnt from spans, else its name.
+    /// What it protects: the called service as learnt from spans, else the breaker's name.
     pub target: String,
     /// The library that reports it.
     pub source: Source,
     /// The worst state among its live instances.
     pub state: EffectiveState,
-    /// Since when it is in that state, Unix nanoseconds.
+    /// Since when it has been in this state.
     #[serde(rename = "since_unix_nanos")]
     pub since: UnixNanos,
-    /// When an open breaker lets a probe through, Unix nanoseconds.
+    /// When an open breaker allows a probe.
     #[serde(rename = "retry_at_unix_nanos")]
     pub retry_at: Option<UnixNanos>,
     /// The forced state, if any.
     #[serde(rename = "override")]
     pub forced: Option<OverrideView>,
-    /// Errors as a share of the judged calls in the window, percent; `None` without judged calls.
+    /// Errors in percent of the judged calls in the window; `None` without judged calls.
     pub error_percent: Option<f64>,
     /// The window of `error_percent`, `calls` and `latency`, milliseconds.
     pub window_ms: u64,
     /// Calls in the window.
     pub calls: CircuitCalls,
-    /// Calls a second over the window, including rejected ones.
+    /// Calls per second over the window, including rejected ones.
     pub calls_per_second: f64,
-    /// Rejected calls a second over the window.
+    /// Rejected calls per second over the window.
     pub rejected_per_second: f64,
     /// Percentiles over the window.
     pub latency: LatencyView,
-    /// Calls running now.
+    /// Running calls.
     pub in_flight: u64,
     /// Sixty bars of two seconds, oldest first.
     pub spark: Vec<SparkBucket>,
-    /// Why it is in its state, from the last transition.
+    /// The reason for its state, from the last transition.
     pub reason: String,
-    /// The call that caused the last transition to open.
+    /// Trace id of the call that caused the last transition to open.
     #[serde(serialize_with = "optional_hex::serialize")]
     pub opened_by: Option<TraceId>,
-    /// The outage under way, or the last one: since when, why, and how many probes failed over all instances.
+    /// The current or the last outage, with failed probes counted over all instances.
     pub outage: Option<Outage>,
-    /// What its library computes of its own window, of the instance whose state is shown; `None` where it says nothing.
+    /// Figures that its library computes over its own window, from the instance whose state is shown; `None`
+    /// if there are none.
     pub own_window: Option<OwnWindow>,
-    /// The settings in force.
+    /// The current settings.
     pub settings: CircuitSettings,
     /// Each instance that reported in the last minutes.
     pub instances: Vec<CircuitInstanceView>,
@@ -482,48 +488,48 @@ pub struct CircuitInstanceView {
     pub id: String,
     /// Its state.
     pub state: EffectiveState,
-    /// Since when, Unix nanoseconds.
+    /// Since when it has been in this state.
     #[serde(rename = "since_unix_nanos")]
     pub since: UnixNanos,
-    /// When it last reported, Unix nanoseconds of the collector's clock.
+    /// When it last reported, by the collector's clock.
     #[serde(rename = "last_seen_unix_nanos")]
     pub last_seen: UnixNanos,
     /// Whether its last report is too old to rely on its state.
     pub stale: bool,
-    /// Errors as a share of the judged calls in the window, percent.
+    /// Errors in percent of the judged calls in the window.
     pub error_percent: Option<f64>,
     /// Calls in the window.
     pub calls: CircuitCalls,
-    /// Calls a second over the window.
+    /// Calls per second over the window.
     pub calls_per_second: f64,
     /// Percentiles over the window.
     pub latency: LatencyView,
-    /// Calls running now.
+    /// Running calls.
     pub in_flight: u64,
 }
 
-/// The wall at one moment.
+/// The wall as of a time.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CircuitWall {
-    /// The moment, Unix nanoseconds.
+    /// The time that it shows.
     #[serde(rename = "at_unix_nanos")]
     pub at: UnixNanos,
-    /// Whether that moment is now.
+    /// Whether that time is now.
     pub live: bool,
-    /// Every breaker known then, by service and name.
+    /// Every breaker known at that time, by service and name.
     pub circuits: Vec<CircuitView>,
 }
 
-/// One breaker over a range of time.
+/// One breaker over a time range.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct CircuitHistory {
     /// Equal slices of the range, oldest first.
     pub buckets: Vec<SparkBucket>,
-    /// The states it was in (worst of its instances), oldest first, without gaps unless it was unknown.
+    /// Its states (the worst of its instances), oldest first; gaps mean that the state was unknown.
     pub states: Vec<StateSpan>,
 }
 
-/// Serialises the counts that are not zero.
+/// Serialises the nonzero counts.
 fn what_happened<S: serde::Serializer>(
     calls: &CircuitCalls,
     serializer: S,
@@ -532,7 +538,7 @@ fn what_happened<S: serde::Serializer>(
     serializer.collect_map(named.filter(|(_, count)| *count > 0))
 }
 
-/// An optional number as itself or zero.
+/// Serialises an optional number, with zero for `None`.
 pub(crate) mod zero_is_none {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -558,7 +564,7 @@ pub(crate) mod zero_is_none {
     }
 }
 
-/// An optional id as lower-case hex digits or null.
+/// Serialises an optional id as lower-case hex digits or null.
 pub(crate) mod optional_hex {
     use std::fmt::Display;
     use std::num::ParseIntError;

@@ -1,4 +1,5 @@
-//! What a search asks of a span: each condition has one `matches`, and every store compiles it by an exhaustive `match`.
+//! Conditions of a search on a span: each has one `matches`, and every store compiles it with an exhaustive
+//! `match`.
 
 use std::ops::{Bound, RangeBounds};
 
@@ -8,54 +9,54 @@ use serde_json::Value as Json;
 
 use super::{Event, Scope, Span, SpanKind, StatusCode, Value};
 
-/// The attribute names under which a scope's name and version are found.
+/// Attribute names for a scope's name and version.
 pub(crate) const SCOPE_NAME: &str = "otel.scope.name";
 pub(crate) const SCOPE_VERSION: &str = "otel.scope.version";
-/// The attribute name under which an event's name is found, unless the event has such an attribute.
+/// Attribute name for an event's name, unless the event has such an attribute.
 pub(crate) const EVENT_NAME: &str = "event";
 
-/// One thing that a search asks of a span.
+/// A condition on a span.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Condition {
-    /// The name of its service.
+    /// The name of the span's service.
     Service(Test),
-    /// Its name.
+    /// The span's name.
     Operation(Test),
-    /// Its side of a call.
+    /// The span's kind.
     Kind(SpanKind),
-    /// How it ended.
+    /// The span's status.
     Status(StatusCode),
-    /// The message of its status; no test passes an empty one.
+    /// The status message; an empty one never matches.
     StatusMessage(Test),
-    /// Its W3C `tracestate`; no test passes an empty one.
+    /// The W3C `tracestate`; an empty one never matches.
     TraceState(Test),
-    /// How long it took, nanoseconds, both bounds included.
+    /// The duration, nanoseconds, both bounds inclusive.
     Duration {
-        /// At least that long.
+        /// Lower bound.
         min: u64,
-        /// At most that long.
+        /// Upper bound.
         max: u64,
     },
-    /// An attribute of that key, in any of these places, has a value that passes the test.
+    /// An attribute with that key, in any of these places, whose value passes the test.
     Attribute {
-        /// Where it is looked for.
+        /// The searched places.
         places: &'static [Place],
-        /// Its key.
+        /// The attribute's key.
         key: String,
-        /// What its value must be.
+        /// The test of its value.
         test: Test,
     },
-    /// It went through the breaker of that name (`circuit_breaker.name`).
+    /// The span passed the breaker with that name (`circuit_breaker.name`).
     Circuit(String),
-    /// Its call ended so (`circuit_breaker.outcome`).
+    /// The outcome of its call (`circuit_breaker.outcome`).
     Outcome(Outcome),
-    /// A fallback answered its call (`circuit_breaker.fallback` is `success`).
+    /// A fallback succeeded for its call (`circuit_breaker.fallback` is `success`).
     FallbackSucceeded,
     /// At least one of these.
     Any(Vec<Condition>),
 }
 
-/// Where an attribute may be.
+/// The place of an attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// On the span.
@@ -79,10 +80,10 @@ impl Place {
         Self::Event,
         Self::Link,
     ];
-    /// Where a search looks for an attribute without a place.
+    /// The places searched for an attribute without a place.
     pub const SPAN_OR_RESOURCE: &'static [Self] = &[Self::Span, Self::Resource];
 
-    /// Returns the place of that word, as a list of it alone.
+    /// Parses a place to a list of it alone.
     fn parse(word: &str) -> Option<&'static [Self]> {
         Some(match word {
             "span" => &[Self::Span],
@@ -95,30 +96,30 @@ impl Place {
     }
 }
 
-/// What a text or the value of an attribute must be. Values that are no texts are compared as `Value` prints them.
+/// A test of a text or an attribute's value. Values that are not text are compared in the format of `Value`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Test {
     /// Anything.
     Exists,
-    /// That text.
+    /// This text.
     Equals(String),
-    /// Another text than that.
+    /// Any other text.
     NotEquals(String),
-    /// A text that is this one in lower case.
+    /// A text that equals this one after lower-casing.
     InLowerCase(String),
     /// One of these texts.
     OneOf(Vec<String>),
-    /// A number within these bounds, or a text that is one.
+    /// A number within these bounds, or a text that parses as one.
     Between(Bound<f64>, Bound<f64>),
-    /// A text in which the pattern matches somewhere.
+    /// A text that contains a match of the pattern.
     Matches(Pattern),
-    /// A list or map that is this JSON; numbers are equal whether written with a fraction or not.
+    /// A list or map equal to this JSON; numbers are equal with or without a fraction.
     Json(Json),
-    /// A list, whatever is in it.
+    /// Any list.
     IsList,
 }
 
-/// A regular expression of bounded size.
+/// A regular expression of limited size.
 #[derive(Debug, Clone)]
 pub struct Pattern(regex::Regex);
 
@@ -126,17 +127,17 @@ impl Condition {
     /// Longest text of a condition, bytes.
     pub const TEXT_BYTES_MAX: usize = 4_096;
 
-    /// Asks for a service by its exact name.
+    /// Matches a service by its exact name.
     pub fn service(name: impl Into<String>) -> Self {
         Self::Service(Test::Equals(name.into()))
     }
 
-    /// Asks for an operation by its exact name.
+    /// Matches an operation by its exact name.
     pub fn operation(name: impl Into<String>) -> Self {
         Self::Operation(Test::Equals(name.into()))
     }
 
-    /// Asks for an attribute of the span or its resource by its exact value.
+    /// Matches an attribute of the span or its resource by its exact value.
     pub fn attribute(key: impl Into<String>, value: impl Into<String>) -> Self {
         Self::Attribute {
             places: Place::SPAN_OR_RESOURCE,
@@ -145,7 +146,7 @@ impl Condition {
         }
     }
 
-    /// Asks for a span that took at least and at most that long, nanoseconds; `None` where neither is given.
+    /// Matches spans by their duration, nanoseconds; `None` without bounds.
     pub fn duration(min: Option<u64>, max: Option<u64>) -> Option<Self> {
         (min.is_some() || max.is_some()).then(|| Self::Duration {
             min: min.unwrap_or(0),
@@ -153,13 +154,13 @@ impl Condition {
         })
     }
 
-    /// Reads a kind by its word (`SpanKind::as_str`).
+    /// Parses a kind (`SpanKind::as_str`).
     pub fn parse_kind(word: &str) -> Option<Self> {
         let mut kinds = (0..6).map(SpanKind::from_otlp);
         kinds.find(|kind| kind.as_str() == word).map(Self::Kind)
     }
 
-    /// Reads a status: `unset`, `ok` or `error`.
+    /// Parses a status: `unset`, `ok` or `error`.
     pub fn parse_status(word: &str) -> Option<Self> {
         Some(Self::Status(match word {
             "unset" => StatusCode::Unset,
@@ -169,7 +170,7 @@ impl Condition {
         }))
     }
 
-    /// Reads the outcome of a call, or `fallback` for one that a fallback answered.
+    /// Parses the outcome of a call, or `fallback` for calls that a fallback answered.
     pub fn parse_outcome(word: &str) -> Option<Self> {
         match word {
             "fallback" => Some(Self::FallbackSucceeded),
@@ -177,12 +178,12 @@ impl Condition {
         }
     }
 
-    /// Reads a condition on an attribute: `key` alone, or `key`, one of `=`, `!=`, `=~`, `>`, `>=`, `<`, `<=`, and a
-    /// value. `span:`, `resource:`, `scope:`, `event:` or `link:` before the key says where the attribute is.
+    /// Parses a condition on an attribute: `key` alone, or `key`, one of `=`, `!=`, `=~`, `>`, `>=`, `<`,
+    /// `<=`, and a value. A prefix `span:`, `resource:`, `scope:`, `event:` or `link:` gives the place.
     ///
     /// # Errors
     ///
-    /// A message for people when the text is no such condition.
+    /// A message for people if the text is not a condition.
     pub fn parse_attribute(text: &str) -> Result<Self, String> {
         if text.len() > Self::TEXT_BYTES_MAX {
             return Err(format!("is longer than {} bytes", Self::TEXT_BYTES_MAX));
@@ -271,7 +272,7 @@ fn is_named(event: &Event, test: &Test) -> bool {
 }
 
 impl Test {
-    /// Reads an operator with its value; nothing is `Exists`.
+    /// Parses an operator with its value; empty is `Exists`.
     fn parse(text: &str) -> Result<Self, String> {
         use Bound::{Excluded, Included, Unbounded};
         let number = |text: &str| {
@@ -315,7 +316,7 @@ impl Test {
         }
     }
 
-    /// Returns whether a text that is missing when empty passes.
+    /// As `matches_text`, but an empty text never matches.
     pub(crate) fn matches_given(&self, text: &str) -> bool {
         !text.is_empty() && self.matches_text(text)
     }
@@ -336,7 +337,7 @@ impl Test {
     }
 }
 
-/// Returns whether a value prints as that text.
+/// Returns whether a value is formatted as that text.
 fn equals(value: &Value, text: &str) -> bool {
     match value {
         Value::String(value) => value == text,
@@ -344,7 +345,7 @@ fn equals(value: &Value, text: &str) -> bool {
     }
 }
 
-/// Returns whether a value is that JSON; bytes and numbers that JSON has not are their text.
+/// Returns whether a value equals that JSON; bytes and numbers that JSON lacks count as text.
 fn is_json(value: &Value, json: &Json) -> bool {
     match (value, json) {
         (Value::Empty, Json::Null) => true,
@@ -372,10 +373,10 @@ fn is_json(value: &Value, json: &Json) -> bool {
 impl Pattern {
     /// Longest pattern, bytes.
     const BYTES_MAX: usize = 1_024;
-    /// Memory that a compiled pattern may take, and its lazy automaton beside it: `\w{200}` needs more.
+    /// Memory of a compiled pattern, and of its lazy automaton: `\w{200}` needs more.
     const COMPILED_BYTES_MAX: usize = 1 << 20;
 
-    /// Returns the pattern of texts that contain that one, in any case.
+    /// Returns a pattern that matches texts containing this one, ignoring case.
     ///
     /// # Errors
     ///
@@ -388,7 +389,7 @@ impl Pattern {
     ///
     /// # Errors
     ///
-    /// A message for people when the pattern is wrong, or larger than the bounds.
+    /// A message for people if the pattern is invalid or too large.
     pub fn new(pattern: &str) -> Result<Self, String> {
         if pattern.len() > Self::BYTES_MAX {
             return Err(format!(

@@ -1,71 +1,71 @@
-//! What operators change at breakers, and what became of it in each instance.
+//! Operators' changes of breakers, and their outcomes in the instances.
 
 use fusebox::control::{Action, Outcome};
 use serde::{Deserialize, Serialize};
 
 use super::{CircuitKey, UnixNanos};
 
-/// A change of a breaker that an operator asked for.
+/// An operator's change of a breaker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperatorChange {
-    /// Its number; a later change has a higher one.
+    /// The change's number; later changes have higher numbers.
     pub id: u64,
     /// The breaker.
     pub key: CircuitKey,
-    /// What is to be done.
+    /// The action to take.
     pub action: Action,
-    /// Why.
+    /// The operator's reason.
     pub reason: String,
-    /// Who asked for it.
+    /// The operator.
     pub by: String,
-    /// When, Unix nanoseconds of the collector's clock.
+    /// When it was ordered, by the collector's clock.
     #[serde(rename = "time_unix_nanos")]
     pub time: UnixNanos,
-    /// When it ends by itself, Unix nanoseconds: instances that force a state return to automatic. Later it is given only to
-    /// those that may still be under a change that it replaced.
+    /// When it expires: instances that force a state then return to automatic. Afterwards it is only
+    /// delivered to instances that may still be under a change that it replaced.
     #[serde(rename = "expires_unix_nanos")]
     pub expires: UnixNanos,
-    /// The instances that it is for; empty: all, also those that start later.
+    /// The instances to change; empty means all, including those that start later.
     pub instances: Vec<String>,
 }
 
 impl OperatorChange {
-    /// Whether there may be an instance that both are for.
+    /// Returns whether some instance may be changed by both.
     pub(crate) fn shares_instances(&self, other: &Self) -> bool {
         self.instances.is_empty()
             || other.instances.is_empty()
             || self.instances.iter().any(|picked| other.is_for(picked))
     }
 
-    /// Whether it is for that instance.
+    /// Returns whether an instance is to be changed.
     pub fn is_for(&self, instance: &str) -> bool {
         self.instances.is_empty() || self.instances.iter().any(|picked| picked == instance)
     }
 }
 
-/// What became of a change in one instance.
+/// The outcome of a change in one instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangeOutcome {
     /// The breaker.
     pub key: CircuitKey,
-    /// The change.
+    /// The change's number.
     pub change: u64,
     /// The instance.
     pub instance: String,
-    /// When it was acknowledged, Unix nanoseconds of the collector's clock.
+    /// When it was acknowledged, by the collector's clock.
     #[serde(rename = "time_unix_nanos")]
     pub time: UnixNanos,
-    /// What became of it.
+    /// The outcome.
     pub outcome: Outcome,
 }
 
-/// What is stored of changes.
+/// A stored record about changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ControlRecord {
-    /// An operator asked for a change.
+    /// An operator ordered a change.
     Change(OperatorChange),
-    /// An instance acknowledged one.
+    /// An instance acknowledged a change.
     Outcome(ChangeOutcome),
 }
 
@@ -78,7 +78,7 @@ impl ControlRecord {
         }
     }
 
-    /// Returns when it was made, Unix nanoseconds.
+    /// Returns the record's time.
     pub fn time(&self) -> UnixNanos {
         match self {
             Self::Change(change) => change.time,

@@ -4,19 +4,19 @@ use serde::Serialize;
 
 use super::CircuitKey;
 
-/// Calls from one service to another within some range of time.
+/// Calls from one service to another within some time range.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DependencyLink {
-    /// Who calls.
+    /// The caller.
     pub parent: String,
-    /// Who is called: a service, or a peer that sent no spans (`child_is_virtual`).
+    /// The callee: a service, or a peer without spans (`child_is_virtual`).
     pub child: String,
     /// Whether the child sent no spans and is known only from its callers' attributes.
     pub child_is_virtual: bool,
-    /// Calls.
+    /// Number of calls.
     pub call_count: u64,
-    /// Calls whose client or server span has status error.
+    /// Number of calls whose client or server span has error status.
     pub error_count: u64,
-    /// Breakers that `parent` holds around calls to `child`, learnt from spans.
+    /// Breakers of `parent` around calls to `child`, learnt from spans.
     pub circuits: Vec<CircuitKey>,
 }

@@ -11,7 +11,7 @@ const UNITS: [(&str, f64); 7] = [
     ("h", 3_600e9),
 ];
 
-/// Reads one number and one unit (`ns us µs ms s m h`) into nanoseconds; `None` for anything else.
+/// Parses one number and one unit (`ns us µs ms s m h`) to nanoseconds.
 pub fn parse_duration(text: &str) -> Option<u64> {
     let text = text.trim();
     let split = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
@@ -22,7 +22,7 @@ pub fn parse_duration(text: &str) -> Option<u64> {
     (nanos.is_finite() && nanos <= u64::MAX as f64).then_some(nanos.round() as u64)
 }
 
-/// Returns a duration with three significant digits and the unit that fits: `412 ms`, `1.09 s`, `38 µs`.
+/// Formats a duration with three significant digits and a suitable unit: `412 ms`, `1.09 s`, `38 µs`.
 pub fn format_duration(nanos: u64) -> String {
     let (value, unit) = match nanos {
         0 => return "0".to_owned(),
