@@ -1,4 +1,4 @@
-//! One log record as it was received, and what a search for records asks and answers.
+//! A log record as received, and searches for log records.
 
 use std::sync::Arc;
 
@@ -6,28 +6,29 @@ use opentelemetry::{SpanId, TraceId};
 
 use super::{EntityRef, Resource, Scope, TimeRange, UnixNanos, Value};
 
-/// One log record as it was received.
+/// A log record as received.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogRecord {
-    /// A hash of its content: with its time it tells records apart, and a record that was sent again is the same.
+    /// A hash of its content. With the time it identifies a record: a record that was sent again has the
+    /// same.
     pub id: u64,
-    /// When it happened, else when it was observed, else when it arrived, Unix nanoseconds.
+    /// When it happened, else when it was observed, else when it arrived.
     pub time: UnixNanos,
-    /// When the sender observed it, Unix nanoseconds; 0 where it does not say.
+    /// When the sender observed it; 0 if unknown.
     pub observed: UnixNanos,
-    /// How bad it is.
+    /// The severity.
     pub severity: Severity,
-    /// The sender's word for it, such as `WARNING`; often empty.
+    /// The sender's word for the severity, such as `WARNING`; often empty.
     pub severity_text: String,
-    /// What it says: a text, or anything else.
+    /// The body: a text or any other value.
     pub body: Value,
-    /// The name of the event that it is; empty for other records.
+    /// The event's name; empty for other records.
     pub event_name: String,
-    /// Its attributes in the order received.
+    /// The attributes in the order received.
     pub attributes: Vec<(String, Value)>,
-    /// How many attributes the sender dropped.
+    /// Number of attributes that the sender dropped.
     pub dropped_attributes_count: u32,
-    /// How many attributes a limit of ours dropped besides.
+    /// Number of further attributes dropped by a limit of ours.
     pub dropped_here: u32,
     /// OTLP flags: W3C trace flags in the low byte.
     pub flags: u32,
@@ -35,25 +36,25 @@ pub struct LogRecord {
     pub trace_id: Option<TraceId>,
     /// The span in which it was written.
     pub span_id: Option<SpanId>,
-    /// Who sent it.
+    /// The sender.
     pub resource: Arc<Resource>,
     /// The logger.
     pub scope: Arc<Scope>,
 }
 
 impl LogRecord {
-    /// Returns the name of the service that sent it.
+    /// Returns the name of the sending service.
     pub fn service(&self) -> &str {
         &self.resource.service_name
     }
 
-    /// Returns the attribute of that key, if it has one.
+    /// Returns an attribute.
     pub fn attribute(&self, key: &str) -> Option<&Value> {
         let mut attributes = self.attributes.iter();
         attributes.find(|(k, _)| k == key).map(|(_, value)| value)
     }
 
-    /// Returns the name of the event that it is: a field since OTLP 1.5, an attribute before; empty for other records.
+    /// Returns the event's name: a field since OTLP 1.5, an attribute before; empty for other records.
     pub fn event(&self) -> &str {
         match self.attribute("event.name") {
             Some(Value::String(name)) if self.event_name.is_empty() => name,
@@ -61,8 +62,8 @@ impl LogRecord {
         }
     }
 
-    /// Returns whether the text stands in the body, the event's name or an exception, in any case of its letters;
-    /// `lower` is in lower case.
+    /// Returns whether body, event name or exception contain a text, ignoring case; `lower` must be in lower
+    /// case.
     pub(crate) fn contains(&self, lower: &str) -> bool {
         let exception = EXCEPTION.iter().filter_map(|key| self.attribute(key));
         let texts = exception.chain([&self.body]).map(Value::to_string);
@@ -70,7 +71,7 @@ impl LogRecord {
         lower.is_empty() || texts.any(|text| text.to_lowercase().contains(lower))
     }
 
-    /// Returns about how many bytes it takes in memory with its resource and its scope, as if no other record had them.
+    /// Returns the approximate memory including resource and scope, as if these were not shared.
     pub(crate) fn memory_bytes(&self) -> usize {
         let (resource, scope) = (&self.resource, &self.scope);
         let names = [
@@ -98,7 +99,7 @@ impl LogRecord {
             + entities.sum::<usize>()
     }
 
-    /// Returns about how many bytes it takes in memory, without resource and scope.
+    /// Returns the approximate memory without resource and scope.
     pub(crate) fn own_bytes(&self) -> usize {
         size_of::<Self>()
             + self.severity_text.len()
@@ -137,11 +138,11 @@ fn value_bytes(value: &Value) -> usize {
     size_of::<Value>() + inside
 }
 
-/// OTLP's `SeverityNumber`: 1 to 24, four to a level; 0 where the sender gave none.
+/// OTLP's `SeverityNumber`: 1 to 24, four per level; 0 if the sender gave none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Severity(u8);
 
-/// The levels, from the mildest: the word, and its first number.
+/// The levels, lowest first: the word, and its first number.
 const LEVELS: [(&str, u8); 6] = [
     ("trace", 1),
     ("debug", 5),
@@ -154,12 +155,12 @@ const LEVELS: [(&str, u8); 6] = [
 impl Severity {
     /// The highest number.
     pub const MAX: Self = Self(24);
-    /// From here on something may be wrong.
+    /// Severities from here on are warnings.
     pub const WARN: Self = Self(13);
-    /// From here on something failed.
+    /// Severities from here on are errors.
     pub const ERROR: Self = Self(17);
 
-    /// Returns the severity of an OTLP number; one that is unknown is none.
+    /// Returns the severity of an OTLP number; 0 if unknown.
     pub fn from_otlp(number: u64) -> Self {
         match u8::try_from(number) {
             Ok(number) if number <= Self::MAX.0 => Self(number),
@@ -172,14 +173,14 @@ impl Severity {
         self.0
     }
 
-    /// Returns the word of its level; `unset` where there is none.
+    /// Returns the name of its level; `unset` without a level.
     pub fn as_str(self) -> &'static str {
         let mut levels = LEVELS.iter().rev();
         let level = levels.find(|(_, first)| *first <= self.0);
         level.map_or("unset", |(word, _)| *word)
     }
 
-    /// Reads the word of a level in any case, or a number from 1 to 24; a word is the level's lowest number.
+    /// Parses the name of a level, ignoring case, which gives its lowest number; or a number from 1 to 24.
     pub fn parse(text: &str) -> Option<Self> {
         let mut levels = LEVELS.iter();
         match levels.find(|(word, _)| word.eq_ignore_ascii_case(text)) {
@@ -192,42 +193,42 @@ impl Severity {
         }
     }
 
-    /// Returns the words of the levels, from the mildest.
+    /// Returns the names of the levels, lowest first.
     pub fn words() -> [&'static str; 6] {
         LEVELS.map(|(word, _)| word)
     }
 }
 
-/// A search for log records; a record matches when it meets all of it.
+/// A search for log records; a record must meet every condition.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogQuery {
-    /// Its time lies in it.
+    /// Range of the record's time.
     pub range: TimeRange,
-    /// The service that sent it.
+    /// The sending service.
     pub service: Option<String>,
-    /// It is at least that bad.
+    /// The minimum severity.
     pub severity: Option<Severity>,
-    /// The text stands in its body, event name or exception, in any case of its letters.
+    /// A text contained in body, event name or exception, ignoring case.
     pub text: String,
-    /// It has these attributes, or its resource has; a value is compared as people write it.
+    /// Attributes of the record or its resource; values are compared in their text form.
     pub attributes: Vec<(String, String)>,
-    /// It was written in that trace.
+    /// The trace in which it was written.
     pub trace_id: Option<TraceId>,
-    /// It was written in that span.
+    /// The span in which it was written.
     pub span_id: Option<SpanId>,
-    /// At most so many, 1 to `LogQuery::LIMIT_MAX`.
+    /// Number of records on a page, 1 to `LogQuery::LIMIT_MAX`.
     pub limit: usize,
-    /// Continue after this one.
+    /// The last record of the previous page.
     pub cursor: Option<LogCursor>,
 }
 
 impl LogQuery {
-    /// The most records of one page: more than people read, and as many as a page stays quick with.
+    /// The largest page: more than people read, while a page stays quick.
     pub const LIMIT_MAX: usize = 1_000;
-    /// Records of a page without a limit.
+    /// The default size of a page.
     pub const LIMIT_DEFAULT: usize = 100;
 
-    /// Returns a search for everything in that range.
+    /// Returns a search for everything in a range.
     pub fn in_range(range: TimeRange) -> Self {
         Self {
             range,
@@ -242,7 +243,7 @@ impl LogQuery {
         }
     }
 
-    /// Returns whether a record meets all of it; `lower` is its text in lower case.
+    /// Returns whether a record matches; `lower` is the query's text in lower case.
     pub(crate) fn matches(&self, record: &LogRecord, lower: &str) -> bool {
         let service = self.service.as_deref();
         self.matches_head(
@@ -258,7 +259,7 @@ impl LogQuery {
             && record.contains(lower)
     }
 
-    /// Returns whether time, severity and ids are what it asks for.
+    /// Returns whether time, severity and ids match.
     pub(crate) fn matches_head(
         &self,
         time: UnixNanos,
@@ -278,7 +279,7 @@ impl LogQuery {
         cursor.is_none_or(|cursor| (time, id) < cursor)
     }
 
-    /// Returns the part of the range that lies behind the cursor.
+    /// Returns the part of the range after the cursor.
     pub(crate) fn page_range(&self) -> TimeRange {
         let end = self
             .cursor
@@ -296,23 +297,23 @@ fn has_attribute(record: &LogRecord, key: &str, value: &str) -> bool {
     same.any(|(_, v)| v.to_string() == value)
 }
 
-/// The last record of a page; the next page holds what comes after it. Records are ordered by time, newest first, equal
-/// ones by id.
+/// The last record of a page; the next page continues after it. Records are ordered by time, newest first,
+/// then by id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogCursor {
     /// The time of that record.
     pub time: UnixNanos,
-    /// Its id.
+    /// The id of that record.
     pub id: u64,
 }
 
 impl LogCursor {
-    /// Returns its text for a URL: 16 hex digits of the time, `-`, 16 of the id.
+    /// Encodes it for a URL: 16 hex digits of the time, `-`, 16 of the id.
     pub fn encode(&self) -> String {
         format!("{:016x}-{:016x}", self.time.get(), self.id)
     }
 
-    /// Reads what `encode` wrote; `None` for anything else.
+    /// Decodes the result of `encode`; `None` if it is invalid.
     pub fn decode(text: &str) -> Option<Self> {
         let (time, id) = text.split_once('-')?;
         let number = |text: &str| {
@@ -329,11 +330,11 @@ impl LogCursor {
 /// One page of a search, newest record first.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LogPage {
-    /// The records.
+    /// The records on the page.
     pub records: Vec<LogRecord>,
-    /// Where the next page begins; `None` on the last.
+    /// The cursor of the next page; `None` on the last.
     pub next: Option<LogCursor>,
-    /// Why records may be missing; `None` when there are no more.
+    /// Why records may be missing; `None` if the search was complete.
     pub missing: Option<String>,
 }
 

@@ -1,7 +1,7 @@
-//! The nouns that stores keep, queries answer and pages show.
+//! The domain model shared by stores, queries and pages.
 //!
-//! Everything here is plain data, decoded from what services sent. A `Span` holds what was received, unchanged; what was
-//! merged, moved or guessed when it was read is noted in `Trace::notes`.
+//! Everything here is plain data, decoded from what services sent. A `Span` contains what was received,
+//! unchanged; what a reader merged, moved or guessed is noted in `Trace::notes`.
 
 mod circuit;
 mod condition;

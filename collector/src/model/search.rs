@@ -1,4 +1,4 @@
-//! What a trace search asks and answers.
+//! Trace searches and their results.
 
 use std::cmp::Reverse;
 
@@ -6,25 +6,25 @@ use opentelemetry::TraceId;
 
 use super::{Condition, Grade, NANOSECOND, Span, TimeRange, TraceSummary, UnixNanos};
 
-/// A search for traces. A trace matches when **one of its spans** starts in the range and meets every condition, and the
-/// trace as a whole is what `traces` asks for, wherever it begins.
+/// A search for traces. A trace matches if **one of its spans** starts in the range and meets every
+/// condition, and the trace as a whole, wherever it begins, meets `traces`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TraceQuery {
-    /// What one span must meet.
+    /// Conditions on one span.
     pub conditions: Vec<Condition>,
-    /// What the trace must be.
+    /// Conditions on the trace.
     pub traces: Vec<TraceCondition>,
-    /// The span starts in it.
+    /// Range of the span's start.
     pub range: TimeRange,
-    /// At most so many traces, 1 to `TraceQuery::LIMIT_MAX`.
+    /// Number of traces on a page, 1 to `TraceQuery::LIMIT_MAX`.
     pub limit: usize,
-    /// Continue after this one.
+    /// The last row of the previous page.
     pub cursor: Option<Cursor>,
-    /// Which of them, and in which order.
+    /// The order of the traces, which also decides which ones are returned.
     pub order: TraceOrder,
 }
 
-/// The order of the traces of a page.
+/// The order of the traces on a page.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum TraceOrder {
     /// Newest first.
@@ -32,7 +32,7 @@ pub enum TraceOrder {
     Newest,
     /// Longest first.
     Longest,
-    /// Those with most failed spans first.
+    /// Most failed spans first.
     MostErrors,
 }
 
@@ -40,7 +40,7 @@ impl TraceOrder {
     /// Every order.
     pub const ALL: [Self; 3] = [Self::Newest, Self::Longest, Self::MostErrors];
 
-    /// Returns its word in a URL.
+    /// Returns the word in a URL.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Newest => "newest",
@@ -49,26 +49,26 @@ impl TraceOrder {
         }
     }
 
-    /// Reads its word in a URL.
+    /// Parses the word in a URL.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|order| order.as_str() == word)
     }
 }
 
-/// What a search asks of a trace as a whole.
+/// A condition on a trace as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TraceCondition {
-    /// None of its spans has status error.
+    /// No span has error status.
     WithoutErrors,
-    /// It ended so for its caller.
+    /// The outcome for its caller.
     Graded(Grade),
-    /// Its first span starts in that range.
+    /// Range of the start of its first span.
     StartsIn(TimeRange),
-    /// From its earliest start to its latest end it took so many nanoseconds, both bounds included.
+    /// The time from its earliest start to its latest end, nanoseconds, both bounds inclusive.
     Takes {
-        /// At least that long.
+        /// Lower bound.
         min: u64,
-        /// At most that long.
+        /// Upper bound.
         max: u64,
     },
 }
@@ -86,12 +86,12 @@ impl TraceCondition {
 }
 
 impl TraceQuery {
-    /// The most traces one page holds (Jaeger's UI stops at 1,500; a page of 1,000 rows stays quick).
+    /// The largest page (Jaeger's UI stops at 1,500; a page of 1,000 rows stays quick).
     pub const LIMIT_MAX: usize = 1_000;
-    /// Traces on a page without a limit.
+    /// The default size of a page.
     pub const LIMIT_DEFAULT: usize = 20;
 
-    /// Returns a search for everything in that range.
+    /// Returns a search for everything in a range.
     pub fn in_range(range: TimeRange) -> Self {
         Self {
             conditions: Vec::new(),
@@ -110,13 +110,13 @@ impl TraceQuery {
         self
     }
 
-    /// Returns whether a span lies in the range and meets every condition.
+    /// Returns whether a span is in the range and meets every condition.
     pub fn matches(&self, span: &Span) -> bool {
         let mut conditions = self.conditions.iter();
         self.range.contains(span.start) && conditions.all(|condition| condition.matches(span))
     }
 
-    /// Returns where spans can start that give a trace of this page its position.
+    /// Returns the range of starts of the spans that determine positions on this page.
     pub(crate) fn page_range(&self) -> TimeRange {
         let cursor = self.cursor.map(|cursor| cursor.position);
         let end = cursor.map_or(UnixNanos::MAX, |position| position + NANOSECOND);
@@ -126,12 +126,12 @@ impl TraceQuery {
         }
     }
 
-    /// Returns by when spans must have arrived to count for this page: all do for the first one.
+    /// Returns until when spans must have arrived to count for this page; no limit for the first one.
     pub(crate) fn as_of(&self) -> UnixNanos {
         self.cursor.map_or(UnixNanos::MAX, |cursor| cursor.as_of)
     }
 
-    /// Returns whether a trace of that position comes after the cursor.
+    /// Returns whether a trace with that position comes after the cursor.
     pub(crate) fn is_behind_cursor(&self, position: UnixNanos, id: TraceId) -> bool {
         self.cursor.is_none_or(|cursor| {
             let order = |position, id: TraceId| (Reverse(position), id.to_bytes());
@@ -140,22 +140,23 @@ impl TraceQuery {
     }
 }
 
-/// The last row of a page; the next page holds what comes after it.
+/// The last row of a page; the next page continues after it.
 ///
-/// Rows are ordered by position, newest first, equal ones by id. A trace's position is the start of its newest span that
-/// matches and lies in the range.
+/// Rows are ordered by position, newest first, then by id. A trace's position is the start of its newest
+/// matching span in the range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
-    /// The position of that trace, Unix nanoseconds.
+    /// The trace's position.
     pub position: UnixNanos,
-    /// Its id.
+    /// The trace's id.
     pub trace_id: TraceId,
-    /// When the first page was made, Unix nanoseconds: spans that arrived later move no trace to an earlier page.
+    /// When the first page was made: spans that arrived later move no trace to an earlier page.
     pub as_of: UnixNanos,
 }
 
 impl Cursor {
-    /// Returns its text for a URL: 16 hex digits of the position, `-`, 32 of the id, `-`, 16 of the first page's time.
+    /// Encodes it for a URL: 16 hex digits of the position, `-`, 32 of the id, `-`, 16 of the first page's
+    /// time.
     pub fn encode(&self) -> String {
         let Self {
             position,
@@ -165,7 +166,7 @@ impl Cursor {
         format!("{:016x}-{trace_id}-{:016x}", position.get(), as_of.get())
     }
 
-    /// Reads what `encode` wrote, with or without the time; `None` for anything else.
+    /// Decodes the result of `encode`, with or without the time; `None` if it is invalid.
     pub fn decode(text: &str) -> Option<Self> {
         let nanos = |text: &str| {
             let is_whole = text.len() == 16;
@@ -188,19 +189,20 @@ impl Cursor {
 /// One page of a search, newest trace first.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TracePage {
-    /// The rows.
+    /// The rows on the page.
     pub traces: Vec<TraceSummary>,
-    /// The place of each row, unless they are in another order than newest first: a page that ends with it has it as its
-    /// `next`.
+    /// Cursors of the rows, unless they are in an order other than newest first: a page that ends with a row
+    /// has its cursor as `next`.
     pub places: Vec<Cursor>,
-    /// Where the next page begins; `None` on the last.
+    /// The cursor of the next page; `None` on the last.
     pub next: Option<Cursor>,
-    /// Why rows may be missing: a store did not answer, or the search stopped early; `None` when there are no more.
+    /// Why rows may be missing: a store did not answer, or the search ended early; `None` if the search was
+    /// complete.
     pub missing: Option<String>,
-    /// Whether `missing` says no more than that the search took long: the next page looks through the rest; without one
-    /// it would take too long.
+    /// Whether `missing` only says that the search took long: the next page searches the rest; without a next
+    /// page, that would take too long as well.
     pub ended_early: bool,
-    /// How many traces were compared, where the order is not newest first.
+    /// Number of compared traces, if the order is not newest first.
     pub compared: Option<usize>,
 }
 
@@ -211,14 +213,14 @@ impl TracePage {
         missing.filter(|_| self.traces.is_empty() && !self.ended_early)
     }
 
-    /// Returns what a search for fewer rows would have returned.
+    /// Returns the result that a smaller `limit` would have given.
     #[must_use]
     pub fn first(&self, limit: usize) -> Self {
         if self.traces.len() <= limit {
             return self.clone();
         }
         let places: Vec<Cursor> = self.places.iter().take(limit).copied().collect();
-        // What the search had no time for is on later pages.
+        // Later pages have what this search had no time for.
         let missing = self.missing.clone().filter(|_| !self.ended_early);
         Self {
             traces: self.traces.iter().take(limit).cloned().collect(),
@@ -230,7 +232,7 @@ impl TracePage {
         }
     }
 
-    /// Keeps the first `limit` traces by that order. What was compared is what the page held before.
+    /// Keeps the first `limit` traces in that order, and records how many were compared.
     pub(crate) fn reorder(&mut self, order: TraceOrder, limit: usize) {
         match order {
             TraceOrder::Newest => return,

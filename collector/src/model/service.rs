@@ -3,14 +3,14 @@
 use super::UnixNanos;
 use serde::Serialize;
 
-/// Rate, errors and duration over some range of time.
+/// Rate, errors and duration over some time range.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct RedStats {
-    /// Server and consumer spans (calls served).
+    /// Number of server and consumer spans (served calls).
     pub calls: u64,
-    /// Those with status error.
+    /// Number of these with error status.
     pub errors: u64,
-    /// Calls a second over the range.
+    /// Calls per second over the range.
     pub calls_per_second: f64,
     /// Median duration, nanoseconds, from an exponential histogram (relative error at most 5 %).
     pub p50_nanos: Option<u64>,
@@ -20,16 +20,16 @@ pub struct RedStats {
     pub p99_nanos: Option<u64>,
 }
 
-/// One row of the services page.
+/// A service with its figures.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ServiceSummary {
     /// `service.name`.
     pub name: String,
-    /// Calls it served.
+    /// Figures of its served calls.
     pub red: RedStats,
     /// Its operations, most calls first.
     pub operations: Vec<OperationStats>,
-    /// Its instances, the freshest first.
+    /// Its instances, the latest report first.
     pub instances: Vec<InstanceSeen>,
 }
 
@@ -38,19 +38,19 @@ pub struct ServiceSummary {
 pub struct OperationStats {
     /// The span name.
     pub name: String,
-    /// Calls it served.
+    /// Figures of its served calls.
     pub red: RedStats,
 }
 
-/// One instance of a service and when it reported.
+/// An instance of a service, with the times of its reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct InstanceSeen {
     /// `service.instance.id`, else `host.name`, else empty.
     pub id: String,
-    /// When its first telemetry arrived, Unix nanoseconds of the collector's clock.
+    /// When its first telemetry arrived, by the collector's clock.
     #[serde(rename = "first_seen_unix_nanos")]
     pub first_seen: UnixNanos,
-    /// When its last telemetry arrived, Unix nanoseconds of the collector's clock.
+    /// When its last telemetry arrived, by the collector's clock.
     #[serde(rename = "last_seen_unix_nanos")]
     pub last_seen: UnixNanos,
 }

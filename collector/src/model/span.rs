@@ -1,4 +1,4 @@
-//! One span as it was received, with its resource and scope shared between spans.
+//! A span as received; resource and scope are shared between spans.
 
 use std::sync::Arc;
 
@@ -6,50 +6,50 @@ use opentelemetry::{SpanId, TraceId};
 
 use super::{UnixNanos, nanos};
 
-/// One span as it was received.
+/// A span as received.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Span {
     /// The trace it belongs to.
     pub trace_id: TraceId,
-    /// Its own id; unique within the trace except for Zipkin's shared client and server halves.
+    /// The span's id; unique within the trace except for Zipkin's shared client and server halves.
     pub span_id: SpanId,
     /// The span that caused it; `None` for a root.
     pub parent_span_id: Option<SpanId>,
-    /// W3C `tracestate`, as received.
+    /// W3C `tracestate` as received.
     pub trace_state: String,
     /// OTLP flags: W3C trace flags in the low byte, bit 8 "remote is known", bit 9 "parent is remote".
     pub flags: u32,
     /// The operation.
     pub name: String,
-    /// Its side of a call.
+    /// The span's kind.
     pub kind: SpanKind,
     /// Start, Unix nanoseconds.
     pub start: UnixNanos,
-    /// End, Unix nanoseconds; equals the start where the sender's end lay before it (see `Trace::notes`).
+    /// End, Unix nanoseconds; equal to the start if the sender's end was before it (see `Trace::notes`).
     pub end: UnixNanos,
-    /// How it ended.
+    /// The span's status.
     pub status: Status,
-    /// Who sent it.
+    /// The sender.
     pub resource: Arc<Resource>,
-    /// The instrumentation library.
+    /// The instrumentation scope.
     pub scope: Arc<Scope>,
-    /// Its attributes in the order received.
+    /// The attributes in the order received.
     pub attributes: Vec<(String, Value)>,
-    /// Its events in the order received.
+    /// The events in the order received.
     pub events: Vec<Event>,
-    /// Its links in the order received.
+    /// The links in the order received.
     pub links: Vec<Link>,
-    /// How many attributes the sender dropped.
+    /// Number of attributes that the sender dropped.
     pub dropped_attributes_count: u32,
-    /// How many events the sender dropped.
+    /// Number of events that the sender dropped.
     pub dropped_events_count: u32,
-    /// How many links the sender dropped.
+    /// Number of links that the sender dropped.
     pub dropped_links_count: u32,
-    /// What a limit of ours dropped besides.
+    /// Numbers of further items dropped by a limit of ours.
     pub dropped_here: Dropped,
 }
 
-/// What was dropped of one span by a limit of the collector.
+/// Numbers of items of one span that a limit of the collector dropped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Dropped {
     /// Attributes.
@@ -61,7 +61,6 @@ pub struct Dropped {
 }
 
 impl Dropped {
-    /// Adds further ones.
     pub(crate) fn add(&mut self, attributes: u32, events: u32, links: u32) {
         self.attributes = self.attributes.saturating_add(attributes);
         self.events = self.events.saturating_add(events);
@@ -70,17 +69,17 @@ impl Dropped {
 }
 
 impl Span {
-    /// Returns how long the span took, in nanoseconds.
+    /// Returns the duration, nanoseconds.
     pub fn duration_nanos(&self) -> u64 {
         nanos(self.end - self.start)
     }
 
-    /// Returns the name of the service that sent it.
+    /// Returns the name of the sending service.
     pub fn service(&self) -> &str {
         &self.resource.service_name
     }
 
-    /// Returns the attribute of that key, if it has one.
+    /// Returns an attribute of the span.
     pub fn attribute(&self, key: &str) -> Option<&Value> {
         self.attributes
             .iter()
@@ -89,52 +88,52 @@ impl Span {
     }
 }
 
-/// Who sent a span.
+/// The sender of a span.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Resource {
-    /// `service.name`, or `unknown_service` as the specification asks for where it is missing.
+    /// `service.name`, or `unknown_service` if it is missing, as specified.
     pub service_name: String,
     /// `service.instance.id`, else `host.name`, else empty.
     pub instance_id: String,
     /// Every attribute, the two above included, in the order received.
     pub attributes: Vec<(String, Value)>,
-    /// How many attributes the sender dropped.
+    /// Number of attributes that the sender dropped.
     pub dropped_attributes_count: u32,
-    /// The schema that its attributes follow; empty where the sender named none.
+    /// The schema URL of its attributes; empty if the sender gave none.
     pub schema_url: String,
     /// The entities that its attributes describe.
     pub entities: Vec<EntityRef>,
 }
 
-/// An entity that some attributes of a resource describe (OTLP `EntityRef`).
+/// An entity described by some of a resource's attributes (OTLP `EntityRef`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EntityRef {
-    /// The schema of the entity; empty where the sender named none.
+    /// The schema URL of the entity; empty if the sender gave none.
     pub schema_url: String,
-    /// Its type, such as `host`.
+    /// The entity's type, such as `host`.
     pub kind: String,
-    /// The keys of the attributes that identify it.
+    /// Keys of the identifying attributes.
     pub id_keys: Vec<String>,
-    /// The keys of the attributes that describe it.
+    /// Keys of the descriptive attributes.
     pub description_keys: Vec<String>,
 }
 
-/// The instrumentation library that made a span.
+/// The instrumentation scope (library) that created a span.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Scope {
-    /// Its name.
+    /// The scope's name.
     pub name: String,
-    /// Its version.
+    /// The scope's version.
     pub version: String,
-    /// Its attributes in the order received.
+    /// The attributes in the order received.
     pub attributes: Vec<(String, Value)>,
-    /// How many attributes the sender dropped.
+    /// Number of attributes that the sender dropped.
     pub dropped_attributes_count: u32,
-    /// The schema that its spans follow; empty where the sender named none.
+    /// The schema URL of its spans; empty if the sender gave none.
     pub schema_url: String,
 }
 
-/// A span's side of a call (OTLP `SpanKind`).
+/// A span's role (OTLP `SpanKind`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum SpanKind {
     /// The sender gave none.
@@ -153,7 +152,7 @@ pub enum SpanKind {
 }
 
 impl SpanKind {
-    /// Returns the kind of that OTLP number; unknown numbers become `Unspecified`.
+    /// Returns the kind of an OTLP number; unknown numbers become `Unspecified`.
     pub fn from_otlp(number: u64) -> Self {
         match number {
             1 => Self::Internal,
@@ -165,7 +164,7 @@ impl SpanKind {
         }
     }
 
-    /// Returns its OTLP number.
+    /// Returns the OTLP number.
     pub fn as_otlp(self) -> u8 {
         match self {
             Self::Unspecified => 0,
@@ -177,7 +176,7 @@ impl SpanKind {
         }
     }
 
-    /// Returns the word shown to people, in lower case.
+    /// Returns the lower-case word for people.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unspecified => "unspecified",
@@ -190,12 +189,12 @@ impl SpanKind {
     }
 }
 
-/// How a span ended.
+/// A span's status.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
     /// Unset, ok or error.
     pub code: StatusCode,
-    /// The sender's words, usually empty.
+    /// The sender's message, usually empty.
     pub message: String,
 }
 
@@ -205,14 +204,14 @@ pub enum StatusCode {
     /// Not given.
     #[default]
     Unset,
-    /// Marked as good by a person or framework.
+    /// Explicitly marked as successful.
     Ok,
-    /// Failed.
+    /// Marked as failed.
     Error,
 }
 
 impl StatusCode {
-    /// Returns the code of that OTLP number; unknown numbers become `Unset`.
+    /// Returns the code of an OTLP number; unknown numbers become `Unset`.
     pub fn from_otlp(number: u64) -> Self {
         match number {
             1 => Self::Ok,
@@ -221,7 +220,7 @@ impl StatusCode {
         }
     }
 
-    /// Returns its OTLP number.
+    /// Returns the OTLP number.
     pub fn as_otlp(self) -> u8 {
         self as u8
     }
@@ -230,27 +229,28 @@ impl StatusCode {
 /// An attribute's value (OTLP `AnyValue`).
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum Value {
-    /// No value given.
+    /// No value.
     #[default]
     Empty,
     /// Text.
     String(String),
     /// A boolean.
     Bool(bool),
-    /// A whole number.
+    /// An integer.
     Int(i64),
     /// A floating-point number, NaN and infinities included.
     Double(f64),
     /// A list.
     Array(Vec<Value>),
-    /// Named values.
+    /// Key-value pairs.
     Map(Vec<(String, Value)>),
     /// Raw bytes.
     Bytes(Vec<u8>),
 }
 
 impl std::fmt::Display for Value {
-    /// Writes the value as people type it in a search: strings bare, lists and maps as JSON-like text.
+    /// Formats the value as people type it in a search: strings without quotes, lists and maps as JSON-like
+    /// text.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Empty => Ok(()),
@@ -283,20 +283,20 @@ impl std::fmt::Display for Value {
     }
 }
 
-/// Something that happened during a span.
+/// An event of a span.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
-    /// When, Unix nanoseconds.
+    /// When it happened.
     pub time: UnixNanos,
-    /// What.
+    /// The event's name.
     pub name: String,
-    /// Details.
+    /// Details of the event.
     pub attributes: Vec<(String, Value)>,
-    /// How many attributes the sender dropped.
+    /// Number of attributes that the sender dropped.
     pub dropped_attributes_count: u32,
 }
 
-/// A pointer to a span that is not the parent.
+/// A reference to a span other than the parent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Link {
     /// The other trace.
@@ -305,10 +305,10 @@ pub struct Link {
     pub span_id: SpanId,
     /// W3C `tracestate` of that span, as received.
     pub trace_state: String,
-    /// OTLP flags, as those of a span.
+    /// OTLP flags, as on spans.
     pub flags: u32,
-    /// Details.
+    /// Details of the link.
     pub attributes: Vec<(String, Value)>,
-    /// How many attributes the sender dropped.
+    /// Number of attributes that the sender dropped.
     pub dropped_attributes_count: u32,
 }

@@ -1,6 +1,6 @@
-//! Text from outside, cut to what is kept of it.
+//! Truncation of external text.
 
-/// Returns the beginning of a text, at most so many bytes, cut between characters.
+/// Returns the longest prefix of at most `bytes_max` bytes that ends between characters.
 pub(crate) fn cut(text: &str, bytes_max: usize) -> &str {
     let mut end = text.len().min(bytes_max);
     while !text.is_char_boundary(end) {

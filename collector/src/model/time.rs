@@ -1,4 +1,4 @@
-//! Times: Unix nanoseconds inside, RFC 3339 or Unix nanoseconds at the edge.
+//! Times: Unix nanoseconds internally, RFC 3339 or Unix nanoseconds at the interfaces.
 
 use std::ops::{Add, Sub};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// The shortest length that is distinguished.
+/// The resolution of times.
 pub const NANOSECOND: Duration = Duration::from_nanos(1);
 /// A second.
 pub const SECOND: Duration = Duration::from_secs(1);
@@ -28,12 +28,12 @@ impl UnixNanos {
     /// The latest time.
     pub const MAX: Self = Self(u64::MAX);
 
-    /// Returns the time that many nanoseconds after 1970.
+    /// Returns the time at that many nanoseconds since 1970.
     pub const fn new(nanos: u64) -> Self {
         Self(nanos)
     }
 
-    /// Returns the wall clock.
+    /// Returns the current time of the wall clock.
     pub fn now() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = Self(since.map_or(0, nanos));
@@ -57,7 +57,7 @@ impl UnixNanos {
         self.0 / 1_000_000
     }
 
-    /// Returns how many whole windows of that length lie between 1970 and this time.
+    /// Returns the number of the window that contains this time, counted from 1970.
     ///
     /// # Panics
     /// If the window is empty.
@@ -65,13 +65,13 @@ impl UnixNanos {
         self.0 / nanos(length)
     }
 
-    /// Returns the start of the window of that number and length.
+    /// Returns the start of a window by its number.
     #[must_use]
     pub const fn of_window(number: u64, length: Duration) -> Self {
         Self(number.saturating_mul(nanos(length)))
     }
 
-    /// Returns the start of the window of that length that this time lies in; windows are counted from 1970.
+    /// Returns the start of the window that contains this time; windows are counted from 1970.
     ///
     /// # Panics
     /// If the window is empty.
@@ -99,7 +99,7 @@ impl Sub<Duration> for UnixNanos {
     }
 }
 
-/// How long a time is after an earlier one; zero if it is before.
+/// The time since an earlier one; zero if that is later.
 impl Sub for UnixNanos {
     type Output = Duration;
 
@@ -109,7 +109,7 @@ impl Sub for UnixNanos {
     }
 }
 
-/// Returns a length of time in nanoseconds; `u64::MAX` if it is longer than 584 years.
+/// Returns a duration in nanoseconds; `u64::MAX` if it is longer than 584 years.
 pub const fn nanos(length: Duration) -> u64 {
     let nanos = length.as_nanos();
     if nanos > u64::MAX as u128 {
@@ -119,12 +119,12 @@ pub const fn nanos(length: Duration) -> u64 {
     }
 }
 
-/// A half-open range of time: `start <= t < end`, Unix nanoseconds.
+/// A half-open time range: `start <= t < end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeRange {
-    /// First nanosecond in it.
+    /// First nanosecond in the range.
     pub start: UnixNanos,
-    /// First nanosecond after it.
+    /// First nanosecond after the range.
     pub end: UnixNanos,
 }
 
@@ -135,12 +135,12 @@ impl TimeRange {
         end: UnixNanos::MAX,
     };
 
-    /// Returns whether that time lies in it.
+    /// Returns whether the range contains a time.
     pub fn contains(&self, time: UnixNanos) -> bool {
         self.start <= time && time < self.end
     }
 
-    /// Returns the range of that length that ends then.
+    /// Returns the range of that length before `end`.
     pub fn until(end: UnixNanos, length: Duration) -> Self {
         Self {
             start: end - length,
@@ -149,7 +149,7 @@ impl TimeRange {
     }
 }
 
-/// Reads RFC 3339 (`2026-11-23T10:04:11.302Z`, any offset) or whole Unix nanoseconds; `None` otherwise.
+/// Parses RFC 3339 (`2026-11-23T10:04:11.302Z`, any offset) or whole Unix nanoseconds.
 pub fn parse_timestamp(text: &str) -> Option<UnixNanos> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return text.parse().ok().map(UnixNanos);
@@ -159,7 +159,7 @@ pub fn parse_timestamp(text: &str) -> Option<UnixNanos> {
     nanos.ok().map(UnixNanos)
 }
 
-/// Returns a time as RFC 3339 in UTC with the digits it needs.
+/// Formats a time as RFC 3339 in UTC, with only the needed digits.
 pub fn format_timestamp(time: UnixNanos) -> String {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(time.0))
         .ok()
@@ -167,7 +167,7 @@ pub fn format_timestamp(time: UnixNanos) -> String {
         .unwrap_or_else(|| time.0.to_string())
 }
 
-/// A clock that tests of this thread set ahead.
+/// A clock offset for tests of this thread.
 #[cfg(test)]
 pub(crate) mod made {
     use std::cell::Cell;
@@ -183,7 +183,7 @@ pub(crate) mod made {
         now + AHEAD.get()
     }
 
-    /// Lets so much time pass.
+    /// Lets time pass.
     pub(crate) fn pass(time: Duration) {
         AHEAD.set(AHEAD.get() + time);
     }

@@ -1,4 +1,4 @@
-//! A trace as read back: all its spans, and one summary row per trace for lists.
+//! A trace as read back: all its spans, and a summary row for lists.
 
 use fusebox::circuit_breaker::{EffectiveState, FallbackOutcome, Outcome};
 use opentelemetry::{SpanId, TraceId};
@@ -6,28 +6,28 @@ use serde::{Serialize, Serializer};
 
 use super::{Span, UnixNanos, Value};
 
-/// All spans of one trace, duplicates removed, sorted by start, with notes on what the reader changed.
+/// All spans of one trace, deduplicated and sorted by start, with notes on the reader's changes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trace {
     /// Its id.
     pub id: TraceId,
-    /// Its spans, earliest start first; never empty.
+    /// The spans, earliest start first; never empty.
     pub spans: Vec<Span>,
-    /// What was merged, moved or is missing.
+    /// Notes on what was merged, moved or is missing.
     pub notes: Vec<Note>,
-    /// Whether spans past the reader's cap were left out.
+    /// Whether spans beyond the reader's limit were left out.
     pub truncated: bool,
 }
 
-/// The attribute of a span that came without a time: it ends with its arrival here.
+/// The attribute of a span that was received without a time: it ends at its arrival.
 pub const ARRIVED: &str = "fusebox.arrived";
 
-/// The attribute (`true`) of a span, resource or scope of which something was left out: values cut, or attributes, events and
-/// links dropped.
+/// The attribute (`true`) of a span, resource or scope that lost something: cut values, or dropped
+/// attributes, events and links.
 pub const SHORTENED: &str = "fusebox.shortened";
 
 impl Trace {
-    /// Returns whether something was left out of a span.
+    /// Returns whether a span lost something.
     pub fn is_shortened(&self) -> bool {
         let is_marked = |span: &Span| {
             let has_mark = |list: &[(String, Value)]| list.iter().any(|(key, _)| key == SHORTENED);
@@ -39,56 +39,56 @@ impl Trace {
     }
 }
 
-/// One thing that a reader changed or found missing in a trace.
+/// A change that a reader made, or a gap that it found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Note {
-    /// A fixed word: `duplicate_dropped`, `parts_merged`, `differs`, `shared_span`, `missing_parent`, `parent_cycle`,
-    /// `end_before_start`, `no_end_time`.
+    /// A fixed word: `duplicate_dropped`, `parts_merged`, `differs`, `shared_span`, `missing_parent`,
+    /// `parent_cycle`, `end_before_start`, `no_end_time`.
     pub code: &'static str,
-    /// The span it is about.
+    /// The span concerned.
     #[serde(serialize_with = "hex")]
     pub span_id: SpanId,
     /// Details for people.
     pub message: String,
 }
 
-/// One row per trace, enough for a list.
+/// One row per trace, for lists.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TraceSummary {
-    /// Its id, 32 hex digits in JSON.
+    /// The trace's id, 32 hex digits in JSON.
     #[serde(serialize_with = "hex")]
     pub trace_id: TraceId,
     /// Service of the root, or of the earliest span while the root is missing.
     pub root_service: String,
     /// Operation of the root, or of the earliest span while the root is missing.
     pub root_operation: String,
-    /// Whether a span without parent was received.
+    /// Whether a span without a parent was received.
     pub root_received: bool,
-    /// Whether the status of the root is error, or that of the earliest span while the root is missing.
+    /// Whether the root has error status; the earliest span counts while the root is missing.
     pub root_failed: bool,
     /// Earliest start, Unix nanoseconds.
     #[serde(rename = "start_unix_nanos")]
     pub start: UnixNanos,
     /// Latest end minus earliest start, nanoseconds.
     pub duration_nanos: u64,
-    /// Spans, exact repeats once (beyond the bounds of a recount they may count again).
+    /// Number of spans, repeats counted once (beyond the limits of a recount they may count again).
     pub span_count: u32,
-    /// Spans whose status is error.
+    /// Number of spans with error status.
     pub error_count: u32,
     /// Spans and errors by service, most spans first.
     pub services: Vec<ServiceCount>,
-    /// Breakers the request touched, those that refused or failed first.
+    /// Breakers that the request passed; those that rejected or failed first.
     pub circuits: Vec<CircuitMark>,
 }
 
-/// How a request ended for its caller.
+/// The outcome of a request for its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Grade {
-    /// Nothing in it failed.
+    /// Nothing failed.
     Ok,
-    /// Something in it failed, was refused or fell back, and the caller got an answer all the same.
+    /// Something failed, was rejected or used a fallback, but the caller got an answer.
     Degraded,
-    /// The caller got an error: the root has status error.
+    /// The caller got an error: the root has error status.
     Failed,
 }
 
@@ -96,7 +96,7 @@ impl Grade {
     /// Every grade, worst first.
     pub const ALL: [Self; 3] = [Self::Failed, Self::Degraded, Self::Ok];
 
-    /// Returns its word in a URL.
+    /// Returns the word in a URL.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -105,14 +105,14 @@ impl Grade {
         }
     }
 
-    /// Reads its word in a URL.
+    /// Parses the word in a URL.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|grade| grade.as_str() == word)
     }
 }
 
 impl TraceSummary {
-    /// Returns how the request ended for its caller.
+    /// Returns the outcome for the caller.
     pub fn grade(&self) -> Grade {
         let is_degraded = self.error_count > 0 || self.circuits.iter().any(CircuitMark::is_harmed);
         match self.root_failed {
@@ -123,38 +123,38 @@ impl TraceSummary {
     }
 }
 
-/// How many spans of one service a trace has.
+/// The number of spans of one service in a trace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ServiceCount {
     /// The service.
     pub service: String,
-    /// Its spans.
+    /// Number of its spans.
     pub spans: u32,
-    /// Those with status error.
+    /// Number of these with error status.
     pub errors: u32,
 }
 
-/// A breaker that a request went through, and the outcome. What the span did not say, or with a word that is not one of
-/// ours, is `None`, and an empty text in JSON.
+/// A breaker that a request passed, and the outcome. Values that the span does not have, or that are unknown
+/// words, are `None`, and empty text in JSON.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct CircuitMark {
-    /// The service that holds the breaker.
+    /// The service that owns the breaker.
     pub service: String,
-    /// The breaker.
+    /// The breaker's name.
     pub name: String,
-    /// Its state when the call began.
+    /// Its state when the call started.
     #[serde(serialize_with = "word_or_empty")]
     pub state: Option<EffectiveState>,
-    /// How the call ended.
+    /// The outcome of the call.
     #[serde(serialize_with = "word_or_empty")]
     pub outcome: Option<Outcome>,
-    /// Whether a fallback answered in its place.
+    /// The outcome of the fallback, if there was one.
     #[serde(serialize_with = "word_or_empty")]
     pub fallback: Option<FallbackOutcome>,
 }
 
 impl CircuitMark {
-    /// Reads the words of a span: state, outcome and outcome of the fallback.
+    /// Parses the words on a span: state, outcome, and outcome of the fallback.
     pub fn new(service: &str, name: &str, [state, outcome, fallback]: [&str; 3]) -> Self {
         Self {
             service: service.to_owned(),
@@ -165,14 +165,15 @@ impl CircuitMark {
         }
     }
 
-    /// Returns whether the call did not end as it should: it failed, was refused or cancelled, or a fallback was asked.
+    /// Returns whether the call did not end normally: it failed, was rejected or cancelled, or needed a
+    /// fallback.
     pub fn is_harmed(&self) -> bool {
         use Outcome::{Ignored, Success};
         self.fallback.is_some() || !matches!(self.outcome, None | Some(Success | Ignored))
     }
 }
 
-/// Serialises a word, or an empty text in its place.
+/// Serialises a word, or an empty text for `None`.
 fn word_or_empty<T: Serialize, S: Serializer>(
     word: &Option<T>,
     serializer: S,
