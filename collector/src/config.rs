@@ -17,47 +17,49 @@ use crate::store::influxdb::InfluxdbOptions;
 /// The settings of a collector.
 #[derive(Debug, Clone)]
 pub struct CollectorConfig {
-    /// Where pages, query dialects and `/metrics` are served. Default `127.0.0.1:9411`.
+    /// Address of pages, query dialects and `/metrics`. Default `127.0.0.1:9411`.
     pub web_addr: ListenAddr,
-    /// OTLP over gRPC. Default `127.0.0.1:4317`.
+    /// Address of OTLP over gRPC. Default `127.0.0.1:4317`.
     pub otlp_grpc_addr: ListenAddr,
-    /// OTLP over HTTP. Default `127.0.0.1:4318`.
+    /// Address of OTLP over HTTP. Default `127.0.0.1:4318`.
     pub otlp_http_addr: ListenAddr,
-    /// The directory of segments and series.
+    /// Directory of segments and series.
     pub data_dir: PathBuf,
-    /// Data older than this is deleted, whole segments at a time. Default one week.
+    /// Data older than this is deleted, in whole segments. Default one week.
     pub retention: Duration,
-    /// Oldest segments are deleted beyond this, bytes; log records take an eighth of it. Default 20 GiB.
+    /// Disk budget, bytes; beyond it, the oldest segments are deleted. Log records take an eighth of it.
+    /// Default 20 GiB.
     pub disk_budget_bytes: u64,
-    /// Ingest shards. Default: one per core.
+    /// Number of ingest shards. Default: one per core.
     pub shards: usize,
-    /// Request bytes that may wait for a shard. Default 64 MiB.
+    /// Total bytes of requests that wait for a shard. Default 64 MiB.
     pub queue_bytes: usize,
     /// Largest request body, before and after decompression. Default 64 MiB (OTLP 1.11, recommended).
     pub body_bytes_max: usize,
-    /// What one span may hold; more is cut and counted.
+    /// Limits of one span; what exceeds them is cut and counted.
     pub limits: Limits,
-    /// Bearer token that senders and readers must show, with every role; `None` on loopback.
+    /// Bearer token with every role, for senders and readers; `None` on loopback.
     pub token: Option<Secret>,
-    /// A file of tokens, one on a line, as `TOKEN` or `ROLE,ROLE:TOKEN`; it is read again when it changes.
+    /// File of tokens, one a line, as `TOKEN` or `ROLE,ROLE:TOKEN`; reloaded when it changes.
     pub token_file: Option<PathBuf>,
-    /// A further token that may send only, where one of the others is set; the demo's services show it. Default none.
+    /// Additional token for sending only, used if another one is set; the demo's services send it. Default
+    /// none.
     pub sender_token: Option<Secret>,
-    /// The certificate of every listener. Default none: plain HTTP.
+    /// Certificate of every listener. Default none: plain HTTP.
     pub tls: Option<TlsFiles>,
     /// Origins whose pages may send from browsers, as `https://shop.example`, or `*`. Default none.
     pub cors_allowed_origins: Vec<String>,
-    /// Hystrix's and Turbine's streams that are pulled onto the wall. Default none.
+    /// Hystrix and Turbine streams to pull. Default none.
     pub hystrix_streams: Vec<HystrixSource>,
-    /// Reverse proxies whose word about their clients' addresses is believed. Default none.
+    /// Reverse proxies that are trusted to name their clients' addresses. Default none.
     pub trusted_proxies: Vec<TrustedProxy>,
-    /// A file that says who is notified of which incidents; it is read again when it changes. Default none.
+    /// File of notification targets; reloaded when it changes. Default none.
     pub notify_file: Option<PathBuf>,
-    /// Listen beyond loopback, and answer any host name, without a token. Default no.
+    /// Allow listening beyond loopback, and any host name, without a token. Default no.
     pub insecure: bool,
-    /// The InfluxDB that stores everything. Default none: the data directory does.
+    /// The InfluxDB to store everything in. Default none: the data directory is the store.
     pub influxdb: Option<InfluxdbOptions>,
-    /// How long spans that were sent to InfluxDB stay in the data directory too. Default one hour.
+    /// How long spans shipped to InfluxDB also stay in the data directory. Default one hour.
     pub influxdb_local: Duration,
 }
 
@@ -69,12 +71,12 @@ pub enum ConfigError {
         "{listener} would listen on {addr}, open to the network, without a token; set a token, bind to loopback, or allow it with --insecure"
     )]
     OpenWithoutToken {
-        /// Which listener.
+        /// The listener.
         listener: &'static str,
         /// Its address.
         addr: ListenAddr,
     },
-    /// A setting has a value that cannot work.
+    /// A setting has an invalid value.
     #[error("{setting}: {problem}")]
     Invalid {
         /// The setting.
@@ -82,13 +84,13 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// The token is none.
+    /// The token is invalid.
     #[error("token: {0}")]
     Token(#[from] TokenError),
     /// The certificate cannot be used.
     #[error("tls: {0}")]
     Tls(String),
-    /// The file of those to notify cannot be used.
+    /// The file of notification targets cannot be used.
     #[error("notify-file: {0}")]
     NotifyFile(String),
     /// The file of tokens cannot be used.
@@ -97,7 +99,7 @@ pub enum ConfigError {
 }
 
 impl CollectorConfig {
-    /// Returns the defaults with data kept in that directory.
+    /// Returns the defaults, with data in the given directory.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         Self {
             web_addr: loopback(9411),
@@ -124,7 +126,7 @@ impl CollectorConfig {
         }
     }
 
-    /// Returns settings for a test: every port chosen by the system, two shards.
+    /// Returns settings for a test: ports chosen by the system, two shards.
     pub fn for_test(data_dir: impl Into<PathBuf>) -> Self {
         let any = loopback(0);
         Self {
@@ -136,7 +138,7 @@ impl CollectorConfig {
         }
     }
 
-    /// Returns the settings in force as names and values for display; secrets are shown as set or none.
+    /// Returns the settings in use as names and values for display; secrets are only shown as set or none.
     pub fn effective(&self) -> Vec<(String, String)> {
         let mib = |bytes: usize| format!("{} MiB", bytes >> 20);
         let duration = |time: Duration| format_duration(nanos(time));
@@ -187,7 +189,7 @@ impl CollectorConfig {
     /// Checks the rules that the types cannot express.
     ///
     /// # Errors
-    /// Names the first setting that cannot work, or the listener that would be open without a token.
+    /// Reports the first invalid setting, or the listener that would be open without a token.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.validate_exposure()?;
         let token = self.token.as_ref();
@@ -250,7 +252,7 @@ impl CollectorConfig {
         })
     }
 
-    /// Refuses listeners beyond loopback without a token.
+    /// Rejects listeners beyond loopback without a token.
     fn validate_exposure(&self) -> Result<(), ConfigError> {
         if self.insecure || self.token.is_some() || self.token_file.is_some() {
             return Ok(());
@@ -278,7 +280,7 @@ fn check(holds: bool, setting: &'static str, problem: &'static str) -> Result<()
     }
 }
 
-/// Checks the names at InfluxDB.
+/// Checks InfluxDB's names.
 fn validate_influxdb(influxdb: &InfluxdbOptions) -> Result<(), ConfigError> {
     let token = influxdb.token.as_ref().map(Secret::expose);
     let rules = [
@@ -309,7 +311,7 @@ fn validate_influxdb(influxdb: &InfluxdbOptions) -> Result<(), ConfigError> {
     }
 }
 
-/// Returns whether a token fits into the header `Authorization`.
+/// Returns whether a token is allowed in the header `Authorization`.
 pub(crate) fn is_header_value(token: &str) -> bool {
     !token.trim().is_empty() && token.len() <= 4_096 && !token.chars().any(char::is_control)
 }
@@ -323,26 +325,26 @@ fn is_name(text: &str) -> bool {
 /// More shards than this are a typing mistake; each is a thread with an open segment.
 const SHARDS_MAX: usize = 64;
 
-/// The shortest retention: segments are deleted whole, and one grows for some ten minutes.
+/// Shortest retention: segments are deleted whole, and one grows for some ten minutes.
 const RETENTION_MIN: Duration = Duration::from_secs(3_600);
 
-/// The longest retention. More is a typing mistake, and times further back than 1970 cannot be written.
+/// Longest retention. More is a typing mistake, and times before 1970 cannot be represented.
 const RETENTION_MAX: Duration = Duration::from_secs(87_600 * 3_600);
 
-/// The shortest time that spans stay beside InfluxDB. Less is a typing mistake: segments are deleted whole, and one grows for
-/// some ten minutes.
+/// Shortest time that spans stay here beside InfluxDB. Less is a typing mistake: segments are deleted whole,
+/// and one grows for some ten minutes.
 const INFLUXDB_LOCAL_MIN: Duration = Duration::from_millis(1);
 
-/// The most bytes of a request, and of all that wait: gRPC writes the length of a message in 32 bits.
+/// Largest request, and largest total of waiting ones: gRPC encodes the length of a message in 32 bits.
 const BYTES_MAX: usize = u32::MAX as usize;
 
-/// The smallest disk budget: a segment grows to 64 MiB before it can be deleted.
+/// Smallest disk budget: a segment grows to 64 MiB before it can be deleted.
 const DISK_BUDGET_BYTES_MIN: u64 = 64 << 20;
 
-/// The smallest useful queue: SDK batches of 512 spans are up to 370 kB (JSON of Node's exporter).
+/// Smallest useful queue: SDK batches of 512 spans are up to 370 kB (JSON of Node's exporter).
 const QUEUE_BYTES_MIN: usize = 1 << 20;
 
-/// Returns values as a setting shows them.
+/// Formats a list for display.
 fn listed(values: &[impl ToString]) -> String {
     let values: Vec<_> = values.iter().map(ToString::to_string).collect();
     match &values[..] {

@@ -15,7 +15,7 @@ impl Counter {
         self.0.fetch_add(amount, Ordering::Relaxed);
     }
 
-    /// Subtracts from a count that is a gauge (queued bytes, open connections).
+    /// Subtracts from a gauge (queued bytes, open connections).
     pub fn sub(&self, amount: u64) {
         self.0.fetch_sub(amount, Ordering::Relaxed);
     }
@@ -31,7 +31,7 @@ impl Counter {
 pub struct Reasons(Mutex<BTreeMap<&'static str, u64>>);
 
 impl Reasons {
-    /// Adds to the count of that reason.
+    /// Adds to the count of a reason.
     pub fn add(&self, reason: &'static str, amount: u64) {
         if amount > 0 {
             *self.0.lock().entry(reason).or_default() += amount;
@@ -52,7 +52,7 @@ impl Reasons {
 /// Declares the incidents with their words on `/metrics`.
 macro_rules! incidents {
     ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => {
-        /// Something that was dropped, repaired or failed on the way.
+        /// An event worth counting: something was dropped, repaired, or failed.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Incident {
             $($(#[$doc])* $name,)*
@@ -77,15 +77,15 @@ incidents! {
     AcceptFailed = "accept_failed",
     /// A connection was closed because its client did not read an answer.
     AnswerUnread = "answer_unread",
-    /// An attribute was written beside its column, because its block has too many columns.
+    /// An attribute was stored outside of columns because its block has too many.
     AttributeOverflow = "attribute_overflow",
-    /// A log record that names a circuit event could not be read as one.
+    /// A log record of a circuit event was invalid.
     BadCircuitEvent = "bad_circuit_event",
-    /// A metric point of a circuit could not be read as one.
+    /// A metric point of a circuit was invalid.
     BadCircuitPoint = "bad_circuit_point",
-    /// A breaker past the limit of instances opened, which is not shown.
+    /// A breaker beyond the limit of instances opened, which is not shown.
     CircuitOpeningLimit = "circuit_opening_limit",
-    /// A block of spans could not be written; its senders were refused.
+    /// A block of spans could not be written; its senders got an error.
     CommitFailed = "commit_failed",
     /// A block failed its checksum and was skipped.
     DamagedBlock = "damaged_block",
@@ -93,63 +93,64 @@ incidents! {
     DamagedFooter = "damaged_footer",
     /// A span was lost: its block failed its checksum and could not be repaired.
     DamagedSpan = "damaged_span",
-    /// Decoding a request panicked; the request was refused.
+    /// Decoding a request panicked; the request was rejected.
     DecodePanicked = "decode_panicked",
-    /// A call was counted on the edge for all the rest of the map.
+    /// A call was counted under the dependency map's edge of the rest.
     DependencyEdgeLimit = "dependency_edge_limit",
-    /// The dependency map began to count a smaller share of the traces.
+    /// The dependency map started to sample a smaller share of traces.
     DependencySampling = "dependency_sampling",
     /// A call half was evicted before its other half arrived.
     DependencyTableFull = "dependency_table_full",
     /// A call half expired without its other half.
     DependencyUnpaired = "dependency_unpaired",
-    /// A call half expired that did not name its peer.
+    /// A call half without a named peer expired.
     DependencyUnpairedWithoutPeer = "dependency_unpaired_without_peer",
-    /// A value was written in full, because its dictionary is full.
+    /// A value was stored literally because its dictionary is full.
     DictionaryOverflow = "dictionary_overflow",
-    /// A file among the segments is none of ours and was left alone.
+    /// A foreign file among the segments was left alone.
     ForeignFile = "foreign_file",
     /// A query to InfluxDB failed.
     InfluxdbReadFailed = "influxdb_read_failed",
-    /// A record lay too far in the future to be sent to InfluxDB.
+    /// A record too far in the future was not sent to InfluxDB.
     InfluxdbRecordAheadOfTime = "influxdb_record_ahead_of_time",
     /// A span was shortened to fit into a point of InfluxDB.
     InfluxdbSpanShortened = "influxdb_span_shortened",
-    /// A block could not be read when it was to be sent to InfluxDB.
+    /// A block to be sent to InfluxDB was unreadable.
     InfluxdbUnreadableBlock = "influxdb_unreadable_block",
-    /// A segment could not be read when it was to be sent to InfluxDB.
+    /// A segment to be sent to InfluxDB was unreadable.
     InfluxdbUnreadableSegment = "influxdb_unreadable_segment",
-    /// A span was left out of the live figures, because too many waited for one commit.
+    /// A span was left out of the live figures because too many waited for one commit.
     LiveBlockLimit = "live_block_limit",
     /// A minute of the live figures could not be written.
     LiveMinuteLost = "live_minute_lost",
-    /// A call was counted under the operation for all the rest.
+    /// A call was counted under its service's operation of the rest.
     LiveOperationLimit = "live_operation_limit",
-    /// A span arrived again and was not counted twice.
+    /// A repeated span was counted only once.
     LiveRepeatedSpan = "live_repeated_span",
     /// A full or old segment could not be sealed in time.
     MaintenanceFailed = "maintenance_failed",
     /// A damaged footer could not be rebuilt.
     RebuildFailed = "rebuild_failed",
-    /// A page of a block failed its checksum and was put back as it was.
+    /// A page of a block failed its checksum and was restored.
     RepairedPage = "repaired_page",
     /// Data past the retention could not be deleted.
     RetentionFailed = "retention_failed",
-    /// A segment could not be sealed; it stays readable as it is.
+    /// A segment could not be sealed; it stays readable.
     SealFailed = "seal_failed",
-    /// A breaker past the limit of instances was not kept.
+    /// A breaker beyond the limit of instances was dropped.
     SeriesLimit = "series_limit",
-    /// A step of an ingest shard panicked.
+    /// An ingest shard panicked and recovered.
     ShardPanicked = "shard_panicked",
-    /// A span was deleted before InfluxDB had it.
+    /// A span was deleted before it was shipped to InfluxDB.
     SpansLostUnshipped = "spans_lost_unshipped",
-    /// A span lost its name, its service or an attribute with a damaged block that introduced it; `(lost)` is shown.
+    /// A span lost its name, its service or an attribute, because the damaged block that introduced it was
+    /// lost; `(lost)` is shown.
     StrippedSpan = "stripped_span",
-    /// A file ended in the middle of a block, which was cut off.
+    /// A file ended within a block, which was truncated away.
     TornTail = "torn_tail",
     /// A part of the log records could not be read and was skipped.
     UnreadableLogs = "unreadable_logs",
-    /// A log record or one of the series journal could not be read.
+    /// A record of the log store or the series journal was unreadable.
     UnreadableRecord = "unreadable_record",
     /// A part of the series journal could not be read and was skipped.
     UnreadableSeries = "unreadable_series",
@@ -165,7 +166,7 @@ impl Incident {
     }
 }
 
-/// How often each incident happened.
+/// Counts by incident.
 #[derive(Debug)]
 pub struct Incidents([Counter; Incident::ALL.len()]);
 
@@ -191,15 +192,16 @@ impl Incidents {
         self.0.iter().map(Counter::get).sum()
     }
 
-    /// Returns the sum over those that say that something of the collector is damaged, failed or full. The others are
-    /// part of traffic: a peer that sends no spans leaves half a call without the other, and senders send again.
+    /// Returns the sum over incidents that mean damage, failure or overload of the collector. The others are
+    /// part of normal traffic: a peer without spans leaves half a call without the other, and senders send
+    /// again.
     pub fn faults(&self) -> u64 {
         let counts = Incident::ALL.iter().zip(&self.0);
         let faults = counts.filter(|(incident, _)| !incident.is_of_traffic());
         faults.map(|(_, count)| count.get()).sum()
     }
 
-    /// Returns the count of every incident that happened, by its word.
+    /// Returns the nonzero counts, by the word of the incident.
     pub fn all(&self) -> BTreeMap<&'static str, u64> {
         let counts = Incident::ALL.iter().zip(&self.0);
         counts
@@ -209,7 +211,7 @@ impl Incidents {
     }
 }
 
-/// Declares the counters with the help texts that `/metrics` shows.
+/// Declares the counters with their help texts on `/metrics`.
 macro_rules! counters {
     (
         totals { $($total:ident: $total_help:literal,)* }
@@ -218,15 +220,14 @@ macro_rules! counters {
     ) => {
         /// Everything the collector counts about itself.
         ///
-        /// Two laws that tests hold at any quiet moment:
-        /// `spans_received = spans_written + spans_refused + spans_queued` and
-        /// `requests_received = requests_accepted + requests_refused`.
+        /// Two invariants, which tests check while nothing is in flight: `spans_received = spans_written +
+        /// spans_refused + spans_queued` and `requests_received = requests_accepted + requests_refused`.
         #[derive(Debug, Default)]
         pub struct Counters {
             $(#[doc = $total_help] pub $total: Counter,)*
             $(#[doc = $gauge_help] pub $gauge: Counter,)*
             $(#[doc = $reason_help] pub $reason: $kind,)*
-            /// Nanoseconds from accepting the last committed block's first request to its sync (a gauge).
+            /// Nanoseconds from receiving the last committed block's first request to its sync (a gauge).
             pub commit_lag_nanos: AtomicU64,
         }
 
@@ -236,7 +237,7 @@ macro_rules! counters {
                 [$((stringify!($total), $total_help, self.$total.get()),)*].into_iter()
             }
 
-            /// Returns every count that also falls: name, help, value.
+            /// Returns every gauge: name, help, value.
             pub(crate) fn gauges(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
                 [$((stringify!($gauge), $gauge_help, self.$gauge.get()),)*].into_iter()
             }

@@ -1,16 +1,16 @@
-//! Opens files that may be anything, and creates those that only their owner may read.
+//! Opens files that may be anything, and creates private ones.
 //!
-//! A FIFO, a device or a folder under an expected name neither blocks nor is read. What is created can be read by its owner
-//! alone, and is never written through a symbolic link.
+//! A FIFO, a device or a folder under an expected name neither blocks nor is read. Created files are readable
+//! only by their owner, and are never written through a symbolic link.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::path::Path;
 
-/// Opens a file for reading, also behind a symbolic link.
+/// Opens a file for reading, following symbolic links.
 ///
 /// # Errors
-/// When it cannot be opened, or is no regular file (`InvalidInput`).
+/// When it cannot be opened, or is not a regular file (`InvalidInput`).
 pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);
@@ -29,10 +29,10 @@ pub(crate) fn regular(file: File) -> io::Result<File> {
     }
 }
 
-/// Reads a whole file, also behind a symbolic link.
+/// Reads a whole file, following symbolic links.
 ///
 /// # Errors
-/// When it cannot be read, is no regular file, or is larger than that.
+/// When it cannot be read, is not a regular file, or is larger than `bytes_max`.
 pub(crate) fn read_regular(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open_regular(path)?
@@ -45,7 +45,7 @@ pub(crate) fn read_regular(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Returns options that create a file for its owner alone, and open neither a symbolic link nor, waiting, a FIFO.
+/// Returns options for private files: they neither follow a symbolic link nor block on a FIFO.
 pub(crate) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     #[cfg(unix)]
@@ -58,7 +58,7 @@ pub(crate) fn private() -> OpenOptions {
     options
 }
 
-/// Creates a folder and those above it that are missing, for their owner alone.
+/// Creates a private folder and its missing parents.
 ///
 /// # Errors
 /// When one cannot be created.
@@ -69,8 +69,8 @@ pub(crate) fn create_private_dir_all(path: &Path) -> io::Result<()> {
     builder.recursive(true).create(path)
 }
 
-/// Takes from everyone but the owner what an earlier program let them do with a file or a folder and all below it.
-/// Symbolic links are passed over.
+/// Removes the permissions of everyone but the owner from a file, or from a folder and everything below it.
+/// Symbolic links are skipped.
 ///
 /// # Errors
 /// When one cannot be changed.
@@ -99,7 +99,7 @@ pub(crate) fn make_private(_path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// What the group and everyone else may do.
+/// Permission bits of the group and everyone else.
 #[cfg(unix)]
 pub(crate) const OTHERS: u32 = 0o077;
 #[cfg(unix)]
@@ -107,7 +107,7 @@ const FOLDER_MODE: u32 = 0o700;
 #[cfg(unix)]
 const FILE_MODE: u32 = 0o600;
 
-/// Opening a FIFO waits for its other end, unless opened otherwise.
+/// Opening a FIFO would block until its other end is open.
 #[cfg(unix)]
 fn without_waiting(options: &mut OpenOptions) -> &mut OpenOptions {
     use std::os::unix::fs::OpenOptionsExt;
@@ -119,7 +119,7 @@ fn without_waiting(options: &mut OpenOptions) -> &mut OpenOptions {
     options
 }
 
-/// Returns flags as the standard library takes them.
+/// Converts flags for the standard library.
 #[cfg(unix)]
 fn flags(flags: rustix::fs::OFlags) -> i32 {
     // The flags of `open` fit 31 bits.

@@ -1,14 +1,14 @@
-//! The fuzz targets by name: what must hold for any bytes from outside and for any file.
+//! The fuzz targets by name: invariants for any external bytes and any file.
 //!
-//! `collector/fuzz` runs them under libFuzzer, from the seeds that it keeps for each; the tests here run every target over
-//! its seeds and over changes of them. An input that once broke a rule stays as a seed.
+//! `collector/fuzz` runs them under libFuzzer, with seeds for each. The tests here run every target on its
+//! seeds and on mutations of them. An input that once broke an invariant stays as a seed.
 
 use crate::{api, codec, pipeline, receivers, store};
 
-/// What runs a target: panics where a rule is broken.
+/// A target: panics when an invariant is broken.
 pub type Target = fn(&[u8]);
 
-/// Every target.
+/// Every target by name.
 pub const TARGETS: [(&str, Target); 25] = [
     ("traces_protobuf", codec::fuzz::traces_protobuf),
     ("traces_json", codec::fuzz::traces_json),
@@ -37,10 +37,10 @@ pub const TARGETS: [(&str, Target); 25] = [
     ("words", api::fuzz::words),
 ];
 
-/// Runs the target of that name.
+/// Runs a target by name.
 ///
 /// # Panics
-/// Where a rule is broken, or there is no such target.
+/// When an invariant is broken, or there is no such target.
 pub fn run(name: &str, input: &[u8]) {
     let found = TARGETS.iter().find(|(target, _)| *target == name);
     let (_, target) = found.expect("the binaries are named as the targets");

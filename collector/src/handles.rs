@@ -1,8 +1,8 @@
-//! File handles of this process: the limit, how many are open, and some that are kept for what must not fail.
+//! File handles of this process: the limit, the number of open ones, and a reserve for what must not fail.
 //!
-//! Connections take handles as clients please, segments and journals need one at the wrong moment. So the limit is
-//! raised at the start, connections get what it leaves beyond a share for everything else, and a few spare handles are
-//! given up when a file cannot be opened for want of one.
+//! Clients decide how many handles connections take, while segments and journals may need one at any moment.
+//! So the limit is raised at the start, connections get what it leaves beyond a share for everything else,
+//! and a few spare handles are released when a file cannot be opened for lack of handles.
 
 use std::fs::File;
 use std::io;
@@ -17,20 +17,20 @@ const CONNECTIONS_MAX: usize = 4_096;
 /// Pages, OTLP over gRPC, OTLP over HTTP.
 const LISTENERS: u64 = 3;
 
-/// Handles that are left to segments, journals, queries and InfluxDB. Open segments and journals need some 40, each
-/// query that is read at the same time one or two.
+/// Handles left for segments, journals, queries and InfluxDB. Open segments and journals need some 40, each
+/// concurrent query one or two.
 const FILES_MAX: u64 = 256;
 
 /// Spare handles: a segment, its folder and its reader, for every shard of a usual machine at once.
 const SPARE: usize = 24;
 
-/// Spare handles that one file is opened with: itself, its folder, a second handle for readers.
+/// Spare handles released for opening one file: itself, its folder, a second handle for readers.
 const SPARE_AT_ONCE: usize = 4;
 
-/// How often opening is tried again while others take the handles that were given up.
+/// How often opening is retried while others take the released handles.
 const ATTEMPTS: usize = SPARE / SPARE_AT_ONCE;
 
-/// What macOS allows where it says "unlimited" (`OPEN_MAX`).
+/// What macOS allows when it says "unlimited" (`OPEN_MAX`).
 #[cfg(unix)]
 const UNLIMITED_MEANS: u64 = 10_240;
 
@@ -40,14 +40,13 @@ const ENFILE: i32 = 23;
 
 static SPARES: Mutex<Vec<File>> = Mutex::new(Vec::new());
 
-/// The limit of file handles.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Handles {
     max: Option<u64>,
 }
 
 impl Handles {
-    /// Raises the soft limit of this process to the hard one, and takes the spare handles.
+    /// Raises the soft limit of this process to the hard one, and reserves the spare handles.
     pub(crate) fn raise() -> Self {
         let handles = Self { max: raised() };
         refill();
@@ -77,15 +76,15 @@ impl Handles {
         self.max
     }
 
-    /// Counts the open handles; `None` where the system does not tell.
+    /// Counts the open handles; `None` if the system does not report them.
     pub(crate) fn open(self) -> Option<u64> {
         let listed = std::fs::read_dir("/dev/fd").ok()?;
-        // One of them is that of the listing.
+        // One of them is used for listing.
         u64::try_from(listed.count()).ok()?.checked_sub(1)
     }
 }
 
-/// Opens files; where there is no handle left, spare ones are given up for them.
+/// Opens files; if no handle is left, releases spare ones.
 pub(crate) fn with_spare<T>(mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     for _ in 0..ATTEMPTS {
         match open() {
@@ -96,7 +95,7 @@ pub(crate) fn with_spare<T>(mut open: impl FnMut() -> io::Result<T>) -> io::Resu
     open()
 }
 
-/// Takes the spare handles again that were given up. Blocks for a moment.
+/// Reserves the released spare handles again. Blocks briefly.
 pub(crate) fn refill() {
     let mut spares = SPARES.lock();
     while spares.len() < SPARE {
@@ -128,7 +127,7 @@ fn raised() -> Option<u64> {
         setrlimit(Resource::Nofile, Rlimit { current, maximum })
     };
     if raise(found.maximum).is_err() && found.current.is_some_and(|max| max < UNLIMITED_MEANS) {
-        // Where this fails too, the limit stays as it was found.
+        // If this fails too, the limit stays unchanged.
         let _unchanged = raise(Some(UNLIMITED_MEANS));
     }
     getrlimit(Resource::Nofile).current

@@ -1,6 +1,6 @@
-//! Receives spans, metrics and circuit events; keeps them durably; answers queries.
+//! Receives spans, metrics and circuit events, stores them durably, and answers queries.
 //!
-//! The way of the data: `receivers` → `codec` → `pipeline` → `store` and `live` → `query` → `api`.
+//! Data flows through `receivers` → `codec` → `pipeline` → `store` and `live` → `query` → `api`.
 
 pub mod api;
 pub mod codec;

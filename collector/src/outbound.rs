@@ -1,5 +1,5 @@
-//! Connections that the collector opens: HTTP/1.1, plain or over TLS. TLS is rustls with ring; certificates are checked
-//! against the authorities that the caller trusts.
+//! Outgoing connections of the collector: HTTP/1.1, plain or over TLS. TLS is rustls with ring; certificates
+//! are verified against the authorities that the caller trusts.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::{ClientConfig, RootCertStore};
 
-/// How long a connection may take to come about.
+/// Timeout of connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Returns what opens connections and trusts those authorities.
+/// Returns a connector that trusts the given authorities.
 pub(crate) fn connector(roots: RootCertStore) -> HttpsConnector<HttpConnector> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = ClientConfig::builder_with_provider(provider)
@@ -31,7 +31,8 @@ pub(crate) fn connector(roots: RootCertStore) -> HttpsConnector<HttpConnector> {
         .wrap_connector(tcp)
 }
 
-/// Returns the system's authorities. Where there are none, a connection over TLS fails and says so.
+/// Returns the system's authorities. If there are none, a connection over TLS fails with an error that says
+/// so.
 pub(crate) fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
@@ -42,7 +43,7 @@ pub(crate) fn system_roots() -> RootCertStore {
     roots
 }
 
-/// Returns the last cause of an error: those before it repeat it or only say that there was an error.
+/// Returns the innermost cause of an error: the outer ones repeat it or only say that there was an error.
 pub(crate) fn last_cause(error: &dyn Error) -> String {
     let mut last = error;
     while let Some(cause) = last.source() {

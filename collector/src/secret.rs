@@ -1,4 +1,4 @@
-//! A text that opens a door, kept out of logs and of what `Debug` prints.
+//! A secret text, kept out of logs and of `Debug` output.
 
 use std::io;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::files;
 pub struct Secret(String);
 
 impl Secret {
-    /// Returns 32 hexadecimal digits that cannot be guessed.
+    /// Returns 32 unpredictable hexadecimal digits.
     ///
     /// # Panics
     /// When the system has no random numbers.
@@ -25,10 +25,10 @@ impl Secret {
         Self(format!("{:032x}", u128::from_be_bytes(bytes)))
     }
 
-    /// Reads a whole file of secrets; `None` when it is as it was when it was read last.
+    /// Reads a whole file of secrets; `None` if it is unchanged since `last`.
     ///
     /// # Errors
-    /// When it cannot be read, is no regular file, or is larger than that.
+    /// When it cannot be read, is not a regular file, or is larger than `bytes_max`.
     pub(crate) fn read_if_changed(
         path: &Path,
         bytes_max: u64,
@@ -39,7 +39,7 @@ impl Secret {
         Ok((last != Some(&read)).then_some(read))
     }
 
-    /// Returns the text.
+    /// Returns the secret text.
     pub fn expose(&self) -> &str {
         &self.0
     }

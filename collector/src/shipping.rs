@@ -1,4 +1,5 @@
-//! Wires a collector to its InfluxDB, stage by stage: before the stores open, with them, and while the servers run.
+//! Connects a collector to its InfluxDB, stage by stage: before the stores open, with them, and while the
+//! servers run.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,10 +24,10 @@ use crate::store::merged::series::MergedSeries;
 use crate::store::series::SeriesLog;
 use crate::store::{StoreError, Traces};
 
-/// Longer than a segment grows: its first block may be that much older than its last.
+/// More than the time for which a segment grows: its first block may be that much older than its last.
 const SEGMENT_MAX: Duration = Duration::from_secs(3_600);
 
-/// What is set up before the stores open.
+/// The parts that are set up before the stores open.
 #[derive(Debug)]
 pub(crate) struct Shipping {
     own: String,
@@ -38,7 +39,7 @@ pub(crate) struct Shipping {
     counters: Arc<Counters>,
 }
 
-/// Lanes that are ready to run beside the servers.
+/// Lanes that are ready to run.
 #[derive(Debug)]
 pub(crate) struct Lanes {
     link: Arc<Link>,
@@ -55,7 +56,7 @@ pub(crate) struct Running {
 }
 
 impl Shipping {
-    /// Reads the state of earlier runs from the data directory; the server is not asked.
+    /// Reads the state of earlier runs from the data directory, without contacting the server.
     pub(crate) fn open(
         options: &InfluxdbOptions,
         config: &CollectorConfig,
@@ -81,7 +82,7 @@ impl Shipping {
         })
     }
 
-    /// Returns what the embedded store must know.
+    /// Returns the embedded store's view of shipping.
     pub(crate) fn follow(&self) -> Follow {
         Follow {
             followed: Arc::clone(&self.followed),
@@ -89,7 +90,8 @@ impl Shipping {
         }
     }
 
-    /// Returns the series of this collector and of those that share the InfluxDB. Must be called within a runtime.
+    /// Returns the series of this collector and of those that share the InfluxDB. Must be called within a
+    /// runtime.
     pub(crate) fn series(&self, log: &SeriesLog) -> Arc<MergedSeries> {
         let client = Arc::clone(&self.link.client);
         let others = InfluxSeries::new(client, &self.own, self.retention, Handle::current());
@@ -144,7 +146,6 @@ impl Shipping {
 }
 
 impl Lanes {
-    /// Starts the lanes.
     pub(crate) fn start(self) -> Running {
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(self.circuits.follow_others());
@@ -166,10 +167,12 @@ impl Running {
     }
 }
 
-/// Returns what the embedded store must keep in a run without InfluxDB after an earlier run shipped spans: a later run
-/// with InfluxDB needs the same blocks, numbers and times, or it would ship spans twice or not at all.
+/// Returns what the embedded store must keep in a run without InfluxDB after an earlier run shipped spans: a
+/// later run with InfluxDB needs the same blocks, numbers and times, or it would ship spans twice or not at
+/// all.
 ///
-/// Once everything that was shipped is past the retention, the position is removed and the store is on its own.
+/// Once everything that was shipped is past the retention, the position is removed and the store is
+/// independent.
 pub(crate) fn paused(
     data_dir: &Path,
     retention: Duration,
@@ -184,7 +187,7 @@ pub(crate) fn paused(
     }
     Ok(Some(Follow {
         followed: Arc::new(ShipProgress::open(&folder(data_dir), progress(data_dir)?)?),
-        // No reader has InfluxDB in this run.
+        // In this run no reader uses InfluxDB.
         keep: Duration::MAX,
     }))
 }
@@ -194,7 +197,7 @@ fn progress(data_dir: &Path) -> Result<Position, StoreError> {
     Ok(saved_position::<SpanLane>(data_dir)?.unwrap_or_default())
 }
 
-/// Returns the query service, which answers from both stores where there are two.
+/// Returns the query service, for one or both stores.
 pub(crate) fn query_service(
     traces: Traces,
     circuits: Circuits,

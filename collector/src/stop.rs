@@ -2,11 +2,11 @@
 
 use tokio::sync::watch;
 
-/// Stops every observer, also when it is dropped.
+/// Signals every observer, also when dropped.
 #[derive(Debug)]
 pub(crate) struct StopSwitch(watch::Sender<bool>);
 
-/// Observes the switch; cheap to clone. The default is never switched.
+/// Observes the switch; cheap to clone. The default one is never signalled.
 #[derive(Debug, Clone, Default)]
 pub struct Stop(Option<watch::Receiver<bool>>);
 
@@ -17,7 +17,6 @@ pub(crate) fn stop_signal() -> (StopSwitch, Stop) {
 }
 
 impl StopSwitch {
-    /// Stops every observer.
     pub(crate) fn stop(&self) {
         self.0.send_replace(true);
     }

@@ -1,5 +1,5 @@
-//! The time by which stored data is deleted. The wall clock may be wrong at a start or step later, so it counts only as far
-//! as the monotonic clock confirms it, counted from a time that was trusted before and is kept on disk.
+//! The clock for deleting stored data. The wall clock may be wrong at the start or step later, so it is used
+//! only as far as the monotonic clock confirms it, counted from an earlier trusted time that is kept on disk.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,15 +13,15 @@ use crate::model::{UnixNanos, nanos};
 use crate::store::StoreError;
 use crate::store::durable;
 
-/// The file of the trusted time.
+/// File of the trusted time.
 const CLOCK_FILE: &str = "clock.json";
-/// A difference between two clocks that is no step: they are adjusted a little all the time.
+/// A difference between two clocks that is not a step: they are constantly adjusted a little.
 const DRIFT_MAX: Duration = Duration::from_secs(10);
-/// How long the wall clock must run without a step before it is trusted again. Time daemons ask their server at least
-/// every 2,048 s (systemd-timesyncd; chrony and ntpd 1,024 s), so a clock that can be corrected is by then.
+/// How long the wall clock must run without a step before it is trusted again. Time daemons ask their server
+/// at least every 2,048 s (systemd-timesyncd; chrony and ntpd 1,024 s), so a clock that can be corrected is
+/// correct by then.
 pub(super) const TRUSTED_AFTER: Duration = Duration::from_secs(3_600);
 
-/// The wall clock for retention.
 #[derive(Debug)]
 pub(super) struct RetentionClock {
     path: PathBuf,
@@ -30,14 +30,14 @@ pub(super) struct RetentionClock {
     wall: Anchor,
 }
 
-/// A time that the monotonic clock carries on.
+/// A time that the monotonic clock advances.
 #[derive(Debug, Clone, Copy)]
 struct Anchor {
     time: UnixNanos,
     at: Instant,
 }
 
-/// What is on the disk.
+/// The contents of the file.
 #[derive(Debug, Serialize, Deserialize)]
 struct Saved {
     #[serde(rename = "trusted_unix_nanos")]
@@ -60,8 +60,8 @@ impl Anchor {
 }
 
 impl RetentionClock {
-    /// Continues from the time that an earlier run saved, or else at the last write to the data. Call it before the data
-    /// is opened, which may write.
+    /// Continues from the time that an earlier run saved, or else from the last write to the data. Call it
+    /// before the data is opened, which may write.
     pub(super) fn open(data_dir: &Path, wall: UnixNanos) -> Self {
         let path = data_dir.join(CLOCK_FILE);
         let saved = saved(&path).or_else(|| last_write(data_dir));
@@ -72,7 +72,7 @@ impl RetentionClock {
         }
     }
 
-    /// Returns the time by which data may be deleted: the wall clock's, or the trusted one while that is behind it.
+    /// Returns the time to use for deleting data: the wall clock's, or the trusted one while that is earlier.
     pub(super) fn now(&mut self, wall: UnixNanos) -> UnixNanos {
         if !self.wall.agrees_with(wall) {
             self.wall = Anchor::new(wall);
@@ -84,7 +84,6 @@ impl RetentionClock {
         wall.min(self.trusted.now())
     }
 
-    /// Saves the trusted time for the next run.
     pub(super) fn save(&self) -> Result<(), StoreError> {
         let saved = Saved {
             trusted: self.trusted.now(),
@@ -94,7 +93,7 @@ impl RetentionClock {
     }
 }
 
-/// Reads the saved time; a damaged file is as good as none.
+/// Reads the saved time; a damaged file counts as missing.
 fn saved(path: &Path) -> Option<UnixNanos> {
     let read = durable::read_json(path).and_then(|json| {
         let saved = json.map(serde_json::from_value::<Saved>).transpose();
@@ -107,7 +106,7 @@ fn saved(path: &Path) -> Option<UnixNanos> {
     saved.map(|saved| saved.trusted)
 }
 
-/// Returns when a file of the stores was last written, by the clock of that time; `None` without any.
+/// Returns when a file of the stores was last written, according to its timestamp; `None` without files.
 fn last_write(data_dir: &Path) -> Option<UnixNanos> {
     let folders = ["spans", "series"].map(|store| data_dir.join(store));
     let days = folders.iter().flat_map(|folder| entries(folder));
@@ -117,7 +116,7 @@ fn last_write(data_dir: &Path) -> Option<UnixNanos> {
     Some(UnixNanos::new(nanos(newest)))
 }
 
-/// Lists a folder, as far as it can be read.
+/// Lists a folder; empty if it cannot be read.
 fn entries(folder: &Path) -> Vec<fs::DirEntry> {
     let list = || fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>();
     list().unwrap_or_default()

@@ -1,4 +1,5 @@
-//! The data directory: one collector owns it at a time, and its folders are durable before anything is acknowledged.
+//! The data directory: one collector owns it at a time, and its folders are durable before anything is
+//! acknowledged.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -8,13 +9,13 @@ use tracing::warn;
 use super::CollectorError;
 use crate::files;
 
-/// The file whose lock says that a collector owns the data directory.
+/// The file whose lock marks the directory as owned by a collector.
 const LOCK_FILE: &str = "collector.lock";
 
 /// Everything that a collector keeps in its data directory.
 const OURS: [&str; 5] = ["spans", "series", "influxdb", "clock.json", LOCK_FILE];
 
-/// Locks the data directory; the system releases the lock when the process ends, also after a crash.
+/// Locks the data directory; the system releases the lock when the process ends, even after a crash.
 pub(super) fn lock(path: &Path) -> Result<File, CollectorError> {
     let unusable = |source| CollectorError::DataDir {
         path: path.to_owned(),
@@ -35,7 +36,7 @@ pub(super) fn lock(path: &Path) -> Result<File, CollectorError> {
     }
 }
 
-/// Keeps other users of this machine from what an earlier version let them read, or says that they can read it.
+/// Makes files of an earlier version private to their owner, or warns that others can read them.
 fn protect(path: &Path) {
     let ours = OURS.iter().map(|name| path.join(name));
     let ours: Vec<PathBuf> = ours
@@ -49,7 +50,7 @@ fn protect(path: &Path) {
     protect_folder(path, !ours.is_empty());
 }
 
-/// Makes the data directory itself private where it is plainly ours.
+/// Makes the data directory itself private if it is clearly ours.
 #[cfg(unix)]
 fn protect_folder(path: &Path, holds_ours: bool) {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -60,7 +61,7 @@ fn protect_folder(path: &Path, holds_ours: bool) {
     if metadata.mode() & files::OTHERS == 0 {
         return;
     }
-    // A folder that others share, such as /tmp, stays as it is: chmod would lock them out.
+    // A shared folder such as /tmp stays unchanged: chmod would lock out its other users.
     let is_empty = std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
     let is_ours = metadata.uid() == rustix::process::geteuid().as_raw()
         && metadata.mode() & STICKY == 0
@@ -75,10 +76,11 @@ fn protect_folder(path: &Path, holds_ours: bool) {
 #[cfg(not(unix))]
 fn protect_folder(_path: &Path, _holds_ours: bool) {}
 
-/// Makes the names of the stores' folders durable: acknowledged data lies below them.
+/// Makes the names of the stores' folders durable, since acknowledged data is below them.
 pub(super) fn sync(path: &Path) -> Result<(), CollectorError> {
     for folder in [Some(path), path.parent()].into_iter().flatten() {
-        // The parent of a relative path of one component is the empty path, which means the current directory.
+        // The parent of a relative path of one component is the empty path, which means the current
+        // directory.
         let unnamed = folder.as_os_str().is_empty();
         let folder = if unnamed { Path::new(".") } else { folder };
         let synced = File::open(folder).and_then(|folder| folder.sync_all());

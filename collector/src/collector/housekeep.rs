@@ -1,5 +1,5 @@
-//! Periodic work beside serving: live figures expire old entries, spare file handles are taken again, and data past the
-//! retention is deleted.
+//! Periodic work beside serving: expires old live figures, replenishes spare file handles, and deletes data
+//! past the retention.
 
 use std::time::Duration;
 
@@ -19,10 +19,9 @@ const LIVE_TICK: Duration = Duration::from_secs(1);
 /// How often data past the retention is deleted.
 const RETENTION_TICK: Duration = Duration::from_secs(60);
 
-/// A clock ahead by no more than this, as after a night of sleep, is waited for without a problem on `/healthz`.
+/// A clock ahead by at most this, as after a night of sleep, is not reported on `/healthz`.
 const HELD_BACK_QUIETLY: Duration = Duration::from_secs(86_400);
 
-/// Runs until aborted.
 pub(super) async fn housekeep(parts: Parts) {
     let mut live_tick = interval(LIVE_TICK);
     live_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -52,7 +51,7 @@ pub(super) async fn enforce_retention(parts: &Parts, wall: UnixNanos) {
     }
 }
 
-/// Deletes what is past the retention by a time that is confirmed, and reports what only the wall clock calls old.
+/// Deletes what is past the retention by the confirmed time, and reports what is old only by the wall clock.
 fn delete_expired(parts: &Parts, wall: UnixNanos) -> [Result<(), StoreError>; 4] {
     let mut clock = parts.clock.lock();
     let now = clock.now(wall);
@@ -61,7 +60,7 @@ fn delete_expired(parts: &Parts, wall: UnixNanos) -> [Result<(), StoreError>; 4]
         store.enforce_retention(now),
         series.enforce_retention(now),
         parts.logs.enforce_retention(now),
-        // Last, so that it finds room on a disk that was full.
+        // Last, because the deletions may have made room on a full disk.
         clock.save(),
     ];
     let problem = held_back(parts, wall, wall - now);
@@ -71,7 +70,7 @@ fn delete_expired(parts: &Parts, wall: UnixNanos) -> [Result<(), StoreError>; 4]
     outcomes
 }
 
-/// Says what is not deleted because the wall clock is that far ahead of the confirmed time, where that is much.
+/// Describes what is not deleted because the wall clock is far ahead of the confirmed time, if so.
 fn held_back(parts: &Parts, wall: UnixNanos, ahead: Duration) -> Option<String> {
     let series = parts.circuits.series();
     if ahead <= HELD_BACK_QUIETLY.min(series.retention()) {

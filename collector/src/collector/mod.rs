@@ -1,5 +1,5 @@
-//! The whole collector: opens its data, binds its three listeners, serves until it is asked to stop, then drains,
-//! commits and seals.
+//! The whole collector: opens its data, binds its three listeners, serves until it is asked to stop, then
+//! drains, commits and seals.
 
 mod clock;
 mod data_dir;
@@ -45,8 +45,8 @@ use open::open;
 use reload::{reload, reload_certificate};
 use serve::Listeners;
 
-/// How long running requests may take to finish once the collector stops: as long as a sender may wait for room, within
-/// the 10 s that `docker stop` allows.
+/// How long running requests may take once the collector stops: as long as a sender may wait for room, and
+/// less than the 10 s of `docker stop`.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// A collector whose sockets are bound and whose store is open.
@@ -71,42 +71,42 @@ pub struct Collector {
 /// Why a collector could not start or run.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectorError {
-    /// A setting cannot be used.
+    /// A setting is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The data directory cannot be used.
     #[error("could not use the data directory {path}: {source}")]
     DataDir {
-        /// Which.
+        /// The directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// Another collector owns the data directory.
     #[error("another collector is using {path}; stop it, or choose another data directory")]
     InUse {
-        /// Which.
+        /// The directory.
         path: PathBuf,
     },
-    /// What is kept cannot be opened.
+    /// The stored data cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// An address cannot be listened on.
+    /// The address cannot be bound.
     #[error("could not listen on {addr} for {listener}: {source}")]
     Bind {
-        /// For what.
+        /// The listener.
         listener: &'static str,
-        /// Where.
+        /// Its address.
         addr: ListenAddr,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A thread or task could not be started, or ended by a panic.
+    /// A thread or task could not be started, or panicked.
     #[error("could not run the collector: {0}")]
     Run(#[from] std::io::Error),
 }
 
-/// The handles that serving, housekeeping and queries share.
+/// Handles shared by serving, housekeeping and queries.
 #[derive(Debug, Clone)]
 struct Parts {
     store: EmbeddedStore,
@@ -122,7 +122,7 @@ struct Parts {
 }
 
 impl Collector {
-    /// Checks the settings, locks the data directory, opens the stores in it and binds the listeners.
+    /// Validates the settings, locks the data directory, opens its stores and binds the listeners.
     ///
     /// # Errors
     /// When a setting, the directory, the data in it or an address cannot be used.
@@ -158,22 +158,22 @@ impl Collector {
         })
     }
 
-    /// Returns where pages and queries are served.
+    /// Returns the address of pages and queries.
     pub fn web_addr(&self) -> SocketAddr {
         self.listeners.web.addr()
     }
 
-    /// Returns where OTLP/gRPC is served.
+    /// Returns the address of OTLP/gRPC.
     pub fn otlp_grpc_addr(&self) -> SocketAddr {
         self.listeners.otlp_grpc.addr()
     }
 
-    /// Returns where OTLP/HTTP is served.
+    /// Returns the address of OTLP/HTTP.
     pub fn otlp_http_addr(&self) -> SocketAddr {
         self.listeners.otlp_http.addr()
     }
 
-    /// Returns what the addresses begin with: `https` where there is a certificate, else `http`.
+    /// Returns the URL scheme of the addresses: `https` with a certificate, else `http`.
     pub fn scheme(&self) -> &'static str {
         match self.tls {
             Some(_) => "https",
@@ -181,7 +181,7 @@ impl Collector {
         }
     }
 
-    /// Returns the settings in force.
+    /// Returns the settings in use.
     pub fn config(&self) -> &CollectorConfig {
         &self.config
     }
@@ -191,7 +191,8 @@ impl Collector {
         self.parts.query.clone()
     }
 
-    /// Returns what the API needs; its `/healthz` then knows when the disk fails and when the collector stops.
+    /// Returns the state of the API, whose `/healthz` then reports disk failures and the stop of the
+    /// collector.
     pub fn api_state(&self) -> ApiState {
         let mut state = ApiState::new(self.query(), self.counters());
         state.health = self.parts.health.clone();
@@ -203,7 +204,7 @@ impl Collector {
         state
     }
 
-    /// Returns the entry of the pipeline, for messages that arrive through no listener.
+    /// Returns the entry of the pipeline, for messages that do not come through a listener.
     pub fn ingest(&self) -> Ingest {
         self.pipeline.ingest().clone()
     }
@@ -213,7 +214,7 @@ impl Collector {
         self.parts.influxdb.clone()
     }
 
-    /// Returns the incidents, and who is notified of them.
+    /// Returns the incidents and their notifications.
     pub fn notifier(&self) -> Notifier {
         self.parts.notifier.clone()
     }
@@ -228,11 +229,11 @@ impl Collector {
         Arc::clone(&self.parts.counters)
     }
 
-    /// Serves until the shutdown future ends, messages also beside the routes of `web`; what was received by then is
-    /// committed, answered and sealed.
+    /// Serves until the shutdown future ends; the web listener also accepts messages beside the routes of
+    /// `web`. What was received by then is committed, acknowledged and sealed.
     ///
     /// # Errors
-    /// When a server ended by a panic, or the shards could not be waited for.
+    /// When a server panicked, or the shards could not be awaited.
     pub async fn run(
         self,
         web: Router,
@@ -285,10 +286,10 @@ impl Collector {
         tokio::task::spawn_blocking(move || pipeline.stop())
             .await
             .map_err(std::io::Error::other)?;
-        // After the last spans: the minute that was running would be missing on the map after the next start.
+        // After the last spans; otherwise the current minute would be missing on the map after a restart.
         self.parts.live.finish().await;
         if let Some(lanes) = lanes {
-            // Last, so that what was committed in the end may still be on its way.
+            // Last, so that the final commits can still be shipped.
             lanes.finish().await;
         }
         info!(
@@ -299,7 +300,7 @@ impl Collector {
     }
 }
 
-/// Returns the work of notifying, where there is a file that says whom.
+/// Returns the task of notifications; it ends at once without a file of targets.
 fn notifying(collector: &Collector) -> impl Future<Output = ()> + Send + 'static {
     let file = collector.config.notify_file.clone();
     let notifier = collector.notifier();
@@ -316,7 +317,7 @@ fn notifying(collector: &Collector) -> impl Future<Output = ()> + Send + 'static
     }
 }
 
-/// Reads the tokens, so that a file that cannot be used keeps the collector from starting.
+/// Reads the tokens, so that an invalid file prevents the collector's start.
 fn first_tokens(source: &mut TokenSource) -> Result<Option<Tokens>, ConfigError> {
     let of_file = source.changed();
     let of_file = of_file.map_err(|error| ConfigError::TokenFile(error.to_string()))?;
@@ -326,12 +327,12 @@ fn first_tokens(source: &mut TokenSource) -> Result<Option<Tokens>, ConfigError>
     }
 }
 
-/// Reads the certificate, so that files that cannot be used keep the collector from starting.
+/// Reads the certificate, so that invalid files prevent the collector's start.
 fn first_certificate(files: TlsFiles) -> Result<(TlsSource, Tls), ConfigError> {
     let mut source = TlsSource::new(files);
     match source.changed() {
         Ok(Some(config)) => Ok((source, Tls::new(config))),
-        // The first time it is always another one.
+        // The first read always returns a certificate.
         Ok(None) => Err(ConfigError::Tls("the files were read before".to_owned())),
         Err(error) => Err(ConfigError::Tls(error.to_string())),
     }

@@ -1,4 +1,4 @@
-//! Opens everything that a collector keeps, in the order in which one part needs the other, and starts the shards.
+//! Opens the stores in the order of their dependencies, and starts the shards.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::store::series::SeriesLog;
 use crate::store::{StoreError, Traces};
 use crate::sync::Mutex;
 
-/// The part of the disk budget that log records take at most: one in so many bytes.
+/// Log records may take one part in this many of the disk budget.
 const LOGS_PART: u64 = 8;
 
 /// The open stores and the running shards.

@@ -1,4 +1,4 @@
-//! Reads files of the settings again while the collector runs: tokens and certificates are replaced without a restart.
+//! Reloads files while the collector runs: tokens and certificates are replaced without a restart.
 
 use std::time::Duration;
 
@@ -8,10 +8,11 @@ use tracing::{info, warn};
 use crate::receivers::{Auth, Tls, TlsSource, TokenSource};
 use crate::sync::LogThrottle;
 
-/// How often the files are read: soon enough for a person who has just replaced a token, and cheap for files that small.
+/// Interval of reading the files: soon enough for a person who has just replaced a token, and cheap for such
+/// small files.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Takes over the tokens of the file whenever it changes. Runs until aborted.
+/// Loads the tokens whenever their file changes. Runs until aborted.
 pub(super) async fn reload(mut tokens: TokenSource, auth: Auth) {
     let mut tick = interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -40,7 +41,7 @@ pub(super) async fn reload(mut tokens: TokenSource, auth: Auth) {
     }
 }
 
-/// Takes over the certificate whenever its files change. Runs until aborted.
+/// Loads the certificate whenever its files change. Runs until aborted.
 pub(super) async fn reload_certificate(mut source: TlsSource, tls: Tls) {
     let mut tick = interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -20,7 +20,7 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
-    /// Binds the addresses of the settings.
+    /// Binds the configured addresses.
     pub(super) async fn bind(config: &CollectorConfig) -> Result<Self, CollectorError> {
         Ok(Self {
             web: listen("web", config.web_addr).await?,
@@ -29,11 +29,11 @@ impl Listeners {
         })
     }
 
-    /// Starts one server per listener; `web` gets the routes of messages, and requires the token for all others.
+    /// Starts one server per listener; `web` is extended by the routes of messages, and guarded by tokens.
     pub(super) fn serve(self, options: &ServeOptions, intake: Intake, web: Router) -> JoinSet<()> {
         let mut servers = JoinSet::new();
-        // Messages are authorized by the intake, which answers, discards and counts what it refuses.
-        // In this order, so that the fallback is the guarded one.
+        // Messages are authorised by the intake, which answers, discards and counts what it rejects. Merged
+        // in this order, so that the fallback is the guarded one.
         let web = routes(intake.clone()).merge(intake.auth.guard(web));
         let grpc = OtlpGrpc::new(intake.clone());
         servers.spawn(

@@ -1,32 +1,30 @@
-//! The made-up shop: its services, their operations and the services they call.
+//! The fictitious shop: its services, their operations, and the services that they call.
 
-/// A service of the shop.
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) name: &'static str,
     pub(super) version: &'static str,
-    /// Its tracing library's name.
+    /// Name of its instrumentation library.
     pub(super) scope: &'static str,
-    /// What it serves: method and route.
+    /// Served operations: method and route.
     pub(super) operations: &'static [(&'static str, &'static str)],
-    /// The services it calls, by their place in `SERVICES`.
+    /// Called services, by index in `SERVICES`.
     pub(super) calls: &'static [usize],
-    /// What it does inside: a statement for its database, or a step of its own.
+    /// Internal work: a database statement, or an internal function.
     pub(super) work: &'static [Work],
 }
 
-/// Work inside a service.
 #[derive(Debug)]
 pub(super) enum Work {
     /// A statement: system, table, operation, text.
     Query(&'static str, &'static str, &'static str, &'static str),
-    /// A function of its own: name, file.
+    /// An internal function: name, file.
     Step(&'static str, &'static str),
 }
 
 use Work::{Query, Step};
 
-/// The twelve services; the first is the one that users reach.
+/// The twelve services; the first is the one that users access.
 pub(super) static SERVICES: [Service; 12] = [
     Service {
         name: "gateway",
@@ -207,7 +205,7 @@ pub(super) static USER_AGENTS: [&str; 4] = [
     "ShopApp/8.1 (iOS 17.5; iPhone15,2; build 8107) CFNetwork/1496.0.7 Darwin/23.5.0",
 ];
 
-/// Which exceptions go wrong where: type, message, first line of the stack.
+/// Possible exceptions: type, message, first line of the stack.
 pub(super) static EXCEPTIONS: [(&str, &str, &str); 3] = [
     (
         "java.net.SocketTimeoutException",

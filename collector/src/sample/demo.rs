@@ -1,4 +1,5 @@
-//! One small trace to look at: a product page whose inventory is refused by a breaker and answered by the monolith.
+//! A small trace for a demonstration: a product page whose inventory call is rejected by a breaker and
+//! answered by the monolith.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -146,7 +147,7 @@ static PARTS: [Part; 9] = [
 /// Returns a small trace that ended just before `now`, as an `ExportTraceServiceRequest` in protobuf.
 pub fn demo_trace(now: u64) -> Vec<u8> {
     let start = now.saturating_sub(100 * MILLISECOND).max(1);
-    // Two demo traces of one nanosecond would be one trace sent twice, which counts once.
+    // Two demo traces of the same nanosecond would be one trace sent twice, which counts once.
     let mut rng = fastrand::Rng::with_seed(now);
     let trace_id = TraceId::from(rng.u128(1..));
     let ids: Vec<SpanId> = PARTS.iter().map(|_| SpanId::from(rng.u64(1..))).collect();
@@ -232,7 +233,7 @@ fn texts(attributes: &[(&str, &str)]) -> Vec<(String, Value)> {
         .collect()
 }
 
-/// Returns a small OTLP/JSON body with times of this moment, to paste into a terminal.
+/// Returns a small OTLP/JSON body with current times, to paste into a terminal.
 pub fn curl_sample() -> String {
     let now = UnixNanos::now();
     let (start, end) = ((now - Duration::from_millis(120)).get(), now.get());

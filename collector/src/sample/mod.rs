@@ -1,6 +1,6 @@
-//! Generated, realistic traffic: the demo trace, `fusebox load`, tests and benches draw from it.
+//! Realistic generated traffic for the demo trace, `fusebox load`, tests and benches.
 //!
-//! Everything here is OTLP as an SDK would send it; nothing here knows how it is stored.
+//! Everything here is OTLP as an SDK would send it, independent of how it is stored.
 
 mod catalogue;
 mod demo;

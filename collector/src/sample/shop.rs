@@ -1,6 +1,6 @@
-//! Endless traffic of a shop of twelve services, the same for the same seed.
+//! Endless traffic of a shop with twelve services, deterministic for a seed.
 //!
-//! A trace has 4 to 20 spans of 680 bytes and 15 attributes on average; every pod batches its own, as SDKs do,
+//! A trace has 4 to 20 spans of 680 bytes and 15 attributes on average; every pod batches its own, like SDKs,
 //! so that a trace arrives in many requests and children may arrive before their parents.
 
 use crate::model::UnixNanos;
@@ -12,10 +12,10 @@ use super::span::{TraceHead, attribute, write_span};
 use super::tree::{INSTANCES, Node, grow};
 use crate::codec::otlp::write;
 
-/// Users and articles of the shop.
+/// Number of the shop's users, and of its articles.
 const USERS: u32 = 200_000;
 const ARTICLES: u32 = 40_000;
-/// 2026-01-01, the default.
+/// 2026-01-01, the default start.
 const DEFAULT_START: u64 = 1_767_225_600_000_000_000;
 const HOUR: u64 = 3_600_000_000_000;
 
@@ -28,7 +28,7 @@ pub struct Shop {
 }
 
 impl Shop {
-    /// Opens a shop; the same seed and times give the same bytes.
+    /// Creates a shop; the same seed and times give the same bytes.
     pub fn new(seed: u64) -> Self {
         Self {
             seed,
@@ -37,7 +37,7 @@ impl Shop {
         }
     }
 
-    /// Spreads the traces evenly over that time.
+    /// Spreads the traces evenly over a time range.
     #[must_use]
     pub fn between(mut self, start: UnixNanos, end: UnixNanos) -> Self {
         self.start = start;
@@ -45,7 +45,7 @@ impl Shop {
         self
     }
 
-    /// Returns requests (`ExportTraceServiceRequest`, protobuf) that hold exactly that many spans together.
+    /// Returns requests (`ExportTraceServiceRequest`, protobuf) with exactly `spans` spans in total.
     pub fn requests(&self, spans: usize, spans_per_request: usize) -> Requests {
         Requests {
             shop: self.clone(),
@@ -61,7 +61,7 @@ impl Shop {
     }
 }
 
-/// The requests of a shop, made one by one.
+/// The requests of a shop, generated lazily.
 #[derive(Debug)]
 pub struct Requests {
     shop: Shop,
@@ -72,7 +72,7 @@ pub struct Requests {
     batches: Vec<Batch>,
     nodes: Vec<Node>,
     ids: Vec<[u8; 8]>,
-    /// The pod whose last spans are sent next, once all are made.
+    /// The next pod whose remaining spans are sent, once all are generated.
     next_flush: usize,
 }
 
@@ -85,7 +85,7 @@ impl Iterator for Requests {
 }
 
 impl Requests {
-    /// Returns the next request and how many spans it holds.
+    /// Returns the next request with its number of spans.
     pub fn next_counted(&mut self) -> Option<(Bytes, usize)> {
         loop {
             let full = |batch: &&mut Batch| batch.spans >= self.spans_per_request;
@@ -110,7 +110,7 @@ impl Requests {
         let range = self.shop.end - self.shop.start;
         let done = self.made as f64 / self.total as f64;
         let head = TraceHead {
-            // No id may be zero.
+            // Ids must not be zero.
             trace_id: rng.u128(1..).to_be_bytes(),
             start: (self.shop.start + range.mul_f64(done)).get(),
             user: rng.u32(..USERS),
@@ -139,7 +139,7 @@ struct Batch {
     spans: usize,
     /// Fields of `ScopeSpans`.
     bytes: Vec<u8>,
-    /// Where each span ends in `bytes`.
+    /// End of each span in `bytes`.
     ends: Vec<usize>,
 }
 

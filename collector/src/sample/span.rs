@@ -1,4 +1,4 @@
-//! Writes the spans of a tree as an SDK would.
+//! Encodes the spans of a tree like an SDK.
 
 use std::io::Write;
 
@@ -11,17 +11,17 @@ use super::tree::{Guard, Node, Role};
 use crate::codec::otlp::write;
 use crate::model::{SpanKind, StatusCode};
 
-/// Sampled, and whether the parent is remote is known.
+/// Sampled, and it is known whether the parent is remote.
 const FLAGS: u32 = 0x101;
 
-/// What the spans of one trace share.
+/// Data shared by the spans of one trace.
 #[derive(Debug)]
 pub(super) struct TraceHead {
     pub(super) trace_id: [u8; 16],
     pub(super) start: u64,
-    /// The user who made the request.
+    /// The requesting user.
     pub(super) user: u32,
-    /// The article it is about.
+    /// The requested article.
     pub(super) sku: u32,
 }
 
@@ -83,7 +83,7 @@ fn write_name_and_kind(out: &mut Vec<u8>, node: &Node) {
     write::varint(out, 6, u64::from(kind.as_otlp()));
 }
 
-/// Writes two words with a space between.
+/// Writes two words separated by a space.
 fn text2(out: &mut Vec<u8>, field: u32, first: &str, second: &str) {
     write::message(out, field, |out| {
         out.extend_from_slice(first.as_bytes());
@@ -208,7 +208,7 @@ fn write_client(
     write_guard(out, node, callee.name);
 }
 
-/// Writes what a breaker would, if the call went through one.
+/// Writes the attributes of the breaker, if the call passes one.
 fn write_guard(out: &mut Vec<u8>, node: &Node, callee: &str) {
     let (state, outcome) = match node.guard {
         Guard::None => {
@@ -344,7 +344,6 @@ fn formatted(out: &mut Vec<u8>, key: &str, value: std::fmt::Arguments<'_>) {
     });
 }
 
-/// Writes a `KeyValue`.
 pub(super) fn attribute(
     out: &mut Vec<u8>,
     field: u32,

@@ -1,39 +1,39 @@
-//! One request through the shop, as a tree of spans without their contents.
+//! One request through the shop as a tree of spans, without their contents.
 
 use fastrand::Rng;
 
 use super::catalogue::SERVICES;
 
-/// How many spans a trace has.
+/// Number of spans in a trace.
 const SPANS: std::ops::RangeInclusive<usize> = 4..=20;
 /// Pods of each service.
 pub(super) const INSTANCES: usize = 3;
-/// One trace in so many has a span that fails by itself.
+/// One trace in this many has a failing span.
 const FAILS_ONE_IN: u32 = 8;
-/// One call in so many goes through a circuit breaker.
+/// One call in this many passes a circuit breaker.
 const GUARDED_ONE_IN: u32 = 4;
-/// One call in so many through a breaker is refused.
+/// One breaker call in this many is rejected.
 const REFUSED_ONE_IN: u32 = 60;
 
-/// What a span is.
+/// The role of a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Serves an operation, by its place in the service's list.
+    /// Serves an operation, by index in the service's list.
     Server(usize),
     /// Calls an operation of another service.
     Client { callee: usize, operation: usize },
-    /// Works inside the service, by its place in the service's list.
+    /// Internal work, by index in the service's list.
     Work(usize),
 }
 
-/// How a call went through its breaker.
+/// The breaker's part in a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Guard {
-    /// It has none.
+    /// No breaker.
     None,
-    /// It was let through.
+    /// The breaker allowed the call.
     Closed,
-    /// It was refused, and a fallback answered.
+    /// The breaker rejected the call, and a fallback answered.
     Refused,
 }
 
@@ -42,21 +42,21 @@ pub(super) enum Guard {
 pub(super) struct Node {
     pub(super) parent: Option<usize>,
     pub(super) service: usize,
-    /// Which of the service's pods.
+    /// Index of the service's pod.
     pub(super) instance: usize,
     pub(super) role: Role,
     pub(super) guard: Guard,
-    /// It failed by itself and carries an exception.
+    /// It fails by itself and has an exception.
     pub(super) throws: bool,
     /// Its status is error.
     pub(super) failed: bool,
-    /// Nanoseconds after the trace began.
+    /// Nanoseconds since the trace began.
     pub(super) start: u64,
     /// Nanoseconds.
     pub(super) duration: u64,
 }
 
-/// Grows a tree over the one before in `nodes`, of at most `most` spans.
+/// Generates a tree of at most `most` spans, replacing the previous one in `nodes`.
 pub(super) fn grow(nodes: &mut Vec<Node>, rng: &mut Rng, most: usize) {
     nodes.clear();
     let target = rng.usize(SPANS).min(most);
@@ -75,7 +75,7 @@ pub(super) fn grow(nodes: &mut Vec<Node>, rng: &mut Rng, most: usize) {
     set_times(nodes, rng);
 }
 
-/// Returns a span inside the same pod as its parent.
+/// Returns a span in the same pod as its parent.
 fn node((parent, caller): (usize, &Node), role: Role) -> Node {
     Node {
         parent: Some(parent),
@@ -114,7 +114,7 @@ fn pick_server(nodes: &[Node], rng: &mut Rng) -> usize {
     }
 }
 
-/// Adds a call to another service: the client's span and, unless a breaker refuses, the server's.
+/// Adds a call to another service: the client's span and, unless a breaker rejects it, the server's.
 fn call(nodes: &mut Vec<Node>, caller: usize, rng: &mut Rng) {
     let calls = SERVICES[nodes[caller].service].calls;
     let callee = calls[rng.usize(..calls.len())];
@@ -136,7 +136,7 @@ fn call(nodes: &mut Vec<Node>, caller: usize, rng: &mut Rng) {
     nodes.push(served);
 }
 
-/// Lets a span fail now and then, and those that wait for it with it, up to a random one.
+/// Occasionally lets a span fail, together with its ancestors up to a random one.
 fn fail(nodes: &mut [Node], rng: &mut Rng) {
     if rng.u32(..FAILS_ONE_IN) != 0 {
         return;
@@ -152,7 +152,7 @@ fn fail(nodes: &mut [Node], rng: &mut Rng) {
     }
 }
 
-/// Places every span inside its parent; parents precede their children.
+/// Places every span's time inside its parent's; parents precede their children.
 fn set_times(nodes: &mut [Node], rng: &mut Rng) {
     // From 3 ms to about a second, short ones far more often.
     let scale = rng.f64();

@@ -1,18 +1,18 @@
-//! Limits a repeated log line to one a minute; what it reports is counted each time.
+//! Limits a repeated log line to one a minute; the events themselves are all counted.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Between two lines of one kind.
+/// Minimum time between two lines of one kind.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// When a line was logged last.
+/// When a line was last logged.
 #[derive(Debug, Default)]
 pub(crate) struct LogThrottle(Option<Instant>);
 
 impl LogThrottle {
-    /// Returns whether the line may be logged now, and if so notes that it is.
+    /// Returns whether a line may be logged now, and records it if so.
     pub(crate) fn is_due(&mut self) -> bool {
         let now = Instant::now();
         let is_due = self.0.is_none_or(|last| now - last >= EVERY);

@@ -1,5 +1,6 @@
-//! Locks without poisoning, and a limit for repeated log lines. A thread that panics while it holds one leaves the data to the others: every critical
-//! section here is short and leaves its data consistent, and a page with old figures is better than none.
+//! Locks without poisoning, and a throttle for repeated log lines. If a thread panics while holding a lock,
+//! others still get the data: every critical section here is short and leaves its data consistent, and a page
+//! with old figures is better than none.
 
 mod log_throttle;
 
