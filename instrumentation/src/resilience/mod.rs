@@ -32,6 +32,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 pub(crate) mod time_limiter;
+mod waiting;
 
 pub use budget::BudgetSettings;
 pub use builder::Builder;

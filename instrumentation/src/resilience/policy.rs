@@ -14,7 +14,7 @@ use super::instrument::Instrument;
 use super::snapshot::Snapshot;
 use crate::setting::Problem;
 
-/// Most calls that may wait at a rate limiter or a bulkhead; each is a future that the application holds, and a place of
+/// Most calls that may wait at a rate limiter, a bulkhead or a cache; each is a future that the application holds, and a place of
 /// about 100 bytes here.
 pub const MAX_WAITING: u32 = 65_536;
 

@@ -22,7 +22,7 @@ pub struct Snapshot {
     pub available: Option<u64>,
     /// Slots of a bulkhead, which an adaptive one changes; `None` for other policies.
     pub limit: Option<u64>,
-    /// Calls that wait for a permit or a slot; `None` for policies at which none waits.
+    /// Calls that wait for a permit, a slot, or the answer that another one asks for; `None` for policies at which none waits.
     pub waiting: Option<u64>,
 }
 

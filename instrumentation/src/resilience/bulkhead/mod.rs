@@ -20,6 +20,7 @@ use super::handle::policy;
 use super::instrument::{Instrument, Running, record, record_error};
 use super::policy::{Inner, Registered, Wakers};
 use super::snapshot::Snapshot;
+use super::waiting::{Waiters, Waiting};
 use crate::semaphore::{Permit, Semaphore};
 use crate::semconv::ERROR_TYPE_BULKHEAD_FULL;
 use crate::sync::Mutex;
@@ -67,7 +68,7 @@ pub(super) struct Slots {
     /// The slots that there are.
     size: AtomicU32,
     estimate: Mutex<Estimate>,
-    waiting: AtomicU32,
+    waiting: Waiters,
 }
 
 impl Inner for Slots {
@@ -82,7 +83,7 @@ impl Inner for Slots {
             size: AtomicU32::new(settings.max_concurrent),
             estimate: Mutex::new(Estimate::new(settings.max_concurrent)),
             settings: Current::new(settings),
-            waiting: AtomicU32::new(0),
+            waiting: Waiters::default(),
         }
     }
 
@@ -110,7 +111,7 @@ impl Registered for Slots {
     fn snapshot(&self) -> Snapshot {
         Snapshot {
             available: Some(u64::from(self.free.available())),
-            waiting: Some(u64::from(self.waiting.load(Relaxed))),
+            waiting: Some(u64::from(self.waiting.count())),
             limit: Some(u64::from(self.size())),
             ..self.instrument.snapshot()
         }
@@ -319,10 +320,7 @@ impl Slots {
     /// Joins the queue, unless it is full.
     fn join(&self) -> Option<Waiting<'_>> {
         let limit = self.settings.read(|settings| settings.max_waiting);
-        let joined = self.waiting.fetch_update(Relaxed, Relaxed, |waiting| {
-            (waiting < limit).then_some(waiting + 1)
-        });
-        joined.is_ok().then_some(Waiting(&self.waiting))
+        self.waiting.join(limit)
     }
 
     fn refuse(&self) -> BulkheadFull {
@@ -342,14 +340,5 @@ impl Slots {
 
     fn size(&self) -> u32 {
         self.size.load(Relaxed)
-    }
-}
-
-/// A call that is counted as waiting.
-struct Waiting<'a>(&'a AtomicU32);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
     }
 }

@@ -241,6 +241,30 @@ async fn a_panic_frees_the_slot() {
     assert_eq!(bulkhead.call(|| async { Ok::<_, ()>(7) }).await, Ok(7));
 }
 
+/// Guarantees: a call that may not wait takes no place from those that do, and gives none back.
+#[tokio::test(start_paused = true)]
+async fn refused_calls_leave_the_queue_as_it_is() {
+    let bulkhead = bulkhead(BulkheadSettings {
+        max_concurrent: 1,
+        max_wait: ms(1_000),
+        max_waiting: 2,
+        ..BulkheadSettings::default()
+    });
+    let held = bulkhead.acquire().await.unwrap();
+    let mut waiting: Vec<_> = (0..2).map(|_| Box::pin(bulkhead.acquire())).collect();
+    for one in &mut waiting {
+        assert!(one.now_or_never().is_none());
+    }
+    for _ in 0..5 {
+        assert!(bulkhead.acquire().await.is_err());
+        assert_eq!(bulkhead.snapshot().waiting, Some(2));
+    }
+    drop(held);
+    waiting.truncate(1);
+    assert!(waiting.remove(0).await.is_ok());
+    assert_eq!(bulkhead.snapshot().waiting, Some(0));
+}
+
 #[test]
 fn settings_that_cannot_work_are_refused_with_a_sentence() {
     let refusal = |max_concurrent, max_wait, max_waiting| {

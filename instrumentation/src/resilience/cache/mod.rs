@@ -16,6 +16,7 @@ use super::handle::policy;
 use super::instrument::{Instrument, Running};
 use super::policy::{Inner, Registered};
 use super::snapshot::Snapshot;
+use super::waiting::Waiters;
 use crate::sync::Mutex;
 use crate::time::clock::Clock;
 use crate::time::nanos;
@@ -34,7 +35,7 @@ impl<V: Clone + Send + Sync + 'static> Value for V {}
 
 /// A cache; clones are handles to the same one.
 ///
-/// Who asks for a key that is being asked for waits for that answer. An error is not kept: those who waited then ask for
+/// Who asks for a key that is being asked for waits for that answer, unless [as many as may](CacheSettings::max_waiting) do. An error is not kept: those who waited then ask for
 /// themselves, all at once. If the one who asks gives up, dropped or by a panic, one of those who wait asks in its place.
 ///
 /// ```
@@ -71,6 +72,7 @@ pub(super) struct Store<K, V> {
     settings: Current<CacheSettings>,
     clock: Clock,
     entries: Mutex<Entries<K, V>>,
+    waiting: Waiters,
 }
 
 impl<K: Key, V: Value> Inner for Store<K, V> {
@@ -84,6 +86,7 @@ impl<K: Key, V: Value> Inner for Store<K, V> {
             settings: Current::new(settings),
             clock: Clock::start(),
             entries: Mutex::default(),
+            waiting: Waiters::default(),
         }
     }
 
@@ -102,6 +105,7 @@ impl<K: Key, V: Value> Registered for Store<K, V> {
         let kept = self.entries.lock().len() as u64;
         Snapshot {
             available: Some(u64::from(capacity).saturating_sub(kept)),
+            waiting: Some(u64::from(self.waiting.count())),
             ..self.instrument.snapshot()
         }
     }
@@ -149,19 +153,23 @@ impl<K: Key, V: Value> Cache<K, V> {
     pub(crate) async fn find(&self, key: K) -> Found<'_, K, V> {
         let store = &*self.inner;
         let mut running = Running::start(&store.instrument, 0);
+        let max_waiting = store.settings.read(|settings| settings.max_waiting);
         let mut may_wait = true;
         let asking = loop {
-            match store.known(&key) {
+            let answer = match store.known(&key) {
                 Known::Answered(value) => return Found::answer(&mut running, &value),
                 Known::Nothing(asking) => break Some(asking),
-                Known::Asked(_) if !may_wait => break None,
-                Known::Asked(answer) => match end_of(answer).await {
-                    Some(End::Answered(value)) => return Found::answer(&mut running, &value),
-                    // In line, each would wait for the timeouts of all before it.
-                    Some(End::Failed) => may_wait = false,
-                    // Whoever asked has given up, which says nothing about the target: one of those who waited asks now.
-                    None => {}
-                },
+                Known::Asked(answer) => answer,
+            };
+            let Some(_waiting) = store.waiting.join(max_waiting).filter(|_| may_wait) else {
+                break None;
+            };
+            match end_of(answer).await {
+                Some(End::Answered(value)) => return Found::answer(&mut running, &value),
+                // In line, each would wait for the timeouts of all before it.
+                Some(End::Failed) => may_wait = false,
+                // Whoever asked has given up, which says nothing about the target: one of those who waited asks now.
+                None => {}
             }
         };
         Found::Question(Question {

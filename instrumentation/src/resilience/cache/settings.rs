@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::resilience::errors::SettingsError;
 use crate::resilience::event::Kind;
-use crate::resilience::policy::{PolicySettings, refused};
+use crate::resilience::policy::{MAX_WAITING, PolicySettings, refused};
 use crate::setting::{Problem, duration, within};
 use crate::time::duration_text;
 
 /// Most keys of a cache; each takes the key twice, its answer and about 150 bytes.
 const MAX_CAPACITY: u32 = 10_000_000;
 
-/// The settings of a cache. Default: 1,000 answers, each for a minute.
+/// The settings of a cache. Default: 1,000 answers, each for a minute, and 1,000 calls that wait for one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CacheSettings {
@@ -22,6 +22,9 @@ pub struct CacheSettings {
     /// How long an answer is given; `None` for as long as there is room. Default 60 s.
     #[serde(deserialize_with = "duration_text::optional")]
     pub ttl: Option<Duration>,
+    /// Most calls that wait for answers which others ask for; further ones ask for themselves, and their answers are not
+    /// kept. Default 1,000.
+    pub max_waiting: u32,
 }
 
 impl Default for CacheSettings {
@@ -29,6 +32,7 @@ impl Default for CacheSettings {
         Self {
             capacity: 1_000,
             ttl: Some(Duration::from_secs(60)),
+            max_waiting: 1_000,
         }
     }
 }
@@ -36,7 +40,8 @@ impl Default for CacheSettings {
 impl CacheSettings {
     fn check(&self) -> Result<(), Problem> {
         within("capacity", self.capacity, MAX_CAPACITY)?;
-        self.ttl.map_or(Ok(()), |ttl| duration("ttl", ttl))
+        self.ttl.map_or(Ok(()), |ttl| duration("ttl", ttl))?;
+        within("max_waiting", self.max_waiting, MAX_WAITING)
     }
 }
 

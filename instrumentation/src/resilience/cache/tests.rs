@@ -11,7 +11,11 @@ use crate::resilience::{PolicySettings, Registry};
 
 fn cache(capacity: u32, ttl: Option<Duration>) -> Cache<u32, u32> {
     Cache::builder("users")
-        .settings(CacheSettings { capacity, ttl })
+        .settings(CacheSettings {
+            capacity,
+            ttl,
+            max_waiting: 2,
+        })
         .registry(&Registry::new())
         .build()
 }
@@ -63,8 +67,27 @@ async fn a_question_is_asked_once_and_an_error_is_not_kept() {
     assert_eq!(counts.count(EventKind::FromCache), 2);
 }
 
-/// Scenario: three wait when the one who asks is dropped.
-/// Guarantees: one of them asks, the others have its answer, and it is kept.
+/// Scenario: five ask for a key while one asks already; two may wait.
+/// Guarantees: the other three ask for themselves, those who wait get the first answer, which is the one that is kept.
+#[tokio::test(start_paused = true)]
+async fn those_who_may_not_wait_ask_for_themselves() {
+    let cache = cache(10, None);
+    let asked = AtomicU32::new(0);
+    let ask = || async {
+        let number = asked.fetch_add(1, Relaxed);
+        sleep(SECOND).await;
+        Ok::<_, ()>(number)
+    };
+    let mut all = Box::pin(join_all((0..6).map(|_| cache.call(1, ask))));
+    assert!((&mut all).now_or_never().is_none());
+    assert_eq!(cache.snapshot().waiting, Some(2));
+    assert_eq!(all.await, [Ok(0), Ok(0), Ok(0), Ok(1), Ok(2), Ok(3)]);
+    assert_eq!(cache.call(1, ask).await, Ok(0));
+    assert_eq!(cache.snapshot().waiting, Some(0));
+}
+
+/// Scenario: two wait when the one who asks is dropped.
+/// Guarantees: one of them asks, the other has its answer, and it is kept.
 #[tokio::test(start_paused = true)]
 async fn a_question_that_is_given_up_is_asked_by_one_other() {
     let cache = cache(10, None);
@@ -75,14 +98,14 @@ async fn a_question_that_is_given_up_is_asked_by_one_other() {
         sleep(SECOND).await;
         Ok::<_, ()>(asked.fetch_add(1, Relaxed))
     };
-    let mut others = Box::pin(join_all((0..3).map(|_| cache.call(1, ask))));
+    let mut others = Box::pin(join_all((0..2).map(|_| cache.call(1, ask))));
     assert!((&mut others).now_or_never().is_none(), "they wait");
     drop(first);
-    assert_eq!(others.await, [Ok(0); 3]);
+    assert_eq!(others.await, [Ok(0); 2]);
     assert_eq!(cache.call(1, ask).await, Ok(0), "it was kept");
     let counts = cache.snapshot();
     assert_eq!(counts.count(EventKind::Cancelled), 1);
-    assert_eq!(counts.count(EventKind::FromCache), 3);
+    assert_eq!(counts.count(EventKind::FromCache), 2);
 }
 
 /// Scenario: the one who asks fails, and the two who waited ask then.
@@ -104,10 +127,12 @@ async fn an_answer_after_an_error_is_kept() {
 #[test]
 fn settings_that_cannot_work_are_refused() {
     let refused = |capacity, ttl| {
-        CacheSettings { capacity, ttl }
-            .validate()
-            .unwrap_err()
-            .field
+        let settings = CacheSettings {
+            capacity,
+            ttl,
+            ..CacheSettings::default()
+        };
+        settings.validate().unwrap_err().field
     };
     assert_eq!(refused(0, None), "capacity");
     assert_eq!(refused(1, Some(Duration::ZERO)), "ttl");

@@ -1,0 +1,31 @@
+//! How many calls wait at a policy, within a bound.
+
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+/// The number of calls that wait.
+#[derive(Debug, Default)]
+pub(super) struct Waiters(AtomicU32);
+
+/// A call that is counted as waiting until this is dropped.
+#[derive(Debug)]
+pub(super) struct Waiting<'a>(&'a AtomicU32);
+
+impl Waiters {
+    /// Joins those that wait, unless as many as may do.
+    pub(super) fn join(&self, most: u32) -> Option<Waiting<'_>> {
+        let one_more = |waiting| (waiting < most).then_some(waiting + 1);
+        let joined = self.0.fetch_update(Relaxed, Relaxed, one_more);
+        // Not `then_some`: a place that was not taken would be given back.
+        joined.is_ok().then(|| Waiting(&self.0))
+    }
+
+    pub(super) fn count(&self) -> u32 {
+        self.0.load(Relaxed)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
