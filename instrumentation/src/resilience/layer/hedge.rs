@@ -2,9 +2,9 @@
 
 use std::task::{Context, Poll};
 
-use tower_layer::Layer;
 use tower_service::Service;
 
+use super::repeat::{RepeatLayer, RepeatService};
 use super::requests::{IdempotentRequests, Requests};
 use super::{PolicyFuture, ready, take_ready};
 use crate::isolated::isolated;
@@ -12,45 +12,10 @@ use crate::resilience::Hedge;
 
 /// Puts a [`Hedge`] around a service. A request that cannot be made twice is made once. A response is a success, whatever its
 /// status; its body belongs to the attempt that won.
-#[derive(Debug, Clone)]
-pub struct HedgeLayer<R = IdempotentRequests> {
-    hedge: Hedge,
-    requests: R,
-}
+pub type HedgeLayer<R = IdempotentRequests> = RepeatLayer<Hedge, R>;
 
-impl HedgeLayer {
-    /// Creates a layer for services of HTTP; see [`IdempotentRequests`].
-    pub fn new(hedge: Hedge) -> Self {
-        Self::with(hedge, IdempotentRequests)
-    }
-}
-
-impl<R> HedgeLayer<R> {
-    /// Creates a layer for requests that `requests` knows how to repeat, [`CloneRequests`](super::CloneRequests) for example.
-    pub fn with(hedge: Hedge, requests: R) -> Self {
-        Self { hedge, requests }
-    }
-}
-
-impl<S, R: Clone> Layer<S> for HedgeLayer<R> {
-    type Service = HedgeService<S, R>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        HedgeService {
-            inner,
-            hedge: self.hedge.clone(),
-            requests: self.requests.clone(),
-        }
-    }
-}
-
-/// A service whose slow requests are made again beside the first one.
-#[derive(Debug, Clone)]
-pub struct HedgeService<S, R> {
-    inner: S,
-    hedge: Hedge,
-    requests: R,
-}
+/// The service that [`HedgeLayer`] makes.
+pub type HedgeService<S, R> = RepeatService<S, Hedge, R>;
 
 impl<S, R, Request> Service<Request> for HedgeService<S, R>
 where
@@ -71,7 +36,7 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         let first = take_ready(&mut self.inner);
-        let (hedge, requests) = (self.hedge.clone(), self.requests.clone());
+        let (hedge, requests) = (self.policy.clone(), self.requests.clone());
         let idle = self.inner.clone();
         Box::pin(async move {
             // One request ahead: the one after the next is made from the next.

@@ -9,6 +9,7 @@ mod bulkhead;
 mod cache;
 mod hedge;
 mod policy;
+mod repeat;
 mod requests;
 mod retry;
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub use bulkhead::{BulkheadLayer, BulkheadService};
 pub use cache::{CacheLayer, CacheService};
 pub use hedge::{HedgeLayer, HedgeService};
 pub use policy::{PolicyLayer, PolicyService};
+pub use repeat::{RepeatLayer, RepeatService};
 pub use requests::{CloneRequests, IdempotentRequests, Requests};
 pub use retry::{RetryLayer, RetryService};
 

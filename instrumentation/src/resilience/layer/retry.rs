@@ -2,9 +2,9 @@
 
 use std::task::{Context, Poll};
 
-use tower_layer::Layer;
 use tower_service::Service;
 
+use super::repeat::{RepeatLayer, RepeatService};
 use super::requests::{IdempotentRequests, Requests};
 use super::{PolicyFuture, ready, take_ready};
 use crate::isolated::isolated;
@@ -29,45 +29,10 @@ use crate::resilience::{Decision, Retry, Run};
 /// assert_eq!(response.into_body(), "in stock");
 /// # }
 /// ```
-#[derive(Debug, Clone)]
-pub struct RetryLayer<R = IdempotentRequests> {
-    retry: Retry,
-    requests: R,
-}
+pub type RetryLayer<R = IdempotentRequests> = RepeatLayer<Retry, R>;
 
-impl RetryLayer {
-    /// Creates a layer for services of HTTP; see [`IdempotentRequests`].
-    pub fn new(retry: Retry) -> Self {
-        Self::with(retry, IdempotentRequests)
-    }
-}
-
-impl<R> RetryLayer<R> {
-    /// Creates a layer for requests that `requests` knows how to repeat, [`CloneRequests`](super::CloneRequests) for example.
-    pub fn with(retry: Retry, requests: R) -> Self {
-        Self { retry, requests }
-    }
-}
-
-impl<S, R: Clone> Layer<S> for RetryLayer<R> {
-    type Service = RetryService<S, R>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        RetryService {
-            inner,
-            retry: self.retry.clone(),
-            requests: self.requests.clone(),
-        }
-    }
-}
-
-/// A service whose requests are made again when they fail.
-#[derive(Debug, Clone)]
-pub struct RetryService<S, R> {
-    inner: S,
-    retry: Retry,
-    requests: R,
-}
+/// The service that [`RetryLayer`] makes.
+pub type RetryService<S, R> = RepeatService<S, Retry, R>;
 
 impl<S, R, Request> Service<Request> for RetryService<S, R>
 where
@@ -88,7 +53,7 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         let (inner, requests) = (take_ready(&mut self.inner), self.requests.clone());
-        let retry = self.retry.clone();
+        let retry = self.policy.clone();
         Box::pin(async move { attempts(inner, &retry, &requests, request).await })
     }
 }
