@@ -50,72 +50,46 @@ impl RepeatedCommand {
     }
 }
 
-impl PooledCommand<Command> {
-    /// Adds the protected code, which is called on the worker.
-    pub fn run<F, Fut, T, E>(
-        self,
-        run: F,
-    ) -> RunCommand<impl FnOnce() -> PooledFuture<T, E>, NoFallback, E>
-    where
-        F: FnOnce() -> Fut + Send + 'static,
-        Fut: Future<Output = Result<T, E>> + Send + 'static,
-        T: Send + 'static,
-        E: Send + 'static,
-    {
-        let pool = InPool::new(self.pool);
-        let workers = pool.clone();
-        let command = self.command.run(move || workers.future(run));
-        command.in_pool(pool)
-    }
+/// Adds the protected code of a command that calls it once, or a clone of it for each attempt.
+macro_rules! run_in_pool {
+    ($command:ty $(, $clone:ident)?) => {
+        impl PooledCommand<$command> {
+            /// Adds the protected code, which is called on the worker; a command with attempts calls a clone for each.
+            pub fn run<F, Fut, T, E>(
+                self,
+                run: F,
+            ) -> RunCommand<impl FnOnce() -> PooledFuture<T, E> $(+ $clone)?, NoFallback, E>
+            where
+                F: FnOnce() -> Fut $(+ $clone)? + Send + 'static,
+                Fut: Future<Output = Result<T, E>> + Send + 'static,
+                T: Send + 'static,
+                E: Send + 'static,
+            {
+                let pool = InPool::new(self.pool);
+                let workers = pool.clone();
+                let command = self.command.run(move || workers.future(run));
+                command.in_pool(pool)
+            }
 
-    /// Adds protected code that blocks: it runs on a thread, and keeps its worker until it returns, whatever the timeout.
-    pub fn run_blocking<F, T, E>(
-        self,
-        run: F,
-    ) -> RunCommand<impl FnOnce() -> PooledFuture<T, E>, NoFallback, E>
-    where
-        F: FnOnce() -> Result<T, E> + Send + 'static,
-        T: Send + 'static,
-        E: Send + 'static,
-    {
-        let pool = InPool::new(self.pool);
-        let workers = pool.clone();
-        let command = self.command.run(move || workers.blocking_future(run));
-        command.in_pool(pool)
-    }
+            /// As [`run`](Self::run), for code that blocks: it runs on a thread, and keeps its worker until it returns, whatever
+            /// the timeout.
+            pub fn run_blocking<F, T, E>(
+                self,
+                run: F,
+            ) -> RunCommand<impl FnOnce() -> PooledFuture<T, E> $(+ $clone)?, NoFallback, E>
+            where
+                F: FnOnce() -> Result<T, E> $(+ $clone)? + Send + 'static,
+                T: Send + 'static,
+                E: Send + 'static,
+            {
+                let pool = InPool::new(self.pool);
+                let workers = pool.clone();
+                let command = self.command.run(move || workers.blocking_future(run));
+                command.in_pool(pool)
+            }
+        }
+    };
 }
 
-impl PooledCommand<RepeatedCommand> {
-    /// Adds the protected code, a clone of which is called on the worker of each attempt.
-    pub fn run<F, Fut, T, E>(
-        self,
-        run: F,
-    ) -> RunCommand<impl FnOnce() -> PooledFuture<T, E> + Clone, NoFallback, E>
-    where
-        F: FnOnce() -> Fut + Clone + Send + 'static,
-        Fut: Future<Output = Result<T, E>> + Send + 'static,
-        T: Send + 'static,
-        E: Send + 'static,
-    {
-        let pool = InPool::new(self.pool);
-        let workers = pool.clone();
-        let command = self.command.run(move || workers.future(run));
-        command.in_pool(pool)
-    }
-
-    /// As [`run`](Self::run), for code that blocks.
-    pub fn run_blocking<F, T, E>(
-        self,
-        run: F,
-    ) -> RunCommand<impl FnOnce() -> PooledFuture<T, E> + Clone, NoFallback, E>
-    where
-        F: FnOnce() -> Result<T, E> + Clone + Send + 'static,
-        T: Send + 'static,
-        E: Send + 'static,
-    {
-        let pool = InPool::new(self.pool);
-        let workers = pool.clone();
-        let command = self.command.run(move || workers.blocking_future(run));
-        command.in_pool(pool)
-    }
-}
+run_in_pool!(Command);
+run_in_pool!(RepeatedCommand, Clone);
