@@ -39,6 +39,11 @@ pub trait Listener: Send + Sync {
 
     /// The settings of a breaker changed.
     fn settings_changed(&self, _breaker: &CircuitBreaker) {}
+
+    /// Whether it needs no more events; it is forgotten when another one subscribes.
+    fn is_gone(&self) -> bool {
+        false
+    }
 }
 
 /// The listeners of a registry.
@@ -49,8 +54,12 @@ pub(crate) struct Listeners {
 
 impl Listeners {
     pub(crate) fn add(&self, listener: Arc<dyn Listener>) {
+        let mut gone = Vec::clone(&self.all.read());
+        gone.retain(|one| isolated("listener", || one.is_gone()).unwrap_or(false));
         let mut all = self.all.write();
-        Arc::make_mut(&mut all).push(listener);
+        let all = Arc::make_mut(&mut all);
+        all.retain(|one| !gone.iter().any(|gone| Arc::ptr_eq(one, gone)));
+        all.push(listener);
     }
 
     /// Calls every listener, whatever another one does.

@@ -1,6 +1,6 @@
 //! The registry: one breaker per name, a limit, and its listeners.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use super::*;
 use crate::circuit_breaker::{BuildError, MAX_NAME_BYTES};
@@ -290,6 +290,27 @@ fn listeners_receive_breakers_and_may_use_them() {
     assert_eq!(once.0.load(Relaxed), 1);
     assert_eq!(counts.changed.load(Relaxed), 0, "another registry's");
     drop(breaker);
+}
+
+/// Guarantees: a registry does not keep listeners that need no more events, such as those of telemetry that has ended.
+#[test]
+fn listeners_that_are_gone_are_forgotten() {
+    struct Gone(AtomicBool);
+    impl Listener for Gone {
+        fn is_gone(&self) -> bool {
+            self.0.load(Relaxed)
+        }
+    }
+    let registry = Registry::new();
+    let (stays, goes) = (Arc::new(Gone(false.into())), Arc::new(Gone(false.into())));
+    registry.subscribe(stays.clone());
+    registry.subscribe(goes.clone());
+    goes.0.store(true, Relaxed);
+    registry.subscribe(Arc::new(Gone(false.into())));
+    assert_eq!(
+        (Arc::strong_count(&stays), Arc::strong_count(&goes)),
+        (2, 1)
+    );
 }
 
 #[test]

@@ -101,6 +101,10 @@ impl Listener for EventListener {
     }
 }
 
+
+    fn is_gone(&self) -> bool {
+        self.0.strong_count() == 0
+    }
 struct Worker {
     inbox: Arc<Inbox>,
     config: TelemetryConfig,

@@ -216,6 +216,10 @@ impl Listener for SwitchListener {
             switches.registered(breaker);
         }
     }
+
+    fn is_gone(&self) -> bool {
+        self.0.strong_count() == 0
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,15 @@ const CALLERS_MAX: usize = 1_000;
 
 /// Breakers by name, each with how many of its calls were refused.
 #[derive(Debug, Default)]
-pub(super) struct Callers(Mutex<BTreeMap<Name, Caller>>);
+pub(super) struct Callers(Mutex<Listed>);
+
+#[derive(Debug, Default)]
+struct Listed {
+    by_name: BTreeMap<Name, Caller>,
+    /// Those that were left when the names of breakers that are gone were forgotten last, and new ones since.
+    left: usize,
+    new: usize,
+}
 
 #[derive(Debug)]
 struct Caller {
@@ -33,29 +41,78 @@ impl Callers {
     }
 
     fn add(&self, breaker: &Arc<Shell>, refused: u64) {
-        let mut callers = self.0.lock();
-        if let Some(known) = callers.get_mut(&breaker.name) {
+        let mut listed = self.0.lock();
+        if let Some(known) = listed.by_name.get_mut(&breaker.name) {
             known.refused += refused;
             if known.breaker.as_ptr() != Arc::as_ptr(breaker) {
                 known.breaker = Arc::downgrade(breaker); // Another one of that name.
             }
-        } else if callers.len() < CALLERS_MAX {
+        } else if listed.has_room() {
             let caller = Caller {
                 breaker: Arc::downgrade(breaker),
                 refused,
             };
-            callers.insert(breaker.name.clone(), caller);
+            listed.by_name.insert(breaker.name.clone(), caller);
         }
     }
 
     /// Forgets the breakers that are gone, and returns the others.
-    #[cfg(any(test, feature = "axum"))]
+    #[cfg(any(test, feature = "axum", feature = "telemetry"))]
     pub(super) fn all(&self) -> Vec<(Name, u64)> {
-        let mut callers = self.0.lock();
-        callers.retain(|_, caller| caller.breaker.strong_count() > 0);
+        let mut listed = self.0.lock();
+        listed.forget_gone();
+        let callers = listed.by_name.iter();
         callers
-            .iter()
             .map(|(name, caller)| (name.clone(), caller.refused))
             .collect()
+    }
+}
+
+impl Listed {
+    /// Returns whether one more name may be listed. The search for those that are gone is paid by as many new names.
+    fn has_room(&mut self) -> bool {
+        self.new += 1;
+        if self.new > self.left {
+            self.forget_gone();
+        }
+        self.by_name.len() < CALLERS_MAX
+    }
+
+    fn forget_gone(&mut self) {
+        self.by_name
+            .retain(|_, caller| caller.breaker.strong_count() > 0);
+        (self.left, self.new) = (self.by_name.len(), 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::circuit_breaker::{CircuitBreaker, Registry};
+
+    fn breaker(number: usize) -> CircuitBreaker {
+        let name = format!("tenant-{number}");
+        CircuitBreaker::builder(&name)
+            .registry(&Registry::new())
+            .build()
+    }
+
+    /// Guarantees: names of breakers that are gone go although no reader asks for the list, and a full one takes new names
+    /// as soon as there is room.
+    #[test]
+    fn names_go_with_their_breakers() {
+        let callers = Callers::default();
+        for number in 0..10 * CALLERS_MAX {
+            callers.called(&breaker(number).shell);
+            assert!(callers.0.lock().by_name.len() <= 2);
+        }
+        let mut kept: Vec<_> = (0..CALLERS_MAX + 5).map(breaker).collect();
+        kept.iter().for_each(|one| callers.called(&one.shell));
+        assert_eq!(callers.all().len(), CALLERS_MAX);
+        kept.drain(..CALLERS_MAX);
+        for _ in 0..=CALLERS_MAX {
+            kept.iter().for_each(|one| callers.called(&one.shell));
+        }
+        assert_eq!(callers.0.lock().by_name.len(), 5);
     }
 }

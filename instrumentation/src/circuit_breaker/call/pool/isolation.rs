@@ -99,7 +99,7 @@ impl IsolationPool {
     }
 
     /// Returns the names of the breakers whose calls it runs, each with how many of them it refused.
-    #[cfg(any(test, feature = "axum"))]
+    #[cfg(any(test, feature = "axum", feature = "telemetry"))]
     pub(crate) fn callers(&self) -> Vec<(Name, u64)> {
         self.inner.callers.all()
     }
