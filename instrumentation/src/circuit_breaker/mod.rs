@@ -46,3 +46,5 @@ pub use registry::{MAX_BREAKERS, Registry};
 pub use rules::settings::{Settings, WindowSettings};
 pub use rules::state::{EffectiveState, FallbackOutcome, Outcome, Override, OverrideKind, State};
 pub use rules::validation::{MAX_BUCKETS, MAX_PROBES, MAX_WINDOW_CALLS, SettingsError};
+#[cfg(any(feature = "axum", feature = "telemetry"))]
+pub(crate) use shell::shared::Collapsed;

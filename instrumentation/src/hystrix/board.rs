@@ -1,4 +1,4 @@
-//! The rolling figures of every breaker and pool of a registry, and the text of the stream made from them. Time is an argument:
+//! The rolling figures of every breaker, pool and collapser of a registry, and the text of the stream made from them. Time is an argument:
 //! `watch` calls this ten times a second while somebody reads.
 
 use std::collections::BTreeMap;
@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+use super::collapsers::Collapsers;
 use super::command::{CommandCounts, CommandEvent, CommandSettings, whole_ms};
 use super::pools::Pools;
 use super::rolling::{Rolling, WINDOW};
@@ -24,6 +25,7 @@ pub(super) struct Board {
     registry: Registry,
     commands: BTreeMap<String, Command>,
     pools: Pools,
+    collapsers: Collapsers,
     looks: u32,
 }
 
@@ -41,6 +43,7 @@ impl Board {
             registry,
             commands: BTreeMap::new(),
             pools: Pools::default(),
+            collapsers: Collapsers::default(),
             looks: 0,
         }
     }
@@ -52,6 +55,7 @@ impl Board {
         let (breakers, pools) = (self.registry.all(), self.registry.pools());
         self.pools.look(&pools, ends_second);
         let by_pool = if ends_second {
+            self.collapsers.end_second(&breakers);
             callers(&pools)
         } else {
             Callers::new()
@@ -76,7 +80,7 @@ impl Board {
         let besides = CommandCounts {
             pool_rejected: known.map_or(0, |(_, refused)| *refused),
             from_cache: shared.answers_from_cache(),
-            collapsed: shared.collapsed(),
+            collapsed: shared.collapsed().map_or(0, |collapsed| collapsed.calls),
             ..CommandCounts::default()
         };
         let snapshot = breaker.snapshot();
@@ -101,7 +105,7 @@ impl Board {
         );
     }
 
-    /// Returns the text of all breakers that were ever called.
+    /// Returns the text of all breakers that were ever called, of the pools, and of the collapsers.
     pub(super) fn frame(&self, now: SystemTime) -> String {
         let time_ms = now
             .duration_since(SystemTime::UNIX_EPOCH)
@@ -120,6 +124,8 @@ impl Board {
         self.pools
             .events(time_ms)
             .for_each(|event| put(&mut frame, &event));
+        self.collapsers
+            .each_event(time_ms, |event| put(&mut frame, event));
         frame
     }
 }

@@ -7,7 +7,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use crate::circuit_breaker::LatencyHistogram;
 
 /// The percentiles of the stream by their names.
-const PERCENTILES: [(&str, f64); 9] = [
+pub(super) const PERCENTILES: [(&str, f64); 9] = [
     ("0", 0.0),
     ("25", 0.25),
     ("50", 0.5),

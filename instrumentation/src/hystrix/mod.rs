@@ -1,5 +1,5 @@
 //! Hystrix's metrics stream, which its dashboard and Turbine read: the objects of the stream ([`CommandEvent`],
-//! [`PoolEvent`]), the rolling figures they are made from, and with the feature `axum` the handler that serves them,
+//! [`PoolEvent`], [`CollapserEvent`]), the rolling figures they are made from, and with the feature `axum` the handler that serves them,
 //! `HystrixStream`.
 //!
 //! The objects have every field that Hystrix 1.5 sends, with its names and types. Always 0 are `rollingCountEmit` and
@@ -9,6 +9,9 @@
 mod board;
 #[cfg(feature = "axum")]
 mod clients;
+mod collapser;
+#[cfg(feature = "axum")]
+mod collapsers;
 mod command;
 mod latency;
 mod pool;
@@ -24,6 +27,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+pub use collapser::CollapserEvent;
 pub use command::{CommandCounts, CommandEvent, CommandSettings};
 pub use latency::LatencyMs;
 pub use pool::PoolEvent;

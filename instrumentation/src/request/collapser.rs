@@ -252,11 +252,13 @@ where
         if arguments.is_empty() {
             return;
         }
-        self.breaker
-            .shell
-            .shared
-            .add_collapsed(arguments.len() as u64);
         let given = answers.len();
+        let CollapserSettings {
+            timer_delay,
+            max_requests_in_batch,
+        } = self.settings;
+        let shared = &self.breaker.shell.shared;
+        shared.add_batch(given as u64, timer_delay, max_requests_in_batch);
         match self.ask(arguments).await {
             Ok(results) => hand_out(results, answers, given),
             Err(cause) => {

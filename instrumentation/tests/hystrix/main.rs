@@ -259,6 +259,9 @@ async fn a_reader_is_sent_what_requests_shared() {
         .await;
     assert_eq!(sent["rollingCountResponsesFromCache"], 2);
     assert_eq!(sent["rollingCountCollapsedRequests"], 2);
+    let is_collapser = |sent: &Value| sent["type"] == "HystrixCollapser";
+    let sent = served.wait_for("stock", is_collapser).await;
+    assert_eq!(sent["propertyValue_timerDelayInMilliseconds"], 10);
 }
 
 /// Guarantees: streams are bounded, and a reader that leaves makes room.
@@ -289,6 +292,7 @@ async fn one_reader_too_many_is_refused() {
         .expect("the place becomes free");
 }
 
+/// Scenario 36, HystrixConfigSseServletTest.
 /// Guarantees: pings come without a breaker, and a closed stream ends and takes no reader.
 #[tokio::test]
 async fn a_closed_stream_ends() {

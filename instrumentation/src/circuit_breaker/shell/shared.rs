@@ -1,32 +1,64 @@
 //! Calls that one call answered for several callers, counted beside the breaker's own.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
-/// Calls that were spared.
+use crate::circuit_breaker::model::latency::LatencyHistogram;
+use crate::sync::Mutex;
+
+/// Calls that were spared. Few breakers have any, so the counts are made with the first one.
 #[derive(Debug, Default)]
-pub(crate) struct SharedCounts {
+pub(crate) struct SharedCounts(OnceLock<Box<Counts>>);
+
+#[derive(Debug, Default)]
+struct Counts {
     from_cache: AtomicU64,
-    collapsed: AtomicU64,
+    collapsed: Mutex<Option<Collapsed>>,
+}
+
+/// What the collapsers in front of a breaker did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Collapsed {
+    /// Calls that went out in batches.
+    pub(crate) calls: u64,
+    /// Batches by their size: bucket `i` counts as for durations, with a call in place of a second.
+    pub(crate) sizes: LatencyHistogram,
+    /// The window in which a batch gathers calls.
+    pub(crate) delay: Duration,
+    /// Most calls of a batch.
+    pub(crate) size_max: u32,
 }
 
 impl SharedCounts {
     /// Counts a caller that a request's cache answered.
     pub(crate) fn answered_from_cache(&self) {
-        self.from_cache.fetch_add(1, Relaxed);
+        self.counts().from_cache.fetch_add(1, Relaxed);
     }
 
-    /// Counts the callers of one batch.
-    pub(crate) fn add_collapsed(&self, callers: u64) {
-        self.collapsed.fetch_add(callers, Relaxed);
+    /// Counts the callers of one batch of a collapser with those settings.
+    pub(crate) fn add_batch(&self, calls: u64, delay: Duration, size_max: u32) {
+        let mut collapsed = self.counts().collapsed.lock();
+        let collapsed = collapsed.get_or_insert_default();
+        collapsed.calls = collapsed.calls.saturating_add(calls);
+        let size = LatencyHistogram::index_of_seconds(calls as f64);
+        collapsed.sizes.add(size, 1);
+        (collapsed.delay, collapsed.size_max) = (delay, size_max);
     }
 
-    #[cfg(any(test, feature = "axum"))]
+    #[cfg(any(test, feature = "axum", feature = "telemetry"))]
     pub(crate) fn answers_from_cache(&self) -> u64 {
-        self.from_cache.load(Relaxed)
+        let counts = self.0.get();
+        counts.map_or(0, |counts| counts.from_cache.load(Relaxed))
     }
 
-    #[cfg(any(test, feature = "axum"))]
-    pub(crate) fn collapsed(&self) -> u64 {
-        self.collapsed.load(Relaxed)
+    /// Returns what collapsers did, once there was a batch.
+    #[cfg(any(test, feature = "axum", feature = "telemetry"))]
+    pub(crate) fn collapsed(&self) -> Option<Collapsed> {
+        self.0.get()?.collapsed.lock().clone()
+    }
+
+    fn counts(&self) -> &Counts {
+        self.0.get_or_init(Box::default)
     }
 }
