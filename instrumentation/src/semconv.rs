@@ -22,6 +22,44 @@ pub const EVENT_TRANSITION: &str = "fusebox.circuit_breaker.transition";
 /// `OVERRIDE_REASON` and, if it expires, `OVERRIDE_EXPIRES`.
 pub const EVENT_SETTINGS: &str = "fusebox.circuit_breaker.settings";
 
+/// Calls that a request's cache answered: monotonic sum. Attributes: `BREAKER_NAME`, `BREAKER_GROUP`.
+pub const CACHED: &str = "fusebox.circuit_breaker.cached";
+
+/// Calls that the workers of a pool run: gauge. Attributes: `POOL_NAME`.
+pub const POOL_ACTIVE: &str = "fusebox.pool.active";
+/// Calls that wait for a worker: gauge. Attributes: `POOL_NAME`.
+pub const POOL_QUEUED: &str = "fusebox.pool.queued";
+/// Workers that a pool may have: gauge. Attributes: `POOL_NAME`.
+pub const POOL_SIZE: &str = "fusebox.pool.size";
+/// The most workers that a pool has had at once: gauge. Attributes: `POOL_NAME`.
+pub const POOL_LARGEST: &str = "fusebox.pool.largest";
+/// Calls that may wait for a worker: gauge. Attributes: `POOL_NAME`.
+pub const POOL_QUEUE_LIMIT: &str = "fusebox.pool.queue_limit";
+/// Calls that a worker took: monotonic sum. Attributes: `POOL_NAME`.
+pub const POOL_EXECUTED: &str = "fusebox.pool.executed";
+/// Calls that ended, or whose caller gave them up: monotonic sum. Attributes: `POOL_NAME`.
+pub const POOL_COMPLETED: &str = "fusebox.pool.completed";
+/// Calls that a pool refused: monotonic sum. Attributes: `POOL_NAME`.
+pub const POOL_REJECTED: &str = "fusebox.pool.rejected";
+/// Those of a breaker, also 0 of one whose calls the pool runs: monotonic sum. Attributes: `POOL_NAME`, `BREAKER_NAME`.
+pub const POOL_CALLER_REJECTED: &str = "fusebox.pool.caller.rejected";
+/// Key of an isolation pool.
+pub const POOL_NAME: &str = "pool.name";
+
+/// Sizes of the batches of the collapsers in front of a breaker: exponential histogram, calls, cumulative.
+/// Attributes: `BREAKER_NAME`, `BREAKER_GROUP`.
+pub const COLLAPSER_BATCH_SIZE: &str = "fusebox.collapser.batch.size";
+/// Calls that went out in batches: monotonic sum. Attributes: `BREAKER_NAME`, `BREAKER_GROUP`.
+pub const COLLAPSER_CALLS: &str = "fusebox.collapser.calls";
+/// Most calls of a batch: gauge. Attributes: `BREAKER_NAME`, `BREAKER_GROUP`.
+pub const COLLAPSER_BATCH_SIZE_MAX: &str = "fusebox.collapser.batch.size_max";
+/// How long the first call of a batch waits for others: gauge, milliseconds. Attributes: `BREAKER_NAME`, `BREAKER_GROUP`.
+pub const COLLAPSER_DELAY: &str = "fusebox.collapser.delay";
+
+/// Log event of an instance that ends on purpose, the last that it sends; without it, it is missing. No attributes: the
+/// resource names the instance.
+pub const EVENT_ENDED: &str = "fusebox.instance.ended";
+
 /// Events of policies (retry, rate limiter, bulkhead, time limiter, hedge, cache): monotonic sum.
 /// Attributes: `POLICY_KIND`, `POLICY_NAME`, `POLICY_EVENT`.
 pub const POLICY_EVENTS: &str = "fusebox.resilience.events";

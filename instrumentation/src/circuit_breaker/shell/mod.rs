@@ -51,7 +51,7 @@ pub(crate) struct Shell {
     live: OnceLock<Box<Live>>,
     cold: Mutex<Cold>,
     pub(crate) clock: Clock,
-    created: SystemTime,
+    pub(crate) created: SystemTime,
     pub(crate) name: Name,
     pub(crate) group: Name,
     /// The settings that it was built with.

@@ -10,7 +10,7 @@ use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use tokio::time::Instant;
 
 use super::inbox::Inbox;
-use super::{events, metrics, policies};
+use super::{events, metrics, policies, pools, shared};
 use crate::circuit_breaker::{CircuitBreaker, CircuitSnapshot, Listener, Transition};
 use crate::telemetry::otlp_client::OtlpClient;
 use crate::telemetry::{InitError, TelemetryConfig};
@@ -23,6 +23,8 @@ const SEND_LIMIT: Duration = Duration::from_secs(2);
 const RECORDS_PER_REQUEST: usize = 256;
 const BREAKERS_PER_REQUEST: usize = 256;
 const POLICIES_PER_REQUEST: usize = 256;
+/// Fewer of pools: each may list a thousand breakers.
+const POOLS_PER_REQUEST: usize = 16;
 /// Timeout of each of the last two requests; together they stay below the limit of the whole flush.
 const LAST_SEND_LIMIT: Duration = Duration::from_millis(900);
 
@@ -99,12 +101,12 @@ impl Listener for EventListener {
     fn settings_changed(&self, breaker: &CircuitBreaker) {
         self.registered(breaker);
     }
-}
-
 
     fn is_gone(&self) -> bool {
         self.0.strong_count() == 0
     }
+}
+
 struct Worker {
     inbox: Arc<Inbox>,
     config: TelemetryConfig,
@@ -189,23 +191,29 @@ impl Worker {
         if !self.config.metrics.is_exported {
             return;
         }
-        for part in snapshots.chunks(BREAKERS_PER_REQUEST) {
-            let request = metrics::request(&self.resource, part, self.started, SystemTime::now());
+        let (resource, start, now) = (&self.resource, self.started, SystemTime::now());
+        let (breakers, policies) = (self.config.registry.all(), &self.config.policies);
+        let (pools, policies) = (self.config.registry.pools(), policies.snapshots());
+        let of_breakers = snapshots
+            .chunks(BREAKERS_PER_REQUEST)
+            .map(|part| metrics::request(resource, part, start, now));
+        let of_shared = breakers
+            .chunks(BREAKERS_PER_REQUEST)
+            .filter_map(|part| shared::request(resource, part, start, now));
+        let of_pools = pools
+            .chunks(POOLS_PER_REQUEST)
+            .map(|part| pools::request(resource, part, start, now));
+        let of_policies = policies
+            .chunks(POLICIES_PER_REQUEST)
+            .map(|part| policies::request(resource, part, start, now));
+        let requests = of_breakers
+            .chain(of_pools)
+            .chain(of_shared)
+            .chain(of_policies);
+        for request in requests {
             let signal = &self.config.metrics;
             if self.client.send(signal, &request, self.limit).is_err() {
                 return; // Counts are cumulative: the next request makes up for it.
-            }
-        }
-        for part in self
-            .config
-            .policies
-            .snapshots()
-            .chunks(POLICIES_PER_REQUEST)
-        {
-            let request = policies::request(&self.resource, part, self.started, SystemTime::now());
-            let signal = &self.config.metrics;
-            if self.client.send(signal, &request, self.limit).is_err() {
-                return;
             }
         }
     }

@@ -150,15 +150,8 @@ impl Points<'_> {
             })
         };
         let data_points: Vec<_> = self.snapshots.iter().flat_map(outcomes).flatten().collect();
-        (!data_points.is_empty()).then(|| {
-            let data = Data::Sum(Sum {
-                data_points,
-                aggregation_temporality: AggregationTemporality::Cumulative.into(),
-                is_monotonic: true,
-            });
-            let description = "Fallbacks by outcome";
-            metric(semconv::FALLBACKS, description, "{fallback}", data)
-        })
+        let description = "Fallbacks by outcome";
+        sum(semconv::FALLBACKS, description, "{fallback}", data_points)
     }
 
     /// When the counts of a breaker began: one that was evicted or replaced begins again at zero.
@@ -180,6 +173,34 @@ pub(super) fn point(attributes: Vec<KeyValue>, value: u64, now: u64) -> NumberDa
         value: Some(number_data_point::Value::AsInt(value)),
         ..NumberDataPoint::default()
     }
+}
+
+/// Makes a gauge; `None` without points.
+pub(super) fn gauge(
+    name: &str,
+    description: &str,
+    unit: &str,
+    data_points: Vec<NumberDataPoint>,
+) -> Option<Metric> {
+    let is_empty = data_points.is_empty();
+    let data = Data::Gauge(Gauge { data_points });
+    (!is_empty).then(|| metric(name, description, unit, data))
+}
+
+/// Makes a cumulative sum that only grows; `None` without points.
+pub(super) fn sum(
+    name: &str,
+    description: &str,
+    unit: &str,
+    data_points: Vec<NumberDataPoint>,
+) -> Option<Metric> {
+    let is_empty = data_points.is_empty();
+    let data = Data::Sum(Sum {
+        data_points,
+        aggregation_temporality: AggregationTemporality::Cumulative.into(),
+        is_monotonic: true,
+    });
+    (!is_empty).then(|| metric(name, description, unit, data))
 }
 
 pub(super) fn metric(name: &str, description: &str, unit: &str, data: Data) -> Metric {

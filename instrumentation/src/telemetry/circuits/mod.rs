@@ -1,4 +1,4 @@
-//! Exports the registered breakers and policies over OTLP from one thread: their counts once a second as cumulative metrics, and each
+//! Exports the registered breakers, pools and policies over OTLP from one thread: their counts once a second as cumulative metrics, and each
 //! transition and change of settings at once as a log event. Breakers put events into a bounded queue; no call waits for
 //! an export.
 
@@ -7,6 +7,8 @@ mod exporter;
 mod inbox;
 mod metrics;
 mod policies;
+mod pools;
+mod shared;
 
 pub(super) use exporter::CircuitExporter;
 

@@ -4,12 +4,10 @@ use std::time::SystemTime;
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
-use opentelemetry_proto::tonic::metrics::v1::NumberDataPoint;
-use opentelemetry_proto::tonic::metrics::v1::metric::Data;
-use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, Gauge, Metric, Sum};
+use opentelemetry_proto::tonic::metrics::v1::{Metric, NumberDataPoint};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
-use super::metrics::{metric, point, request_of};
+use super::metrics::{self, point, request_of};
 use super::{text, unix_nanos};
 use crate::resilience::{EventKind, Snapshot};
 use crate::semconv;
@@ -27,10 +25,7 @@ pub(super) fn request(
             let value = value(snapshot)?;
             Some(point(identity(snapshot), value, now))
         });
-        let data_points: Vec<_> = points.collect();
-        let is_empty = data_points.is_empty();
-        let data = Data::Gauge(Gauge { data_points });
-        (!is_empty).then(|| metric(name, description, unit, data))
+        metrics::gauge(name, description, unit, points.collect())
     };
     let available = gauge(
         semconv::POLICY_AVAILABLE,
@@ -50,8 +45,8 @@ pub(super) fn request(
         "{call}",
         |snapshot| snapshot.waiting,
     );
-    let metrics = events(snapshots, unix_nanos(start), now);
-    let metrics = metrics
+    let counted = events(snapshots, unix_nanos(start), now);
+    let metrics = counted
         .into_iter()
         .chain(available)
         .chain(limit)
@@ -76,16 +71,14 @@ fn events(snapshots: &[Snapshot], start: u64, now: u64) -> Option<Metric> {
             }
         })
     });
-    let data_points: Vec<_> = points.collect();
-    (!data_points.is_empty()).then(|| {
-        let data = Data::Sum(Sum {
-            data_points,
-            aggregation_temporality: AggregationTemporality::Cumulative.into(),
-            is_monotonic: true,
-        });
-        let description = "Events of retries, rate limiters, bulkheads, time limiters and hedges";
-        metric(semconv::POLICY_EVENTS, description, "{event}", data)
-    })
+    let description =
+        "Events of retries, rate limiters, bulkheads, time limiters, hedges and caches";
+    metrics::sum(
+        semconv::POLICY_EVENTS,
+        description,
+        "{event}",
+        points.collect(),
+    )
 }
 
 fn identity(snapshot: &Snapshot) -> Vec<KeyValue> {
