@@ -14,6 +14,7 @@ mod cut_off;
 mod export;
 mod logs;
 mod policies;
+mod pools;
 mod sink;
 
 use std::net::SocketAddr;

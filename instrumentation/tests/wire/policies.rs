@@ -18,7 +18,7 @@ use opentelemetry_proto::tonic::metrics::v1::{NumberDataPoint, number_data_point
 use crate::sink::{Received, Sink, serve, text};
 use crate::{block_on, config};
 
-fn points(received: &Received, name: &str) -> Vec<NumberDataPoint> {
+pub(crate) fn points(received: &Received, name: &str) -> Vec<NumberDataPoint> {
     let metrics = received
         .metrics
         .iter()
