@@ -9,6 +9,7 @@ mod control;
 mod dependency;
 mod duration;
 mod log;
+pub mod policy;
 mod search;
 mod service;
 mod span;

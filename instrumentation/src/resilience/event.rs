@@ -30,6 +30,16 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 6] = [
+        Self::Retry,
+        Self::RateLimiter,
+        Self::Bulkhead,
+        Self::TimeLimiter,
+        Self::Hedge,
+        Self::Cache,
+    ];
+
     /// Returns the kind as metrics and spans name it.
     pub fn as_str(self) -> &'static str {
         match self {

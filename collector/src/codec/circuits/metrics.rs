@@ -10,6 +10,7 @@ use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics};
 
 use super::attributes::{Sender, fingerprint, name, text};
 use super::points::{Point, point_count, points};
+use super::policies::{self, Measure};
 use super::{Count, CountPoint, MAX_COUNT, MetricsBatch, Observation, Temporality};
 use crate::model::{CircuitKey, Source, UnixNanos, format_timestamp};
 
@@ -87,7 +88,10 @@ fn decode_block(block: &ResourceMetrics, batch: &mut MetricsBatch) {
     for metric in metrics() {
         match meaning(&metric.name) {
             Some((source, meaning)) => gather(metric, source, meaning, &mut gathered, batch),
-            None => batch.ignored_points += point_count(metric),
+            None => match policies::measure(&metric.name) {
+                Some(measure) => gather_policies(metric, measure, &sender, batch),
+                None => batch.ignored_points += point_count(metric),
+            },
         }
     }
     let instance = instance(&sender, &gathered);
@@ -105,6 +109,18 @@ fn decode_block(block: &ResourceMetrics, batch: &mut MetricsBatch) {
                 ..observation
             }
         }));
+}
+
+fn gather_policies(metric: &Metric, measure: Measure, sender: &Sender, batch: &mut MetricsBatch) {
+    for point in points(metric) {
+        match policies::report(measure, &point, sender) {
+            Some(report) => {
+                batch.circuit_points += 1;
+                batch.policies.push(report);
+            }
+            None => batch.refused_points += 1,
+        }
+    }
 }
 
 type Gathered = BTreeMap<(&'static str, String), Observation>;

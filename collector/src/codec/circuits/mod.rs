@@ -7,6 +7,7 @@ mod attributes;
 mod logs;
 mod metrics;
 mod points;
+mod policies;
 #[cfg(test)]
 pub(crate) mod request;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram, Outcome};
 pub use logs::decode_logs;
 pub(crate) use logs::override_kind;
 pub use metrics::decode_metrics;
+pub use policies::{Figure, PolicyId, PolicyReport, Reading};
 
 use crate::model::{
     CircuitKey, CircuitSettings, CircuitTransition, OverrideView, OwnWindow, Source, UnixNanos,
@@ -97,7 +99,9 @@ pub struct Observation {
 pub struct MetricsBatch {
     /// One per breaker instance.
     pub observations: Vec<Observation>,
-    /// Number of valid circuit points.
+    /// Numbers of what stands around breakers.
+    pub policies: Vec<PolicyReport>,
+    /// Number of valid points of circuits and policies.
     pub circuit_points: u64,
     /// Number of points that are not of circuits.
     pub ignored_points: u64,

@@ -1,0 +1,178 @@
+//! Metrics of what stands around breakers: pools, collapsers, caches and the policies of `resilience`.
+
+use fusebox::circuit_breaker::LatencyHistogram;
+use fusebox::resilience::{EventKind, Kind};
+use fusebox::semconv;
+
+use super::Temporality;
+use super::attributes::{Sender, name, text};
+use super::points::Point;
+use crate::model::UnixNanos;
+use crate::model::policy::{COLLAPSER, POOL, REQUEST_CACHE};
+
+/// A policy of one instance of a service.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PolicyId {
+    /// What it is.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+}
+
+/// What a number says of a policy.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Figure {
+    /// What is so now.
+    Now(&'static str),
+    /// What happened.
+    Count(&'static str),
+    /// Calls of that breaker that a pool refused.
+    Caller(String),
+}
+
+/// A number, and where it counts from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reading {
+    /// A value of now.
+    Value(u64),
+    /// A count since a start or since the last report, and what it counts by size.
+    Count {
+        /// Which of both.
+        temporality: Temporality,
+        /// When the count began, Unix nanoseconds of the instance's clock; 0 if unknown.
+        start: UnixNanos,
+        /// When it was read.
+        time: UnixNanos,
+        /// The count.
+        count: u64,
+        /// Sizes, with a call in place of a second.
+        sizes: LatencyHistogram,
+    },
+    /// What the sender counted within its own last ten seconds.
+    Window(u64),
+}
+
+/// One number of a policy of an instance.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PolicyReport {
+    /// The service.
+    pub service: String,
+    /// The instance of the service.
+    pub instance: String,
+    /// The policy.
+    pub id: PolicyId,
+    /// What the number says.
+    pub figure: Figure,
+    /// The number.
+    pub reading: Reading,
+}
+
+/// What a metric of policies measures.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Measure {
+    Pool(Says),
+    Caller,
+    Collapser(Says),
+    Cached,
+    Events,
+    Policy(&'static str),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Says {
+    Now(&'static str),
+    Count(&'static str),
+}
+
+/// Returns what a metric says of policies; `None` if it is not about them.
+pub(super) fn measure(metric: &str) -> Option<Measure> {
+    use Says::{Count, Now};
+    Some(match metric {
+        semconv::POOL_ACTIVE => Measure::Pool(Now("active")),
+        semconv::POOL_QUEUED => Measure::Pool(Now("queued")),
+        semconv::POOL_SIZE => Measure::Pool(Now("size")),
+        semconv::POOL_LARGEST => Measure::Pool(Now("largest")),
+        semconv::POOL_QUEUE_LIMIT => Measure::Pool(Now("queue_limit")),
+        semconv::POOL_EXECUTED => Measure::Pool(Count("executed")),
+        semconv::POOL_COMPLETED => Measure::Pool(Count("completed")),
+        semconv::POOL_REJECTED => Measure::Pool(Count("rejected")),
+        semconv::POOL_CALLER_REJECTED => Measure::Caller,
+        semconv::COLLAPSER_BATCH_SIZE => Measure::Collapser(Count("batches")),
+        semconv::COLLAPSER_CALLS => Measure::Collapser(Count("calls")),
+        semconv::COLLAPSER_BATCH_SIZE_MAX => Measure::Collapser(Now("size_max")),
+        semconv::COLLAPSER_DELAY => Measure::Collapser(Now("delay_ms")),
+        semconv::CACHED => Measure::Cached,
+        semconv::POLICY_EVENTS => Measure::Events,
+        semconv::POLICY_AVAILABLE => Measure::Policy("available"),
+        semconv::POLICY_LIMIT => Measure::Policy("limit"),
+        semconv::POLICY_WAITING => Measure::Policy("waiting"),
+        _ => return None,
+    })
+}
+
+/// Reads a point; `None` if a name or a number is missing or impossible.
+pub(super) fn report(measure: Measure, point: &Point<'_>, sender: &Sender) -> Option<PolicyReport> {
+    let named = |key| name(point.attributes, key).map(str::to_owned);
+    let (kind, key, figure) = match measure {
+        Measure::Pool(says) => (POOL, semconv::POOL_NAME, says.figure()),
+        Measure::Caller => (
+            POOL,
+            semconv::POOL_NAME,
+            Figure::Caller(named(semconv::BREAKER_NAME)?),
+        ),
+        Measure::Collapser(says) => (COLLAPSER, semconv::BREAKER_NAME, says.figure()),
+        Measure::Cached => (
+            REQUEST_CACHE,
+            semconv::BREAKER_NAME,
+            Figure::Count("from_cache"),
+        ),
+        Measure::Events => (
+            policy_kind(point)?,
+            semconv::POLICY_NAME,
+            Figure::Count(event(point)?),
+        ),
+        Measure::Policy(word) => (policy_kind(point)?, semconv::POLICY_NAME, Figure::Now(word)),
+    };
+    let count = point.count()?;
+    let reading = match figure {
+        Figure::Now(_) => Reading::Value(count),
+        Figure::Count(_) | Figure::Caller(_) => Reading::Count {
+            temporality: point.temporality,
+            start: point.start,
+            time: point.time,
+            count,
+            sizes: point.latency.clone(),
+        },
+    };
+    Some(PolicyReport {
+        service: sender.service.clone(),
+        instance: sender.instance.clone(),
+        id: PolicyId {
+            kind,
+            name: named(key)?,
+        },
+        figure,
+        reading,
+    })
+}
+
+impl Says {
+    fn figure(self) -> Figure {
+        match self {
+            Self::Now(word) => Figure::Now(word),
+            Self::Count(word) => Figure::Count(word),
+        }
+    }
+}
+
+fn policy_kind(point: &Point<'_>) -> Option<&'static str> {
+    let word = text(point.attributes, semconv::POLICY_KIND)?;
+    let mut kinds = Kind::ALL.into_iter().map(Kind::as_str);
+    kinds.find(|kind| *kind == word)
+}
+
+fn event(point: &Point<'_>) -> Option<&'static str> {
+    let word = text(point.attributes, semconv::POLICY_EVENT)?;
+    let mut events = EventKind::ALL.into_iter().map(EventKind::as_str);
+    events.find(|event| *event == word)
+}
