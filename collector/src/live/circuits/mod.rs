@@ -17,6 +17,7 @@ mod instance;
 mod instance_figures;
 mod limit;
 mod others;
+mod policies;
 mod recent;
 mod records;
 mod replay;
@@ -43,11 +44,11 @@ use opentelemetry_proto::tonic::collector::{
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
-pub(crate) use self::control::PollError;
 pub use self::control::{
     ChangeOrder, ChangeStatus, ChannelSeen, Control, ControlError, Delivery, InstanceDelivery,
     JournalEntry, JournalFilter,
 };
+pub(crate) use self::control::PollError;
 
 use self::board::{Board, Effects};
 use self::facts::Facts;
@@ -57,6 +58,7 @@ pub(crate) use self::from_spans::{BreakerId, SpanCall, SpanCalls};
 pub(crate) use self::instance_figures::InstanceFigures;
 use self::limit::Limit;
 use self::others::Others;
+use self::policies::Policies;
 use self::records::Records;
 use crate::codec::circuits::{Observation, SettingsReport, decode_logs, decode_metrics};
 use crate::counters::{Counters, Incident};
@@ -87,6 +89,7 @@ struct Inner {
     reader: Arc<dyn SeriesReader>,
     merged: Option<Arc<MergedSeries>>,
     others: Mutex<Arc<Others>>,
+    policies: Mutex<Policies>,
     changes: broadcast::Sender<CircuitChange>,
     counters: Arc<Counters>,
     limit: Limit,
@@ -197,6 +200,7 @@ impl Circuits {
                 merged,
                 control: Control::open(log.clone(), now)?,
                 others: Mutex::default(),
+                policies: Mutex::default(),
                 log,
                 changes: broadcast::channel(CHANGES_KEPT).0,
                 counters,
@@ -458,6 +462,7 @@ impl CircuitSink for Circuits {
             counters
                 .incidents
                 .add(Incident::BadCircuitPoint, batch.refused_points);
+            self.take_policies(batch.policies, now);
             self.ingest(batch.observations, Vec::new(), now).await
         })
     }

@@ -1,0 +1,294 @@
+//! What stands around breakers, as instances report it each second: pools, collapsers, caches, limiters, retries. Kept in
+//! memory only, with counts of the last ten seconds: after a restart the next reports fill it again.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
+
+use fusebox::circuit_breaker::LatencyHistogram;
+
+use super::Circuits;
+use crate::codec::circuits::{Figure, PolicyId, PolicyReport, Reading, Temporality};
+use crate::counters::Incident;
+use crate::model::policy::PolicyView;
+use crate::model::{SECOND, UnixNanos};
+
+/// Numbers that are kept, some 600 bytes each.
+const NUMBERS_MAX: usize = 20_000;
+/// Those of one service, so that it cannot take the place of all others.
+const PER_SERVICE_MAX: usize = 5_000;
+/// The window of counts, as Hystrix's.
+const WINDOW_SECONDS: u64 = 10;
+/// An instance that reported nothing for so long is no longer shown, and makes room for others.
+const STALE_AFTER: Duration = Duration::from_secs(30);
+
+/// What all services report.
+#[derive(Debug, Default)]
+pub(super) struct Policies {
+    by_service: HashMap<String, Service>,
+    numbers: usize,
+    /// When it was last looked for what is stale: at most once a second, as that looks at everything.
+    looked_at: UnixNanos,
+}
+
+#[derive(Debug, Default)]
+struct Service {
+    policies: BTreeMap<PolicyId, HashMap<String, Instance>>,
+    numbers: usize,
+}
+
+/// A policy of one instance.
+#[derive(Debug, Default)]
+struct Instance {
+    last_seen: UnixNanos,
+    numbers: BTreeMap<Figure, Number>,
+}
+
+/// A number and its last seconds.
+#[derive(Debug, Default)]
+struct Number {
+    start: UnixNanos,
+    total: u64,
+    sizes: LatencyHistogram,
+    /// The second, and what was added in it; of what is so now, the highest.
+    seconds: VecDeque<(u64, u64, LatencyHistogram)>,
+}
+
+impl Circuits {
+    /// Takes what instances report.
+    pub(crate) fn take_policies(&self, reports: Vec<PolicyReport>, now: UnixNanos) {
+        if reports.is_empty() {
+            return;
+        }
+        let over_limit = {
+            let mut policies = self.inner.policies.lock();
+            let not_kept = reports.into_iter().map(|report| policies.take(report, now));
+            not_kept.filter(|is_kept| !is_kept).count()
+        };
+        let incidents = &self.counters().incidents;
+        incidents.add(Incident::SeriesLimit, over_limit as u64);
+    }
+
+    /// Returns what stands around the breakers of a service, or of all, by service, kind and name.
+    pub fn policies(&self, service: Option<&str>) -> Vec<PolicyView> {
+        let policies = self.inner.policies.lock();
+        policies.views(service, UnixNanos::now())
+    }
+}
+
+impl Policies {
+    /// Takes a number; returns whether there was room for it.
+    fn take(&mut self, report: PolicyReport, now: UnixNanos) -> bool {
+        if !self.has(&report) && !self.make_room(&report.service, now) {
+            return false;
+        }
+        let service = self.by_service.entry(report.service).or_default();
+        let instances = service.policies.entry(report.id).or_default();
+        let instance = instances.entry(report.instance).or_default();
+        instance.last_seen = now;
+        let before = instance.numbers.len();
+        let number = instance.numbers.entry(report.figure).or_default();
+        number.take(report.reading, now);
+        let added = instance.numbers.len() - before;
+        service.numbers += added;
+        self.numbers += added;
+        true
+    }
+
+    fn has(&self, report: &PolicyReport) -> bool {
+        let service = self.by_service.get(&report.service);
+        let instances = service.and_then(|service| service.policies.get(&report.id));
+        let instance = instances.and_then(|instances| instances.get(&report.instance));
+        instance.is_some_and(|instance| instance.numbers.contains_key(&report.figure))
+    }
+
+    /// Returns whether there is room for one more number of a service, once what is stale is forgotten.
+    fn make_room(&mut self, service: &str, now: UnixNanos) -> bool {
+        let is_full = |all: &Self| {
+            let own = all
+                .by_service
+                .get(service)
+                .map_or(0, |service| service.numbers);
+            all.numbers >= NUMBERS_MAX || own >= PER_SERVICE_MAX
+        };
+        if is_full(self) && now - self.looked_at >= SECOND {
+            self.looked_at = now;
+            self.forget_stale(now);
+        }
+        !is_full(self)
+    }
+
+    fn forget_stale(&mut self, now: UnixNanos) {
+        self.by_service.retain(|_, service| {
+            service.policies.retain(|_, instances| {
+                instances.retain(|_, instance| !instance.is_stale(now));
+                !instances.is_empty()
+            });
+            let instances = service.policies.values().flat_map(HashMap::values);
+            service.numbers = instances.map(|instance| instance.numbers.len()).sum();
+            service.numbers > 0
+        });
+        self.numbers = self
+            .by_service
+            .values()
+            .map(|service| service.numbers)
+            .sum();
+    }
+
+    fn views(&self, service: Option<&str>, now: UnixNanos) -> Vec<PolicyView> {
+        let is_wanted = |name: &&String| service.is_none_or(|wanted| wanted == name.as_str());
+        let mut services: Vec<_> = self.by_service.keys().filter(is_wanted).collect();
+        services.sort_unstable();
+        let policies = services.into_iter().flat_map(|name| {
+            let policies = self.by_service[name].policies.iter();
+            policies.map(move |(id, instances)| view(name, id, instances, now))
+        });
+        policies.filter(|view| view.hosts > 0).collect()
+    }
+}
+
+fn view(
+    service: &str,
+    id: &PolicyId,
+    instances: &HashMap<String, Instance>,
+    now: UnixNanos,
+) -> PolicyView {
+    let mut view = PolicyView {
+        service: service.to_owned(),
+        kind: id.kind,
+        name: id.name.clone(),
+        ..PolicyView::default()
+    };
+    for instance in instances
+        .values()
+        .filter(|instance| !instance.is_stale(now))
+    {
+        view.hosts += 1;
+        for (figure, number) in &instance.numbers {
+            number.add_to(&mut view, figure, now);
+        }
+    }
+    view
+}
+
+impl Instance {
+    fn is_stale(&self, now: UnixNanos) -> bool {
+        now - self.last_seen > STALE_AFTER
+    }
+}
+
+impl Number {
+    fn take(&mut self, reading: Reading, now: UnixNanos) {
+        let second = now.window(SECOND);
+        let last = self.seconds.back().map_or(0, |last| last.0);
+        // A clock that was set back: what is there would never age.
+        if second < last {
+            self.seconds.clear();
+        }
+        let is_count = !matches!(reading, Reading::Value(_));
+        let (added, sizes) = self.added(reading);
+        match self.seconds.back_mut().filter(|last| last.0 == second) {
+            Some((_, sum, of_second)) if is_count => {
+                *sum = sum.saturating_add(added);
+                of_second.merge(&sizes);
+            }
+            Some((_, highest, _)) => *highest = added.max(*highest),
+            None => self.seconds.push_back((second, added, sizes)),
+        }
+        while self
+            .seconds
+            .front()
+            .is_some_and(|first| first.0 + WINDOW_SECONDS <= second)
+        {
+            self.seconds.pop_front();
+        }
+    }
+
+    /// Notes a reading; returns what it adds to its second.
+    fn added(&mut self, reading: Reading) -> (u64, LatencyHistogram) {
+        let none = LatencyHistogram::default();
+        match reading {
+            Reading::Value(value) => {
+                self.total = value;
+                (value, none)
+            }
+            Reading::Window(count) => {
+                self.seconds.clear();
+                self.total = count;
+                (count, none)
+            }
+            Reading::Count {
+                temporality: Temporality::Delta,
+                count,
+                sizes,
+                ..
+            } => {
+                self.total = self.total.saturating_add(count);
+                (count, sizes)
+            }
+            Reading::Count {
+                start,
+                time,
+                count,
+                sizes,
+                ..
+            } => self.grown(start, time, count, sizes),
+        }
+    }
+
+    /// Returns how much a running count grew: from its start, where it began anew or is new here and young.
+    fn grown(
+        &mut self,
+        start: UnixNanos,
+        time: UnixNanos,
+        count: u64,
+        sizes: LatencyHistogram,
+    ) -> (u64, LatencyHistogram) {
+        let is_new = self.seconds.is_empty() && self.total == 0;
+        let began_anew = !is_new && (start > self.start || count < self.total);
+        let is_young = time - start < SECOND * WINDOW_SECONDS as u32;
+        let before = (
+            self.total,
+            std::mem::replace(&mut self.sizes, sizes.clone()),
+        );
+        (self.start, self.total) = (start, count);
+        match is_new || began_anew {
+            true if is_young || began_anew => (count, sizes),
+            true => (0, LatencyHistogram::default()),
+            false => (count - before.0, sizes.since(&before.1)),
+        }
+    }
+
+    fn add_to(&self, view: &mut PolicyView, figure: &Figure, now: UnixNanos) {
+        let second = now.window(SECOND);
+        let recent = || {
+            let seconds = self.seconds.iter();
+            seconds.filter(|one| one.0 + WINDOW_SECONDS > second)
+        };
+        let happened = recent().fold(0, |sum: u64, one| sum.saturating_add(one.1));
+        match figure {
+            Figure::Now(word) => {
+                let highest = recent().map(|one| one.1).max().unwrap_or(0);
+                put(&mut view.now, word, self.total);
+                put(&mut view.peak, word, highest);
+            }
+            Figure::Count(word) => {
+                put(&mut view.last_10_s, word, happened);
+                put(&mut view.total, word, self.total);
+                recent().for_each(|one| view.sizes.merge(&one.2));
+            }
+            Figure::Caller(breaker) => {
+                let refused = view.callers.entry(breaker.clone()).or_default();
+                *refused = refused.saturating_add(happened);
+            }
+        }
+    }
+}
+
+fn put(of: &mut BTreeMap<&'static str, u64>, word: &'static str, more: u64) {
+    let sum = of.entry(word).or_default();
+    *sum = sum.saturating_add(more);
+}
+
+#[cfg(test)]
+#[path = "policies_tests.rs"]
+mod tests;

@@ -1,0 +1,130 @@
+//! What instances report of their policies, second by second.
+
+use super::*;
+use crate::model::policy::{COLLAPSER, POOL};
+
+const NOW: UnixNanos = UnixNanos::new(1_795_397_400_000_000_000);
+
+fn report(instance: &str, figure: Figure, reading: Reading) -> PolicyReport {
+    PolicyReport {
+        service: "shop".to_owned(),
+        instance: instance.to_owned(),
+        id: PolicyId {
+            kind: POOL,
+            name: "warehouse".to_owned(),
+        },
+        figure,
+        reading,
+    }
+}
+
+fn count(start: UnixNanos, time: UnixNanos, count: u64) -> Reading {
+    Reading::Count {
+        temporality: Temporality::Cumulative,
+        start,
+        time,
+        count,
+        sizes: LatencyHistogram::default(),
+    }
+}
+
+fn after(seconds: u32) -> UnixNanos {
+    NOW + SECOND * seconds
+}
+
+/// Guarantees: counts are those of the last ten seconds and survive a restart of the instance; those of long before the first
+/// report are none of the window.
+#[test]
+fn counts_grow_and_age() {
+    let executed = || Figure::Count("executed");
+    let mut policies = Policies::default();
+    let mut take = |instance, second, start, value| {
+        let reading = count(start, after(second), value);
+        assert!(policies.take(report(instance, executed(), reading), after(second)));
+        let views = policies.views(Some("shop"), after(second));
+        (views[0].recently("executed"), views[0].total["executed"])
+    };
+    assert_eq!(take("young", 0, NOW, 4), (4, 4), "it began just now");
+    assert_eq!(take("young", 1, NOW, 9), (9, 9));
+    assert_eq!(take("young", 2, after(2), 3), (12, 3), "it started again");
+    assert_eq!(
+        take("young", 11, after(2), 3),
+        (3, 3),
+        "nine are older than ten seconds"
+    );
+    let long_ago = NOW - Duration::from_secs(60);
+    assert_eq!(take("old", 12, long_ago, 500), (0, 503));
+    assert_eq!(take("old", 13, long_ago, 501), (1, 504));
+}
+
+/// Guarantees: values of now are the sum of the instances that report, with the highest of the last ten seconds.
+#[test]
+fn values_have_peaks_and_end_with_their_instance() {
+    let active = || Figure::Now("active");
+    let mut policies = Policies::default();
+    for (instance, second, value) in [("a", 0, 7), ("a", 1, 2), ("b", 1, 3)] {
+        policies.take(
+            report(instance, active(), Reading::Value(value)),
+            after(second),
+        );
+    }
+    let look = |policies: &Policies, second| {
+        let views = policies.views(None, after(second));
+        views
+            .first()
+            .map(|view| (view.hosts, view.now("active"), view.peak["active"]))
+    };
+    assert_eq!(look(&policies, 1), Some((2, 5, 10)));
+    assert_eq!(look(&policies, 10), Some((2, 5, 5)));
+    policies.take(report("b", active(), Reading::Value(1)), after(20));
+    assert_eq!(look(&policies, 32), Some((1, 1, 0)));
+    assert_eq!(look(&policies, 60), None);
+}
+
+#[test]
+fn callers_and_sizes_are_those_of_the_window() {
+    let mut policies = Policies::default();
+    let caller = Figure::Caller("stock".to_owned());
+    policies.take(report("a", caller.clone(), count(NOW, NOW, 0)), NOW);
+    policies.take(report("a", caller, count(NOW, after(1), 2)), after(1));
+    let index = |size| LatencyHistogram::index_of_seconds(f64::from(size));
+    let mut batches = report("a", Figure::Count("batches"), Reading::Window(0));
+    batches.id.kind = COLLAPSER;
+    batches.reading = Reading::Count {
+        temporality: Temporality::Cumulative,
+        start: NOW,
+        time: after(1),
+        count: 2,
+        sizes: LatencyHistogram::from_buckets([(index(3), 2)]),
+    };
+    policies.take(batches, after(1));
+    let views = policies.views(None, after(1));
+    let [collapser, pool] = views.as_slice() else {
+        panic!("{views:?}");
+    };
+    assert_eq!(pool.callers["stock"], 2);
+    assert_eq!(
+        (collapser.recently("batches"), collapser.sizes.count()),
+        (2, 2)
+    );
+}
+
+/// Guarantees: a service that makes names up fills its own part only, and what is stale makes room.
+#[test]
+fn numbers_are_bounded_for_each_service_and_in_all() {
+    let mut policies = Policies::default();
+    let mut take = |service: &str, name: usize, now| {
+        let mut one = report("a", Figure::Now("active"), Reading::Value(1));
+        one.service = service.to_owned();
+        one.id.name = name.to_string();
+        policies.take(one, now)
+    };
+    let kept = (0..PER_SERVICE_MAX + 9).filter(|name| take("loud", *name, NOW));
+    assert_eq!(kept.count(), PER_SERVICE_MAX);
+    assert!(take("loud", 0, NOW), "what is known goes on");
+    for service in ["b", "c", "d"] {
+        (0..PER_SERVICE_MAX).for_each(|name| assert!(take(service, name, after(1))));
+    }
+    assert!(!take("e", 0, after(1)));
+    assert!(take("e", 0, after(31)), "the loud one is stale");
+}
