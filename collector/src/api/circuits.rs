@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::params::Params;
 use super::partial::{self, Answer};
 use super::{ApiState, Problem, pieces};
+use crate::model::policy::PolicyView;
 use crate::model::{CircuitHistory, CircuitKey, CircuitTransition, CircuitView, CircuitWall};
 use crate::query::{Partial, circuits_bytes};
 
@@ -49,6 +50,22 @@ pub(super) async fn wall(
     tail.push(b'}');
     let answer = pieces::json(pieces::list(head, circuit, tail));
     Ok(pieces::holding(answer, circuits_bytes(count)))
+}
+
+/// The answer to `/policies`.
+#[derive(Debug, Serialize)]
+pub(super) struct Policies {
+    policies: Vec<PolicyView>,
+}
+
+/// `GET /api/policies?service`
+pub(super) async fn policies(
+    State(state): State<ApiState>,
+    params: Params,
+) -> Result<Json<Policies>, Problem> {
+    let service = params.only(&["service"])?.text("service")?;
+    let policies = state.query.circuits().policies(service.as_deref());
+    Ok(Json(Policies { policies }))
 }
 
 /// `GET /api/circuits/{service}/{name}?at`

@@ -109,6 +109,7 @@ pub fn router(state: ApiState) -> Router {
                 .post(control::order)
                 .layer(DefaultBodyLimit::max(control::ORDER_BYTES_MAX)),
         )
+        .route("/policies", get(circuits::policies))
         .route("/changes", get(control::journal))
         .route("/notifications", get(notifications::overview))
         .route(
