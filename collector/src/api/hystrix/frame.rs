@@ -7,8 +7,10 @@ use std::time::Duration;
 use tokio::sync::broadcast::Receiver;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::around::{self, Around};
 use super::row::Row;
 use crate::live::circuits::CircuitFigures;
+use crate::model::policy::{COLLAPSER, POOL, PolicyView};
 use crate::model::{CircuitKey, UnixNanos};
 use crate::query::{Hub, QueryService};
 use crate::stop::Stop;
@@ -33,6 +35,8 @@ pub(super) struct Frame {
     pub(super) time_ms: u64,
     /// Breakers with a reporting instance.
     pub(super) rows: Vec<Row>,
+    /// Pools and collapsers.
+    pub(super) policies: Vec<PolicyView>,
     /// Number of reporting instances.
     pub(super) hosts: usize,
 }
@@ -82,15 +86,22 @@ impl Frames {
 async fn look(query: &QueryService, peaks: &mut Peaks) -> Option<Frame> {
     let _admitted = query.admission().admit(query.wall_cost()).await.ok()?;
     let figures = query.circuits().figures().await.ok()?;
-    Some(Frame::new(&figures, peaks, UnixNanos::now()))
+    let policies = query.circuits().policies(None);
+    Some(Frame::new(&figures, policies, peaks, UnixNanos::now()))
 }
 
 impl Frame {
-    pub(super) fn new(figures: &[CircuitFigures], peaks: &mut Peaks, now: UnixNanos) -> Self {
+    pub(super) fn new(
+        figures: &[CircuitFigures],
+        mut policies: Vec<PolicyView>,
+        peaks: &mut Peaks,
+        now: UnixNanos,
+    ) -> Self {
         peaks.look(figures);
+        let around = Around::of(&policies);
         let row = |figures: &CircuitFigures| {
             let most = peaks.of(&figures.view.key);
-            Row::new(figures, most)
+            Row::new(figures, most, around.of_breaker(&figures.view.key))
         };
         let live = figures.iter().flat_map(|figures| {
             let live = figures
@@ -100,10 +111,18 @@ impl Frame {
                 .filter(|instance| !instance.stale);
             live.map(|instance| (&figures.view.key.service, &instance.id))
         });
+        let hosts = live.collect::<HashSet<_>>().len();
+        let rows = figures.iter().filter_map(row).collect();
+        policies.retain(|policy| match policy.kind {
+            // As Hystrix, which sends a pool once it ran something.
+            POOL => policy.recently("executed") > 0 || around::completed(policy) > 0,
+            kind => kind == COLLAPSER,
+        });
         Self {
             time_ms: now.get() / 1_000_000,
-            hosts: live.collect::<HashSet<_>>().len(),
-            rows: figures.iter().filter_map(row).collect(),
+            hosts,
+            rows,
+            policies,
         }
     }
 }

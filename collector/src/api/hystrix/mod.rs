@@ -2,6 +2,7 @@
 //! everything or of one cluster, which is a service here. The breakers are those of the wall, of every
 //! library, with instances merged.
 
+mod around;
 mod frame;
 mod reader;
 mod row;

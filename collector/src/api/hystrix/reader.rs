@@ -16,11 +16,13 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, timeout_at};
 
-use super::Wanted;
 use super::frame::{FULL, Frame};
+use super::row::Row;
+use super::{Wanted, around};
 use crate::api::Problem;
+use crate::model::policy::{POOL, PolicyView};
 
-/// Breakers in one piece, 2 KiB each.
+/// Objects in one piece, 2 KiB each.
 const PIECE: usize = 50;
 
 /// Keeps the stream from being idle, with the field that Hystrix and Turbine send and as a comment for other
@@ -32,7 +34,7 @@ pub(super) struct Reader {
     wanted: Wanted,
     delay: Duration,
     frame: Arc<Frame>,
-    /// The next row of the frame; `None` once it is sent.
+    /// The next object of the frame; `None` once it is sent.
     next: Option<usize>,
     sent_at: Instant,
 }
@@ -97,17 +99,14 @@ impl Reader {
             }
         };
         let mut text = String::new();
-        let rows = self.frame.rows.iter().enumerate().skip(first);
-        let mut rows = rows.filter(|(_, row)| self.wanted.includes(&row.key.service));
-        for (_, row) in rows.by_ref().take(PIECE) {
-            let name = match &self.wanted {
-                // Services may have breakers with the same name, and the dashboard has one tile per name.
-                Wanted::Everything => format!("{}.{}", row.key.service, row.key.name),
-                Wanted::Service(_) | Wanted::Cluster(_) => row.key.name.clone(),
-            };
-            put(&mut text, &row.event(&name, self.frame.time_ms));
+        let rows = self.frame.rows.iter().map(Object::Breaker);
+        let objects = rows.chain(self.frame.policies.iter().map(Object::Policy));
+        let objects = objects.enumerate().skip(first);
+        let mut objects = objects.filter(|(_, object)| self.wanted.includes(object.service()));
+        for (_, object) in objects.by_ref().take(PIECE) {
+            object.put(&mut text, &self.wanted, self.frame.time_ms);
         }
-        self.next = rows.next().map(|(index, _)| index);
+        self.next = objects.next().map(|(index, _)| index);
         if self.next.is_none() {
             self.end(&mut text);
         }
@@ -130,7 +129,48 @@ impl Reader {
     }
 }
 
+/// What a frame has an object of.
+enum Object<'a> {
+    Breaker(&'a Row),
+    /// A pool or a collapser.
+    Policy(&'a PolicyView),
+}
+
+impl Object<'_> {
+    fn service(&self) -> &str {
+        match self {
+            Self::Breaker(row) => &row.key.service,
+            Self::Policy(policy) => &policy.service,
+        }
+    }
+
+    fn put(&self, text: &mut String, wanted: &Wanted, time_ms: u64) {
+        let named = |name: &str| wanted.name(self.service(), name);
+        match self {
+            Self::Breaker(row) => {
+                let (name, pool) = (named(&row.key.name), row.pool().map(named));
+                put(text, &row.event(&name, pool.as_deref(), time_ms));
+            }
+            Self::Policy(policy) if policy.kind == POOL => {
+                put(text, &around::pool(policy, &named(&policy.name), time_ms));
+            }
+            Self::Policy(policy) => {
+                let name = named(&policy.name);
+                put(text, &around::collapser(policy, &name, time_ms));
+            }
+        }
+    }
+}
+
 impl Wanted {
+    /// Returns the name of an object: services may use the same names, and the dashboard has one tile per name.
+    fn name(&self, service: &str, name: &str) -> String {
+        match self {
+            Self::Everything => format!("{service}.{name}"),
+            Self::Service(_) | Self::Cluster(_) => name.to_owned(),
+        }
+    }
+
     fn includes(&self, service: &str) -> bool {
         match self {
             Self::Everything => true,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use fusebox::circuit_breaker::{CallTotals, FallbackTotals, OverrideKind};
 use fusebox::hystrix::{CommandCounts, CommandEvent, CommandSettings, LatencyMs};
 
+use super::around::OfBreaker;
 use crate::live::circuits::CircuitFigures;
 use crate::model::{CircuitCalls, CircuitKey, CircuitSettings, CircuitView};
 
@@ -22,11 +23,21 @@ pub(super) struct Row {
     latency: LatencyMs,
     window: Duration,
     settings: CommandSettings,
+    pool: Option<String>,
 }
 
 impl Row {
+    /// Returns the key of its pool.
+    pub(super) fn pool(&self) -> Option<&str> {
+        self.pool.as_deref()
+    }
+
     /// Returns the row of a breaker; `None` if none of its instances reports any more.
-    pub(super) fn new(figures: &CircuitFigures, max_in_flight: u64) -> Option<Self> {
+    pub(super) fn new(
+        figures: &CircuitFigures,
+        max_in_flight: u64,
+        around: OfBreaker,
+    ) -> Option<Self> {
         let CircuitFigures { view, latency } = figures;
         let live = || view.instances.iter().filter(|instance| !instance.stale);
         let hosts = live().count() as u64;
@@ -37,20 +48,27 @@ impl Row {
             hosts,
             open_hosts: open.count() as u64,
             forced: view.forced.as_ref().map(|forced| forced.kind),
-            counts: counts(&view.calls),
+            counts: counts(&view.calls, &around),
             in_flight: view.in_flight,
             max_in_flight,
             latency: LatencyMs::of(latency),
             window: Duration::from_millis(view.window_ms),
             settings: settings(&view.settings),
+            pool: around.pool,
         })
     }
 
-    pub(super) fn event<'a>(&'a self, name: &'a str, time_ms: u64) -> CommandEvent<'a> {
+    /// Returns its object under that name, and its pool under the other.
+    pub(super) fn event<'a>(
+        &'a self,
+        name: &'a str,
+        pool: Option<&'a str>,
+        time_ms: u64,
+    ) -> CommandEvent<'a> {
         CommandEvent {
             name,
             group: &self.group,
-            pool: None,
+            pool,
             time_ms,
             hosts: self.hosts,
             open_hosts: self.open_hosts,
@@ -74,7 +92,7 @@ fn group(view: &CircuitView) -> &str {
 }
 
 /// Rejected or missing fallbacks cannot be distinguished from failed ones.
-fn counts(calls: &CircuitCalls) -> CommandCounts {
+fn counts(calls: &CircuitCalls, around: &OfBreaker) -> CommandCounts {
     CommandCounts {
         calls: CallTotals {
             success: calls.success,
@@ -90,7 +108,9 @@ fn counts(calls: &CircuitCalls) -> CommandCounts {
             failure: calls.fallback_failure,
             ..FallbackTotals::default()
         },
-        ..CommandCounts::default()
+        pool_rejected: around.pool_rejected,
+        from_cache: around.from_cache,
+        collapsed: around.collapsed,
     }
 }
 

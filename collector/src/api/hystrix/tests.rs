@@ -80,9 +80,11 @@ fn figures(in_flight: u64, instances: Vec<CircuitInstanceView>) -> CircuitFigure
 }
 
 fn frame(peaks: &mut Peaks, figures: CircuitFigures) -> (usize, Vec<Value>) {
-    let frame = Frame::new(&[figures], peaks, UnixNanos::new(1_795_428_000_000_000_000));
-    let object =
-        |row: &super::row::Row| serde_json::to_value(row.event("stock", frame.time_ms)).unwrap();
+    let now = UnixNanos::new(1_795_428_000_000_000_000);
+    let frame = Frame::new(&[figures], Vec::new(), peaks, now);
+    let object = |row: &super::row::Row| {
+        serde_json::to_value(row.event("stock", None, frame.time_ms)).unwrap()
+    };
     (frame.hosts, frame.rows.iter().map(object).collect())
 }
 
@@ -154,7 +156,7 @@ async fn a_reader_that_waits_ends_with_the_collector() {
     let send = |second: u64| {
         let one = vec![instance("a", EffectiveState::Closed, false)];
         let now = UnixNanos::new(second * 1_000_000_000);
-        let frame = Frame::new(&[figures(0, one)], &mut Peaks::default(), now);
+        let frame = Frame::new(&[figures(0, one)], Vec::new(), &mut Peaks::default(), now);
         sender.send(Arc::new(frame)).unwrap();
     };
     send(1);

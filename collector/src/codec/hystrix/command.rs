@@ -30,6 +30,8 @@ pub(crate) struct Command {
     pub(crate) name: String,
     /// Its thread pool, if its calls run on one.
     pub(crate) pool: Option<String>,
+    /// Calls that its pool refused in the window.
+    pub(crate) pool_rejected: u64,
     /// Number of reporting hosts.
     pub(crate) hosts: u64,
     /// When it was read, by the sender's clock; 0 if unknown.
@@ -60,6 +62,7 @@ impl Command {
         Some(Self {
             name: fields.name("name")?,
             pool: fields.name("threadPool").filter(|_| is_pooled),
+            pool_rejected: fields.count("rollingCountThreadPoolRejected"),
             hosts: fields.hosts,
             time: UnixNanos::new(fields.count("currentTime").saturating_mul(1_000_000)),
             state: state(fields),

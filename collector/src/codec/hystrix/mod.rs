@@ -27,11 +27,42 @@ pub(crate) enum Object {
     Other,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Pool {
     pub(crate) name: String,
     /// Threads over all hosts.
     pub(crate) core_size: u64,
+    /// Calls that they run.
+    pub(crate) active: u64,
+    /// Calls that wait.
+    pub(crate) queued: u64,
+    /// Calls that may wait; 0 where the stream does not say that any may.
+    pub(crate) queue_limit: u64,
+    /// The most workers that there were at once.
+    pub(crate) largest: u64,
+    /// Calls that ended.
+    pub(crate) completed: u64,
+    /// Calls that were run within the window.
+    pub(crate) executed: u64,
+    /// Calls that were refused within the window.
+    pub(crate) rejected: u64,
+}
+
+impl Pool {
+    /// Reads a pool; `None` if it has no name.
+    fn read(fields: &Fields<'_>) -> Option<Self> {
+        Some(Self {
+            name: fields.name("name")?,
+            core_size: fields.count("currentCorePoolSize"),
+            active: fields.count("currentActiveCount"),
+            queued: fields.count("currentQueueSize"),
+            queue_limit: fields.count("propertyValue_queueSizeRejectionThreshold"),
+            largest: fields.count("currentLargestPoolSize"),
+            completed: fields.count("currentCompletedTaskCount"),
+            executed: fields.count("rollingCountThreadsExecuted"),
+            rejected: fields.count("rollingCountCommandRejections"),
+        })
+    }
 }
 
 /// The line is not an object of a stream.
@@ -50,10 +81,10 @@ pub(crate) fn decode(json: &str) -> Result<Object, NotAnObject> {
             let command = Command::read(&fields).ok_or(NotAnObject)?;
             Ok(Object::Command(Box::new(command)))
         }
-        Some("HystrixThreadPool") => Ok(Object::Pool(Pool {
-            name: fields.name("name").ok_or(NotAnObject)?,
-            core_size: fields.count("currentCorePoolSize"),
-        })),
+        Some("HystrixThreadPool") => {
+            let pool = Pool::read(&fields).ok_or(NotAnObject)?;
+            Ok(Object::Pool(pool))
+        }
         Some(_) => Ok(Object::Other),
         None => Err(NotAnObject),
     }

@@ -140,10 +140,14 @@ fn forced_and_disabled_circuits() {
 
 #[test]
 fn other_objects_and_no_objects() {
-    let pool = json!({"type": "HystrixThreadPool", "name": "warehouse", "currentCorePoolSize": 10});
+    let pool = json!({"type": "HystrixThreadPool", "name": "warehouse", "currentCorePoolSize": 10,
+        "currentActiveCount": 3, "rollingCountCommandRejections": 2});
     let warehouse = Pool {
         name: "warehouse".to_owned(),
         core_size: 10,
+        active: 3,
+        rejected: 2,
+        ..Pool::default()
     };
     assert_eq!(decode(&pool.to_string()), Ok(Object::Pool(warehouse)));
     for other in [

@@ -1,14 +1,18 @@
 //! The commands of one stream: turns what arrived within a second into observations of their circuits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fusebox::circuit_breaker::{LatencyHistogram, Outcome};
 
 use super::growth::Growth;
 use super::latency::Latencies;
-use crate::codec::circuits::{Count, CountPoint, Observation, SettingsReport, Temporality};
+use crate::codec::circuits::{
+    Count, CountPoint, Figure, Observation, PolicyId, PolicyReport, Reading, SettingsReport,
+    Temporality,
+};
 use crate::codec::hystrix::{Command, Object, Pool};
+use crate::model::policy::POOL;
 use crate::model::{CircuitCalls, CircuitKey, CircuitSettings, OverrideView, Source, UnixNanos};
 
 /// Commands and pools per stream; a service has some dozens.
@@ -21,7 +25,9 @@ pub(super) struct Followed {
     service: String,
     instance: String,
     commands: BTreeMap<String, Known>,
-    pools: BTreeMap<String, u64>,
+    pools: BTreeMap<String, Pool>,
+    /// Those that were read since the last second.
+    fresh_pools: BTreeSet<String>,
     /// When the first command of this connection was read.
     read_since: Option<UnixNanos>,
 }
@@ -46,6 +52,7 @@ struct Known {
 pub(super) struct Second {
     pub(super) observations: Vec<Observation>,
     pub(super) settings: Vec<SettingsReport>,
+    pub(super) policies: Vec<PolicyReport>,
 }
 
 impl Followed {
@@ -55,6 +62,7 @@ impl Followed {
             instance,
             commands: BTreeMap::new(),
             pools: BTreeMap::new(),
+            fresh_pools: BTreeSet::new(),
             read_since: None,
         }
     }
@@ -79,7 +87,8 @@ impl Followed {
     fn pool(&mut self, pool: Pool) -> bool {
         let has_room = self.pools.len() < NAMES_MAX || self.pools.contains_key(&pool.name);
         if has_room {
-            self.pools.insert(pool.name, pool.core_size);
+            self.fresh_pools.insert(pool.name.clone());
+            self.pools.insert(pool.name.clone(), pool);
         }
         has_room
     }
@@ -122,9 +131,43 @@ impl Followed {
         true
     }
 
+    /// Returns what the pools that were read say, and whose calls they run.
+    fn take_pools(&mut self) -> Vec<PolicyReport> {
+        let fresh = std::mem::take(&mut self.fresh_pools);
+        let report = |pool: &str, figure, reading| PolicyReport {
+            service: self.service.clone(),
+            instance: self.instance.clone(),
+            id: PolicyId {
+                kind: POOL,
+                name: pool.to_owned(),
+            },
+            figure,
+            reading,
+        };
+        let pools = fresh.iter().filter_map(|name| self.pools.get(name));
+        let of_pools = pools.flat_map(|pool| {
+            let readings = readings(pool).into_iter();
+            readings.map(|(figure, reading)| report(&pool.name, figure, reading))
+        });
+        let commands = self.commands.values().filter(|known| known.is_fresh);
+        let callers = commands.filter_map(|known| {
+            let pool = known.command.pool.as_deref()?;
+            let caller = Figure::Caller(known.command.name.clone());
+            Some(report(
+                pool,
+                caller,
+                Reading::Window(known.command.pool_rejected),
+            ))
+        });
+        of_pools.chain(callers).collect()
+    }
+
     /// Takes the observations since the last call.
     pub(super) fn take_second(&mut self, now: UnixNanos) -> Second {
-        let mut second = Second::default();
+        let mut second = Second {
+            policies: self.take_pools(),
+            ..Second::default()
+        };
         for known in self.commands.values_mut().filter(|known| known.is_fresh) {
             let key = CircuitKey {
                 service: self.service.clone(),
@@ -144,6 +187,21 @@ impl Followed {
         }
         second
     }
+}
+
+/// The numbers of a pool. Its counts are those of Hystrix's own window.
+fn readings(pool: &Pool) -> [(Figure, Reading); 8] {
+    use Reading::{Value, Window};
+    [
+        (Figure::Now("active"), Value(pool.active)),
+        (Figure::Now("queued"), Value(pool.queued)),
+        (Figure::Now("size"), Value(pool.core_size)),
+        (Figure::Now("largest"), Value(pool.largest)),
+        (Figure::Now("queue_limit"), Value(pool.queue_limit)),
+        (Figure::Now("completed"), Value(pool.completed)),
+        (Figure::Count("executed"), Window(pool.executed)),
+        (Figure::Count("rejected"), Window(pool.rejected)),
+    ]
 }
 
 impl Known {
@@ -205,7 +263,7 @@ impl Known {
     /// Returns settings and override, if they are not reported yet.
     fn report(
         &mut self,
-        pools: &BTreeMap<String, u64>,
+        pools: &BTreeMap<String, Pool>,
     ) -> Option<(CircuitSettings, Option<OverrideView>)> {
         let now = Some((self.settings(pools), self.forced()));
         if self.reported == now {
@@ -216,10 +274,12 @@ impl Known {
     }
 
     /// A command on a thread pool is limited by its workers, not by the semaphore, which it does not use.
-    fn settings(&self, pools: &BTreeMap<String, u64>) -> CircuitSettings {
+    fn settings(&self, pools: &BTreeMap<String, Pool>) -> CircuitSettings {
         let mut settings = self.command.settings.clone();
         if let Some(pool) = &self.command.pool {
-            let workers = pools.get(pool).map(|workers| workers / self.command.hosts);
+            let workers = pools
+                .get(pool)
+                .map(|pool| pool.core_size / self.command.hosts);
             settings.max_concurrent = workers.filter(|workers| *workers > 0);
         }
         settings

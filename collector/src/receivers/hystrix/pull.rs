@@ -162,6 +162,7 @@ impl Stream {
     async fn publish(&mut self) {
         let now = UnixNanos::now();
         let second = self.followed.take_second(now);
+        self.circuits.take_policies(second.policies, now);
         if let Err(error) = self
             .circuits
             .ingest(second.observations, second.settings, now)
