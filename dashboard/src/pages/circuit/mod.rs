@@ -28,6 +28,7 @@ use crate::pages::traces::{TraceRow, rows};
 use crate::pages::view::chart::{self, Share, Stretch};
 use crate::pages::view::href::Href;
 use crate::pages::view::palette::Palette;
+use crate::pages::view::policies::{self, PolicyRow};
 use crate::pages::view::range::Range;
 use crate::pages::view::text::{self, MINUTE};
 use crate::pages::view::{moment, state};
@@ -95,7 +96,12 @@ pub(crate) async fn show(
         circuit,
         retention,
     };
+    let is_now = view.at.is_none();
     let mut page = CircuitPage::new(known, view, shown, now, &pages.palette);
+    if is_now {
+        let around = pages.query.circuits().policies(Some(&page.key().service));
+        page.policies = policies::rows(&around, Some(&page.key().name));
+    }
     page.chrome = page.chrome.lacking(missing.as_ref(), now);
     Ok(Page(page))
 }
@@ -194,6 +200,8 @@ pub(crate) struct CircuitPage {
     shown: Shown,
     now: u64,
     rows: Vec<TraceRow>,
+    /// What stands around it now.
+    policies: Vec<PolicyRow>,
 }
 
 impl CircuitPage {
@@ -214,6 +222,7 @@ impl CircuitPage {
             view,
             shown,
             now,
+            policies: Vec::new(),
         }
     }
 

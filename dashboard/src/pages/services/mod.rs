@@ -19,6 +19,7 @@ use crate::pages::frame::params::Params;
 use crate::pages::map::Edge;
 use crate::pages::view::href::Href;
 use crate::pages::view::moment;
+use crate::pages::view::policies::{self, PolicyRow};
 use crate::pages::view::range::Range;
 use crate::pages::view::text::{self, HOUR, MINUTE, SECOND};
 use crate::pages::wall::Teach;
@@ -75,11 +76,13 @@ pub(crate) async fn show(
     };
     let links = lenient(pages.query.dependencies(lately).await, Vec::new())?;
     let wall = pages.query.circuits().wall(None).await?.value;
+    let around = pages.query.circuits().policies(Some(&name));
     let page = aside(move || {
         let peers = Peers::new(links.value, &wall.circuits, &name);
         let mut circuits = wall.circuits;
         circuits.retain(|circuit| circuit.key.service == name);
         let mut page = ServicePage::new(service, circuits, peers, now);
+        page.policies = policies::rows(&around, None);
         page.chrome = page.chrome.lacking(links.missing.as_ref(), now);
         page
     });
@@ -295,6 +298,8 @@ pub(crate) struct ServicePage {
     circuits: Vec<CircuitView>,
     /// How many there are in all.
     circuits_total: usize,
+    /// What stands around them.
+    policies: Vec<PolicyRow>,
     peers: Peers,
     now: u64,
 }
@@ -323,6 +328,7 @@ impl ServicePage {
             service,
             circuits,
             circuits_total,
+            policies: Vec::new(),
             peers,
             now,
         }

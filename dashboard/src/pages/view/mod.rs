@@ -4,6 +4,7 @@ pub(crate) mod chart;
 pub(crate) mod href;
 pub(crate) mod moment;
 pub(crate) mod palette;
+pub(crate) mod policies;
 pub(crate) mod range;
 pub(crate) mod state;
 pub(crate) mod text;
