@@ -49,7 +49,8 @@ pub enum InitError {
     AlreadyInstalled,
 }
 
-/// Running telemetry; dropping it sends what is still queued, for at most two seconds.
+/// Running telemetry; dropping it sends what is still queued and that this instance ends on purpose, for at most two seconds. A
+/// process that ends without, killed or by `std::process::exit`, is missing to the collector.
 #[derive(Debug)]
 #[must_use = "telemetry ends when it is dropped: keep it until the end of main"]
 pub struct Telemetry {

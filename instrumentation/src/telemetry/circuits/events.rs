@@ -1,5 +1,5 @@
 //! Log events of breakers: a record for each transition, with the trace of the call that caused it, and one for the
-//! settings.
+//! settings, and one for the end of the process.
 
 use std::time::SystemTime;
 
@@ -55,6 +55,12 @@ pub(super) fn settings(breaker: &CircuitBreaker) -> LogRecord {
     }
     let (severity, now) = (SeverityNumber::Info, SystemTime::now());
     record(semconv::EVENT_SETTINGS, severity, now, attributes)
+}
+
+/// Makes the record of the end of this instance.
+pub(super) fn ended() -> LogRecord {
+    let (severity, now) = (SeverityNumber::Info, SystemTime::now());
+    record(semconv::EVENT_ENDED, severity, now, Vec::new())
 }
 
 /// Makes a request of records.

@@ -25,8 +25,8 @@ const BREAKERS_PER_REQUEST: usize = 256;
 const POLICIES_PER_REQUEST: usize = 256;
 /// Fewer of pools: each may list a thousand breakers.
 const POOLS_PER_REQUEST: usize = 16;
-/// Timeout of each of the last two requests; together they stay below the limit of the whole flush.
-const LAST_SEND_LIMIT: Duration = Duration::from_millis(900);
+/// Timeout of each of the last requests; three together stay below the limit of the whole flush.
+const LAST_SEND_LIMIT: Duration = Duration::from_millis(600);
 
 /// Exports the breakers of a registry until it is stopped.
 #[derive(Debug)]
@@ -146,7 +146,7 @@ impl Worker {
                 metrics_at = (metrics_at + self.config.circuit_interval).max(Instant::now());
             }
             if is_end {
-                return;
+                return self.say_ended();
             }
         }
     }
@@ -175,6 +175,15 @@ impl Worker {
                 }
                 Err(_) => {} // They would be rejected again; the client has logged it.
             }
+        }
+    }
+
+    /// Says last that the process ends on purpose, so that the collector does not miss it.
+    fn say_ended(&self) {
+        if self.config.logs.is_exported {
+            let request = events::request(&self.resource, vec![events::ended()]);
+            // It may be too late for an answer; without it the collector waits for a sign of this instance.
+            let _ = self.client.send(&self.config.logs, &request, self.limit);
         }
     }
 
