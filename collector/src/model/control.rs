@@ -59,7 +59,19 @@ pub struct ChangeOutcome {
     pub outcome: Outcome,
 }
 
-/// A stored record about changes.
+/// An instance that said that it ends on purpose.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceEnd {
+    /// The service, without a breaker.
+    pub key: CircuitKey,
+    /// The instance.
+    pub instance: String,
+    /// When, Unix nanoseconds of the collector's clock.
+    #[serde(rename = "time_unix_nanos")]
+    pub time: UnixNanos,
+}
+
+/// A stored record about changes and the instances that they are for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ControlRecord {
@@ -67,6 +79,8 @@ pub enum ControlRecord {
     Change(OperatorChange),
     /// An instance acknowledged a change.
     Outcome(ChangeOutcome),
+    /// An instance ended.
+    Ended(InstanceEnd),
 }
 
 impl ControlRecord {
@@ -75,6 +89,7 @@ impl ControlRecord {
         match self {
             Self::Change(change) => &change.key,
             Self::Outcome(outcome) => &outcome.key,
+            Self::Ended(end) => &end.key,
         }
     }
 
@@ -83,6 +98,7 @@ impl ControlRecord {
         match self {
             Self::Change(change) => change.time,
             Self::Outcome(outcome) => outcome.time,
+            Self::Ended(end) => end.time,
         }
     }
 }

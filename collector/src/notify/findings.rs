@@ -156,7 +156,8 @@ fn of_instance(instance: &InstanceView) -> Option<Finding> {
             reason: "it missed three heartbeats".to_owned(),
             opened_by: None,
         }),
-        Liveness::Late | Liveness::Silent => return None,
+        // One that ended on purpose is not missed; an incident that it was in ends when it is no longer listed.
+        Liveness::Late | Liveness::Silent | Liveness::Ended => return None,
     };
     let (service, id) = (instance.service.clone(), instance.id.clone());
     Some(Finding {

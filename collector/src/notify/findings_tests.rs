@@ -59,6 +59,7 @@ fn many_silent_instances_are_one_incident() {
         instances: vec![
             instance("down", Liveness::Down),
             instance("late", Liveness::Late),
+            instance("ended", Liveness::Ended),
             instance("live", Liveness::Live),
         ],
         silent_at_once: None,

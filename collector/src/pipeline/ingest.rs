@@ -136,7 +136,11 @@ impl Ingest {
         mut records: Vec<LogRecord>,
         reservation: Reservation,
     ) -> Result<(), IngestError> {
-        let events = [semconv::EVENT_TRANSITION, semconv::EVENT_SETTINGS];
+        let events = [
+            semconv::EVENT_TRANSITION,
+            semconv::EVENT_SETTINGS,
+            semconv::EVENT_ENDED,
+        ];
         records.retain(|record| !events.contains(&record.event()));
         if records.is_empty() {
             return Ok(());

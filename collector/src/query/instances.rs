@@ -1,5 +1,6 @@
 //! The instances of all services, combined from their spans, breakers and control channels. Liveness is
-//! judged by heartbeats, without doubling the interval: one missed heartbeat is late, three are down.
+//! judged by heartbeats, without doubling the interval: one missed heartbeat is late, three are down. An instance
+//! that said that it ends is neither.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +11,8 @@ use fusebox::control::WAIT_MAX;
 use serde::Serialize;
 
 use super::{QueryError, QueryService};
-use crate::live::circuits::ChannelSeen;
+use crate::codec::circuits::InstanceId;
+use crate::live::circuits::{ChannelSeen, UNDER_WAY};
 use crate::model::{CircuitView, HOUR, InstanceSeen, MINUTE, Source, UnixNanos};
 use crate::store::cancel::off_worker;
 
@@ -73,6 +75,8 @@ pub enum Liveness {
     Silent,
     /// No heartbeat missed.
     Live,
+    /// It said that it ends on purpose, and has not been heard since.
+    Ended,
 }
 
 /// The instances of all services.
@@ -89,6 +93,8 @@ pub struct Instances {
 struct Known {
     first_seen: Option<UnixNanos>,
     last_heard: UnixNanos,
+    /// When it said that it ends.
+    ended: Option<UnixNanos>,
     heartbeat: Option<Duration>,
     has_channel: bool,
     breakers: usize,
@@ -109,6 +115,7 @@ impl QueryService {
         let wall = self.circuits().wall(None).await?.value;
         let spans = self.live().instances_since(UnixNanos::now() - LISTED_FOR);
         let channels = self.circuits().control().channels();
+        let ended = self.circuits().control().ended(UnixNanos::now());
         let joined = off_worker(Path::new("instances"), move || {
             let mut known = ById::new();
             for (service, seen) in &spans {
@@ -118,6 +125,9 @@ impl QueryService {
                 .iter()
                 .for_each(|c| add_breaker(&mut known, c));
             channels.iter().for_each(|c| add_channel(&mut known, c));
+            ended
+                .iter()
+                .for_each(|(id, at)| add_end(&mut known, id, *at));
             Ok(list(known, UnixNanos::now()))
         });
         Ok(joined.await?)
@@ -161,6 +171,13 @@ fn add_channel(known: &mut ById, channel: &ChannelSeen) {
     one.has_channel = channel.is_open;
 }
 
+fn add_end(known: &mut ById, id: &InstanceId, at: UnixNanos) {
+    let one = entry(known, &id.service, &id.instance);
+    // One that is heard later has started again.
+    one.ended = Some(at).filter(|at| one.last_heard <= *at + UNDER_WAY);
+    one.hear(at);
+}
+
 fn entry<'a>(known: &'a mut ById, service: &str, id: &str) -> &'a mut Known {
     let id = (service.to_owned(), id.to_owned());
     known.entry(id).or_default()
@@ -193,6 +210,7 @@ impl Known {
         let silent = now - self.last_heard;
         let after = |time: Duration| Some(self.last_heard + time);
         let (liveness, since) = match self.heartbeat {
+            _ if self.ended.is_some() => (Liveness::Ended, self.ended),
             Some(beat) if silent > beat * MISSED_UNTIL_DOWN => {
                 (Liveness::Down, after(beat * MISSED_UNTIL_DOWN))
             }
@@ -217,7 +235,8 @@ impl Known {
 
 /// Returns how many instances turned silent within a minute, if these are too many to be their own fault.
 fn silent_at_once(instances: &[InstanceView]) -> Option<usize> {
-    let has_heartbeat = |one: &&InstanceView| one.liveness != Liveness::Silent;
+    let has_heartbeat =
+        |one: &&InstanceView| !matches!(one.liveness, Liveness::Silent | Liveness::Ended);
     let all = instances.iter().filter(has_heartbeat).count();
     let lost = |one: &&InstanceView| matches!(one.liveness, Liveness::Late | Liveness::Down);
     let silent = instances.iter().filter(lost);

@@ -57,6 +57,37 @@ fn without_a_heartbeat_nothing_is_down() {
     assert_eq!(found[0].since, Some(NOW - HOUR));
 }
 
+/// Guarantees: an instance that said that it ends is neither late nor down, whatever was still on its way, nor one of many
+/// that fell silent; one that is heard later is alive again.
+#[test]
+fn an_instance_that_ended_is_not_missed() {
+    let ended = |heard: UnixNanos, at: UnixNanos| {
+        let mut known = ById::new();
+        for id in ["a", "b", "c", "d"] {
+            let mut seen = channel(id, SECOND);
+            seen.last_seen = heard;
+            add_channel(&mut known, &seen);
+            let id = InstanceId {
+                service: "shop".to_owned(),
+                instance: id.to_owned(),
+            };
+            add_end(&mut known, &id, at);
+        }
+        let found = list(known, NOW);
+        let first = &found.instances[0];
+        (first.liveness, first.since, found.silent_at_once)
+    };
+    let at = NOW - MINUTE * 10;
+    assert_eq!(ended(at - SECOND, at), (Liveness::Ended, Some(at), None));
+    assert_eq!(
+        ended(at + SECOND * 2, at),
+        (Liveness::Ended, Some(at), None)
+    );
+    let (liveness, _, silent) = ended(at + MINUTE, at);
+    assert_eq!((liveness, silent), (Liveness::Down, Some(4)));
+    assert_eq!(ended(NOW, at).0, Liveness::Live);
+}
+
 #[test]
 fn many_that_fall_silent_at_once_are_counted() {
     let names: Vec<String> = (0..20).map(|n| format!("pod-{n}")).collect();

@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use serde_json::{Map, Value};
 
 use super::attributes::{Sender, bounded_text, moment, name, text};
-use super::{LogsBatch, SettingsReport};
+use super::{InstanceId, LogsBatch, SettingsReport};
 use crate::model::{
     CircuitKey, CircuitSettings, CircuitTransition, OverrideView, Provenance, UnixNanos, nanos,
     zero_is_none,
@@ -45,6 +45,12 @@ fn decode_record(record: &LogRecord, sender: Option<&Sender>, batch: &mut LogsBa
         semconv::EVENT_SETTINGS => sender
             .and_then(|sender| settings(record, sender))
             .map(|settings| batch.settings.push(settings)),
+        semconv::EVENT_ENDED => sender.map(|sender| {
+            batch.ended.push(InstanceId {
+                service: sender.service.clone(),
+                instance: sender.instance.clone(),
+            });
+        }),
         _ => {
             batch.ignored_records += 1;
             return;

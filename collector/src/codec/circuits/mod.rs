@@ -123,6 +123,15 @@ pub struct SettingsReport {
     pub forced: Option<OverrideView>,
 }
 
+/// An instance of a service.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct InstanceId {
+    /// The service.
+    pub service: String,
+    /// `service.instance.id`, else `host.name`, else empty.
+    pub instance: String,
+}
+
 /// The circuits in a logs request.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LogsBatch {
@@ -130,6 +139,8 @@ pub struct LogsBatch {
     pub transitions: Vec<CircuitTransition>,
     /// Settings, new or repeated, in the order of the request.
     pub settings: Vec<SettingsReport>,
+    /// Instances that end on purpose.
+    pub ended: Vec<InstanceId>,
     /// Number of records that are not circuit events.
     pub ignored_records: u64,
     /// Number of circuit events with a missing, unknown or invalid value.

@@ -48,7 +48,7 @@ pub use self::control::{
     ChangeOrder, ChangeStatus, ChannelSeen, Control, ControlError, Delivery, InstanceDelivery,
     JournalEntry, JournalFilter,
 };
-pub(crate) use self::control::PollError;
+pub(crate) use self::control::{PollError, UNDER_WAY};
 
 use self::board::{Board, Effects};
 use self::facts::Facts;
@@ -472,12 +472,15 @@ impl CircuitSink for Circuits {
             let batch = decode_logs(&request);
             let counters = &self.inner.counters;
             let events = batch.transitions.len() + batch.settings.len();
-            counters.circuit_events.add(events as u64);
+            counters
+                .circuit_events
+                .add((events + batch.ended.len()) as u64);
             counters
                 .incidents
                 .add(Incident::BadCircuitEvent, batch.refused_records);
+            let ended = self.inner.control.end(batch.ended, now).await?;
             if events == 0 {
-                return Ok(Kept::default());
+                return Ok(ended);
             }
             let mut effects = Effects::default();
             {

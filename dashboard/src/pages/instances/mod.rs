@@ -68,7 +68,8 @@ impl InstancesPage {
         let wanted = filter.to_lowercase();
         let contains = |text: &str| text.to_lowercase().contains(&wanted);
         let matching = |one: &&InstanceView| contains(&one.service) || contains(&one.id);
-        let has_heartbeat = |one: &&InstanceView| one.liveness != Liveness::Silent;
+        let has_heartbeat =
+            |one: &&InstanceView| !matches!(one.liveness, Liveness::Silent | Liveness::Ended);
         let shown = instances.iter().filter(matching).take(ROWS_MAX + 1);
         let mut rows: Vec<_> = shown.map(|one| Row::new(one, now)).collect();
         let is_cut = rows.len() > ROWS_MAX;
@@ -97,6 +98,7 @@ fn sums(instances: &[InstanceView]) -> String {
         Liveness::Late,
         Liveness::Down,
         Liveness::Silent,
+        Liveness::Ended,
     ];
     let count = |liveness| instances.iter().filter(|i| i.liveness == liveness).count();
     let counted = states.map(|liveness| (count(liveness), look(liveness).1));
@@ -113,6 +115,11 @@ fn look(liveness: Liveness) -> (&'static str, &'static str, &'static str) {
         Liveness::Live => ("closed", "live", ""),
         Liveness::Late => ("half", "late", "it missed a heartbeat"),
         Liveness::Down => ("open", "down", "it missed three heartbeats"),
+        Liveness::Ended => (
+            "off",
+            "ended",
+            "it said that it ends, as when a deployment replaces it",
+        ),
         Liveness::Silent => (
             "off",
             "silent",

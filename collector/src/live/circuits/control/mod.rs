@@ -2,6 +2,7 @@
 //! and records their acknowledgements. Services poll through `receivers`; changes come from `api` and the
 //! pages.
 
+mod ended;
 mod journal;
 mod order;
 mod state;
@@ -15,11 +16,14 @@ use fusebox::control::{Changes, EXPIRY_MAX, Poll};
 use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio::time::{Instant, timeout_at};
 
+pub(crate) use ended::UNDER_WAY;
 pub use journal::{JournalEntry, JournalFilter};
 pub use order::{ChangeOrder, ControlError};
 pub use state::{ChangeStatus, ChannelSeen, Delivery, InstanceDelivery};
 
 use self::state::{State, TooManyChannels};
+use super::Kept;
+use crate::codec::circuits::InstanceId;
 use crate::model::{CircuitView, ControlRecord, OperatorChange, Source, TimeRange, UnixNanos};
 use crate::store::cancel::{READ_TIME_MAX, off_worker_until};
 use crate::store::series::{SeriesKind, SeriesLog, SeriesRecord};
@@ -185,6 +189,36 @@ impl Control {
         let log = self.inner.log.clone();
         let read = move || journal::read(&log, range, &filter, limit);
         off_worker_until(Path::new("series"), Instant::now() + READ_TIME_MAX, read).await
+    }
+
+    /// Stores that instances end on purpose; returns what was kept once it is durable.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) async fn end(
+        &self,
+        instances: Vec<InstanceId>,
+        now: UnixNanos,
+    ) -> Result<Kept, StoreError> {
+        if instances.is_empty() {
+            return Ok(Kept::default());
+        }
+        let ends = self.state().ended.new_ends(instances, now);
+        let records = ends.iter().cloned();
+        let records = records.map(|end| SeriesRecord::Control(ControlRecord::Ended(end)));
+        self.inner.log.append(records.collect()).await?;
+        let kept = Kept {
+            records: ends.len(),
+            not_kept: 0,
+        };
+        let mut state = self.state();
+        ends.into_iter().for_each(|end| state.ended.insert(end));
+        Ok(kept)
+    }
+
+    /// Returns the instances that ended within the last hour, and when.
+    pub(crate) fn ended(&self, now: UnixNanos) -> Vec<(InstanceId, UnixNanos)> {
+        self.state().ended.all(now)
     }
 
     /// Returns the instances that poll, or did so since the start.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use fusebox::control::{Action, Change, Changes, EXPIRY_MAX, Outcome, Poll, WAIT_MAX};
 use serde::Serialize;
 
+use super::ended::Ended;
 use super::order::{ControlError, remaining_ms, spoken};
 use crate::model::{
     ChangeOutcome, CircuitKey, CircuitView, ControlRecord, OperatorChange, UnixNanos,
@@ -33,6 +34,8 @@ pub(super) struct State {
     visible_id: u64,
     /// By service and instance.
     channels: BTreeMap<(String, String), ChannelState>,
+    /// Instances that said that they end.
+    pub(super) ended: Ended,
 }
 
 #[derive(Debug)]
@@ -138,6 +141,7 @@ impl State {
                 self.insert(change);
             }
             ControlRecord::Outcome(outcome) => self.settle(outcome),
+            ControlRecord::Ended(end) => self.ended.insert(end),
         }
     }
 

@@ -1,0 +1,103 @@
+//! Instances that said that they end on purpose: they are not missing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::codec::circuits::InstanceId;
+use crate::model::{CircuitKey, HOUR, InstanceEnd, SECOND, UnixNanos};
+
+/// Instances that are remembered, as many as the wall holds.
+const ENDED_MAX: usize = 10_000;
+/// The part of them that is forgotten at once.
+const ROOM_PART: usize = 8;
+/// How long: an instance is listed for an hour after its last sign.
+const KEPT_FOR: Duration = HOUR;
+/// How long what an instance sent before its end may be on its way beside that: spans are flushed at the same time.
+pub(crate) const UNDER_WAY: Duration = SECOND.saturating_mul(10);
+
+/// When each ended, by the collector's clock.
+#[derive(Debug, Default)]
+pub(super) struct Ended(BTreeMap<InstanceId, UnixNanos>);
+
+impl Ended {
+    /// Returns the records of those that end now: one that says it again is not stored again.
+    pub(super) fn new_ends(&self, instances: Vec<InstanceId>, now: UnixNanos) -> Vec<InstanceEnd> {
+        let is_new = |id: &InstanceId| {
+            let known = self.0.get(id);
+            known.is_none_or(|at| now - *at > UNDER_WAY)
+        };
+        let mut new: Vec<_> = instances.into_iter().filter(is_new).collect();
+        new.sort_unstable();
+        new.dedup();
+        let end = |id: InstanceId| InstanceEnd {
+            key: CircuitKey {
+                service: id.service,
+                name: String::new(),
+            },
+            instance: id.instance,
+            time: now,
+        };
+        new.into_iter().map(end).collect()
+    }
+
+    /// Notes an end; those of longest ago make room.
+    pub(super) fn insert(&mut self, end: InstanceEnd) {
+        let id = InstanceId {
+            service: end.key.service,
+            instance: end.instance,
+        };
+        self.0.insert(id, end.time);
+        if self.0.len() > ENDED_MAX {
+            // Some at once, because each search looks at all.
+            let mut times: Vec<_> = self.0.values().copied().collect();
+            let (_, limit, _) = times.select_nth_unstable(ENDED_MAX / ROOM_PART);
+            let limit = *limit;
+            self.0.retain(|_, at| *at > limit);
+        }
+    }
+
+    /// Returns those that ended within the last hour.
+    pub(super) fn all(&self, now: UnixNanos) -> Vec<(InstanceId, UnixNanos)> {
+        let lately = self.0.iter().filter(|(_, at)| now - **at <= KEPT_FOR);
+        lately.map(|(id, at)| (id.clone(), *at)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixNanos = UnixNanos::new(1_795_397_400_000_000_000);
+
+    fn id(instance: usize) -> InstanceId {
+        InstanceId {
+            service: "shop".to_owned(),
+            instance: format!("pod-{instance:05}"),
+        }
+    }
+
+    /// Guarantees: an end is stored once, an instance that comes back may end again, and names that are made up push out the
+    /// oldest.
+    #[test]
+    fn ends_are_stored_once_and_bounded() {
+        let mut ended = Ended::default();
+        let end = |ended: &mut Ended, ids: Vec<InstanceId>, now| {
+            let new = ended.new_ends(ids, now);
+            let count = new.len();
+            new.into_iter().for_each(|end| ended.insert(end));
+            count
+        };
+        assert_eq!(end(&mut ended, vec![id(0), id(0)], NOW), 1);
+        assert_eq!(end(&mut ended, vec![id(0)], NOW + SECOND), 0);
+        assert_eq!(end(&mut ended, vec![id(0)], NOW + HOUR), 1);
+        assert_eq!(ended.all(NOW + HOUR), [(id(0), NOW + HOUR)]);
+        for more in 1..=ENDED_MAX {
+            let now = NOW + HOUR + Duration::from_millis(more as u64);
+            assert_eq!(end(&mut ended, vec![id(more)], now), 1);
+        }
+        let all = ended.all(NOW + HOUR);
+        assert_eq!(all.len(), ENDED_MAX - ENDED_MAX / ROOM_PART);
+        assert_eq!(all.last().map(|(last, _)| last), Some(&id(ENDED_MAX)));
+        assert!(ended.all(NOW + HOUR * 3).is_empty());
+    }
+}
