@@ -3,5 +3,6 @@
 mod documents;
 mod imports;
 mod module_graph;
+mod scenarios;
 mod source;
 mod words;

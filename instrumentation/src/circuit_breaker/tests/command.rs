@@ -147,6 +147,18 @@ async fn a_hanging_call_times_out() {
     assert_eq!(snapshot.in_flight, 0);
 }
 
+/// Scenario 27, testNoRequestCacheOnTimeoutThrowsException.
+#[tokio::test(start_paused = true)]
+async fn without_a_cache_each_call_times_out_by_itself() {
+    let breaker = patient();
+    for _ in 0..4 {
+        let command = breaker.command().run(pending::<Result<u32, io::Error>>);
+        let (_, execution) = command.execute_observed().await;
+        assert_eq!(events(&execution), ["TIMEOUT", "FALLBACK_MISSING"]);
+    }
+    assert_eq!(breaker.snapshot().calls.timeout, 4);
+}
+
 /// Scenario 18, testDisabledTimeoutWorks.
 #[tokio::test(start_paused = true)]
 async fn without_a_timeout_slow_work_succeeds() {

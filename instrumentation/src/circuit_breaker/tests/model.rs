@@ -3,6 +3,8 @@
 
 mod naive;
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
 use naive::Model;
 use proptest::prelude::*;
 
@@ -30,6 +32,8 @@ enum Step {
     },
     /// A call asks and ends at once.
     Quick(Outcome),
+    /// A call asks, and its code panics.
+    Panic,
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {
@@ -52,6 +56,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (any::<prop::sample::Index>(), outcome(), any::<bool>())
             .prop_map(|(which, outcome, slow)| Step::End { which, outcome, slow }),
         6 => outcome().prop_map(Step::Quick),
+        1 => Just(Step::Panic),
     ]
 }
 
@@ -106,6 +111,15 @@ trait Subject {
     type Call;
     fn start(&mut self, now: u64) -> Option<(Self::Call, bool)>;
     fn end(&mut self, call: Self::Call, outcome: Outcome, slow: bool, now: u64);
+    /// Makes a call whose code panics; returns whether it was admitted.
+    fn panics(&mut self, now: u64) -> bool {
+        let call = self.start(now);
+        let was_admitted = call.is_some();
+        if let Some((call, _)) = call {
+            self.end(call, Outcome::Failure, false, now);
+        }
+        was_admitted
+    }
     fn state(&mut self, now: u64) -> State;
     fn window(&mut self, now: u64) -> (u64, u64);
     async fn wait(&mut self, nanos: u64);
@@ -190,6 +204,19 @@ impl Subject for Whole {
         }
     }
 
+    fn panics(&mut self, _: u64) -> bool {
+        // Without the hook, which would print each of them.
+        let code = || -> Result<(), ()> { resume_unwind(Box::new("down")) };
+        let call = || self.0.call_blocking(code);
+        match catch_unwind(AssertUnwindSafe(call)) {
+            Err(_) => true,
+            Ok(result) => {
+                assert!(result.unwrap_err().rejected().is_some());
+                false
+            }
+        }
+    }
+
     fn state(&mut self, _: u64) -> State {
         self.0.computed_state()
     }
@@ -241,6 +268,13 @@ async fn agree<S: Subject>(
                 model.end(ticket, outcome, slow, now);
             }
             Step::End { .. } => {}
+            Step::Panic => {
+                let expected = model.start(now);
+                prop_assert_eq!(subject.panics(now), expected.is_some());
+                if let Some(ticket) = expected {
+                    model.end(ticket, Outcome::Failure, false, now);
+                }
+            }
             Step::Quick(outcome) => {
                 let (call, expected) = (subject.start(now), model.start(now));
                 prop_assert_eq!(call.is_some(), expected.is_some());

@@ -1,0 +1,170 @@
+//! Hystrix's own tests that the library must pass, by the number that the docs of ours give them: each has a test here.
+
+use crate::source::repository;
+
+/// A file of tests, and the scenarios whose tests are in it: their number, what Hystrix calls them, and the test.
+const TESTS: [(&str, &[(u32, &str, &str)]); 5] = [
+    (
+        "instrumentation/src/circuit_breaker/tests/conformance.rs",
+        &[
+            (
+                1,
+                "testTripCircuit",
+                "failures_open_it_and_calls_are_refused",
+            ),
+            (
+                2,
+                "testTripCircuitOnFailuresAboveThreshold",
+                "half_of_the_calls_failing_opens_it_at_forty_percent",
+            ),
+            (
+                3,
+                "testCircuitDoesNotTripOnFailuresBelowThreshold",
+                "fewer_failures_than_the_limit_leave_it_closed",
+            ),
+            (4, "testTripCircuitOnTimeouts", "timeouts_open_it_too"),
+            (5, "...AboveThreshold", "timeouts_open_it_too"),
+            (
+                6,
+                "testSingleTestOnOpenCircuitAfterTimeWindow",
+                "one_probe_passes_after_the_open_time_and_no_other_call",
+            ),
+            (
+                7,
+                "testCircuitClosedAfterSuccess",
+                "a_good_probe_closes_it_and_old_failures_are_forgotten",
+            ),
+            (
+                9,
+                "testLowVolumeDoesNotTripCircuit",
+                "few_calls_never_open_it",
+            ),
+            (
+                30,
+                "HealthCountsStreamTest",
+                "health_counts_what_hystrix_counts",
+            ),
+        ],
+    ),
+    (
+        "instrumentation/src/circuit_breaker/tests/command.rs",
+        &[
+            (
+                11,
+                "testShortCircuitFallbackCounter",
+                "a_forced_open_circuit_runs_the_fallback_alone",
+            ),
+            (
+                12,
+                "testCircuitBreakerAcrossMultipleCommandsButSameCircuitBreaker",
+                "commands_of_one_name_share_the_circuit",
+            ),
+            (
+                13,
+                "testExecutionFailureWithNoFallback",
+                "a_failure_without_fallback_keeps_its_cause",
+            ),
+            (
+                14,
+                "testExecutionFailureWithFallback",
+                "a_fallback_stands_in_for_a_failure",
+            ),
+            (
+                15,
+                "testExecutionFailureWithFallbackFailure",
+                "both_causes_survive_a_failed_fallback",
+            ),
+            (
+                16,
+                "testExecutionTimeoutWithNoFallback",
+                "a_hanging_call_times_out",
+            ),
+            (17, "...WithFallback", "a_hanging_call_times_out"),
+            (
+                18,
+                "testDisabledTimeoutWorks",
+                "without_a_timeout_slow_work_succeeds",
+            ),
+            (
+                19,
+                "testExecutionFailureWithFallbackImplementedButDisabled",
+                "a_disabled_fallback_leaves_only_the_failure",
+            ),
+            (
+                22,
+                "testExecutionSemaphoreWithExecution",
+                "a_full_bulkhead_refuses_the_second_call",
+            ),
+            (
+                23,
+                "testFallbackSemaphore",
+                "a_full_fallback_bulkhead_refuses_the_second_fallback",
+            ),
+            (
+                25,
+                "testBadRequestExceptionViaExecute",
+                "a_bad_request_passes_as_it_is",
+            ),
+            (
+                27,
+                "testNoRequestCacheOnTimeoutThrowsException",
+                "without_a_cache_each_call_times_out_by_itself",
+            ),
+            (
+                29,
+                "testEarlyUnsubscribeDuringExecution",
+                "a_dropped_command_is_cancelled",
+            ),
+        ],
+    ),
+    (
+        "instrumentation/src/circuit_breaker/tests/policies.rs",
+        &[(
+            20,
+            "testRejectedThreadWithNoFallback",
+            "rejected_thread_with_no_fallback",
+        )],
+    ),
+    (
+        "instrumentation/src/request/tests.rs",
+        &[
+            (26, "testRequestCache1", "a_key_is_asked_once_in_a_request"),
+            (
+                35,
+                "testMaxRequestsInBatch",
+                "batches_are_bounded_and_each_caller_gets_its_own_answer",
+            ),
+        ],
+    ),
+    (
+        "instrumentation/tests/hystrix/main.rs",
+        &[(36, "HystrixConfigSseServletTest", "a_closed_stream_ends")],
+    ),
+];
+
+/// Guarantees: every scenario is a test that runs, under its number and its name.
+#[test]
+fn every_scenario_of_hystrix_has_a_test() {
+    let mut missing = Vec::new();
+    for (file, scenarios) in TESTS {
+        let text = std::fs::read_to_string(repository().join(file)).expect("a file of tests");
+        let tests: Vec<_> = text.split("\n\n").collect();
+        for (number, name, test) in scenarios {
+            let is_it = |part: &&&str| {
+                part.contains(&format!("fn {test}()"))
+                    && (part.contains("#[test]") || part.contains("#[tokio::test"))
+                    && part.contains("cenario")
+                    && part.contains(&number.to_string())
+                    && part.contains(name)
+            };
+            if !tests.iter().any(|part| is_it(&part)) {
+                missing.push(format!("{file}: scenario {number}, {name}, as {test}"));
+            }
+        }
+    }
+    assert!(
+        missing.is_empty(),
+        "without a test:\n{}",
+        missing.join("\n")
+    );
+}
