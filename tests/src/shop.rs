@@ -5,7 +5,7 @@ use std::process::Stdio;
 use tokio::process::{Child, Command};
 
 use crate::binary::binary_path;
-use crate::wait::read_until;
+use crate::wait::{DEADLINE, read_until};
 
 /// A running service; it is killed when dropped.
 #[derive(Debug)]
@@ -43,6 +43,17 @@ impl ShopService {
             url: format!("http://{address}"),
             child,
         }
+    }
+
+    /// Lets it end by itself, as when it is replaced, and waits for that.
+    ///
+    /// # Panics
+    /// Panics unless it ends within `DEADLINE`.
+    pub async fn stop(mut self) {
+        drop(self.child.stdin.take());
+        let ended = tokio::time::timeout(DEADLINE, self.child.wait()).await;
+        let status = ended.expect("it ends").expect("it can be waited for");
+        assert!(status.success(), "a clean exit: {status}");
     }
 
     /// Sends it a signal, such as `STOP` or `CONT`.

@@ -8,8 +8,12 @@ use std::time::Duration;
 use axum::Router;
 use axum::response::Redirect;
 use axum::routing::get as get_route;
-use fusebox::circuit_breaker::{CircuitBreaker, EffectiveState, Outcome, Registry};
+use fusebox::circuit_breaker::{
+    CircuitBreaker, EffectiveState, IsolationPool, Outcome, PoolSettings, PooledError, Registry,
+};
 use fusebox::hystrix::HystrixStream;
+use fusebox::request::{Collapser, CollapserSettings, RequestCache, RequestContext};
+use fusebox::{Telemetry, TelemetryConfig};
 use fusebox_collector::CollectorConfig;
 use futures_util::FutureExt;
 use integration_tests::{FakeBreaker, Stack, eventually, get_json};
@@ -265,5 +269,112 @@ async fn a_pulled_stream_is_not_redirected() {
         elsewhere.accept().now_or_never().is_none(),
         "no connection came"
     );
+    stack.stop().await;
+}
+
+/// Runs a call that never ends on the pool, and refuses another one of the breaker.
+async fn fill(pool: &IsolationPool, breaker: &CircuitBreaker) -> JoinHandle<()> {
+    let by = pool.clone();
+    let hangs = tokio::spawn(async move {
+        by.run(std::future::pending::<()>()).await.ok();
+    });
+    eventually("a call that runs", async || {
+        (pool.snapshot().active == 1).then_some(())
+    })
+    .await;
+    let refused = pool.call(breaker, async { Ok::<_, ()>(()) }).await;
+    assert!(matches!(refused, Err(PooledError::Full(_))));
+    hangs
+}
+
+/// Asks for the same key three times in a request, and makes three calls in one batch.
+async fn share(breaker: &CircuitBreaker) {
+    let request = RequestContext::new();
+    let cache: RequestCache<u32, u32, ()> = RequestCache::new(breaker);
+    for _ in 0..3 {
+        let ask = || async {
+            let answer = breaker.call(async { Ok::<_, ()>(7) }).await;
+            answer.map_err(|_| ())
+        };
+        assert_eq!(cache.get(&request, 1, ask).await, Ok(7));
+    }
+    let echo = |all: Vec<u32>| async move { Ok::<_, ()>(all) };
+    let settings = CollapserSettings::default();
+    let collapser = Collapser::new(breaker, settings, echo).expect("valid settings");
+    let calls = [1, 2, 3].map(|n| collapser.call(&request, n));
+    for answer in futures_util::future::join_all(calls).await {
+        answer.expect("an answer");
+    }
+}
+
+/// Scenario: a service with the library has a pool of one worker, which is busy, a cache and a collapser, and exports to
+/// the collector.
+/// Guarantees: both streams have the pool and the collapser with their figures, the breaker is isolated by that pool, and
+/// the API and the page of the circuit say the same.
+#[tokio::test]
+async fn pools_and_collapsers_of_services_are_in_both_streams() {
+    let stack = Stack::start().await;
+    let registry = Registry::new();
+    let config = TelemetryConfig::from_env("shop")
+        .with_service_name("shop")
+        .with_endpoint(&stack.otlp_http)
+        .with_registry(&registry)
+        .with_log_filter("off");
+    let telemetry = Telemetry::start(&config).expect("telemetry");
+    let stock = CircuitBreaker::builder("stock").registry(&registry).build();
+    let settings = PoolSettings {
+        core_size: 1,
+        ..PoolSettings::default()
+    };
+    let pool = registry.pool("warehouse", settings).expect("a pool");
+    let hangs = fill(&pool, &stock).await;
+    share(&stock).await;
+
+    let mut hystrix = read(&format!("{}/hystrix.stream?service=shop", stack.web)).await;
+    let is_pool = |one: &Value| one["type"] == "HystrixThreadPool" && one["name"] == "warehouse";
+    let sent = hystrix
+        .find(|one| is_pool(one) && one["rollingCountCommandRejections"] == 1)
+        .await;
+    for (field, value) in [
+        ("currentActiveCount", 1),
+        ("currentCorePoolSize", 1),
+        ("currentQueueSize", 0),
+        ("rollingMaxActiveThreads", 1),
+        ("rollingCountThreadsExecuted", 1),
+        ("propertyValue_queueSizeRejectionThreshold", 0),
+        ("reportingHosts", 1),
+    ] {
+        assert_eq!(sent[field], value, "{field}");
+    }
+    let is_collapser = |one: &Value| one["type"] == "HystrixCollapser" && one["name"] == "stock";
+    let sent = hystrix.find(is_collapser).await;
+    assert_eq!(
+        (
+            &sent["rollingCountRequestsBatched"],
+            &sent["rollingCountBatches"]
+        ),
+        (&3.into(), &1.into())
+    );
+    assert_eq!(sent["batchSize"]["99"], 3);
+    assert_eq!(sent["propertyValue_timerDelayInMilliseconds"], 10);
+    let is_command =
+        |one: &Value| one["type"] == "HystrixCommand" && one["threadPool"] == "warehouse";
+    let sent = hystrix.find(is_command).await;
+    assert_eq!(sent["propertyValue_executionIsolationStrategy"], "THREAD");
+    assert_eq!(sent["rollingCountThreadPoolRejected"], 1);
+    assert_eq!(sent["rollingCountResponsesFromCache"], 2);
+    let mut turbine = read(&format!("{}/turbine.stream", stack.web)).await;
+    turbine.find(|one| one["name"] == "shop.warehouse").await;
+
+    let policies = format!("{}/api/policies?service=shop", stack.web);
+    let answer = get_json(&policies).await.expect("policies");
+    let pools = answer["policies"].as_array().expect("a list").iter();
+    let pool = pools.clone().find(|one| one["kind"] == "pool");
+    assert_eq!(pool.expect("the pool")["now"]["active"], 1);
+    let page = get(&format!("{}/circuits/shop/stock", stack.web)).await;
+    let page = page.text().await.expect("a page");
+    assert!(page.contains("1 of 1 workers busy"), "{page}");
+    hangs.abort();
+    drop(telemetry);
     stack.stop().await;
 }

@@ -5,6 +5,7 @@ mod accessibility;
 mod bounds;
 mod crash;
 mod demo;
+mod ended;
 mod grafana;
 mod grafana_faults;
 mod grafana_lint;
