@@ -48,7 +48,6 @@ pub(crate) struct Lanes {
     circuits: Circuits,
 }
 
-/// The running lanes.
 #[derive(Debug)]
 pub(crate) struct Running {
     writers: [Writer; 2],
@@ -99,7 +98,6 @@ impl Shipping {
         Arc::new(MergedSeries::new(log.clone(), others, peers))
     }
 
-    /// Returns the traces of both stores.
     pub(crate) fn traces(&self, local: &EmbeddedStore) -> Traces {
         let client = Arc::clone(&self.link.client);
         Traces::merged(
@@ -192,7 +190,6 @@ pub(crate) fn paused(
     }))
 }
 
-/// Returns the saved position of the spans.
 fn progress(data_dir: &Path) -> Result<Position, StoreError> {
     Ok(saved_position::<SpanLane>(data_dir)?.unwrap_or_default())
 }

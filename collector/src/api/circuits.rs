@@ -12,14 +12,12 @@ use crate::model::policy::PolicyView;
 use crate::model::{CircuitHistory, CircuitKey, CircuitTransition, CircuitView, CircuitWall};
 use crate::query::{Partial, circuits_bytes};
 
-/// Transitions in one answer.
 const TRANSITIONS_MAX: usize = 10_000;
 const TRANSITIONS_DEFAULT: usize = 100;
 /// Slices in one history; about the width of a screen in pixels.
 const BUCKETS_MAX: usize = 2_000;
 const BUCKETS_DEFAULT: usize = 168;
 
-/// The answer to `/transitions`.
 #[derive(Debug, Serialize)]
 pub(super) struct Transitions {
     transitions: Vec<CircuitTransition>,

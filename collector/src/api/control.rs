@@ -19,11 +19,9 @@ use crate::receivers::user_name;
 
 /// Largest body of an order: a reason and a hundred instances.
 pub(super) const ORDER_BYTES_MAX: usize = 64 << 10;
-/// Changes in one answer.
 const CHANGES_MAX: usize = 1_000;
 const CHANGES_DEFAULT: usize = 100;
 
-/// The body of an order.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Order {

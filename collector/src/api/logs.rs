@@ -15,7 +15,6 @@ use crate::model::{
 };
 use crate::query::read_trace_id;
 
-/// Default range of a search.
 const DEFAULT_RANGE: Duration = Duration::from_secs(3600);
 /// Attribute conditions in one search.
 const ATTRIBUTES_MAX: usize = 16;

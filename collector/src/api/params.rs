@@ -51,7 +51,6 @@ impl Params {
         read(&text).map(Some).ok_or_else(wrong)
     }
 
-    /// Returns a time.
     pub(super) fn time(&self, name: &str) -> Result<Option<UnixNanos>, Problem> {
         let expected =
             "a time: RFC 3339 such as 2026-11-23T10:04:11.302Z, or whole Unix nanoseconds";

@@ -12,12 +12,9 @@ use super::{ApiState, Problem};
 use crate::model::{DependencyLink, ServiceSummary, format_timestamp};
 use crate::query::{Instances, ServicesPage};
 
-/// Services in one answer.
 const SERVICES_MAX: usize = 1_000;
-/// The default range of dependencies.
 const DEFAULT_RANGE: Duration = Duration::from_secs(3600);
 
-/// The answer to `/services`.
 #[derive(Debug, Serialize)]
 pub(super) struct Services {
     /// Number of services before paging.
@@ -25,13 +22,11 @@ pub(super) struct Services {
     services: Vec<ServiceSummary>,
 }
 
-/// The answer to `/operations`.
 #[derive(Debug, Serialize)]
 pub(super) struct Operations {
     operations: Vec<String>,
 }
 
-/// The answer to `/dependencies`.
 #[derive(Debug, Serialize)]
 pub(super) struct Dependencies {
     start: String,

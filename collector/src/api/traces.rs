@@ -18,7 +18,6 @@ use crate::model::{
 };
 use crate::query::bytes_of;
 
-/// Default range of a search.
 const DEFAULT_RANGE: Duration = Duration::from_secs(3600);
 /// Attribute conditions in one search.
 const ATTRIBUTES_MAX: usize = 16;
@@ -106,7 +105,6 @@ struct Head<'t> {
     /// Whether parts of a span were left out.
     shortened: bool,
     notes: &'t [Note],
-    /// Whether there are more log records than in `resourceLogs`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     more_logs: bool,
 }

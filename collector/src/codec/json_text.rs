@@ -39,7 +39,6 @@ pub(super) fn repaired_bytes(json: &[u8]) -> usize {
     }
 }
 
-/// Returns the repaired text, and the number of repaired strings.
 fn repair(json: &[u8]) -> (Vec<u8>, u64) {
     let mut out = Vec::with_capacity(json.len() + json.len() / 8);
     let mut replaced = 0;

@@ -39,7 +39,6 @@ pub(crate) fn attributes(attributes: &mut [(String, Value)]) {
     }
 }
 
-/// Redacts secrets in the texts of a value.
 pub(crate) fn value(value: &mut Value) {
     match value {
         Value::String(text) => {

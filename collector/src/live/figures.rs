@@ -165,7 +165,6 @@ impl Figures {
         }
     }
 
-    /// Takes the calls through breakers since the last call.
     pub(super) fn take_calls(&mut self) -> Vec<(BreakerId, SpanCalls)> {
         self.calls.drain().collect()
     }

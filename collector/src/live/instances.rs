@@ -36,7 +36,6 @@ impl Instances {
         of_service.insert(Box::from(id), Seen { first, last });
     }
 
-    /// Removes the instances of evicted services.
     pub(super) fn forget(&mut self, services: &HashSet<NodeId>) {
         services.iter().for_each(|service| {
             self.0.remove(service);
@@ -60,7 +59,6 @@ impl Instances {
         instances
     }
 
-    /// Returns the instances that reported since a time.
     pub(super) fn since(&self, time: UnixNanos) -> Vec<(NodeId, InstanceSeen)> {
         let services = self.0.keys();
         services

@@ -138,7 +138,6 @@ impl Nodes {
         id
     }
 
-    /// Records a use in that minute.
     pub(super) fn touch(&mut self, id: NodeId, minute: u64) {
         self.nodes[usize::from(id.0)].used = minute;
     }
@@ -259,7 +258,6 @@ impl CircuitNames {
         Some(id)
     }
 
-    /// Records a use in that minute.
     pub(super) fn touch(&mut self, id: CircuitId, minute: u64) {
         self.circuits[usize::from(id.0)].used = minute;
     }
@@ -375,7 +373,6 @@ impl<V: Default> Remembered<V> {
     }
 }
 
-/// Cuts a name that is too long.
 pub(super) fn cut(name: &str) -> &str {
     crate::model::cut(name, NAME_BYTES_MAX)
 }

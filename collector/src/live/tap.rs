@@ -27,9 +27,7 @@ const GATHERED_KEPT: usize = 32_768;
 const TRACE_MIX: u128 = 0x9e37_79b9_7f4a_7c15;
 /// OTLP flag: the sender knows whether the parent is remote.
 const FLAG_KNOWS_REMOTE: u32 = 0x100;
-/// OTLP flag: the parent is remote.
 const FLAG_IS_REMOTE: u32 = 0x200;
-/// OTLP status: error.
 const STATUS_ERROR: u8 = 2;
 
 /// Collects the figures of one shard's requests since the last `publish`.

@@ -92,7 +92,6 @@ impl<F: Ord + Copy + Debug> Damage<F> {
         known.in_a_row.remove(&file);
     }
 
-    /// Forgets deleted files.
     pub(crate) fn forget(&self, is_gone: impl Fn(F) -> bool) {
         let mut known = self.known();
         known.failing.retain(|(file, _), _| !is_gone(*file));

@@ -66,7 +66,6 @@ impl LogFile {
         StoreError::io(action, &self.path, source)
     }
 
-    /// Returns another handle for readers.
     pub(crate) fn reader(&self) -> Result<File, StoreError> {
         let reader = handles::with_spare(|| self.file.try_clone());
         reader.map_err(|error| self.error("open", error))
@@ -87,7 +86,6 @@ impl LogFile {
         synced.map_err(|error| self.error("sync", error))
     }
 
-    /// Truncates the file.
     pub(crate) fn cut(&mut self, length: u64) -> Result<(), StoreError> {
         let cut = disk::cut(&self.file, &self.path, length);
         let sought = cut.and_then(|()| self.file.seek(SeekFrom::Start(length)));

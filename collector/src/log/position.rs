@@ -74,7 +74,6 @@ impl Position {
         (segment >= self.done_below).then(|| begun.unwrap_or_default())
     }
 
-    /// Sets the offset in a segment.
     pub(crate) fn reach(&mut self, segment: u64, offset: Offset) {
         if segment >= self.done_below {
             self.segments.insert(segment, offset);
@@ -89,7 +88,6 @@ impl Position {
         }
     }
 
-    /// Drops the offsets for which `keep` returns false.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(u64, Offset) -> bool) {
         self.segments
             .retain(|segment, offset| keep(*segment, *offset));

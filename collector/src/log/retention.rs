@@ -21,9 +21,7 @@ pub(crate) struct Retention {
 /// Why a segment is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Reason {
-    /// Older than the retention.
     Retention,
-    /// The log exceeds its disk budget.
     DiskBudget,
     /// Also stored elsewhere.
     Shipped,
@@ -60,7 +58,6 @@ pub(crate) fn is_older(time: UnixNanos, age: Duration, now: UnixNanos) -> bool {
     now - time > age
 }
 
-/// Deletions of one run, by reason.
 #[derive(Debug, Default)]
 pub(crate) struct Deletions(BTreeMap<Reason, Deleted>);
 

@@ -26,7 +26,6 @@ pub(crate) trait BlockCodec {
         None
     }
 
-    /// Returns whether the record is intact.
     fn is_record(&self, _record: &[u8]) -> bool {
         false
     }

@@ -81,7 +81,6 @@ impl Opened {
     }
 }
 
-/// Returns whether a stretch consists of blocks only.
 fn are_blocks<C: BlockCodec>(codec: &C, stretch: &[u8]) -> bool {
     // By headers alone: readers verify the bodies.
     let mut rest = Some(stretch);

@@ -303,7 +303,6 @@ pub struct Outage {
 }
 
 impl Outage {
-    /// Returns the outage that starts with a transition to open.
     pub(crate) fn begun_by(transition: &CircuitTransition) -> Self {
         Self {
             since: transition.time,

@@ -183,7 +183,6 @@ pub(crate) mod made {
         now + AHEAD.get()
     }
 
-    /// Lets time pass.
     pub(crate) fn pass(time: Duration) {
         AHEAD.set(AHEAD.get() + time);
     }

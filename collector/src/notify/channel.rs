@@ -68,7 +68,6 @@ pub(super) struct ChannelEntry {
     pub(super) mail: Option<Mail>,
 }
 
-/// A hook in the file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HookEntry {

@@ -27,7 +27,6 @@ pub(crate) struct Sources {
     pub(crate) influxdb: Option<Influxdb>,
 }
 
-/// The findings of one check.
 #[derive(Debug, Default)]
 pub(super) struct Look {
     pub(super) findings: Vec<Finding>,

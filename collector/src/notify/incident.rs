@@ -22,11 +22,9 @@ const SENT_WITHIN: Duration = Duration::from_secs(24 * 3600);
 /// Interval of posting an alert again: Alertmanager treats an alert that is not repeated as resolved.
 const ALERT_EVERY: Duration = MINUTE;
 
-/// A problem of a subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Problem {
     pub(super) since: UnixNanos,
-    /// The reason, for people.
     pub(super) reason: String,
     /// Trace id of the call that opened the circuit.
     pub(super) opened_by: Option<String>,

@@ -75,7 +75,6 @@ impl Message {
         all.into_iter().filter(|(_, url)| !url.is_empty()).collect()
     }
 
-    /// Returns the whole message as text.
     pub(super) fn text(&self) -> String {
         let lines = self.lines().into_iter().chain(self.links());
         let lines: Vec<_> = lines
@@ -153,7 +152,6 @@ fn title(notice: &Notice) -> String {
     }
 }
 
-/// Returns the path of the page about a subject.
 fn path(subject: &Subject) -> String {
     let encoded = |text: &str| {
         let bytes = text.bytes().map(|byte| match byte {

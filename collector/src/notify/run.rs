@@ -36,7 +36,6 @@ const MESSAGE_PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 /// Longest backoff: a target that is back is noticed within a minute.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
-/// Alerts in one post.
 const ALERTS_MAX: usize = 100;
 
 /// Reads the file once, so that an invalid one prevents the collector's start. Blocks.

@@ -17,7 +17,6 @@ use crate::secret::Secret;
 const FILE_BYTES_MAX: u64 = 512 << 10;
 /// Number of targets: each is a task with a connection.
 const TARGETS_MAX: usize = 20;
-/// Patterns of one target.
 const PATTERNS_MAX: usize = 100;
 /// Shortest interval of reminders.
 const REMIND_MIN: Duration = Duration::from_secs(60);

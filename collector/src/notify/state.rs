@@ -14,7 +14,6 @@ use crate::model::UnixNanos;
 
 /// Concurrent incidents, some 500 bytes each: more would not be more informative.
 const INCIDENTS_MAX: usize = 1_000;
-/// Quiet periods.
 const QUIETS_MAX: usize = 100;
 
 #[derive(Debug, Default, Serialize, Deserialize)]

@@ -6,12 +6,10 @@ use serde_json::Value;
 /// Names and their values.
 pub(super) type Values<'a> = [(&'static str, &'a str)];
 
-/// The known names.
 pub(super) const NAMES: [&str; 11] = [
     "event", "title", "text", "service", "circuit", "instance", "reason", "since", "until", "link",
     "trace",
 ];
-/// Nesting depth of a template.
 const DEPTH_MAX: usize = 32;
 
 /// Describes what is wrong with a template.
@@ -47,7 +45,6 @@ fn check_text(text: &str) -> Result<(), String> {
     }
 }
 
-/// Returns the template with names replaced by values.
 pub(super) fn fill(template: &Value, values: &Values<'_>) -> Value {
     match template {
         Value::String(text) => Value::String(fill_text(text, values)),

@@ -51,7 +51,6 @@ impl Health {
         self.state().failures.remove(&log);
     }
 
-    /// Records a failed commit.
     pub(crate) fn commit_failed(&self, log: Log, error: &IngestError) {
         self.state().failures.insert(log, describe(error));
     }

@@ -39,7 +39,6 @@ use crate::store::logs::LogStore;
 use queue::Queue;
 use shard::Shard;
 
-/// Counts the repairs of a message.
 fn count_repairs(counters: &Counters, repairs: &Repairs) {
     counters.texts_replaced.add(repairs.replaced);
     counters.values_left_out.add(repairs.left_out);
@@ -47,12 +46,10 @@ fn count_repairs(counters: &Counters, repairs: &Repairs) {
     counters.messages_empty.add(u64::from(is_empty));
 }
 
-/// The limits of a pipeline.
 #[derive(Debug, Clone)]
 pub(crate) struct PipelineOptions {
     /// Total bytes of requests while they are received, inflated, or waiting for a shard.
     pub(crate) queue_bytes: usize,
-    /// Limits of one span.
     pub(crate) limits: Limits,
 }
 

@@ -25,7 +25,6 @@ const METRIC_INTERVAL: Duration = MINUTE;
 const MISSED_UNTIL_DOWN: u32 = 3;
 /// How long an instance is listed after its last sign of life.
 const LISTED_FOR: Duration = HOUR;
-/// Instances in one answer.
 const INSTANCES_MAX: usize = 10_000;
 /// Instances that turn silent within this time count as simultaneous.
 const AT_ONCE: Duration = MINUTE;
@@ -88,7 +87,6 @@ pub struct Instances {
     pub silent_at_once: Option<usize>,
 }
 
-/// The facts known of one instance.
 #[derive(Debug, Default)]
 struct Known {
     first_seen: Option<UnixNanos>,

@@ -63,7 +63,6 @@ const PING_ANSWER_MAX: Duration = Duration::from_secs(20);
 /// The first byte of a TLS handshake record.
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// Options of serving a listener.
 #[derive(Debug, Clone)]
 pub(crate) struct ServeOptions {
     pub(crate) counters: Arc<Counters>,

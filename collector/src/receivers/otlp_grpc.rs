@@ -152,7 +152,6 @@ fn is_grpc(head: &request::Parts) -> bool {
         )
 }
 
-/// Returns the encoding of compressed messages.
 fn message_encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
     let Some(value) = headers.get(GRPC_ENCODING) else {
         return Ok(Encoding::Identity);

@@ -38,7 +38,6 @@ impl PlaceLimits {
     }
 }
 
-/// The places of one listener.
 #[derive(Debug)]
 pub(crate) struct Places {
     listener: &'static str,
@@ -52,7 +51,6 @@ pub(crate) struct Places {
 struct Table {
     next: u64,
     open: BTreeMap<u64, Arc<Session>>,
-    /// Unauthenticated connections.
     unauthenticated: HashMap<Peer, usize>,
 }
 
@@ -126,7 +124,6 @@ impl Places {
         Some((Place(session), evicted))
     }
 
-    /// Adds the unauthenticated connections to the counts.
     pub(crate) fn count_unauthenticated(&self, counts: &mut BTreeMap<Peer, u64>) {
         for (peer, connections) in &self.table.lock().unauthenticated {
             *counts.entry(*peer).or_default() += *connections as u64;
@@ -226,7 +223,6 @@ impl Session {
         self.peer
     }
 
-    /// Notes that the peer is a trusted proxy.
     pub(crate) fn trust_forwarded(&self) {
         self.is_proxy.store(true, Ordering::Relaxed);
     }
@@ -267,12 +263,10 @@ impl Session {
         self.turned_away.notified().await;
     }
 
-    /// Returns whether any request arrived.
     pub(crate) fn has_requested(&self) -> bool {
         self.requests.load(Ordering::Relaxed) > 0
     }
 
-    /// Returns whether a request is in flight.
     pub(crate) fn is_busy(&self) -> bool {
         self.in_flight.load(Ordering::Relaxed) > 0
     }

@@ -24,7 +24,6 @@ pub(crate) enum Refusal {
         "nothing is served at {0}; OTLP/HTTP is POST /v1/traces, /v1/metrics or /v1/logs, Zipkin POST /api/v2/spans or /api/v1/spans"
     )]
     NotFound(String),
-    /// An unknown gRPC method.
     #[error(
         "unknown method {0}; served are OTLP's trace, metrics and logs Export and zipkin.proto3.SpanService/Report"
     )]
@@ -56,21 +55,13 @@ pub(crate) enum Refusal {
     /// The connection broke off, or the framing of the body was wrong.
     #[error("the body ended before it was complete: {0}")]
     Incomplete(String),
-    /// Too large as sent.
     #[error("the body is larger than {limit} bytes")]
-    TooLarge {
-        /// The limit, bytes.
-        limit: usize,
-    },
-    /// Too large when inflated.
+    TooLarge { limit: usize },
     #[error("{0}")]
     InflatesTooLarge(InflateError),
     /// A pause in the body, or the whole body, took too long.
     #[error("the body arrived too slowly; the limit was {} s", limit.as_secs())]
-    TooSlow {
-        /// The limit.
-        limit: Duration,
-    },
+    TooSlow { limit: Duration },
     /// The deadline of the request is about to pass.
     #[error("not durable before the deadline that came with the request")]
     Deadline,

@@ -28,7 +28,6 @@ pub(crate) enum Code {
     Unauthenticated = 16,
 }
 
-/// `google.rpc.Status`.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Status {
     #[prost(int32, tag = "1")]
@@ -50,7 +49,6 @@ pub(crate) struct Any {
     pub(crate) value: Vec<u8>,
 }
 
-/// `google.rpc.RetryInfo`.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct RetryInfo {
     #[prost(message, optional, tag = "1")]

@@ -14,12 +14,10 @@ use crate::model::{SpanKind, StatusCode};
 /// Sampled, and it is known whether the parent is remote.
 const FLAGS: u32 = 0x101;
 
-/// Data shared by the spans of one trace.
 #[derive(Debug)]
 pub(super) struct TraceHead {
     pub(super) trace_id: [u8; 16],
     pub(super) start: u64,
-    /// The requesting user.
     pub(super) user: u32,
     /// The requested article.
     pub(super) sku: u32,

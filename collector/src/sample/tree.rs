@@ -15,7 +15,6 @@ const GUARDED_ONE_IN: u32 = 4;
 /// One breaker call in this many is rejected.
 const REFUSED_ONE_IN: u32 = 60;
 
-/// The role of a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     /// Serves an operation, by index in the service's list.
@@ -37,7 +36,6 @@ pub(super) enum Guard {
     Refused,
 }
 
-/// One span of the tree.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     pub(super) parent: Option<usize>,

@@ -47,7 +47,6 @@ pub(crate) struct Head<'a> {
     /// Zero for a root.
     pub(crate) parent: [u8; 8],
     pub(crate) name: &'a str,
-    /// The sending service.
     pub(crate) service: &'a str,
 }
 
@@ -110,7 +109,6 @@ impl Shared {
 }
 
 impl Contents {
-    /// Returns the key of the whole span.
     pub(crate) fn key(&mut self, span: &Span) -> Key {
         let shared = [
             self.resource(&span.resource).key,

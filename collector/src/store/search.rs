@@ -84,7 +84,6 @@ struct Search<'a, S> {
     as_of: UnixNanos,
 }
 
-/// Returns the deadline of a search that begins now.
 pub(crate) fn deadline() -> Instant {
     Instant::now() + TIME_MAX
 }

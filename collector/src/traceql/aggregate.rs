@@ -29,7 +29,6 @@ impl Scalar {
         }
     }
 
-    /// Adds the fields that it uses.
     pub(super) fn add_fields(&self, fields: &mut Vec<Field>) {
         match self {
             Self::Literal(_) | Self::Aggregate(Aggregate::Count) => {}
@@ -63,7 +62,6 @@ impl Aggregate {
     }
 }
 
-/// Accumulates numbers.
 #[derive(Debug, Default)]
 struct Numbers {
     count: u64,

@@ -15,7 +15,6 @@ pub struct Query {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Pipeline(pub(super) Vec<Stage>);
 
-/// A stage of a pipeline.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Stage {
     /// Keeps the selected spans of each spanset.
@@ -78,7 +77,6 @@ pub(super) enum Keep {
     Both,
 }
 
-/// An expression on one span.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Expression {
     Literal(Value<'static>),
@@ -111,7 +109,6 @@ pub(super) enum Scalar {
 pub(super) enum Aggregate {
     /// Number of spans.
     Count,
-    /// A figure of an expression's numbers.
     Of(Figure, Expression),
 }
 
@@ -159,16 +156,12 @@ pub(super) enum Function {
     Rate,
     /// Number of spans.
     Count,
-    /// A figure of an expression's numbers.
     Figure(Figure, Expression),
-    /// Quantiles of an expression's numbers.
     Quantiles(Expression, Vec<f64>),
-    /// Histogram of an expression's numbers.
     Histogram(Expression),
 }
 
 impl Function {
-    /// Returns its name in queries.
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Rate => "rate",
@@ -183,7 +176,6 @@ impl Function {
     }
 }
 
-/// A stage on series.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum SeriesStage {
     /// Keeps the greatest values at each time.

@@ -52,7 +52,6 @@ impl Expression {
         })
     }
 
-    /// Adds the fields that it uses.
     pub(super) fn add_fields(&self, fields: &mut Vec<Field>) {
         match self {
             Self::Literal(_) => {}

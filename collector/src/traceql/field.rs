@@ -218,7 +218,6 @@ impl fmt::Display for Field {
     }
 }
 
-/// Returns the name of a scope.
 pub(crate) fn word_of(place: Place) -> &'static str {
     let named = PLACES.iter().find(|(_, one)| *one == place);
     named.map_or("", |(word, _)| word)

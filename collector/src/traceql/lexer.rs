@@ -12,7 +12,6 @@ const SIGNS: [&str; 35] = [
 /// Characters, besides blanks, that end the name of an attribute.
 const NAME_ENDS: &str = "{}()=~!<>&|^,";
 
-/// A token.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Token {
     /// A keyword, a field, or the name of a function.

@@ -15,13 +15,10 @@ use super::view::TraceView;
 use crate::model::{Trace, cut};
 use crate::store::StoreError;
 
-/// Series in one answer.
 const SERIES_MAX: usize = 1_000;
 /// Non-empty steps over all series: each takes some hundred bytes, with a histogram a few more.
 const CELLS_MAX: usize = 100_000;
-/// Bytes of a label's value.
 const LABEL_BYTES_MAX: usize = 1_024;
-/// Exemplars of one series.
 const EXEMPLARS_MAX: usize = 10;
 
 /// A metric being evaluated.
@@ -164,7 +161,6 @@ impl MetricQuery {
     }
 }
 
-/// Returns a span as an exemplar.
 fn exemplar(view: &TraceView<'_>, span: usize, value: Option<f64>) -> Exemplar {
     let id = Value::Text(view.trace.id.to_string().into());
     Exemplar {

@@ -46,7 +46,6 @@ pub struct Error {
 }
 
 impl Error {
-    /// Returns an error at that byte of a query.
     fn at(query: &str, byte: usize, problem: impl Into<String>) -> Self {
         let before = &query[..byte];
         let line = before.rsplit('\n').next().unwrap_or_default();

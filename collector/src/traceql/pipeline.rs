@@ -86,7 +86,6 @@ impl Pipeline {
         Ok(sets)
     }
 
-    /// Adds the fields that it uses.
     pub(super) fn add_fields(&self, fields: &mut Vec<Field>) {
         for stage in &self.0 {
             match stage {
@@ -145,7 +144,6 @@ fn split(
     Ok(())
 }
 
-/// Merges all spansets.
 fn joined(sets: Vec<Spanset>) -> Spanset {
     let mut spans: Vec<_> = sets.into_iter().flat_map(|set| set.spans).collect();
     spans.sort_unstable();

@@ -24,9 +24,7 @@ const SERVICE_BYTES_MAX: usize = 100;
 /// The conditions for the store.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Pushed {
-    /// Conditions on one span.
     pub(crate) spans: Vec<Condition>,
-    /// Conditions on the trace.
     pub(crate) traces: Vec<TraceCondition>,
     /// The trace, if only one is possible.
     pub(crate) trace: Option<TraceId>,

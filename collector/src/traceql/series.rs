@@ -74,7 +74,6 @@ fn shown(value: &Value<'_>) -> String {
     }
 }
 
-/// The series of one answer.
 #[derive(Debug, Default)]
 pub(super) struct SeriesSet {
     pub(super) series: Vec<Series>,

@@ -17,7 +17,6 @@ use crate::store::cancel;
 /// Cost of examining a span, beside the compared values, bytes.
 const SPAN_BYTES: usize = 256;
 
-/// A trace with its tree.
 #[derive(Debug)]
 pub(crate) struct TraceView<'t> {
     pub(crate) trace: &'t Trace,
@@ -82,7 +81,6 @@ impl<'t> TraceView<'t> {
         self.root.map(|root| self.span(root))
     }
 
-    /// Returns the earliest start.
     pub(crate) fn start(&self) -> UnixNanos {
         self.start
     }
@@ -92,7 +90,6 @@ impl<'t> TraceView<'t> {
         self.duration
     }
 
-    /// Returns the value of a field of a span.
     pub(crate) fn value(&self, at: usize, field: &Field) -> Value<'t> {
         let span = self.span(at);
         match field {
@@ -197,7 +194,6 @@ fn list<'t>(values: impl Iterator<Item = Value<'t>>) -> Value<'t> {
     }
 }
 
-/// Returns the parent of each span.
 fn parents(spans: &[Span]) -> Vec<Option<usize>> {
     let mut clients: HashMap<SpanId, usize> = HashMap::new();
     let mut servers: HashMap<SpanId, usize> = HashMap::new();

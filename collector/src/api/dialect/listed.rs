@@ -23,7 +23,6 @@ pub(in crate::api) enum Outcome {
     Unknown,
     /// Its trace does not fit; the text says why.
     TooLarge(String),
-    /// The time is over; the text says so.
     TimeOver(String),
     /// The store failed, which says nothing about other ids.
     Failed(QueryError),

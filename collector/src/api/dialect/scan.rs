@@ -69,7 +69,6 @@ impl Default for Reach {
 pub(in crate::api) enum Stop {
     /// A limit was reached; a narrower search may be answered in full.
     Bound(String),
-    /// A store failed.
     Store(String),
 }
 
@@ -152,7 +151,6 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Restricts the scan to one trace.
     pub(in crate::api) fn only(mut self, id: TraceId) -> Self {
         self.next = None;
         self.ids = VecDeque::from([id]);

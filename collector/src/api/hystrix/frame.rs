@@ -19,7 +19,6 @@ use crate::stop::Stop;
 const READERS_MAX: usize = 16;
 /// Frames that a reader may lag before it skips to the newest.
 const LAG_MAX: usize = 1;
-/// Interval of frames.
 const PERIOD: Duration = Duration::from_secs(1);
 /// Frames over which the maximum of running calls is computed (Hystrix's window of ten seconds).
 const LOOKS: usize = 10;

@@ -40,12 +40,10 @@ struct Entry {
 pub(super) struct Remark {
     /// What is missing, and why.
     pub(super) message: String,
-    /// The missing trace.
     pub(super) trace_id: Option<TraceId>,
 }
 
 impl Remark {
-    /// A message about the answer as a whole.
     pub(super) fn of_all(message: String) -> Self {
         let trace_id = None;
         Self { message, trace_id }

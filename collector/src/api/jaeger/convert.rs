@@ -225,7 +225,6 @@ fn some_if_any(texts: Vec<String>) -> Option<Vec<String>> {
     (!texts.is_empty()).then_some(texts)
 }
 
-/// The processes so far.
 #[derive(Debug, Default)]
 struct Processes {
     met: Vec<Arc<Resource>>,

@@ -21,7 +21,6 @@ use crate::query::{QueryError, QueryService};
 const TRACES_READ: usize = 20;
 /// Names for which another trace is read.
 const NAMES_READ: usize = 50;
-/// Spans read in total.
 const SPANS_READ: usize = 10_000;
 /// Memory of a trace: only names and kinds are read.
 const TRACE_BYTES_READ: usize = 8 << 20;

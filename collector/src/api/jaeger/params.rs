@@ -28,7 +28,6 @@ const SEARCH_LOOKBACK: Duration = Duration::from_secs(2 * 24 * 3600);
 const DEPENDENCY_LOOKBACK: Duration = Duration::from_secs(24 * 3600);
 /// A smaller number of microseconds would be before March 1973, so it is read as milliseconds.
 const MICROS_FROM: u64 = 100_000_000_000_000;
-/// Longest text, bytes.
 const TEXT_BYTES_MAX: usize = 4_096;
 
 pub(super) type Params = dialect::Params<Failure>;
@@ -57,7 +56,6 @@ impl Params {
         self.get(name).map(|text| bounded(name, text)).transpose()
     }
 
-    /// Returns the required service.
     pub(super) fn service(&self) -> Result<String, Failure> {
         self.text("service")?
             .ok_or_else(|| Failure::new(StatusCode::BAD_REQUEST, "parameter 'service' is required"))
@@ -75,7 +73,6 @@ impl Params {
         self.read(name, "a duration such as 1.2s, 100ms or 500us", go_duration)
     }
 
-    /// Returns whether a flag is set.
     pub(super) fn flag(&self, name: &str) -> Result<bool, Failure> {
         let given = self.read(name, "true or false", |text| match text {
             "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),

@@ -20,7 +20,6 @@ use crate::api::{ApiState, pieces};
 use crate::model::{Condition, Place, StatusCode, Test, TimeRange, Trace, TraceQuery};
 use crate::query::{QueryError, QueryService, TRACE_BYTES_MAX, bytes_of};
 
-/// Conditions on tags in one search.
 const TAGS_MAX: usize = 16;
 /// Rows requested from the store at once.
 const PAGE: usize = 100;
@@ -272,7 +271,6 @@ pub(super) fn tags_of_json(
     texts.collect()
 }
 
-/// The result of a search.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// The traces, newest first.
@@ -281,7 +279,6 @@ pub(super) struct Found {
     pub(super) remarks: Vec<Remark>,
 }
 
-/// Returns the newest traces that a search finds.
 pub(super) async fn gather(state: &ApiState, query: TraceQuery) -> Result<Found, Failure> {
     let limit = query.limit;
     let search = TraceQuery {

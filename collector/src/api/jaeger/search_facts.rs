@@ -23,7 +23,6 @@ enum Spot {
     Link,
 }
 
-/// One search.
 #[derive(Debug, Clone)]
 struct Fact {
     name: &'static str,

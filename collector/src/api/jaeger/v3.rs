@@ -36,13 +36,11 @@ pub(super) fn router() -> Router<ApiState> {
     dialect::closed::<Failure>(routes, "there is no such route under /jaeger/api")
 }
 
-/// The answer to `/services`.
 #[derive(Debug, Serialize)]
 struct Services {
     services: Vec<String>,
 }
 
-/// The answer to `/operations`.
 #[derive(Debug, Serialize)]
 struct Operations {
     operations: Vec<Operation>,
@@ -234,7 +232,6 @@ impl Params {
         self.0.text(&self.param_name(name))
     }
 
-    /// Returns a time.
     fn time(&self, name: &str) -> Result<Option<UnixNanos>, answer::Failure> {
         let expected = "a time such as 2026-11-23T10:04:11.302Z";
         self.0

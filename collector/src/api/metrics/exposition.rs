@@ -62,7 +62,6 @@ impl Exposition {
         self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
     }
 
-    /// Writes a family with one sample.
     pub(super) fn single(
         &mut self,
         name: &str,

@@ -3,7 +3,6 @@
 use super::exposition::Exposition;
 use crate::notify::{Overview, TargetReport};
 
-/// Selects a count of a target.
 type Count = fn(&TargetReport) -> u64;
 
 /// Writes the deliveries to each target, and the number of open incidents.

@@ -31,7 +31,6 @@ pub(super) fn write_counters(text: &mut Exposition, counters: &Counters) {
     text.single("fusebox_collector_commit_lag_seconds", "gauge", help, lag);
 }
 
-/// Writes the unauthenticated connections, and the file handles in use.
 pub(super) fn write_connections(text: &mut Exposition, access: &Access, handles: Handles) {
     let peers = access.unauthenticated(PEERS_MAX);
     if !peers.is_empty() {
@@ -79,7 +78,6 @@ fn write_denials(text: &mut Exposition, access: &Access) {
     }
 }
 
-/// Writes the size of the embedded store.
 pub(super) fn write_store(text: &mut Exposition, store: &StoreStats) {
     let gauges = [
         ("segments", "Segments, open ones included.", store.segments),

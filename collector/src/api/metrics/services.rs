@@ -88,7 +88,6 @@ pub(super) fn write_operations(text: &mut Exposition, operations: &[OperationFig
     }
 }
 
-/// Writes a histogram with the exemplars of its buckets.
 fn write_histogram(
     text: &mut Exposition,
     name: &str,

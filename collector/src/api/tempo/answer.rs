@@ -203,7 +203,6 @@ fn span_set(
     }
 }
 
-/// Approximate bytes of a value in an answer.
 fn bytes_of(value: &Value<'_>) -> usize {
     const AROUND: usize = 48;
     AROUND

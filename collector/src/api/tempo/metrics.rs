@@ -82,7 +82,6 @@ fn metric(params: &Params) -> Result<Arc<Query>, Refusal> {
     }
 }
 
-/// The result of counting.
 struct Counted {
     series: Vec<Series>,
     metrics: Metrics,

@@ -8,7 +8,6 @@ use crate::api::refusal::Refusal;
 use crate::model::{SECOND, TimeRange, UnixNanos, nanos, parse_timestamp};
 use crate::traceql::{self, Query};
 
-/// Default range of a search.
 const DEFAULT_RANGE: Duration = Duration::from_secs(3_600);
 /// Larger whole numbers are Unix nanoseconds: as seconds they would be 30 million years ahead.
 const NANOS_FROM: u64 = 1_000_000_000_000_000;

@@ -30,7 +30,6 @@ const SPANS_MAX: usize = 1_000;
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 /// Rows requested from the store at once.
 const PAGE: usize = 100;
-/// Tags in one search.
 const TAGS_MAX: usize = 16;
 
 /// `GET /tempo/api/search?q|tags&minDuration&maxDuration&start&end&limit&spss`

@@ -28,7 +28,6 @@ const READ: Reach = Reach {
     spans: 50_000,
     time: Duration::from_secs(3),
 };
-/// Memory of a trace, bytes.
 const TRACE_BYTES_READ: usize = 8 << 20;
 
 #[derive(Debug, Serialize)]
@@ -151,7 +150,6 @@ impl Keys {
     }
 }
 
-/// Visits the keys of the attributes in a place.
 fn of_place(span: &Span, place: Place, visit: &mut impl FnMut(&str)) {
     let mut all = |attributes: &[(String, crate::model::Value)]| {
         attributes.iter().for_each(|(key, _)| visit(key));

@@ -17,7 +17,6 @@ use crate::model::{Place, SpanKind, StatusCode};
 use crate::query::Partial;
 use crate::traceql::{Field, Intrinsic, TraceView, Value, status_word};
 
-/// Default number of values in an answer.
 const VALUES_DEFAULT: usize = 1_000;
 /// Services whose operations are listed.
 const SERVICES_MAX: usize = 100;
@@ -173,7 +172,6 @@ impl Found {
         self.add(&value);
     }
 
-    /// Adds a value, or each item of a list.
     fn add(&mut self, value: &Value<'_>) {
         let value_type = match value {
             Value::Nil => return,

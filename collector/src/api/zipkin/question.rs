@@ -226,12 +226,10 @@ impl Params {
         Self::from_pairs(pairs.iter().map(owned).collect())
     }
 
-    /// Returns a required value.
     pub(super) fn required(&self, name: &str) -> Result<&str, Refusal> {
         self.given(name).ok_or_else(|| Refusal::missing(name))
     }
 
-    /// Returns a non-empty value.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.given(name).filter(|value| !value.is_empty())
     }

@@ -83,7 +83,6 @@ pub(super) fn clients(trace: &Trace) -> HashSet<SpanId> {
     clients.map(|span| span.span_id).collect()
 }
 
-/// Renders the spans of a trace, in order.
 #[cfg(test)]
 pub(super) fn render(trace: &Trace) -> Vec<ZipkinSpan> {
     let clients = clients(trace);
@@ -219,7 +218,6 @@ fn port(span: &Span, key: &str) -> Option<u16> {
     port.filter(|port| *port > 0)
 }
 
-/// An event of a span.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Annotation {
     timestamp: u64,

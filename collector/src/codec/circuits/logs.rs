@@ -22,7 +22,6 @@ const MAX_SETTINGS_BYTES: usize = 16 * 1024;
 /// A setting whose absence has a meaning.
 const BULKHEAD_FULL_IS_FAILURE: &str = "bulkhead_full_is_failure";
 
-/// The keys of both kinds of window.
 const WINDOW_KEYS: [&str; 3] = ["duration", "buckets", "calls"];
 
 /// Decodes every circuit event of a request.
@@ -111,7 +110,6 @@ fn settings(record: &LogRecord, sender: &Sender) -> Option<SettingsReport> {
     })
 }
 
-/// Parses the word of an override.
 pub(crate) fn override_kind(word: &str) -> Option<OverrideKind> {
     use OverrideKind::{Disabled, ForcedClosed, ForcedOpen, MetricsOnly};
     let mut kinds = [ForcedOpen, ForcedClosed, Disabled, MetricsOnly].into_iter();

@@ -26,7 +26,6 @@ pub fn decode_metrics(request: &ExportMetricsServiceRequest) -> MetricsBatch {
     batch
 }
 
-/// The meaning of a metric.
 #[derive(Debug, Clone, Copy)]
 enum Meaning {
     Calls,

@@ -46,7 +46,6 @@ pub(super) fn point_count(metric: &Metric) -> u64 {
     count as u64
 }
 
-/// Returns the points of a metric.
 pub(super) fn points(metric: &Metric) -> Vec<Point<'_>> {
     let unit = unit_seconds(&metric.unit);
     match &metric.data {

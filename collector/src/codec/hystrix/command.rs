@@ -80,7 +80,6 @@ impl Command {
         })
     }
 
-    /// Returns the forced state, if any.
     pub(crate) fn forced(&self) -> Option<OverrideKind> {
         match self.state {
             EffectiveState::ForcedOpen => Some(OverrideKind::ForcedOpen),

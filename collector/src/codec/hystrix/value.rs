@@ -87,7 +87,6 @@ fn number(value: &Value) -> Option<f64> {
     .filter(|number| number.is_finite())
 }
 
-/// Returns the value of most hosts.
 fn most_frequent(values: &Value) -> Option<&str> {
     let hosts = values.as_object()?.iter();
     let hosts = hosts.filter_map(|(value, hosts)| Some((value.as_str(), number(hosts)?)));

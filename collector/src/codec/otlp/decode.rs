@@ -145,7 +145,6 @@ pub(crate) fn event_head(message: &[u8]) -> (u64, &str) {
     (time, name)
 }
 
-/// Returns the ids in a `Span.Link` message.
 pub(crate) fn link_head(message: &[u8]) -> ([u8; 16], [u8; 8]) {
     let (mut trace_id, mut span_id) = ([0; 16], [0; 8]);
     each_field(Reader::new(message), |key, reader| {

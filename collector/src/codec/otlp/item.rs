@@ -130,7 +130,6 @@ fn write_attribute(field: u32, attribute: &AttributeView<'_>, out: &mut Vec<u8>)
     });
 }
 
-/// Writes the content of an `AnyValue`.
 fn write_value(value: &ValueView<'_>, out: &mut Vec<u8>) {
     match *value {
         ValueView::Empty => {}

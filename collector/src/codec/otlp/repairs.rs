@@ -19,7 +19,6 @@ pub struct Repairs {
 }
 
 impl Repairs {
-    /// Adds the repairs of another step.
     pub(crate) fn add(&mut self, other: Self) {
         self.replaced += other.replaced;
         self.left_out += other.left_out;

@@ -9,7 +9,6 @@ const UNKNOWN_SERVICE: &str = "unknown_service";
 
 /// Entities of a resource: a host, a container, a process, a service and the like; each has a few keys.
 const ENTITIES_MAX: usize = 16;
-/// Bytes of an encoded entity.
 const ENTITY_BYTES_MAX: usize = 1024;
 /// Keys of an entity: as many of the usual 15 bytes as fit. Empty ones would take 2 bytes there, but 24 in
 /// memory.

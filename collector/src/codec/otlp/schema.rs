@@ -63,25 +63,18 @@ pub(super) enum Kind {
     Id(usize),
     /// Other `bytes`.
     Base64,
-    /// `bool`.
     Bool,
     Enum(&'static Names),
     /// `int64`; a number that it cannot hold goes to the field with that number, a `double` of the same
     /// `oneof`.
     Int64Or(u32),
-    /// `uint32`.
     Uint32,
-    /// `uint64`.
     Uint64,
-    /// `sint32`.
     Sint32,
-    /// `fixed32`.
     Fixed32,
-    /// `fixed64`.
     Fixed64,
     /// `sfixed64`, with a `double` beside it as in `Int64Or`.
     Sfixed64Or(u32),
-    /// `double`.
     Double,
 }
 

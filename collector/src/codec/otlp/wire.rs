@@ -160,7 +160,6 @@ impl<'a> Reader<'a> {
         self.skip(key)
     }
 
-    /// Skips a field with that key.
     pub(crate) fn skip(&mut self, key: u32) -> Result<(), Malformed> {
         match key & 7 {
             wire_type::VARINT => self.varint().map(drop),

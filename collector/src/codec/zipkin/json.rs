@@ -148,7 +148,6 @@ impl Fields for Endpoint {
     }
 }
 
-/// An annotation in v2.
 #[derive(Default)]
 struct Annotation {
     at_us: u64,

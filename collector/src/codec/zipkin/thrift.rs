@@ -188,7 +188,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Calls `read` for each struct of a list.
     fn list(&mut self, read: impl FnMut(&mut Self) -> Read<()>) -> Read<()> {
         match self.byte()? {
             kind::STRUCT => self.items(read),

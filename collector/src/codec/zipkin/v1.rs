@@ -68,7 +68,6 @@ impl Span {
         push_bounded(&mut self.binary_annotations, annotation)
     }
 
-    /// Writes its halves.
     pub(super) fn write(self, out: &mut Vec<u8>) {
         let mut halves = Halves::new(&self);
         let times = halves.annotations(&self);

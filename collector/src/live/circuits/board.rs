@@ -206,7 +206,6 @@ impl Board {
         effects.first_standing(&found);
     }
 
-    /// Applies reported settings.
     pub(super) fn settings(
         &mut self,
         report: SettingsReport,

@@ -34,7 +34,6 @@ pub(crate) struct SpanCalls {
     state: Option<EffectiveState>,
 }
 
-/// A call as recorded in one span.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SpanCall {
     pub(crate) outcome: Outcome,

@@ -19,7 +19,6 @@ pub(crate) struct InstanceFigures {
     pub(crate) state: EffectiveState,
     /// Calls since the start of the collector.
     pub(crate) counted: CircuitCalls,
-    /// Calls in its window.
     pub(crate) window: CircuitCalls,
     /// Durations of these calls.
     pub(crate) latency: LatencyView,

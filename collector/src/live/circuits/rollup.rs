@@ -7,7 +7,6 @@ use fusebox::circuit_breaker::EffectiveState;
 use crate::model::{CircuitCalls, CircuitKey, HOUR, MINUTE, UnixNanos};
 use crate::store::series::{Rollup, RollupMinute};
 
-/// Calls and worst state by minute since 1970.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Minutes(BTreeMap<u64, (CircuitCalls, EffectiveState)>);
 

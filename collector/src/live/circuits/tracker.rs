@@ -42,7 +42,6 @@ pub(super) enum Added {
     Calls(u64, LatencyHistogram),
     /// Nothing: a repetition, a late report, or the first of an old count.
     Nothing,
-    /// Nothing, because there are too many series.
     TooManySeries,
 }
 

@@ -12,7 +12,6 @@ use crate::store::hash::Seed;
 
 /// Pairs of services with their own edge; further ones are counted under the pair (other, other).
 pub(in crate::live) const EDGES_MAX: usize = 4_096;
-/// Breakers listed per edge.
 const CIRCUITS_PER_EDGE_MAX: usize = 64;
 /// Minutes kept individually.
 const MINUTES: u64 = 120;
@@ -64,7 +63,6 @@ pub(super) struct Took {
     pub(super) client: Option<u64>,
 }
 
-/// Calls over an edge.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::live) struct Calls {
     pub(in crate::live) calls: u64,

@@ -90,7 +90,6 @@ struct Here {
     /// Duration, nanoseconds.
     nanos: u64,
     peer_is_store: bool,
-    /// Whether its peer is named as a service.
     names_service: bool,
     /// Whether its peer is the broker of a message.
     names_broker: bool,
@@ -138,7 +137,6 @@ impl Dependencies {
         &self.edges
     }
 
-    /// Restores an edge of an earlier run.
     pub(in crate::live) fn restore(
         &mut self,
         ends: (NodeId, NodeId),

@@ -34,7 +34,6 @@ pub(in crate::live) struct PeerAttributes<'a> {
 }
 
 impl<'a> PeerAttributes<'a> {
-    /// Reads an attribute of a span of that kind.
     pub(in crate::live) fn note_of(&mut self, kind: SpanKind, attribute: &AttributeView<'a>) {
         match kind {
             SpanKind::Internal => {}
@@ -80,7 +79,6 @@ impl<'a> PeerAttributes<'a> {
         !self.db_system.is_empty() || !self.messaging.is_empty()
     }
 
-    /// Returns whether the span names its peer as a service.
     pub(in crate::live) fn has_service(&self) -> bool {
         !self.service.is_empty()
     }

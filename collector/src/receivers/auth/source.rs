@@ -27,7 +27,6 @@ pub(crate) enum TokenFileError {
         path: PathBuf,
         source: std::io::Error,
     },
-    /// A line is invalid.
     #[error("{path}: {source}")]
     Line { path: PathBuf, source: LineError },
 }

@@ -59,7 +59,6 @@ pub enum TokenError {
     None,
 }
 
-/// A token error with its line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {error}")]
 pub(crate) struct LineError {

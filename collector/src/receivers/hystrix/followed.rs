@@ -32,7 +32,6 @@ pub(super) struct Followed {
     read_since: Option<UnixNanos>,
 }
 
-/// A known command.
 #[derive(Debug)]
 struct Known {
     command: Command,

@@ -8,7 +8,6 @@ const LINE_BYTES_MAX: usize = 64 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     begun: Vec<u8>,
-    /// The line is too long: its rest is skipped.
     is_too_long: bool,
 }
 

@@ -23,7 +23,6 @@ use crate::live::circuits::Circuits;
 use crate::model::UnixNanos;
 use crate::outbound::{connector, last_cause, system_roots};
 
-/// Timeout until an answer begins.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A stream without data for this long is dead: Hystrix pings every half second, Turbine every three seconds,
 /// and Turbine's own reader gives up after 30 s.

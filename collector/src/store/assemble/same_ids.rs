@@ -217,7 +217,6 @@ impl Merged {
         }
     }
 
-    /// Merges another part of the span.
     fn add(&mut self, mut part: Span) {
         self.parts += 1;
         self.add_lists(&mut part);

@@ -8,7 +8,6 @@ use crate::store::hash::Seed;
 /// Stands for a text that a damaged block took away.
 pub(crate) const LOST: &[u8] = b"(lost)";
 
-/// Values by number.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ValueList {
     bytes: Vec<u8>,

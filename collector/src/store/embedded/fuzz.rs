@@ -177,7 +177,6 @@ fn changes(script: &[u8]) -> impl Iterator<Item = Change<'_>> {
     std::iter::from_fn(next).take(CHANGES_MAX)
 }
 
-/// Applies the mutations of a part.
 fn apply(script: &[Change<'_>], place: u8, bytes: &mut Vec<u8>) {
     for change in script.iter().filter(|change| change.part == place) {
         change.apply(bytes);

@@ -19,7 +19,6 @@ pub(crate) struct Journal {
     catalog: Arc<Catalog>,
 }
 
-/// A snapshot of a segment.
 #[derive(Debug)]
 pub(crate) struct JournalSegment {
     catalog: Arc<Catalog>,
@@ -112,7 +111,6 @@ impl JournalSegment {
         self.segment.place().sequence
     }
 
-    /// Returns whether a block begins at or after an offset.
     pub(crate) fn has_block_at(&self, offset: Offset) -> bool {
         self.blocks
             .last()

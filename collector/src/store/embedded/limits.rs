@@ -47,9 +47,7 @@ pub(crate) const SERVICES_PER_TRACE_MAX: u16 = 256;
 pub(crate) const TRACE_SPANS_MAX: usize = 100_000;
 /// Largest zone section that is read; a segment whose zones name more services is searched block by block.
 pub(crate) const ZONES_BYTES_MAX: usize = 4 << 20;
-/// Services in a list.
 pub(crate) const SERVICES_MAX: usize = 10_000;
-/// Operations in a list.
 pub(crate) const OPERATIONS_MAX: usize = 1_000;
 /// Blocks read at most to recount the rows of a search page.
 pub(crate) const RECOUNT_BLOCKS_MAX: usize = 256;

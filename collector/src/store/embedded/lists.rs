@@ -123,7 +123,6 @@ pub(crate) struct Picked {
 }
 
 impl Picked {
-    /// Appends a value, whole or cut.
     pub(crate) fn push(&mut self, number: u32, value: &[u8], is_cut: bool) {
         self.numbers.push(number);
         self.values.push(value);

@@ -111,7 +111,6 @@ fn recover_file(catalog: &Catalog, place: Place) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Parses the sequence number from a file name.
 fn sequence(path: &Path) -> Option<u64> {
     let name = path.file_stem()?.to_str()?;
     name.split_once('-')?.0.parse().ok()

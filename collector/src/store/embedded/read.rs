@@ -40,10 +40,8 @@ impl Wanted {
     }
 }
 
-/// Selects rows of a block.
 type Rows<'r> = dyn Fn(&BlockReader<'_>) -> Result<Vec<u32>, StoreError> + 'r;
 
-/// Reads a trace as of `wanted.as_of`.
 pub(crate) fn trace(catalog: &Catalog, wanted: Wanted) -> Result<Option<Trace>, StoreError> {
     received(catalog, wanted)?.assemble()
 }
@@ -304,7 +302,6 @@ pub(crate) fn operations(
     Ok(names.into_iter().collect())
 }
 
-/// Returns whether some spans of the segment start in the range.
 fn overlaps(segment: &Segment, range: TimeRange) -> bool {
     let totals = segment.totals();
     totals.rows > 0 && totals.max_start >= range.start.get() && totals.min_start < range.end.get()

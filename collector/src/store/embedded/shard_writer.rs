@@ -147,7 +147,6 @@ impl ShardWriter {
         Ok(commit)
     }
 
-    /// Releases block buffers after an idle period.
     fn release_memory(&mut self, now: UnixNanos) {
         let is_idle = |last: UnixNanos| now - last >= IDLE_AFTER;
         if self.builder.len() == 0 && self.last_block.is_some_and(is_idle) {

@@ -53,7 +53,6 @@ pub(crate) struct Circuit {
     pub(crate) mark: u32,
 }
 
-/// The fields of a span that summaries need.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SpanFacts {
     pub(crate) start: u64,

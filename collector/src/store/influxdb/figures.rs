@@ -7,7 +7,6 @@ use crate::counters::{Counter, Reasons};
 
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    /// Write requests.
     pub(crate) requests: Counter,
     /// Bytes of lines in answered requests, whatever the status.
     pub(crate) bytes: Counter,

@@ -13,7 +13,6 @@ const MAGIC: [u8; 4] = *b"FBL1";
 /// Log lines are repetitive: level 3 shrinks them more than level 1, at a cost hidden by the sync of a block.
 const ZSTD_LEVEL: i32 = 3;
 
-/// The codec of log blocks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LogCodec;
 
@@ -32,7 +31,6 @@ pub(crate) struct Header {
 pub(super) struct Zone {
     pub(super) start: UnixNanos,
     pub(super) end: UnixNanos,
-    /// The highest severity.
     pub(super) severity: Severity,
     /// A bit per service, by hash.
     pub(super) services: u64,

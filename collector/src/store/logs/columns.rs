@@ -158,7 +158,6 @@ fn put_scope(out: &mut Vec<u8>, scope: &&Arc<Scope>) {
     put_named(out, &scope.attributes);
 }
 
-/// Writes attributes.
 fn put_named(out: &mut Vec<u8>, attributes: &[(String, Value)]) {
     put_list(out, attributes, |out, (key, value)| {
         put_bytes(out, key.as_bytes());

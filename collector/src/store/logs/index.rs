@@ -22,7 +22,6 @@ use crate::model::{LogQuery, LogRecord, UnixNanos};
 /// them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Class {
-    /// With a trace id.
     Traced,
     /// Without a trace id.
     Other,
@@ -115,7 +114,6 @@ impl Index {
         add(self.segments.entry(segment).or_default(), block);
     }
 
-    /// Returns the newest segment of a class.
     pub(super) fn last(&self, class: Class) -> Option<SegmentId> {
         let mut segments = self.segments.keys().rev();
         segments.find(|segment| segment.class == class).copied()

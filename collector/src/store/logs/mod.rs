@@ -44,7 +44,6 @@ const OTHER_PART: u64 = 4;
 /// A segment takes at most one part in this many of its class's space, so that deleting the oldest leaves the
 /// rest.
 const SEGMENT_PART: u64 = 8;
-/// Largest segment, bytes.
 const SEGMENT_BYTES_MAX: u64 = 32 << 20;
 
 /// The log store; cheap to clone.

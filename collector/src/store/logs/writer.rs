@@ -16,7 +16,6 @@ use crate::log::{Day, LogFile, StoreError};
 use crate::model::{HOUR, LogRecord, UnixNanos};
 use crate::sync::RwLock;
 
-/// Largest number of records in a block.
 const BLOCK_RECORDS_MAX: usize = 4_096;
 /// Memory size after which a block ends: the amount that a search decompresses at once.
 const BLOCK_BYTES: usize = 2 << 20;

@@ -25,7 +25,6 @@ const FLAG_JSON: u8 = 2;
 /// Level 1: the records are small and already deduplicated; higher levels cost time and save 2 %.
 const ZSTD_LEVEL: i32 = 1;
 
-/// The codec of the blocks of one kind.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SeriesCodec(pub(crate) SeriesKind);
 
@@ -64,7 +63,6 @@ impl BlockCodec for SeriesCodec {
 }
 
 impl Header {
-    /// Returns the length of header and payload.
     pub(super) fn block_bytes(&self) -> u64 {
         HEADER_BYTES as u64 + self.payload.len()
     }

@@ -38,7 +38,6 @@ pub(super) enum Decoded {
     Lost,
 }
 
-/// A decoded string; `None` if it is lost.
 type Lookup = Option<Arc<str>>;
 
 impl<'a> Decoder<'a> {

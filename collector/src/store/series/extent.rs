@@ -20,7 +20,6 @@ pub(super) struct Extent {
 }
 
 impl Extent {
-    /// Returns an extent of one block.
     pub(super) fn new(offset: u64, header: &Header) -> Self {
         Self {
             offset,
@@ -31,7 +30,6 @@ impl Extent {
         }
     }
 
-    /// Adds the block at that offset.
     pub(super) fn add(&mut self, offset: u64, header: &Header) {
         self.len = offset + header.block_bytes() - self.offset;
         self.start = self.start.min(header.start);

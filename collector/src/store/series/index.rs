@@ -52,7 +52,6 @@ impl Index {
         add(extents, offset, header)
     }
 
-    /// Removes a deleted file.
     pub(super) fn remove(&mut self, day: Day, kind: SeriesKind) {
         self.files.remove(&(kind, day));
     }

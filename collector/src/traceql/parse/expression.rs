@@ -249,7 +249,6 @@ pub(super) fn comparison(sign: &str) -> Option<Comparison> {
     })
 }
 
-/// Returns whether the sign requires a match.
 fn pattern_sign(sign: &str) -> Option<bool> {
     match sign {
         "=~" => Some(true),

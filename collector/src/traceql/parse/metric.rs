@@ -82,7 +82,6 @@ impl Parser<'_> {
         }
     }
 
-    /// Parses the stages on series.
     fn series_stages(&mut self) -> Result<Vec<SeriesStage>, Error> {
         let mut stages = Vec::new();
         loop {

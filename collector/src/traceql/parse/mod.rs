@@ -10,7 +10,6 @@ use super::ast::{Combination, Keep, Pipeline, Query, Relation, Spansets, Stage};
 use super::field::Field;
 use super::lexer::{Token, tokens};
 
-/// Longest query, bytes.
 const QUERY_BYTES_MAX: usize = 16 << 10;
 /// Operators, brackets and stages of a query: evaluating it recurses this deep.
 const OPERATORS_MAX: usize = 256;
@@ -255,7 +254,6 @@ impl<'q> Parser<'q> {
         &self.tokens[self.next].0
     }
 
-    /// Returns the next token if it is a sign.
     fn sign(&self) -> Option<&'static str> {
         match self.token() {
             Token::Sign(sign) => Some(sign),
@@ -263,7 +261,6 @@ impl<'q> Parser<'q> {
         }
     }
 
-    /// Returns the next token if it is a word.
     fn word(&self) -> Option<&str> {
         match self.token() {
             Token::Word(word) => Some(word),
@@ -285,7 +282,6 @@ impl<'q> Parser<'q> {
         }
     }
 
-    /// Consumes an operator.
     fn advance(&mut self) -> Result<(), Error> {
         self.count_operator()?;
         self.next += 1;

@@ -72,7 +72,6 @@ fn span(out: &mut Vec<u8>, span: &Span) {
     }
 }
 
-/// Writes the content of a `Span.Event`.
 pub(crate) fn event(out: &mut Vec<u8>, event: &Event) {
     write::fixed64(out, 1, event.time.get());
     write::text(out, 2, &event.name);
@@ -92,7 +91,6 @@ pub(crate) fn link(out: &mut Vec<u8>, link: &Link) {
     }
 }
 
-/// Writes the content of an `EntityRef`.
 pub(crate) fn entity(out: &mut Vec<u8>, entity: &EntityRef) {
     write::text(out, 1, &entity.schema_url);
     write::text(out, 2, &entity.kind);

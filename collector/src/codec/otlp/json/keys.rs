@@ -8,7 +8,6 @@ const NAME_BYTES_MAX: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    /// At the top level.
     top: Vec<String>,
     /// Below it, and not in the schema.
     unknown: Vec<String>,

@@ -130,7 +130,6 @@ impl Visitor<'_> for NameSeed<'_> {
 /// Reads the value of a field, or an item of a list field, and writes it with its key.
 struct FieldSeed<'s> {
     field: &'static Field,
-    /// Whether this is an item of a list.
     in_list: bool,
     sink: &'s mut Sink,
 }

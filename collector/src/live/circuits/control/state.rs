@@ -436,7 +436,6 @@ fn latest<'a>(held: &'a [Tracked], instance: &str) -> Option<&'a Tracked> {
     newest.find(|tracked| tracked.change.is_for(instance))
 }
 
-/// Whether a later change fully replaces an earlier one.
 fn replaces(later: &OperatorChange, earlier: &OperatorChange) -> bool {
     let of_all = later.instances.is_empty();
     of_all || (!earlier.instances.is_empty() && earlier.instances.iter().all(|id| later.is_for(id)))

@@ -10,7 +10,6 @@ use crate::model::CircuitCalls;
 use crate::store::series::{Standing, Totals};
 
 impl Instance {
-    /// Returns the standing to store, with the values of its counts.
     pub(in crate::live::circuits) fn standing_to_store(&self) -> Standing {
         let (series, beyond) = self.tracker.totals();
         let (second, of_second) = self.filed_calls;

@@ -114,7 +114,6 @@ impl BlockBuilder {
         self.rows.starts.len()
     }
 
-    /// Approximate bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }

@@ -13,14 +13,12 @@ use crate::store::hash::Seed;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     None,
-    /// Name of the breaker.
     CircuitName,
     CircuitState,
     CircuitOutcome,
     CircuitFallback,
 }
 
-/// The result of offering a value to a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Offer {
     Taken,

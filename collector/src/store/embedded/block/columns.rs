@@ -14,12 +14,10 @@ use crate::codec::otlp::{AttributeView, ValueView};
 use crate::store::hash::Seed;
 use fusebox::semconv::{BREAKER_NAME, BREAKER_OUTCOME, BREAKER_STATE, FALLBACK_OUTCOME};
 
-/// No column or shape.
 const NONE: u32 = u32::MAX;
 
 #[derive(Debug)]
 struct Key {
-    /// By `ColumnKind`.
     columns: [u32; ColumnKind::COUNT],
     /// Whether its text is stored literally.
     literal: bool,
@@ -50,7 +48,6 @@ pub(super) struct AttributeColumns {
     /// Longer shapes by shape and column.
     children: HashMap<u64, u32, Seed>,
     journal: Vec<Undo>,
-    /// Total bytes of the columns' dictionaries.
     pub(super) dictionary_bytes: usize,
     /// Texts that met a full dictionary since the last block.
     pub(super) refused_values: u64,

@@ -91,7 +91,6 @@ impl BlockEncoder {
         })
     }
 
-    /// Releases the memory of its buffers.
     pub(crate) fn release_memory(&mut self) {
         self.raw = Vec::new();
         self.compressed = Vec::new();

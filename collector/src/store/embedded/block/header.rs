@@ -13,7 +13,6 @@ const PREFIX_BYTES: usize = 16;
 /// First bytes of a footer, which follows the last block.
 pub(crate) const FOOTER_MAGIC: [u8; 4] = *b"FxF1";
 
-/// The codec of span blocks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SpanCodec;
 

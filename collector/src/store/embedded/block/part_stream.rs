@@ -30,7 +30,6 @@ enum Source<'a> {
     Compressed(BufReader<Decoder<'static, BufReader<Stored<'a>>>>),
 }
 
-/// The stored bytes of a part.
 #[derive(Debug, Clone)]
 struct Stored<'a> {
     file: &'a File,
@@ -122,12 +121,10 @@ impl<'a> PartStream<'a> {
         Self(Source::Whole(Cursor::new(bytes)))
     }
 
-    /// Streams uncompressed bytes.
     fn plain(stored: Stored<'a>) -> Self {
         Self(Source::Plain(BufReader::with_capacity(PIECE_BYTES, stored)))
     }
 
-    /// Streams compressed bytes.
     fn compressed(stored: Stored<'a>) -> io::Result<Self> {
         let stored = BufReader::with_capacity(PIECE_BYTES, stored);
         let mut decoder = Decoder::with_buffer(stored)?;

@@ -44,7 +44,6 @@ impl Extent {
     }
 }
 
-/// The requested rows of a sparse column.
 #[derive(Debug, Default)]
 struct SparseRows {
     values: Sparse,
@@ -155,7 +154,6 @@ impl RowReader {
         })
     }
 
-    /// Passes the rows to a visitor.
     pub(crate) fn visit(&self, visitor: &mut impl SpanVisitor) {
         let mut seen = (u64::MAX, u64::MAX);
         for (index, &row) in self.rows.iter().enumerate() {

@@ -46,7 +46,6 @@ const KIND_LOST: u64 = 255;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ColumnDef {
-    /// Number of its key.
     pub(crate) key: u32,
     /// `None` if it was lost with a damaged block.
     pub(crate) kind: Option<ColumnKind>,

@@ -9,7 +9,6 @@ use crate::store::StoreError;
 #[derive(Debug)]
 pub(crate) enum ColumnValues<'a> {
     Texts(Cow<'a, Blobs>),
-    /// Encoded `AnyValue`s.
     Encoded(Cow<'a, Blobs>),
     Ints(Cow<'a, [i64]>),
     Doubles(Cow<'a, [f64]>),
@@ -18,7 +17,6 @@ pub(crate) enum ColumnValues<'a> {
 
 #[derive(Debug)]
 pub(crate) struct BlockValues<'a> {
-    /// By column.
     pub(crate) columns: Vec<(u32, ColumnValues<'a>)>,
     /// Of the rows with events.
     pub(crate) events: Cow<'a, Sparse>,

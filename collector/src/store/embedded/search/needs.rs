@@ -113,7 +113,6 @@ fn any_range_may(
     Ok(false)
 }
 
-/// Returns whether a span of a service in a zone may meet the condition.
 fn range_may(condition: &Condition, range: &ServiceRange, zones: &Zones) -> bool {
     match condition {
         Condition::Service(test) => test.matches_text(zones.services.text(range.service)),

@@ -25,7 +25,6 @@ use crate::store::StoreError;
 use crate::store::bytes::Reader;
 use columns::ColumnTest;
 
-/// A query compiled for one segment.
 #[derive(Debug)]
 pub(crate) struct SegmentQuery {
     schema: Arc<Schema>,
@@ -37,7 +36,6 @@ pub(crate) struct SegmentQuery {
 /// Restrictions on the spans of a block.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Matching {
-    /// Range of their start.
     pub(crate) starts: TimeRange,
     /// The block was written until then, Unix nanoseconds.
     pub(crate) arrived_by: u64,
@@ -52,21 +50,17 @@ enum Mask {
     Column(u32, ColumnTest, Test),
     /// By attributes beyond the column limits.
     Overflow(String, Test),
-    /// By a sparse text.
     Text(PartKind, Test),
     /// By the attributes of events or links.
     Items(PartKind, String, Test),
-    /// Union of masks.
     Any(Vec<Mask>),
 }
 
-/// A test of a row's number.
 #[derive(Debug)]
 enum RowTest {
     Is(u64),
     /// One of the flagged numbers.
     Among(Vec<bool>),
-    /// A bit field.
     Bits {
         mask: u64,
         value: u64,
@@ -413,7 +407,6 @@ fn link_matches(message: &[u8], key: &str, test: &Test) -> bool {
     any_matches(link_attributes(message), key, test)
 }
 
-/// Returns whether an attribute with that key passes.
 fn any_matches<'a>(
     attributes: impl IntoIterator<Item = AttributeView<'a>>,
     key: &str,

@@ -47,7 +47,6 @@ struct Counted {
     failed: bool,
     outline: Key,
     sender: Key,
-    /// Index in `Services`.
     service: usize,
 }
 
@@ -114,7 +113,6 @@ fn leave(wanted: &mut HashMap<u128, usize>, (_, traces): &Planned) {
     wanted.retain(|id, _| !traces.contains(id));
 }
 
-/// Reads the spans of the wanted traces from blocks of a segment.
 fn read_segment(
     catalog: &Catalog,
     segment: &Segment,
@@ -280,7 +278,6 @@ fn drop_repeats(spans: &mut Vec<Counted>) {
     spans.dedup_by_key(|s| (s.row, s.id, s.outline));
 }
 
-/// Merges the parts of one span.
 fn merge_parts(spans: &mut Vec<Counted>) {
     if spans.iter().all(|span| span.end != 0) {
         return;
@@ -305,7 +302,6 @@ fn merge_parts(spans: &mut Vec<Counted>) {
     *spans = merged;
 }
 
-/// Replaces the counts of a row.
 fn correct(row: &mut TraceSummary, spans: &[Counted], services: &Services) {
     let mut counts: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
     for span in spans {

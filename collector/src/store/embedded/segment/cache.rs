@@ -66,7 +66,6 @@ impl SectionCache {
         state.bytes = state.entries.values().map(|entry| entry.bytes).sum();
     }
 
-    /// Returns a cached section and marks it as used.
     fn find<T: Any + Send + Sync>(&self, id: SectionId) -> Option<Arc<T>> {
         let mut state = self.state.lock();
         state.clock += 1;

@@ -201,7 +201,6 @@ impl Footer {
             .map_or(0, |section| section.raw as usize)
     }
 
-    /// Inflated size of the longest section of a kind.
     pub(crate) fn longest(&self, kind: SectionKind) -> usize {
         let of_kind = self.sections.iter().filter(|s| s.kind == kind as u8);
         of_kind.map(|s| s.raw as usize).max().unwrap_or_default()

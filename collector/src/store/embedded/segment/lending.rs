@@ -163,7 +163,6 @@ impl Segment {
         Ok(found)
     }
 
-    /// Returns for each value of a list whether it passes.
     pub(crate) fn passing(
         &self,
         list: List,

@@ -26,7 +26,6 @@ pub(crate) struct NamedPiece {
     /// Names of `piece.services`, in the same order.
     pub(crate) services: Vec<String>,
     pub(crate) circuits: Vec<CircuitMark>,
-    /// Blocks with its spans.
     pub(crate) blocks: Vec<u32>,
 }
 

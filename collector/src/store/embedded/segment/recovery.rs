@@ -37,7 +37,6 @@ pub(crate) struct Recovered {
 /// Damage found by a scan.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// Blocks skipped.
     pub(crate) blocks: u64,
     /// Spans lost, as far as block headers tell.
     pub(crate) spans: u64,

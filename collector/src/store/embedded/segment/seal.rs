@@ -69,7 +69,6 @@ fn append_footer(state: &SegmentState, file: &mut LogFile) -> Result<Footer, Sto
     Ok(footer)
 }
 
-/// Adds an encoded block to the segment's state.
 pub(crate) fn absorb(
     state: &mut SegmentState,
     offset: u64,

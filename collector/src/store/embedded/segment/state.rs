@@ -64,7 +64,6 @@ pub(crate) struct RowFacts<'a> {
     /// Rows that passed a breaker, with the number of the mark.
     pub(crate) marks: &'a [(u32, u32)],
     pub(crate) overflow_rows: u64,
-    /// Values that are in no dictionary.
     pub(crate) values: &'a BlockValues<'a>,
 }
 
@@ -76,7 +75,6 @@ pub(crate) struct SegmentState {
     pub(crate) lists: ListSet,
     pub(crate) blocks: Arc<Vec<BlockMeta>>,
     pub(crate) services: Dictionary,
-    /// Service number by resource number.
     resource_services: Vec<u32>,
     pub(crate) marks: ValueList,
     /// Pairs of service and span name.

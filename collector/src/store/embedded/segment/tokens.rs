@@ -23,7 +23,6 @@ const NAMES: Seed = Seed::fixed(2);
 /// Size of the table of recently seen tokens and numbers, which deduplicates repeats; a power of two.
 const RECENT: usize = 4_096;
 
-/// Returns the seed for tokens of a key's values.
 pub(crate) fn of_key(key: &[u8]) -> Seed {
     Seed::fixed(ATTRIBUTES.hash(key))
 }
@@ -201,12 +200,10 @@ fn nothing_recent() -> Box<[u64]> {
     (1..=RECENT as u64).collect()
 }
 
-/// Returns the hash of a key in the list of keys.
 pub(crate) fn key_hash(key: &[u8]) -> u64 {
     ATTRIBUTES.hash(key)
 }
 
-/// Formats a value.
 fn text_of<'a>(value: &ValueView<'a>) -> Cow<'a, [u8]> {
     match *value {
         ValueView::String(text) => Cow::Borrowed(text.as_bytes()),

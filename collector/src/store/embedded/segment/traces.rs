@@ -112,7 +112,6 @@ impl Piece {
         self.origins().map(|origin| u64::from(origin.name))
     }
 
-    /// Numbers of the services to resolve.
     pub(crate) fn service_numbers(&self) -> impl Iterator<Item = u64> + '_ {
         let of_spans = self.services.iter().map(|entry| entry.service);
         let of_circuits = self.circuits.iter().map(|circuit| circuit.service);

@@ -15,7 +15,6 @@ use crate::codec::otlp::AttributeView;
 use crate::store::bytes::{Reader, put_bytes, put_varint};
 use crate::store::hash::Seed;
 
-/// The spans of one service in a zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ServiceRange {
     pub(crate) service: u32,
@@ -28,7 +27,6 @@ pub(crate) struct ServiceRange {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Zone {
-    /// Number of blocks.
     pub(crate) blocks: u32,
     /// `None` if there are too many.
     pub(crate) services: Option<Vec<ServiceRange>>,
@@ -88,7 +86,6 @@ impl ZoneTable {
         }
     }
 
-    /// Begins a block with that many rows.
     pub(super) fn begin_block(&mut self, rows: usize) {
         if self.rows >= ZONE_ROWS {
             self.end_zone();

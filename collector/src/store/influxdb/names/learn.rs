@@ -87,7 +87,6 @@ async fn learn_owned(
     Ok(())
 }
 
-/// Appends a statement for the values of a tag, optionally of one service.
 fn tag_values(
     query: &mut Query,
     measurements: &[Measurement],

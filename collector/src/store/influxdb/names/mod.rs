@@ -143,12 +143,10 @@ impl Names {
         self.tables().hour()
     }
 
-    /// Returns the tag value of a service.
     pub(crate) fn service<'a>(&self, name: &'a str) -> &'a str {
         self.admit(self.tables().service(&tag_value(name)), name)
     }
 
-    /// Returns the tag value of a called peer.
     pub(crate) fn peer<'a>(&self, name: &'a str) -> &'a str {
         self.admit(self.tables().peer(&tag_value(name)), name)
     }

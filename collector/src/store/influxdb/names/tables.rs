@@ -61,11 +61,8 @@ struct Short {
 
 /// The result of admitting a name.
 enum Admitted {
-    Known {
-        is_first_in_hour: bool,
-    },
+    Known { is_first_in_hour: bool },
     New,
-    /// The table is full.
     No,
 }
 
@@ -256,7 +253,6 @@ impl ByService {
     }
 }
 
-/// Admits a name unless the table is full.
 fn admit(known: &mut Known, name: &str, most: usize, hour: u64) -> Admitted {
     if let Some(last) = known.get_mut(name) {
         let is_first_in_hour = *last < hour;
@@ -292,7 +288,6 @@ fn forget(mut tables: Vec<(&str, &mut Known)>, hour: u64, most: usize) -> usize 
     idle.len()
 }
 
-/// Keeps at most `most` names.
 fn cut(known: &mut Known, most: usize) {
     let mut left = most;
     known.retain(|_, _| {

@@ -14,7 +14,6 @@ pub(crate) struct StoreFigures {
     pub(crate) backlog_bytes: u64,
     /// Spans not yet shipped.
     pub(crate) backlog_spans: u64,
-    /// Points accepted.
     pub(crate) influxdb_points: u64,
     /// Points rejected for good.
     pub(crate) influxdb_points_refused: u64,
@@ -22,16 +21,13 @@ pub(crate) struct StoreFigures {
     pub(crate) influxdb_retries: u64,
     /// Spans deleted before they were shipped.
     pub(crate) spans_lost: u64,
-    /// Spans shipped completely.
     pub(crate) spans_shipped: u64,
     /// Size of the journal.
     pub(crate) store_bytes: u64,
-    /// Spans in the journal.
     pub(crate) store_spans: u64,
 }
 
 impl StoreFigures {
-    /// Writes the point for a time.
     pub(super) fn write(
         &self,
         counters: &Counters,

@@ -51,7 +51,6 @@ pub(crate) struct SeriesLaneOptions {
     pub(crate) figures: Box<dyn Fn() -> StoreFigures + Send>,
 }
 
-/// The lane of all series records.
 pub(crate) struct SeriesLane {
     options: SeriesLaneOptions,
     position: LanePosition,
@@ -69,7 +68,6 @@ impl std::fmt::Debug for SeriesLane {
     }
 }
 
-/// Position of the lane in the series journal.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct LanePosition {
@@ -187,7 +185,6 @@ impl SeriesLane {
         }
     }
 
-    /// Reads the new records of a kind.
     fn records(&self, kind: SeriesKind, now: UnixNanos) -> Result<Option<Step>, StoreError> {
         let before = self.position.tail(kind);
         let tail = self.options.log.tail(kind, before, STEP_RECORDS)?;

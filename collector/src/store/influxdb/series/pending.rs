@@ -40,7 +40,6 @@ impl Window {
         Self::DependencyMinute,
     ];
 
-    /// The kind of records that it aggregates.
     pub(super) fn records(self) -> SeriesKind {
         match self {
             Self::CircuitTenSeconds | Self::CircuitFiveMinutes => SeriesKind::Sample,
@@ -64,7 +63,6 @@ impl Window {
 pub(super) struct Pending(BTreeMap<Window, BTreeSet<u64>>);
 
 impl Pending {
-    /// Notes new records of a kind in a time range.
     pub(super) fn note(&mut self, kind: SeriesKind, range: TimeRange) {
         for window in Window::ALL.into_iter().filter(|w| w.records() == kind) {
             let length = window.length();

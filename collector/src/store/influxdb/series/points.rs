@@ -92,7 +92,6 @@ impl<'a> Points<'a> {
         [name, service]
     }
 
-    /// Returns the tags of a breaker's instance, with its names.
     pub(super) fn breaker_instance<'k>(
         &self,
         key: &'k CircuitKey,

@@ -27,7 +27,6 @@ impl<'a> Row<'a> {
         rows.map(move |cells| Row { series, cells })
     }
 
-    /// Returns the integer in a column.
     pub(super) fn int(self, column: &str) -> Option<i64> {
         self.cell(column)?.as_int()
     }
@@ -40,7 +39,6 @@ impl<'a> Row<'a> {
         self.count(column).map(UnixNanos::new)
     }
 
-    /// Returns the time in a column of digits.
     pub(super) fn digits(self, column: &str) -> Option<UnixNanos> {
         time_of(self.text(column)?)
     }
@@ -70,7 +68,6 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Visits the records in a row.
     pub(super) fn visit(self, kind: SeriesKind, visit: &mut dyn FnMut(SeriesRecord)) -> Option<()> {
         match kind {
             SeriesKind::Sample => return self.samples(visit),

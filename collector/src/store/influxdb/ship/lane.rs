@@ -14,9 +14,7 @@ use crate::store::StoreError;
 /// Lines of one request, at most `BATCH_POINTS_MAX` points and about `BATCH_BYTES_MAX` bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Batch {
-    /// Line protocol.
     pub(crate) lines: String,
-    /// Number of points.
     pub(crate) points: u64,
     /// Spans that are complete in InfluxDB once this is written.
     pub(crate) spans: u64,

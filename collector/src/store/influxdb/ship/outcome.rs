@@ -43,7 +43,6 @@ pub(crate) enum Outcome {
     BadLines(String),
     /// No fault of the content is known: retry it.
     Retry {
-        /// From `Retry-After`.
         after: Option<Duration>,
         /// The server's message.
         message: String,
@@ -171,7 +170,6 @@ fn message_of(body: &str) -> String {
     text.unwrap_or(body).to_owned()
 }
 
-/// Formats status and message, cut.
 fn shown(status: StatusCode, message: &str) -> String {
     format!(
         "{status}: {}",

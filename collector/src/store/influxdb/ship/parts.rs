@@ -116,12 +116,10 @@ impl Parts {
         halved
     }
 
-    /// Puts a part back to the front.
     pub(super) fn put_next(&mut self, part: Part) {
         self.stack.push(part);
     }
 
-    /// Puts a part back to the end.
     pub(super) fn put_last(&mut self, part: Part) {
         self.stack.insert(0, part);
     }
@@ -146,7 +144,6 @@ impl Parts {
     }
 }
 
-/// Splits text into lines.
 fn lines_of(text: &Bytes) -> Vec<Bytes> {
     let mut lines = Vec::new();
     let mut begin = 0;

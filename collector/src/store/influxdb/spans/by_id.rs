@@ -18,7 +18,6 @@ use crate::store::influxdb::wire::client::{Client, is_too_large};
 use crate::store::influxdb::wire::query::{Query, Series};
 use crate::store::{Received, StoreError};
 
-/// Spans of a trace that a reader returns.
 const TRACE_SPANS_MAX: usize = 50_000;
 /// Points of one trace that are queried: each has a span at least, so more points exceed the limit of spans.
 const POINTS_MAX: usize = TRACE_SPANS_MAX;
@@ -340,7 +339,6 @@ fn times_of(series: &Series) -> impl Iterator<Item = UnixNanos> {
     })
 }
 
-/// Returns the times and texts of a series' rows.
 pub(super) fn texts_of(series: &Series) -> impl Iterator<Item = (UnixNanos, &str)> {
     let rows = series.rows.iter();
     rows.filter_map(|row| {

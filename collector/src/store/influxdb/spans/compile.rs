@@ -40,7 +40,6 @@ pub(super) enum Clause {
     Name(&'static str, String),
     /// As `Name`, ignoring case.
     NameInAnyCase(&'static str, String),
-    /// A tag is this word.
     Word(&'static str, &'static str),
     /// Bounds of the duration, nanoseconds.
     Duration(u64, u64),

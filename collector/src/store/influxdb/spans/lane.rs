@@ -48,7 +48,6 @@ pub(crate) struct SpanLane {
     shortened: u64,
 }
 
-/// A block in progress.
 #[derive(Debug)]
 struct Block {
     segment: JournalSegment,
@@ -56,7 +55,6 @@ struct Block {
     base: u64,
     rows: u32,
     next_row: u32,
-    /// The offset after it.
     end: Offset,
 }
 
@@ -365,7 +363,6 @@ fn locate(segment: &mut JournalSegment, reached: Offset) -> Result<Offset, Store
     Ok(place)
 }
 
-/// Returns whether two batches fit into one request.
 fn fits(one: &Batch, other: &Batch) -> bool {
     one.points + other.points <= BATCH_POINTS_MAX as u64
         && one.lines.len() + other.lines.len() <= BATCH_BYTES_MAX

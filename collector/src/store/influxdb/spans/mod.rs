@@ -59,7 +59,6 @@ impl InfluxTraces {
         Scan::new(client, query, self.since()..end, deadline)
     }
 
-    /// Waits for an answer until the deadline.
     pub(crate) async fn by<T>(
         &self,
         deadline: Instant,
@@ -70,7 +69,6 @@ impl InfluxTraces {
         answer.unwrap_or_else(|_| Err(failed("query", url, &"no answer in time")))
     }
 
-    /// Returns the start of the retention.
     fn since(&self) -> UnixNanos {
         UnixNanos::now() - self.retention
     }

@@ -44,11 +44,9 @@ pub(crate) struct Scan {
     client: Arc<Client>,
     query: TraceQuery,
     compiled: Compiled,
-    /// Range of positions.
     range: TimeRange,
     /// Start of the retention.
     kept_since: UnixNanos,
-    /// End of the scan.
     since: UnixNanos,
     /// Everything that arrived before is still to be scanned.
     until: UnixNanos,

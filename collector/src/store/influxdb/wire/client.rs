@@ -43,7 +43,6 @@ pub(crate) struct WriteAnswer {
     pub(crate) status: StatusCode,
     /// Possibly cut.
     pub(crate) body: String,
-    /// `Retry-After` as sent.
     pub(crate) retry_after: Option<String>,
 }
 
@@ -63,7 +62,6 @@ enum Body {
     Json(serde_json::Value),
 }
 
-/// Largest token file.
 const TOKEN_FILE_BYTES_MAX: u64 = 64 << 10;
 
 /// Reads a token file; `None` if it is empty.
@@ -177,7 +175,6 @@ impl Client {
         }
     }
 
-    /// Writes lines of line protocol.
     pub(crate) async fn write(&self, lines: Bytes) -> Result<WriteAnswer, StoreError> {
         let InfluxdbOptions { org, bucket, .. } = &self.options;
         let precision = ("precision", "ns");
@@ -359,7 +356,6 @@ fn series_of(status: StatusCode, body: &[u8]) -> Result<Vec<Vec<Series>>, String
     }
 }
 
-/// Encodes pairs as a query string or form.
 fn encoded(pairs: &[(&str, &str)]) -> String {
     Serializer::new(String::new()).extend_pairs(pairs).finish()
 }

@@ -34,7 +34,6 @@ impl Lines {
         self.text.len()
     }
 
-    /// Takes the text, leaving none.
     pub(crate) fn take(&mut self) -> String {
         self.count = 0;
         std::mem::take(&mut self.text)
@@ -159,7 +158,6 @@ pub(crate) fn push_number(text: &mut String, number: impl itoa::Integer) {
     text.push_str(itoa::Buffer::new().format(number));
 }
 
-/// Escapes the value of a string field.
 pub(crate) fn push_escaped(text: &mut String, value: &str) {
     let mut rest = value;
     while let Some(at) = rest.bytes().position(|byte| matches!(byte, b'"' | b'\\')) {

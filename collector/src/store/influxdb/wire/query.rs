@@ -51,7 +51,6 @@ impl Query {
         self.parameters.insert(name, value);
     }
 
-    /// The query with placeholders.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
@@ -171,7 +170,6 @@ pub(crate) struct Series {
 }
 
 impl Series {
-    /// Returns the index of a column.
     pub(crate) fn column(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column == name)
     }

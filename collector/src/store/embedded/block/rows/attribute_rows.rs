@@ -95,7 +95,6 @@ fn read_blobs(
     Ok((blobs, cut))
 }
 
-/// The attributes of the requested rows, read in row order.
 #[derive(Debug, Default)]
 pub(super) struct AttributeRows {
     /// Columns by row; `None` if lost with a damaged block.
@@ -110,7 +109,6 @@ struct Needed {
     kind: ColumnKind,
     /// Number of values in the rows passed so far.
     passed: usize,
-    /// Places of the requested rows' values.
     places: Vec<u32>,
     values: Values,
     next: Cell<usize>,

@@ -20,7 +20,6 @@ pub(super) enum ColumnTest {
     NotANumber,
     /// Ints, bools or doubles, each tested by value.
     Numeric(ColumnKind),
-    /// Each text is tested.
     Text,
     /// Lists and maps; each is decoded and tested.
     Encoded,

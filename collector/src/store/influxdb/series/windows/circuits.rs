@@ -47,7 +47,6 @@ impl InstanceSeconds {
         }
     }
 
-    /// Writes a `circuit` point per instance.
     pub(super) fn write(&self, window: UnixNanos, points: &mut Points<'_>) {
         for ((key, instance), samples) in &self.0 {
             let Some((_, last)) = samples.last_key_value() else {
@@ -126,7 +125,6 @@ impl BreakerSums {
         sum.worst = sum.worst.max(sample.state);
     }
 
-    /// Writes a point per breaker.
     pub(super) fn write(
         &self,
         measurement: &Measurement,

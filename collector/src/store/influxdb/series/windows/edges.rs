@@ -28,7 +28,6 @@ impl Edges {
         known.circuits.dedup();
     }
 
-    /// Writes a `dep` point per edge.
     pub(super) fn write(&self, window: u64, points: &mut Points<'_>) {
         for ((parent, child), edge) in &self.0 {
             let tags = [points.peer(child), points.peer(parent)];

@@ -26,7 +26,6 @@ use crate::store::series::SeriesRecord;
 
 const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99)];
 
-/// The aggregate of a window.
 #[derive(Debug)]
 pub(super) enum WindowSums {
     /// `circuit` and `circuit_10s`.

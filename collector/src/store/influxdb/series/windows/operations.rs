@@ -46,7 +46,6 @@ impl OperationMinutes {
         self.0.entry(id).or_default().add(minute);
     }
 
-    /// Writes a `red` point per operation.
     pub(super) fn write(&self, window: u64, points: &mut Points<'_>) {
         for ((service, operation), sum) in &self.0 {
             let tags = points.operation(service, operation);
@@ -76,7 +75,6 @@ impl RedSums {
         operation.add(minute);
     }
 
-    /// Writes a point per operation.
     pub(super) fn write_operations(
         &self,
         measurement: &Measurement,
@@ -89,7 +87,6 @@ impl RedSums {
         }
     }
 
-    /// Writes a point per service.
     pub(super) fn write_services(
         &self,
         measurement: &Measurement,

@@ -67,7 +67,6 @@ impl Batches {
         Some(batch)
     }
 
-    /// Approximate bytes left to write.
     fn bytes_left(&self, block: &BlockRows) -> usize {
         let heads = block.traces.len() * HEADS_BYTES;
         (block.text.len() + heads + block.index_text.len()).saturating_sub(self.next.bytes)

@@ -31,7 +31,6 @@ pub(super) struct Row {
     text_end: usize,
     pub(super) index_end: usize,
     pub(super) group: u32,
-    /// The next row of its trace.
     next: u32,
 }
 
@@ -69,7 +68,6 @@ impl BlockRows {
         });
     }
 
-    /// Appends the current row to its trace.
     fn append_to_trace(&mut self, id: u128) {
         let row = u32::try_from(self.rows.len()).expect("a block has fewer rows");
         let number = *self.numbers.entry(id).or_insert_with(|| {

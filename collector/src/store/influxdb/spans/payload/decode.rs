@@ -241,7 +241,6 @@ impl LinkText<'_> {
     }
 }
 
-/// Decodes exactly `BYTES` bytes from hex.
 fn unhex<const BYTES: usize>(text: &str) -> Option<[u8; BYTES]> {
     let mut bytes = [0; BYTES];
     let pairs = text.as_bytes().chunks_exact(2);
@@ -255,7 +254,6 @@ fn unhex<const BYTES: usize>(text: &str) -> Option<[u8; BYTES]> {
     Some(bytes)
 }
 
-/// Parses a span kind.
 fn kind(word: &str) -> Option<SpanKind> {
     let mut kinds = (1..=5).map(SpanKind::from_otlp);
     kinds.find(|kind| kind.as_str() == word)

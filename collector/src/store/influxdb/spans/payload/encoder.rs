@@ -54,7 +54,6 @@ impl BlockEncoder {
         self.cut + self.block.groups.cut()
     }
 
-    /// Encodes a span.
     fn push_text(&mut self, span: &SpanView<'_>, id: &Hex) {
         let text = &mut self.block.text;
         let begin = text.len();

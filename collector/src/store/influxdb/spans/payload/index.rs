@@ -119,7 +119,6 @@ fn push_fields(out: &mut String, span: &SpanView<'_>, ids: (&Hex, &Hex), unix_na
 }
 
 impl Service {
-    /// Returns the tag of an operation.
     fn operation(&mut self, names: &Names, name: &str) -> &str {
         let tag = &self.tag;
         let number = self.operations.number(name, || {
@@ -129,7 +128,6 @@ impl Service {
         self.operations.value(number)
     }
 
-    /// Returns the tag of a breaker.
     fn breaker(&mut self, names: &Names, name: &str) -> &str {
         let tag = &self.tag;
         let number = self.breakers.number(name, || {

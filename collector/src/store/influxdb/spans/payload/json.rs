@@ -31,7 +31,6 @@ pub(crate) fn stored_text(text: &str) -> String {
     without_line_escapes(&line)
 }
 
-/// Returns a double as stored in a payload.
 pub(crate) fn stored_double(number: f64) -> String {
     let mut line = String::new();
     push_double(&mut line, number);

@@ -7,13 +7,10 @@ use crate::codec::otlp::encode::protobuf;
 use crate::codec::otlp::{AttributeView, ResourceView, ScopeView, SpanView, ValueView, decode};
 use crate::model::{SHORTENED, Value};
 
-/// Length of a cut text, bytes.
 const TEXT_BYTES: usize = 1_024;
 
-/// A degree of shortening.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Cut texts.
     CutTexts,
     /// Drop attributes, events and links; names, ids and times stay.
     DropItems,
@@ -22,7 +19,6 @@ pub(super) enum Step {
 /// The steps in the order of trial.
 pub(super) const STEPS: [Step; 2] = [Step::CutTexts, Step::DropItems];
 
-/// Passes a resource, shortened by a step.
 pub(super) fn resource(
     resource: &ResourceView<'_>,
     step: Step,
@@ -35,7 +31,6 @@ pub(super) fn resource(
     });
 }
 
-/// Passes a scope, shortened by a step.
 pub(super) fn scope(scope: &ScopeView<'_>, step: Step, show: impl FnOnce(&ScopeView<'_>)) {
     let shorter = Attributes::of(kept(scope.attributes, step));
     show(&ScopeView {
@@ -44,7 +39,6 @@ pub(super) fn scope(scope: &ScopeView<'_>, step: Step, show: impl FnOnce(&ScopeV
     });
 }
 
-/// Passes a span, shortened by a step.
 pub(super) fn span(span: &SpanView<'_>, step: Step, show: impl FnOnce(&SpanView<'_>)) {
     let attributes = Attributes::of(kept(span.attributes, step));
     let cut_all = |messages: &[&[u8]], cut: fn(&[u8]) -> Vec<u8>| -> Vec<Vec<u8>> {
@@ -131,7 +125,6 @@ fn cut_value(value: &mut Value) {
     }
 }
 
-/// Returns the items that a step keeps.
 fn kept<T>(items: &[T], step: Step) -> &[T] {
     match step {
         Step::CutTexts => items,
@@ -139,7 +132,6 @@ fn kept<T>(items: &[T], step: Step) -> &[T] {
     }
 }
 
-/// Cuts a text between characters.
 fn cut(text: &str) -> &str {
     crate::model::cut(text, TEXT_BYTES)
 }

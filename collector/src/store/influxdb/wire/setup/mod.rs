@@ -90,7 +90,6 @@ pub(crate) enum SetupError {
         seconds: u64,
         said: String,
     },
-    /// An unexpected answer.
     #[error("InfluxDB at {url} did not {action}: {said}")]
     Answer {
         url: String,
@@ -183,7 +182,6 @@ fn warn_of_retention(client: &Client, wanted: Retention, said: &str) {
     );
 }
 
-/// Returns the error of an unexpected answer.
 fn unknown(client: &Client, action: &'static str, said: &dyn std::fmt::Display) -> SetupError {
     SetupError::Answer {
         url: client.options().url.to_string(),

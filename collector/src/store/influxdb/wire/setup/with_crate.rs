@@ -20,7 +20,6 @@ use super::super::client::Client;
 use super::{Retention, SetupError, USER, unknown};
 use crate::store::influxdb::InfluxdbOptions;
 
-/// Timeout of a call.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) struct Influxdb2Api<'a> {
