@@ -9,10 +9,9 @@ use tower::ServiceExt;
 use super::tests::{Fixture, shop};
 use crate::model::UnixNanos;
 
-/// The trace of the shop.
 const SHOP: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
-/// Asks; returns the status, the header that says what is missing, and the body.
+/// Returns status, header of missing parts, and body.
 async fn ask(fixture: &Fixture, uri: &str) -> (StatusCode, HeaderMap, String) {
     let request = Request::get(uri).body(Body::empty()).unwrap();
     let response = fixture.router.clone().oneshot(request).await.unwrap();

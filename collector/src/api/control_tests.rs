@@ -39,7 +39,6 @@ fn force_open() -> Value {
     json!({"action": "force_open", "reason": "the disk is full", "by": "Ada", "expires_in_s": 3600})
 }
 
-/// Returns an order that differs in one field.
 fn with(field: &str, value: Value) -> Value {
     let mut order = force_open();
     order[field] = value;

@@ -65,8 +65,8 @@ impl Fixture {
         Self::with_retention(Duration::from_secs(7 * 24 * 3600))
     }
 
-    /// Returns a collector behind which there was an InfluxDB that other collectors write to as well; it does not answer.
-    /// Must be called within a runtime.
+    /// Returns a collector whose InfluxDB, shared with other collectors, is unreachable. Must be called
+    /// within a runtime.
     pub(super) fn with_influxdb_away() -> Self {
         let mut fixture = Self::new();
         let (store, log) = (&fixture.store, fixture.circuits.series());
@@ -104,14 +104,13 @@ impl Fixture {
         }
     }
 
-    /// Returns a collector that holds one request through a shop, its spans sent at that time.
+    /// Returns a collector with one request through a shop, whose spans were sent at `now`.
     pub(super) fn with_shop(now: u64) -> Self {
         let mut fixture = Self::new();
         fixture.receive(&shop(now), now);
         fixture
     }
 
-    /// Takes in a request of OTLP JSON that arrives at that time.
     pub(super) fn receive(&mut self, request: &Value, now: u64) {
         let text = request.to_string();
         let (request, _) = json::traces_to_protobuf(text.as_bytes()).unwrap();
@@ -123,7 +122,7 @@ impl Fixture {
         self.tap.publish(UnixNanos::new(now));
     }
 
-    /// Sends what a breaker says: its settings, calls of the last second, and that it opened.
+    /// Reports a breaker: its settings, calls of the last second, and its transition to open.
     pub(super) async fn trip(&self, now: u64) {
         let (logs, _) = json::logs_to_protobuf(breaker_logs(now).to_string().as_bytes()).unwrap();
         let (metrics, _) =
@@ -390,7 +389,7 @@ async fn a_transition_is_streamed_at_once() {
     assert!(!text.contains("event: stats"), "{text}");
 }
 
-/// Puts fixed numbers in place of what the clock says.
+/// Replaces values of the clock by fixed ones.
 fn without_clock(mut value: Value) -> String {
     fn visit(value: &mut Value) {
         match value {

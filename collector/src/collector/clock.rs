@@ -133,7 +133,7 @@ mod tests {
         tokio::time::advance(length).await;
     }
 
-    /// Returns a clock that was trusted at `T0` in an earlier run, opened at that wall time.
+    /// Returns a clock that was trusted at `T0` in an earlier run, opened at wall time `wall`.
     fn clock(wall: UnixNanos) -> (tempfile::TempDir, RetentionClock) {
         let dir = tempfile::tempdir().unwrap();
         RetentionClock::open(dir.path(), T0).save().unwrap();

@@ -7,7 +7,7 @@ use fastrand::Rng;
 
 use super::TARGETS;
 
-/// Changed inputs per target; those of whole files take milliseconds each.
+/// Mutated inputs per target; those of whole files take milliseconds each.
 const ROUNDS: usize = 4_000;
 const ROUNDS_OF_FILES: usize = 60;
 
@@ -23,7 +23,7 @@ fn fuzz_crate() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz")
 }
 
-/// Changes, cuts out, doubles or inserts some bytes.
+/// Changes, removes, duplicates or inserts bytes.
 fn mutate(bytes: &mut Vec<u8>, rng: &mut Rng) {
     if bytes.is_empty() {
         bytes.push(rng.u8(..));

@@ -28,7 +28,7 @@ const NOW: u64 = 1_800_000_000 * SECOND;
 const KNOWS_REMOTE: u32 = 0x101;
 const IS_REMOTE: u32 = 0x301;
 
-/// A span by hand.
+/// A handwritten span.
 #[derive(Debug, Clone)]
 struct Hand {
     service: &'static str,
@@ -110,7 +110,7 @@ impl Hand {
     }
 }
 
-/// Shards and the figures they share.
+/// Shards and their shared figures.
 struct Bench {
     figures: Figures,
     shards: Vec<Gathered>,
@@ -128,7 +128,7 @@ impl Bench {
         }
     }
 
-    /// Sends a request to a shard at that second and publishes it.
+    /// Sends a request to a shard in a given second and publishes it.
     fn send(&mut self, shard: usize, second: u64, spans: &[Hand]) {
         self.figures
             .dependencies

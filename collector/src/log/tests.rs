@@ -26,21 +26,21 @@ use crate::store::{SeriesReader, TraceReader};
 
 type Incidents = BTreeMap<&'static str, u64>;
 
-/// A store over the log. Block `n` can be read with the help of block 0 alone; blocks from `OTHER_FILE` on are in
-/// another file.
+/// A store on top of the log. Block `n` can be read with the help of block 0 alone; blocks from `OTHER_FILE`
+/// on are in another file.
 trait Subject: Sized {
-    /// The length of a file without blocks.
+    /// Length of a file without blocks.
     const BEGIN: usize;
-    /// Whether opening removes damaged blocks for good, instead of passing over them whenever they are read.
+    /// Whether opening removes damaged blocks permanently, instead of skipping them at each read.
     const REMOVES_DAMAGE: bool;
-    /// Whether records behind blocks repair them.
+    /// Whether records after blocks can repair them.
     const REPAIRS: bool;
 
     fn codec() -> impl BlockCodec;
     fn open(dir: &Path) -> (Self, Arc<Counters>);
-    /// Writes a block of its own for each number, and leaves the file as a crash would.
+    /// Writes each number as a separate block, and leaves the file as a crash would.
     fn append(dir: &Path, numbers: impl Iterator<Item = u64>);
-    /// Returns whether everything of a block is read.
+    /// Returns whether a block is completely readable.
     fn holds(&self, number: u64) -> bool;
 }
 
@@ -194,7 +194,7 @@ impl Subject for Logs {
     }
 }
 
-/// Returns the files of blocks, oldest first.
+/// Returns the files with blocks, oldest first.
 fn files(dir: &Path) -> Vec<PathBuf> {
     let entries = |folder: PathBuf| {
         fs::read_dir(folder)
@@ -211,8 +211,8 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Three blocks in one file: its place below the data directory, its bytes, where each block ends, and where the record
-/// behind it does, if it has one.
+/// Three blocks in one file: its path below the data directory, its bytes, the end of each block, and the end
+/// of the record after it, if there is one.
 fn three_blocks<S: Subject>() -> (PathBuf, Vec<u8>, Vec<usize>, Vec<usize>) {
     let dir = tempfile::tempdir().unwrap();
     S::append(dir.path(), 0..3);
@@ -237,7 +237,7 @@ fn dir_with(place: &Path, bytes: &[u8]) -> TempDir {
     dir
 }
 
-/// Opens a store and returns which of the three blocks are read, and what was counted.
+/// Opens a store; returns which of the three blocks are readable, and the counted incidents.
 fn read<S: Subject>(dir: &Path) -> ([bool; 3], Incidents) {
     let (store, counters) = S::open(dir);
     let held = [0, 1, 2].map(|number| store.holds(number));

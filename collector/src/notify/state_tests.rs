@@ -17,7 +17,6 @@ struct World {
 }
 
 impl World {
-    /// Takes the settings of one target as JSON.
     fn new(more: &str) -> Self {
         let targets = targets(&[("a", more)]);
         let mut state = State::default();
@@ -48,7 +47,7 @@ impl World {
         self.now = self.now + time;
     }
 
-    /// Sends what is due; returns what that was.
+    /// Sends what is due and returns it.
     fn send(&mut self) -> Vec<&'static str> {
         self.send_to(0)
     }
@@ -68,7 +67,7 @@ impl World {
         words.collect()
     }
 
-    /// As after a restart: what was written is read.
+    /// Simulates a restart from the written state.
     fn restart(&mut self) {
         let json = serde_json::to_vec(&self.state).unwrap();
         self.state = serde_json::from_slice(&json).unwrap();

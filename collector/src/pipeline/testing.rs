@@ -23,7 +23,7 @@ use crate::store::embedded::{Commit, SpanLog};
 use crate::store::logs::LogStore;
 use crate::store::logs::tests::open as open_logs;
 
-/// What tests see and steer of the fake logs.
+/// Controls and observations of the fake logs.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Disk {
     state: Arc<(Mutex<DiskState>, Condvar)>,
@@ -31,21 +31,19 @@ pub(crate) struct Disk {
 
 #[derive(Debug, Default)]
 pub(crate) struct DiskState {
-    /// Commits wait until this is false.
+    /// Makes commits wait.
     pub(crate) stuck: bool,
-    /// Commits fail while this is true.
+    /// Makes commits fail.
     pub(crate) broken: bool,
-    /// Commits fail for want of room while this is true.
+    /// Makes commits fail with a full disk.
     pub(crate) full: bool,
-    /// A span of this name makes the log panic.
+    /// A span with this name makes the log panic.
     pub(crate) panics_at: Option<&'static str>,
     /// Span ids by commit.
     pub(crate) commits: Vec<Vec<[u8; 8]>>,
-    /// Whether a commit is waiting.
     pub(crate) waiting: bool,
-    /// Commits panic while this is true.
+    /// Makes commits panic.
     pub(crate) panics_at_commit: bool,
-    /// Logs that were sealed.
     pub(crate) sealed: u64,
 }
 
@@ -63,7 +61,6 @@ impl Disk {
         self.state.0.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// Waits until a commit is waiting for the stuck disk.
     pub(crate) fn wait_for_stuck_commit(&self) {
         let state = self.lock();
         let _state = self
@@ -74,7 +71,6 @@ impl Disk {
     }
 }
 
-/// A log in memory.
 #[derive(Debug)]
 pub(crate) struct FakeLog {
     disk: Disk,
@@ -156,7 +152,6 @@ impl SpanLog for FakeLog {
     }
 }
 
-/// A tap that only counts.
 #[derive(Debug, Default)]
 pub(crate) struct FakeTap;
 
@@ -172,12 +167,11 @@ impl LiveTap for FakeTap {
     fn publish(&mut self, _now: UnixNanos) {}
 }
 
-/// Counts what came.
 #[derive(Debug, Default)]
 pub(crate) struct FakeCircuits {
     pub(crate) metric_requests: Mutex<u64>,
     pub(crate) log_requests: Mutex<u64>,
-    /// What the requests after this get, if it was set: a full disk, or a record that became durable.
+    /// The result of later requests: a full disk, or a durable record.
     full: Mutex<Option<bool>>,
 }
 
@@ -199,7 +193,6 @@ impl FakeCircuits {
     }
 }
 
-/// Returns the error of a full disk.
 fn full() -> StoreError {
     let source = std::io::ErrorKind::StorageFull.into();
     StoreError::io("append to", std::path::Path::new("disk"), source)
@@ -217,7 +210,6 @@ impl CircuitSink for FakeCircuits {
     }
 }
 
-/// A pipeline on a fake disk.
 pub(crate) struct Bench {
     pub(crate) pipeline: Pipeline,
     pub(crate) disk: Disk,
@@ -254,7 +246,7 @@ impl Bench {
         }
     }
 
-    /// Says whether nothing was lost or counted twice.
+    /// Checks that no span was lost or counted twice.
     pub(crate) fn assert_spans_conserved(&self) {
         let counters = &self.counters;
         assert_eq!(
@@ -267,7 +259,6 @@ impl Bench {
     }
 }
 
-/// Sends a message in OTLP protobuf.
 pub(crate) async fn send_spans(ingest: &Ingest, message: Bytes) -> Result<Accepted, IngestError> {
     let reservation = ingest.begin(None)?;
     ingest
@@ -275,7 +266,7 @@ pub(crate) async fn send_spans(ingest: &Ingest, message: Bytes) -> Result<Accept
         .await
 }
 
-/// Returns a request of that many valid spans and that many with a zero trace id.
+/// Returns a request with valid spans, and with spans whose trace id is zero.
 pub(crate) fn spans_request(valid: usize, invalid: usize) -> Bytes {
     named_spans_request(valid, invalid, "GET /")
 }

@@ -414,7 +414,7 @@ async fn log_records_are_kept_and_searched() {
     assert!(send_logs(bench.pipeline.ingest(), bad).await.is_err());
 }
 
-/// What a random sender does.
+/// An action of a random sender.
 #[derive(Debug, Clone)]
 enum Act {
     Send { valid: usize, invalid: usize },

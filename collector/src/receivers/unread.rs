@@ -278,7 +278,8 @@ mod tests {
         assert!(in_an_hour.await.is_err());
     }
 
-    /// Reads an answer of 2 MiB piece by piece with that pause between; returns whether the client was cut off before the end.
+    /// Reads an answer of 2 MiB in chunks with pauses; returns whether the client was disconnected before the
+    /// end.
     async fn is_cut_off(pause: Duration) -> bool {
         let answers = Answers::default();
         let mut body = answers.watch(Full::new(Bytes::from(vec![0; 2 << 20])));

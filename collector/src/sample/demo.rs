@@ -255,7 +255,7 @@ mod tests {
         walk_traces,
     };
 
-    /// Counts the spans and those that a breaker refused.
+    /// Counts spans and rejected calls.
     #[derive(Debug, Default)]
     struct Count {
         spans: usize,

@@ -213,7 +213,6 @@ mod tests {
         Limits, ResourceView, ScopeView, SpanView, SpanVisitor, ValueView, walk_traces,
     };
 
-    /// What is worth knowing of generated traffic.
     #[derive(Debug, Default)]
     struct Census {
         services: HashSet<String>,

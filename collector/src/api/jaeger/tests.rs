@@ -27,7 +27,6 @@ async fn failure(fixture: &Fixture, uri: &str) -> (StatusCode, String) {
     (status, message.to_owned())
 }
 
-/// Returns how many traces a search finds.
 async fn count(fixture: &Fixture, question: &str) -> usize {
     let uri = format!("/jaeger/api/traces?{RANGE}&{question}");
     let answer = fixture.json(&uri).await;
@@ -35,7 +34,7 @@ async fn count(fixture: &Fixture, question: &str) -> usize {
     answer["data"].as_array().unwrap().len()
 }
 
-/// A span with everything that a span can have, and one whose parent never came.
+/// A span with every possible field, and one whose parent is missing.
 fn everything() -> Value {
     let text = |text: &str| json!({"stringValue": text});
     let tag = |key: &str, value: Value| json!({"key": key, "value": value});
@@ -357,7 +356,6 @@ async fn services_and_operations_are_listed_with_their_number() {
     );
 }
 
-/// A service that calls itself.
 fn call_of_itself(now: u64) -> Value {
     let span = |id: &str, parent: &str, kind: u8| {
         json!({"traceId": "0af7651916cd43dd8448eb211c80319c", "spanId": id, "parentSpanId": parent, "name": "x", "kind": kind,
@@ -474,7 +472,6 @@ async fn a_person_gets_lines() {
     );
 }
 
-/// The times of a search of version 3.
 const V3_RANGE: &str =
     "query.startTimeMin=2026-11-23T09:00:00Z&query.start_time_max=2026-11-23T11:00:00.5Z";
 

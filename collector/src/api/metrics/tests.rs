@@ -8,7 +8,6 @@ use tower::ServiceExt;
 use crate::api::tests::Fixture;
 use crate::model::UnixNanos;
 
-/// Returns content type and text.
 async fn scrape(fixture: &Fixture, accept: &str) -> (String, String) {
     let request = Request::get("/metrics").header("accept", accept);
     let request = request.body(Body::empty()).unwrap();

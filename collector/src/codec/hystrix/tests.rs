@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::model::CircuitCalls;
 
-/// What Hystrix 1.5.18 sends of a command whose calls fail.
+/// An object as Hystrix 1.5.18 sends it for a command whose calls fail.
 fn hystrix() -> Value {
     json!({"type": "HystrixCommand", "name": "stock", "group": "shop", "currentTime": 1_795_428_000_123_u64,
         "isCircuitBreakerOpen": true, "errorPercentage": 60, "errorCount": 12, "requestCount": 20,

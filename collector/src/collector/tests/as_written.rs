@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 
 const TRACE: &str = "5b8efff798038103d269b633813fc60c";
 
-/// Returns a span of OTLP JSON that starts now, with further fields.
 fn span(id: &str, fields: Value) -> Value {
     let now = UnixNanos::now().get();
     let mut span = json!({"traceId": TRACE, "spanId": id, "name": "GET /cart", "kind": 2,
@@ -22,7 +21,6 @@ fn request(spans: &[Value]) -> Value {
         "scopeSpans": [{"scope": {"name": "lib"}, "spans": spans}]}]})
 }
 
-/// Returns the spans of the trace as the API gives them back.
 async fn stored(running: &Running) -> Vec<Value> {
     let trace = running.ask(&format!("/api/traces/{TRACE}")).await;
     let resources = trace["resourceSpans"].as_array().unwrap().iter();
@@ -241,7 +239,7 @@ async fn a_body_without_spans_is_warned_about() {
     running.stop().await;
 }
 
-/// A request that has something in every field of OTLP.
+/// A request with every field of OTLP.
 fn full_request() -> Value {
     let attribute = |key: &str, text: &str| json!([{"key": key, "value": {"stringValue": text}}]);
     let mut span = span(

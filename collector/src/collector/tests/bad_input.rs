@@ -38,7 +38,6 @@ fn attribute(key: &str, value: any_value::Value) -> KeyValue {
     }
 }
 
-/// Reads one line of `/metrics`.
 async fn metric(running: &Running, line: &str) -> u64 {
     let (_, text) = send(running.web, Request::get("/metrics"), "").await;
     let text = std::str::from_utf8(&text).unwrap();
@@ -47,8 +46,8 @@ async fn metric(running: &Running, line: &str) -> u64 {
     value.trim().parse().unwrap()
 }
 
-/// Four good spans, one of them backwards in time, one with a value that is no number and one with broken text, and six
-/// bad ones.
+/// Four valid spans, one of them backwards in time, one with an unsupported value and one with ill-formed
+/// text; and six invalid ones.
 fn good_and_bad_spans() -> Vec<u8> {
     let far = UnixNanos::now().get() + 400 * 24 * 3_600_000_000_000;
     let mut backwards = span(2);

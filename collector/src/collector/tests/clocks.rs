@@ -12,12 +12,11 @@ use crate::store::logs::LogStore;
 const DAY: Duration = Duration::from_secs(86_400);
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Returns the wall clock that much ahead of now.
 fn ahead(length: Duration) -> UnixNanos {
     UnixNanos::now() + length
 }
 
-/// Opens what a collector has in that directory, at that wall time.
+/// Opens a collector's stores in a directory, at wall time `wall`.
 fn open_at(dir: &Path, wall: UnixNanos, disk_budget_bytes: u64) -> (Parts, ShardWriter) {
     let config = CollectorConfig::for_test(dir);
     let clock = RetentionClock::open(dir, wall);
@@ -48,7 +47,7 @@ fn open_at(dir: &Path, wall: UnixNanos, disk_budget_bytes: u64) -> (Parts, Shard
     (parts, writers.remove(0))
 }
 
-/// Makes a directory with two segments and a minute of yesterday's, as a run that ended now left it.
+/// Creates a directory with two segments and a minute of yesterday's, as a run that just ended leaves it.
 async fn filled() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let (parts, mut writer) = open_at(dir.path(), UnixNanos::now(), u64::MAX);
@@ -80,7 +79,7 @@ fn is_kept(parts: &Parts) -> bool {
     store.segments == 2
 }
 
-/// Enforces retention each minute for that long by a wall clock that began there.
+/// Enforces retention every minute for `length`, by a wall clock that starts at `wall`.
 async fn run_for(parts: &Parts, wall: UnixNanos, length: Duration) {
     let begun = tokio::time::Instant::now();
     while begun.elapsed() < length {

@@ -14,7 +14,6 @@ use tokio_rustls::TlsAcceptor;
 
 use super::tls::Issued;
 
-/// A mail as it arrived.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Arrived {
     pub(super) from: String,
@@ -23,13 +22,13 @@ pub(super) struct Arrived {
     pub(super) data: String,
 }
 
-/// The server; it ends with the runtime.
+/// Ends with the runtime.
 #[derive(Clone)]
 pub(super) struct MailServer {
     pub(super) addr: SocketAddr,
     arrived: Arc<Mutex<Vec<Arrived>>>,
     acceptor: TlsAcceptor,
-    /// `user\0password` of the one who may send.
+    /// The accepted `user\0password`.
     credentials: String,
 }
 
@@ -67,7 +66,7 @@ impl MailServer {
         }
     }
 
-    /// Answers commands; returns whether the client wants to encrypt.
+    /// Answers commands; returns whether the client requests encryption.
     async fn talk<S>(&self, stream: &mut BufReader<S>, is_encrypted: bool) -> bool
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -128,7 +127,7 @@ impl MailServer {
     }
 }
 
-/// Reads a mail to the line with a dot.
+/// Reads a mail up to the line with a dot.
 async fn read_data<S: AsyncRead + Unpin>(stream: &mut BufReader<S>) -> String {
     let mut data = String::new();
     loop {

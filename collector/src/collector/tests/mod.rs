@@ -32,7 +32,6 @@ use crate::pipeline::testing::spans_request;
 use crate::store::TraceReader;
 use crate::store::series::{RedMinute, SeriesRecord};
 
-/// A collector that serves.
 struct Running {
     web: SocketAddr,
     otlp_http: SocketAddr,
@@ -65,14 +64,14 @@ impl Running {
         }
     }
 
-    /// Sends OTLP JSON to that path; returns the answer's status and body.
+    /// Posts OTLP JSON; returns status and body of the answer.
     async fn post(&self, path: &str, body: &serde_json::Value) -> (StatusCode, serde_json::Value) {
         let request = Request::post(path).header("content-type", "application/json");
         let (status, body) = send(self.otlp_http, request, body.to_string()).await;
         (status, serde_json::from_slice(&body).unwrap())
     }
 
-    /// Asks the API, which must answer.
+    /// Queries the API, which must succeed.
     async fn ask(&self, uri: &str) -> serde_json::Value {
         let (status, body) = send(self.web, Request::get(uri), "").await;
         assert_eq!(status, 200, "{uri}: {body:?}");
@@ -110,7 +109,6 @@ fn traces() -> http::request::Builder {
     Request::post("/v1/traces").header("content-type", "application/x-protobuf")
 }
 
-/// Waits until that is so.
 async fn eventually(mut holds: impl AsyncFnMut() -> bool) {
     let so = async {
         while !holds().await {

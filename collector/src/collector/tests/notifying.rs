@@ -25,7 +25,7 @@ struct Hooks(Arc<StdMutex<Received>>);
 #[derive(Default)]
 struct Received {
     posts: Vec<(String, HeaderMap, Value)>,
-    /// Posts to Slack that are still answered with an error.
+    /// How many posts to Slack are still answered with an error.
     failures: usize,
 }
 
@@ -78,7 +78,7 @@ async fn take(
     (StatusCode::OK, [("retry-after", "0")], "ok")
 }
 
-/// Takes alerts as Alertmanager does: each needs labels that are not empty, and times.
+/// Accepts alerts like Alertmanager: each needs non-empty labels, and times.
 async fn take_alerts(
     hooks: State<Hooks>,
     uri: Uri,
@@ -103,7 +103,6 @@ async fn take_alerts(
     take(hooks, uri, headers, Json(alerts)).await
 }
 
-/// Reports the state of a breaker, as its service does.
 async fn report(collector: &Running, state: EffectiveState) {
     let now = UnixNanos::now();
     let mut breaker = FakeBreaker::new("a", now.get());
@@ -115,7 +114,6 @@ async fn report(collector: &Running, state: EffectiveState) {
         .unwrap();
 }
 
-/// Reports that a breaker changes to a state, as its service does.
 async fn turn(collector: &Running, to: EffectiveState) {
     let now = UnixNanos::now();
     let mut breaker = FakeBreaker::new("a", now.get());
@@ -214,7 +212,7 @@ fn check_mails(mail: &MailServer, link: &str) {
     assert_eq!(header(&ended.data, "In-Reply-To:"), Some(id));
 }
 
-/// Checks what the API, the health and the metrics say of it, and that the page of health hides nothing.
+/// Checks the figures of the API, health and metrics, and that the public health hides details.
 async fn check_report(collector: &Running, hooks: &Hooks) {
     eventually(async || {
         let found = collector.ask("/api/notifications").await;

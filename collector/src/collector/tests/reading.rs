@@ -6,7 +6,6 @@ use super::*;
 
 const TRACE: &str = "5b8efff798038103d269b633813fc60c";
 
-/// A request of one span.
 fn one_span(trace: &str, id: u64, parent: &str, service: &str) -> Value {
     let now = UnixNanos::now().get();
     json!({"resourceSpans": [{

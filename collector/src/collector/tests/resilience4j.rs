@@ -15,8 +15,8 @@ const STATES: [&str; 6] = [
     "disabled",
 ];
 
-/// One export: one metric of six points for the state, three metrics of one name for the calls, the refused calls, and
-/// gauges that say nothing more.
+/// One export: a metric of six points for the state, three metrics of one name for the calls, the rejected
+/// calls, and redundant gauges.
 fn export(now: u64, state: &str, calls: [u64; 2], refused: f64) -> Value {
     // Milliseconds, and not the same ones in all points of a message.
     let (first, later) = (

@@ -22,7 +22,6 @@ pub(super) struct Issued {
     pub(super) key: String,
 }
 
-/// A certificate authority.
 pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pub(super) pem: String,
@@ -38,7 +37,7 @@ impl Authority {
         Self { issuer, pem }
     }
 
-    /// Issues a certificate for that name, valid until that year.
+    /// Issues a certificate that is valid until the end of a year.
     pub(super) fn issue(&self, name: &str, until: i32) -> Issued {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
@@ -50,7 +49,6 @@ impl Authority {
     }
 }
 
-/// Writes the files of a server.
 fn write(dir: &Path, issued: &Issued) -> TlsFiles {
     let (cert, key) = (dir.join("cert.pem"), dir.join("key.pem"));
     std::fs::write(&cert, &issued.cert).unwrap();
@@ -70,7 +68,7 @@ fn config(dir: &Path, tls: TlsFiles) -> CollectorConfig {
     }
 }
 
-/// Connects to a port as a client that trusts that authority and shows that certificate.
+/// Connects as a client that trusts the authority and has a certificate.
 async fn connect(
     addr: SocketAddr,
     trusted: &Authority,
@@ -102,7 +100,7 @@ async fn connect(
         .await
 }
 
-/// Asks for the health with the token, over HTTP/2.
+/// Queries the health with the token, over HTTP/2.
 async fn ask(stream: TlsStream<TcpStream>, path: &str) -> Result<StatusCode, hyper::Error> {
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let io = TokioIo::new(stream);

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::store::influxdb::testing::Influxd;
 
-/// Every line of `/metrics` about it, with its value, once 20 spans are in InfluxDB or wait for it.
+/// Returns the lines of `/metrics` about InfluxDB once 20 spans were shipped or are in the backlog.
 async fn metrics(running: &Running) -> Vec<(String, u64)> {
     let (_, text) = send(running.web, Request::get("/metrics"), "").await;
     let lines = std::str::from_utf8(&text).unwrap().lines();

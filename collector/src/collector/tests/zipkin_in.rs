@@ -3,7 +3,6 @@
 use super::*;
 use serde_json::{Value, json};
 
-/// Returns microseconds of a recent time.
 fn now_us() -> u64 {
     UnixNanos::now().get() / 1_000
 }
@@ -13,7 +12,7 @@ async fn post(addr: SocketAddr, path: &str, content_type: &str, body: Vec<u8>) -
     send(addr, request, body).await.0
 }
 
-/// Returns name, span id, parent and kind of every span of a trace, by the name.
+/// Returns name, span id, parent and kind of every span, sorted by name.
 async fn spans(running: &Running, trace: &str) -> Vec<(String, String, String, u64)> {
     let trace = running.ask(&format!("/api/traces/{trace}")).await;
     let mut spans = Vec::new();

@@ -84,15 +84,15 @@ mod tests {
     use crate::store::cancel::{self, READ_TIME_MAX};
     use crate::store::series::SeriesLog;
 
-    /// How a question ends behind what is local.
+    /// The behaviour of the remote part.
     #[derive(Debug)]
     enum Behind {
         Fails,
-        /// It reads until it is stopped, and says that it began and why it ended.
+        /// Reads until it is stopped; reports its start, and why it ended.
         ReadsOn(mpsc::Sender<Option<StoreError>>),
     }
 
-    /// A journal, and behind it a store.
+    /// A local journal with a remote part.
     #[derive(Debug)]
     struct Both(SeriesLog, Behind);
 

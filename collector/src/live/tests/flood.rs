@@ -12,7 +12,6 @@ fn made_up(prefix: &str, number: usize) -> &'static str {
     Box::leak(format!("{prefix}-{number}").into_boxed_str())
 }
 
-/// Returns a call of a service to another.
 fn call(client: &'static str, server: &'static str, trace: u64) -> Vec<Hand> {
     let mut spans = vec![hand(client, Client, 1, 0), hand(server, Server, 2, 1)];
     spans.iter_mut().for_each(|span| span.trace = trace);
@@ -20,7 +19,7 @@ fn call(client: &'static str, server: &'static str, trace: u64) -> Vec<Hand> {
 }
 
 impl Bench {
-    /// Sends 11 requests of 100 made-up services that call made-up peers.
+    /// Sends 11 requests of 100 invented services that call invented peers.
     fn flood(&mut self, second: u64, prefix: &str) {
         for request in 0..11 {
             let services = (0..100).map(|n| {

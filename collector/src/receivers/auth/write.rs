@@ -78,7 +78,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns how a change of a circuit is judged that comes from that address to that host.
+    /// Judges a change of a circuit from an address to a host.
     fn judged(auth: &Auth, peer: &str, host: &str) -> Result<(), Denied> {
         judged_with(auth, peer, host, &[])
     }

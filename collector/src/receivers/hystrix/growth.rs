@@ -120,14 +120,14 @@ mod tests {
     use super::*;
 
     const WINDOW: Duration = Duration::from_secs(10);
-    /// Half a second, the interval of a stream.
+    /// The interval of a stream.
     const LOOK_MS: u64 = 500;
 
     fn at(ms: u64) -> UnixNanos {
         UnixNanos::new((1_000_000 + ms) * 1_000_000)
     }
 
-    /// What Hystrix says at a moment: the sum of the last ten whole seconds.
+    /// Hystrix's report at a moment: the sum of the last ten whole seconds.
     fn rolling(seconds: &[u64], ms: u64) -> CircuitCalls {
         let end = (ms / 1_000) as usize;
         let success = seconds[end.saturating_sub(10)..end.min(seconds.len())]
@@ -139,7 +139,7 @@ mod tests {
         }
     }
 
-    /// The calls that are counted from one moment to another, looking twice a second with some delay.
+    /// The calls counted between two moments, with delayed reports twice a second.
     fn counted(seconds: &[u64], from_ms: u64, to_ms: u64, delay: impl Fn(u64) -> u64) -> Vec<u64> {
         let look = |ms| ms + delay(ms);
         let first = look(from_ms);

@@ -12,7 +12,7 @@ use crate::pipeline::testing::spans_request;
 const TOKEN: &str = "s3cret-s3cret-s3cret";
 const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
 
-/// Sends these bytes and reads until the other side closes.
+/// Sends bytes and reads until the peer closes.
 async fn exchange(addr: std::net::SocketAddr, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(addr).await.unwrap();
     stream.write_all(bytes).await.unwrap();

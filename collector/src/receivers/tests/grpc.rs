@@ -89,7 +89,7 @@ async fn refused_spans_are_a_partial_success() {
     assert_eq!(response.partial_success.unwrap().rejected_spans, 2);
 }
 
-/// Makes a bad call and checks how it ends: code, words, and no hint to try again.
+/// Makes a bad call and checks its result: code, message, and no retry delay.
 async fn refused(
     receivers: &Receivers,
     headers: &[(&str, &str)],

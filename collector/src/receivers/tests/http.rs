@@ -124,7 +124,8 @@ async fn json_is_taken_and_answered_in_json() {
     receivers.assert_conserved();
 }
 
-/// Sends a bad body and checks what it gets: status, code in a `google.rpc.Status` of the same format, and words.
+/// Sends a bad body and checks the answer: status, code in a `google.rpc.Status` of the same format, and
+/// message.
 async fn refused(
     receivers: &Receivers,
     headers: &[(&str, &str)],
@@ -338,7 +339,6 @@ async fn a_sender_that_pauses_too_long_gets_a_message() {
     receivers.assert_conserved();
 }
 
-/// A body without Content-Length.
 fn streamed(
     pieces: Vec<Bytes>,
 ) -> impl http_body::Body<Data = Bytes, Error = Infallible> + Send + 'static {
@@ -408,7 +408,7 @@ async fn pages_of_other_origins_do_not_send() {
     receivers.assert_conserved();
 }
 
-/// Sends with every content type to every path, as a page of that origin.
+/// Sends every content type to every path, as a page of that origin.
 async fn assert_page_refused(receivers: &Receivers, origin: &str) {
     for path in ["/v1/traces", "/v1/metrics", "/api/v2/spans"] {
         for content_type in [

@@ -22,18 +22,15 @@ use crate::model::HOUR;
 use crate::pipeline::testing::{Bench, send_spans, spans_request};
 use crate::stop::{StopSwitch, stop_signal};
 
-/// The origin whose pages may send.
 const ALLOWED_ORIGIN: &str = "https://shop.example";
 
-/// Largest body in these tests.
 const BODY_MAX: usize = 1 << 20;
 
-/// Connections per listener in these tests.
 const CONNECTIONS_MAX: usize = 16;
 
 const GRPC_TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
-/// Both receivers on ports of their own.
+/// Both receivers on separate ports.
 struct Receivers {
     bench: Bench,
     http: SocketAddr,
@@ -45,7 +42,6 @@ struct Receivers {
     _stop: StopSwitch,
 }
 
-/// What came back.
 #[derive(Debug)]
 struct Answer {
     status: StatusCode,
@@ -109,13 +105,11 @@ impl Receivers {
         }
     }
 
-    /// Sends a body of known length.
     async fn post(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
         self.send(request(path, headers, Full::new(body.into())))
             .await
     }
 
-    /// Sends a request over HTTP/1.1.
     async fn send<B>(&self, request: Request<B>) -> Answer
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -129,7 +123,6 @@ impl Receivers {
         Answer::read(client.send_request(request).await.unwrap()).await
     }
 
-    /// Makes a gRPC call with these bytes as its body.
     async fn call(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
         let mut all = vec![("content-type", "application/grpc"), ("te", "trailers")];
         all.extend_from_slice(headers);
@@ -141,7 +134,7 @@ impl Receivers {
         send_http2(self.grpc, request).await
     }
 
-    /// Fills the queue behind a stuck disk; returns the senders, who wait for their OK.
+    /// Fills the queue behind a stuck disk; returns the waiting senders.
     async fn fill(&self) -> Vec<tokio::task::JoinHandle<()>> {
         self.bench.disk.change(|disk| disk.stuck = true);
         let ingest = self.bench.pipeline.ingest().clone();
@@ -161,7 +154,7 @@ impl Receivers {
         vec![first, second]
     }
 
-    /// Checks both laws and that nothing is held any more.
+    /// Checks both invariants of the counters, and that no memory is reserved any more.
     fn assert_conserved(&self) {
         self.bench.assert_spans_conserved();
         let counters = &self.bench.counters;
@@ -187,7 +180,7 @@ impl Answer {
         }
     }
 
-    /// Returns how a gRPC call ended, wherever its trailers stand.
+    /// Returns a gRPC trailer, which may also be among the headers.
     fn grpc(&self, name: &str) -> Option<&str> {
         let value = self.trailers.get(name).or_else(|| self.headers.get(name))?;
         value.to_str().ok()

@@ -11,12 +11,13 @@ use super::InfluxdbOptions;
 /// How long a server may take to answer its first ping, in steps of `PAUSE`.
 const PINGS_MAX: u32 = 6_000;
 const PAUSE: Duration = Duration::from_millis(50);
-/// How often a start is tried: between choosing a port and using it, another test may take it.
+/// How often a start is tried: between choosing a port and using it, another test may take the port.
 const STARTS_MAX: u32 = 5;
-/// Ports below those that Linux gives to outgoing connections, so that none of those takes one while a server restarts.
+/// Ports below those that Linux uses for outgoing connections, so that none of these takes one while a server
+/// restarts.
 const PORTS: std::ops::Range<u16> = 12_000..32_000;
 
-/// Returns options for the server that `FUSEBOX_TEST_<server>_URL`, `_TOKEN` and `_ORG` name. Tests that call it are
+/// Returns options for the server in `FUSEBOX_TEST_<server>_URL`, `_TOKEN` and `_ORG`. Tests that call it are
 /// skipped without it: `#[ignore = "needs FUSEBOX_TEST_<server>_URL"]`.
 ///
 /// # Panics
@@ -32,7 +33,7 @@ pub fn named_server(server: &str, bucket: String) -> InfluxdbOptions {
     }
 }
 
-/// A server that ends with this value.
+/// A server that ends when this is dropped.
 #[derive(Debug)]
 pub struct Influxd {
     child: Child,
@@ -42,7 +43,7 @@ pub struct Influxd {
 }
 
 impl Influxd {
-    /// Starts a server that keeps its data in that folder; blocks the thread until it answers.
+    /// Starts a server with its data in that folder; blocks the thread until it answers.
     ///
     /// # Panics
     /// When `influxd` (Debian's package `influxdb`) is not installed or does not answer.
@@ -50,7 +51,7 @@ impl Influxd {
         Self::start_with(dir, "")
     }
 
-    /// As `start`, with more lines for the `[http]` section of its configuration.
+    /// As `start`, with additional lines in the `[http]` section of its configuration.
     ///
     /// # Panics
     /// As `start`.
@@ -60,7 +61,7 @@ impl Influxd {
         server.expect("influxd starts on ports that are free")
     }
 
-    /// Starts it on ports that are free now; `None` when somebody else took one of them meanwhile.
+    /// Starts it on free ports; `None` if one of them was taken meanwhile.
     fn try_start(dir: &Path, http_settings: &str) -> Option<Self> {
         let [port, rpc] = free_ports();
         let settings = format!(
@@ -82,7 +83,7 @@ impl Influxd {
         server.answers().then_some(server)
     }
 
-    /// Returns options that reach it, with a database of that name.
+    /// Returns options for the server, with the given database.
     pub fn options(&self, database: &str) -> InfluxdbOptions {
         InfluxdbOptions {
             bucket: database.to_owned(),
@@ -90,7 +91,7 @@ impl Influxd {
         }
     }
 
-    /// Returns its address.
+    /// Returns its URL.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -100,7 +101,7 @@ impl Influxd {
         self.child.id()
     }
 
-    /// Stops it; its data stay.
+    /// Stops it, keeping its data.
     pub fn stop(&mut self) {
         let _ended = self.child.kill();
         let _reaped = self.child.wait();
@@ -116,7 +117,7 @@ impl Influxd {
         assert!(self.answers(), "influxd ended");
     }
 
-    /// Waits until it can be connected to; returns false where it ended instead.
+    /// Waits until it can be connected to; returns false if it ended instead.
     fn answers(&mut self) -> bool {
         for _ in 0..PINGS_MAX {
             if !matches!(self.child.try_wait(), Ok(None)) {
@@ -150,7 +151,7 @@ fn spawn(dir: &Path, settings: &str) -> Child {
         .expect("influxd is installed (Debian: apt-get install influxdb)")
 }
 
-/// Returns two ports that are free now.
+/// Returns two free ports.
 fn free_ports() -> [u16; 2] {
     let bind = || {
         let mut tried = std::iter::repeat_with(|| fastrand::u16(PORTS));

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
 
-/// A record of that trace (0: of none) that says `text` so many seconds after an hour ago.
+/// A record of a trace (0: of none) with the body `text`, `second` seconds after an hour ago.
 pub(crate) fn record(trace: u64, service: &str, second: u64, text: &str) -> LogRecord {
     let resource = Resource {
         service_name: service.to_owned(),
@@ -50,7 +50,7 @@ pub(crate) fn record(trace: u64, service: &str, second: u64, text: &str) -> LogR
     }
 }
 
-/// Opens the records under a directory, without waiting for others to share a commit.
+/// Opens a log store that commits without waiting for more records.
 pub(crate) fn open(dir: &Path, bytes_max: u64) -> (LogStore, Arc<Counters>) {
     let counters = Arc::new(Counters::default());
     let bounds = (WEEK, bytes_max);
@@ -72,7 +72,7 @@ fn everything() -> LogQuery {
     }
 }
 
-/// Returns what the records that match say, newest first.
+/// Returns the bodies of the matching records, newest first.
 fn found(store: &LogStore, query: LogQuery) -> Vec<String> {
     let page = wait(store.search(query)).unwrap();
     assert_eq!(page.missing, None);
@@ -101,7 +101,7 @@ fn records_come_back_whole_and_after_a_restart() {
     assert!(counters.incidents.all().is_empty());
 }
 
-/// An order, a failure with an exception, and a record of no trace.
+/// An order, a failure with an exception, and a record without a trace.
 fn three_records() -> (TempDir, LogStore) {
     let mut failed = record(2, "cart", 2, "no stock");
     failed.severity = Severity::ERROR;
@@ -118,7 +118,7 @@ fn three_records() -> (TempDir, LogStore) {
 
 const THREE: [&str; 3] = ["cleaned up", "no stock", "Order 17 taken"];
 
-/// Returns what a search finds of the three once it is changed so.
+/// Returns which of the three records a modified search finds.
 fn ask(store: &LogStore, change: impl FnOnce(&mut LogQuery)) -> Vec<String> {
     let mut query = everything();
     change(&mut query);

@@ -60,7 +60,7 @@ impl Collector {
         server.runtime.block_on(ingested).unwrap();
     }
 
-    /// Ships everything, as if it were a little later, so that the last seconds are complete.
+    /// Ships everything as of slightly later, so that the last seconds are complete.
     fn ship(&mut self, server: &Server) {
         let later = UnixNanos::now().get() + 20 * SECOND;
         server.ship_at(&mut self.lane, later);
@@ -95,7 +95,7 @@ fn breaker(name: &'static str, instance: &'static str, start: u64) -> FakeBreake
     }
 }
 
-/// Waits until something holds; it must within five minutes, on however busy a machine.
+/// Waits up to five minutes for a condition, because machines may be busy.
 fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
     for _ in 0..6_000 {
         if holds() {

@@ -218,7 +218,7 @@ async fn every_kind_of_record_comes_back_after_a_restart() {
     }
 }
 
-/// Returns what the files in `fixtures/positional` were written from.
+/// Returns the records in the files of `fixtures/positional`.
 fn fixture_records() -> Vec<SeriesRecord> {
     let run = |run: u64| {
         let time = T0 + (run * 120 + 90) * SECOND;
@@ -511,7 +511,7 @@ proptest! {
     }
 }
 
-/// Reads all that is behind a position, some at a time.
+/// Reads everything after a position, in steps.
 fn drain(log: &SeriesLog, kind: SeriesKind, position: &mut Position) -> Vec<SeriesRecord> {
     let mut found = Vec::new();
     loop {

@@ -4,7 +4,7 @@ use super::super::{MetricQuery, Steps};
 use super::*;
 use crate::model::{TimeRange, nanos};
 
-/// The made trace begins within a step of 60 ms, whose sample stands at its end.
+/// The test trace starts within a step of 60 ms, whose sample is at its end.
 fn steps() -> Steps {
     let range = TimeRange {
         start: UnixNanos::new(BEGIN),
@@ -13,7 +13,7 @@ fn steps() -> Steps {
     Steps::aligned(range, Duration::from_millis(60)).unwrap()
 }
 
-/// Returns the series of a metric: its name, and its values by milliseconds since the trace began.
+/// Returns the series of a metric: name, and values by milliseconds since the trace began.
 fn series(query: &str, steps: Steps) -> Vec<(String, Vec<(i64, f64)>)> {
     let query = Query::parse(query).unwrap_or_else(|error| panic!("{query}: {error}"));
     let mut counted = MetricQuery::new(Arc::new(query), steps, 5).unwrap();
@@ -33,10 +33,10 @@ fn series(query: &str, steps: Steps) -> Vec<(String, Vec<(i64, f64)>)> {
         .collect()
 }
 
-/// The series of a metric: their names with their samples, by milliseconds since the trace began.
+/// Expected series: names with samples by milliseconds since the trace began.
 type Wanted = &'static [(&'static str, &'static [(i64, f64)])];
 
-/// Metrics with their series.
+/// Metrics with their expected series.
 const COUNTED: &[(&str, Wanted)] = &[
     (
         "{ } | count_over_time()",

@@ -16,7 +16,7 @@ use crate::model::{
     Value,
 };
 
-/// When the made trace begins, Unix nanoseconds.
+/// Start of the test trace, Unix nanoseconds.
 pub(super) const BEGIN: u64 = 1_795_428_000_000_000_000;
 
 pub(super) fn pairs(list: &[(&str, Value)]) -> Vec<(String, Value)> {
@@ -29,7 +29,7 @@ pub(super) fn text(text: &str) -> Value {
     Value::String(text.to_owned())
 }
 
-/// Returns a span of a service from one millisecond of the trace to another.
+/// Returns a span between two milliseconds of the trace.
 pub(super) fn span(
     id: u64,
     parent: u64,
@@ -78,7 +78,8 @@ pub(super) fn span(
     }
 }
 
-/// Returns a request: a gateway (1) calls a cart (2, 3), which reads (4) and fails to write (5), and draws a page (6).
+/// Returns a request: a gateway (1) calls a cart (2, 3), which reads (4) and fails to write (5), and draws a
+/// page (6).
 pub(super) fn trace() -> Trace {
     use SpanKind::{Client, Internal, Server};
     let mut spans = vec![

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What is no query, and what is said of it.
+/// Invalid queries with their errors.
 const REFUSED: &[(&str, &str)] = &[
     ("", "col 1: syntax error: unexpected the end of the query"),
     (

@@ -15,10 +15,9 @@ fn each_expression_selects_its_spans() {
     }
 }
 
-/// A query, and the ids of the spans that it selects.
+/// A query, and the ids of the selected spans.
 type Case = (&'static str, &'static [u64]);
 
-/// Each field.
 const FIELDS: &[Case] = &[
     ("{}", &[1, 2, 3, 4, 5, 6]),
     ("{ true }", &[1, 2, 3, 4, 5, 6]),
@@ -97,7 +96,6 @@ const FIELDS: &[Case] = &[
     ),
 ];
 
-/// Each operator of expressions.
 const OPERATORS: &[Case] = &[
     ("{ span.http.status_code != 500 }", &[1]),
     ("{ span.http.status_code > 200 }", &[3]),

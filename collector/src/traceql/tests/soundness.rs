@@ -42,7 +42,7 @@ const VALUES: [&str; 15] = [
 ];
 const COMPARISONS: [&str; 8] = ["=", "!=", "<", "<=", ">", ">=", "=~", "!~"];
 
-/// Queries of every shape; those that mix types are no queries, and are left out.
+/// Queries of every form, except those that fail type checks.
 fn queries() -> impl Strategy<Value = Query> {
     let leaf = (
         select(&FIELDS[..]),

@@ -6,7 +6,7 @@ use super::*;
 use crate::api::tests::shop;
 use crate::model::DAY;
 
-/// Returns a collector that lists the names of that day, whenever this runs.
+/// Returns a collector whose retention includes that day, whenever this runs.
 fn with_shop() -> Fixture {
     let mut fixture = Fixture::with_retention(100 * 365 * DAY);
     fixture.receive(&shop(NOW), NOW);

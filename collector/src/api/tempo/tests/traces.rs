@@ -10,7 +10,6 @@ use tower::ServiceExt;
 
 use super::*;
 
-/// `tempopb.TraceByIDResponse`
 #[derive(Clone, PartialEq, Message)]
 struct TraceById {
     #[prost(message, optional, tag = "1")]

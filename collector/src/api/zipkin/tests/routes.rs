@@ -14,7 +14,6 @@ use crate::model::UnixNanos;
 
 const ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
-/// Returns the header of an answer; empty where there is none.
 pub(super) async fn header(fixture: &Fixture, uri: &str, name: &str) -> String {
     let request = Request::get(uri).body(Body::empty()).unwrap();
     let response = fixture.router.clone().oneshot(request).await.unwrap();
@@ -28,7 +27,6 @@ async fn refused(fixture: &Fixture, uri: &str, status: u16, text: &str) {
     assert_eq!(content_type, "text/plain; charset=utf-8", "{uri}");
 }
 
-/// Returns one span of a service, in OTLP JSON.
 pub(super) fn one_span(service: &str, id: u64, name: &str, start: u64) -> Value {
     json!({"resourceSpans": [{
         "resource": {"attributes": [

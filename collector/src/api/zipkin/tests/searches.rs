@@ -6,7 +6,6 @@ use super::super::super::tests::Fixture;
 use super::routes::{header, one_span};
 use crate::model::UnixNanos;
 
-/// Returns how many traces a search finds.
 async fn count(fixture: &Fixture, question: &str) -> usize {
     let traces = fixture.json(&format!("/api/v2/traces?{question}")).await;
     traces.as_array().unwrap().len()

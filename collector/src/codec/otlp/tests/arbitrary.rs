@@ -23,7 +23,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-/// The moment at which the arbitrary requests arrive.
+/// Arrival time of the arbitrary requests.
 pub(crate) const NOW: u64 = 1_800_000_000_000_000_000;
 
 fn text() -> impl Strategy<Value = String> {
@@ -48,7 +48,6 @@ pub(super) fn any_value() -> impl Strategy<Value = AnyValue> {
     any_value_of(double())
 }
 
-/// A value whose numbers are of that strategy.
 fn any_value_of(double: impl Strategy<Value = f64> + 'static) -> impl Strategy<Value = AnyValue> {
     let leaf = prop_oneof![
         4 => text().prop_map(|text| Some(Value::StringValue(text))),
@@ -88,7 +87,7 @@ pub(super) fn attributes() -> impl Strategy<Value = Vec<KeyValue>> {
     )
 }
 
-/// An id that is usually valid.
+/// Usually valid.
 pub(super) fn id(length: usize) -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         20 => vec(any::<u8>(), length),
@@ -207,7 +206,7 @@ pub(crate) fn traces() -> impl Strategy<Value = ExportTraceServiceRequest> {
         .prop_map(|resource_spans| ExportTraceServiceRequest { resource_spans })
 }
 
-/// JSON's oracle cannot write the numbers that JSON has no digits for.
+/// The JSON oracle cannot write NaN and infinities.
 fn finite() -> impl Strategy<Value = f64> {
     double().prop_filter("finite", |number| number.is_finite())
 }

@@ -17,7 +17,7 @@ fn walk(bytes: &[u8]) -> Vec<Span> {
     collected.spans
 }
 
-/// Returns a trace of all spans of a request, in the order in which OTLP groups them.
+/// Returns a trace with all spans of a request, in the order of OTLP's groups.
 fn trace_of(request: &ExportTraceServiceRequest) -> Option<Trace> {
     let spans = walk(&request.encode_to_vec());
     Some(Trace {
@@ -28,13 +28,13 @@ fn trace_of(request: &ExportTraceServiceRequest) -> Option<Trace> {
     })
 }
 
-/// Returns the spans in an order that does not depend on how they were grouped.
+/// Sorts spans independently of their grouping.
 fn sorted(mut spans: Vec<Span>) -> Vec<String> {
     spans.sort_by_key(|span| (span.trace_id.to_bytes(), span.span_id.to_bytes()));
     spans.iter().map(|span| format!("{span:?}")).collect()
 }
 
-/// What OTLP has a count for is all that is missing, whoever dropped it.
+/// OTLP has only one count for dropped items, whoever dropped them.
 fn count_together(span: &mut Span) {
     let here = std::mem::take(&mut span.dropped_here);
     span.dropped_links_count = span.dropped_links_count.saturating_add(here.links);

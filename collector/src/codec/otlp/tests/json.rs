@@ -58,7 +58,7 @@ proptest! {
     }
 }
 
-/// The oracle writes NaN and the infinities as null, which is no value.
+/// The oracle writes NaN and infinities as null, which means no value.
 fn without_strange_numbers(request: &mut ExportTraceServiceRequest) {
     for resource_spans in &mut request.resource_spans {
         let resource = resource_spans.resource.iter_mut();
@@ -96,7 +96,7 @@ fn finite_value(any: &mut AnyValue) {
     }
 }
 
-/// Returns the protobuf of a text in which nothing had to be changed.
+/// Returns the protobuf of a text that needed no repair.
 fn whole(transcoded: Result<(Vec<u8>, Repairs), DecodeError>) -> Vec<u8> {
     let (bytes, repairs) = transcoded.unwrap();
     assert_eq!((repairs.replaced, repairs.left_out), (0, 0));
@@ -111,7 +111,7 @@ fn spans_of(json: &[u8]) -> (Vec<Span>, Repairs) {
     (scopes.flat_map(|scope| scope.spans).collect(), repairs)
 }
 
-/// Returns a span, and how many of its values were left out.
+/// Returns a span, and the number of values left out.
 fn span_and_left_out(span: serde_json::Value) -> (Span, u64) {
     let json = json!({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]});
     let (mut spans, repairs) = spans_of(json.to_string().as_bytes());

@@ -16,12 +16,11 @@ use crate::model::{
     UnixNanos, Value,
 };
 
-/// A visitor that keeps everything.
 #[derive(Debug, Default)]
 pub(super) struct Collected {
     resource: Arc<Resource>,
     scope: Arc<Scope>,
-    /// The spans, as a store would give them back.
+    /// The spans as a store would return them.
     pub(super) spans: Vec<Span>,
     /// Their ends as received.
     pub(super) ends: Vec<u64>,
@@ -41,7 +40,7 @@ impl SpanVisitor for Collected {
     }
 }
 
-/// Returns the spans of a request whose every item is within the limits, and how many of them are refused.
+/// Returns the spans of a request within all limits, and the number of rejected ones.
 pub(super) fn expected(request: &ExportTraceServiceRequest, now: u64) -> (Vec<Span>, Accepted) {
     let mut spans = Vec::new();
     let mut rejected = std::collections::BTreeMap::new();

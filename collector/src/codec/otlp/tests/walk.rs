@@ -25,7 +25,6 @@ fn walk(bytes: &[u8]) -> Result<(Vec<model::Span>, Accepted), DecodeError> {
     Ok((collected.spans, report))
 }
 
-/// Walks a request of that one span.
 fn walk_one(span: Span) -> (Vec<model::Span>, Accepted) {
     walk(&request(span).encode_to_vec()).unwrap()
 }

@@ -12,7 +12,6 @@ use prost::Message;
 
 use super::Encoding;
 
-/// A span with the service that sent it.
 #[derive(Debug, Clone)]
 struct Sent {
     service: String,
@@ -38,7 +37,6 @@ impl Sent {
             .collect()
     }
 
-    /// Returns start and duration in microseconds.
     fn times_us(&self) -> (u64, u64) {
         let (start, end) = (self.span.start_time_unix_nano, self.span.end_time_unix_nano);
         (start / 1_000, end.saturating_sub(start) / 1_000)

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Writes TBinaryProtocol.
+/// Encodes TBinaryProtocol.
 #[derive(Default)]
 pub(super) struct Writer(pub(super) Vec<u8>);
 
@@ -34,7 +34,6 @@ impl Writer {
     }
 }
 
-/// Returns a list of structs.
 pub(super) fn list(items: &[Vec<u8>]) -> Vec<u8> {
     let mut list = vec![12];
     list.extend((items.len() as i32).to_be_bytes());

@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 
-/// Returns the spans that one of v1 is.
+/// Returns the v2 spans of a v1 span.
 fn of(fields: &Json) -> Vec<Sent> {
     let mut span =
         json!({"traceId": "5af7183fb1d4cf5f", "id": "2", "parentId": "1", "name": "get"});

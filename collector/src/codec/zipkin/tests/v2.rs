@@ -5,7 +5,7 @@ use prost::Message;
 
 use super::*;
 
-/// The example of Zipkin's API description.
+/// The example in Zipkin's API description.
 const SPAN: &str = r#"{"id":"352bff9a74ca9ad2","traceId":"5af7183fb1d4cf5f","parentId":"6b221d5bc9e6496c",
     "name":"get /api","timestamp":1556604172355737,"duration":1431,"kind":"SERVER",
     "localEndpoint":{"serviceName":"backend","ipv4":"192.168.99.1","port":3306},
@@ -13,7 +13,7 @@ const SPAN: &str = r#"{"id":"352bff9a74ca9ad2","traceId":"5af7183fb1d4cf5f","par
     "annotations":[{"timestamp":1556604172355800,"value":"cache miss"}],
     "tags":{"http.method":"GET","error":"boom","otel.scope.name":"brave","otel.scope.version":"6"}}"#;
 
-/// The messages of openzipkin's `zipkin.proto`, by their numbers there.
+/// The messages of openzipkin's `zipkin.proto`, with their field numbers.
 mod proto {
     #[derive(Clone, PartialEq, prost::Message)]
     pub(super) struct ListOfSpans {
@@ -72,7 +72,6 @@ mod proto {
     }
 }
 
-/// Returns the same span in protobuf.
 fn protobuf_span() -> proto::Span {
     proto::Span {
         trace_id: 0x5af7_183f_b1d4_cf5f_u64.to_be_bytes().to_vec(),

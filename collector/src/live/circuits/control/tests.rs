@@ -36,7 +36,7 @@ impl World {
         self.circuits.ingest_metrics(request, now).await.unwrap();
     }
 
-    /// As after a crash: nothing is closed, the log is opened again.
+    /// Simulates a crash: nothing is closed, the log is opened again.
     async fn restarted(self) -> Self {
         let circuits = open(&self.dir);
         let world = Self { circuits, ..self };
@@ -64,7 +64,7 @@ impl World {
             .id
     }
 
-    /// Polls as an instance does that has the changes up to `after`, without waiting.
+    /// Polls without waiting, as an instance that has the changes up to `after`.
     async fn poll(&self, instance: &str, after: Option<u64>) -> (Option<u64>, Vec<Change>) {
         self.poll_with(instance, after, Vec::new()).await
     }

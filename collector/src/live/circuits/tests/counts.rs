@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Sends the totals of the breaker `stock` of a JVM that counts since `start`.
+/// Sends the totals of the breaker `stock` in a JVM that counts since `start`.
 async fn export(world: &World, state: &str, totals: (u64, u64, f64), start: f64, now: f64) {
     let request = micrometer(state, totals, at(start), at(now));
     let kept = world

@@ -8,7 +8,6 @@ use opentelemetry_proto::tonic::metrics::v1::{
     Gauge, Metric, NumberDataPoint, metric::Data, number_data_point,
 };
 
-/// Returns the states of that many closed breakers of a service.
 fn breakers(service: &str, names: std::ops::Range<usize>, now: u64) -> ExportMetricsServiceRequest {
     let point = |n: usize| NumberDataPoint {
         attributes: vec![

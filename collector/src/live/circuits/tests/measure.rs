@@ -14,7 +14,7 @@ fn names() -> Vec<CircuitKey> {
     (0..NAMES).map(key).collect()
 }
 
-/// A busy second of one breaker: its rate, failures and durations wander.
+/// A busy second of one breaker, with varying rate, failures and durations.
 fn busy_second(
     key: &CircuitKey,
     number: u64,
@@ -44,7 +44,7 @@ fn busy_second(
     })
 }
 
-/// An hour of each breaker, that many hours ago.
+/// An hour of each breaker, `hour` hours ago.
 fn past_hour(circuits: &[CircuitKey], hour: u64, random: &mut fastrand::Rng) -> Vec<SeriesRecord> {
     let minute = |minute, random: &mut fastrand::Rng| RollupMinute {
         minute,
@@ -66,7 +66,7 @@ fn past_hour(circuits: &[CircuitKey], hour: u64, random: &mut fastrand::Rng) -> 
     rollups.collect()
 }
 
-/// Appends twenty minutes of samples; returns how many.
+/// Appends twenty minutes of samples; returns their number.
 async fn busy_minutes(log: &SeriesLog, circuits: &[CircuitKey], random: &mut fastrand::Rng) -> u64 {
     for second in 0..SECONDS {
         let mut records = Vec::new();

@@ -9,10 +9,9 @@ use crate::model::{Dropped, Event, SHORTENED, StatusCode, UnixNanos, Value};
 use crate::store::assemble::assemble;
 use crate::store::embedded::tests::support::{NOW, span};
 
-/// Spans of a trace that a reader returns at most.
 const MANY: usize = 50_000;
 
-/// Spans of one id that agree in much.
+/// Spans with one id that agree in most fields.
 fn group() -> impl Strategy<Value = Vec<Span>> {
     let one = (
         (0u64..3, 0u64..2, 0u64..3, 0usize..2, 0usize..2),
@@ -63,7 +62,7 @@ fn group() -> impl Strategy<Value = Vec<Span>> {
     })
 }
 
-/// Returns whether two spans are the same, as they print.
+/// Returns whether two spans are equal when formatted.
 fn is_repeat(a: &Span, b: &Span) -> bool {
     let head = |span: &Span| {
         let service = span.service().to_owned();
@@ -81,14 +80,14 @@ fn is_repeat(a: &Span, b: &Span) -> bool {
         && (is_shortened(a) || is_shortened(b) || format!("{a:?}") == format!("{b:?}"))
 }
 
-/// Returns whether a span may be a part of the other.
+/// Returns whether one span may be a part of the other.
 fn are_parts(a: &Span, b: &Span) -> bool {
     let unsaid = [a.kind, b.kind].contains(&SpanKind::Unspecified);
     let sender = |span: &Span| (span.service().to_owned(), span.resource.instance_id.clone());
     sender(a) == sender(b) && (a.kind == b.kind || unsaid)
 }
 
-/// Compares each with each; returns what is kept, each with how many it stands for.
+/// Compares pairwise; returns the kept spans, each with the number it represents.
 fn joined(
     group: &[Span],
     joins: impl Fn(&Span, &Span) -> bool,
@@ -130,7 +129,7 @@ fn merge(whole: &mut Span, part: &Span) {
     whole.dropped_here.attributes += part.dropped_here.attributes;
 }
 
-/// Prints spans, for NaN equals nothing.
+/// Formats spans, because NaN does not equal itself.
 fn printed(spans: &[Span]) -> Vec<String> {
     spans.iter().map(|span| format!("{span:?}")).collect()
 }
@@ -173,7 +172,6 @@ fn codes(notes: &[Note]) -> Vec<(&'static str, &str)> {
         .collect()
 }
 
-/// A span of the one id, with a number.
 fn numbered(number: usize) -> Span {
     let mut made = span(1, 1, "shop");
     made.attributes = vec![("n".to_owned(), Value::Int(number as i64))];

@@ -213,7 +213,7 @@ mod tests {
     use super::*;
     use crate::model::{StatusCode, Value};
 
-    /// Seals spans as three blocks, each a zone and too large to be joined with others, and returns their segment.
+    /// Seals spans as three blocks, each one zone and too large to be merged; returns their segment.
     fn sealed(dir: &std::path::Path) -> Segment {
         let (store, mut writers, _) = open_store(dir, 1);
         for block in 0..3u64 {

@@ -13,7 +13,7 @@ use crate::store::cancel::{Asked, TimeLimit};
 
 const SPANS: u64 = 1_000;
 
-/// A span whose every text is its own.
+/// A span with unique texts.
 fn distinct(number: u64) -> Span {
     let mut span = span(number, 1, &format!("service {number}"));
     let text = |what: &str| Value::String(format!("{what} {number}"));
@@ -55,7 +55,7 @@ fn store(dir: &std::path::Path, is_sealed: bool) -> EmbeddedStore {
     store
 }
 
-/// A test that no text passes and no filter can answer.
+/// A test that no text passes and no filter can decide.
 fn nothing() -> Test {
     Test::Matches(Pattern::new("no such text").unwrap())
 }
@@ -85,7 +85,7 @@ fn conditions() -> Vec<Condition> {
     ]
 }
 
-/// Runs a search whose time is over at that look at the clock; returns the looks, too.
+/// Runs a search whose time ends at the given check of the clock; also returns the number of checks.
 fn search_until(store: &EmbeddedStore, query: &TraceQuery, over_at: usize) -> (TracePage, usize) {
     let looks = Arc::new(AtomicUsize::new(0));
     let seen = Arc::clone(&looks);

@@ -11,7 +11,7 @@ use crate::store::cancel::Asked;
 use crate::store::{StoreError, assemble, try_assemble};
 use opentelemetry::SpanId;
 
-/// Spans whose ids, parents and starts meet often.
+/// Spans with colliding ids, parents and starts.
 fn tangled() -> impl Strategy<Value = Vec<Span>> {
     let one = (1u64..6, 0u64..7, 0u8..4, 0u64..3, -5i64..5);
     proptest::collection::vec(one, 1..20).prop_map(|list| {
@@ -88,7 +88,6 @@ fn changes_and_holes_are_noted() {
     );
 }
 
-/// Returns the codes of a trace's notes.
 fn codes(trace: &crate::model::Trace) -> Vec<&'static str> {
     trace.notes.iter().map(|note| note.code).collect()
 }

@@ -11,7 +11,6 @@ use super::support::*;
 use crate::model::{Resource, Span, TimeRange, TraceQuery, Value};
 use crate::store::{StoreError, TraceReader};
 
-/// Returns the only segment file.
 fn segment_file(dir: &Path) -> PathBuf {
     let mut found = Vec::new();
     for day in fs::read_dir(dir.join("spans")).unwrap() {
@@ -26,7 +25,7 @@ fn segment_file(dir: &Path) -> PathBuf {
     found.remove(0)
 }
 
-/// Writes three blocks to one unsealed segment; returns the spans by block and where each block ends.
+/// Writes three blocks to one unsealed segment; returns the spans by block and the end of each block.
 fn three_blocks(dir: &Path) -> (Vec<Vec<Span>>, Vec<u64>, PathBuf) {
     let (_, mut writers, _) = open_store(dir, 1);
     let (mut blocks, mut ends) = (Vec::new(), Vec::new());
@@ -43,7 +42,8 @@ fn three_blocks(dir: &Path) -> (Vec<Vec<Span>>, Vec<u64>, PathBuf) {
     (blocks, ends, path)
 }
 
-/// Two blocks of 1,200 spans in a sealed segment, each a trace of its own; returns them, the file and where the first ends.
+/// Two blocks of 1,200 spans in a sealed segment, each a single trace; returns them, the file and the end of
+/// the first block.
 fn two_sealed_blocks(dir: &Path) -> (Vec<Vec<Span>>, PathBuf, usize) {
     let (_, mut writers, _) = open_store(dir, 1);
     let spans = |block: u64| (0..1_200).map(move |i| span(block * 1_200 + i + 1, 1, "shop"));

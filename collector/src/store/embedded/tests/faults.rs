@@ -11,22 +11,21 @@ use crate::log::{Fault, FaultyDisk};
 use crate::model::Span;
 use crate::store::TraceReader;
 
-/// What happens next.
 #[derive(Debug, Clone)]
 enum Step {
-    /// A block of so many spans is written.
+    /// Write a block of this many spans.
     Commit(u64),
-    /// The segment is sealed, and rewritten where its blocks are small.
+    /// Seal the segment, which also merges small blocks.
     Seal,
-    /// So many calls of the disk fail, from the `after`th on.
+    /// Make a number of disk calls fail, starting with the `after`th.
     Fail {
         after: u64,
         calls: u64,
         fault: Fault,
     },
-    /// The process is killed and started again.
+    /// Kill the process and start again.
     Kill,
-    /// As `Kill`, and of what was not synced there is left what these say: how much, and whether only as zeros.
+    /// As `Kill`, and of unsynced data keep `kept` bytes, possibly as zeros.
     LosePower { kept: u64, is_zero: bool },
 }
 
@@ -45,13 +44,13 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A store on a disk that fails, and what is known of its spans.
+/// A store on a failing disk, with what is known of its spans.
 struct Run {
     dir: tempfile::TempDir,
     disk: FaultyDisk,
     store: EmbeddedStore,
     writers: Vec<ShardWriter>,
-    /// By trace; whether it was acknowledged.
+    /// By trace, with whether it was acknowledged.
     sent: BTreeMap<u64, (Vec<Span>, bool)>,
 }
 
@@ -102,7 +101,7 @@ impl Run {
         (self.store, self.writers) = (store, writers);
     }
 
-    /// Checks the law of conservation: acknowledged is found, and found is as it was sent.
+    /// Checks conservation: acknowledged spans are found, and found ones are unchanged.
     fn check(&self) {
         for (spans, is_acknowledged) in self.sent.values() {
             let trace = wait(self.store.trace(spans[0].trace_id)).unwrap();
@@ -131,7 +130,7 @@ proptest! {
     }
 }
 
-/// Returns how many histories are tried: `FUSEBOX_TEST_HISTORIES`, or a few.
+/// Returns the number of tested histories: `FUSEBOX_TEST_HISTORIES`, or a few.
 fn cases() -> u32 {
     let given = std::env::var("FUSEBOX_TEST_HISTORIES").ok();
     given.map_or(48, |given| given.parse().expect("a number"))

@@ -10,7 +10,7 @@ use crate::model::{Span, SpanKind, StatusCode, TimeRange, TraceQuery, UnixNanos}
 use crate::store::assemble;
 use crate::store::embedded::SpanLog;
 
-/// Spans of one trace and few ids that differ in little.
+/// Spans of one trace with few ids that differ little.
 fn alike() -> impl Strategy<Value = Vec<Span>> {
     let one = (
         (1u64..4, 0u64..3, 0u64..2, -1i64..3, any::<bool>()),

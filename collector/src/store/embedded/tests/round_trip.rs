@@ -13,7 +13,7 @@ use crate::model::{Condition, Span, TimeRange, TraceQuery, UnixNanos};
 use crate::store::TraceReader;
 use crate::store::assemble;
 
-/// Asks for every trace and compares it with what a reader must make of the spans.
+/// Reads every trace and compares it with what a reader must make of the spans.
 fn assert_holds(store: &super::super::EmbeddedStore, spans: &[Span]) {
     let mut traces: BTreeMap<[u8; 16], Vec<Span>> = BTreeMap::new();
     for span in spans {
@@ -204,7 +204,7 @@ fn the_contract_of_all_stores_holds() {
     }));
 }
 
-/// The spans of the fixture: four in a sealed segment, then two blocks in one that was left open.
+/// The spans of the fixture: four in a sealed segment, then two blocks in an unsealed one.
 fn fixture_spans() -> Vec<Span> {
     use crate::model::{Event, Link, Status, StatusCode, Value};
     let text = |text: &str| Value::String(text.to_owned());

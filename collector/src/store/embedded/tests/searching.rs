@@ -16,7 +16,7 @@ use crate::model::{
 use crate::store::TraceReader;
 use crate::store::assemble;
 
-/// Answers a query by looking at every span of every trace.
+/// Evaluates a query on every span of every trace.
 pub(crate) fn naive(spans: &[Span], query: &TraceQuery) -> Vec<[u8; 16]> {
     let mut traces: BTreeMap<[u8; 16], Vec<&Span>> = BTreeMap::new();
     for span in spans {
@@ -86,7 +86,6 @@ fn any_name(names: [&'static str; 4]) -> impl Strategy<Value = Test> {
     ]
 }
 
-/// A condition of any kind.
 fn any_condition() -> impl Strategy<Value = Condition> {
     let places = prop::sample::select(vec![
         Place::ALL,
@@ -123,7 +122,7 @@ fn any_condition() -> impl Strategy<Value = Condition> {
     ]
 }
 
-/// A search with up to two conditions, of everything or of a range.
+/// A search with up to two conditions, over everything or a range.
 pub(crate) fn any_query() -> impl Strategy<Value = TraceQuery> {
     let conditions = proptest::collection::vec(any_condition(), 0..3);
     let range = (0u64..2_000_000_000, 0u64..2_500_000_000, any::<bool>());
@@ -154,7 +153,7 @@ pub(crate) fn any_query() -> impl Strategy<Value = TraceQuery> {
     )
 }
 
-/// Asks the store and compares ids, order and the figures of each row.
+/// Searches the store and compares ids, order and the figures of each row.
 fn assert_answers(store: &EmbeddedStore, spans: &[Span], query: &TraceQuery) {
     let rows = search_all(store, query);
     let ids: Vec<_> = rows.iter().map(|row| row.trace_id.to_bytes()).collect();

@@ -40,7 +40,6 @@ pub(crate) fn open_store(
     (store, writers, counters)
 }
 
-/// Runs a reader to its end.
 pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .build()
@@ -48,7 +47,7 @@ pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
         .block_on(future)
 }
 
-/// Finds every trace that a query matches, page by page.
+/// Finds every matching trace, page by page.
 pub(crate) fn search_all(store: &EmbeddedStore, query: &TraceQuery) -> Vec<TraceSummary> {
     let mut query = query.clone();
     let mut rows = Vec::new();
@@ -63,7 +62,6 @@ pub(crate) fn search_all(store: &EmbeddedStore, query: &TraceQuery) -> Vec<Trace
     }
 }
 
-/// A plain span of a trace and service.
 pub(crate) fn span(trace: u64, id: u64, service: &str) -> Span {
     Span {
         trace_id: TraceId::from_bytes(u128::from(trace).to_be_bytes()),
@@ -97,7 +95,7 @@ pub(crate) fn span(trace: u64, id: u64, service: &str) -> Span {
     }
 }
 
-/// Shows a writer spans as a walk would.
+/// Passes spans to a writer like a walk.
 pub(crate) fn write(writer: &mut impl SpanVisitor, spans: &[Span]) {
     for span in spans {
         let resource = Encoded::new(&span.resource.attributes);
@@ -230,7 +228,6 @@ fn link(link: &Link) -> Vec<u8> {
     .encode_to_vec()
 }
 
-/// Any value that a sender can send.
 fn some_value() -> impl Strategy<Value = Value> {
     prop_oneof![
         Just(Value::Empty),
@@ -257,7 +254,7 @@ fn any_attributes() -> impl Strategy<Value = Vec<(String, Value)>> {
     proptest::collection::vec((key, some_value()), 0..6)
 }
 
-/// Spans of few traces and services; every identity is distinct.
+/// Spans of few traces and services; every id is distinct.
 pub(crate) fn any_spans(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Span>> {
     let one = (
         (0u64..12, 0usize..3, 0usize..3, 0u8..6, 0u8..3),
@@ -302,7 +299,7 @@ pub(crate) fn any_spans(count: std::ops::Range<usize>) -> impl Strategy<Value = 
     })
 }
 
-/// Gives a span an event and a link, a resource and a scope with something in every field.
+/// Gives a span an event and a link, and a resource and a scope with every field.
 fn fill(
     made: &mut Span,
     on_items: Option<Vec<(String, Value)>>,

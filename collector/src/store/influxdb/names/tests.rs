@@ -11,7 +11,7 @@ fn open(dir: &tempfile::TempDir, now: u64) -> Names {
     Names::open(dir.path(), WEEK, UnixNanos::new(now)).unwrap()
 }
 
-/// Returns which of that many services, counted from one, are no tag.
+/// Returns which of the services, numbered from one, get no tag of their own.
 fn others(names: &Names, services: std::ops::Range<usize>) -> Vec<usize> {
     let is_other = |n: &usize| names.service(&format!("s{n}")) == OTHER;
     services.filter(is_other).collect()

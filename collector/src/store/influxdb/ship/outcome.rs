@@ -235,7 +235,7 @@ mod tests {
         outcome_of(generation, &answer, 0)
     }
 
-    /// What was dropped and why, where the rest is written.
+    /// Number and reason of dropped points, if the rest was written.
     fn partly(outcome: &Outcome) -> Option<(u64, &'static str)> {
         match outcome {
             Outcome::Partial {
@@ -245,7 +245,7 @@ mod tests {
         }
     }
 
-    /// Bodies as the servers sent them: 1.6.7, 2.9.1, openGemini 1.5.2; those of 2.0, 1.8 and 3 by their sources.
+    /// Bodies as sent by 1.6.7, 2.9.1 and openGemini 1.5.2; those of 2.0, 1.8 and 3 are from their sources.
     #[test]
     fn dropped_points_are_counted_and_the_rest_is_done() {
         let type_conflict = r#"partial write: field type conflict: input field \"f\" on measurement \"m\" is type string, already exists as type integer dropped=1"#;

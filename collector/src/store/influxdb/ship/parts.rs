@@ -191,7 +191,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is in names and texts, lines are cut where they were made to end, and halves are the whole.
+        /// Whatever names and texts contain, lines are cut where they end, and both halves together are the
+        /// whole.
         #[test]
         fn lines_are_cut_where_they_were_made(points in prop::collection::vec((".*", "(?s).*"), 1..20)) {
             let mut lines = Lines::default();

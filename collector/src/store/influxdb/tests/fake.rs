@@ -10,7 +10,6 @@ use http::{HeaderMap, StatusCode};
 
 use crate::store::influxdb::InfluxdbOptions;
 
-/// What was sent.
 #[derive(Debug, Clone)]
 pub(super) struct Sent {
     pub(super) method: String,
@@ -18,7 +17,7 @@ pub(super) struct Sent {
     pub(super) query: String,
     pub(super) authorization: String,
     pub(super) body: String,
-    /// How many requests to that path came before.
+    /// Number of earlier requests to that path.
     pub(super) before: usize,
 }
 
@@ -28,7 +27,7 @@ impl Sent {
     }
 }
 
-/// In place of a status: the connection is closed without an answer.
+/// In place of a status: closes the connection without an answer.
 pub(super) const HANG_UP: u16 = 0;
 
 /// An answer: status, `Retry-After` unless empty, body.
@@ -42,14 +41,14 @@ struct Shared {
     sent: Mutex<Vec<Sent>>,
 }
 
-/// The server; it ends with the runtime.
+/// Ends with the runtime.
 pub(super) struct Fake {
     shared: Arc<Shared>,
     pub(super) url: String,
 }
 
 impl Fake {
-    /// Starts a server of that version (or one that names none); what the script does not answer succeeds.
+    /// Starts a server of a version, or one that reports none; requests without a scripted answer succeed.
     pub(super) async fn start(
         version: &'static str,
         script: impl Fn(&Sent) -> Option<Reply> + Send + Sync + 'static,
@@ -79,14 +78,13 @@ impl Fake {
         }
     }
 
-    /// Returns what was sent to paths that end so.
+    /// Returns the requests to paths with that ending.
     pub(super) fn sent(&self, path: &str) -> Vec<Sent> {
         let sent = self.shared.sent.lock().unwrap();
         let to_path = |sent: &&Sent| sent.path.ends_with(path);
         sent.iter().filter(to_path).cloned().collect()
     }
 
-    /// Returns the bodies of writes.
     pub(super) fn writes(&self) -> Vec<String> {
         let sent = self.sent("/write").into_iter();
         sent.map(|sent| sent.body).collect()
@@ -122,7 +120,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     (StatusCode::from_u16(status).unwrap(), headers, body).into_response()
 }
 
-/// What a server that is ready answers.
+/// The answer of a server that is ready.
 fn usual(sent: &Sent) -> Reply {
     let body = match sent.path.as_str() {
         "/query" if sent.body.contains("RETENTION") => {

@@ -33,16 +33,14 @@ use crate::store::influxdb::wire::client::Client;
 use crate::store::influxdb::wire::reachability::Standing;
 
 const WEEK: Duration = Duration::from_secs(604_800);
-/// What a test waits at most, in whichever time it runs.
+/// Longest wait of a test, in real or paused time.
 const DEADLINE: Duration = Duration::from_secs(3_600);
 
-/// A position in a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct At {
     at: u64,
 }
 
-/// A lane whose journal is a list.
 #[derive(Debug)]
 struct ListLane {
     batches: Vec<String>,
@@ -51,7 +49,7 @@ struct ListLane {
 }
 
 impl ListLane {
-    /// Begins where the last run ended.
+    /// Starts where the last run ended.
     fn open(data_dir: &Path, batches: &[String]) -> Self {
         let saved = saved_position::<Self>(data_dir).unwrap();
         Self {
@@ -85,7 +83,7 @@ impl Lane for ListLane {
     }
 }
 
-/// A writer that runs in a test, and what it shares.
+/// A writer that runs in a test, with its shared state.
 struct Run {
     link: Arc<Link>,
     writer: Writer,
@@ -94,7 +92,7 @@ struct Run {
 }
 
 impl Run {
-    /// Starts carrying batches to a server.
+    /// Starts delivering batches to a server.
     fn start(options: InfluxdbOptions, data_dir: &Path, batches: &[String]) -> Self {
         let link = link(options, data_dir);
         let lane = ListLane::open(data_dir, batches);
@@ -109,7 +107,7 @@ impl Run {
         }
     }
 
-    /// Waits until that many batches are settled and saved.
+    /// Waits until that many batches are settled and their position is saved.
     async fn until_settled(&mut self, batches: u64) {
         let settled = self.settled.wait_for(|at| *at >= batches);
         let waited = tokio::time::timeout(DEADLINE, settled).await;
@@ -130,7 +128,7 @@ impl Run {
         self.link.client.reachability().standing()
     }
 
-    /// Stops it; returns the position that is saved then.
+    /// Stops it; returns the saved position.
     async fn end(self) -> (InfluxdbFigures, Option<At>) {
         let _ = self.stop.send(true);
         let ended = tokio::time::timeout(DEADLINE, self.writer.ended()).await;
@@ -148,28 +146,28 @@ fn link(options: InfluxdbOptions, data_dir: &Path) -> Arc<Link> {
     Link::new(client, names, data_dir.to_owned(), WEEK)
 }
 
-/// Carries batches until all are settled; returns what was counted.
+/// Delivers batches until all are settled; returns the counters.
 async fn carry(options: InfluxdbOptions, data_dir: &Path, batches: &[String]) -> InfluxdbFigures {
     let mut run = Run::start(options, data_dir, batches);
     run.until_settled(batches.len() as u64).await;
     run.end().await.0
 }
 
-/// Good lines of one series, a nanosecond apart from that moment.
+/// Valid lines of one series, a nanosecond apart.
 fn good_lines(from: u64, count: u64) -> String {
     (from..from + count)
         .map(|at| format!("red,c=abcdef,svc=shop calls={at}i {at}\n"))
         .collect()
 }
 
-/// Good lines of the last minute; those of different places never share a time.
+/// Valid lines of the last minute; lines from different places never share a time.
 fn fresh_lines(from: u64, count: u64) -> String {
     static BEGIN: std::sync::LazyLock<u64> =
         std::sync::LazyLock::new(|| crate::model::UnixNanos::now().get() - 60_000_000_000);
     good_lines(*BEGIN + from, count)
 }
 
-/// Lines with the names of that many services, each with an operation, a breaker and an instance, and of peers.
+/// Lines with the names of that many services, each with an operation, a breaker, an instance and a peer.
 fn names_of(services: u64) -> String {
     let now = crate::model::UnixNanos::now().get();
     let of_service = |n: u64| {
@@ -183,7 +181,7 @@ fn names_of(services: u64) -> String {
     (0..services).map(of_service).collect()
 }
 
-/// Checks that every one of those names is known, by filling the tables up: only known names pass then.
+/// Checks that every one of these names is known, by filling the tables: then only known names are admitted.
 fn assert_learned(names: &Names, services: u64) {
     use crate::store::influxdb::names::{Owned, PEERS_MAX, SERVICES_MAX};
     for n in 0..SERVICES_MAX.max(PEERS_MAX) {

@@ -180,7 +180,7 @@ mod with_the_crate {
 
     use super::*;
 
-    /// Answers like a 2.9.1 that anybody may set up, each time with another token.
+    /// Answers like a 2.9.1 that may be onboarded, with another token each time.
     async fn empty_server() -> (Fake, Arc<AtomicUsize>) {
         let emptied = Arc::new(AtomicUsize::new(0));
         let round = Arc::clone(&emptied);

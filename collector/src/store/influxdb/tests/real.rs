@@ -7,7 +7,7 @@ use crate::store::influxdb::testing::Influxd;
 use crate::store::influxdb::wire::query::{Cell, Query};
 use crate::store::influxdb::wire::setup::ensure;
 
-/// Runs a test with a fresh server in a folder of its own.
+/// Runs a test with a fresh server in a temporary folder.
 async fn with_influxd<F: Future<Output = ()>>(
     settings: &str,
     test: impl FnOnce(Influxd, tempfile::TempDir) -> F,

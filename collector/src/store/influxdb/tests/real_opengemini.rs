@@ -12,7 +12,7 @@ fn options() -> InfluxdbOptions {
     named_server("OPENGEMINI", database)
 }
 
-/// Waits until points can be read: that is a second or so after they were taken.
+/// Waits until points can be read, a second or so after they were accepted.
 async fn until_counted(client: &Client, points: i64) {
     for _ in 0..3_000 {
         if count(client, "red").await == points {
@@ -23,7 +23,7 @@ async fn until_counted(client: &Client, points: i64) {
     assert_eq!(count(client, "red").await, points);
 }
 
-/// Lines that it cannot read it drops without a word (204), so none of those is counted; ours are never such.
+/// It silently drops lines that it cannot parse (204), so none of those is counted; we never send such lines.
 #[tokio::test]
 #[ignore = "needs FUSEBOX_TEST_OPENGEMINI_URL"]
 async fn good_lines_arrive_whatever_stands_beside_them() {

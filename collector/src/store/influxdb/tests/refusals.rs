@@ -9,7 +9,7 @@ use super::*;
 const V1: &str = "1.6.7";
 const V2: &str = "v2.9.1";
 
-/// What a refusal looks like: the status and the words.
+/// Rejections: status and message.
 const REFUSALS: [(u16, &str); 7] = [
     (403, r#"{"code":"forbidden","message":"blocked by a rule"}"#),
     (403, "<html>Request blocked</html>"),
@@ -24,7 +24,7 @@ fn refused(status: u16, body: &str) -> Option<Reply> {
     Some((status, "", body.to_owned()))
 }
 
-/// Lines of which those at the given places are bad.
+/// Lines of which those with the given indexes are bad.
 fn with_bad(begin: usize, count: usize, bad: &[usize]) -> String {
     let line = |at: usize| {
         let said = if bad.contains(&at) { "bad" } else { "fine" };
@@ -36,7 +36,7 @@ fn with_bad(begin: usize, count: usize, bad: &[usize]) -> String {
     (0..count).map(line).collect()
 }
 
-/// Returns the lines of ours that a server took which refuses what has a word in it.
+/// Returns our lines that a server accepted which rejects lines containing a word.
 fn taken(fake: &Fake, word: &str) -> BTreeSet<String> {
     let writes = fake
         .writes()
@@ -98,7 +98,7 @@ async fn a_known_good_line_that_is_too_old_by_now_is_accepted() {
     assert_eq!(figures.points, 2);
 }
 
-/// A trouble of the server's own that lasts for hours.
+/// A fault of the server that lasts for hours.
 type Trouble = fn(&Sent) -> bool;
 
 /// *Scenario*: for hours the server refuses everything, everything of some size, of some time, or of one measurement.

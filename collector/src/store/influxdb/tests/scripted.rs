@@ -15,7 +15,7 @@ fn reply(status: u16, body: &str) -> Option<Reply> {
     Some((status, "", body.to_owned()))
 }
 
-/// Answers the first writes so, the others with success.
+/// Gives these answers to the first writes, and success to the others.
 fn first_writes(answers: &'static [(u16, &'static str)]) -> impl Fn(&Sent) -> Option<Reply> {
     move |sent| match answers.get(sent.before).filter(|_| sent.is_write()) {
         Some((status, body)) => reply(*status, body),
@@ -80,7 +80,8 @@ async fn dropped_points_are_counted_and_not_sent_again() {
     assert_eq!(figures.points_refused["type_conflict"], 3);
 }
 
-/// A server of the second generation that knows bad lines by a word in them; `names` whether it says which.
+/// A server of the second generation that recognises bad lines by a word; `names` tells whether it names
+/// them.
 fn refuses_bad_lines(names: bool) -> impl Fn(&Sent) -> Option<Reply> {
     move |sent| {
         let bad: Vec<_> = sent
@@ -101,7 +102,7 @@ fn refuses_bad_lines(names: bool) -> impl Fn(&Sent) -> Option<Reply> {
     }
 }
 
-/// Lines of which those at the given places are bad.
+/// Lines of which those with the given indexes are bad.
 fn with_bad(count: usize, bad: &[usize]) -> String {
     let line = |at: usize| {
         let name = if bad.contains(&at) { "bad" } else { "red" };
@@ -110,7 +111,7 @@ fn with_bad(count: usize, bad: &[usize]) -> String {
     (0..count).map(line).collect()
 }
 
-/// Returns the good lines that arrived in writes that were taken.
+/// Returns the good lines in accepted writes.
 fn taken(fake: &Fake) -> std::collections::BTreeSet<String> {
     let writes = fake.writes().into_iter();
     let accepted = writes.filter(|body| !body.contains("bad"));

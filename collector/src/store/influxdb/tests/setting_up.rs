@@ -149,7 +149,7 @@ async fn a_first_generation_server_with_users_wants_one() {
     assert!(none.contains("wants a token"), "{none}");
 }
 
-/// A proxy's path prefix, which the crate would drop, is one of the cases in which a bucket must be there.
+/// The crate would drop a proxy's path prefix, so this is one of the cases in which the bucket must exist.
 #[tokio::test]
 async fn behind_a_path_prefix_a_bucket_is_found_and_none_is_made() {
     let fake = v2(|sent| match sent.path.as_str() {

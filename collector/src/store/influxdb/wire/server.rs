@@ -65,7 +65,7 @@ mod tests {
 
     use super::*;
 
-    /// The headers are those of real answers; InfluxDB 3's by its source.
+    /// The headers are those of real answers; InfluxDB 3's are from its source.
     #[test]
     fn a_server_is_known_by_the_headers_of_its_ping() {
         let table = [

@@ -8,7 +8,7 @@ use crate::model::{TimeRange, UnixNanos};
 use crate::store::SeriesReader;
 use crate::store::series::{InstanceRecord, SeriesKind};
 
-/// A journal with a record of every kind, and where its file of one kind is.
+/// A journal with a record of every kind, and its file of one kind.
 fn journal_and_file(kind: SeriesKind) -> (Journal, PathBuf) {
     let journal = Journal::new();
     let scene = contract::Scene::new("shop").records();
@@ -23,7 +23,7 @@ fn journal_and_file(kind: SeriesKind) -> (Journal, PathBuf) {
     (journal, file)
 }
 
-/// Returns the lines that a lane gives until it has nothing else, and how often it failed on the way.
+/// Returns all lines of a lane, and how often it failed on the way.
 fn lines(lane: &mut SeriesLane) -> (Vec<String>, u32) {
     let (mut lines, mut failures) = (Vec::new(), 0);
     while failures < 20 {
@@ -85,7 +85,7 @@ fn a_file_that_cannot_be_read_holds_up_nothing() {
     }
 }
 
-/// Puts a folder in the place of a file, which cannot be read; returns where the file is.
+/// Replaces a file by a folder, which cannot be read; returns where the file is.
 fn take_away(file: &Path) -> PathBuf {
     let aside = file.with_extension("aside");
     fs::rename(file, &aside).unwrap();
@@ -147,7 +147,6 @@ fn what_can_be_read_of_a_damaged_file_is_sent() {
     }
 }
 
-/// Adds a record of an instance.
 fn add(journal: &Journal, number: u64, at: u64) {
     let record = SeriesRecord::Instance(InstanceRecord {
         service: format!("service-{number}"),

@@ -22,7 +22,7 @@ fn lines(lane: &mut SeriesLane) -> Vec<String> {
     lines
 }
 
-/// Splits at a character that no backslash and no open quote precedes.
+/// Splits at a character, except after a backslash or within quotes.
 fn split(text: &str, at: char) -> Vec<String> {
     let mut parts = vec![String::new()];
     let (mut escaped, mut quoted) = (false, false);
@@ -182,7 +182,7 @@ fn names_behind_one_tag_and_late_samples_are_all_there() {
     assert_eq!(five, total);
 }
 
-/// Returns the whole numbers of an answer's only row, without the time.
+/// Returns the integers of an answer's only row, without the time.
 fn ask(server: &Server, query: &str) -> Vec<i64> {
     let query = Query::new(query);
     let series = server

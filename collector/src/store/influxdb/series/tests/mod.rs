@@ -27,14 +27,14 @@ use crate::store::series::{SeriesLog, SeriesRecord};
 
 pub(crate) const WEEK: Duration = Duration::from_secs(7 * 86_400);
 
-/// A server with an empty database, and what is needed to write to it and to read from it.
+/// A server with an empty database, with the means to write and read.
 pub(crate) struct Server {
     pub(crate) runtime: Runtime,
     pub(crate) client: Arc<Client>,
 }
 
 impl Server {
-    /// Connects to a server and makes the database that the options name.
+    /// Connects to a server and creates the database.
     pub(crate) fn connect(options: InfluxdbOptions) -> Self {
         let runtime = Runtime::new().unwrap();
         let client = Arc::new(Client::new(options).unwrap());
@@ -52,18 +52,17 @@ impl Server {
         Self { runtime, client }
     }
 
-    /// Returns a reader for the collector of that id.
+    /// Returns a reader for the collector with that id.
     pub(crate) fn reader(&self, own: &str) -> InfluxSeries {
         let runtime = self.runtime.handle().clone();
         InfluxSeries::new(Arc::clone(&self.client), own, WEEK, runtime)
     }
 
-    /// Writes all that a lane has; returns how many points.
+    /// Writes everything a lane has; returns the number of points.
     pub(crate) fn ship(&self, lane: &mut SeriesLane) -> u64 {
         self.ship_at(lane, UnixNanos::now().get())
     }
 
-    /// Writes all that a lane has at that time.
     pub(crate) fn ship_at(&self, lane: &mut SeriesLane, now: u64) -> u64 {
         let mut points = 0;
         while let Some(batch) = lane.next(UnixNanos::new(now)).unwrap() {
@@ -76,7 +75,7 @@ impl Server {
         points
     }
 
-    /// openGemini shows a new series a second or two after it took it, and does not report when.
+    /// openGemini shows a new series a second or two after accepting it, without saying when.
     fn wait_until_readable(&self) {
         let server = self.client.server();
         if server.is_some_and(|server| server.generation == Generation::OpenGemini) {
@@ -99,7 +98,6 @@ async fn create_bucket(client: &Client) {
     assert!(status.is_success(), "{said}");
 }
 
-/// A collector's journal.
 pub(crate) struct Journal {
     pub(crate) dir: TempDir,
     pub(crate) log: SeriesLog,
@@ -114,7 +112,7 @@ impl Journal {
         Self { dir, log, counters }
     }
 
-    /// Returns a lane of it that begins at its beginning.
+    /// Returns a lane that starts at the journal's beginning.
     pub(crate) fn lane(&self, own: &str) -> SeriesLane {
         self.lane_at(own, None)
     }

@@ -234,7 +234,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes off the backslashes of the line, then reads the JSON.
+    /// Removes the line's backslashes, then parses the JSON.
     fn read(line: &str) -> String {
         let (mut json, mut chars) = (String::new(), line.chars());
         while let Some(c) = chars.next() {

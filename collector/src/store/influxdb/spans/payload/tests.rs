@@ -32,7 +32,6 @@ fn encoder() -> BlockEncoder {
     BlockEncoder::new("c0ffee", Arc::new(Names::default()))
 }
 
-/// Shows one visitor every span of the requests.
 fn walk(requests: &[Bytes], visitor: &mut impl SpanVisitor) {
     // No bound cuts anything: what a block holds was bounded before.
     let limits = Limits {
@@ -59,7 +58,7 @@ fn spans_of(requests: &[Bytes]) -> Vec<Span> {
     collector.spans.into_spans()
 }
 
-/// One line, taken apart as InfluxDB does it.
+/// One line, parsed like InfluxDB.
 #[derive(Debug, PartialEq)]
 struct Point {
     name: String,
@@ -106,7 +105,7 @@ impl Point {
     }
 }
 
-/// Takes what stands before the first of those characters that no backslash precedes, without the backslashes.
+/// Takes everything before the first of these characters without a backslash before it, and unescapes it.
 fn take(rest: &mut &str, ends: &[char]) -> String {
     let mut text = String::new();
     let mut chars = rest.char_indices();
@@ -129,7 +128,7 @@ fn points(batches: &[Batch]) -> Vec<Point> {
     lines.map(Point::parse).collect()
 }
 
-/// Holds every rule against batches and returns the spans in them.
+/// Checks batches against every rule; returns their spans.
 fn read_back(batches: &[Batch], rows: usize) -> Vec<Span> {
     for batch in batches {
         assert_eq!(batch.points, batch.lines.lines().count() as u64);
@@ -162,14 +161,14 @@ fn read_chunk(point: &Point) -> Vec<Span> {
     spans
 }
 
-/// Prints spans in an order that does not depend on how they were kept; prints, because no NaN equals itself.
+/// Formats spans in an order independent of their storage; formatted, because NaN does not equal itself.
 fn sorted(spans: &[Span]) -> Vec<String> {
     let mut texts: Vec<_> = spans.iter().map(|span| format!("{span:?}")).collect();
     texts.sort_unstable();
     texts
 }
 
-/// Puts the spans of a request into few traces, and makes some of them the same in start and name.
+/// Moves the spans of a request to few traces, and gives some of them the same start and name.
 fn crowd(mut request: ExportTraceServiceRequest, traces: u8) -> ExportTraceServiceRequest {
     let spans = request
         .resource_spans
@@ -267,7 +266,6 @@ fn attribute(key: &str, text: &str) -> KeyValue {
     }
 }
 
-/// A request of one span with those attributes.
 fn request(name: &str, attributes: Vec<KeyValue>) -> Bytes {
     let span = otlp::Span {
         trace_id: 0xabcd_ef01_2345_6789_8000_0000_0000_0123_u128
@@ -328,7 +326,7 @@ fn a_span_is_written_so() {
     );
 }
 
-/// A span as no walk would pass it on.
+/// A span that no walk would pass on.
 fn odd_view(start: u64, end: u64) -> SpanView<'static> {
     SpanView {
         trace_id: [255; 16],
@@ -513,7 +511,7 @@ async fn write(client: &Client, batches: Vec<Batch>) {
     }
 }
 
-/// Returns the text that is the last column of the first row; empty where there is none.
+/// Returns the text in the last column of the first row; empty without rows.
 async fn ask(client: &Client, query: &str) -> String {
     let series = client.query(&Query::new(query)).await.unwrap();
     let cell = series.first().and_then(|series| series.rows[0].last());

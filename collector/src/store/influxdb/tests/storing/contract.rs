@@ -113,7 +113,7 @@ async fn pages_of_a_hasty_search_are_the_whole() {
     }
 }
 
-/// Moves a span to now, and gives its breaker's attributes as instrumentation does: texts, each once.
+/// Moves a span to now, and gives it a breaker's attributes as instrumentation does: texts, each once.
 fn prepare(span: &mut Span, shift: Duration) {
     span.start = span.start + shift;
     span.end = UnixNanos::new(span.end.get().wrapping_add(nanos(shift)));

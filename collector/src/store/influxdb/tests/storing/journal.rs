@@ -15,7 +15,7 @@ use crate::store::influxdb::spans::payload;
 use crate::store::influxdb::wire::client::{Client, is_too_large};
 use crate::store::influxdb::wire::query::Query;
 
-/// Spans in one block of these tests, as the pipeline cuts them at full load.
+/// Spans per block in these tests, as in the pipeline at full load.
 const BLOCK_SPANS: u64 = 10_000;
 const SPANS_PER_TRACE: u64 = 10;
 
@@ -329,7 +329,6 @@ async fn names_from_outside_are_found_as_they_are() {
     }
 }
 
-/// A span of which service, operation and breaker have that name.
 fn named(id: u64, name: &str) -> Span {
     let mut made = one_like_the_other(id * SPANS_PER_TRACE, UnixNanos::now().get());
     made.name = name.to_owned();
@@ -389,7 +388,7 @@ pub(super) fn segment_files(data_dir: &std::path::Path) -> Vec<std::path::PathBu
     files.map(|file| file.unwrap().path()).collect()
 }
 
-/// Changes many bytes in the middle of the first block of the only segment: those of one page would be repaired.
+/// Changes many bytes in the middle of the only segment's first block: damage to one page would be repaired.
 fn rot_first_block(data_dir: &std::path::Path) {
     let path = segment_files(data_dir).remove(0);
     let mut bytes = std::fs::read(&path).unwrap();
@@ -499,7 +498,7 @@ async fn a_lost_data_directory_loses_nothing_that_was_shipped() {
     }
 }
 
-/// A span that differs from the others by its ids alone.
+/// A span that differs from the others only by its ids.
 fn one_like_the_other(number: u64, start: u64) -> Span {
     let mut made = span(number / SPANS_PER_TRACE + 1, number + 1, "shop");
     made.trace_id = scattered(number / SPANS_PER_TRACE);
@@ -525,13 +524,12 @@ pub(super) fn shop_span(number: u64) -> Span {
     made
 }
 
-/// Returns a trace id whose digits look random, the same for the same number.
+/// Returns a trace id with random-looking digits, the same for the same number.
 fn scattered(number: u64) -> opentelemetry::TraceId {
     let mixed = u128::from(number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
     opentelemetry::TraceId::from_bytes((mixed ^ (mixed >> 61)).to_be_bytes())
 }
 
-/// Returns how many series the database has.
 async fn series(client: &Client) -> i64 {
     let answer = client
         .query(&Query::new("SHOW SERIES EXACT CARDINALITY"))
@@ -547,7 +545,7 @@ pub(super) async fn count(client: &Client, measurement: &str, field: &str) -> i6
     answer[0].rows[0][1].as_int().unwrap()
 }
 
-/// Counts the spans in all payloads, each once.
+/// Counts the distinct spans in all payloads.
 pub(super) async fn distinct_spans(node: &Node) -> usize {
     let mut spans = HashSet::new();
     let mut from = UnixNanos::now().get() - u64::try_from(WEEK.as_nanos()).unwrap();

@@ -21,10 +21,10 @@ use crate::store::influxdb::spans::payload::BlockEncoder;
 
 const SPANS: usize = 1_000_000;
 const DAYS: u64 = 5;
-/// Spans of a block, which is a request of an SDK, and how long they took to come.
+/// Spans per block, which is a request of an SDK, and the time between blocks.
 const BLOCK_SPANS: usize = 500;
 const BLOCK_NANOS: u64 = 5_000_000_000;
-/// Of so many traces one is asked for by its id.
+/// One trace in this many is queried by its id.
 const ASKED_OF: usize = 300;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,7 +64,7 @@ async fn measure_answers() {
     }
 }
 
-/// Remembers the traces that it is shown.
+/// A visitor that collects trace ids.
 #[derive(Debug, Default)]
 struct Ids(BTreeSet<[u8; 16]>);
 
@@ -76,7 +76,7 @@ impl SpanVisitor for Ids {
     }
 }
 
-/// Asks every kind of question many times, and prints how long they took.
+/// Runs every kind of query many times, and prints how long they took.
 async fn ask(name: &str, reader: &impl TraceReader, ids: &Ids, now: u64) {
     let mut took = Vec::new();
     for id in ids.0.iter().step_by(ASKED_OF) {

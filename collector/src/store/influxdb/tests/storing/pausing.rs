@@ -20,14 +20,14 @@ use crate::store::influxdb::ship::lane::Lane;
 
 const KEEP: Duration = Duration::from_secs(3_600);
 
-/// Saves how far a node is, as its writer does.
+/// Saves the position of a node, as its writer does.
 fn save(node: &Node) {
     let path = folder(node.dir.path()).join("spans.json");
     let position = serde_json::to_vec(&node.lane.position()).unwrap();
     durable::write(&path, &position).unwrap();
 }
 
-/// Opens the store as a collector without InfluxDB does.
+/// Opens the store like a collector without InfluxDB.
 fn open_without(dir: &Path) -> (EmbeddedStore, Vec<ShardWriter>) {
     let options = EmbeddedOptions {
         dir: dir.to_owned(),
@@ -39,7 +39,7 @@ fn open_without(dir: &Path) -> (EmbeddedStore, Vec<ShardWriter>) {
     open_followed(options, follow, Arc::default()).unwrap()
 }
 
-/// Opens the node again, as far as was saved.
+/// Opens the node again at the saved position.
 fn reopen(dir: TempDir, server: &Server) -> Node {
     let saved = saved_position::<SpanLane>(dir.path()).unwrap();
     Node::open(dir, &server.options, KEEP, saved.unwrap_or_default())

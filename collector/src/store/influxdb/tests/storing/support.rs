@@ -31,17 +31,16 @@ use crate::store::influxdb::wire::setup;
 
 pub(super) const WEEK: Duration = Duration::from_secs(7 * 86_400);
 
-/// A server to be tested against.
 #[derive(Debug)]
 pub(super) struct Server {
-    /// How to reach it, with a database of the test's own.
+    /// Options for the server, with a database of the test.
     pub(super) options: InfluxdbOptions,
-    /// Ends with the test where the test started it.
+    /// Ends with the test if the test started it.
     _own: Option<(Influxd, TempDir)>,
 }
 
 impl Drop for Server {
-    /// Leaves a server that is not ours as it was found: openGemini takes no more than sixteen databases.
+    /// Drops the test's databases from a shared server: openGemini allows only sixteen.
     fn drop(&mut self) {
         let options = self.options.clone();
         if self._own.is_some() {
@@ -61,7 +60,7 @@ impl Drop for Server {
     }
 }
 
-/// Returns every server there is: a new 1.6.7, and those that the environment names.
+/// Returns every available server: a new 1.6.7, and those in the environment.
 pub(super) async fn servers(database: &str) -> Vec<Server> {
     let dir = tempfile::tempdir().unwrap();
     let influxd = Influxd::start(dir.path());
@@ -98,7 +97,7 @@ async fn create_database(options: &InfluxdbOptions) {
     setup::ensure(&client, WEEK, dir.path()).await.unwrap();
 }
 
-/// A collector's span side: its journal, and the lane from there.
+/// A collector's span side: its journal and lane.
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) dir: TempDir,
@@ -112,7 +111,7 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Starts with an empty journal; spans stay local for that long once they are shipped.
+    /// Starts with an empty journal; `keep` is how long shipped spans stay local.
     pub(super) fn new(options: &InfluxdbOptions, keep: Duration) -> Self {
         Self::open(
             tempfile::tempdir().unwrap(),
@@ -122,7 +121,7 @@ impl Node {
         )
     }
 
-    /// Starts with an empty journal that may take so many bytes.
+    /// Starts with an empty journal of limited size.
     pub(super) fn with_budget(options: &InfluxdbOptions, bytes: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
         Self::open_with(
@@ -134,7 +133,7 @@ impl Node {
         )
     }
 
-    /// Starts with the journal in that folder, followed as far as that.
+    /// Starts with the journal in that folder and a given position.
     pub(super) fn open(
         dir: TempDir,
         options: &InfluxdbOptions,
@@ -185,7 +184,7 @@ impl Node {
         }
     }
 
-    /// Makes spans durable in the journal, by one shard after the other.
+    /// Makes spans durable in the journal, by alternating shards.
     pub(super) fn write(&mut self, spans: &[Span]) {
         let writer = &mut self.writers[0];
         write(writer, spans);
@@ -193,7 +192,7 @@ impl Node {
         self.writers.rotate_left(1);
     }
 
-    /// Sends everything that the lane has; returns points and spans.
+    /// Sends everything the lane has; returns the number of points and spans.
     pub(super) async fn ship(&mut self) -> (u64, u64) {
         let mut sum = (0, 0);
         while let Some(batch) = self
@@ -213,7 +212,7 @@ impl Node {
         sum
     }
 
-    /// Waits for openGemini, which shows points of a new series a second or two after it took them.
+    /// Waits for openGemini, which shows points of a new series a second or two after accepting them.
     async fn wait_until_visible(&self) {
         if self.client.generation().await.unwrap() != Generation::OpenGemini {
             return;
@@ -238,7 +237,7 @@ impl Node {
         InfluxTraces::new(Arc::clone(&self.client), WEEK)
     }
 
-    /// Returns the reader of both.
+    /// Returns the reader of both stores.
     pub(super) fn merged(&self) -> Traces {
         let own = collector_id(self.dir.path()).unwrap();
         Traces::merged(
@@ -254,7 +253,7 @@ impl Node {
     }
 }
 
-/// Waits for a future where no `await` can stand.
+/// Blocks on a future.
 pub(super) fn wait<T>(future: impl Future<Output = T>) -> T {
     tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(future))
 }
