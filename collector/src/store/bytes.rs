@@ -58,13 +58,11 @@ impl<'a> Reader<'a> {
         Some(*first)
     }
 
-    /// Takes a little-endian number.
     pub(crate) fn fixed_u32(&mut self) -> Option<u32> {
         let bytes = self.take(4)?;
         Some(u32::from_le_bytes(bytes.try_into().ok()?))
     }
 
-    /// Takes a little-endian number.
     pub(crate) fn fixed_u64(&mut self) -> Option<u64> {
         let bytes = self.take(8)?;
         Some(u64::from_le_bytes(bytes.try_into().ok()?))

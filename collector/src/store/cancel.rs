@@ -81,7 +81,6 @@ impl Drop for Asked {
     }
 }
 
-/// The cancellation flag of a query.
 #[derive(Debug, Clone)]
 pub(crate) struct Cancel(Arc<AtomicBool>);
 

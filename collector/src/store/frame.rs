@@ -64,7 +64,6 @@ impl Payload {
         (is_sane(payload.len) && is_sane(payload.raw_len)).then_some((payload, reader))
     }
 
-    /// Returns a block: header, fields, compressed payload.
     pub(crate) fn block(&self, magic: [u8; 4], fields: &[u8], compressed: &[u8]) -> Vec<u8> {
         let mut header = Vec::with_capacity(12 + fields.len());
         for number in [self.len, self.raw_len, self.crc] {

@@ -15,7 +15,6 @@ use crate::sync::{Mutex, RwLock};
 
 /// Below the data directory.
 const SPANS_FOLDER: &str = "spans";
-/// File extension.
 pub(crate) const SEGMENT_SUFFIX: &str = "seg";
 
 #[derive(Debug)]

@@ -19,7 +19,6 @@ impl ValueList {
         self.ends.len()
     }
 
-    /// Memory of the values, bytes.
     pub(crate) fn memory(&self) -> usize {
         self.bytes.len() + self.ends.len() * 4
     }
@@ -202,7 +201,6 @@ impl Dictionary {
         self.flushed = self.list.len();
     }
 
-    /// Finds the value, or the free slot for it.
     #[inline]
     fn probe(&self, hash: u64, value: &[u8]) -> Result<u32, usize> {
         if self.table.is_empty() {

@@ -25,7 +25,6 @@ pub(crate) struct JournalSegment {
     segment: Segment,
     blocks: Arc<Vec<BlockMeta>>,
     file: Option<Arc<File>>,
-    /// Whether no more blocks will be added.
     pub(crate) is_finished: bool,
 }
 
@@ -36,7 +35,6 @@ pub(crate) struct BlockArrival {
     pub(crate) rows: u32,
     /// Arrival time of the first row; 0 if the header is damaged.
     written: u64,
-    /// Byte offset of the next block.
     end: u64,
 }
 

@@ -31,7 +31,6 @@ pub(crate) struct Partial {
     pub(crate) errors: u32,
     /// The earliest span without a parent.
     pub(crate) root: Option<Origin>,
-    /// The earliest span.
     pub(crate) first: Origin,
     services: u32,
     service_count: u16,

@@ -10,15 +10,12 @@ pub(crate) struct Counts {
     pub(crate) requests: Counter,
     /// Bytes of lines in answered requests, whatever the status.
     pub(crate) bytes: Counter,
-    /// Points accepted by the server.
     pub(crate) points: Counter,
     /// Points rejected for good, by reason.
     pub(crate) refused: Reasons,
-    /// Retried requests.
     pub(crate) retries: Counter,
     /// Requests split in half to isolate a bad line or to fit.
     pub(crate) bisections: Counter,
-    /// Spans written completely.
     pub(crate) spans: Counter,
 }
 

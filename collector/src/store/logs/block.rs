@@ -59,7 +59,6 @@ impl Zone {
         }
     }
 
-    /// Returns whether it may have a record in the range.
     pub(super) fn overlaps(&self, range: TimeRange) -> bool {
         self.start < range.end && self.end >= range.start
     }
@@ -143,7 +142,6 @@ pub(super) fn encode(records: &[LogRecord], arrived: UnixNanos) -> io::Result<(H
     Ok((header, block))
 }
 
-/// Decompresses the columns; `None` if they are damaged.
 pub(super) fn columns_of(header: &Header, block: &[u8]) -> Option<Vec<u8>> {
     header.payload.decompress(&block[HEADER_BYTES..])
 }

@@ -40,7 +40,6 @@ pub(super) fn content_hash(record: &LogRecord) -> u64 {
     Seed::fixed(1).hash(&bytes)
 }
 
-/// Interned texts.
 #[derive(Debug, Default)]
 struct Words<'a>(HashMap<&'a str, u64>, Vec<&'a str>);
 

@@ -66,7 +66,6 @@ impl Extent {
         self.len < EXTENT_BYTES && block.header.arrived - self.began < EXTENT
     }
 
-    /// Returns the offset after its last block.
     pub(super) fn end_offset(&self) -> u64 {
         self.offset + self.len
     }

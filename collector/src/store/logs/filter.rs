@@ -30,7 +30,6 @@ impl TraceFilter {
         }
     }
 
-    /// Adds the contents of another filter.
     pub(super) fn merge(&mut self, other: &Self) {
         let words = self.0.iter_mut().zip(other.0.iter());
         words.for_each(|(word, other)| *word |= other);

@@ -126,7 +126,6 @@ impl Index {
         next.max(now.get() / 1_000_000_000)
     }
 
-    /// Returns a segment's extents; empty once it is forgotten.
     pub(super) fn extents(&self, segment: SegmentId) -> &[Extent] {
         self.segments.get(&segment).map_or(&[], Vec::as_slice)
     }
@@ -184,7 +183,6 @@ impl Index {
         expired
     }
 
-    /// Returns the bytes and records of a class.
     pub(super) fn size(&self, class: Class) -> (u64, u64) {
         let segments = self.segments.iter();
         let extents = segments

@@ -37,7 +37,6 @@ impl Extent {
         self.keys |= header.keys;
     }
 
-    /// Returns the offset after its last block.
     pub(super) fn end_offset(&self) -> u64 {
         self.offset + self.len
     }

@@ -18,7 +18,6 @@ pub(super) fn file_path(root: &Path, day: Day, kind: SeriesKind) -> PathBuf {
     day.folder(root).join(format!("{}.log", kind.file_stem()))
 }
 
-/// The extents of every file.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     files: BTreeMap<(SeriesKind, Day), Vec<Extent>>,
@@ -93,7 +92,6 @@ impl Index {
         unread.collect()
     }
 
-    /// Returns the time of the newest record of a kind.
     pub(super) fn latest(&self, kind: SeriesKind) -> Option<UnixNanos> {
         let mut files = self.of_kind(kind).rev();
         let (_, extents) = files.find(|(_, extents)| !extents.is_empty())?;
@@ -125,7 +123,6 @@ impl Index {
         days
     }
 
-    /// Returns the number of extents and their total bytes.
     pub(super) fn size(&self) -> (usize, u64) {
         let extents = self.files.values().flatten();
         extents.fold((0, 0), |(count, bytes), extent| {

@@ -139,7 +139,6 @@ impl SeriesLog {
         open.read(&SeriesCodec(kind), &stretch, &self.inner.damage)
     }
 
-    /// Counts unreadable records.
     fn count_lost(&self, kind: SeriesKind, place: Found, lost: u64) {
         if lost > 0 {
             self.inner

@@ -11,7 +11,6 @@ use crate::log::{Day, Offset, Opened, Position, blocks};
 use crate::model::{TimeRange, UnixNanos};
 use crate::store::StoreError;
 
-/// What arrived after a position.
 #[derive(Debug, Default)]
 pub(crate) struct Tail<T> {
     /// Records, or the requested facts of them.

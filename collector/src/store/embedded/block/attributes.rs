@@ -142,7 +142,6 @@ fn decode_list<'a>(reader: &mut Reader<'a>) -> Vec<&'a [u8]> {
     (0..count).map_while(|_| reader.bytes()).collect()
 }
 
-/// Reads only the service of an encoded resource.
 pub(crate) fn service_of(encoded: &[u8]) -> &str {
     Reader::new(encoded).text().unwrap_or_default()
 }

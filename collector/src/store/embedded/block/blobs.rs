@@ -56,7 +56,6 @@ impl Blobs {
         Self::take(&mut reader)
     }
 
-    /// Reads the column from the rest of a part.
     fn take(reader: &mut Reader<'_>) -> Option<Self> {
         let lengths = ints::decode(reader)?;
         let mut end = 0u64;

@@ -81,7 +81,6 @@ pub(crate) struct BlockBuilder {
     pub(super) attributes: AttributeColumns,
     marks: Dictionary,
     pub(crate) rows: Rows,
-    /// Distinct traces of the block.
     pub(crate) trace_ids: Vec<u128>,
     traces: HashMap<u128, u32, Seed>,
     resource: Current,

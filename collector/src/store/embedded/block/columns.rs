@@ -138,7 +138,6 @@ impl AttributeColumns {
         self.refused_values = 0;
     }
 
-    /// Releases the memory of values that were written with a block.
     pub(super) fn release_memory(&mut self) {
         self.columns.iter_mut().for_each(Column::release_memory);
         self.journal = Vec::new();

@@ -47,7 +47,6 @@ pub(crate) struct BlockReader<'a> {
 }
 
 impl<'a> BlockReader<'a> {
-    /// Reads the header of the block at `offset`.
     pub(crate) fn open(
         file: &'a File,
         path: &'a Path,
@@ -182,7 +181,6 @@ impl<'a> BlockReader<'a> {
         Ok(ids)
     }
 
-    /// Returns the rows of a trace, ascending.
     pub(crate) fn rows_of(&self, id: u128) -> Result<Vec<u32>, StoreError> {
         let Some(mut ids) = self.stream(PartKind::TraceIds, 0)? else {
             return Ok(Vec::new());
@@ -208,7 +206,6 @@ impl<'a> BlockReader<'a> {
             .collect())
     }
 
-    /// Returns the rows of these traces.
     pub(crate) fn rows_of_any(&self, wanted: &HashSet<u128>) -> Result<Vec<u32>, StoreError> {
         let Some(mut ids) = self.stream(PartKind::TraceIds, 0)? else {
             return Ok(Vec::new());

@@ -24,7 +24,6 @@ pub(crate) struct BlockEncoder {
     deltas: Vec<(PartKind, u32, Vec<u8>)>,
 }
 
-/// A block ready to be written.
 #[derive(Debug)]
 pub(crate) struct EncodedBlock {
     pub(crate) header: BlockHeader,
@@ -172,7 +171,6 @@ impl BlockEncoder {
         Ok(())
     }
 
-    /// Writes the sparse columns.
     fn put_rare(&mut self, rows: &Rows) -> io::Result<()> {
         let columns: [(PartKind, &Sparse); 6] = [
             (PartKind::TraceStates, &rows.trace_states),

@@ -6,7 +6,6 @@ use super::parity::Parity;
 use crate::log::BlockCodec;
 use crate::store::bytes::{Reader, put_varint};
 
-/// First bytes of a block.
 pub(crate) const BLOCK_MAGIC: [u8; 4] = *b"FxB1";
 /// Magic, header length, body length, checksum.
 const PREFIX_BYTES: usize = 16;
@@ -184,7 +183,6 @@ impl PartKind {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PartEntry {
     pub(crate) kind: PartKind,
-    /// Column number; 0 for kinds without columns.
     pub(crate) column: u32,
     /// Offset from the start of the block.
     pub(crate) offset: u64,
@@ -198,14 +196,12 @@ pub(crate) struct PartEntry {
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct BlockHeader {
-    /// Length of the header.
     pub(crate) header_bytes: u32,
     pub(crate) total_bytes: u64,
     pub(crate) rows: u32,
     pub(crate) min_start: u64,
     pub(crate) max_start: u64,
     pub(crate) max_end: u64,
-    /// Arrival time, by the collector's clock.
     pub(crate) written: u64,
     pub(crate) parts: Vec<PartEntry>,
 }

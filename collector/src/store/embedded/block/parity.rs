@@ -26,7 +26,6 @@ const PAGE_BYTES: RangeInclusive<usize> = 64..=64 << 10;
 /// Pages of a block, but for one of more than 16 MiB: powers of 2 repeat then, and of two pages so far apart none comes back.
 const PAGES_MAX: usize = field::ORDER;
 
-/// The parity record of a block.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Parity {
     block_bytes: usize,
@@ -59,7 +58,6 @@ impl Parity {
         PARITY_HEAD_BYTES + block_bytes.div_ceil(page_bytes) * CHECKSUM_BYTES + 2 * page_bytes
     }
 
-    /// Appends its record to a block.
     pub(crate) fn append(block: &mut Vec<u8>) {
         let parity = Self::of(block);
         let begin = block.len();
@@ -92,7 +90,6 @@ impl Parity {
         Reader::new(prefix.get(PARITY_PREFIX_BYTES..)?).varint()
     }
 
-    /// Decodes and verifies a record of exactly these bytes.
     pub(crate) fn decode(record: &[u8]) -> Option<Self> {
         if Self::record_bytes(record)? != record.len() {
             return None;

@@ -21,7 +21,6 @@ const PIECE_BYTES: usize = 64 << 10;
 /// Largest accepted zstd window: ours are 512 KiB (level 1), and a damaged frame must not demand more memory.
 const WINDOW_LOG_MAX: u32 = 20;
 
-/// The inflated bytes of a part.
 pub(crate) struct PartStream<'a>(Source<'a>);
 
 enum Source<'a> {

@@ -47,7 +47,6 @@ impl Extent {
 #[derive(Debug, Default)]
 struct SparseRows {
     values: Sparse,
-    /// Rows whose value was cut.
     cut: Vec<u32>,
 }
 

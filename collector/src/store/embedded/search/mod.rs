@@ -144,7 +144,6 @@ impl<'a> Blocks<'a> {
         Ok(skip_missing(found)?.flatten().unwrap_or_default())
     }
 
-    /// Compiles the query for a segment, once.
     fn compile(&mut self, place: usize) -> Result<(), StoreError> {
         if self.compiled.contains_key(&place) {
             return Ok(());
@@ -156,7 +155,6 @@ impl<'a> Blocks<'a> {
         Ok(())
     }
 
-    /// Adds the blocks of a segment to the unopened ones.
     fn open_segment(&mut self, place: usize) -> Result<(), StoreError> {
         let segment = &self.segments[place];
         let conditions = &self.query.conditions;

@@ -59,16 +59,9 @@ enum Mask {
 #[derive(Debug)]
 enum RowTest {
     Is(u64),
-    /// One of the flagged numbers.
     Among(Vec<bool>),
-    Bits {
-        mask: u64,
-        value: u64,
-    },
-    Duration {
-        min: u64,
-        max: u64,
-    },
+    Bits { mask: u64, value: u64 },
+    Duration { min: u64, max: u64 },
 }
 
 /// The segment for which a query is compiled.

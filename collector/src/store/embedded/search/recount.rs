@@ -37,7 +37,6 @@ struct Plan {
 /// The fields of a span that counting needs.
 #[derive(Debug, Clone, Copy)]
 struct Counted {
-    /// Row of its trace on the page.
     row: usize,
     start: u64,
     id: [u8; 8],

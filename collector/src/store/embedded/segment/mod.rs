@@ -48,7 +48,6 @@ pub(crate) use zones::{ServiceRange, Zones};
 /// First bytes of a segment file.
 pub(crate) const FILE_MAGIC: [u8; 8] = *b"FUSEBOX1";
 
-/// Decoded footer sections of all segments.
 #[derive(Debug)]
 pub(crate) struct Caches {
     sections: SectionCache,
@@ -135,7 +134,6 @@ impl Segment {
         }
     }
 
-    /// Size of its file.
     pub(crate) fn bytes(&self) -> u64 {
         match self {
             Self::Open(segment) => segment.bytes.load(Ordering::Relaxed),
@@ -172,7 +170,6 @@ impl Segment {
         }
     }
 
-    /// Returns the blocks with spans of a trace.
     pub(crate) fn blocks_of(&self, id: u128) -> Result<Vec<u32>, StoreError> {
         match self {
             Self::Open(segment) => {
@@ -316,7 +313,6 @@ impl Segment {
         })
     }
 
-    /// Returns the numbers of the span names of a service.
     fn operations(&self, service: &str) -> Result<Vec<u32>, StoreError> {
         let of = |id: Option<u32>, pairs: &mut dyn Iterator<Item = (u32, u32)>| {
             pairs
@@ -338,7 +334,6 @@ impl Segment {
         })
     }
 
-    /// Whether it is no longer written.
     pub(crate) fn is_finished(&self) -> bool {
         match self {
             Self::Open(segment) => segment.abandoned.load(Ordering::Relaxed),

@@ -11,7 +11,6 @@ use crate::model::CircuitMark;
 pub(crate) struct NamedOrigin {
     pub(crate) service: String,
     pub(crate) operation: String,
-    /// Whether its status is error.
     pub(crate) failed: bool,
 }
 

@@ -25,11 +25,9 @@ use fusebox::semconv::BREAKER_NAME;
 
 #[derive(Debug)]
 pub(crate) struct Recovered {
-    /// The segment as before the crash.
     pub(crate) open: Arc<OpenSegment>,
     /// Its file, truncated to the last complete block.
     pub(crate) file: LogFile,
-    /// Whether bytes were truncated.
     pub(crate) torn: bool,
     pub(crate) damage: Found,
 }
@@ -86,7 +84,6 @@ pub(crate) fn reread(place: Place) -> Result<Option<(Arc<OpenSegment>, Found)>, 
     Ok(Some((Arc::new(open), scanned.damage)))
 }
 
-/// The result of scanning a file.
 struct Scanned {
     state: SegmentState,
     /// End of the last complete block.

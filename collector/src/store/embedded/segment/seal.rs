@@ -148,7 +148,6 @@ impl Rewrite {
         self.flush()
     }
 
-    /// Writes the collected rows as one block.
     fn flush(&mut self) -> Result<(), StoreError> {
         if self.builder.len() == 0 {
             return Ok(());

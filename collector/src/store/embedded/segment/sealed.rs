@@ -18,11 +18,9 @@ use super::{Caches, Place};
 use crate::files;
 use crate::store::StoreError;
 
-/// An immutable segment.
 #[derive(Debug)]
 pub(crate) struct SealedSegment {
     pub(crate) place: Place,
-    /// Size of its file.
     pub(crate) bytes: u64,
     pub(super) footer: Footer,
     caches: Arc<Caches>,
@@ -52,7 +50,6 @@ impl SealedSegment {
         }
     }
 
-    /// Marks the segment as broken and returns the error.
     pub(super) fn damaged(&self, what: &str) -> StoreError {
         self.broken.store(true, Ordering::Relaxed);
         StoreError::damaged(&self.place.path, what)

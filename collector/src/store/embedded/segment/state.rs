@@ -77,7 +77,6 @@ pub(crate) struct SegmentState {
     pub(crate) services: Dictionary,
     resource_services: Vec<u32>,
     pub(crate) marks: ValueList,
-    /// Pairs of service and span name.
     pub(crate) operations: HashSet<(u32, u32), Seed>,
     pub(crate) traces: TraceTable,
     pub(crate) totals: Totals,
@@ -135,7 +134,6 @@ impl SegmentState {
         }
     }
 
-    /// Adds the new breaker marks.
     pub(crate) fn absorb_marks(&mut self, marks: &ValueList) {
         for id in self.marks.len()..marks.len() {
             self.marks.push(marks.get(id as u32));

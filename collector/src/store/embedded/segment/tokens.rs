@@ -63,7 +63,6 @@ impl Tokens {
         self.ranges.get(column).copied().flatten()
     }
 
-    /// Hashes of keys on events and links.
     pub(super) fn item_keys(&self) -> impl Iterator<Item = u64> {
         self.item_keys.iter().copied()
     }

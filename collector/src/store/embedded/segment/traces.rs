@@ -107,7 +107,6 @@ impl Piece {
         }
     }
 
-    /// Numbers of the span names to resolve.
     pub(crate) fn names(&self) -> impl Iterator<Item = u64> + '_ {
         self.origins().map(|origin| u64::from(origin.name))
     }
@@ -120,7 +119,6 @@ impl Piece {
         all.map(u64::from)
     }
 
-    /// Numbers of the marks to resolve.
     pub(crate) fn marks(&self) -> impl Iterator<Item = u64> + '_ {
         self.circuits.iter().map(|circuit| u64::from(circuit.mark))
     }
@@ -215,7 +213,6 @@ impl Piece {
     }
 }
 
-/// Writes every trace's summary in index order.
 pub(crate) fn encode_summaries(state: &SegmentState, partials: &[&Partial]) -> Vec<u8> {
     let mut blobs = Blobs::default();
     let mut scratch = Vec::new();

@@ -33,7 +33,6 @@ pub(super) struct Tables {
     pub(super) short: (bool, bool),
     #[serde(skip)]
     hour: u64,
-    /// Whether a name was added or removed.
     #[serde(skip)]
     pub(super) is_changed: bool,
     /// Whether the last hour of a name changed.
@@ -59,7 +58,6 @@ struct Short {
     all: bool,
 }
 
-/// The result of admitting a name.
 enum Admitted {
     Known { is_first_in_hour: bool },
     New,

@@ -10,19 +10,15 @@ use crate::store::influxdb::schema::COLLECTOR_STATS;
 /// Figures of the `collector` point that are not among the counters.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct StoreFigures {
-    /// Bytes of spans not yet shipped.
     pub(crate) backlog_bytes: u64,
-    /// Spans not yet shipped.
     pub(crate) backlog_spans: u64,
     pub(crate) influxdb_points: u64,
     /// Points rejected for good.
     pub(crate) influxdb_points_refused: u64,
-    /// Retried requests.
     pub(crate) influxdb_retries: u64,
     /// Spans deleted before they were shipped.
     pub(crate) spans_lost: u64,
     pub(crate) spans_shipped: u64,
-    /// Size of the journal.
     pub(crate) store_bytes: u64,
     pub(crate) store_spans: u64,
 }

@@ -44,7 +44,6 @@ pub(crate) struct SeriesLaneOptions {
     pub(crate) own: String,
     /// Bounds the tags.
     pub(crate) names: Arc<Names>,
-    /// InfluxDB's retention.
     pub(crate) retention: Duration,
     pub(crate) counters: Arc<Counters>,
     /// Returns the other figures of the `collector` point.
@@ -210,7 +209,6 @@ impl SeriesLane {
         }))
     }
 
-    /// Reads complete windows.
     fn windows(&self, window: Window, now: UnixNanos) -> Result<Option<Step>, StoreError> {
         let mut after = self.position.clone();
         let starts = after.windows.take_complete(window, now);
@@ -261,7 +259,6 @@ impl SeriesLane {
         Ok(thresholds)
     }
 
-    /// Returns the collector's own point, once every ten seconds.
     fn collector(&self, now: UnixNanos) -> Option<Step> {
         let number = now.window(TEN_SECONDS);
         if number <= self.position.collector {
@@ -322,7 +319,6 @@ impl Lane for SeriesLane {
     }
 }
 
-/// The error of a file that could not be read.
 type Failed = Option<StoreError>;
 
 /// Returns the value; stores an error in `failed`, to be reported when there is nothing else to do.

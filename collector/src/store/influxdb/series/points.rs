@@ -85,7 +85,6 @@ impl<'a> Points<'a> {
         self.batches
     }
 
-    /// Returns the tags of a breaker: name, service.
     pub(super) fn breaker<'k>(&self, key: &'k CircuitKey) -> [&'k str; 2] {
         let service = self.names.service(&key.service);
         let name = self.names.owned(Owned::Breaker, service, &key.name);
@@ -102,13 +101,11 @@ impl<'a> Points<'a> {
         Tagged::new([tag, name, service], [instance, &key.name, &key.service])
     }
 
-    /// Returns the tags of an operation: operation, service.
     pub(super) fn operation<'k>(&self, service: &'k str, name: &'k str) -> [&'k str; 2] {
         let service = self.names.service(service);
         [self.names.owned(Owned::Operation, service, name), service]
     }
 
-    /// Returns the tag of a caller or callee.
     pub(super) fn peer<'k>(&self, name: &'k str) -> &'k str {
         self.names.peer(name)
     }

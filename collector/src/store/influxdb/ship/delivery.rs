@@ -40,10 +40,12 @@ pub(crate) struct Delivery {
 enum Verdict {
     /// Written, or counted as dropped.
     Settled,
-    /// Too large together.
     TooLarge,
     /// Some lines are rejected for their content.
-    Refused { reason: &'static str, said: String },
+    Refused {
+        reason: &'static str,
+        said: String,
+    },
 }
 
 impl Delivery {
@@ -160,7 +162,6 @@ impl Delivery {
         self.link.client.reachability().ok(self.lane);
     }
 
-    /// Waits before the next attempt.
     async fn pause(&mut self, retry_after: Option<Duration>, message: &str) {
         let reachability = self.link.client.reachability();
         reachability.failing(self.lane, &message, retry_after.is_some());

@@ -36,7 +36,6 @@ pub(crate) trait Lane: Send + 'static {
     /// the thread.
     fn next(&mut self, now: UnixNanos) -> Result<Option<Batch>, StoreError>;
 
-    /// Returns the position after the last batch.
     fn position(&self) -> Self::Position;
 
     /// Called once everything before a position is written or dropped and the position is saved.

@@ -30,7 +30,6 @@ pub(crate) enum Outcome {
     Written,
     /// Written, except points that the server will never accept.
     Partial {
-        /// Number of dropped points.
         refused: u64,
         /// The reason, as one of our words.
         reason: &'static str,
@@ -44,14 +43,11 @@ pub(crate) enum Outcome {
     /// No fault of the content is known: retry it.
     Retry {
         after: Option<Duration>,
-        /// The server's message.
         message: String,
     },
-    /// The token is missing or invalid.
     Unauthorized(String),
     /// The token must not write, or a proxy rule forbids the content.
     Forbidden(String),
-    /// The bucket, database or organisation does not exist.
     Missing(String),
 }
 
@@ -147,7 +143,6 @@ fn is_ours(body: &str) -> bool {
     body.get("error").is_some() || body.get("message").is_some()
 }
 
-/// Classifies a reason for dropped points.
 fn reason_of(message: &str) -> &'static str {
     let has = |text: &str| message.contains(text);
     if has("type conflict") {

@@ -189,7 +189,6 @@ impl<L: Lane> Carrier<L> {
         }
     }
 
-    /// Starts to prepare the next batch.
     fn prepare(&mut self) -> Preparing<L::Position> {
         let lane = Arc::clone(&self.lane);
         let saved = self.positions.saved.take();

@@ -43,7 +43,6 @@ pub(super) enum Clause {
     Word(&'static str, &'static str),
     /// Bounds of the duration, nanoseconds.
     Duration(u64, u64),
-    /// Union.
     Any(Vec<Clause>),
 }
 

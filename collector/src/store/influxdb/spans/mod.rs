@@ -89,7 +89,6 @@ impl InfluxTraces {
     }
 }
 
-/// Returns the texts in the column `value`.
 fn texts(series: &Series) -> Vec<String> {
     let Some(column) = series.column("value") else {
         return Vec::new();

@@ -114,7 +114,6 @@ impl Client {
         &self.reachability
     }
 
-    /// Returns the server as last seen; `None` if it never answered.
     pub(crate) fn server(&self) -> Option<Server> {
         self.reachability.server()
     }
@@ -133,7 +132,6 @@ impl Client {
         self.token.read().clone()
     }
 
-    /// Sets the token file unless the options name one.
     pub(crate) fn offer_token_file(&self, path: PathBuf) {
         let mut file = self.token_file.write();
         file.get_or_insert(path);
@@ -154,7 +152,6 @@ impl Client {
         Ok(other)
     }
 
-    /// Asks for the kind of server and remembers it.
     pub(crate) async fn ping(&self) -> Result<Server, StoreError> {
         let reply = self
             .send(Method::GET, "/ping", &[], Body::None, ERROR_BYTES_MAX)

@@ -34,11 +34,9 @@ pub(crate) struct Reply {
     pub(crate) headers: HeaderMap,
     /// At most as many bytes as requested.
     pub(crate) body: Vec<u8>,
-    /// Whether the body was longer.
     pub(crate) is_cut: bool,
 }
 
-/// Why an exchange has no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HttpError {
     #[error("no answer in time")]
@@ -52,7 +50,6 @@ pub(crate) enum HttpError {
 /// Why certificate authorities cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CertificatesError {
-    /// The file contains none.
     #[error("it holds no certificate in PEM form")]
     None,
     /// The file, or a certificate in it, cannot be read.

@@ -25,7 +25,6 @@ impl Lines {
         Tags { lines: self, begin }
     }
 
-    /// Number of points.
     pub(crate) fn count(&self) -> usize {
         self.count
     }

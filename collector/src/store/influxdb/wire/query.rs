@@ -55,7 +55,6 @@ impl Query {
         &self.text
     }
 
-    /// The bound values as JSON.
     pub(crate) fn parameters(&self) -> String {
         serde_json::to_string(&self.parameters).expect("texts and integers are always JSON")
     }
@@ -78,9 +77,7 @@ pub(crate) fn regex_of(text: &str) -> String {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Cell {
     Null,
-    /// An integer.
     Int(i64),
-    /// Any other number.
     Float(f64),
     Text(String),
     Bool(bool),

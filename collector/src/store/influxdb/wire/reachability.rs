@@ -67,7 +67,6 @@ impl Reachability {
         self.0.lock().standing.clone()
     }
 
-    /// Returns whether the last exchange had an answer.
     pub(crate) fn is_answering(&self) -> bool {
         self.0.lock().answers == Some(true)
     }
@@ -87,7 +86,6 @@ impl Reachability {
         until.is_some_and(|until| until > Instant::now())
     }
 
-    /// Returns the server as last seen.
     pub(crate) fn server(&self) -> Option<Server> {
         self.0.lock().standing.server.clone()
     }
@@ -116,7 +114,6 @@ impl Reachability {
         state.update();
     }
 
-    /// Notes progress of a lane.
     pub(crate) fn ok(&self, lane: &'static str) {
         let mut state = self.0.lock();
         state.failures.remove(lane);

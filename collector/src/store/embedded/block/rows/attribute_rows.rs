@@ -13,7 +13,6 @@ use super::{Extent, readable};
 use crate::codec::otlp::{AttributeView, ValueView};
 use crate::store::StoreError;
 
-/// The requested values of one column.
 #[derive(Debug)]
 enum Values {
     Texts(Vec<u64>, Lent),
@@ -50,7 +49,6 @@ impl Values {
         })
     }
 
-    /// Returns a value, and whether it is cut.
     fn get(&self, index: usize) -> (ValueView<'_>, bool) {
         match self {
             Self::Texts(numbers, texts) => {
@@ -107,7 +105,6 @@ pub(super) struct AttributeRows {
 struct Needed {
     key: String,
     kind: ColumnKind,
-    /// Number of values in the rows passed so far.
     passed: usize,
     places: Vec<u32>,
     values: Values,

@@ -18,7 +18,6 @@ pub(super) struct BlockRows {
     pub(super) groups: Groups,
     /// The spans as JSON, escaped for the line.
     pub(super) text: String,
-    /// The `span_idx` lines.
     pub(super) index_text: String,
     pub(super) rows: Vec<Row>,
     pub(super) traces: Vec<TraceRows>,
@@ -98,7 +97,6 @@ impl BlockRows {
         rows.sort_unstable_by_key(|&row| std::cmp::Reverse((self.rows[row as usize].group, row)));
     }
 
-    /// Returns the JSON of a span.
     pub(super) fn text_of(&self, row: u32) -> &str {
         let row = row as usize;
         let begin = row.checked_sub(1).map_or(0, |row| self.rows[row].text_end);

@@ -64,7 +64,6 @@ impl Groups {
         self.cut += u64::from(steps.len() < shorten::STEPS.len());
     }
 
-    /// Returns the group of the following spans.
     #[inline]
     pub(super) fn current(&mut self) -> u32 {
         match self.current {

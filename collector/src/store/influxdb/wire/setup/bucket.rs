@@ -14,14 +14,16 @@ use crate::store::durable;
 /// The result of looking for the bucket.
 enum Found {
     /// It exists and keeps points for `seconds`; 0 is for ever.
-    Bucket { id: String, seconds: u64 },
+    Bucket {
+        id: String,
+        seconds: u64,
+    },
     /// It exists, but the token must not read it.
     Hidden,
     /// It does not exist, or the token cannot see it.
     NoBucket(String),
     /// The organisation does not exist, or the token cannot see it.
     NoOrganisation(String),
-    /// The server does not know the token.
     TokenRefused(String),
 }
 

@@ -89,7 +89,6 @@ fn identifier(name: &str) -> String {
     text
 }
 
-/// The default retention policy.
 struct Policy {
     name: String,
     /// `None` if unparsable.

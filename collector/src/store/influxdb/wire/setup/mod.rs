@@ -35,7 +35,6 @@ pub(crate) enum SetupError {
          set it (or a file that holds it)"
     )]
     NoToken { url: String, bucket: String },
-    /// The server does not know the token.
     #[error(
         "InfluxDB at {url} does not know the token ({said}): set one of its own; a token file is read again by itself"
     )]
@@ -57,7 +56,6 @@ pub(crate) enum SetupError {
         user: &'static str,
         said: String,
     },
-    /// The organisation does not exist and cannot be created.
     #[error(
         "InfluxDB at {url} has no organisation {org:?} that the token may see or make ({said}): create it with \
          `influx org create -n {org}`, or set the name of the one that the token belongs to"
@@ -67,7 +65,6 @@ pub(crate) enum SetupError {
         org: String,
         said: String,
     },
-    /// The bucket does not exist and cannot be created.
     #[error(
         "InfluxDB at {url} has no bucket {bucket:?} that the token may see or make ({said}): create it with \
          `influx bucket create -o {org} -n {bucket} -r {seconds}s`, or set a token that may create buckets"
@@ -79,7 +76,6 @@ pub(crate) enum SetupError {
         seconds: u64,
         said: String,
     },
-    /// The database does not exist and cannot be created.
     #[error(
         "InfluxDB at {url} could not make the database {database:?} ({said}): make it with `CREATE DATABASE \
          {database:?} WITH DURATION {seconds}s` and let the user read and write it"
@@ -137,7 +133,6 @@ async fn take_token(client: &Client, data_dir: &Path) -> Result<(), SetupError> 
     }
 }
 
-/// How long points are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Retention {
     seconds: u64,
@@ -151,7 +146,6 @@ impl Retention {
         Self { seconds }
     }
 
-    /// Returns the bucket's retention rule.
     fn rule(self) -> serde_json::Value {
         serde_json::json!({
             "type": "expire",
