@@ -280,7 +280,6 @@ fn check(holds: bool, setting: &'static str, problem: &'static str) -> Result<()
     }
 }
 
-/// Checks InfluxDB's names.
 fn validate_influxdb(influxdb: &InfluxdbOptions) -> Result<(), ConfigError> {
     let token = influxdb.token.as_ref().map(Secret::expose);
     let rules = [
@@ -344,7 +343,6 @@ const DISK_BUDGET_BYTES_MIN: u64 = 64 << 20;
 /// Smallest useful queue: SDK batches of 512 spans are up to 370 kB (JSON of Node's exporter).
 const QUEUE_BYTES_MIN: usize = 1 << 20;
 
-/// Formats a list for display.
 fn listed(values: &[impl ToString]) -> String {
     let values: Vec<_> = values.iter().map(ToString::to_string).collect();
     match &values[..] {

@@ -232,17 +232,14 @@ macro_rules! counters {
         }
 
         impl Counters {
-            /// Returns every monotonic count: name, help, value.
             pub(crate) fn totals(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
                 [$((stringify!($total), $total_help, self.$total.get()),)*].into_iter()
             }
 
-            /// Returns every gauge: name, help, value.
             pub(crate) fn gauges(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
                 [$((stringify!($gauge), $gauge_help, self.$gauge.get()),)*].into_iter()
             }
 
-            /// Returns every count by reason: name, help, values.
             pub(crate) fn reasons(&self) -> impl Iterator<Item = (&'static str, &'static str, BTreeMap<&'static str, u64>)> {
                 [$((stringify!($reason), $reason_help, self.$reason.all()),)*].into_iter()
             }

@@ -119,7 +119,6 @@ fn without_waiting(options: &mut OpenOptions) -> &mut OpenOptions {
     options
 }
 
-/// Converts flags for the standard library.
 #[cfg(unix)]
 fn flags(flags: rustix::fs::OFlags) -> i32 {
     // The flags of `open` fit 31 bits.

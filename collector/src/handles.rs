@@ -61,7 +61,6 @@ impl Handles {
         handles
     }
 
-    /// Returns how many connections each listener may hold.
     pub(crate) fn connections_max(self) -> usize {
         let Some(max) = self.max else {
             return CONNECTIONS_MAX;
@@ -71,7 +70,6 @@ impl Handles {
         each.clamp(1, CONNECTIONS_MAX)
     }
 
-    /// Returns the limit, if there is one.
     pub(crate) fn max(self) -> Option<u64> {
         self.max
     }

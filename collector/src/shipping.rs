@@ -81,7 +81,6 @@ impl Shipping {
         })
     }
 
-    /// Returns the embedded store's view of shipping.
     pub(crate) fn follow(&self) -> Follow {
         Follow {
             followed: Arc::clone(&self.followed),
@@ -108,13 +107,11 @@ impl Shipping {
         )
     }
 
-    /// Returns the InfluxDB status handle.
     pub(crate) fn report(&self, store: &EmbeddedStore) -> Influxdb {
         let link = Arc::clone(&self.link);
         Influxdb::new(link, store.clone(), Arc::clone(&self.followed))
     }
 
-    /// Returns the lanes, which continue at the saved positions.
     pub(crate) fn lanes(
         self,
         store: &EmbeddedStore,

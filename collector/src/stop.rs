@@ -10,7 +10,6 @@ pub(crate) struct StopSwitch(watch::Sender<bool>);
 #[derive(Debug, Clone, Default)]
 pub struct Stop(Option<watch::Receiver<bool>>);
 
-/// Returns a switch and its observer.
 pub(crate) fn stop_signal() -> (StopSwitch, Stop) {
     let (sender, receiver) = watch::channel(false);
     (StopSwitch(sender), Stop(Some(receiver)))

@@ -50,7 +50,6 @@ pub(super) async fn wall(
     Ok(pieces::holding(answer, circuits_bytes(count)))
 }
 
-/// The answer to `/policies`.
 #[derive(Debug, Serialize)]
 pub(super) struct Policies {
     policies: Vec<PolicyView>,

@@ -34,7 +34,6 @@ pub fn takes_gzip(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Compresses an answer if that makes it smaller.
 pub(super) fn compressed(mut response: Response) -> Response {
     let headers = response.headers();
     let content_type = headers

@@ -37,13 +37,11 @@ pub(super) struct Order {
     instances: BTreeSet<String>,
 }
 
-/// The answer to `/changes` of a circuit.
 #[derive(Debug, Serialize)]
 pub(super) struct Statuses {
     changes: Vec<ChangeStatus>,
 }
 
-/// The answer to `/changes` over all circuits.
 #[derive(Debug, Serialize)]
 pub(super) struct Journal {
     changes: Vec<JournalEntry>,

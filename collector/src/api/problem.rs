@@ -9,7 +9,6 @@ use super::dialect::Refuse;
 use crate::query::{QueryError, TooManyClients};
 use crate::store::StoreError;
 
-/// `Retry-After` of a 502 or 503, seconds.
 pub(super) const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
 /// An error, for people and programs.

@@ -17,7 +17,6 @@ const DEFAULT_RANGE: Duration = Duration::from_secs(3600);
 
 #[derive(Debug, Serialize)]
 pub(super) struct Services {
-    /// Number of services before paging.
     total: usize,
     services: Vec<ServiceSummary>,
 }

@@ -40,7 +40,6 @@ const PARAMETERS: [&str; 16] = [
     "order",
 ];
 
-/// The answer to a search.
 #[derive(Debug, Serialize)]
 pub(super) struct Traces {
     /// The range that was searched; pass both with the cursor to page through the same range.
@@ -100,9 +99,7 @@ pub(super) async fn trace(
 #[serde(rename_all = "camelCase")]
 struct Head<'t> {
     trace_id: String,
-    /// Whether spans were left out.
     truncated: bool,
-    /// Whether parts of a span were left out.
     shortened: bool,
     notes: &'t [Note],
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -166,7 +163,6 @@ pub(super) fn read_query(params: &Params) -> Result<TraceQuery, Problem> {
     Ok(query)
 }
 
-/// Reads the conditions on a span.
 fn conditions(params: &Params) -> Result<Vec<Condition>, Problem> {
     let min = params.duration("min_duration")?;
     let max = params.duration("max_duration")?;

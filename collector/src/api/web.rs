@@ -120,7 +120,6 @@ fn cost(request: &Request, queries: &QueryService) -> Option<Cost> {
     })
 }
 
-/// Rejects a request in the form of its dialect.
 fn refuse(uri: &Uri, error: Busy, busy: fn() -> Response) -> Response {
     let is_below = |prefix: &str| uri.path().starts_with(prefix);
     let status = axum::http::StatusCode::SERVICE_UNAVAILABLE;

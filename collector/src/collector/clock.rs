@@ -13,7 +13,6 @@ use crate::model::{UnixNanos, nanos};
 use crate::store::StoreError;
 use crate::store::durable;
 
-/// File of the trusted time.
 const CLOCK_FILE: &str = "clock.json";
 /// A difference between two clocks that is not a step: they are constantly adjusted a little.
 const DRIFT_MAX: Duration = Duration::from_secs(10);
@@ -37,7 +36,6 @@ struct Anchor {
     at: Instant,
 }
 
-/// The contents of the file.
 #[derive(Debug, Serialize, Deserialize)]
 struct Saved {
     #[serde(rename = "trusted_unix_nanos")]

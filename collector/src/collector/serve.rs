@@ -20,7 +20,6 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
-    /// Binds the configured addresses.
     pub(super) async fn bind(config: &CollectorConfig) -> Result<Self, CollectorError> {
         Ok(Self {
             web: listen("web", config.web_addr).await?,

@@ -57,9 +57,7 @@ pub(crate) struct EdgeFigures {
     pub(crate) server_is_virtual: bool,
     pub(crate) calls: u64,
     pub(crate) errors: u64,
-    /// Durations of its calls by the callees' spans.
     pub(crate) server_durations: Total,
-    /// Durations of its calls by the callers' spans.
     pub(crate) client_durations: Total,
 }
 
@@ -180,7 +178,6 @@ impl Figures {
             .collect()
     }
 
-    /// Takes the incidents since the last call.
     pub(super) fn take_incidents(&mut self) -> [(Incident, u64); 8] {
         let Incidents {
             unpaired,
@@ -210,7 +207,6 @@ impl Figures {
         ]
     }
 
-    /// Returns the totals of the busiest edges.
     pub(super) fn edge_figures(&self, limit: usize) -> Vec<EdgeFigures> {
         let edges = self.dependencies.edges().totals().into_iter().take(limit);
         edges
@@ -226,7 +222,6 @@ impl Figures {
             .collect()
     }
 
-    /// Returns the totals of the busiest operations.
     pub(super) fn operation_figures(&self, limit: usize) -> Vec<OperationFigures> {
         let operations = self.red.totals().into_iter().take(limit);
         operations

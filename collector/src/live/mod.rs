@@ -39,7 +39,6 @@ pub struct Live {
     shared: Arc<Shared>,
 }
 
-/// State shared by taps and readers.
 #[derive(Debug)]
 struct Shared {
     figures: Mutex<Figures>,
@@ -146,12 +145,10 @@ impl Live {
         self.shared.figures().dependencies(range)
     }
 
-    /// Returns the totals of the busiest edges.
     pub(crate) fn edge_figures(&self, limit: usize) -> Vec<EdgeFigures> {
         self.shared.figures().edge_figures(limit)
     }
 
-    /// Returns the totals of the busiest operations.
     pub(crate) fn operation_figures(&self, limit: usize) -> Vec<OperationFigures> {
         self.shared.figures().operation_figures(limit)
     }

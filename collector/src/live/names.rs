@@ -23,11 +23,9 @@ pub(super) const CIRCUITS_PER_SERVICE_MAX: usize = 1_000;
 /// Longer names are cut: they are labels on a map, not data.
 const NAME_BYTES_MAX: usize = 256;
 
-/// Number of a service or peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct NodeId(pub(super) u16);
 
-/// Number of a breaker learnt from spans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct CircuitId(pub(super) u16);
 
@@ -46,7 +44,6 @@ pub(super) struct Nodes {
 struct Node {
     name: Arc<str>,
     sends_spans: bool,
-    /// The minute of its last use.
     used: u64,
 }
 
@@ -98,7 +95,6 @@ impl Nodes {
         self.insert(name, false)
     }
 
-    /// Marks a peer as a sender of spans.
     fn promote(&mut self, id: NodeId) -> NodeId {
         let node = &mut self.nodes[usize::from(id.0)];
         if id == Self::OTHER || node.sends_spans {
@@ -142,7 +138,6 @@ impl Nodes {
         self.nodes[usize::from(id.0)].used = minute;
     }
 
-    /// Records a use in that minute or later.
     pub(super) fn was_used(&mut self, id: NodeId, minute: u64) {
         let used = &mut self.nodes[usize::from(id.0)].used;
         *used = minute.max(*used);
@@ -190,7 +185,6 @@ impl Nodes {
         self.free.push(id);
     }
 
-    /// Returns the number of a known name.
     pub(super) fn find(&self, name: &str) -> Option<NodeId> {
         self.ids.get(cut(name)).copied()
     }
@@ -199,19 +193,16 @@ impl Nodes {
         &self.nodes[usize::from(id.0)].name
     }
 
-    /// Returns whether that service sent spans.
     pub(super) fn sends_spans(&self, id: NodeId) -> bool {
         self.nodes[usize::from(id.0)].sends_spans
     }
 
-    /// Returns the names of all services that sent spans.
     pub(super) fn services(&self) -> impl Iterator<Item = &Arc<str>> {
         let sending = self.nodes.iter().filter(|node| node.sends_spans);
         sending.map(|node| &node.name)
     }
 }
 
-/// The breakers, each with its service.
 #[derive(Debug, Default)]
 pub(super) struct CircuitNames {
     ids: HashMap<NodeId, HashMap<Box<str>, CircuitId>>,
@@ -225,7 +216,6 @@ pub(super) struct CircuitNames {
 struct CircuitName {
     service: NodeId,
     name: Box<str>,
-    /// The minute of its last use.
     used: u64,
 }
 
@@ -262,7 +252,6 @@ impl CircuitNames {
         self.circuits[usize::from(id.0)].used = minute;
     }
 
-    /// Records a use in that minute or later.
     pub(super) fn was_used(&mut self, id: CircuitId, minute: u64) {
         let used = &mut self.circuits[usize::from(id.0)].used;
         *used = minute.max(*used);

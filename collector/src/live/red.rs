@@ -56,7 +56,6 @@ struct Operation {
 pub(crate) struct Exemplar {
     trace_id: [u8; 16],
     nanos: u64,
-    /// Arrival, Unix milliseconds.
     time_ms: u64,
 }
 
@@ -93,9 +92,7 @@ impl Exemplar {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Total {
     pub(crate) calls: u64,
-    /// Calls with error status.
     pub(crate) errors: u64,
-    /// Sum of their durations.
     pub(crate) nanos: u64,
     /// Calls that took at most each of `LATENCY_DOUBLINGS`.
     pub(crate) below: [u64; 14],
@@ -329,7 +326,6 @@ impl Operation {
         self.exemplars[bucket] = Some(call);
     }
 
-    /// Returns the last minute with a call.
     fn used(&self) -> u64 {
         let restored = self.restored.iter().map(|minute| minute.minute);
         let own = self.minutes.back().map(|minute| minute.minute);

@@ -182,7 +182,6 @@ impl Gathered {
         folded.max(1)
     }
 
-    /// Returns the hash of a trace, also of the low half only.
     fn hash_of_trace(&self, trace_id: &[u8; 16]) -> u64 {
         let trace = u128::from_be_bytes(*trace_id) as u64;
         let product = u128::from(trace ^ self.secret) * TRACE_MIX;
@@ -208,7 +207,6 @@ impl Gathered {
         (!self.peer_name.is_empty()).then(|| self.peers.number(&self.peer_name))
     }
 
-    /// Adds the collected spans to the figures.
     pub(super) fn publish(&mut self, figures: &mut Figures, now: UnixNanos) {
         self.forget_numbers(figures.generation);
         let second = u32::try_from(now.window(SECOND)).unwrap_or(u32::MAX);
@@ -389,7 +387,6 @@ impl Service {
     }
 }
 
-/// Records the use of a span's names.
 fn touch(fact: &SpanFact, figures: &mut Figures, minute: u64) {
     figures.nodes.touch(fact.service, minute);
     if let Some(peer) = fact.peer {

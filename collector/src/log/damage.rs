@@ -70,7 +70,6 @@ impl<F: Ord + Copy + Debug> Damage<F> {
         is_new
     }
 
-    /// Returns whether data at a place is known to be lost.
     pub(crate) fn is_reported(&self, file: F, offset: u64) -> bool {
         self.known().reported.contains(&(file, offset))
     }

@@ -17,7 +17,6 @@ impl Day {
         Self(time.window(DAY))
     }
 
-    /// Returns the first nanosecond after it.
     pub(crate) fn end(self) -> UnixNanos {
         UnixNanos::of_window(self.0 + 1, DAY)
     }

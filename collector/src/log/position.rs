@@ -62,7 +62,6 @@ impl From<Saved> for Position {
 }
 
 impl Position {
-    /// The beginning of every log.
     pub(crate) const BEGIN: Self = Self {
         done_below: 0,
         segments: BTreeMap::new(),

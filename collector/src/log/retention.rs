@@ -9,7 +9,6 @@ use tracing::info;
 use crate::counters::Counters;
 use crate::model::{UnixNanos, format_timestamp};
 
-/// The limits of a log.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Retention {
     /// Segments that ended longer ago are deleted.
@@ -18,7 +17,6 @@ pub(crate) struct Retention {
     pub(crate) max_bytes: u64,
 }
 
-/// Why a segment is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Reason {
     Retention,
@@ -28,7 +26,6 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
-    /// Returns the word on `/metrics`.
     fn as_str(self) -> &'static str {
         match self {
             Self::Retention => "retention",
@@ -66,7 +63,6 @@ struct Deleted {
     segments: u64,
     spans: u64,
     bytes: u64,
-    /// When each segment ended.
     ended: Vec<UnixNanos>,
 }
 

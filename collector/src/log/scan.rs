@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// The framing and checksums of a log's blocks.
 pub(crate) trait BlockCodec {
     type Header;
     /// Number of bytes that `header_bytes` needs.
@@ -40,7 +39,6 @@ pub(crate) trait BlockCodec {
 pub(crate) struct Scan<H> {
     /// Blocks with valid headers, by offset. The last one is intact unless a footer follows it.
     pub(crate) blocks: Vec<(u64, H)>,
-    /// The end of the last block.
     pub(crate) end: u64,
     /// Whether the file continues after that.
     pub(crate) is_torn: bool,
@@ -180,10 +178,8 @@ fn find<C: BlockCodec>(codec: &C, bytes: &[u8]) -> Option<(usize, C::Header)> {
 
 #[derive(Debug)]
 pub(crate) struct Block<'a, H> {
-    /// Its offset.
     pub(crate) at: usize,
     pub(crate) header: H,
-    /// Header and body.
     pub(crate) bytes: &'a [u8],
     /// Whether the body matches the header's checksums.
     pub(crate) is_whole: bool,

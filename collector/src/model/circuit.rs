@@ -67,7 +67,6 @@ impl CircuitCalls {
         ]
     }
 
-    /// Inverse of `in_order`.
     pub(crate) fn from_order(counts: [u64; 9]) -> Self {
         let [
             success,
@@ -129,7 +128,6 @@ impl CircuitCalls {
         self.fallback_failure = self.fallback_failure.saturating_add(other.fallback_failure);
     }
 
-    /// Returns the difference of the counts, saturating at zero.
     pub(crate) fn minus(&self, other: &Self) -> Self {
         Self {
             success: self.success.saturating_sub(other.success),

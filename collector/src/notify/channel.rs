@@ -54,7 +54,6 @@ pub(super) enum MailTls {
     Starttls,
     /// From the first byte.
     Implicit,
-    /// No encryption.
     None,
 }
 
@@ -178,7 +177,6 @@ pub(super) fn check_url(url: &str) -> Result<(), String> {
 }
 
 impl Hook {
-    /// Returns the URL with an additional path.
     pub(super) fn uri(&self, path: &str) -> Uri {
         let url = self.url.expose();
         let whole = match path {

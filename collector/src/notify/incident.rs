@@ -105,12 +105,10 @@ pub(super) enum Stage {
     Ended,
 }
 
-/// A message to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Notice {
     pub(super) incident: Incident,
     pub(super) stage: Stage,
-    /// Whether it repeats an earlier message.
     pub(super) is_reminder: bool,
 }
 

@@ -66,7 +66,6 @@ impl Message {
             .collect()
     }
 
-    /// Returns the links: label and URL.
     pub(super) fn links(&self) -> Vec<(&'static str, &str)> {
         let all = [
             ("Show", self.link.as_str()),

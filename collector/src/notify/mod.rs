@@ -233,7 +233,6 @@ impl Notifier {
         }
     }
 
-    /// Puts new settings in force.
     fn replace(&self, settings: Settings) {
         self.state()
             .set_targets(&settings.targets, UnixNanos::now());
@@ -256,7 +255,6 @@ impl Notifier {
         Arc::clone(&self.inner.settings.read())
     }
 
-    /// Returns the base of the links.
     fn url(&self) -> String {
         let settings = self.settings();
         settings

@@ -9,7 +9,6 @@ use crate::model::UnixNanos;
 
 /// Longest quiet period: a person must decide again each day.
 const QUIET_MAX: Duration = Duration::from_secs(24 * 3600);
-/// Shortest quiet period.
 const QUIET_MIN: Duration = Duration::from_secs(60);
 /// Longest text of a field, in characters.
 const TEXT_CHARS_MAX: usize = 500;

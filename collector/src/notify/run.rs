@@ -113,7 +113,6 @@ fn with_sender(settings: Settings) -> Result<(Settings, Sender), String> {
     Ok((settings, sender))
 }
 
-/// Checks for incidents.
 async fn watch(notifier: &Notifier, sources: &Sources) {
     let mut changes = sources.query.circuits().subscribe();
     let (mut tick, mut instances_at) = (interval(LOOK_EVERY), Instant::now() + SETTLED_AFTER);

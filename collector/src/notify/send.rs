@@ -68,7 +68,6 @@ pub(super) enum SendError {
     Mail { text: String, is_final: bool },
 }
 
-/// The authorities cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("ca_file: {0}")]
 pub(super) struct AuthoritiesError(String);

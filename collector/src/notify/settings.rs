@@ -18,7 +18,6 @@ const FILE_BYTES_MAX: u64 = 512 << 10;
 /// Number of targets: each is a task with a connection.
 const TARGETS_MAX: usize = 20;
 const PATTERNS_MAX: usize = 100;
-/// Shortest interval of reminders.
 const REMIND_MIN: Duration = Duration::from_secs(60);
 /// Longest interval of reminders, and longest delay of the first message.
 const WAIT_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -40,11 +39,9 @@ pub(super) struct Target {
     services: Patterns,
     circuits: Patterns,
     topics: Vec<Topic>,
-    /// Whether the end of an incident is sent too.
     pub(super) ends: bool,
     /// How long an incident must last before it is sent.
     pub(super) after: Duration,
-    /// Interval of reminders of an open incident.
     pub(super) remind: Option<Duration>,
 }
 
@@ -71,7 +68,6 @@ pub(super) enum SettingsError {
     },
 }
 
-/// The file, and its contents when last read.
 #[derive(Debug)]
 pub(crate) struct Source {
     path: PathBuf,

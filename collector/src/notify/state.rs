@@ -33,7 +33,6 @@ pub(super) struct State {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Finding {
     pub(super) subject: Subject,
-    /// Its problem; `None` if there is none.
     pub(super) problem: Option<Problem>,
 }
 
@@ -186,7 +185,6 @@ impl State {
         Ok(quiet)
     }
 
-    /// Ends a quiet period early; `None` if it does not exist.
     pub(super) fn end_quiet(&mut self, id: u64) -> Option<Quiet> {
         let at = self.quiets.iter().position(|quiet| quiet.id == id)?;
         Some(self.quiets.remove(at))

@@ -46,7 +46,6 @@ impl Health {
         failure.or_else(ended).or_else(|| state.held_back.clone())
     }
 
-    /// Records a successful commit.
     pub(crate) fn commit_succeeded(&self, log: Log) {
         self.state().failures.remove(&log);
     }

@@ -28,15 +28,12 @@ const HELP_AT_BYTES: usize = 1 << 20;
 /// After this time an idle shard helps however short the queue is: the busy one may be waiting for its disk.
 const HELP_AFTER: Duration = Duration::from_millis(10);
 
-/// Receives the answer to a request.
 pub(super) type Reply = oneshot::Sender<Result<Accepted, IngestError>>;
 
-/// A queued traces message.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) format: Format,
     pub(super) message: Bytes,
-    /// The memory of the message.
     pub(super) reservation: Reservation,
     /// When the message was complete.
     pub(super) received: Instant,
@@ -49,7 +46,6 @@ pub(super) enum Next {
     Job(Box<Job>),
     /// Nothing yet: returned at once to a shard with a block, after a second to an idle one.
     Nothing,
-    /// Nothing, and the queue is closed.
     Closed,
 }
 
@@ -62,10 +58,8 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct State {
     jobs: VecDeque<Box<Job>>,
-    /// Total bytes of the queued requests.
     bytes: usize,
     closed: bool,
-    /// Number of running shards.
     shards: usize,
     /// Shards that took a job and have not become idle since.
     busy: usize,
@@ -135,7 +129,6 @@ impl State {
 }
 
 impl Worker {
-    /// Registers a shard.
     pub(super) fn new(queue: Arc<Queue>) -> Self {
         queue.lock().shards += 1;
         Self { queue, busy: false }

@@ -23,7 +23,6 @@ pub(crate) const WAIT_MAX: Duration = Duration::from_secs(5);
 /// Cost of a request beside its bytes (head, task, reply channel): bounds how many empty ones can wait.
 const REQUEST_OVERHEAD_BYTES: usize = 1 << 10;
 
-/// The total memory of all requests.
 #[derive(Debug, Clone)]
 pub(crate) struct Budget {
     permits: Arc<Semaphore>,

@@ -110,7 +110,6 @@ impl Admitted {
     }
 }
 
-/// Returns the memory of a view of this many breakers.
 pub(crate) fn circuits_bytes(circuits: usize) -> usize {
     circuits * CIRCUIT_BYTES
 }

@@ -121,7 +121,6 @@ impl Greeting {
         }
     }
 
-    /// Returns the next event; `None` after the last.
     pub(crate) fn next(&mut self) -> Option<StreamEvent> {
         let circuits: Vec<_> = self.circuits.by_ref().take(CIRCUITS_PER_EVENT).collect();
         let complete = std::mem::replace(&mut self.complete, false);

@@ -14,7 +14,6 @@ use super::peer::Peer;
 use super::places::{PlaceLimits, Places, Session};
 use crate::sync::Mutex;
 
-/// Rejected requests by listener and reason.
 type Denials = BTreeMap<(&'static str, &'static str), u64>;
 
 /// The open connections of all listeners, and wrong tokens; cheap to clone.
@@ -48,14 +47,12 @@ impl Access {
         forwarded.map_or(session.peer(), Peer::from)
     }
 
-    /// Registers another listener.
     pub(crate) fn open(&self, listener: &'static str, connections_max: usize) -> Arc<Places> {
         let places = Places::new(listener, PlaceLimits::of(connections_max));
         self.listeners.lock().push(Arc::clone(&places));
         places
     }
 
-    /// Counts a rejected request.
     pub(super) fn denied(&self, listener: &'static str, reason: &'static str) {
         *self.denials.lock().entry((listener, reason)).or_default() += 1;
     }

@@ -66,9 +66,7 @@ const TLS_HANDSHAKE: u8 = 0x16;
 #[derive(Debug, Clone)]
 pub(crate) struct ServeOptions {
     pub(crate) counters: Arc<Counters>,
-    /// Tracks connected peers.
     pub(crate) access: Access,
-    /// Connections per listener.
     pub(crate) connections_max: usize,
     /// Without it the listeners use plain HTTP.
     pub(crate) tls: Option<Tls>,

@@ -23,7 +23,6 @@ const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 /// Headers that a page may read besides the standard ones: when to retry.
 const EXPOSED: HeaderValue = HeaderValue::from_static("retry-after");
 
-/// The allowed origins; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Cors(Arc<[String]>);
 

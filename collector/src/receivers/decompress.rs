@@ -132,7 +132,6 @@ impl Inflater {
         })
     }
 
-    /// Takes an uncompressed body.
     fn untouched(body: Bytes, limit: usize) -> Result<Self, InflateError> {
         if body.len() > limit {
             return Err(InflateError::TooLarge { limit });

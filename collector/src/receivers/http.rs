@@ -176,7 +176,6 @@ fn format_of(path: &str, headers: &HeaderMap, is_allowed_origin: bool) -> Option
     Some(*format)
 }
 
-/// Returns the body's compression.
 fn content_encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
     let Some(value) = headers.get(CONTENT_ENCODING) else {
         return Ok(Encoding::Identity);

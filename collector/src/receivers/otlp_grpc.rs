@@ -32,7 +32,6 @@ const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-en
 /// The body of an answer: one framed message and trailers, or nothing.
 pub(crate) type GrpcBody = UnsyncBoxBody<Bytes, Infallible>;
 
-/// Serves gRPC; cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct OtlpGrpc {
     intake: Intake,

@@ -19,7 +19,6 @@ use crate::sync::Mutex;
 /// Exporters send every 5 s (spans) to 60 s (metrics) and reconnect.
 const IDLE_MIN: Duration = Duration::from_secs(5);
 
-/// The limits of a listener's open connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PlaceLimits {
     all: usize,
@@ -60,11 +59,9 @@ pub(crate) struct Session {
     number: u64,
     peer: Peer,
     places: Arc<Places>,
-    /// Whether the peer is a trusted proxy.
     is_proxy: AtomicBool,
     authenticated: AtomicBool,
     refused: AtomicBool,
-    /// Number of requests and answers in flight.
     in_flight: AtomicU64,
     requests: AtomicU64,
     /// Milliseconds from the start of the listener to the last request or answer.
@@ -139,7 +136,6 @@ impl Places {
 enum Victim {
     /// None needed: there is room.
     NotNeeded,
-    /// That connection, and the reason to count.
     Session(u64, &'static str),
     /// None can be evicted.
     None,

@@ -16,10 +16,8 @@ const RETRY_AFTER_STOPPING: Duration = Duration::from_secs(1);
 /// delay is longer.
 const RETRY_AFTER_DISK: Duration = Duration::from_secs(3);
 
-/// Why a request was rejected.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
-    /// Nothing is served at that path.
     #[error(
         "nothing is served at {0}; OTLP/HTTP is POST /v1/traces, /v1/metrics or /v1/logs, Zipkin POST /api/v2/spans or /api/v1/spans"
     )]
@@ -31,19 +29,15 @@ pub(crate) enum Refusal {
     /// A health check for a service that is not served here.
     #[error("there is no service {0:?} here")]
     UnknownService(String),
-    /// A method other than POST.
     #[error("messages are sent by POST")]
     MethodNotAllowed,
     /// A content type that is not accepted at that path.
     #[error("{0}")]
     MediaType(&'static str),
-    /// An unknown content coding.
     #[error("unknown encoding {0:?}; accepted are {accepted}", accepted = Encoding::ACCEPTED)]
     Encoding(String),
-    /// The token is missing or wrong.
     #[error("a valid bearer token is required")]
     Unauthenticated,
-    /// The token is valid, but lacks the role.
     #[error("this token does not allow sending: it needs the role send")]
     Forbidden,
     /// No token is required, and a page of a disallowed origin sent it.
@@ -62,16 +56,13 @@ pub(crate) enum Refusal {
     /// A pause in the body, or the whole body, took too long.
     #[error("the body arrived too slowly; the limit was {} s", limit.as_secs())]
     TooSlow { limit: Duration },
-    /// The deadline of the request is about to pass.
     #[error("not durable before the deadline that came with the request")]
     Deadline,
-    /// Rejected by the pipeline.
     #[error(transparent)]
     Ingest(#[from] IngestError),
 }
 
 impl Refusal {
-    /// Returns the word for the counter.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::NotFound(_) | Self::UnknownMethod(_) | Self::UnknownService(_) => "unknown_path",

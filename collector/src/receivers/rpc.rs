@@ -8,19 +8,15 @@ use prost::Message;
 /// The gRPC status codes in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
-    /// Malformed.
     InvalidArgument = 3,
     /// Not in time.
     DeadlineExceeded = 4,
-    /// No such service.
     NotFound = 5,
     /// The token lacks the role.
     PermissionDenied = 7,
     /// Too large or, with a retry delay, full.
     ResourceExhausted = 8,
-    /// No such method or encoding.
     Unimplemented = 12,
-    /// A failure of the collector.
     Internal = 13,
     /// Stopping.
     Unavailable = 14,
@@ -40,7 +36,6 @@ pub(crate) struct Status {
     pub(crate) details: Vec<Any>,
 }
 
-/// `google.protobuf.Any`.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Any {
     #[prost(string, tag = "1")]
@@ -55,7 +50,6 @@ pub(crate) struct RetryInfo {
     pub(crate) retry_delay: Option<Delay>,
 }
 
-/// `google.protobuf.Duration`.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Delay {
     #[prost(int64, tag = "1")]
@@ -78,7 +72,6 @@ impl Status {
         }
     }
 
-    /// Returns the status in OTLP/HTTP's JSON.
     pub(crate) fn to_json(&self) -> Vec<u8> {
         serde_json::json!({ "code": self.code, "message": self.message })
             .to_string()

@@ -29,10 +29,8 @@ pub struct TlsFiles {
     pub client_ca: Option<PathBuf>,
 }
 
-/// Why files cannot be used for TLS.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
-    /// A file cannot be read.
     #[error("could not read {path}: {source}")]
     Read {
         path: PathBuf,

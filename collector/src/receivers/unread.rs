@@ -124,7 +124,6 @@ struct Turn(Mutex<Pace>);
 struct Pace {
     /// Since when a chunk has been ready for the client; `None` while it waits for the next one.
     since: Option<Instant>,
-    /// The size of that chunk.
     bytes: u64,
     /// How much longer than at `RATE_MIN` the earlier chunks took; never below zero, so that a client that
     /// was fast may not be slow later.

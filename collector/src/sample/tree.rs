@@ -28,9 +28,7 @@ pub(super) enum Role {
 /// The breaker's part in a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Guard {
-    /// No breaker.
     None,
-    /// The breaker allowed the call.
     Closed,
     /// The breaker rejected the call, and a fallback answered.
     Refused,

@@ -23,7 +23,6 @@ pub(super) enum Stage {
     Filter(Comparison, Scalar, Scalar),
     /// Splits each spanset by a value.
     By(Expression),
-    /// Merges all spansets.
     Coalesce,
     /// Adds fields to the answer.
     Show(Vec<Field>),

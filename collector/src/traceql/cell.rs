@@ -66,7 +66,6 @@ impl Cell {
         }
     }
 
-    /// Adds a finite number.
     pub(super) fn add(&mut self, number: f64) {
         self.count += 1;
         self.sum += number;
@@ -89,7 +88,6 @@ impl Cell {
         }
     }
 
-    /// Returns the upper bound of a bucket.
     pub(super) fn bound(&self, bucket: i32) -> f64 {
         match bucket {
             i32::MIN => 0.0,

@@ -249,7 +249,6 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Returns the name of a status in queries.
 pub(crate) fn status_word(code: StatusCode) -> &'static str {
     match code {
         StatusCode::Unset => "unset",

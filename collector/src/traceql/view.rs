@@ -71,7 +71,6 @@ impl<'t> TraceView<'t> {
         self.parents[at]
     }
 
-    /// Spans, parents before children.
     pub(super) fn order(&self) -> &[usize] {
         &self.order
     }

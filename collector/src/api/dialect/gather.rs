@@ -54,12 +54,10 @@ pub(in crate::api) struct Answered {
     traces: Vec<Trace>,
     spans: usize,
     bytes: usize,
-    /// Whether parts of a trace were left out.
     is_cut: bool,
 }
 
 impl Answered {
-    /// Returns the memory for the next trace, bytes.
     pub(in crate::api) fn room(&self) -> usize {
         TRACE_BYTES_MAX
             .saturating_sub(self.bytes)

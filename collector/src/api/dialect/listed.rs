@@ -17,9 +17,7 @@ pub(in crate::api) struct Listed {
 /// The result of reading one id.
 #[derive(Debug)]
 pub(in crate::api) enum Outcome {
-    /// Its trace is in the answer.
     Added,
-    /// There is no such trace.
     Unknown,
     /// Its trace does not fit; the text says why.
     TooLarge(String),
@@ -42,7 +40,6 @@ impl Listed {
         }
     }
 
-    /// Returns the memory for the next trace, bytes.
     pub(in crate::api) fn room(&self) -> usize {
         self.answer.room()
     }

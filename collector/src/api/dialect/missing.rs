@@ -8,7 +8,6 @@ use crate::model::cut;
 const MISSING: HeaderName = HeaderName::from_static("fusebox-missing");
 const TEXT_BYTES_MAX: usize = 500;
 
-/// Adds the header if something is missing.
 pub(in crate::api) fn with_missing(mut response: Response, missing: Option<&str>) -> Response {
     if let Some(missing) = missing {
         let printable = |c: char| if matches!(c, ' '..='~') { c } else { '?' };

@@ -24,7 +24,6 @@ pub(super) use scan::{Reach, Scan, SearchLimit, Stop, TIME_MAX as SEARCH_TIME_MA
 /// Names in one list: more than a list to choose from can show.
 pub(super) const NAMES_MAX: usize = 10_000;
 
-/// A dialect's error response.
 pub(super) trait Refuse: IntoResponse + Sized + 'static {
     fn new(status: StatusCode, message: impl Into<String>) -> Self;
 

@@ -36,7 +36,6 @@ impl Default for SearchLimit {
 }
 
 impl SearchLimit {
-    /// Acquires the permits of all searches.
     #[cfg(test)]
     pub(super) async fn all(&self) -> SemaphorePermit<'_> {
         let turns = self.0.acquire_many(SEARCHES_AT_ONCE as u32).await;
@@ -108,7 +107,6 @@ pub(in crate::api) struct Scan<'a> {
     deadline: Instant,
     traces: usize,
     spans: usize,
-    /// Why the store may have left out rows so far.
     missing: Option<String>,
     /// Why the store ended its search after the last trace.
     ended: Option<String>,
@@ -201,7 +199,6 @@ impl<'a> Scan<'a> {
         done.ok()
     }
 
-    /// Ends the search because a store failed.
     fn end_with(&mut self, error: &QueryError) {
         tracing::warn!(%error, "a search ends with what it has read");
         self.missing = Some(error.words());
@@ -217,7 +214,6 @@ impl<'a> Scan<'a> {
         self.end_at(format!("{} s had passed", self.reach.time.as_secs()));
     }
 
-    /// Returns the number of traces read.
     pub(in crate::api) fn traces(&self) -> usize {
         self.traces
     }

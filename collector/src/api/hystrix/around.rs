@@ -15,16 +15,11 @@ const WINDOW: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(super) struct Around<'a>(HashMap<(&'a str, &'a str), OfBreaker>);
 
-/// What stands around one breaker.
 #[derive(Debug, Clone, Default)]
 pub(super) struct OfBreaker {
-    /// The pool that runs its calls.
     pub(super) pool: Option<String>,
-    /// Those of its calls that the pool refused.
     pub(super) pool_rejected: u64,
-    /// Calls that the caches of requests answered.
     pub(super) from_cache: u64,
-    /// Calls that went out in batches.
     pub(super) collapsed: u64,
 }
 
@@ -68,7 +63,6 @@ pub(super) fn completed(pool: &PolicyView) -> u64 {
     total.unwrap_or_else(|| pool.now("completed"))
 }
 
-/// Returns the object of a pool under that name.
 pub(super) fn pool<'a>(pool: &PolicyView, name: &'a str, time_ms: u64) -> PoolEvent<'a> {
     PoolEvent {
         name,
@@ -87,7 +81,6 @@ pub(super) fn pool<'a>(pool: &PolicyView, name: &'a str, time_ms: u64) -> PoolEv
     }
 }
 
-/// Returns the object of a collapser under that name.
 pub(super) fn collapser<'a>(
     collapser: &'a PolicyView,
     name: &'a str,

@@ -30,17 +30,12 @@ pub(super) const FULL: &str =
 /// All breakers in one second.
 #[derive(Debug)]
 pub(super) struct Frame {
-    /// Milliseconds since 1970.
     pub(super) time_ms: u64,
-    /// Breakers with a reporting instance.
     pub(super) rows: Vec<Row>,
-    /// Pools and collapsers.
     pub(super) policies: Vec<PolicyView>,
-    /// Number of reporting instances.
     pub(super) hosts: usize,
 }
 
-/// Sends frames to all readers.
 #[derive(Debug)]
 pub(in crate::api) struct Frames(Hub<Arc<Frame>>);
 

@@ -29,7 +29,6 @@ const DELAY_MIN: Duration = Duration::from_secs(1);
 /// Longest interval: proxies close connections that are idle for longer.
 const DELAY_MAX: Duration = Duration::from_secs(60);
 
-/// The breakers that a reader requested.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Wanted {
     Service(String),

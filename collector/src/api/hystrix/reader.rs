@@ -132,7 +132,6 @@ impl Reader {
 /// What a frame has an object of.
 enum Object<'a> {
     Breaker(&'a Row),
-    /// A pool or a collapser.
     Policy(&'a PolicyView),
 }
 

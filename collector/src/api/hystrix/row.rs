@@ -27,7 +27,6 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// Returns the key of its pool.
     pub(super) fn pool(&self) -> Option<&str> {
         self.pool.as_deref()
     }

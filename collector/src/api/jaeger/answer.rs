@@ -81,7 +81,6 @@ impl<T> Answer<Vec<T>> {
 }
 
 impl<T> Answer<T> {
-    /// Adds messages about what is missing.
     pub(super) fn without(mut self, missing: impl IntoIterator<Item = String>) -> Self {
         self.remarks.extend(missing.into_iter().map(Remark::of_all));
         self
@@ -157,7 +156,6 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// Returns the 404 for a trace, with Jaeger's message.
     pub(super) fn no_such_trace() -> Self {
         Self::new(StatusCode::NOT_FOUND, NO_SUCH_TRACE)
     }
@@ -235,7 +233,6 @@ pub(super) struct Span<'t> {
     #[serde(rename = "spanID")]
     pub(super) span_id: String,
     pub(super) operation_name: &'t str,
-    /// The parent first.
     pub(super) references: Vec<Reference>,
     pub(super) start_time: u64,
     pub(super) duration: u64,
@@ -243,11 +240,9 @@ pub(super) struct Span<'t> {
     pub(super) logs: Vec<Log<'t>>,
     #[serde(rename = "processID")]
     pub(super) process_id: String,
-    /// Null if there are none.
     pub(super) warnings: Option<Vec<String>>,
 }
 
-/// A reference to another span.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Reference {
@@ -265,7 +260,6 @@ pub(super) enum RefType {
     FollowsFrom,
 }
 
-/// A sender of spans.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Process<'t> {
@@ -273,7 +267,6 @@ pub(super) struct Process<'t> {
     pub(super) tags: Vec<KeyValue<'t>>,
 }
 
-/// An event of a span.
 #[derive(Debug, Serialize)]
 pub(super) struct Log<'t> {
     pub(super) timestamp: u64,
@@ -309,7 +302,6 @@ pub(super) enum TagValue<'t> {
     Double(f64),
 }
 
-/// Calls from one service to another.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct DependencyLink {

@@ -31,7 +31,6 @@ pub(super) fn searches(pairs: Vec<(String, String)>) -> Vec<TraceQuery> {
     classic.into_iter().chain(v3::read_search(params)).collect()
 }
 
-/// Returns an error in Jaeger's form.
 pub(super) fn failure(status: StatusCode, message: String) -> Response {
     answer::Failure::new(status, message).into_response()
 }

@@ -116,7 +116,6 @@ pub(super) async fn operations(
     Ok((operations.collect(), missing))
 }
 
-/// The known kinds of a service's spans.
 struct Kinds<'s> {
     service: &'s str,
     by_name: BTreeMap<String, BTreeSet<&'static str>>,
@@ -204,7 +203,6 @@ impl<'s> Kinds<'s> {
         Ok(())
     }
 
-    /// Returns an operation once per requested kind.
     fn operations(&self, name: &str, wanted: Option<&str>) -> Vec<Operation> {
         let operation = |kind: &str| Operation {
             name: name.to_owned(),

@@ -82,7 +82,6 @@ impl Params {
         Ok(given.unwrap_or(false))
     }
 
-    /// Returns whether the answer should be indented.
     pub(super) fn is_pretty(&self) -> bool {
         self.get("prettyPrint").is_some_and(|text| text != "false")
     }
@@ -132,7 +131,6 @@ impl Params {
     }
 }
 
-/// Checks the length of a text.
 pub(super) fn bounded(name: &str, text: &str) -> Result<String, Failure> {
     if text.len() > TEXT_BYTES_MAX {
         let problem = format!("it is longer than {TEXT_BYTES_MAX} bytes");

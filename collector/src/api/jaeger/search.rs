@@ -156,7 +156,6 @@ pub(super) struct Search {
 }
 
 impl Search {
-    /// Reads the parameters of the classic version.
     pub(super) fn read(params: &Params) -> Result<TraceQuery, Failure> {
         let search = Self {
             service: Some(params.service()?),
@@ -273,7 +272,6 @@ pub(super) fn tags_of_json(
 
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// The traces, newest first.
     pub(super) traces: Vec<Trace>,
     /// What is left out.
     pub(super) remarks: Vec<Remark>,

@@ -13,7 +13,6 @@ const HOUR: u64 = 3_600_000_000_000;
 const MINUTE: u64 = 60_000_000_000;
 const OPERATION: &str = "buy";
 
-/// The place of a tag.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Spot {
     Span,
@@ -31,7 +30,6 @@ struct Fact {
     asks_operation: bool,
     /// Nanoseconds, 0 for none.
     durations: (u64, u64),
-    /// Number of matching traces.
     traces: u64,
     /// Whether a span of the trace is hours before the range.
     began_before: bool,
@@ -185,7 +183,6 @@ impl Fact {
         }]})
     }
 
-    /// Returns the search in the classic version and in the third.
     fn questions(&self, service: &str) -> [String; 2] {
         let mut tags = json!({});
         if self.tags.is_some() {

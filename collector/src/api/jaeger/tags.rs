@@ -13,7 +13,6 @@ use crate::model::{
 
 /// The largest integer that JavaScript represents exactly.
 const JAVASCRIPT_MAX: i64 = (1 << 53) - 1;
-/// The tag and log field that Jaeger's pages look for.
 pub(super) const ERROR: &str = "error";
 
 /// Tags that Jaeger derives from a span.

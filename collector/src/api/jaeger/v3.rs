@@ -25,7 +25,6 @@ use crate::model::{
 };
 use crate::query::TRACE_BYTES_MAX;
 
-/// Returns the routes below `/jaeger/api/v3`.
 pub(super) fn router() -> Router<ApiState> {
     let routes = Router::new()
         .route("/services", get(services))
@@ -151,7 +150,6 @@ struct Summary {
     services: Vec<Service>,
 }
 
-/// The number of spans of one service in a trace.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Service {

@@ -55,7 +55,6 @@ pub(super) fn write_connections(text: &mut Exposition, access: &Access, handles:
     }
 }
 
-/// Writes rejected requests, and clients with wrong tokens.
 fn write_denials(text: &mut Exposition, access: &Access) {
     let denials = access.denials();
     if !denials.is_empty() {

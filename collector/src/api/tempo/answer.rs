@@ -42,7 +42,6 @@ impl Metrics {
     }
 }
 
-/// A trace that a search found.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Found {
@@ -60,7 +59,6 @@ pub(super) struct Found {
     service_stats: BTreeMap<String, ServiceStats>,
 }
 
-/// The number of spans of one service in a trace.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ServiceStats {
@@ -71,7 +69,6 @@ struct ServiceStats {
 #[derive(Debug, Clone, Serialize)]
 struct SpanSet {
     spans: Vec<Span>,
-    /// The number of matching spans, shown or not.
     matched: u32,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     attributes: Vec<Json>,
@@ -91,7 +88,6 @@ struct Span {
 }
 
 impl Found {
-    /// Converts a row of the store.
     pub(super) fn of_row(row: TraceSummary) -> Self {
         let services = row.services.into_iter().map(|count| {
             let stats = ServiceStats {
@@ -256,7 +252,6 @@ fn span(view: &TraceView<'_>, at: usize, fields: &[Field], values: &[(String, Va
     }
 }
 
-/// Returns a pair in OTLP JSON.
 pub(super) fn key_value(key: &str, value: &Value<'_>) -> Json {
     json!({"key": key, "value": any_value(value)})
 }

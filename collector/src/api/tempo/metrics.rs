@@ -31,7 +31,6 @@ const READ: Reach = Reach {
 /// Exemplars per series.
 const EXEMPLARS_MAX: usize = 100;
 
-/// The answer of both routes.
 #[derive(Debug, Serialize)]
 struct Answer<S> {
     series: Vec<S>,

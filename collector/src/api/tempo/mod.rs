@@ -25,7 +25,6 @@ use super::{ApiState, dialect};
 /// The version of Tempo that this API follows; Grafana chooses its requests by it.
 const TEMPO_VERSION: &str = "2.8.0";
 
-/// Returns an error in Tempo's form.
 pub(super) fn refusal(status: StatusCode, text: String) -> Response {
     Refusal::new(status, text).into_response()
 }

@@ -44,7 +44,6 @@ impl Params {
         Ok(number.map(|number| usize::try_from(number).map_or(max, |number| number.min(max))))
     }
 
-    /// Returns the limit, at least 1.
     pub(super) fn limit(&self, default: usize, max: usize) -> Result<usize, Refusal> {
         match self.whole_number("limit", max)? {
             Some(0) => Err(Refusal::bad("invalid limit: must be a positive number")),

@@ -94,7 +94,6 @@ pub(super) async fn names(
     Ok(Json(answer).into_response())
 }
 
-/// Returns the requested scopes, and the number of bytes read.
 async fn scopes(state: &ApiState, params: &Params) -> Result<(Vec<Scope>, usize), Refusal> {
     let limit = params.limit(NAMES_MAX, NAMES_MAX)?;
     let wanted = params

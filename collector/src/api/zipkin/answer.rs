@@ -54,7 +54,6 @@ impl IntoResponse for Traces {
     }
 }
 
-/// The spans of a trace, rendered one at a time.
 struct Spans {
     trace: Trace,
     clients: HashSet<SpanId>,

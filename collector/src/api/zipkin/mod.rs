@@ -38,7 +38,6 @@ pub(super) fn searches(pairs: Vec<(String, String)>) -> Option<TraceQuery> {
     Some(question::search(&question))
 }
 
-/// Returns an error in Zipkin's form.
 pub(super) fn refusal(status: StatusCode, text: String) -> Response {
     refusal::Refusal::new(status, text).into_response()
 }

@@ -101,7 +101,6 @@ fn answer(names: BTreeSet<String>, services: usize, missing: Option<String>) -> 
     with_missing(response, missing.as_deref())
 }
 
-/// Calls from one service to another.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Link {

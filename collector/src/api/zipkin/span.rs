@@ -134,7 +134,6 @@ fn is_false(truth: &bool) -> bool {
     !truth
 }
 
-/// A service and, if known, its address.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Endpoint {
@@ -149,7 +148,6 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    /// Returns the sender.
     pub(super) fn local(span: &Span) -> Self {
         Self {
             service_name: Some(span.service().to_lowercase()),

@@ -37,7 +37,6 @@ impl Sender {
     }
 }
 
-/// Returns the value of a non-empty text attribute.
 pub(super) fn text<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str> {
     match value(attributes, key)? {
         Value::StringValue(text) if !text.is_empty() => Some(text),

@@ -168,7 +168,6 @@ fn breaker_name(point: &Point<'_>, source: Source) -> Option<String> {
     }
 }
 
-/// The content of one point.
 enum Fact {
     Count(CountPoint),
     State(Option<EffectiveState>),

@@ -67,7 +67,6 @@ pub struct PolicyReport {
     pub reading: Reading,
 }
 
-/// What a metric of policies measures.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Measure {
     Pool(Says),

@@ -30,20 +30,15 @@ pub(crate) struct Command {
     pub(crate) name: String,
     /// Its thread pool, if its calls run on one.
     pub(crate) pool: Option<String>,
-    /// Calls that its pool refused in the window.
     pub(crate) pool_rejected: u64,
-    /// Number of reporting hosts.
     pub(crate) hosts: u64,
     /// When it was read, by the sender's clock; 0 if unknown.
     pub(crate) time: UnixNanos,
-    /// The state; open if open on any host.
     pub(crate) state: EffectiveState,
-    /// The window of the counts.
     pub(crate) window: Duration,
     pub(crate) calls: CircuitCalls,
     /// Error percentage and number of requests, as Hystrix computes them over its window.
     pub(crate) own_window: OwnWindow,
-    /// Running calls.
     pub(crate) in_flight: u32,
     /// Latencies at [`PERCENTILES`], milliseconds.
     pub(crate) percentiles_ms: [f64; 8],

@@ -32,19 +32,13 @@ pub(crate) struct Pool {
     pub(crate) name: String,
     /// Threads over all hosts.
     pub(crate) core_size: u64,
-    /// Calls that they run.
     pub(crate) active: u64,
-    /// Calls that wait.
     pub(crate) queued: u64,
     /// Calls that may wait; 0 where the stream does not say that any may.
     pub(crate) queue_limit: u64,
-    /// The most workers that there were at once.
     pub(crate) largest: u64,
-    /// Calls that ended.
     pub(crate) completed: u64,
-    /// Calls that were run within the window.
     pub(crate) executed: u64,
-    /// Calls that were refused within the window.
     pub(crate) rejected: u64,
 }
 

@@ -216,7 +216,6 @@ fn attributes_of_field(message: &[u8], field: u32) -> impl Iterator<Item = Attri
     })
 }
 
-/// Reads a `KeyValue`, borrowed.
 fn attribute_view(reader: Reader<'_>) -> AttributeView<'_> {
     let (mut name, mut value) = ("", ValueView::Empty);
     each_field(reader, |key, reader| {

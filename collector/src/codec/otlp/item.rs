@@ -9,13 +9,9 @@ use super::{AttributeView, Limits, ValueView, write};
 /// The fields of `Span.Event` or `Span.Link` by their role for the limits.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ItemKind {
-    /// Number of the name field.
     text: u32,
-    /// Number of the attributes field.
     attributes: u32,
-    /// Id fields with their lengths.
     ids: &'static [(u32, usize)],
-    /// Numbers of the other fields.
     scalars: &'static [u32],
     /// All field numbers as bits.
     known: u32,

@@ -50,7 +50,6 @@ pub(super) struct Field {
     pub(super) name: &'static str,
     pub(super) number: u32,
     pub(super) kind: Kind,
-    /// Whether it is a list.
     pub(super) repeated: bool,
 }
 

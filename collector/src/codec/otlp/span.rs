@@ -32,7 +32,6 @@ const STATUS_FIELDS: u32 = 0b1100;
 const LAST_KIND: u64 = 5;
 const LAST_STATUS_CODE: u64 = 2;
 
-/// Events or links of one span.
 #[derive(Debug, Default)]
 struct Items<'a> {
     kept: Vec<&'a [u8]>,
@@ -97,7 +96,6 @@ pub(super) struct SpanScratch<'a> {
     attributes_over: u32,
     events: Items<'a>,
     links: Items<'a>,
-    /// Number of truncations in this span.
     pub(super) cut: u64,
     /// A string is not UTF-8, so the span must be read again from a repaired copy.
     pub(super) invalid_utf8: bool,

@@ -23,7 +23,6 @@ const LIST_FIELDS: u32 = 1 << 1;
 /// Why a part of a span cannot be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// The request is not valid protobuf.
     Malformed(Malformed),
     InvalidUtf8,
     /// It is larger or deeper than a limit.

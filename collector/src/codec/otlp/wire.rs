@@ -21,17 +21,14 @@ pub(crate) const fn varint_key(field: u32) -> u32 {
     field << 3 | wire_type::VARINT
 }
 
-/// Returns the key of an eight-byte field.
 pub(crate) const fn fixed64_key(field: u32) -> u32 {
     field << 3 | wire_type::FIXED64
 }
 
-/// Returns the key of a string, bytes or message field.
 pub(crate) const fn length_key(field: u32) -> u32 {
     field << 3 | wire_type::LENGTH
 }
 
-/// Returns the key of a four-byte field.
 pub(crate) const fn fixed32_key(field: u32) -> u32 {
     field << 3 | wire_type::FIXED32
 }
@@ -96,7 +93,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The slow path of `varint`.
     fn long_varint(&mut self) -> Result<u64, Malformed> {
         let mut value = 0;
         for (index, &byte) in self.rest.iter().take(10).enumerate() {
@@ -113,19 +109,16 @@ impl<'a> Reader<'a> {
         Err(self.malformed("number cut off"))
     }
 
-    /// Reads a little-endian number.
     #[inline(always)]
     pub(crate) fn fixed64(&mut self) -> Result<u64, Malformed> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// Reads a little-endian number.
     #[inline(always)]
     pub(crate) fn fixed32(&mut self) -> Result<u32, Malformed> {
         self.array().map(u32::from_le_bytes)
     }
 
-    /// Reads length-prefixed bytes.
     #[inline(always)]
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let length = self.varint()?;

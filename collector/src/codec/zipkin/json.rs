@@ -165,7 +165,6 @@ impl Fields for Annotation {
     }
 }
 
-/// A span in v1, and the number of annotations beyond the limit.
 #[derive(Default)]
 struct SpanV1 {
     span: v1::Span,

@@ -166,7 +166,6 @@ fn kind(number: u64) -> Option<Kind> {
     }
 }
 
-/// Parses an address of 4 or 16 bytes.
 pub(super) fn address(bytes: &[u8]) -> Option<IpAddr> {
     if let Ok(octets) = <[u8; 4]>::try_from(bytes) {
         return Some(Ipv4Addr::from(octets).into());

@@ -3,7 +3,6 @@
 
 use super::super::otlp::write;
 
-/// OTLP's status codes.
 const STATUS_OK: u64 = 1;
 const STATUS_ERROR: u64 = 2;
 
@@ -63,7 +62,6 @@ impl Span {
         write::text(&mut self.fields, 5, name);
     }
 
-    /// Adds an annotation as an OTLP event.
     pub(super) fn annotation(&mut self, at_us: u64, value: &str) {
         if self.first_annotation_us == 0 {
             self.first_annotation_us = at_us;
@@ -97,21 +95,18 @@ impl Span {
         }
     }
 
-    /// Adds an integer tag, as in v1.
     pub(super) fn number(&mut self, key: &str, value: i64) {
         key_value(&mut self.fields, 9, key, |out| {
             write::varint(out, 3, value.cast_unsigned());
         });
     }
 
-    /// Adds a floating-point tag, as in v1.
     pub(super) fn double(&mut self, key: &str, value: f64) {
         key_value(&mut self.fields, 9, key, |out| {
             write::fixed64(out, 4, value.to_bits());
         });
     }
 
-    /// Adds a tag of bytes, as in v1.
     pub(super) fn bytes(&mut self, key: &str, value: &[u8]) {
         key_value(&mut self.fields, 9, key, |out| write::bytes(out, 7, value));
     }

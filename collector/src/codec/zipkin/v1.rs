@@ -26,7 +26,6 @@ pub(super) struct Span {
     binary_annotations: Vec<BinaryAnnotation>,
 }
 
-/// An event at a time.
 #[derive(Debug, Default)]
 pub(super) struct Annotation {
     pub(super) at_us: u64,
@@ -176,7 +175,6 @@ impl Halves {
         times
     }
 
-    /// Sets the times of both halves of a call.
     fn rpc(&mut self, source: &Span, times: Times) {
         match times {
             Times {
@@ -239,7 +237,6 @@ impl Halves {
         }
     }
 
-    /// Sets the times of both halves of a message.
     fn messages(&mut self, source: &Span, times: Times) {
         match (times.ms, times.mr) {
             (Some(ms), Some(mr)) => {
@@ -340,7 +337,6 @@ impl Halves {
     }
 }
 
-/// Returns a half with the common fields.
 fn half_of(source: &Span) -> Half {
     let mut half = Half::default();
     half.trace_id = source.trace_id;

@@ -24,7 +24,6 @@ pub(super) struct Board {
     circuits: BTreeMap<CircuitKey, Circuit>,
     targets: BTreeMap<CircuitKey, String>,
     instances: usize,
-    /// Number of instances per service.
     by_service: HashMap<String, usize>,
     /// The last time that no idle instance could be evicted.
     none_idle_at: Option<UnixNanos>,
@@ -55,12 +54,9 @@ struct Found<'a> {
     is_new: bool,
 }
 
-/// The results of requests.
 #[derive(Debug, Default)]
 pub(super) struct Effects {
-    /// To be stored.
     pub(super) records: Vec<SeriesRecord>,
-    /// To be announced.
     pub(super) transitions: Vec<CircuitTransition>,
     /// Instances or series beyond a limit.
     pub(super) over_limit: u64,
@@ -185,7 +181,6 @@ impl Board {
         }
     }
 
-    /// Applies a reported transition.
     pub(super) fn transition(
         &mut self,
         transition: CircuitTransition,
@@ -340,7 +335,6 @@ impl Board {
         self.targets.retain(|key, _| circuits.contains_key(key));
     }
 
-    /// Sets the target of a breaker, if the breaker is known.
     pub(super) fn learn_target(&mut self, key: &CircuitKey, target: &str) {
         let Some(circuit) = self.circuits.get_mut(key) else {
             return;
@@ -421,7 +415,6 @@ impl Board {
         on_wall.map(|instance| instance.facts(now)).collect()
     }
 
-    /// Returns the target of a breaker as learnt from spans.
     pub(super) fn known_target(&self, key: &CircuitKey) -> Option<String> {
         self.targets.get(key).cloned()
     }
@@ -434,7 +427,6 @@ impl Board {
             .unwrap_or_default()
     }
 
-    /// Returns when each instance last reported.
     pub(super) fn last_seen(&self) -> BTreeMap<(CircuitKey, String), UnixNanos> {
         let instances = self
             .circuits

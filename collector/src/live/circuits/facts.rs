@@ -39,7 +39,6 @@ pub(super) fn add_second(seconds: &mut Vec<Second>, second: Second) {
     }
 }
 
-/// An instance at one moment.
 #[derive(Debug, Clone)]
 pub(super) struct Facts {
     pub(super) standing: Standing,

@@ -12,7 +12,6 @@ use crate::model::{CircuitView, UnixNanos};
 use crate::store::StoreError;
 use crate::store::cancel::off_worker;
 
-/// A breaker with the durations of its window.
 #[derive(Debug, Clone)]
 pub(crate) struct CircuitFigures {
     pub(crate) view: CircuitView,

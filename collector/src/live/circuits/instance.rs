@@ -65,7 +65,6 @@ struct Disagreement {
     time: UnixNanos,
 }
 
-/// The results of an observation.
 #[derive(Debug, Default)]
 pub(super) struct Observed {
     pub(super) sample: Option<CircuitSample>,
@@ -213,7 +212,6 @@ impl Instance {
         changed
     }
 
-    /// Returns whether its last report is too old to rely on.
     pub(super) fn is_stale(&self, now: UnixNanos) -> bool {
         let silent = now - self.standing.last_seen;
         self.restored || silent > stale_after(&self.standing)

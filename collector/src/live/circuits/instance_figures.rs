@@ -20,7 +20,6 @@ pub(crate) struct InstanceFigures {
     /// Calls since the start of the collector.
     pub(crate) counted: CircuitCalls,
     pub(crate) window: CircuitCalls,
-    /// Durations of these calls.
     pub(crate) latency: LatencyView,
     /// As computed by its library, if it does so.
     pub(crate) failure_percent: Option<f64>,

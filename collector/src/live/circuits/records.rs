@@ -19,7 +19,6 @@ impl<'a> Records<'a> {
         Self { reader, missing }
     }
 
-    /// Returns what is missing so far.
     pub(super) fn missing(&self) -> Option<Missing> {
         self.missing.lock().clone()
     }

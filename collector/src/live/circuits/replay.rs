@@ -14,7 +14,6 @@ use crate::model::{
 use crate::store::series::{SeriesKind, SeriesRecord, SettingsRecord, Standing};
 use crate::store::{SeriesReader, StoreError};
 
-/// A breaker instance.
 pub(super) type Id = (CircuitKey, String);
 /// Times of instances' last reports that are not in the journal yet.
 pub(super) type LastSeen = BTreeMap<Id, UnixNanos>;

@@ -89,7 +89,6 @@ impl Row {
         }
     }
 
-    /// Removes the oldest second if it is before `second`.
     fn pop_before(&mut self, second: u64) -> Option<Second> {
         let mut bytes = self.packed.iter().copied();
         let Some(oldest) = varint_of(|| bytes.next()) else {

@@ -35,10 +35,8 @@ struct Last {
     is_running: bool,
 }
 
-/// The increase from a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Added {
-    /// Calls and their durations.
     Calls(u64, LatencyHistogram),
     /// Nothing: a repetition, a late report, or the first of an old count.
     Nothing,

@@ -50,9 +50,7 @@ struct Edge {
 /// Durations since the start, by the spans of each half; calls with a missing half are left out.
 #[derive(Debug, Clone, Default)]
 pub(in crate::live) struct Durations {
-    /// By the callees' spans.
     pub(in crate::live) server: Total,
-    /// By the callers' spans.
     pub(in crate::live) client: Total,
 }
 
@@ -279,7 +277,6 @@ impl Edges {
             .collect()
     }
 
-    /// Returns every edge with its totals, busiest first.
     pub(in crate::live) fn totals(&self) -> Vec<(EdgeCalls, &Durations)> {
         let edges = self.ids.values();
         let total = |id: &EdgeId| {

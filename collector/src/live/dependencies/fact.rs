@@ -9,14 +9,12 @@ pub(in crate::live) enum Half {
     Caller,
     /// Serves the call: server, consumer.
     Callee,
-    /// Neither.
     Other,
 }
 
 /// The location of a span's parent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::live) enum Parent {
-    /// No parent.
     Root,
     /// In the same process, according to the sender.
     Local(u64),

@@ -47,7 +47,6 @@ pub(in crate::live) struct Dependencies {
     leaving: Vec<u64>,
 }
 
-/// Problems since the last query.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::live) struct Incidents {
     /// Caller's spans whose callee never arrived, counted for the peer they name.
@@ -87,7 +86,6 @@ struct Here {
     service: NodeId,
     half: Half,
     error: bool,
-    /// Duration, nanoseconds.
     nanos: u64,
     peer_is_store: bool,
     names_service: bool,
@@ -151,12 +149,10 @@ impl Dependencies {
         }
     }
 
-    /// Takes newly learnt targets of breakers.
     pub(in crate::live) fn take_learnt(&mut self) -> Vec<Learnt> {
         std::mem::take(&mut self.learnt)
     }
 
-    /// Takes the problems since the last call.
     pub(in crate::live) fn take_incidents(&mut self) -> Incidents {
         std::mem::take(&mut self.incidents)
     }
@@ -384,7 +380,6 @@ impl Dependencies {
         }
     }
 
-    /// Removes a span early.
     fn evict(&mut self, key: u64, mut here: Here, second: u32) {
         self.incidents.table_full += 1;
         let waited = second.saturating_sub(here.since);

@@ -26,7 +26,6 @@ pub(crate) struct FaultyDisk {
 #[derive(Debug, Default)]
 struct State {
     root: PathBuf,
-    /// Number of calls so far.
     calls: u64,
     fault: Option<(Range<u64>, Fault)>,
     /// Number of failed calls.
@@ -118,7 +117,6 @@ pub(super) fn synced(path: &Path, length: u64) {
     with(path, |state| state.synced.insert(path.to_owned(), length));
 }
 
-/// Records another name.
 pub(super) fn renamed(from: &Path, to: &Path) {
     with(from, |state| {
         if let Some(length) = state.synced.remove(from) {

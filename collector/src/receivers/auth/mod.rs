@@ -58,14 +58,10 @@ pub(crate) struct Auth {
     access: Access,
 }
 
-/// Why a request was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Denied {
-    /// It has no token.
     Missing,
-    /// Its token is not valid.
     Wrong,
-    /// Its token has none of these roles.
     Role(Roles),
     /// Without a token: its host may be any public name.
     Host,
@@ -230,7 +226,6 @@ impl Auth {
 }
 
 impl Denied {
-    /// Returns the word for `/metrics`.
     fn as_str(self) -> &'static str {
         match self {
             Self::Missing => "missing",

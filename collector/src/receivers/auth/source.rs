@@ -19,7 +19,6 @@ pub(crate) struct TokenSource {
     read: Option<Secret>,
 }
 
-/// Why a file of tokens cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TokenFileError {
     #[error("could not read {path}: {source}")]

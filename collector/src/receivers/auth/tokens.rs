@@ -95,7 +95,6 @@ impl Roles {
         Self(bits.fold(0, |all, bit| all | bit))
     }
 
-    /// Returns whether the sets intersect.
     pub(crate) fn meet(self, needed: Self) -> bool {
         self.0 & needed.0 != 0
     }

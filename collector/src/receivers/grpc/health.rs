@@ -17,7 +17,6 @@ const QUESTION_BYTES_MAX: usize = 1024;
 const SERVING: i32 = 1;
 const NOT_SERVING: i32 = 2;
 
-/// `HealthCheckRequest`.
 #[derive(Clone, PartialEq, Message)]
 struct Question {
     /// The full name of a service; empty for the whole server.
@@ -25,7 +24,6 @@ struct Question {
     service: String,
 }
 
-/// `HealthCheckResponse`.
 #[derive(Clone, PartialEq, Message)]
 struct Answer {
     #[prost(int32, tag = "1")]

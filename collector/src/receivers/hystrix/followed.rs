@@ -40,13 +40,11 @@ struct Known {
     added: CircuitCalls,
     /// Whether it was read since the last observation.
     is_fresh: bool,
-    /// When it was last observed.
     observed: UnixNanos,
     /// The last reported settings and override on this connection.
     reported: Option<(CircuitSettings, Option<OverrideView>)>,
 }
 
-/// The observations of one second.
 #[derive(Debug, Default)]
 pub(super) struct Second {
     pub(super) observations: Vec<Observation>,

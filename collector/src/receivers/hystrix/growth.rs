@@ -36,7 +36,6 @@ impl Growth {
         }
     }
 
-    /// Returns the calls since the last report.
     pub(super) fn add(
         &mut self,
         at: UnixNanos,

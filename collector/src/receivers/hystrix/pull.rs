@@ -29,7 +29,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Initial backoff, as in Turbine.
 const WAIT_MIN: Duration = Duration::from_secs(1);
-/// Longest backoff.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 /// Reading a stream for this long resets the backoff.
 const STABLE_AFTER: Duration = Duration::from_secs(60);

@@ -48,7 +48,6 @@ impl Query {
     }
 }
 
-/// The state of parsing.
 struct Parser<'q> {
     query: &'q str,
     tokens: Vec<(Token, usize)>,

@@ -7,7 +7,6 @@ use super::Parser;
 use super::expression::{arithmetic, comparison, literal, type_of};
 
 impl Parser<'_> {
-    /// Parses a comparison of two scalars.
     pub(super) fn scalar_filter(&mut self) -> Result<Stage, Error> {
         let left = self.scalar()?;
         let Some(how) = self.sign().and_then(comparison) else {

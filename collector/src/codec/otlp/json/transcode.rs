@@ -19,7 +19,6 @@ pub(super) struct Sink {
     pub(super) out: Vec<u8>,
     /// Number of values that their field cannot hold.
     pub(super) left_out: u64,
-    /// Number of spans, metrics or log records.
     pub(super) items: u64,
     pub(super) keys: Keys,
     depth: usize,

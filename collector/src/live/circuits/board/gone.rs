@@ -21,7 +21,6 @@ pub(super) struct Gone {
 }
 
 impl Gone {
-    /// Records the removal of an instance.
     pub(super) fn note(&mut self, standing: &Standing) {
         if self.last_seen.len() >= MAX_GONE {
             let latest = self.last_seen.values().max().copied();

@@ -253,18 +253,14 @@ impl Control {
     }
 }
 
-/// Why a poll was not answered.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PollError {
-    /// The limit of channels is reached.
     #[error(transparent)]
     TooMany(#[from] TooManyChannels),
-    /// An acknowledgement could not be stored.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// A poll in progress.
 struct Channel {
     control: Control,
     id: (String, String),

@@ -7,7 +7,6 @@ use fusebox::control::{Action, BY_CHARS_MAX, EXPIRY_MAX, REASON_CHARS_MAX};
 use crate::model::{CircuitView, OperatorChange, Source, UnixNanos};
 use crate::store::StoreError;
 
-/// Shortest lifetime of a change.
 const LIFETIME_MIN: Duration = Duration::from_secs(1);
 /// How long a reset is delivered to every instance: later it would close breakers for a forgotten reason.
 /// Instances under a change that the reset replaced get it until that change expires.
@@ -83,7 +82,6 @@ fn invalid(parameter: &'static str, problem: impl Into<String>) -> ControlError 
     ControlError::Invalid { parameter, problem }
 }
 
-/// Trims and validates a text.
 fn text(name: &'static str, text: &str, chars_max: usize) -> Result<String, ControlError> {
     let text = text.trim();
     let chars = text.chars().count();

@@ -32,7 +32,6 @@ pub(super) struct State {
     last_id: u64,
     /// The last number visible to polls; lower than `last_id` while a change is being stored.
     visible_id: u64,
-    /// By service and instance.
     channels: BTreeMap<(String, String), ChannelState>,
     /// Instances that said that they end.
     pub(super) ended: Ended,
@@ -63,7 +62,6 @@ struct ChannelState {
     last_seen: UnixNanos,
 }
 
-/// The limit of channels is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("there are {CHANNELS_MAX} control channels already")]
 pub(crate) struct TooManyChannels;
@@ -295,7 +293,6 @@ impl State {
         Ok(())
     }
 
-    /// Records the end of a poll.
     pub(super) fn disconnect(&mut self, id: &(String, String), now: UnixNanos) {
         if let Some(channel) = self.channels.get_mut(id) {
             channel.open = channel.open.saturating_sub(1);
@@ -373,7 +370,6 @@ impl State {
         channel.is_some_and(|channel| channel.is_open(now))
     }
 
-    /// Returns the changes of each circuit of a service.
     fn of_service<'a>(&'a self, service: &'a str) -> impl Iterator<Item = &'a Vec<Tracked>> {
         let first = CircuitKey {
             service: service.to_owned(),
