@@ -55,8 +55,9 @@ fn what_the_server_knows_fills_the_table() {
     assert_eq!(names.service("new"), OTHER);
 }
 
-/// *Scenario*: a full table, a restart; the server knows other names, or nothing can be asked.
-/// *Guarantees*: what was admitted is, what was not is not.
+/// *Scenario*: the table is full and the collector restarts; the server knows other names, or cannot be
+/// queried.
+/// *Guarantees*: exactly the names admitted before are admitted.
 #[test]
 fn a_restart_admits_the_same_names() {
     let dir = tempfile::tempdir().unwrap();
@@ -80,8 +81,8 @@ fn a_restart_admits_the_same_names() {
     }
 }
 
-/// *Guarantees*: a name that the server has forgotten goes, at a restart and while it runs; one in use stays, and where every
-/// name has room nothing is forgotten before.
+/// *Guarantees*: a name that has expired on the server is removed, at a restart and while running; one in use
+/// stays, and nothing is removed from a table that was never full.
 #[test]
 fn an_expired_name_goes() {
     let dir = tempfile::tempdir().unwrap();
@@ -110,8 +111,9 @@ fn an_expired_name_goes() {
     assert!(others(&names, 2_000..2_000 + SERVICES_MAX).is_empty());
 }
 
-/// *Scenario*: a sender makes up names until the tables are full; the names that come then are real.
-/// *Guarantees*: what is idle longest makes room within hours, an eighth of the table in each; what is used stays.
+/// *Scenario*: a sender makes up names until the tables are full; later names are real.
+/// *Guarantees*: the longest idle names are evicted within hours, an eighth of the table in each; those in
+/// use stay.
 #[test]
 fn idle_names_make_room_for_those_in_use() {
     let dir = tempfile::tempdir().unwrap();
@@ -134,8 +136,8 @@ fn idle_names_make_room_for_those_in_use() {
     assert_eq!(names.tables().services.len(), known, "none found no room");
 }
 
-/// *Scenario*: the server knows a name as it stands in a tag: cut, without backslashes.
-/// *Guarantees*: the name as it comes from outside is that name.
+/// *Scenario*: the server knows a name as written in a tag: cut, without backslashes.
+/// *Guarantees*: it is recognised when its original arrives.
 #[test]
 fn a_name_is_known_as_it_stands_in_its_tag() {
     let names = Names::default();
@@ -160,7 +162,7 @@ fn a_name_is_known_as_it_stands_in_its_tag() {
     }
 }
 
-/// *Guarantees*: a file that holds more than it should, or nonsense, breaks no bound and keeps nothing from starting.
+/// *Guarantees*: a file with too many names, or garbage, exceeds no limit and does not prevent the start.
 #[test]
 fn a_spoilt_file_breaks_no_bound() {
     let dir = tempfile::tempdir().unwrap();
@@ -186,8 +188,8 @@ fn a_spoilt_file_breaks_no_bound() {
     }
 }
 
-/// Scenario: the clock was ten years ahead once, when the tables filled.
-/// Guarantees: names make room after their time all the same.
+/// Scenario: the clock was ten years ahead when the tables filled up.
+/// Guarantees: names are evicted in time nevertheless.
 #[test]
 fn names_of_a_clock_that_was_ahead_make_room() {
     let dir = tempfile::tempdir().unwrap();

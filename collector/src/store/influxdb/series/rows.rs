@@ -184,8 +184,8 @@ fn time_of(digits: &str) -> Option<UnixNanos> {
 mod tests {
     use super::*;
 
-    /// Guarantees: of a standing that was written before provenance was stored, the reason shows it; of a later one,
-    /// whatever its reason, the field does.
+    /// Guarantees: an old standing without provenance gets it from its reason; a newer one from its field,
+    /// whatever the reason.
     #[test]
     fn a_standing_without_provenance_is_read() {
         let json = |reason: &str, provenance: &str| {

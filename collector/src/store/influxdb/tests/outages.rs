@@ -49,7 +49,8 @@ async fn a_request_in_flight_may_end_when_the_collector_stops() {
     assert_eq!(saved.unwrap().at, figures.points);
 }
 
-/// *Scenario*: the server takes requests and never answers. *Guarantees*: the end comes after the grace.
+/// *Scenario*: the server accepts requests and never answers. *Guarantees*: the lane ends after the grace
+/// period.
 #[tokio::test(start_paused = true)]
 async fn a_server_that_hangs_does_not_keep_the_end() {
     let dir = tempfile::tempdir().unwrap();
@@ -123,7 +124,7 @@ async fn a_token_file_that_comes_later_is_waited_for() {
 }
 
 /// *Scenario*: a name is admitted, and for a while its table cannot be saved.
-/// *Guarantees*: no position is saved before the names by which it was reached.
+/// *Guarantees*: the position is not saved before the names it depends on.
 #[tokio::test(start_paused = true)]
 async fn names_are_saved_before_a_position() {
     let dir = tempfile::tempdir().unwrap();
@@ -156,7 +157,7 @@ async fn names_are_saved_before_a_position() {
     assert!(saved.contains("\"shop\""), "{saved}");
 }
 
-/// *Scenario*: two lanes start at once. *Guarantees*: the server is made ready once, and both write.
+/// *Scenario*: two lanes start at once. *Guarantees*: the server is set up once, and both write.
 #[tokio::test(start_paused = true)]
 async fn lanes_make_the_server_ready_once() {
     let [one, two] = [(); 2].map(|()| tempfile::tempdir().unwrap());
@@ -217,8 +218,8 @@ mod with_the_crate {
         }
     }
 
-    /// *Scenario*: a server that was set up from here loses its data. *Guarantees*: it is set up again, nothing that
-    /// is not settled is lost.
+    /// *Scenario*: a server that the collector had set up loses its data.
+    /// *Guarantees*: it is set up again, and no unsettled data is lost.
     #[tokio::test(start_paused = true)]
     async fn a_server_that_was_emptied_is_set_up_again() {
         let dir = tempfile::tempdir().unwrap();
@@ -234,7 +235,7 @@ mod with_the_crate {
         );
     }
 
-    /// *Scenario*: the collector is asked to stop while it sets a server up. *Guarantees*: the one token is kept.
+    /// *Scenario*: the collector is stopped while it sets up a server. *Guarantees*: the only token is kept.
     #[tokio::test(start_paused = true)]
     async fn a_stop_in_the_middle_of_a_set_up_keeps_the_token() {
         let dir = tempfile::tempdir().unwrap();
@@ -249,7 +250,7 @@ mod with_the_crate {
     }
 }
 
-/// *Guarantees*: a position that a failing disk spoilt costs that the journal is sent again, not that nothing starts.
+/// *Guarantees*: after damage to a saved position the journal is sent again, and the collector starts.
 #[test]
 fn a_position_that_cannot_be_understood_begins_anew() {
     let dir = tempfile::tempdir().unwrap();

@@ -86,8 +86,8 @@ async fn a_restart_in_the_middle_loses_nothing() {
     .await;
 }
 
-/// *Scenario*: somebody drops the database while a lane writes. *Guarantees*: it is made again, with the retention, and
-/// what is not settled yet arrives.
+/// *Scenario*: the database is dropped while a lane writes. *Guarantees*: it is created again, with the
+/// retention, and unsettled data arrives.
 #[tokio::test]
 async fn a_database_that_is_dropped_is_made_again() {
     with_influxd("", |server, dir| async move {
@@ -150,7 +150,7 @@ async fn users_and_passwords_work_and_a_wrong_one_is_named() {
     .await;
 }
 
-/// Guarantees: the file is read again at every try, also before anything was written.
+/// Guarantees: the file is read again at every attempt, also before anything was written.
 #[tokio::test]
 async fn a_corrected_token_file_is_taken_up_while_setting_up() {
     with_influxd("auth-enabled = true", |server, dir| async move {
@@ -186,8 +186,10 @@ async fn names_that_the_server_knows_are_taken_over() {
     .await;
 }
 
-/// *Scenario*: the table of services is full when the collector restarts; the server knows those of another one too.
-/// *Guarantees*: the services that were tags are tags, those of the other one do not take their places.
+/// *Scenario*: the table of services is full when the collector restarts; the server also knows another
+/// collector's services.
+/// *Guarantees*: admitted services keep their tags, and those of the other collector do not take their
+/// places.
 #[tokio::test]
 async fn admitted_names_outlive_a_restart_whatever_the_server_knows() {
     use crate::store::influxdb::names::{OTHER, SERVICES_MAX};
@@ -229,7 +231,7 @@ pub(super) async fn drop_database(client: &Client) {
     client.query(&Query::new(drop)).await.unwrap();
 }
 
-/// *Scenario*: the server's limit is far below a batch, so that it may hang up while the body is still being sent.
+/// *Scenario*: the server's limit is far below a batch, so it may hang up while the body is being sent.
 /// *Guarantees*: the lines arrive in smaller requests.
 #[tokio::test]
 async fn a_batch_far_over_its_limit_arrives() {
@@ -245,7 +247,8 @@ async fn a_batch_far_over_its_limit_arrives() {
     .await;
 }
 
-/// *Scenario*: the collector dies while it writes, again and again. *Guarantees*: every point is there once.
+/// *Scenario*: the collector crashes again and again while it writes. *Guarantees*: every point is stored
+/// once.
 #[test]
 fn a_crash_loses_nothing_and_writes_nothing_twice() {
     let dir = tempfile::tempdir().unwrap();

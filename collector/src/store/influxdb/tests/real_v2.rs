@@ -110,7 +110,7 @@ async fn names_that_the_server_knows_are_taken_over() {
     assert_learned(&names, 40);
 }
 
-/// *Scenario*: the token may write the bucket and nothing else. *Guarantees*: it is written to, with a warning.
+/// *Scenario*: the token may only write to the bucket. *Guarantees*: writing works, with a warning.
 #[tokio::test]
 #[ignore = "needs FUSEBOX_TEST_INFLUXDB2_URL"]
 async fn a_token_that_may_only_write_writes() {

@@ -51,7 +51,7 @@ async fn carried(fake: &Fake, batches: &[String]) -> InfluxdbFigures {
     carry(fake.options(), dir.path(), batches).await
 }
 
-/// *Scenario*: a rule of a proxy forbids two lines of a thousand for a word in them; a batch waits behind.
+/// *Scenario*: a proxy rule forbids two lines of a thousand because of a word in them; another batch follows.
 /// *Guarantees*: the two are dropped and counted, everything else arrives, in few requests.
 #[tokio::test(start_paused = true)]
 async fn lines_that_a_rule_forbids_are_dropped() {
@@ -78,7 +78,8 @@ async fn lines_that_a_rule_forbids_are_dropped() {
 }
 
 /// *Scenario*: a line is forbidden, and the known-good line has meanwhile left the server's retention.
-/// *Guarantees*: a server that drops the known-good line as too old accepts lines: the forbidden one is dropped.
+/// *Guarantees*: a server that drops the known-good line as too old accepts lines: the forbidden one is
+/// dropped.
 #[tokio::test(start_paused = true)]
 async fn a_known_good_line_that_is_too_old_by_now_is_accepted() {
     const PAST: &str = r#"{"error":"partial write: points beyond retention policy dropped=1"}"#;
@@ -101,8 +102,9 @@ async fn a_known_good_line_that_is_too_old_by_now_is_accepted() {
 /// A fault of the server that lasts for hours.
 type Trouble = fn(&Sent) -> bool;
 
-/// *Scenario*: for hours the server refuses everything, everything of some size, of some time, or of one measurement.
-/// *Guarantees*: nothing is dropped, and all of it arrives once the trouble is over.
+/// *Scenario*: for hours the server rejects everything, or everything of some size, some time, or one
+/// measurement.
+/// *Guarantees*: nothing is dropped, and everything arrives once the problem is over.
 #[tokio::test(start_paused = true)]
 async fn a_server_in_trouble_is_waited_for() {
     let everything: Trouble = |_| true;
@@ -132,7 +134,7 @@ async fn a_server_in_trouble_is_waited_for() {
     }
 }
 
-/// *Scenario*: the server refuses every second request by chance, for a long time.
+/// *Scenario*: for a long time the server rejects random requests, every second one on average.
 /// *Guarantees*: nothing is dropped.
 #[tokio::test(start_paused = true)]
 async fn a_server_that_fails_by_chance_costs_nothing() {
@@ -155,7 +157,7 @@ async fn a_server_that_fails_by_chance_costs_nothing() {
     }
 }
 
-/// *Guarantees*: `Retry-After` is obeyed, however often it comes.
+/// *Guarantees*: `Retry-After` is obeyed, however often it occurs.
 #[tokio::test(start_paused = true)]
 async fn retry_after_is_no_refusal_of_the_content() {
     let fake = Fake::start(V2, |sent| {
@@ -169,7 +171,7 @@ async fn retry_after_is_no_refusal_of_the_content() {
     assert_eq!(fake.writes().len(), 41, "and no other request");
 }
 
-/// *Scenario*: of a cluster that spreads series over nodes, one node is away for fifty minutes.
+/// *Scenario*: in a cluster that spreads series over nodes, one node is down for fifty minutes.
 /// *Guarantees*: nothing is dropped; everything arrives once the node is back.
 #[tokio::test(start_paused = true)]
 async fn a_node_of_a_cluster_that_is_away_is_waited_for() {

@@ -141,8 +141,8 @@ async fn lines_that_it_does_not_name_are_found_by_halving() {
     assert_eq!(figures.retries, 0);
 }
 
-/// *Scenario*: a batch begins with a bad line that nothing was taken before. *Guarantees*: the others go first and
-/// vouch for the server, then the line is dropped.
+/// *Scenario*: a batch begins with a bad line, and no line was accepted before. *Guarantees*: the others are
+/// sent first and show that the server accepts lines, then the bad one is dropped.
 #[tokio::test(start_paused = true)]
 async fn a_first_line_that_is_bad_is_dropped_once_another_is_taken() {
     let fake = Fake::start(V2, refuses_bad_lines(false)).await;
@@ -151,8 +151,8 @@ async fn a_first_line_that_is_bad_is_dropped_once_another_is_taken() {
     assert_eq!(figures.points_refused["unparsable"], 1);
 }
 
-/// *Scenario*: something in front of the server answers 400, and later 413, to whatever comes, for a while.
-/// *Guarantees*: nothing is thrown away.
+/// *Scenario*: a proxy answers 400, and later 413, to every request for a while.
+/// *Guarantees*: nothing is dropped.
 #[tokio::test(start_paused = true)]
 async fn a_server_that_refuses_everything_costs_nothing() {
     let fake = Fake::start(V2, |sent| match sent.before {
@@ -172,8 +172,7 @@ async fn a_server_that_refuses_everything_costs_nothing() {
     assert!(!sent.is_empty());
 }
 
-/// *Scenario*: the very first lines are refused, as none was taken before. *Guarantees*: they are kept, and not sent
-/// without a pause.
+/// *Scenario*: the first lines ever are rejected. *Guarantees*: they are kept, and retried with pauses.
 #[tokio::test(start_paused = true)]
 async fn without_a_known_good_line_lines_are_kept() {
     for lines in [1, 3] {
@@ -190,7 +189,8 @@ async fn without_a_known_good_line_lines_are_kept() {
     }
 }
 
-/// *Scenario*: any lines of a batch are bad, named or not, while the server fails and somebody limits the size.
+/// *Scenario*: any lines of a batch are bad, named in the answer or not, while the server fails and a proxy
+/// limits the size.
 /// *Guarantees*: every good line arrives and every bad one is counted once.
 #[tokio::test(start_paused = true)]
 async fn good_lines_arrive_and_bad_ones_are_counted_in_every_mixture() {
@@ -225,7 +225,8 @@ async fn good_lines_arrive_and_bad_ones_are_counted_in_every_mixture() {
     }
 }
 
-/// *Scenario*: something hangs up in the middle of large bodies, and answers pings. *Guarantees*: smaller ones are sent.
+/// *Scenario*: a proxy hangs up in the middle of large bodies, and answers pings. *Guarantees*: smaller ones
+/// are sent.
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_breaks_under_large_bodies_gets_smaller_ones() {
     let fake = Fake::start(V2, |sent| {
@@ -283,8 +284,8 @@ async fn one_line_that_is_too_large_is_dropped() {
     assert_eq!(figures.points_refused["too_large"], 1);
 }
 
-/// *Scenario*: the token is changed in its file while the server already refuses the old one. *Guarantees*: the new one
-/// is taken up without a restart, nothing is lost.
+/// *Scenario*: the token file changes while the server already rejects the old token. *Guarantees*: the new
+/// one is used without a restart, and nothing is lost.
 #[tokio::test(start_paused = true)]
 async fn a_token_that_changes_in_its_file_is_taken_up() {
     let dir = tempfile::tempdir().unwrap();
@@ -332,8 +333,8 @@ async fn a_bucket_that_is_deleted_is_asked_for_again() {
     );
 }
 
-/// *Scenario*: an InfluxDB 1 is replaced by a 2 at the same address. *Guarantees*: writes go where the new one wants
-/// them.
+/// *Scenario*: an InfluxDB 1 is replaced by a 2 at the same address. *Guarantees*: writes use the API of the
+/// new one.
 #[tokio::test(start_paused = true)]
 async fn another_kind_of_server_at_the_same_address_is_noticed() {
     let new = Fake::start(V2, |sent| {

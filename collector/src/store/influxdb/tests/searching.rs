@@ -27,8 +27,8 @@ fn is_index_query(sent: &Sent) -> bool {
     sent.body.contains("span_idx")
 }
 
-/// *Scenario*: the traces of an hour that is over; a hundred traces began in the minutes after it.
-/// *Guarantees*: none of these is read: their first spans say that they began too late.
+/// *Scenario*: the traces of a past hour; a hundred others began in the minutes after it.
+/// *Guarantees*: those are not read, because their first spans show that they began too late.
 #[tokio::test]
 async fn what_begins_after_a_range_is_not_read() {
     let end = UnixNanos::now().get() - nanos(HOUR);
@@ -51,8 +51,8 @@ async fn what_begins_after_a_range_is_not_read() {
     assert!(read.iter().all(is_index_query));
 }
 
-/// *Scenario*: a search that may only look once for each page.
-/// *Guarantees*: each page says so, begins further back than the one before, and the last one is reached.
+/// *Scenario*: a search that may send only one query per page.
+/// *Guarantees*: each page says so, begins further back than the previous one, and the last one is reached.
 #[tokio::test]
 async fn every_page_gets_on_however_short_its_time_is() {
     let server = Fake::start("1.6.7", |_| None).await;
@@ -78,7 +78,7 @@ async fn every_page_gets_on_however_short_its_time_is() {
     panic!("the last page was not reached");
 }
 
-/// *Guarantees*: what stands for names past the bound is no name that one could search for.
+/// *Guarantees*: the replacement of names beyond a limit is not listed as a name.
 #[tokio::test]
 async fn the_stand_in_for_names_is_not_listed() {
     let server = Fake::start("1.6.7", |sent| {

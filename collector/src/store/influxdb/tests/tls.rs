@@ -45,8 +45,9 @@ async fn with_tls(behind: String) -> (u16, String) {
     (port, authority)
 }
 
-/// *Scenario*: the server's certificate is of an authority that only a file names.
-/// *Guarantees*: with the file it is written to and read; without it the error says what to do, and nothing is sent.
+/// *Scenario*: only a configured file has the authority of the server's certificate.
+/// *Guarantees*: with the file, writing and reading work; without it the error says what to do, and nothing
+/// is sent.
 #[tokio::test]
 async fn a_server_is_spoken_to_over_tls_with_its_own_authority() {
     let fake = Fake::start("1.6.7", |_| None).await;
@@ -85,7 +86,8 @@ async fn a_server_is_spoken_to_over_tls_with_its_own_authority() {
     );
 }
 
-/// *Scenario*: an InfluxDB 2 over https has no bucket. *Guarantees*: it is made, by our own client: the crate has no TLS.
+/// *Scenario*: an InfluxDB 2 over https has no bucket. *Guarantees*: our own client creates it, because the
+/// crate has no TLS.
 #[tokio::test]
 async fn a_bucket_is_made_over_tls() {
     let fake = Fake::start("v2.9.1", |sent| {

@@ -235,7 +235,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Guarantees: whatever the text, its regex has no character that could end the regex or mean something in it.
+        /// Guarantees: the regex of any text has no character that could end it or have a special meaning.
         #[test]
         fn a_regex_of_text_stays_within_its_slashes(text in any::<String>()) {
             let regex = regex_of(&text);
@@ -249,8 +249,8 @@ mod tests {
             }
         }
 
-        /// Guarantees: the regex of a text matches just what holds that text, by an engine of the same syntax as the
-        /// servers' (RE2).
+        /// Guarantees: the regex of a text matches exactly the texts that contain it, in an engine with the
+        /// servers' syntax (RE2).
         #[test]
         fn a_regex_of_text_matches_what_holds_it(
             text in "\\PC{0,3}|[-.*+?^$|()\\[\\]{}\\\\/a\n]{0,4}",

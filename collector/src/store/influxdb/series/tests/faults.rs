@@ -45,9 +45,9 @@ fn unreadable(journal: &Journal) -> Option<u64> {
     incidents.get("unreadable_series").copied()
 }
 
-/// Scenario: the file of a kind cannot be read any more.
-/// Guarantees: everything of the other kinds is sent at once, that one is given up after a while and counted once, and
-/// what comes afterwards is sent.
+/// Scenario: the file of one kind becomes unreadable.
+/// Guarantees: the other kinds are sent at once; after a while that file is given up and counted once, and
+/// later records are sent.
 #[test]
 fn a_file_that_cannot_be_read_holds_up_nothing() {
     let cases: [(SeriesKind, &[&str]); 5] = [
@@ -93,7 +93,7 @@ fn take_away(file: &Path) -> PathBuf {
     aside
 }
 
-/// Scenario: a file cannot be read for a moment.
+/// Scenario: a file is temporarily unreadable.
 /// Guarantees: nothing of it is skipped.
 #[test]
 fn a_passing_failure_costs_nothing() {
@@ -112,8 +112,8 @@ fn a_passing_failure_costs_nothing() {
     assert_eq!(unreadable(&journal), None);
 }
 
-/// Scenario: the end of a file is gone, or a byte of it changed.
-/// Guarantees: what can be read is sent, and the place is counted once.
+/// Scenario: the end of a file is missing, or a byte of it changed.
+/// Guarantees: the readable part is sent, and the damage is counted once.
 #[test]
 fn what_can_be_read_of_a_damaged_file_is_sent() {
     type Damage = fn(&mut Vec<u8>);
@@ -158,8 +158,8 @@ fn add(journal: &Journal, number: u64, at: u64) {
     runtime.block_on(journal.log.append(vec![record])).unwrap();
 }
 
-/// Scenario: several places of a file were given up; then it can be read again, and later fails once for a moment.
-/// Guarantees: the moment is waited for, as if nothing had been.
+/// Scenario: several places of a file were given up; then the file is readable again, and later fails once.
+/// Guarantees: that failure is retried like a first one.
 #[test]
 fn a_file_that_can_be_read_again_is_trusted_again() {
     let (journal, file) = journal_and_file(SeriesKind::Instance);

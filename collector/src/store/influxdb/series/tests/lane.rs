@@ -93,8 +93,8 @@ fn every_line_is_as_the_schema_says_and_every_field_is_written() {
     }
 }
 
-/// Scenario: the collector dies after any request, its position saved some requests before.
-/// Guarantees: what is sent again is the same.
+/// Scenario: the collector dies after any request; its position was saved some requests earlier.
+/// Guarantees: it sends the same lines again.
 #[test]
 fn the_same_journal_gives_the_same_lines_from_any_saved_position() {
     let journal = Journal::new();
@@ -141,8 +141,8 @@ fn sample(instance: &str, second: u64, success: u64) -> SeriesRecord {
     })
 }
 
-/// Scenario: 3,000 instances of a service in the same ten seconds, of which 1,000 have tags of their own; samples of a
-/// second that come after their window was written.
+/// Scenario: 3,000 instances of a service in the same ten seconds, of which 1,000 have their own tags;
+/// samples of one second arrive after their window was written.
 /// Guarantees: every call of every instance can be read.
 #[test]
 fn names_behind_one_tag_and_late_samples_are_all_there() {
@@ -193,8 +193,8 @@ fn ask(server: &Server, query: &str) -> Vec<i64> {
     row[1..].iter().filter_map(|cell| cell.as_int()).collect()
 }
 
-/// Scenario: ten seconds of 6,000 instances are on their way in several requests when a breaker opens.
-/// Guarantees: the change of state is the next request, and nothing is lost or left out for it.
+/// Scenario: ten seconds of 6,000 instances are being sent in several requests when a breaker opens.
+/// Guarantees: the state change is in the next request, and nothing is lost.
 #[test]
 fn a_transition_goes_before_everything_that_waits() {
     let journal = Journal::new();
@@ -248,7 +248,7 @@ fn rates_stand_beside_the_thresholds_in_force() {
     assert!(near, "{series:?}");
 }
 
-/// Scenario: 1,000 instances of 100 breakers, ten minutes of a second's calls each.
+/// Scenario: 1,000 instances of 100 breakers, ten minutes of one second's calls each.
 #[test]
 #[ignore = "a measurement: run it alone, in release, with --nocapture"]
 fn measure_ten_minutes_of_a_thousand_instances() {

@@ -138,8 +138,9 @@ fn open(dir: &Path, counters: &Arc<Counters>) -> SeriesLog {
     SeriesLog::open_with(dir, WEEK, Duration::ZERO, Arc::clone(counters)).unwrap()
 }
 
-/// Scenario: a collector writes its journal to a server, another one reads it.
-/// Guarantees: the contract of readers, and the wall, transitions and history of it; nothing of its own is read.
+/// Scenario: one collector writes its journal to a server, another one reads it.
+/// Guarantees: the contract of readers holds, also for wall, transitions and history; a collector's own
+/// records are not read.
 fn keeps_the_contract(options: InfluxdbOptions) {
     let server = Server::connect(options);
     let journal = Journal::new();

@@ -106,8 +106,8 @@ mod tests {
     use crate::store::influxdb::names::Names;
     use crate::store::influxdb::schema::{RED_5M, RED_SERVICE_5M};
 
-    /// Scenario: two statements as span names, the same for longer than a tag is.
-    /// Guarantees: the one point that both share counts both.
+    /// Scenario: the span names are two statements that are equal up to the longest tag.
+    /// Guarantees: they share one point with the sum of both.
     #[test]
     fn names_that_are_one_tag_are_added_up() {
         let names = Names::default();

@@ -31,7 +31,7 @@ async fn the_contract_of_all_stores_holds_in_influxdb() {
     }
 }
 
-/// *Guarantees*: it makes no difference what has been shipped, and what of that is still local.
+/// *Guarantees*: the answers do not depend on which spans were shipped, and which of those are still local.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_contract_holds_wherever_the_spans_are() {
     for server in servers("merged").await {
@@ -56,7 +56,7 @@ async fn the_contract_holds_wherever_the_spans_are() {
 }
 
 /// *Scenario*: random spans of few traces, random searches.
-/// *Guarantees*: the same traces as a look at every span gives, newest first, each once over all pages.
+/// *Guarantees*: the traces equal those of a scan of all spans, newest first, each once over all pages.
 #[tokio::test(flavor = "multi_thread")]
 async fn search_agrees_with_a_naive_model() {
     for server in servers("naive").await {
@@ -79,8 +79,8 @@ async fn search_agrees_with_a_naive_model() {
     }
 }
 
-/// *Scenario*: random searches, each page of which may only look once into InfluxDB.
-/// *Guarantees*: all pages together are the traces that a look at every span gives, each once, newest first.
+/// *Scenario*: random searches that may send only one query to InfluxDB per page.
+/// *Guarantees*: all pages together equal a scan of all spans, each trace once, newest first.
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_of_a_hasty_search_are_the_whole() {
     let Server { options, .. } = &servers("hasty").await[0];

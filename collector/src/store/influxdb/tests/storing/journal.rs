@@ -19,7 +19,7 @@ use crate::store::influxdb::wire::query::Query;
 const BLOCK_SPANS: u64 = 10_000;
 const SPANS_PER_TRACE: u64 = 10;
 
-/// *Guarantees*: a million spans that start at one nanosecond, of one service and one name, all come back.
+/// *Guarantees*: a million spans with the same start, service and name are all read back.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_million_spans_of_one_nanosecond_all_come_back() {
     for server in servers("million").await {
@@ -48,7 +48,7 @@ async fn a_million_spans_of_one_nanosecond_all_come_back() {
 }
 
 /// *Scenario*: a million spans in 100,000 traces, of fifty services with twenty operations each.
-/// *Guarantees*: there are as many series as the names make, however much comes.
+/// *Guarantees*: the number of series depends only on the number of names.
 #[tokio::test(flavor = "multi_thread")]
 async fn traffic_makes_no_series() {
     for server in servers("series").await {
@@ -72,8 +72,8 @@ async fn traffic_makes_no_series() {
     }
 }
 
-/// *Scenario*: the process ends after some batches were taken by the server and none was noted.
-/// *Guarantees*: the next run sends the same points again, and each is there once.
+/// *Scenario*: the process ends after the server accepted some batches and before the position was saved.
+/// *Guarantees*: the next run sends the same points again, and each is stored once.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_sent_again_after_a_crash_is_there_once() {
     for server in servers("again").await {
@@ -96,8 +96,8 @@ async fn what_is_sent_again_after_a_crash_is_there_once() {
     }
 }
 
-/// *Scenario*: everything was shipped and deleted here; the collector starts again, and more spans come.
-/// *Guarantees*: they are shipped too, although no segment was left to tell which numbers and times were used.
+/// *Scenario*: everything was shipped and deleted locally; the collector restarts, and more spans arrive.
+/// *Guarantees*: they are shipped too, although no segment shows which numbers and times were used.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_journal_that_was_emptied_goes_on() {
     let Server { options, .. } = &servers("emptied").await[0];
@@ -124,7 +124,7 @@ async fn a_journal_that_was_emptied_goes_on() {
     assert_eq!(count(&node.client, "span_idx", "dur").await, 300);
 }
 
-/// *Guarantees*: a block larger than what is read at once, and blocks of one span, arrive with every row.
+/// *Guarantees*: blocks larger than one read, and blocks of one span, arrive with every row.
 #[tokio::test(flavor = "multi_thread")]
 async fn blocks_of_any_size_arrive_whole() {
     let Server { options, .. } = &servers("sizes").await[0];
@@ -140,8 +140,8 @@ async fn blocks_of_any_size_arrive_whole() {
     assert_eq!(count(&node.client, "span_idx", "dur").await, 23_000);
 }
 
-/// *Scenario*: a journal at its disk budget, the server away.
-/// *Guarantees*: the oldest segments go first and are counted; what is left arrives.
+/// *Scenario*: the journal has reached its disk budget, and the server is unreachable.
+/// *Guarantees*: the oldest segments are deleted first and counted; the rest arrives.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_disk_budget_takes_is_counted() {
     let Server { options, .. } = &servers("budget").await[0];
@@ -167,8 +167,8 @@ async fn what_the_disk_budget_takes_is_counted() {
     assert!(node.remote().trace(oldest).await.unwrap().is_none());
 }
 
-/// *Scenario*: of three blocks two were shipped when the collector crashed; the first one rots on the disk.
-/// *Guarantees*: the third counts as not shipped, before the server is back, and is shipped then.
+/// *Scenario*: two of three blocks were shipped when the collector crashed; the first one is damaged on disk.
+/// *Guarantees*: the third counts as not shipped while the server is unreachable, and is shipped later.
 #[tokio::test]
 async fn a_block_that_rots_after_it_was_shipped_hides_none_behind_it() {
     let absent = InfluxdbOptions::at("http://127.0.0.1:9");
@@ -201,8 +201,8 @@ async fn a_block_that_rots_after_it_was_shipped_hides_none_behind_it() {
     assert_eq!(batch.map(|batch| batch.spans), Some(100));
 }
 
-/// *Scenario*: InfluxDB takes connections and never answers; a part of the spans is there alone.
-/// *Guarantees*: pages that ask for what may be there wait for it once, a few seconds, and show what is local.
+/// *Scenario*: InfluxDB accepts connections and never answers; some spans are stored only there.
+/// *Guarantees*: queries that may need them wait for it once, a few seconds, and return the local spans.
 #[tokio::test(start_paused = true)]
 async fn a_server_that_hangs_holds_up_no_page() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -228,8 +228,9 @@ async fn a_server_that_hangs_holds_up_no_page() {
     assert!(begun.elapsed() < Duration::from_secs(6), "{begun:?}");
 }
 
-/// *Scenario*: InfluxDB is away since the start, so that it is unknown whether other collectors wrote to it.
-/// *Guarantees*: a page shows what is local and says that there may be more.
+/// *Scenario*: InfluxDB is unreachable since the start, so it is unknown whether other collectors wrote to
+/// it.
+/// *Guarantees*: a query returns the local spans and says that there may be more.
 #[tokio::test]
 async fn what_was_never_asked_is_not_taken_for_nothing() {
     let mut node = Node::new(&InfluxdbOptions::at("http://127.0.0.1:9"), WEEK);
@@ -239,8 +240,9 @@ async fn what_was_never_asked_is_not_taken_for_nothing() {
     assert_eq!((page.traces.len(), page.missing.is_some()), (1, true));
 }
 
-/// *Scenario*: InfluxDB is away; between the first page and the second a trace of the second gets a newer span.
-/// *Guarantees*: the second page shows it all the same.
+/// *Scenario*: InfluxDB is unreachable; between the first page and the second, a trace of the second gets a
+/// newer span.
+/// *Guarantees*: the second page has it nevertheless.
 #[tokio::test]
 async fn what_arrives_between_pages_moves_no_trace() {
     let mut node = Node::new(&InfluxdbOptions::at("http://127.0.0.1:9"), WEEK);
@@ -260,8 +262,9 @@ async fn what_arrives_between_pages_moves_no_trace() {
     assert_eq!(ids, [spans[1].trace_id, spans[0].trace_id]);
 }
 
-/// *Scenario*: a trace runs for longer than spans stay here; its first spans are only in InfluxDB.
-/// *Guarantees*: it is shown whole and has one row, although all that is here of it began after the last deletion.
+/// *Scenario*: a trace is longer than the local retention; its first spans are only in InfluxDB.
+/// *Guarantees*: it is shown whole and has one row, although all its local spans began after the last
+/// deletion.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trace_whose_begin_is_gone_here_is_shown_whole() {
     let Server { options, .. } = &servers("long").await[0];
@@ -286,7 +289,8 @@ async fn a_trace_whose_begin_is_gone_here_is_shown_whole() {
     assert_eq!(trace.spans, [first, last]);
 }
 
-/// *Guarantees*: whatever services, operations and breakers are called, their spans arrive and are found under it.
+/// *Guarantees*: whatever the names of services, operations and breakers, their spans arrive and are found by
+/// them.
 #[tokio::test(flavor = "multi_thread")]
 async fn names_from_outside_are_found_as_they_are() {
     let long = "x".repeat(10_000);
@@ -338,8 +342,8 @@ fn named(id: u64, name: &str) -> Span {
     made
 }
 
-/// *Scenario*: the disk cannot read the oldest segment any more.
-/// *Guarantees*: the others are shipped; that one stays counted as not shipped, and is tried again.
+/// *Scenario*: the oldest segment has become unreadable.
+/// *Guarantees*: the others are shipped; that one counts as not shipped, and is retried.
 #[tokio::test]
 async fn a_segment_that_cannot_be_read_holds_up_no_other() {
     let absent = InfluxdbOptions::at("http://127.0.0.1:9");
@@ -397,8 +401,8 @@ fn rot_first_block(data_dir: &std::path::Path) {
     std::fs::write(&path, bytes).unwrap();
 }
 
-/// *Scenario*: two collectors behind a load balancer; the spans of each trace go to either.
-/// *Guarantees*: each shows every trace whole, by id and in a search, without doubles.
+/// *Scenario*: two collectors behind a load balancer; the spans of each trace reach either.
+/// *Guarantees*: each shows every trace whole, by id and in a search, without duplicates.
 #[tokio::test(flavor = "multi_thread")]
 async fn collectors_that_share_a_server_show_traces_whole() {
     for server in servers("shared").await {
@@ -462,8 +466,8 @@ async fn a_span_whose_parts_reach_two_collectors_is_one() {
     }
 }
 
-/// *Scenario*: several questions come at once, the first ones after a start.
-/// *Guarantees*: none of them takes an InfluxDB that answers for one that is away.
+/// *Scenario*: several queries arrive at once, the first ones after a start.
+/// *Guarantees*: none of them treats a reachable InfluxDB as unreachable.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_questions_wait_for_the_first_answer() {
     let Server { options, .. } = &servers("first").await[0];
@@ -479,8 +483,8 @@ async fn the_first_questions_wait_for_the_first_answer() {
     }
 }
 
-/// *Scenario*: a machine and its journal are gone; a new one is given the same InfluxDB.
-/// *Guarantees*: what had been shipped is all there.
+/// *Scenario*: a machine with its journal is lost; a new one uses the same InfluxDB.
+/// *Guarantees*: all shipped data is available.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_data_directory_loses_nothing_that_was_shipped() {
     for server in servers("lost").await {

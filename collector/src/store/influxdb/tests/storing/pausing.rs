@@ -50,9 +50,9 @@ fn block(number: u64) -> Vec<Span> {
     (number * 3..number * 3 + 3).map(shop_span).collect()
 }
 
-/// *Scenario*: a collector ships a part of its small blocks and crashes before it notes all of that; it runs without
-/// InfluxDB, which seals what was open and what came, and then with it again.
-/// *Guarantees*: every span is in InfluxDB, and has one point of the index.
+/// *Scenario*: a collector ships some of its small blocks and crashes before it saves all of that; it runs
+/// without InfluxDB, which seals the open and the new segments, and then with it again.
+/// *Guarantees*: every span is in InfluxDB, and has one index point.
 #[tokio::test(flavor = "multi_thread")]
 async fn spans_that_were_shipped_before_a_pause_are_not_doubled() {
     for server in servers("paused").await {
@@ -81,8 +81,9 @@ async fn spans_that_were_shipped_before_a_pause_are_not_doubled() {
     }
 }
 
-/// *Scenario*: all was shipped and deleted here; spans come in a run without InfluxDB, and are deleted by none.
-/// *Guarantees*: they are shipped later, although no segment was left that shows which numbers were used.
+/// *Scenario*: everything was shipped and deleted locally; a run without InfluxDB receives spans and deletes
+/// none.
+/// *Guarantees*: they are shipped later, although no segment shows which numbers were used.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_in_a_pause_is_shipped_after_it() {
     let server = &servers("pause").await[0];
@@ -113,8 +114,8 @@ async fn what_comes_in_a_pause_is_shipped_after_it() {
     assert_eq!(count(&node.client, "span_idx", "dur").await, 18);
 }
 
-/// *Scenario*: InfluxDB was left out for longer than the retention.
-/// *Guarantees*: small blocks are joined again; what was noted of it is forgotten.
+/// *Scenario*: the collector ran without InfluxDB for longer than the retention.
+/// *Guarantees*: small blocks are merged again, and the saved position is removed.
 #[test]
 fn an_influxdb_that_was_given_up_costs_nothing() {
     let dir = tempfile::tempdir().unwrap();
