@@ -298,7 +298,7 @@ mod tests {
     use crate::store::embedded::tests::support::{any_spans, span};
 
     proptest! {
-        /// *Guarantees*: spans have one key where they print alike, and only there.
+        /// *Guarantees*: spans have equal keys exactly if they print alike.
         #[test]
         fn a_key_stands_for_a_content(spans in any_spans(2..20)) {
             let mut contents = Contents::default();

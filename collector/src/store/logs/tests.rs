@@ -252,8 +252,8 @@ fn what_is_old_or_too_much_is_deleted() {
     assert_eq!(found(&store, everything()), ["three"]);
 }
 
-/// *Scenario*: a service without traces writes far more than there is room for.
-/// *Guarantees*: its own oldest records are deleted, those of traces stay.
+/// *Scenario*: a service without traces writes far more than the space allows.
+/// *Guarantees*: only its own oldest records are deleted, not those of traces.
 #[test]
 fn records_without_a_trace_do_not_push_out_those_of_traces() {
     let dir = tempfile::tempdir().unwrap();
@@ -277,8 +277,8 @@ fn records_without_a_trace_do_not_push_out_those_of_traces() {
     assert!(counters.incidents.all().is_empty());
 }
 
-/// *Scenario*: many requests with large resources of their own are written together.
-/// *Guarantees*: blocks end by what they really take, so that none is refused as too large; so does a page.
+/// *Scenario*: many requests, each with a large resource of its own, are written together.
+/// *Guarantees*: blocks, and pages, are limited by their actual size, so none is rejected as too large.
 #[test]
 fn resources_count_with_their_records() {
     let large = |n: u64| {
@@ -296,8 +296,8 @@ fn resources_count_with_their_records() {
     assert!(page.records.len() < most && page.next.is_some());
 }
 
-/// *Scenario*: the disk is full while a segment begins, and the collector is killed as another begins.
-/// *Guarantees*: no file is left of which nothing is known, as nothing would ever delete it.
+/// *Scenario*: the disk is full when one segment begins, and the collector is killed when another does.
+/// *Guarantees*: no unknown file remains, since nothing would ever delete it.
 #[test]
 fn a_segment_without_records_leaves_no_file() {
     let dir = tempfile::tempdir().unwrap();

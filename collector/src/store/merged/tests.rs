@@ -106,9 +106,9 @@ fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
     panic!("not within five minutes: {what}");
 }
 
-/// Scenario: the breaker `stock` reports to one collector, `price` to another; `stock` opens.
-/// Guarantees: both walls show both, now and at any moment, with their calls and changes of state; each change is
-/// announced once at each collector.
+/// Scenario: breaker `stock` reports to one collector, `price` to another; `stock` opens.
+/// Guarantees: both walls show both, now and in the past, with their calls and state changes; each change is
+/// announced once per collector.
 #[test]
 fn two_collectors_show_the_breakers_of_both() {
     let dir = tempfile::tempdir().unwrap();
@@ -188,7 +188,7 @@ fn counts_every_call_of_stock(collector: &Collector, server: &Server, begin: u64
     assert_eq!(calls.sum::<u64>(), 110 * 8, "{history:?}");
 }
 
-/// Scenario: one instance reports to two collectors by turns, second by second; the opening goes to the first.
+/// Scenario: one instance alternates between two collectors every second; the opening reaches the first.
 /// Guarantees: the wall shows one instance, all its calls, its state, and the call that opened it.
 #[test]
 fn an_instance_that_reports_by_turns_is_one() {
@@ -300,7 +300,7 @@ fn dependencies_and_services_of_others_are_added_up() {
 }
 
 /// Scenario: InfluxDB stops.
-/// Guarantees: what is local is shown, what was known of others stays a while; the failure is counted.
+/// Guarantees: local data is shown, data of other collectors for a while; the failure is counted.
 #[test]
 fn without_influxdb_what_is_local_is_shown() {
     let dir = tempfile::tempdir().unwrap();
@@ -352,8 +352,8 @@ fn received(spans: Vec<Span>) -> Received {
     Received { spans, is_cut }
 }
 
-/// *Scenario*: both stores have the same 20,000 different spans of one id, and each one more.
-/// *Guarantees*: what is in both is there once, without comparing each with each.
+/// *Scenario*: both stores have the same 20,000 different spans with one id, and each has one more.
+/// *Guarantees*: spans in both appear once, without comparing all pairs.
 #[test]
 fn many_spans_of_one_id_are_joined() {
     let made = |numbers: std::ops::Range<i64>| {
@@ -370,8 +370,9 @@ fn many_spans_of_one_id_are_joined() {
     assert_eq!(codes, ["differs"]);
 }
 
-/// *Scenario*: a span was reported when it began and again when it ended; a store has one part, the other both.
-/// *Guarantees*: it is one span, and a repetition by its sender is still counted.
+/// *Scenario*: a span was reported when it began and again when it ended; one store has one part, the other
+/// both.
+/// *Guarantees*: it is one span, and a repeat by its sender is still counted.
 #[test]
 fn parts_of_a_span_in_two_stores_are_one_span() {
     let end = span(1, 1, "shop");
@@ -400,8 +401,8 @@ fn parts_of_a_span_in_two_stores_are_one_span() {
     assert_eq!(notes[0].message, "received 2 times, shown once");
 }
 
-/// *Scenario*: a store had no room for the whole of a span; the other has it whole.
-/// *Guarantees*: the whole one is shown, and nothing says that it came twice.
+/// *Scenario*: one store shortened a span that did not fit; the other has it whole.
+/// *Guarantees*: the whole one is shown, without a note about a repeat.
 #[test]
 fn a_shortened_copy_makes_room_for_the_whole() {
     let mut whole = span(1, 1, "shop");

@@ -290,9 +290,9 @@ fn count_settings() -> CircuitSettings {
     }
 }
 
-/// Scenario: a journal whose transitions, settings and standings have the layout of the builds before JSON.
-/// Guarantees: every record is read, also after this build appended to the same files; what was not stored then is
-/// zero, and the provenance is found in the reason.
+/// Scenario: transitions, settings and standings of a journal have the format of builds before JSON.
+/// Guarantees: every record is read, also after this build appended to the same files; fields that were not
+/// stored then are zero, and the provenance is derived from the reason.
 #[tokio::test(start_paused = true)]
 async fn a_journal_of_an_earlier_build_is_read() {
     let dir = tempfile::tempdir().unwrap();
@@ -326,8 +326,8 @@ async fn a_journal_of_an_earlier_build_is_read() {
     }
 }
 
-/// Guarantees: this build reads what a later one writes with a setting more, and what an earlier one wrote with a
-/// setting less.
+/// Guarantees: this build reads records of later builds with an additional setting, and of earlier ones with
+/// a setting less.
 #[test]
 fn settings_with_a_field_more_or_less_are_read() {
     let settings = SettingsRecord {
@@ -401,8 +401,8 @@ async fn appends_that_wait_together_share_a_block() {
     assert_eq!(all(&log, SeriesKind::Sample, None).len(), 20);
 }
 
-/// Scenario: the hint beside a file is whole, cut at any byte, of another file, or missing.
-/// Guarantees: every record is found, again after the next append.
+/// Scenario: the hint beside a file is complete, truncated at any byte, of another file, or missing.
+/// Guarantees: every record is found, also after the next append.
 #[tokio::test(start_paused = true)]
 async fn the_hint_is_only_a_hint() {
     let dir = tempfile::tempdir().unwrap();
@@ -524,8 +524,9 @@ fn drain(log: &SeriesLog, kind: SeriesKind, position: &mut Position) -> Vec<Seri
     }
 }
 
-/// Scenario: records come block by block, some late and into yesterday's file; the position is kept as JSON.
-/// Guarantees: each is read once, in the order of arrival within its file, with the strings of blocks before it.
+/// Scenario: records arrive block by block, some late and thus in yesterday's file; the position is saved as
+/// JSON.
+/// Guarantees: each is read once, in order of arrival within its file, with the strings of earlier blocks.
 #[tokio::test(start_paused = true)]
 async fn a_tail_reads_each_record_once_however_late_it_comes() {
     let dir = tempfile::tempdir().unwrap();
@@ -622,7 +623,7 @@ fn the_journal_keeps_the_contract_of_readers() {
     check_circuits(&circuits.unwrap(), &scene, &runtime);
 }
 
-/// Scenario: the folder was taken away, the position kept.
+/// Scenario: the folder was removed, the position kept.
 #[tokio::test(start_paused = true)]
 async fn a_position_of_another_file_begins_anew() {
     let dir = tempfile::tempdir().unwrap();

@@ -135,7 +135,7 @@ fn printed(spans: &[Span]) -> Vec<String> {
 }
 
 proptest! {
-    /// *Guarantees*: the same spans stay, hold the same and are noted as if each were compared with each.
+    /// *Guarantees*: the result has the same spans, contents and notes as a comparison of all pairs.
     #[test]
     fn a_group_is_resolved_as_by_comparing_all(mut spans in group()) {
         let mut contents = Contents::default();
@@ -178,8 +178,9 @@ fn numbered(number: usize) -> Span {
     made
 }
 
-/// *Scenario*: as many spans as a trace may have share an id and differ in one attribute alone; half came twice.
-/// *Guarantees*: all are shown once. Comparing each with each would take hours.
+/// *Scenario*: as many spans as a trace may have share an id and differ in only one attribute; half of them
+/// are repeated.
+/// *Guarantees*: all are shown once. Comparing all pairs would take hours.
 #[test]
 fn a_trace_full_of_spans_of_one_id_is_assembled() {
     let half = MANY / 2;
@@ -194,8 +195,8 @@ fn a_trace_full_of_spans_of_one_id_is_assembled() {
     assert_eq!(codes(&trace.notes), [("differs", message)]);
 }
 
-/// *Scenario*: a span that has an end comes in 50,000 parts, each with an attribute and an event of its own.
-/// *Guarantees*: they are one span with all of them.
+/// *Scenario*: a complete span and 50,000 parts of it, each with its own attribute and event.
+/// *Guarantees*: they become one span with all of them.
 #[test]
 fn a_span_in_many_parts_is_assembled() {
     let part = |number: usize| {
@@ -231,7 +232,7 @@ fn a_span_in_many_parts_is_assembled() {
     assert_eq!(whole.dropped_links_count, 7);
 }
 
-/// *Guarantees*: a span without an end is no part of one that another instance sent.
+/// *Guarantees*: a span without an end is not merged into one of another instance.
 #[test]
 fn parts_of_another_instance_are_shown() {
     let ended = numbered(1);

@@ -240,7 +240,7 @@ mod tests {
     }
 
     proptest! {
-        /// *Guarantees*: any damage within two pages is repaired, and nothing else is changed; with the record of an earlier
+        /// *Guarantees*: any damage within two pages is repaired exactly; with the record of an earlier
         /// build, any damage within one.
         #[test]
         fn damage_of_two_pages_is_repaired(
@@ -293,7 +293,7 @@ mod tests {
         }
     }
 
-    /// *Guarantees*: text that looks like the beginning of a record does not say how much is read.
+    /// *Guarantees*: text that looks like the start of a record cannot make the reader read more.
     #[test]
     fn no_record_is_longer_than_that_of_the_longest_block() {
         let longest = Parity::room(u32::MAX as usize);
@@ -303,7 +303,7 @@ mod tests {
         assert_eq!(Parity::record_bytes(&head(1 << 20)), None);
     }
 
-    /// *Guarantees*: a block of any size has so few pages that no two have one weight.
+    /// *Guarantees*: a block of any size has so few pages that all weights differ.
     #[test]
     fn no_weight_stands_for_two_pages() {
         for bytes in [1, 10_000, 600_000, 4 << 20] {

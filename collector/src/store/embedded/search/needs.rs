@@ -243,7 +243,7 @@ mod tests {
         store.catalog.snapshot()[0].clone()
     }
 
-    /// *Guarantees*: of an integer and a double of equal bits under one key, both are found.
+    /// *Guarantees*: an integer and a double of equal bits under one key are both found.
     #[test]
     fn numbers_of_equal_bits_are_distinguished() {
         let dir = tempfile::tempdir().unwrap();
@@ -265,8 +265,8 @@ mod tests {
         }
     }
 
-    /// *Guarantees*: what a segment cannot have is known without reading a block of it, and of services, durations and
-    /// statuses which blocks can have them.
+    /// *Guarantees*: values that a segment cannot have are ruled out without reading a block; for services,
+    /// durations and statuses, only blocks that may have them are read.
     #[test]
     fn zones_and_filter_rule_out_what_is_not_there() {
         let dir = tempfile::tempdir().unwrap();

@@ -356,8 +356,8 @@ mod tests {
         encoded
     }
 
-    /// *Guarantees*: what does not fit is cut to its names and says so, names are cut last, and it never takes more than
-    /// the room.
+    /// *Guarantees*: what does not fit is cut to its names and marked, names are cut last, and the memory
+    /// limit is kept.
     #[test]
     fn what_does_not_fit_keeps_its_names() {
         let mut room = Room(PICKED_BYTES_OF_NAMES + 1_000);
@@ -388,7 +388,7 @@ mod tests {
         assert!(room.0 < NAME_BYTES_CUT);
     }
 
-    /// *Guarantees*: values of a long list are found by number and by text, sealed or not, those of one that is short too.
+    /// *Guarantees*: values of long and short lists are found by number and by text, sealed or not.
     #[test]
     fn long_lists_are_lent_by_number_and_searched() {
         let dir = tempfile::tempdir().unwrap();
@@ -421,7 +421,7 @@ mod tests {
         assert_lent(&store.catalog.snapshot()[0]);
     }
 
-    /// *Guarantees*: services are listed, searched and named where their list is long.
+    /// *Guarantees*: services in a long list are listed, searched and named.
     #[test]
     fn services_of_a_long_list_are_found() {
         let dir = tempfile::tempdir().unwrap();

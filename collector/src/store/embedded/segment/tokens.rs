@@ -214,7 +214,7 @@ fn text_of<'a>(value: &ValueView<'a>) -> Cow<'a, [u8]> {
 mod tests {
     use super::*;
 
-    /// *Guarantees*: files written by one release are read by the next.
+    /// *Guarantees*: files of one release are readable by the next.
     #[test]
     fn tokens_are_a_file_format() {
         assert_eq!(of_attribute("k", "v"), 0x38e0_57b5_4398_ec33);

@@ -92,8 +92,8 @@ fn codes(trace: &crate::model::Trace) -> Vec<&'static str> {
     trace.notes.iter().map(|note| note.code).collect()
 }
 
-/// *Scenario*: a reporter sends a span when it begins, an annotation of it later, and its end at last.
-/// *Guarantees*: the parts are one span, whatever their order, with all that any of them says.
+/// *Scenario*: a reporter sends a span when it begins, then an annotation, and finally its end.
+/// *Guarantees*: the parts become one span with all fields, whatever their order.
 #[test]
 fn a_span_sent_in_parts_is_one() {
     let text = |text: &str| Value::String(text.to_owned());
@@ -126,8 +126,8 @@ fn a_span_sent_in_parts_is_one() {
     }
 }
 
-/// *Scenario*: two senders gave different spans the same id, and one of them sent its batch twice.
-/// *Guarantees*: both are shown, and it is said that they differ.
+/// *Scenario*: two senders used the same id for different spans, and one of them sent its batch twice.
+/// *Guarantees*: both spans are shown, with a note that they differ.
 #[test]
 fn different_spans_of_one_id_are_both_shown() {
     let one = span(1, 2, "shop");
@@ -139,7 +139,7 @@ fn different_spans_of_one_id_are_both_shown() {
     assert!(trace.notes[1].message.contains("2 different spans"));
 }
 
-/// *Guarantees*: a copy that a store shortened is the same span as the whole one.
+/// *Guarantees*: a copy that a store shortened counts as the same span.
 #[test]
 fn a_shortened_copy_is_a_repeat() {
     let whole = span(1, 2, "shop");
@@ -167,7 +167,7 @@ fn a_span_without_an_end_is_noted_in_plain_words() {
     );
 }
 
-/// *Guarantees*: a trace that no caller waits for any more is not made.
+/// *Guarantees*: assembling stops once no caller waits for the trace.
 #[test]
 fn assembling_ends_when_no_caller_waits_for_the_trace() {
     let spans: Vec<_> = (1..=3).map(|id| span(1, id, "shop")).collect();

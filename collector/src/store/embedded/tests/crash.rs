@@ -57,7 +57,7 @@ fn two_sealed_blocks(dir: &Path) -> (Vec<Vec<Span>>, PathBuf, usize) {
     (blocks, segment_file(dir), end as usize)
 }
 
-/// *Guarantees*: a block that is damaged beyond repair costs its spans and no others; they are counted once, as spans.
+/// *Guarantees*: an irreparable block costs only its own spans; they are counted once.
 #[test]
 fn a_block_that_rots_after_sealing_is_skipped_and_counted_once() {
     let dir = tempfile::tempdir().unwrap();
@@ -80,8 +80,9 @@ fn a_block_that_rots_after_sealing_is_skipped_and_counted_once() {
     assert_eq!(counted.len(), 2);
 }
 
-/// *Scenario*: a block is damaged beyond repair that introduced the name, the service and a value of spans behind it.
-/// *Guarantees*: what is sound of the block still says them; otherwise they read as lost, and these spans are counted.
+/// *Scenario*: an irreparable block introduced the name, the service and a value of later spans.
+/// *Guarantees*: they are read from its intact parts; otherwise they are shown as lost, and these spans are
+/// counted.
 #[test]
 fn what_a_damaged_block_introduced_is_kept_or_said_to_be_lost() {
     let spans = |traces: Range<u64>, id: u64, service: &'static str, method: &'static str| {
@@ -141,8 +142,9 @@ fn what_a_damaged_block_introduced_is_kept_or_said_to_be_lost() {
     }
 }
 
-/// *Scenario*: one bit of a sealed segment changes, anywhere in its blocks, or one here and one in the middle of a block.
-/// *Guarantees*: no span is lost, by id and in searches; the file is as it was before, wherever the bits were read.
+/// *Scenario*: one bit of a sealed segment flips anywhere in its blocks, or two bits flip, one in the middle
+/// of a block.
+/// *Guarantees*: no span is lost, by id or in searches; the file is restored, wherever the bits were read.
 #[test]
 fn flipped_bits_of_a_sealed_segment_cost_nothing() {
     let dir = tempfile::tempdir().unwrap();
@@ -181,8 +183,8 @@ fn flipped_bits_of_a_sealed_segment_cost_nothing() {
     assert!(repaired > 60, "{repaired}");
 }
 
-/// *Scenario*: the headers of blocks one behind the other are damaged, or the body of one and the header of the next, in a
-/// file without a footer.
+/// *Scenario*: in a file without a footer, the headers of consecutive blocks are damaged, or the body of one
+/// and the header of the next.
 /// *Guarantees*: all are repaired, and no span is lost.
 #[test]
 fn damaged_blocks_in_a_row_are_repaired() {
@@ -211,7 +213,8 @@ fn damaged_blocks_in_a_row_are_repaired() {
     }
 }
 
-/// *Guarantees*: a block that another reader repaired meanwhile, or that reads well the next time, is not lost.
+/// *Guarantees*: a block that another reader repaired meanwhile, or that is readable at the next attempt,
+/// does not count as lost.
 #[test]
 fn what_reads_well_again_is_not_lost() {
     let dir = tempfile::tempdir().unwrap();
@@ -231,9 +234,9 @@ fn what_reads_well_again_is_not_lost() {
     assert!(counters.incidents.all().is_empty());
 }
 
-/// *Scenario*: a trace has so much text in one block that its rows are read in two goes, and of a column that only the
-/// second needs a bit is wrong.
-/// *Guarantees*: the rows of the first go are not read again once the block is repaired.
+/// *Scenario*: a trace has so much text in one block that its rows are read in two passes; a bit is wrong in
+/// a column that only the second pass reads.
+/// *Guarantees*: after the repair, the rows of the first pass are not read again.
 #[test]
 fn a_block_that_is_repaired_half_way_gives_each_span_once() {
     const SPANS: u64 = 18_000;
@@ -305,8 +308,8 @@ fn a_torn_footer_is_rebuilt() {
     }
 }
 
-/// *Scenario*: bytes of a sealed segment's footer rot, one place after the other.
-/// *Guarantees*: no span is lost, for searches and by id; the footer is rebuilt once, and stays so.
+/// *Scenario*: bytes of a sealed segment's footer are damaged, one place after the other.
+/// *Guarantees*: no span is lost, in searches or by id; the footer is rebuilt once.
 #[test]
 fn a_rotten_footer_is_rebuilt_from_the_blocks() {
     let dir = tempfile::tempdir().unwrap();
@@ -397,7 +400,7 @@ fn a_failed_commit_forgets_its_spans_and_the_next_one_works() {
     );
 }
 
-/// *Guarantees*: what only has the name of a segment keeps the store neither from opening nor from writing.
+/// *Guarantees*: an entry that only has the name of a segment prevents neither opening nor writing.
 #[test]
 fn what_is_no_regular_file_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
@@ -414,7 +417,7 @@ fn what_is_no_regular_file_is_left_alone() {
     assert!(fifo.symlink_metadata().is_ok());
 }
 
-/// *Guarantees*: a segment that cannot be created costs no number.
+/// *Guarantees*: a segment that cannot be created uses up no number.
 #[test]
 fn a_segment_that_cannot_be_created_leaves_its_number() {
     let dir = tempfile::tempdir().unwrap();

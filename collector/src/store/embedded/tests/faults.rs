@@ -136,9 +136,9 @@ fn cases() -> u32 {
     given.map_or(48, |given| given.parse().expect("a number"))
 }
 
-/// *Scenario*: the disk fails at each call of a commit, of the next one and of a seal in turn, once with nothing written,
-/// once with some of it, once with all of it.
-/// *Guarantees*: the law of conservation, and that the store goes on when the disk does.
+/// *Scenario*: the disk fails at each call of a commit, of the next one and of a seal, after writing nothing,
+/// a part, or everything.
+/// *Guarantees*: the law of conservation, and that the store continues once the disk works.
 #[test]
 fn the_disk_fails_at_every_call() {
     for written in [0, 21, usize::MAX] {
@@ -168,8 +168,8 @@ fn the_disk_fails_at_every_call() {
     }
 }
 
-/// *Scenario*: power is lost after every byte of a block, once with the rest missing and once with zeros in its place.
-/// *Guarantees*: the blocks before it are whole; of its spans all are found or none.
+/// *Scenario*: power is lost after every byte of a block, with the rest missing or zero.
+/// *Guarantees*: the earlier blocks are whole; of the last one's spans, all are found or none.
 #[test]
 fn power_is_lost_at_every_byte_of_a_block() {
     for kept in 0.. {

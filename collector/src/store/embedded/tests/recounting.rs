@@ -38,8 +38,8 @@ fn alike() -> impl Strategy<Value = Vec<Span>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// *Scenario*: spans of one id that differ in name, end, parent, status or sender, or lack an end; some came again,
-    /// to another shard.
+    /// *Scenario*: spans with one id that differ in name, end, parent, status or sender, or lack an end; some
+    /// were sent again, to another shard.
     /// *Guarantees*: a search counts as many spans and errors as the trace shows.
     #[test]
     fn a_row_counts_what_the_trace_shows(spans in alike(), again in 0usize..8) {

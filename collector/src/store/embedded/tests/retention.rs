@@ -48,8 +48,8 @@ fn segments_past_the_retention_are_deleted_with_their_folder() {
     );
 }
 
-/// *Scenario*: the disk fails under a segment that holds committed spans, and works again.
-/// *Guarantees*: the spans stay readable, and retention deletes the file once they are old, without a restart.
+/// *Scenario*: the disk fails on a segment with committed spans, and later works again.
+/// *Guarantees*: the spans stay readable, and retention deletes the file in time, without a restart.
 #[test]
 fn a_segment_that_the_disk_failed_is_deleted_when_it_is_old() {
     let dir = tempfile::tempdir().unwrap();
@@ -120,8 +120,8 @@ fn a_segment_that_is_old_is_sealed_when_maintained() {
     assert_eq!(store.stats().segments, 2);
 }
 
-/// *Scenario*: the disk is full, so that the note of what goes cannot be written before it is gone.
-/// *Guarantees*: segments past the retention go all the same, and the note is written once it can be.
+/// *Scenario*: the disk is full, so deletions cannot be recorded before they happen.
+/// *Guarantees*: expired segments are deleted nevertheless, and the record is written later.
 #[test]
 fn a_full_disk_does_not_keep_what_fills_it() {
     let dir = tempfile::tempdir().unwrap();
@@ -160,8 +160,8 @@ fn a_full_disk_does_not_keep_what_fills_it() {
 }
 
 /// *Scenario*: ten days of an hour's spans each, with a retention of seven, by a clock that is set ahead.
-/// *Guarantees*: at every hour, what is younger than the retention is found and what is a segment older is not; what was
-/// deleted is counted, to the span; the disk stays as full as it was after seven days.
+/// *Guarantees*: at every hour, spans within the retention are found, and those older by a segment are not;
+/// deletions are counted exactly; disk usage stays that of seven days.
 #[test]
 fn a_week_rolls_over() {
     const HOUR: Duration = Duration::from_secs(3_600);

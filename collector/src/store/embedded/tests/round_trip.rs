@@ -36,7 +36,7 @@ fn assert_holds(store: &super::super::EmbeddedStore, spans: &[Span]) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// *Scenario*: arbitrary spans arrive in blocks of arbitrary size over two shards.
+    /// *Scenario*: arbitrary spans arrive in blocks of arbitrary size on two shards.
     /// *Guarantees*: each trace reads back equal from open segments, sealed ones and after reopening.
     #[test]
     fn spans_read_back_equal_wherever_they_lie(spans in any_spans(1..120), block in 1usize..60) {
@@ -58,7 +58,7 @@ proptest! {
     }
 
     /// *Scenario*: a request turns out malformed after some of its spans were visited.
-    /// *Guarantees*: nothing of it is stored, and what comes before and after reads back equal.
+    /// *Guarantees*: nothing of it is stored, and earlier and later spans read back equal.
     #[test]
     fn a_rollback_leaves_no_trace(
         before in any_spans(0..30), refused in any_spans(0..30), after in any_spans(1..30),
@@ -283,7 +283,7 @@ fn assert_reads_fixtures(dir: &std::path::Path) {
     }
 }
 
-/// *Scenario*: version 0.1.0 wrote a sealed segment and one that it had no time to seal.
+/// *Scenario*: version 0.1.0 wrote one sealed segment and one that it did not seal.
 /// *Guarantees*: every span reads back equal and is found, and again after the open one was sealed.
 #[test]
 fn segments_of_the_first_version_are_read() {
@@ -291,7 +291,7 @@ fn segments_of_the_first_version_are_read() {
     assert_reads_fixtures(dir.path());
 }
 
-/// *Scenario*: a build whose blocks had no parity yet wrote a segment, and sealed it or not.
+/// *Scenario*: a build without parity records wrote a segment, sealed or not.
 /// *Guarantees*: as for those of the first version.
 #[test]
 fn segments_without_parity_are_read() {

@@ -227,9 +227,9 @@ fn assert_counts(row: &TraceSummary, shown: &[Span]) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// *Scenario*: random spans over two shards, partly sealed, partly open, some batches sent again; random queries.
-    /// *Guarantees*: the same traces as the naive model, newest first, each exactly once over all pages, and the
-    /// same again when all is sealed, and after reopening.
+    /// *Scenario*: random spans on two shards, partly sealed, some batches repeated; random queries.
+    /// *Guarantees*: the traces equal those of the naive model, newest first, each exactly once over all
+    /// pages, and again after sealing and reopening.
     #[test]
     fn search_agrees_with_a_naive_model(
         spans in any_spans(1..150),
@@ -270,9 +270,10 @@ proptest! {
     }
 }
 
-/// *Scenario*: of a trace that began three hours ago one span failed now; fifty others began within the hour.
-/// *Guarantees*: a search of the last hour for failures finds it, once over all pages and before what is older; one that
-/// ends before the failure does not.
+/// *Scenario*: a span has just failed in a trace that began three hours ago; fifty others began within the
+/// hour.
+/// *Guarantees*: a search for failures in the last hour finds it once over all pages, before older ones; one
+/// that ends before the failure does not.
 #[test]
 fn a_failure_of_now_is_found_in_an_old_trace() {
     const HOUR: u64 = 3_600_000_000_000;
@@ -312,8 +313,9 @@ fn a_failure_of_now_is_found_in_an_old_trace() {
     assert_eq!(search_all(&store, &failures).len(), 0);
 }
 
-/// *Scenario*: between the first page and the second a trace of the second gets a newer span, and a new trace comes.
-/// *Guarantees*: the second page shows what it would have shown, and the traces of the first not again.
+/// *Scenario*: between the first page and the second, a trace of the second gets a newer span, and a new
+/// trace arrives.
+/// *Guarantees*: the second page is unaffected, and the traces of the first are not repeated.
 #[test]
 fn what_arrives_between_pages_moves_no_trace() {
     let dir = tempfile::tempdir().unwrap();
@@ -353,7 +355,7 @@ fn spans_without_a_start_are_found() {
 }
 
 /// *Scenario*: a batch of two traces is sent twice, to one shard or two, in one commit or two, sealed or not.
-/// *Guarantees*: each row counts what the trace itself shows, before and after reopening.
+/// *Guarantees*: each row has the counts of its trace, before and after reopening.
 #[test]
 fn a_batch_sent_twice_counts_once_in_rows() {
     let mut batch = vec![span(1, 1, "shop"), span(1, 2, "cart"), span(1, 3, "cart")];
