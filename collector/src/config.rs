@@ -410,7 +410,7 @@ mod tests {
         ));
     }
 
-    /// Guarantees: two streams that would be one instance on the wall are refused.
+    /// Guarantees: two streams that would appear as one instance are rejected.
     #[test]
     fn a_stream_is_pulled_once() {
         let validate = |streams: [&str; 2]| {

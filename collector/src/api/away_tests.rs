@@ -44,8 +44,9 @@ fn paths() -> [String; 13] {
     ]
 }
 
-/// *Scenario*: a trace is here, and InfluxDB, which may have others, does not answer.
-/// *Guarantees*: each list has what is here and says in the words of its dialect that something is missing.
+/// *Scenario*: a trace is stored locally, and InfluxDB, which may have others, does not answer.
+/// *Guarantees*: each list has the local traces and says, in the form of its dialect, that something may be
+/// missing.
 #[tokio::test]
 async fn every_list_has_what_is_here_and_says_what_is_missing() {
     let mut fixture = Fixture::with_influxdb_away();
@@ -67,7 +68,7 @@ async fn every_list_has_what_is_here_and_says_what_is_missing() {
     }
 }
 
-/// *Guarantees*: where nothing is here, no list is empty as if there were nothing: it is a 502.
+/// *Guarantees*: without local traces the answer is a 502, not an empty list.
 #[tokio::test]
 async fn no_list_is_empty_as_if_there_were_nothing() {
     let fixture = Fixture::with_influxdb_away();

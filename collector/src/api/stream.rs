@@ -122,8 +122,9 @@ mod tests {
     use crate::api::tests::Fixture;
     use crate::query::Cost;
 
-    /// *Scenario*: there is no room for the wall when a client comes, and a breaker changes.
-    /// *Guarantees*: the client is sent no change of a breaker before every breaker, which it is sent once there is room.
+    /// *Scenario*: a client connects while there is no memory for all breakers, and a breaker changes.
+    /// *Guarantees*: the client gets no change before it has received all breakers, which are sent once there
+    /// is memory.
     #[tokio::test(start_paused = true)]
     async fn a_client_is_sent_the_wall_before_any_change() {
         let query = Fixture::new().state.query.clone();

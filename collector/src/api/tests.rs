@@ -337,8 +337,8 @@ async fn a_circuit_has_transitions_and_a_history() {
     assert!(!history["states"].as_array().unwrap().is_empty());
 }
 
-/// Scenario: a collector that keeps 30 days has spans and a circuit of 20 days ago.
-/// Guarantees: lists, searches and histories show them; where no range is asked for, it is the retention.
+/// Scenario: a collector with a retention of 30 days has spans and a circuit that are 20 days old.
+/// Guarantees: lists, searches and histories include them; the default range is the retention.
 #[tokio::test]
 async fn a_longer_retention_is_answered_as_well_as_kept() {
     let now = UnixNanos::now().get();
@@ -454,8 +454,9 @@ async fn a_search_finds_summaries() {
     }
 }
 
-/// *Scenario*: thirty traces, each a millisecond longer and with one failed span fewer than the one before it.
-/// *Guarantees*: the longest and the worst are found among all that match, and the answer says how many were compared.
+/// *Scenario*: thirty traces, each a millisecond longer and with one failed span fewer than the previous one.
+/// *Guarantees*: the longest and the worst are found among all matches, and the answer says how many were
+/// compared.
 #[tokio::test]
 async fn traces_are_compared_by_duration_and_by_errors() {
     let now = UnixNanos::now().get();
@@ -495,9 +496,9 @@ async fn traces_are_compared_by_duration_and_by_errors() {
     assert_eq!(page.get("compared"), None);
 }
 
-/// *Scenario*: of a trace whose first step ended two hours ago one span failed now.
-/// *Guarantees*: a search of the last hour for failures finds it, by our API and by Jaeger's, with its true start; one of
-/// the hour of the first step does not. Zipkin finds traces by their start.
+/// *Scenario*: a span has just failed in a trace whose first step ended two hours ago.
+/// *Guarantees*: a search for failures in the last hour finds the trace, with its true start, in our API and
+/// in Jaeger's; one in the hour of the first step does not. Zipkin finds traces by their start.
 #[tokio::test]
 async fn a_failure_of_now_is_found_in_an_old_trace() {
     const HOUR: u64 = 3_600_000_000_000;

@@ -114,8 +114,8 @@ mod tests {
         assert_eq!((mode(&data), mode(&data.join(LOCK_FILE))), (0o700, 0o600));
     }
 
-    /// *Scenario*: an earlier version left everything readable. *Guarantees*: it becomes private, but for a folder that is
-    /// shared.
+    /// *Scenario*: an earlier version left everything readable. *Guarantees*: it becomes private, except for
+    /// a shared folder.
     #[test]
     fn what_was_readable_becomes_private() {
         let dir = tempfile::tempdir().unwrap();

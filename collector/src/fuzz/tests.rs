@@ -55,7 +55,7 @@ fn seeds_and_changes_of_them_break_no_rule() {
     }
 }
 
-/// Guarantees: each target has a binary for libFuzzer, and no binary is without its target.
+/// Guarantees: each target has a binary for libFuzzer, and each binary a target.
 #[test]
 fn every_target_can_be_run_by_the_fuzzer() {
     let manifest = fs::read_to_string(fuzz_crate().join("Cargo.toml")).unwrap();

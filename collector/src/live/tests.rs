@@ -375,8 +375,9 @@ fn a_kindless_span_that_names_its_peer_is_a_client() {
     assert_eq!(bench.edges(), ["shop > cache 1/0"]);
 }
 
-/// *Scenario*: two services take a message from the broker that its producer names; another consumer names the broker itself.
-/// *Guarantees*: the broker stands between them, got the message once, and whom a service names is known at once.
+/// *Scenario*: two services consume a message from the broker that its producer names; another consumer names
+/// the broker itself.
+/// *Guarantees*: the broker is between them and got the message once, and a named peer is known at once.
 #[test]
 fn a_broker_stands_between_producer_and_consumers() {
     for order in [[0, 1, 2], [2, 1, 0]] {
@@ -437,7 +438,8 @@ fn a_request_that_turns_out_malformed_leaves_nothing() {
     assert_eq!(bench.figures.nodes.services().count(), 0);
 }
 
-/// Guarantees: random services, operations, ids and peers fill no table beyond its bound, and all is counted.
+/// Guarantees: random services, operations, ids and peers fill no table beyond its limit, and all are
+/// counted.
 #[test]
 fn a_flood_of_random_names_and_ids_stays_within_bounds() {
     let mut bench = Bench::new();
@@ -476,7 +478,7 @@ fn a_flood_of_random_names_and_ids_stays_within_bounds() {
     }
 }
 
-/// Guarantees: a restart takes back the calls of the whole retention, not of a week.
+/// Guarantees: a restart restores the calls of the whole retention, not only of a week.
 #[tokio::test]
 async fn a_restart_takes_back_what_the_retention_keeps() {
     let dir = tempfile::tempdir().unwrap();
@@ -505,7 +507,7 @@ async fn a_restart_takes_back_what_the_retention_keeps() {
     assert_eq!(live.dependencies(TimeRange::ALL)[0].call_count, 3);
 }
 
-/// Guarantees: a restart knows the edges, breakers and instances of the run before.
+/// Guarantees: a restart restores the edges, breakers and instances of the previous run.
 #[tokio::test]
 async fn a_restart_takes_the_map_back() {
     let dir = tempfile::tempdir().unwrap();
@@ -569,8 +571,8 @@ async fn a_restart_takes_the_map_back() {
     );
 }
 
-/// *Scenario*: the machine's clock jumps ahead by a thousand years, and back.
-/// *Guarantees*: the figures are not looked through for each minute of them.
+/// *Scenario*: the clock jumps ahead by a thousand years, and back.
+/// *Guarantees*: the figures are not scanned for every minute between.
 #[test]
 fn a_clock_that_jumps_costs_no_more_than_the_minutes_kept() {
     let mut bench = Bench::new();
@@ -638,8 +640,8 @@ fn outcome(bench: &Bench) -> (Vec<String>, Vec<DependencyLink>, Vec<(u64, u64)>)
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
-    /// Guarantees: whatever the order of arrival, and however spans are split into requests and shards, edges,
-    /// breakers and calls come out the same, and a repeat changes nothing.
+    /// Guarantees: edges, breakers and calls do not depend on the order of arrival or on how spans are split
+    /// into requests and shards, and a repeat changes nothing.
     #[test]
     fn the_order_of_arrival_does_not_matter(
         shape in prop::collection::vec(random_span(), 1..24),

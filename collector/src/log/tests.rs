@@ -244,8 +244,9 @@ fn read<S: Subject>(dir: &Path) -> ([bool; 3], Incidents) {
     (held, counters.incidents.all())
 }
 
-/// *Scenario*: the machine dies while the last block is written: any number of its bytes is there.
-/// *Guarantees*: all earlier blocks are read, nothing of the last; it is repaired once, and new blocks are taken.
+/// *Scenario*: the machine dies while the last block is written; any number of its bytes is on disk.
+/// *Guarantees*: all earlier blocks are read, nothing of the last; the file is repaired once, and new blocks
+/// are accepted.
 fn torn_tail<S: Subject>() {
     let (place, bytes, ends, behind) = three_blocks::<S>();
     for cut in behind[1]..behind[2] {
@@ -263,8 +264,9 @@ fn torn_tail<S: Subject>() {
     assert_eq!(read::<S>(whole.path()), ([true; 3], Incidents::new()));
 }
 
-/// *Scenario*: one bit of a file changes, in a header, in a part or behind a block, in the middle or in the last block.
-/// *Guarantees*: the block is repaired, or else lost and counted, and no other is.
+/// *Scenario*: one bit of a file flips in a header, in a part or after a block, in the middle or in the last
+/// block.
+/// *Guarantees*: the block is repaired, or else lost and counted, and no other is affected.
 fn flipped_bits<S: Subject>() {
     let (place, bytes, ends, behind) = three_blocks::<S>();
     for at in behind[0]..behind[2] {
@@ -301,8 +303,8 @@ fn flipped_bits<S: Subject>() {
     }
 }
 
-/// *Scenario*: bytes in the middle of a file are gone.
-/// *Guarantees*: the block that they are missing from is lost and counted, and the blocks behind it are found again.
+/// *Scenario*: bytes in the middle of a file are missing.
+/// *Guarantees*: their block is lost and counted, and the following blocks are found.
 fn truncated_middle<S: Subject>() {
     let (place, bytes, ends, behind) = three_blocks::<S>();
     for length in 1..=behind[1] - behind[0] {
@@ -319,8 +321,8 @@ fn truncated_middle<S: Subject>() {
     }
 }
 
-/// *Scenario*: a file is gone, before the store is opened or while it is open.
-/// *Guarantees*: everything else is read, nothing fails.
+/// *Scenario*: a file is missing, before the store is opened or while it is open.
+/// *Guarantees*: everything else is read without an error.
 fn missing_file<S: Subject>() {
     let dir = tempfile::tempdir().unwrap();
     S::append(dir.path(), [0].into_iter());
@@ -336,8 +338,8 @@ fn missing_file<S: Subject>() {
     assert!(counters.incidents.all().is_empty());
 }
 
-/// *Scenario*: anything stands where a block should begin.
-/// *Guarantees*: the store opens, and the blocks before it are read.
+/// *Scenario*: arbitrary bytes follow the last block.
+/// *Guarantees*: the store opens, and the blocks before them are read.
 fn any_bytes<S: Subject>(garbage: &[u8]) {
     let (place, bytes, _, behind) = three_blocks::<S>();
     let dir = dir_with(&place, &[&bytes[..behind[1]], garbage].concat());

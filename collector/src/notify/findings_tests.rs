@@ -23,8 +23,9 @@ fn transition(from: EffectiveState, to: EffectiveState, time: UnixNanos) -> Circ
     }
 }
 
-/// Scenario: a service sends what it kept while the collector was away.
-/// Guarantees: that a circuit opened an hour ago is no incident of now; the look finds it if it is still open.
+/// Scenario: a service sends transitions that it kept while the collector was away.
+/// Guarantees: an hour-old opening is not reported now; the next check reports it if the circuit is still
+/// open.
 #[test]
 fn a_transition_that_comes_late_is_no_incident() {
     use EffectiveState::{Closed, HalfOpen, Open};
@@ -51,8 +52,8 @@ fn instance(id: &str, liveness: Liveness) -> InstanceView {
     }
 }
 
-/// Guarantees: where many instances fell silent at once, that is one incident, and those that are heard are well; of late
-/// ones nothing is said.
+/// Guarantees: many instances that turn silent at once are one incident, and reporting ones are well; late
+/// ones have no finding.
 #[test]
 fn many_silent_instances_are_one_incident() {
     let mut found = Instances {

@@ -51,7 +51,7 @@ fn a_message_says_what_why_since_when_and_where_to_look() {
     );
 }
 
-/// Scenario: a service is named so as to forge lines, mails and links.
+/// Scenario: the name of a service tries to forge lines, mails and links.
 /// Guarantees: it stays one bounded word in its place.
 #[test]
 fn a_name_stays_in_its_place() {
@@ -99,7 +99,8 @@ fn teams_gets_a_card() {
     );
 }
 
-/// Guarantees: an alert has the same labels from its beginning to its end, and ends by itself when no more is posted.
+/// Guarantees: an alert keeps its labels from beginning to end, and resolves by itself when no more are
+/// posted.
 #[test]
 fn an_alert_keeps_its_labels() {
     let alert = |stage| {

@@ -24,8 +24,8 @@ fn a_target_that_asks_for_no_pause_gets_one() {
     assert_eq!(doubled, [1, 2, 4, PAUSE_MAX.as_secs()]);
 }
 
-/// Scenario: a target is away for long, then refuses what it is sent.
-/// Guarantees: it is given up after ten refusals, however often it was away before.
+/// Scenario: a target is unreachable for long, then rejects a message.
+/// Guarantees: the message is given up after ten rejections, regardless of the earlier failures.
 #[test]
 fn what_is_refused_ten_times_is_given_up() {
     let file = r#"{"targets":[{"name":"a","slack":{"url":"https://a.example/"}}]}"#;

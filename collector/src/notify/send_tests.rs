@@ -8,8 +8,8 @@ use crate::notify::incident::{Incident, Problem, Stage};
 use crate::notify::settings;
 use crate::notify::subject::Subject;
 
-/// Scenario: a target says that it took the message, and never sends the rest of its answer.
-/// Guarantees: the message has arrived, so that it is not sent again and again.
+/// Scenario: a target answers with success, and never sends the rest of its answer.
+/// Guarantees: the message counts as delivered and is not repeated.
 #[tokio::test]
 async fn a_message_has_arrived_once_the_target_says_so() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

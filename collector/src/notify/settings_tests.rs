@@ -14,7 +14,7 @@ fn circuit(service: &str, name: &str) -> Subject {
     })
 }
 
-/// Guarantees: the example that the documents show is valid.
+/// Guarantees: the example in the documentation is valid.
 #[test]
 fn the_documented_example_is_valid() {
     let guide = include_str!("../../NOTIFY.md");

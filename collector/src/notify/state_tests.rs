@@ -130,8 +130,8 @@ fn an_incident_is_one_message_and_its_end() {
     assert_eq!(world.state.incidents(), []);
 }
 
-/// Scenario: the collector is restarted before and after a message is sent, and with each stage of the incident.
-/// Guarantees: what was sent is not sent again, what was lost is.
+/// Scenario: the collector restarts before and after a message is sent, at each stage of the incident.
+/// Guarantees: sent messages are not repeated, unsent ones are sent.
 #[test]
 fn nothing_is_sent_twice_and_nothing_is_lost_over_a_restart() {
     let mut world = World::new("");
@@ -198,8 +198,8 @@ fn short_incidents_are_not_sent_where_that_is_not_wanted() {
     assert_eq!(world.send(), ["begun"]);
 }
 
-/// Scenario: a circuit opens and closes every half minute, and is calm in the end.
-/// Guarantees: the third opening is the last message until it has been calm for ten minutes.
+/// Scenario: a circuit opens and closes every half minute, and finally stays closed.
+/// Guarantees: the third opening is the last message until the circuit was closed for ten minutes.
 #[test]
 fn a_flapping_circuit_is_one_message() {
     let mut world = World::new("");
@@ -222,8 +222,9 @@ fn a_flapping_circuit_is_one_message() {
     assert_eq!(world.send(), ["ended"]);
 }
 
-/// Scenario: it is quiet while a circuit opens; it closes within that time, or after it.
-/// Guarantees: the first is not sent at all, the second when the quiet ends; the end of what was sent before is sent at once.
+/// Scenario: a circuit opens in a quiet period and closes within it, or after it.
+/// Guarantees: the first incident is not sent at all, the second when the period ends; the end of one sent
+/// earlier is sent at once.
 #[test]
 fn quiet_holds_back_what_begins() {
     let mut world = World::new("");
@@ -257,7 +258,8 @@ fn quiet_holds_back_what_begins() {
     assert_eq!(world.send(), ["begun"]);
 }
 
-/// Guarantees: an alert that was posted is posted on while it is quiet, as it would be taken for resolved.
+/// Guarantees: a posted alert is posted again in a quiet period, since Alertmanager would otherwise resolve
+/// it.
 #[test]
 fn an_alert_is_kept_alive_while_it_is_quiet() {
     let mut world = World::new("");
@@ -331,8 +333,8 @@ fn an_order_of_quiet_that_is_wrong_names_what_is() {
     assert!(state.be_quiet(good, START + HOUR).is_ok());
 }
 
-/// Scenario: a target is added to the file while one incident goes on and another has just ended.
-/// Guarantees: it is sent the one that goes on alone; one that is removed and added again is sent it anew.
+/// Scenario: a target is added to the file while one incident is open and another has just ended.
+/// Guarantees: it gets only the open one; a target that is removed and added again gets it again.
 #[test]
 fn a_new_target_is_sent_what_goes_on() {
     let mut world = World::new("");
@@ -353,7 +355,7 @@ fn a_new_target_is_sent_what_goes_on() {
 }
 
 /// Scenario: a service is removed while its circuit is open.
-/// Guarantees: the incident ends, and says why.
+/// Guarantees: the incident ends and says why.
 #[test]
 fn what_is_no_longer_listed_ends() {
     let mut world = World::new("");

@@ -69,7 +69,7 @@ async fn an_empty_request_is_a_success() {
     assert!(bench.disk.lock().commits.is_empty());
 }
 
-/// *Scenario*: ten senders come while the disk is busy with the first.
+/// *Scenario*: ten requests arrive while the disk is busy with the first.
 /// *Guarantees*: they share one commit.
 #[tokio::test]
 async fn what_waits_together_is_committed_together() {
@@ -102,8 +102,8 @@ async fn what_waits_together_is_committed_together() {
     bench.assert_spans_conserved();
 }
 
-/// *Scenario*: one shard hangs at its disk, another is idle, and a single small request comes.
-/// *Guarantees*: the idle one takes it without waiting for the first.
+/// *Scenario*: one shard hangs in a write, another is idle, and a single small request arrives.
+/// *Guarantees*: the idle one processes it without waiting for the first.
 #[tokio::test]
 async fn an_idle_shard_helps_when_another_hangs() {
     let bench = Bench::start(2, MIB);
@@ -164,8 +164,8 @@ async fn no_request_is_acknowledged_when_the_disk_fails() {
     bench.assert_spans_conserved();
 }
 
-/// *Scenario*: a commit fails, and the next one, within the same moment, succeeds.
-/// *Guarantees*: `/healthz` says what failed until then and no longer.
+/// *Scenario*: a commit fails, and the next one, right after it, succeeds.
+/// *Guarantees*: `/healthz` shows the failure until then and no longer.
 #[tokio::test]
 async fn health_follows_each_commit() {
     let bench = Bench::start(1, MIB);
@@ -191,7 +191,7 @@ async fn health_follows_each_commit() {
     assert_eq!(bench.health.problem(), None);
 }
 
-/// *Scenario*: no span arrives, but metrics cannot be written, and then can.
+/// *Scenario*: no spans arrive; metrics cannot be written, and later can.
 #[tokio::test]
 async fn health_follows_the_circuits_too() {
     let bench = Bench::start(1, MIB);
@@ -233,8 +233,9 @@ async fn a_panic_refuses_one_request_and_spares_the_shard() {
     bench.assert_spans_conserved();
 }
 
-/// *Scenario*: a commit panics, so that the state of its log is unknown.
-/// *Guarantees*: its senders are refused, its shard ends, the other shard serves on; with the last one gone, all are refused.
+/// *Scenario*: a commit panics, so the state of its log is unknown.
+/// *Guarantees*: its senders are rejected, its shard ends, and the other one continues; once that has ended
+/// too, all are rejected.
 #[tokio::test]
 async fn a_panic_at_commit_ends_that_shard_alone() {
     let bench = Bench::start(2, MIB);
@@ -255,7 +256,8 @@ async fn a_panic_at_commit_ends_that_shard_alone() {
 }
 
 /// *Scenario*: the disk hangs and the queue is full.
-/// *Guarantees*: the next sender waits, is refused with a hint, and the first ones get their OK once the disk is back.
+/// *Guarantees*: the next sender waits and is rejected with a retry delay; the first ones are confirmed once
+/// the disk works.
 #[tokio::test]
 async fn a_full_queue_refuses_after_a_wait_and_loses_nothing() {
     let bench = Bench::start(1, 16 << 10);
@@ -337,8 +339,8 @@ async fn a_sender_that_gives_up_loses_nothing() {
     bench.assert_spans_conserved();
 }
 
-/// Scenario: a sender leaves while its log records wait for the disk.
-/// Guarantees: the memory that they take stays reserved until they are written.
+/// Scenario: a sender disconnects while its log records wait for the disk.
+/// Guarantees: their memory stays reserved until they are written.
 #[tokio::test]
 async fn log_records_whose_sender_left_hold_their_memory() {
     let bench = Bench::start(1, 1 << 20);
@@ -374,8 +376,10 @@ async fn metrics_and_logs_reach_the_circuits() {
     assert!(matches!(error, IngestError::Decode(_)));
 }
 
-/// *Scenario*: a request has a record of a trace, one of none with a secret, an event of a circuit and one of next week.
-/// *Guarantees*: both records are there once it is answered, redacted; the last is refused, and the answer says so.
+/// *Scenario*: a request has a record with a trace, one without but with a secret, an event of a circuit, and
+/// one dated next week.
+/// *Guarantees*: once it is answered, both records are stored, redacted; the last is rejected, and the answer
+/// says so.
 #[tokio::test]
 async fn log_records_are_kept_and_searched() {
     let bench = Bench::start(1, 4 * MIB);

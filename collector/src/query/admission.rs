@@ -163,8 +163,8 @@ mod tests {
         }
     }
 
-    /// *Scenario*: clients hold answers of 50 MiB, and another question that reads the store waits for room.
-    /// *Guarantees*: questions that are answered from memory do not wait behind it.
+    /// *Scenario*: clients hold answers of 50 MiB, and another query that reads the store waits for memory.
+    /// *Guarantees*: queries answered from memory do not wait for it.
     #[tokio::test(start_paused = true)]
     async fn light_questions_do_not_wait_for_the_room_of_heavy_ones() {
         let admission = Admission::default();

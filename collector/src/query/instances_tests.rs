@@ -37,7 +37,7 @@ fn one_missed_heartbeat_is_late_and_three_are_down() {
     assert_eq!(listed(&[channel("a", HOUR + SECOND)]).instances, []);
 }
 
-/// Guarantees: an instance that sends spans only is not called down: it may be idle.
+/// Guarantees: an instance that sends only spans is not reported as down, since it may be idle.
 #[test]
 fn without_a_heartbeat_nothing_is_down() {
     let seen = InstanceSeen {
@@ -57,8 +57,8 @@ fn without_a_heartbeat_nothing_is_down() {
     assert_eq!(found[0].since, Some(NOW - HOUR));
 }
 
-/// Guarantees: an instance that said that it ends is neither late nor down, whatever was still on its way, nor one of many
-/// that fell silent; one that is heard later is alive again.
+/// Guarantees: an instance that announced its end is neither late, nor down, nor one of many that turned
+/// silent, whatever arrives late; a later report makes it live again.
 #[test]
 fn an_instance_that_ended_is_not_missed() {
     let ended = |heard: UnixNanos, at: UnixNanos| {

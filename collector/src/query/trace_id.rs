@@ -97,7 +97,7 @@ mod tests {
         assert_eq!(low_half(id), 0xa3ce_929d_0e0e_4736);
     }
 
-    /// Guarantees: one id is read in every form in which programs print it.
+    /// Guarantees: an id is accepted in every form in which programs print it.
     #[test]
     fn ids_are_read_as_programs_print_them() {
         let wanted = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -129,7 +129,7 @@ mod tests {
         assert!(!is_short);
     }
 
-    /// Guarantees: what may be the name of a service or an operation is not taken for an id.
+    /// Guarantees: a possible name of a service or an operation is not read as an id.
     #[test]
     fn words_of_hex_digits_are_no_ids() {
         for text in ["", "cafe", "a3ce929d0e0e473", "decade-bead", "GET /"] {

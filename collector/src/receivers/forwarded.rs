@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(client("by=10.1.1.1"), None);
     }
 
-    /// *Scenario*: a proxy writes one header and leaves the other as its client sent it.
+    /// *Scenario*: a proxy writes one header and passes on the other one from its client.
     #[test]
     fn headers_that_disagree_are_not_believed() {
         let both = |value| seen(&[("x-forwarded-for", "192.0.2.7"), ("forwarded", value)]);

@@ -299,7 +299,7 @@ mod tests {
         assert!(!is_cut_off(Duration::from_millis(900)).await);
     }
 
-    /// *Scenario*: a client reads one small event every 10 s for an hour, each after a millisecond.
+    /// *Scenario*: for an hour, a client gets one small event every 10 s and reads each within a millisecond.
     #[tokio::test(start_paused = true)]
     async fn a_stream_of_small_events_may_last() {
         let answers = Answers::default();

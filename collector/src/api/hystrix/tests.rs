@@ -88,7 +88,7 @@ fn frame(peaks: &mut Peaks, figures: CircuitFigures) -> (usize, Vec<Value>) {
     (frame.hosts, frame.rows.iter().map(object).collect())
 }
 
-/// Guarantees: hosts are the instances that report, and each figure is theirs.
+/// Guarantees: the hosts are the reporting instances, and each figure is their sum.
 #[test]
 fn a_breaker_of_three_instances_is_one_object() {
     use EffectiveState::{Closed, HalfOpen, Open};
@@ -148,7 +148,7 @@ fn the_most_running_calls_are_those_of_ten_looks() {
     assert_eq!(look(1), 1);
 }
 
-/// *Scenario*: a reader asks for a frame a minute; then the collector stops.
+/// *Scenario*: a reader requests a frame a minute; then the collector stops.
 /// *Guarantees*: it gets the newest frame of each minute, and its stream ends at once.
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_waits_ends_with_the_collector() {

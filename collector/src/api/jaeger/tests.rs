@@ -201,9 +201,9 @@ async fn a_search_finds_whole_traces_by_any_of_their_spans() {
     }
 }
 
-/// *Scenario*: tags that are attributes of an event, a link, a scope or a resource, values that are shown as JSON, and
-/// a failure that only an attribute tells.
-/// *Guarantees*: they are found as Jaeger finds them.
+/// *Scenario*: tags that are attributes of an event, a link, a scope or a resource, values that are shown as
+/// JSON, and a failure that only an attribute shows.
+/// *Guarantees*: searches find them as Jaeger does.
 #[tokio::test]
 async fn tags_are_searched_wherever_jaeger_shows_them() {
     let mut fixture = Fixture::new();
@@ -269,8 +269,8 @@ async fn traces_of_given_ids_come_with_a_word_on_those_that_are_missing() {
     );
 }
 
-/// *Scenario*: the time of a list of ids is over before its traces are read.
-/// *Guarantees*: each is named as left out, none as unknown.
+/// *Scenario*: the time limit of a list of ids is reached before its traces are read.
+/// *Guarantees*: each is listed as left out, none as unknown.
 #[tokio::test]
 async fn traces_that_are_not_read_in_time_are_left_out() {
     let fixture = Fixture::with_shop(NOW);

@@ -106,7 +106,7 @@ pub(super) fn write_store(text: &mut Exposition, store: &StoreStats) {
 mod tests {
     use super::*;
 
-    /// Guarantees: a counter that is added to the struct and forgotten here fails this test.
+    /// Guarantees: this test fails if a counter of the struct is not listed here.
     #[test]
     fn every_counter_is_shown() {
         let counters = Counters::default();

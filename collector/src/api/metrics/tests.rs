@@ -21,7 +21,8 @@ async fn scrape(fixture: &Fixture, accept: &str) -> (String, String) {
 }
 
 /// *Scenario*: a breaker of the gateway opened after 12 of 20 calls failed.
-/// *Guarantees*: dashboards of resilience4j find it under the names of Micrometer, with its state, calls and rates.
+/// *Guarantees*: it has Micrometer's names, which resilience4j's dashboards use, with its state, calls and
+/// rates.
 #[tokio::test]
 async fn circuits_have_the_names_of_resilience4j() {
     let fixture = Fixture::with_shop(UnixNanos::now().get());
@@ -51,8 +52,8 @@ async fn circuits_have_the_names_of_resilience4j() {
     assert_eq!(of("slow_call_rate", ""), "-1");
 }
 
-/// *Guarantees*: who asks for OpenMetrics gets it, with the trace of a call beside the bucket that it fell into; every family
-/// is there once and ends before the next begins.
+/// *Guarantees*: a client that accepts OpenMetrics gets it, with the trace of a call as exemplar of its
+/// bucket; every family occurs once and ends before the next one begins.
 #[tokio::test]
 async fn open_metrics_has_exemplars_where_it_is_asked_for() {
     let fixture = Fixture::with_shop(UnixNanos::now().get());

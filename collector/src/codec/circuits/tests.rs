@@ -227,8 +227,8 @@ fn settings_are_read_from_their_document() {
     assert_eq!(other.ignored_records, 1);
 }
 
-/// Guarantees: a setting that this build does not know is passed over, and one that the sender does not know is not
-/// taken for its default.
+/// Guarantees: a setting unknown to this build is ignored, and one unknown to the sender is not read as its
+/// default.
 #[test]
 fn settings_of_other_builds_are_read() {
     let breaker = FakeBreaker::new("a", START);

@@ -77,7 +77,8 @@ fn a_command_of_one_host() {
     assert_eq!(settings.failure_rate_percent, Some(50.0));
 }
 
-/// Guarantees: sums of settings, percentages and latencies are divided by the hosts; counts are not; open anywhere is open.
+/// Guarantees: sums of settings, percentages and latencies are divided by the number of hosts, counts are
+/// not; a circuit that is open on one host is open.
 #[test]
 fn a_cluster_of_turbine_1() {
     let mut object = hystrix();
@@ -100,7 +101,7 @@ fn a_cluster_of_turbine_1() {
     assert_eq!(command.percentiles_ms[1], 22.0);
 }
 
-/// Guarantees: of settings that differ that of most hosts holds; of texts as well.
+/// Guarantees: if settings or texts differ, that of the most hosts counts.
 #[test]
 fn a_cluster_of_turbine_2() {
     let mut object = hystrix();
@@ -170,7 +171,7 @@ fn other_objects_and_no_objects() {
 }
 
 proptest! {
-    /// Guarantees: whatever a field holds, nothing panics and no count is absurd.
+    /// Guarantees: no value of a field causes a panic or an absurd count.
     #[test]
     fn fields_of_any_type_are_read(field in 0..40_usize, value in prop_oneof![
         Just(Value::Null), Just(json!([])), Just(json!({"true": "x"})), any::<f64>().prop_map(|n| json!(n)),

@@ -45,8 +45,9 @@ fn warning(answer: &Value) -> &str {
     partial["errorMessage"].as_str().unwrap_or_default()
 }
 
-/// *Scenario*: names, keys and values are cut in the middle of an emoji, beside a span that is whole.
-/// *Guarantees*: both spans are stored, with U+FFFD in place of the halves; the sender gets a message, and `/metrics` counts them.
+/// *Scenario*: names, keys and values are cut in the middle of an emoji, next to an intact span.
+/// *Guarantees*: both spans are stored, with U+FFFD for the halves; the sender gets a message, and `/metrics`
+/// counts them.
 #[tokio::test]
 async fn half_an_emoji_costs_nothing_in_json() {
     let dir = tempfile::tempdir().unwrap();
@@ -80,8 +81,8 @@ async fn half_an_emoji_costs_nothing_in_json() {
     running.stop().await;
 }
 
-/// *Scenario*: bytes of Latin-1 stand in the resource, the scope and the parts of a span, in protobuf and in JSON.
-/// *Guarantees*: no span is lost, and every such byte reads as U+FFFD.
+/// *Scenario*: resource, scope and all parts of a span contain Latin-1 bytes, in protobuf and in JSON.
+/// *Guarantees*: no span is lost, and each such byte is read as U+FFFD.
 #[tokio::test]
 async fn bytes_that_are_not_utf_8_cost_nothing() {
     let dir = tempfile::tempdir().unwrap();
@@ -118,8 +119,8 @@ async fn bytes_that_are_not_utf_8_cost_nothing() {
     running.stop().await;
 }
 
-/// *Scenario*: the record of a breaker that opened comes with half an emoji in JSON and with Latin-1 in protobuf.
-/// *Guarantees*: metrics and logs are read in spite of it, and the sender gets a message.
+/// *Scenario*: the record of an opened breaker has half an emoji in JSON, and Latin-1 in protobuf.
+/// *Guarantees*: metrics and logs are read nevertheless, and the sender gets a message.
 #[tokio::test]
 async fn ill_formed_text_costs_no_metrics_and_logs() {
     let dir = tempfile::tempdir().unwrap();
@@ -149,7 +150,7 @@ async fn ill_formed_text_costs_no_metrics_and_logs() {
     running.stop().await;
 }
 
-/// *Scenario*: the lines of a file of spans come in one body, in the spelling of protobuf's own JSON.
+/// *Scenario*: one body contains the lines of a file of spans, spelled as in protobuf's own JSON.
 /// *Guarantees*: every document is read.
 #[tokio::test]
 async fn json_lines_in_the_spelling_of_protobuf_are_read() {
@@ -172,8 +173,8 @@ async fn json_lines_in_the_spelling_of_protobuf_are_read() {
     running.stop().await;
 }
 
-/// *Scenario*: a span has numbers that its fields cannot hold and values of wrong types.
-/// *Guarantees*: each costs itself alone; a whole number beyond 64 bits is a double.
+/// *Scenario*: a span has numbers that do not fit their fields, and values of wrong types.
+/// *Guarantees*: only these values are dropped; a whole number beyond 64 bits becomes a double.
 #[tokio::test]
 async fn a_value_that_cannot_be_taken_costs_itself_alone() {
     let dir = tempfile::tempdir().unwrap();
@@ -203,7 +204,7 @@ async fn a_value_that_cannot_be_taken_costs_itself_alone() {
     running.stop().await;
 }
 
-/// *Guarantees*: a body whose keys name nothing that is read is answered with a warning that shows them.
+/// *Guarantees*: the answer to a body without any known key is a warning that lists its keys.
 #[tokio::test]
 async fn a_body_without_spans_is_warned_about() {
     let dir = tempfile::tempdir().unwrap();
@@ -270,8 +271,8 @@ fn full_request() -> Value {
     }]})
 }
 
-/// *Guarantees*: everything that OTLP can say of a span comes back as it was sent, also after a restart, and its scope's
-/// attributes can be searched for.
+/// *Guarantees*: every field of an OTLP span is returned as it was sent, also after a restart, and attributes
+/// of its scope can be searched.
 #[tokio::test]
 async fn every_field_of_otlp_comes_back() {
     let dir = tempfile::tempdir().unwrap();
@@ -313,8 +314,8 @@ async fn every_field_of_otlp_comes_back() {
     again.stop().await;
 }
 
-/// *Scenario*: a span has more events than are kept, and its sender dropped some before.
-/// *Guarantees*: both counts are given back apart.
+/// *Scenario*: a span has more events than are kept, and its sender had already dropped some.
+/// *Guarantees*: the two counts are returned separately.
 #[tokio::test]
 async fn what_a_limit_drops_is_not_blamed_on_the_sender() {
     let dir = tempfile::tempdir().unwrap();

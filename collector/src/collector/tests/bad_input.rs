@@ -96,8 +96,9 @@ fn good_and_bad_spans() -> Vec<u8> {
     body
 }
 
-/// *Scenario*: among good spans there are some of zero and short ids, of absurd times, and one of broken text.
-/// *Guarantees*: the good ones are stored, each bad one is refused by its rule, the sender gets a message, `/metrics` counts.
+/// *Scenario*: a request has good spans, and some with zero or short ids, absurd times, or ill-formed text.
+/// *Guarantees*: the good ones are stored, each bad one is rejected with its reason, the sender gets a
+/// message, `/metrics` counts them.
 #[tokio::test]
 async fn bad_spans_are_refused_one_by_one_and_counted() {
     let dir = tempfile::tempdir().unwrap();
@@ -134,8 +135,8 @@ async fn bad_spans_are_refused_one_by_one_and_counted() {
     running.stop().await;
 }
 
-/// *Scenario*: a span with an attribute of 10 MB, one with a million attributes, and a good one after them.
-/// *Guarantees*: all are stored within their bounds, what was cut is counted, the next request is served.
+/// *Scenario*: a span with an attribute of 10 MB, one with a million attributes, then a good one.
+/// *Guarantees*: all are stored within the limits, truncations are counted, and the next request is served.
 #[tokio::test]
 async fn what_is_too_large_is_cut_and_counted() {
     let dir = tempfile::tempdir().unwrap();
@@ -163,7 +164,7 @@ async fn what_is_too_large_is_cut_and_counted() {
 }
 
 /// *Scenario*: a span has two attributes where the settings allow one.
-/// *Guarantees*: the limits of the settings reach the walk.
+/// *Guarantees*: the walk applies the limits of the settings.
 #[tokio::test]
 async fn limits_come_from_the_settings() {
     let dir = tempfile::tempdir().unwrap();
@@ -184,7 +185,8 @@ async fn limits_come_from_the_settings() {
     running.stop().await;
 }
 
-/// *Guarantees*: metrics and logs of broken shape are a 400 as well, and their strange numbers break nothing.
+/// *Guarantees*: malformed metrics and logs are answered with 400 too, and extreme numbers in them break
+/// nothing.
 #[tokio::test]
 async fn bad_metrics_and_logs_are_answered() {
     let dir = tempfile::tempdir().unwrap();
@@ -211,8 +213,8 @@ async fn bad_metrics_and_logs_are_answered() {
     running.stop().await;
 }
 
-/// *Scenario*: every span of a service is refused, for its time.
-/// *Guarantees*: the service is in no list.
+/// *Scenario*: every span of a service is rejected because of its time.
+/// *Guarantees*: the service is not listed.
 #[tokio::test]
 async fn a_service_of_which_nothing_is_stored_is_in_no_list() {
     let dir = tempfile::tempdir().unwrap();
@@ -233,7 +235,7 @@ async fn a_service_of_which_nothing_is_stored_is_in_no_list() {
 }
 
 /// *Scenario*: the names of a service and of an operation begin and end with blanks.
-/// *Guarantees*: they are found as they are, and only so.
+/// *Guarantees*: only a search with the same blanks finds them.
 #[tokio::test]
 async fn names_with_blanks_at_their_ends_are_found() {
     let dir = tempfile::tempdir().unwrap();

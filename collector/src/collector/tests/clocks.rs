@@ -89,7 +89,8 @@ async fn run_for(parts: &Parts, wall: UnixNanos, length: Duration) {
 }
 
 /// *Scenario*: the collector starts with its clock nine days ahead; later the clock is corrected.
-/// *Guarantees*: nothing is deleted, `/healthz` says what is kept until the clock is right, and a new start changes nothing.
+/// *Guarantees*: nothing is deleted, `/healthz` says that data is kept until the clock is right, and a
+/// restart changes nothing.
 #[tokio::test(start_paused = true)]
 async fn a_start_with_a_clock_that_is_ahead_deletes_nothing() {
     let dir = filled().await;
@@ -128,7 +129,7 @@ async fn steps_while_running_delete_nothing() {
 }
 
 /// *Scenario*: the collector was off for nine days and its clock is right.
-/// *Guarantees*: what is old is deleted and counted without anyone's help once the clock ran for an hour.
+/// *Guarantees*: an hour later old data is deleted and counted without intervention.
 #[tokio::test(start_paused = true)]
 async fn old_data_is_deleted_an_hour_after_a_long_absence() {
     let dir = filled().await;
@@ -145,8 +146,8 @@ async fn old_data_is_deleted_an_hour_after_a_long_absence() {
     assert_eq!(counters.bytes_deleted.all()["retention"], bytes);
 }
 
-/// *Scenario*: the host slept for a night, and some data grew old meanwhile.
-/// *Guarantees*: it is kept for the hour without a problem on `/healthz`.
+/// *Scenario*: the host was suspended overnight, and some data expired meanwhile.
+/// *Guarantees*: it is kept for an hour, without a problem on `/healthz`.
 #[tokio::test(start_paused = true)]
 async fn up_to_a_day_is_held_back_quietly() {
     let dir = filled().await;

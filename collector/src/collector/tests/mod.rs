@@ -169,8 +169,8 @@ async fn a_data_directory_has_one_owner() {
     drop(first);
 }
 
-/// *Scenario*: services without any breaker send spans for longer than the retention.
-/// *Guarantees*: the minutes that the journal keeps of them are deleted too, though no metrics ever come.
+/// *Scenario*: services without breakers send spans for longer than the retention.
+/// *Guarantees*: their minutes in the journal are deleted too, although no metrics arrive.
 #[tokio::test]
 async fn retention_reaches_the_journal_without_circuits() {
     let dir = tempfile::tempdir().unwrap();
@@ -205,8 +205,8 @@ async fn a_taken_address_is_named() {
     assert!(error.contains("OTLP gRPC"), "{error}");
 }
 
-/// *Scenario*: spans come in, the collector is stopped and started again on the same directory.
-/// *Guarantees*: they can be read at once after the OK, and after the restart; the counters add up.
+/// *Scenario*: spans arrive, and the collector is restarted on the same directory.
+/// *Guarantees*: they can be read right after the answer, and after the restart; the counters add up.
 #[tokio::test]
 async fn what_was_confirmed_is_found_before_and_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
@@ -231,8 +231,8 @@ async fn what_was_confirmed_is_found_before_and_after_a_restart() {
     again.stop().await;
 }
 
-/// *Scenario*: calls between two services come in, and the collector is stopped within the same minute.
-/// *Guarantees*: the link between them is still on the map after the next start.
+/// *Scenario*: calls between two services arrive, and the collector is stopped within the same minute.
+/// *Guarantees*: the map still shows them after the next start.
 #[tokio::test]
 async fn a_clean_stop_keeps_the_running_minute_of_the_map() {
     let dir = tempfile::tempdir().unwrap();
@@ -256,8 +256,8 @@ async fn a_clean_stop_keeps_the_running_minute_of_the_map() {
     again.stop().await;
 }
 
-/// *Scenario*: twenty senders are on their way when the collector is asked to stop.
-/// *Guarantees*: exactly the confirmed spans, and no refused one without a word, are there afterwards.
+/// *Scenario*: twenty senders have requests in flight when the collector is stopped.
+/// *Guarantees*: exactly the confirmed spans are stored, and each rejected one was answered.
 #[tokio::test]
 async fn stopping_loses_nothing_that_was_confirmed() {
     let dir = tempfile::tempdir().unwrap();
@@ -284,8 +284,8 @@ async fn stopping_loses_nothing_that_was_confirmed() {
     assert_eq!(counters.connections_open.get(), 0);
 }
 
-/// *Scenario*: OTLP/HTTP arrives on the web port: spans in both formats, metrics, logs, and what is wrong.
-/// *Guarantees*: it is accepted, refused and counted there as on its own port, and pages are still served.
+/// *Scenario*: OTLP/HTTP arrives on the web port: spans in both formats, metrics, logs, and invalid requests.
+/// *Guarantees*: it is accepted, rejected and counted there as on its own port, and pages are still served.
 #[tokio::test]
 async fn otlp_is_accepted_on_the_web_port_too() {
     let dir = tempfile::tempdir().unwrap();
@@ -323,8 +323,8 @@ async fn otlp_is_accepted_on_the_web_port_too() {
     running.stop().await;
 }
 
-/// *Scenario*: a sender of Zipkin posts spans in JSON v2 to the web port, good and bad ones.
-/// *Guarantees*: it is answered as Zipkin answers, its spans are found, and Zipkin's queries still work.
+/// *Scenario*: a Zipkin reporter posts valid and invalid spans in JSON v2 to the web port.
+/// *Guarantees*: it is answered as by Zipkin, its spans are found, and Zipkin's queries still work.
 #[tokio::test]
 async fn zipkin_spans_are_accepted_on_the_web_port() {
     let dir = tempfile::tempdir().unwrap();
@@ -369,8 +369,9 @@ async fn zipkin_spans_are_accepted_on_the_web_port() {
     running.stop().await;
 }
 
-/// *Scenario*: a page of another site has pointed its host name at this machine.
-/// *Guarantees*: without a token it reads nothing; with `insecure`, or with the token, any name is answered.
+/// *Scenario*: the host name of another site resolves to this machine (DNS rebinding).
+/// *Guarantees*: its page reads nothing without a token; with `insecure`, or with the token, any host name is
+/// accepted.
 #[tokio::test]
 async fn a_public_host_name_reads_nothing_without_a_token() {
     let dir = tempfile::tempdir().unwrap();

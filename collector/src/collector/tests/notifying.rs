@@ -135,8 +135,9 @@ fn config(dir: &Path, file: &Value) -> CollectorConfig {
     }
 }
 
-/// Scenario: a circuit opens and closes, with a target of each kind; the chat is away at first.
-/// Guarantees: each gets one message that it is open and one that it is closed, in its own form, with link and secrets.
+/// Scenario: a circuit opens and closes, with a target of each kind; the chat is unreachable at first.
+/// Guarantees: each gets one message when it opens and one when it closes, in its own format, with link and
+/// secrets.
 #[tokio::test]
 async fn every_kind_of_target_is_notified_once() {
     let dir = tempfile::tempdir().unwrap();
@@ -251,9 +252,9 @@ async fn check_report(collector: &Running, hooks: &Hooks) {
     assert_eq!(hooks.0.lock().unwrap().failures, 0);
 }
 
-/// Scenario: the collector stops while a circuit is open of which the chat was notified, and is started again; then another
-/// target is added to the file, and the circuit closes.
-/// Guarantees: the chat is not notified again that it is open; the new target is; both get the end.
+/// Scenario: the collector is restarted while a circuit is open that the chat was notified of; then a target
+/// is added to the file, and the circuit closes.
+/// Guarantees: the chat does not get the opening again, the new target does; both get the end.
 #[tokio::test]
 async fn a_restart_repeats_nothing() {
     let dir = tempfile::tempdir().unwrap();
@@ -288,8 +289,9 @@ async fn a_restart_repeats_nothing() {
     collector.stop().await;
 }
 
-/// Scenario: a time of quiet is ordered over the API, by several who may not, and ended.
-/// Guarantees: it holds messages back until it ends; who may not is refused; what is wrong is named.
+/// Scenario: a quiet period is ordered over the API, also without permission, and ended.
+/// Guarantees: it withholds messages until it ends; an order without permission is rejected; an invalid one
+/// is explained.
 #[tokio::test]
 async fn quiet_is_ordered_over_the_api() {
     let dir = tempfile::tempdir().unwrap();
@@ -347,8 +349,8 @@ async fn quiet_is_ordered_over_the_api() {
     collector.stop().await;
 }
 
-/// Guarantees: a file that cannot be used keeps the collector from starting, as with tokens; one that becomes so is shown
-/// until it is put back.
+/// Guarantees: an invalid file prevents the collector's start, as with tokens; one that becomes invalid is
+/// reported until it is corrected.
 #[tokio::test]
 async fn a_file_that_cannot_be_used_is_named() {
     let dir = tempfile::tempdir().unwrap();

@@ -21,9 +21,10 @@ fn one_span(trace: &str, id: u64, parent: &str, service: &str) -> Value {
     }]})
 }
 
-/// *Scenario*: a child comes before its parent and in a request of its own, neither has the sampled bit, both come twice.
-/// *Guarantees*: one trace with both spans once, whole under its parent; found by the low half of its id as well, and
-/// by an attribute of the resource.
+/// *Scenario*: a child arrives before its parent, in another request, neither has the sampled bit, and both
+/// arrive twice.
+/// *Guarantees*: one trace with each span once, the child under its parent; it is also found by the low half
+/// of its id, and by an attribute of the resource.
 #[tokio::test]
 async fn pieces_in_any_order_and_twice_are_one_trace() {
     let dir = tempfile::tempdir().unwrap();
@@ -52,8 +53,8 @@ async fn pieces_in_any_order_and_twice_are_one_trace() {
     running.stop().await;
 }
 
-/// *Scenario*: somebody turns the pages of a search while newer traces come in all the time.
-/// *Guarantees*: every trace that was there at the first page comes exactly once, newest first.
+/// *Scenario*: a client pages through a search while newer traces keep arriving.
+/// *Guarantees*: every trace that existed at the first page is returned exactly once, newest first.
 #[tokio::test]
 async fn pages_are_stable_while_traces_come_in() {
     let dir = tempfile::tempdir().unwrap();
@@ -83,8 +84,8 @@ async fn pages_are_stable_while_traces_come_in() {
     running.stop().await;
 }
 
-/// *Scenario*: a client opens the stream and never reads, while thousands of transitions come in.
-/// *Guarantees*: senders and other readers are served all the while, and the collector stops in order.
+/// *Scenario*: a client opens the stream and never reads, while thousands of transitions arrive.
+/// *Guarantees*: senders and other readers are served meanwhile, and the collector stops cleanly.
 #[tokio::test]
 async fn a_client_that_never_reads_holds_up_no_other() {
     let dir = tempfile::tempdir().unwrap();

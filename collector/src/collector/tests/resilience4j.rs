@@ -72,9 +72,9 @@ fn export(now: u64, state: &str, calls: [u64; 2], refused: f64) -> Value {
     }]})
 }
 
-/// *Scenario*: a breaker of resilience4j opens, probes, closes and is forced open, known by metrics alone.
-/// *Guarantees*: each state stands on the wall as it comes, with the calls since the report before, and the history
-/// has every transition; nothing of it is refused or ignored.
+/// *Scenario*: a resilience4j breaker opens, probes, closes and is forced open, reported by metrics only.
+/// *Guarantees*: the wall shows each state with the calls since the previous report, and the history has
+/// every transition; nothing is rejected or ignored.
 #[tokio::test]
 async fn its_states_are_on_the_wall_and_in_the_history() {
     let dir = tempfile::tempdir().unwrap();

@@ -114,7 +114,7 @@ async fn ask(stream: TlsStream<TcpStream>, path: &str) -> Result<StatusCode, hyp
     Ok(client.send_request(request).await?.status())
 }
 
-/// *Guarantees*: every port speaks TLS and HTTP/2 by ALPN, and a client that speaks plain HTTP gets a message.
+/// *Guarantees*: every port accepts TLS, and HTTP/2 by ALPN; a plain HTTP client gets a message.
 #[tokio::test]
 async fn every_port_speaks_tls() {
     let dir = tempfile::tempdir().unwrap();
@@ -142,7 +142,7 @@ async fn every_port_speaks_tls() {
     running.stop().await;
 }
 
-/// *Guarantees*: a client refuses a certificate that is expired, of another host or of another authority.
+/// *Guarantees*: a client rejects a certificate that is expired, or of another host or authority.
 #[tokio::test]
 async fn clients_refuse_certificates_that_are_not_valid() {
     let authority = Authority::new();
@@ -159,7 +159,8 @@ async fn clients_refuse_certificates_that_are_not_valid() {
     }
 }
 
-/// *Guarantees*: with an authority for clients, only those get in that show a certificate of it that is valid.
+/// *Guarantees*: if an authority for clients is configured, only clients with a valid certificate of it are
+/// accepted.
 #[tokio::test]
 async fn clients_show_a_certificate_where_one_is_asked_for() {
     let dir = tempfile::tempdir().unwrap();
@@ -193,7 +194,8 @@ async fn clients_show_a_certificate_where_one_is_asked_for() {
 }
 
 /// *Scenario*: certificate and key are replaced while a connection is open.
-/// *Guarantees*: new connections get the new one, the open one stays, and no half of a replacement is taken.
+/// *Guarantees*: new connections use the new one, the open one continues, and a half-finished replacement is
+/// not used.
 #[tokio::test]
 async fn a_certificate_is_replaced_without_a_restart() {
     let dir = tempfile::tempdir().unwrap();

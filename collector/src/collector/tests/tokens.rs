@@ -15,7 +15,8 @@ fn text(body: &[u8]) -> String {
 }
 
 /// *Scenario*: each of three tokens has one role.
-/// *Guarantees*: none can do what the others are for, on any port; `/healthz` without a token returns the status only.
+/// *Guarantees*: each allows only its own role, on every port; `/healthz` without a token returns only the
+/// status.
 #[tokio::test]
 async fn each_role_does_its_own() {
     let dir = tempfile::tempdir().unwrap();

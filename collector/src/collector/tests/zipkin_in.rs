@@ -29,8 +29,8 @@ async fn spans(running: &Running, trace: &str) -> Vec<(String, String, String, u
     spans
 }
 
-/// *Scenario*: a call goes through services that report in JSON v2, protobuf v2, JSON v1, thrift and OTLP; the client's
-/// and the server's half of one call share an id, and Zipkin's services write the trace id with 64 bits.
+/// *Scenario*: a call passes services that report in JSON v2, protobuf v2, JSON v1, thrift and OTLP; client
+/// and server half of one call share an id, and Zipkin's services use 64-bit trace ids.
 /// *Guarantees*: all of it is one trace with the right parents, on both ports.
 #[tokio::test]
 async fn every_encoding_and_otlp_make_one_tree() {
@@ -105,8 +105,8 @@ async fn every_encoding_and_otlp_make_one_tree() {
     running.stop().await;
 }
 
-/// *Guarantees*: a content type that a path does not take is answered 415 with a sentence, a body that is not of its
-/// type 400, both as plain text.
+/// *Guarantees*: an unsupported content type is answered with 415, a body of another type with 400, both with
+/// a sentence in plain text.
 #[tokio::test]
 async fn a_wrong_content_type_is_answered_with_a_sentence() {
     let dir = tempfile::tempdir().unwrap();
@@ -155,9 +155,9 @@ fn of_name<'a>(spans: &'a Value, name: &str) -> &'a Value {
     spans.find(|span| span["name"] == name).unwrap()
 }
 
-/// *Scenario*: a reporter sends a span that has no timestamp, as Zipkin's reporters may.
-/// *Guarantees*: it is kept, ends with its arrival and says so; Zipkin's clients get it back without a timestamp, and with its
-/// duration if it has one.
+/// *Scenario*: a reporter sends a span without a timestamp, as Zipkin's reporters may.
+/// *Guarantees*: it is stored as ending with its arrival, with a mark; Zipkin's clients get it without a
+/// timestamp, and with its duration if it has one.
 #[tokio::test]
 async fn a_span_without_a_timestamp_ends_with_its_arrival() {
     let dir = tempfile::tempdir().unwrap();

@@ -186,7 +186,7 @@ mod tests {
         assert_eq!((fresher.state, fresher.since.get()), (Closed, 30));
     }
 
-    /// Scenario: the collector that the instance reports to now only sees that it is open.
+    /// Scenario: the collector that now gets the instance's reports knows only that it is open.
     #[test]
     fn of_the_same_state_the_reported_one_holds() {
         let mut fresher = standing(Open, UnixNanos::new(20), "reported by fusebox");

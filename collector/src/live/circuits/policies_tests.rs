@@ -32,8 +32,8 @@ fn after(seconds: u32) -> UnixNanos {
     NOW + SECOND * seconds
 }
 
-/// Guarantees: counts are those of the last ten seconds and survive a restart of the instance; those of long before the first
-/// report are none of the window.
+/// Guarantees: counts cover the last ten seconds and survive a restart of the instance; those from long
+/// before the first report are not counted.
 #[test]
 fn counts_grow_and_age() {
     let executed = || Figure::Count("executed");
@@ -57,7 +57,7 @@ fn counts_grow_and_age() {
     assert_eq!(take("old", 13, long_ago, 501), (1, 504));
 }
 
-/// Guarantees: values of now are the sum of the instances that report, with the highest of the last ten seconds.
+/// Guarantees: current values are summed over the reporting instances, with the peak of the last ten seconds.
 #[test]
 fn values_have_peaks_and_end_with_their_instance() {
     let active = || Figure::Now("active");
@@ -109,7 +109,7 @@ fn callers_and_sizes_are_those_of_the_window() {
     );
 }
 
-/// Guarantees: a service that makes names up fills its own part only, and what is stale makes room.
+/// Guarantees: a service that makes up names fills only its own share, and stale numbers are evicted.
 #[test]
 fn numbers_are_bounded_for_each_service_and_in_all() {
     let mut policies = Policies::default();

@@ -144,7 +144,7 @@ mod tests {
         (circuits, wall.circuits[0].key.clone())
     }
 
-    /// *Guarantees*: what is local is shown and said to be a part; where nothing is, that is an error.
+    /// *Guarantees*: local records are shown as incomplete; without any, the answer is an error.
     #[tokio::test]
     async fn what_cannot_be_read_is_missing_and_not_nothing() {
         let dir = tempfile::tempdir().unwrap();
@@ -163,7 +163,7 @@ mod tests {
         assert!(none.is_err());
     }
 
-    /// *Scenario*: a store reads for longer than a question has time.
+    /// *Scenario*: reading takes longer than the time limit of a query.
     /// *Guarantees*: the answer has what was read by then, and says that something is missing.
     #[tokio::test(start_paused = true)]
     async fn a_question_ends_when_its_time_is_over() {

@@ -112,7 +112,7 @@ async fn the_wall_shows_the_last_ten_seconds_merged_over_instances() {
     assert_eq!(view.spark[0].state, None);
 }
 
-/// *Scenario:* a sender's reports come each second, now a little before its edge, now a little after.
+/// *Scenario:* a sender's reports arrive every second, around its edge: some just before, some just after.
 /// *Guarantees:* every bar of the sparkline has the same number of calls.
 #[tokio::test(start_paused = true)]
 async fn steady_traffic_draws_steady_bars_although_reports_jitter() {
@@ -159,8 +159,10 @@ async fn a_transition_shows_at_once_with_its_call() {
     assert_eq!(transition.to, EffectiveState::Open);
 }
 
-/// Scenario: a breaker opens, two probes fail, the collector restarts, a third probe fails, the breaker closes and opens.
-/// Guarantees: an outage begins with the call that opened the breaker and counts its probes; a restart forgets neither.
+/// Scenario: a breaker opens, two probes fail, the collector restarts, a third probe fails, the breaker
+/// closes and opens.
+/// Guarantees: an outage begins with the call that opened the breaker and counts its probes; a restart keeps
+/// both.
 #[tokio::test(start_paused = true)]
 async fn an_outage_lasts_until_the_breaker_closes() {
     use EffectiveState::{Closed, HalfOpen, Open};
@@ -222,8 +224,8 @@ async fn an_outage_lasts_until_the_breaker_closes() {
     assert_eq!(outage.reason, "80 % failed");
 }
 
-/// Scenario: the event of the opening is lost, the state set keeps saying open.
-/// Guarantees: one second of disagreement is not believed, two are; the derived transition names no call.
+/// Scenario: the event of the opening is lost, and the state metric keeps reporting open.
+/// Guarantees: one second of disagreement is ignored, two are not; the derived transition has no call.
 #[tokio::test(start_paused = true)]
 async fn the_state_set_heals_a_missed_event() {
     let world = World::new();
@@ -266,8 +268,9 @@ async fn the_state_set_heals_a_missed_event() {
     );
 }
 
-/// Scenario: a person's reason begins with the words that the collector uses for what it derived.
-/// Guarantees: no other event replaces it, it is listed, and a derived transition is replaced whatever its words.
+/// Scenario: an operator's reason begins with the words that the collector uses for derived transitions.
+/// Guarantees: no other event replaces it, it is listed, and a derived transition is replaced whatever its
+/// reason.
 #[tokio::test(start_paused = true)]
 async fn the_words_of_a_reason_are_never_taken_for_a_provenance() {
     let world = World::new();

@@ -59,9 +59,9 @@ impl Bench {
     }
 }
 
-/// *Scenario*: 1,100 services and as many peers that are seen once fill the tables; a real service starts.
-/// *Guarantees*: it is on its own within minutes, in the figures, the list and the map; one that sends all the time
-/// stays what it was, and no call is lost.
+/// *Scenario*: 1,100 services and as many peers, each seen once, fill the tables; a real service starts.
+/// *Guarantees*: within minutes it has its own entry in the figures, the list and the map; one that keeps
+/// sending retains its entry, and no call is lost.
 #[test]
 fn what_is_real_takes_the_place_of_names_seen_once() {
     let mut bench = Bench::new();
@@ -85,8 +85,8 @@ fn what_is_real_takes_the_place_of_names_seen_once() {
     assert_eq!(later, calls + sent);
 }
 
-/// *Guarantees*: names that are made up without end never take the place of a service that sends all the time, whose
-/// calls are its own in every block.
+/// *Guarantees*: an endless stream of made-up names never evicts a service that keeps sending; its calls are
+/// its own in every block.
 #[test]
 fn an_endless_flood_displaces_nothing_in_use() {
     let mut bench = Bench::new();
@@ -151,8 +151,8 @@ fn a_service_takes_no_more_than_its_share() {
 }
 
 /// *Scenario*: a restart, before which the tables were full of names seen once.
-/// *Guarantees*: a service that started after them has its place from the journal, and one that starts now gets it at
-/// once.
+/// *Guarantees*: a service that started after them gets its entry from the journal, and one that starts now
+/// gets one at once.
 #[test]
 fn a_restart_ages_names_by_their_records() {
     let edge = |child: &str, minute: u64| {

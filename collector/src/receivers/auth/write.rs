@@ -124,7 +124,7 @@ mod tests {
         pairs.iter().map(pair).collect()
     }
 
-    /// Scenario: a proxy on this machine passes on what comes from elsewhere, to the host that it knows.
+    /// Scenario: a proxy on this machine forwards requests from elsewhere, with the host name that it knows.
     #[test]
     fn what_a_proxy_passes_on_is_not_from_this_machine() {
         let open = Auth::new(None, false, Access::default());

@@ -319,7 +319,8 @@ mod tests {
         followed.take_second(UnixNanos::new((1_795_428_000 + second) * SECOND))
     }
 
-    /// Guarantees: each second has the calls that came, their latencies and the state; settings are reported when they change.
+    /// Guarantees: each second has the calls read in it, their latencies and the state; settings are reported
+    /// when they change.
     #[test]
     fn a_second_has_what_came_in_it() {
         let mut followed = Followed::new("shop", "127.0.0.1:8081".to_owned());
@@ -358,7 +359,8 @@ mod tests {
         assert_eq!(second.settings[0].settings.max_concurrent, Some(7));
     }
 
-    /// Guarantees: what is forced is reported when it begins and when it ends, and everything again over a new connection.
+    /// Guarantees: a forced state is reported when it begins and ends, and everything is reported again on a
+    /// new connection.
     #[test]
     fn settings_are_reported_when_they_change_and_over_a_new_connection() {
         let mut followed = Followed::new("shop", "a:1".to_owned());
@@ -380,7 +382,7 @@ mod tests {
         assert_eq!(sent(4, false, true), [None]);
     }
 
-    /// Guarantees: the first calls of a command count if it was called for the first time while the stream was read.
+    /// Guarantees: the first calls of a command count if it was first called while the stream was read.
     #[test]
     fn calls_of_a_new_command_count() {
         let mut followed = Followed::new("shop", "a:1".to_owned());

@@ -209,8 +209,9 @@ mod tests {
     }
 
     proptest! {
-        /// Guarantees: over any time, what is counted differs from what happened by less than the calls of one window,
-        /// whatever the calls and however late the looks; without calls at the start and with looks on time, by none.
+        /// Guarantees: over any time, the counted calls differ from the true ones by less than the calls of
+        /// one window, however late reports are; without calls at the start and with punctual reports, not at
+        /// all.
         #[test]
         fn counts_do_not_drift(seconds in prop::collection::vec(0..50_u64, 80..200), late in 0..300_u64, silent: bool) {
             let mut seconds = seconds;

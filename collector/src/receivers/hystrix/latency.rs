@@ -50,7 +50,8 @@ mod tests {
 
     const MS: [f64; 8] = [10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0];
 
-    /// Guarantees: however few calls come at a time, none is lost and the percentiles are those of the stream.
+    /// Guarantees: however few calls arrive at a time, none is lost, and the percentiles are those of the
+    /// stream.
     #[test]
     fn single_calls_add_up_to_the_percentiles() {
         let (mut latencies, mut all) = (Latencies::default(), LatencyHistogram::default());

@@ -94,7 +94,7 @@ async fn a_silent_connection_is_closed() {
 }
 
 /// *Scenario*: more clients than there are places connect and send nothing.
-/// *Guarantees*: they are counted by address, and make room for one that has something to say.
+/// *Guarantees*: they are counted by address, and make room for one that sends.
 #[tokio::test]
 async fn idle_connections_make_room_for_a_sender() {
     let receivers = Receivers::start_with(1 << 20, Some(TOKEN)).await;
@@ -116,7 +116,7 @@ async fn idle_connections_make_room_for_a_sender() {
     assert!((1..=CONNECTIONS_MAX as u64 / 4).contains(&connections));
 }
 
-/// *Guarantees*: behind a 401 the connection is closed, and the answer says so; with the token it stays.
+/// *Guarantees*: after a 401 the connection is closed, and the answer says so; with the token it stays open.
 #[tokio::test]
 async fn a_connection_without_the_token_is_closed_behind_the_answer() {
     let receivers = Receivers::start_with(1 << 20, Some(TOKEN)).await;
@@ -161,7 +161,7 @@ async fn a_grpc_connection_without_the_token_is_closed_behind_the_answer() {
 }
 
 /// *Scenario*: one client sends with the token and then nothing for two minutes, another only connects.
-/// *Guarantees*: the first is kept, the second is not.
+/// *Guarantees*: only the first connection is kept.
 #[tokio::test]
 async fn a_sender_may_be_idle_once_it_has_authenticated() {
     let receivers = Receivers::start_with(1 << 20, Some(TOKEN)).await;
@@ -183,7 +183,7 @@ async fn a_sender_may_be_idle_once_it_has_authenticated() {
     assert!(answer[..read].starts_with(b"HTTP/1.1 200 "));
 }
 
-/// *Scenario*: a balancer probes every 30 s on one connection, where no token is set.
+/// *Scenario*: a balancer probes every 30 s on one connection of a collector without a token.
 /// *Guarantees*: the connection is kept.
 #[tokio::test]
 async fn a_connection_of_probes_is_kept_where_no_token_is_set() {

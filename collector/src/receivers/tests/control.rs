@@ -82,8 +82,8 @@ async fn only_a_token_for_senders_polls() {
     assert_eq!(poll(Some("sender-sender-01")).await, 200);
 }
 
-/// Scenario: services that export over gRPC alone poll by a call.
-/// Guarantees: the answer is the same document, and a refusal has the code that says it.
+/// Scenario: services that export only over gRPC poll by a call.
+/// Guarantees: the answer is the same document, and a rejection has the matching code.
 #[tokio::test]
 async fn a_poll_is_a_grpc_call_too() {
     let receivers = Receivers::start_with(1 << 20, Some(TOKENS)).await;
@@ -131,8 +131,9 @@ async fn a_wrong_poll_is_refused_in_words() {
     }
 }
 
-/// Scenario: other polls that are being read have taken all the room; then one is held.
-/// Guarantees: a poll waits for room and is then asked to come again; one that is held takes none.
+/// Scenario: polls being read use up the memory; then one of them waits for changes.
+/// Guarantees: the next poll waits for memory and is then asked to retry; a poll that waits for changes uses
+/// none.
 #[tokio::test]
 async fn polls_are_read_in_bounded_room() {
     let receivers = Receivers::start().await;

@@ -234,7 +234,7 @@ async fn what_fails_on_our_side_says_so() {
     receivers.assert_conserved();
 }
 
-/// *Scenario*: a reporter of Zipkin calls `SpanService/Report` with two spans, one of them without an id.
+/// *Scenario*: a Zipkin reporter calls `SpanService/Report` with two spans, one of them without an id.
 /// *Guarantees*: the good one is stored, and the answer is an empty `ReportResponse`.
 #[tokio::test]
 async fn zipkin_s_service_takes_spans() {
@@ -260,7 +260,7 @@ async fn zipkin_s_service_takes_spans() {
     receivers.assert_conserved();
 }
 
-/// *Scenario*: a probe asks for the health of the server, of a service that is there and of one that is not, without a
+/// *Scenario*: a probe checks the health of the server, of a served and of an unknown service, without a
 /// token, while the disk works and after it failed.
 #[tokio::test]
 async fn a_probe_learns_whether_the_collector_serves() {

@@ -215,8 +215,8 @@ async fn what_is_wrong_before_the_body_is_plain_text() {
     receivers.assert_conserved();
 }
 
-/// *Scenario*: 100 MB come in pieces without Content-Length, a hundred times the limit.
-/// *Guarantees*: the sender gets its 413 to read, and what is held stays within the budget throughout.
+/// *Scenario*: 100 MB, a hundred times the limit, arrive in chunks without Content-Length.
+/// *Guarantees*: the sender can read the 413, and memory stays within the budget.
 #[tokio::test]
 async fn an_endless_body_is_refused_within_bounds() {
     let receivers = Receivers::start().await;
@@ -347,8 +347,9 @@ fn streamed(
     ))
 }
 
-/// *Scenario*: a page of an allowed origin asks, sends JSON, and sends a beacon of plain text when it is left.
-/// *Guarantees*: it may, and may read the answers.
+/// *Scenario*: a page of an allowed origin sends a preflight request, JSON, and a plain-text beacon when it
+/// is left.
+/// *Guarantees*: all are accepted, and the page may read the answers.
 #[tokio::test]
 async fn pages_of_an_allowed_origin_send() {
     let receivers = Receivers::start().await;
@@ -382,9 +383,9 @@ async fn pages_of_an_allowed_origin_send() {
     receivers.assert_conserved();
 }
 
-/// *Scenario*: pages of other sites ask, and send without asking: in the content types for which a browser never asks, and
-/// in those of a page whose own name was pointed at this machine, which is of the receiver's own origin then.
-/// *Guarantees*: they are refused before their body is read, whatever they send and whatever their host is.
+/// *Scenario*: pages of other sites send, with and without a preflight: in the content types that need none,
+/// and from a page whose own host name resolves to this machine, so that it has the receiver's origin.
+/// *Guarantees*: they are rejected before their body is read, whatever they send and whatever their host is.
 #[tokio::test]
 async fn pages_of_other_origins_do_not_send() {
     let receivers = Receivers::start().await;
@@ -429,9 +430,9 @@ async fn assert_page_refused(receivers: &Receivers, origin: &str) {
     }
 }
 
-/// *Scenario*: senders that are no browsers name the receiver as they were configured: by address, by a name of their
-/// machine or cluster, by a public name, through a proxy that adds a token and passes on the origin.
-/// *Guarantees*: they are heard.
+/// *Scenario*: senders other than browsers use the receiver's configured name: an address, a name of their
+/// machine or cluster, a public name, or a proxy that adds a token and passes on the origin.
+/// *Guarantees*: they are accepted.
 #[tokio::test]
 async fn senders_without_an_origin_may_use_any_host_name() {
     let open = Receivers::start().await;

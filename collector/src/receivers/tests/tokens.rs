@@ -50,8 +50,9 @@ async fn only_a_token_for_senders_sends() {
     receivers.assert_conserved();
 }
 
-/// *Scenario*: a client tries one token after the other; a sender with a valid one connects meanwhile.
-/// *Guarantees*: the eleventh and each later answer takes longer, the guesses are counted by address, and the sender is heard.
+/// *Scenario*: a client guesses tokens; a sender with a valid one connects meanwhile.
+/// *Guarantees*: from the eleventh on answers take longer, guesses are counted by address, and the sender is
+/// accepted.
 #[tokio::test]
 async fn guessing_becomes_slow_and_shuts_no_client_out() {
     let receivers = Receivers::start_with(1 << 20, Some(TOKENS)).await;
@@ -76,8 +77,8 @@ async fn guessing_becomes_slow_and_shuts_no_client_out() {
 }
 
 /// *Scenario*: one client behind a reverse proxy guesses, and another one has an old token.
-/// *Guarantees*: behind a trusted proxy each is a peer of its own and waits for its own guesses alone; what a proxy says that
-/// is not trusted changes nothing.
+/// *Guarantees*: behind a trusted proxy each client is a peer with its own delay; the headers of an untrusted
+/// one are ignored.
 #[tokio::test]
 async fn clients_behind_a_trusted_proxy_are_peers_of_their_own() {
     for (proxies, expected) in [

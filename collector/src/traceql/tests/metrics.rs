@@ -137,7 +137,7 @@ const COUNTED: &[(&str, Wanted)] = &[
     ("{ name = \"absent\" } | rate()", &[]),
 ];
 
-/// Guarantees: spans count at the first sample that is no earlier than their start.
+/// Guarantees: a span counts at the first sample at or after its start.
 #[test]
 fn spans_are_counted_by_step() {
     for (query, wanted) in COUNTED {
@@ -148,7 +148,7 @@ fn spans_are_counted_by_step() {
     }
 }
 
-/// Guarantees: bounds of durations are powers of two of nanoseconds, and a quantile is right to 2.2 %.
+/// Guarantees: bounds of durations are powers of two of a nanosecond, and a quantile is accurate to 2.2 %.
 #[test]
 fn durations_fall_into_buckets() {
     let whole = Steps::once(TimeRange {
@@ -215,7 +215,8 @@ fn steps_are_aligned_and_bounded() {
 }
 
 /// *Scenario*: a trace of many names, whose every bucket is a series with a sample at each step.
-/// *Guarantees*: an answer has no more samples than its bound and one series, the same each time, and says so.
+/// *Guarantees*: an answer exceeds its limit of samples by at most one series, is always the same, and says
+/// so.
 #[test]
 fn samples_of_an_answer_are_bounded() {
     let mut trace = trace();

@@ -81,7 +81,7 @@ fn what_is_wrong_is_named_where_it_stands() {
     }
 }
 
-/// Guarantees: reading and asking a query recurse no deeper than its bounds allow.
+/// Guarantees: parsing and evaluating a query recurse no deeper than the limit.
 #[test]
 fn queries_are_bounded() {
     let chain = format!("{{ {} .a }}", ".a && ".repeat(300));

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Guarantees: a query selects exactly these spans, in one spanset; no spans are no spanset.
+/// Guarantees: a query selects exactly these spans, in one spanset; no spans means no spanset.
 #[test]
 fn each_expression_selects_its_spans() {
     let trace = trace();
@@ -258,8 +258,8 @@ fn spansets_are_split_by_a_value_and_say_it() {
     assert_eq!(fields, ["kind", "duration", "span.bytes"]);
 }
 
-/// Scenario: a trace of many spans is split by two values of each, of which one is long.
-/// Guarantees: there are no more spansets than the bound, each span is in one of them, and what they keep is cut.
+/// Scenario: a trace of many spans is split by two values of each, one of them long.
+/// Guarantees: the number of spansets is limited, each span is in one of them, and long values are cut.
 #[test]
 fn spansets_of_a_trace_are_bounded() {
     let mut trace = trace();
@@ -284,7 +284,7 @@ fn spansets_of_a_trace_are_bounded() {
 }
 
 /// Scenario: halves of a call share an id, a parent is missing, and two spans are each other's parents.
-/// Guarantees: children belong to the server's half, and a circle is cut.
+/// Guarantees: children belong to the server's half, and a cycle is cut.
 #[test]
 fn trees_that_are_not_whole_are_walked() {
     let mut trace = trace();

@@ -122,8 +122,8 @@ fn spans(count: usize) -> impl Strategy<Value = Vec<Span>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
-    /// Guarantees: of a trace in which a query finds something, one span meets every condition that is pushed down, and
-    /// the whole trace those on traces.
+    /// Guarantees: in a trace with a match, one span meets every pushed-down condition on spans, and the
+    /// trace those on traces.
     #[test]
     fn conditions_let_every_match_through(query in queries(), mut spans in spans(4)) {
         for (at, span) in spans.iter_mut().enumerate() {
@@ -145,7 +145,7 @@ proptest! {
     }
 }
 
-/// Guarantees: what one span can answer is pushed down, not only let through.
+/// Guarantees: conditions that one span can decide are pushed down.
 #[test]
 fn the_store_is_asked_what_it_can_answer() {
     let pushed = |query: &str| Query::parse(query).unwrap().pushed();

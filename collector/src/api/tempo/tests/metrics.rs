@@ -13,7 +13,7 @@ async fn metric(fixture: &Fixture, route: &str, query: &str, more: &str) -> Valu
     fixture.json(&uri).await
 }
 
-/// Guarantees: samples stand at multiples of the step and count the spans that began within the step before.
+/// Guarantees: samples are at multiples of the step and count the spans that began within the previous step.
 #[tokio::test]
 async fn a_metric_is_counted_over_time() {
     let mut fixture = Fixture::with_shop(NOW);
@@ -44,8 +44,8 @@ async fn a_metric_is_counted_over_time() {
     assert_eq!(answer["status"], Value::Null);
 }
 
-/// *Scenario*: of a trace, the span that a relation begins with lies before the range, and its descendants in it.
-/// *Guarantees*: what a metric counts does not depend on where the others lie.
+/// *Scenario*: the span on the left of a relation begins before the range, its descendants within it.
+/// *Guarantees*: the count does not depend on where related spans begin.
 #[tokio::test]
 async fn spans_count_whose_ancestors_began_before_the_range() {
     let fixture = Fixture::with_shop(NOW);
@@ -69,7 +69,7 @@ async fn a_rate_counts_spans_a_second() {
     assert!((sum - 5.0).abs() < 1e-9, "{sum}");
 }
 
-/// Guarantees: Grafana, which refuses fields of these that it does not know, is sent none but Tempo's.
+/// Guarantees: the answer has only Tempo's fields, because Grafana rejects unknown ones.
 #[tokio::test]
 async fn a_metric_has_one_value_for_a_whole_range() {
     let fixture = Fixture::with_shop(NOW);

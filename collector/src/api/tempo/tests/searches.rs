@@ -67,7 +67,7 @@ async fn spansets_say_by_what_they_were_split() {
     assert_eq!(sets[0]["attributes"], by);
 }
 
-/// Guarantees: Grafana, which refuses fields that it does not know, is sent none but those of Tempo's messages.
+/// Guarantees: the answer has only the fields of Tempo's messages, because Grafana rejects unknown ones.
 #[tokio::test]
 async fn searches_have_the_fields_of_tempos_messages_alone() {
     let fixture = Fixture::with_shop(NOW);

@@ -41,7 +41,7 @@ async fn grafana_finds_out_that_it_is_there() {
     assert_eq!(text, "there is no such route under /tempo/api");
 }
 
-/// Guarantees: a trace comes in both versions, in protobuf and in JSON, as the same spans.
+/// Guarantees: both versions of the route return the same spans, in protobuf and in JSON.
 #[tokio::test]
 async fn a_trace_comes_by_its_id() {
     let fixture = Fixture::with_shop(NOW);

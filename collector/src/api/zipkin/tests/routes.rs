@@ -216,8 +216,8 @@ async fn lens_gets_its_settings_to_start() {
     assert_eq!(config["dependency"]["highErrorRate"], 0.75);
 }
 
-/// *Scenario*: the time of a list of ids is over before the first trace is read.
-/// *Guarantees*: that is an error, since an empty list means that none of the traces is known.
+/// *Scenario*: the time limit of a list of ids is reached before the first trace is read.
+/// *Guarantees*: the answer is an error, because an empty list would mean that none of the traces exists.
 #[tokio::test]
 async fn traces_that_are_not_read_in_time_are_no_empty_list() {
     let fixture = Fixture::with_shop(UnixNanos::now().get());

@@ -63,8 +63,8 @@ async fn each_condition_may_be_met_by_another_span_of_the_service() {
     }
 }
 
-/// Scenario: tags that are shown otherwise than the store prints them, and events.
-/// Guarantees: they are found by what is shown.
+/// Scenario: events, and tags that are shown differently from how the store formats them.
+/// Guarantees: a search for the shown text finds them.
 #[tokio::test]
 async fn what_is_shown_is_what_is_found() {
     let now = UnixNanos::now().get();
@@ -141,8 +141,8 @@ async fn a_remote_service_is_found_by_any_of_its_names() {
     }
 }
 
-/// Scenario: the halves of a call share one id, as Zipkin's own tracers make them.
-/// Guarantees: the caller calls the service, which does not call itself.
+/// Scenario: the halves of a call share one id, as with Zipkin's own tracers.
+/// Guarantees: the caller calls the service, and the service does not call itself.
 #[tokio::test]
 async fn the_half_that_answers_a_call_does_not_make_it() {
     let now = UnixNanos::now().get();
@@ -187,8 +187,8 @@ async fn names_that_differ_in_case_are_one_service_newest_first() {
     assert_eq!(ids(two), [id(3), id(2)]);
 }
 
-/// Scenario: of 1,100 traces none, one or all match; the limit asked for is beyond ours.
-/// Guarantees: the one is found on a later page, an answer is cut at a thousand and says so.
+/// Scenario: none, one or all of 1,100 traces match; the requested limit is beyond ours.
+/// Guarantees: the one is found on a later page; an answer is truncated at a thousand and says so.
 #[tokio::test]
 async fn pages_of_the_store_are_read_until_enough_match() {
     let now = UnixNanos::now().get();
@@ -209,8 +209,9 @@ async fn pages_of_the_store_are_read_until_enough_match() {
     assert_eq!(missing, "");
 }
 
-/// Scenario: 2,100 traces, more than are read, and questions that the store can and cannot look for itself.
-/// Guarantees: the search stops at its bound, and says so instead of "nothing".
+/// Scenario: 2,100 traces, more than one search reads, and conditions that the store can and cannot check
+/// itself.
+/// Guarantees: the search stops at its limit, and reports that instead of an empty result.
 #[tokio::test]
 async fn a_search_that_stops_early_does_not_say_nothing() {
     let now = UnixNanos::now().get();

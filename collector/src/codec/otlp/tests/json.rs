@@ -38,7 +38,7 @@ proptest! {
         prop_assert_eq!(ExportLogsServiceRequest::decode(&bytes[..]).unwrap(), request);
     }
 
-    /// Guarantees: whatever comes out of the transcoder is protobuf.
+    /// Guarantees: the transcoder's output is always valid protobuf.
     #[test]
     fn mutated_json_never_panics(
         request in traces(),
@@ -130,7 +130,7 @@ fn attribute_of(value: serde_json::Value) -> Option<Value> {
     span.attributes[0].value.clone().and_then(|any| any.value)
 }
 
-/// Scenario: what Node's `http/json` exporter sends: times as strings, counts and `intValue` as numbers.
+/// Scenario: output of Node's `http/json` exporter: times as strings, counts and `intValue` as numbers.
 #[test]
 fn a_span_as_node_sends_it_is_read() {
     let span = span_of(json!({
@@ -186,7 +186,7 @@ fn unknown_names_are_ignored() {
     assert_eq!(span, Span::default());
 }
 
-/// Scenario: what protobuf's own JSON writers send, asked for names as in the `.proto` file.
+/// Scenario: output of protobuf's own JSON writers, with field names as in the `.proto` file.
 #[test]
 fn snake_case_names_of_enums_and_base64_ids_are_read() {
     let json = br#"{"resource_spans":[{"scope_spans":[{"spans":[{"trace_id":"W47/95gDgQPSabYzgT/GDA==",
@@ -340,7 +340,7 @@ fn every_kind_of_value_is_read() {
     assert_eq!(array.values.len(), 3);
 }
 
-/// Guarantees: a value that its field cannot hold costs itself alone; its neighbours are there.
+/// Guarantees: only the value that does not fit its field is dropped, not its neighbours.
 #[test]
 fn a_value_of_a_wrong_type_is_left_out_alone() {
     let text = |text: &str| Some(Value::StringValue(text.to_owned()));

@@ -88,8 +88,8 @@ proptest! {
         let _ = super::super::decode::link(&bytes);
     }
 
-    /// Guarantees: what prost can read, the walk can; what only prost refuses is a string that is no UTF-8,
-    /// or lies in something the walk passes over.
+    /// Guarantees: the walk can read everything that prost can; prost alone rejects invalid UTF-8, and errors
+    /// in parts that the walk skips.
     #[test]
     fn mutated_requests_are_read_like_prost_reads_them(
         request in traces(),
@@ -268,7 +268,8 @@ fn a_start_of_zero_and_a_day_ahead_are_out_of_range_but_the_past_is_not() {
     assert_eq!(timed(NOW, 0).spans, 1);
 }
 
-/// Guarantees: where there is no room for the mark of a span without a time, the attribute that gives way is counted.
+/// Guarantees: if there is no room for the mark of a span without a time, the attribute that it replaces is
+/// counted.
 #[test]
 fn an_attribute_that_gives_way_to_the_mark_counts() {
     let limits = Limits::default();
@@ -366,7 +367,7 @@ fn a_resource_and_a_scope_that_are_no_utf8_keep_their_spans() {
     assert_eq!((report.spans, report.repairs.replaced), (1, 2));
 }
 
-/// Scenario: a request as SDKs sent it before OTLP 0.15, with the scopes in field 1000.
+/// Scenario: a request from an SDK older than OTLP 0.15, with the scopes in field 1000.
 #[test]
 fn spans_of_an_instrumentation_library_are_read() {
     let mut scope_spans = Vec::new();
@@ -473,7 +474,7 @@ fn events_past_the_limit_are_dropped_and_counted() {
     assert_eq!((spans[0].dropped_here.events, report.truncated), (5, 5));
 }
 
-/// Scenario: a field that comes once comes a hundred thousand times.
+/// Scenario: a singular field is repeated a hundred thousand times.
 #[test]
 fn an_event_of_endless_names_stays_within_its_bound() {
     let mut event = Vec::new();
@@ -492,7 +493,7 @@ fn an_event_of_endless_names_stays_within_its_bound() {
     assert_eq!(walk(&bytes).unwrap().1.truncated, 1);
 }
 
-/// *Guarantees*: an entity of empty keys, 2 bytes each, does not become a list of 24 bytes each in memory.
+/// *Guarantees*: an entity with empty keys, 2 bytes each, does not become a list of 24 bytes each in memory.
 #[test]
 fn an_entity_of_many_keys_is_dropped_and_counted() {
     let with_keys = |id_keys: usize, description_keys: usize| {

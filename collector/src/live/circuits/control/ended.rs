@@ -76,7 +76,7 @@ mod tests {
         }
     }
 
-    /// Guarantees: an end is stored once, an instance that comes back may end again, and names that are made up push out the
+    /// Guarantees: an end is stored once, an instance that returns may end again, and made-up names evict the
     /// oldest.
     #[test]
     fn ends_are_stored_once_and_bounded() {

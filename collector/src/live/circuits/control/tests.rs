@@ -134,8 +134,8 @@ fn owned<const N: usize>(pairs: [(&str, Delivery); N]) -> Vec<(String, Delivery)
     pairs.map(|(id, state)| (id.to_owned(), state)).to_vec()
 }
 
-/// Scenario: the collector crashes while a change is pending with one instance, and again when it is not.
-/// Guarantees: it is given once to each, and what was acknowledged is known.
+/// Scenario: the collector crashes while a change is pending for one instance, and again when it is not.
+/// Guarantees: each instance gets the change once, and acknowledgements are restored.
 #[tokio::test]
 async fn a_pending_change_survives_a_crash() {
     let world = World::new().await;
@@ -164,8 +164,8 @@ async fn a_pending_change_survives_a_crash() {
     assert_eq!(ids(&world.poll("a", None).await.1), [id]);
 }
 
-/// Scenario: an answer is lost on its way.
-/// Guarantees: the next poll, which has not got further, gets it again.
+/// Scenario: an answer is lost in transit.
+/// Guarantees: the next poll, with the same last change, gets it again.
 #[tokio::test]
 async fn a_lost_answer_is_given_again() {
     let world = World::new().await;
@@ -176,7 +176,7 @@ async fn a_lost_answer_is_given_again() {
 }
 
 /// Scenario: an instance polls while a change has its number, but is not stored yet.
-/// Guarantees: the instance is not taken to have it.
+/// Guarantees: the instance does not count as having it.
 #[tokio::test]
 async fn a_change_that_is_being_stored_is_not_passed_over() {
     let world = World::new().await;
@@ -192,8 +192,8 @@ async fn a_change_that_is_being_stored_is_not_passed_over() {
     assert_eq!(ids(&found.changes), [change.id]);
 }
 
-/// Scenario: who ordered a change goes away while it is being stored.
-/// Guarantees: it is in force at once, not only after the next start.
+/// Scenario: the client that ordered a change disconnects while it is being stored.
+/// Guarantees: the change is in force at once, not only after the next start.
 #[tokio::test]
 async fn a_change_whose_sender_leaves_is_in_force() {
     let world = World::new().await;
@@ -212,7 +212,7 @@ async fn a_change_whose_sender_leaves_is_in_force() {
 }
 
 /// Scenario: the collector's clock goes back by an hour after a change.
-/// Guarantees: the change is in force for no longer than was asked.
+/// Guarantees: the change is in force no longer than requested.
 #[tokio::test]
 async fn a_clock_that_goes_back_prolongs_nothing() {
     let world = World::new().await;
@@ -247,9 +247,9 @@ async fn a_later_change_replaces_earlier_ones() {
     assert_eq!(world.deliveries().len(), 1);
 }
 
-/// Scenario: an instance is away for an hour while what it is under is reset, or replaced for a minute.
-/// Guarantees: it gets that all the same, as it would stay under the earlier change for the rest of the day; one that was not
-/// under it does not, and neither does a process that has just started.
+/// Scenario: an instance is away for an hour while the change it follows is reset, or replaced for a minute.
+/// Guarantees: it still gets the new one, since otherwise it would follow the earlier change for the rest of
+/// the day; an instance that did not follow it does not, and neither does a new process.
 #[tokio::test]
 async fn an_instance_that_was_away_is_freed() {
     let world = World::new().await;
@@ -299,8 +299,8 @@ async fn what_has_expired_is_not_given() {
     assert_eq!(world.deliveries(), []);
 }
 
-/// Scenario: two instances wait an hour for a change; one comes for the first, then the collector stops.
-/// Guarantees: both are answered by that.
+/// Scenario: two instances wait an hour for a change; one arrives for the first, then the collector stops.
+/// Guarantees: each is answered at that moment.
 #[tokio::test]
 async fn a_poll_that_waits_is_answered_at_once() {
     let world = World::new().await;
@@ -393,7 +393,8 @@ async fn a_circuit_of_another_library_is_not_switched() {
     assert!(matches!(refused, Err(ControlError::NotSwitchable(_))));
 }
 
-/// Scenario: acknowledgements of changes that are not for the instance, that are unknown, and that repeat.
+/// Scenario: acknowledgements of changes that are not for the instance, are unknown, or were acknowledged
+/// before.
 /// Guarantees: none of them is stored.
 #[tokio::test]
 async fn only_new_outcomes_of_own_changes_are_stored() {

@@ -25,7 +25,7 @@ async fn counted(world: &World) -> CircuitCalls {
 }
 
 /// *Scenario*: a JVM starts 20 s after the collector and exports for the first time a minute later.
-/// *Guarantees*: the calls of that minute count; those of a JVM that is older than the collector do not.
+/// *Guarantees*: the calls of that minute count; those of a JVM older than the collector do not.
 #[tokio::test(start_paused = true)]
 async fn a_first_report_counts_whole_when_it_began_after_the_collector() {
     let world = World::new();
@@ -37,8 +37,8 @@ async fn a_first_report_counts_whole_when_it_began_after_the_collector() {
     assert_eq!(counted(&world).await, CircuitCalls::default());
 }
 
-/// *Scenario*: an instance cannot reach the collector for so long that it leaves the wall, and comes back.
-/// *Guarantees*: what it counted before counts once.
+/// *Scenario*: an instance cannot reach the collector for so long that it leaves the wall, and then returns.
+/// *Guarantees*: its earlier calls count once.
 #[tokio::test(start_paused = true)]
 async fn an_instance_that_comes_back_is_not_counted_again() {
     let world = World::new();
@@ -50,7 +50,8 @@ async fn an_instance_that_comes_back_is_not_counted_again() {
     assert_eq!(counted(&world).await.success, 47);
 }
 
-/// *Scenario*: two replicas without instance ids start within a second; one is forced open, both report in turn.
+/// *Scenario*: two replicas without instance ids start within a second; one is forced open, both report in
+/// turn.
 /// *Guarantees*: they are two instances: neither flaps, and the calls of both count.
 #[tokio::test(start_paused = true)]
 async fn replicas_that_start_together_are_two() {
@@ -72,8 +73,8 @@ async fn replicas_that_start_together_are_two() {
     assert_eq!(counted(&world).await.success, 30);
 }
 
-/// *Guarantees*: a breaker that is open in its first report has a transition and an outage, and the history claims
-/// nothing about the time before it.
+/// *Guarantees*: a breaker that is open in its first report has a transition and an outage, and the history
+/// shows nothing before it.
 #[tokio::test(start_paused = true)]
 async fn open_when_first_heard_of_is_a_transition() {
     let world = World::new();
@@ -96,9 +97,10 @@ async fn open_when_first_heard_of_is_a_transition() {
     assert_eq!(states, [EffectiveState::Open]);
 }
 
-/// *Scenario*: a collector stops between two reports, a minute after it stored what the counts had reached, and
-/// starts again ten minutes later; before the service reports, it stops and starts once more.
-/// *Guarantees*: the calls of that time count, none counts twice, and no rate is made of ten minutes in one second.
+/// *Scenario*: a collector stops between two reports, a minute after it stored the totals, and starts again
+/// ten minutes later; before the service reports, it restarts once more.
+/// *Guarantees*: the calls of that time count once, and ten minutes of calls do not become a rate of one
+/// second.
 #[tokio::test(start_paused = true)]
 async fn calls_made_while_the_collector_was_away_appear() {
     let mut world = World::new();

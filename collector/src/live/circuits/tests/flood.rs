@@ -39,7 +39,8 @@ async fn flood(world: &World, now: u64) -> u64 {
 }
 
 /// *Scenario*: 17 requests of 600 made-up breakers of one service, then the breaker of another opens.
-/// *Guarantees*: it is on the wall, open; the service that fills the board learns what was not kept.
+/// *Guarantees*: the wall shows it as open; the service that fills the board is informed of what was not
+/// kept.
 #[tokio::test(start_paused = true)]
 async fn a_breaker_of_another_service_finds_room() {
     let world = World::new();
@@ -62,7 +63,7 @@ async fn a_breaker_of_another_service_finds_room() {
     );
 }
 
-/// *Scenario*: as many services as there are places hold one breaker each.
+/// *Scenario*: as many services as there are places have one breaker each.
 /// *Guarantees*: the opening of one more is reported to the sender and counted; minutes later it has a place.
 #[tokio::test(start_paused = true)]
 async fn an_opening_without_room_is_counted_until_idle_ones_make_room() {

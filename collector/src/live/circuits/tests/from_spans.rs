@@ -37,8 +37,9 @@ impl World {
     }
 }
 
-/// *Scenario*: a service sends spans of its breaker and nothing else; after two minutes the breaker refuses.
-/// *Guarantees*: the breaker is on the wall, marked, with every call, its durations, fallbacks, and its opening.
+/// *Scenario*: a service sends only spans of its breaker; after two minutes the breaker rejects calls.
+/// *Guarantees*: the wall shows the breaker, marked, with every call, its durations, fallbacks, and its
+/// opening.
 #[tokio::test(start_paused = true)]
 async fn a_breaker_without_metrics_is_on_the_wall() {
     use EffectiveState::{Closed, Open};
@@ -64,8 +65,9 @@ async fn a_breaker_without_metrics_is_on_the_wall() {
     assert!(world.only(at(421.0)).instances[0].stale);
 }
 
-/// *Scenario*: metrics of the service come a minute after its first spans; of another one, only after the spans stood for them.
-/// *Guarantees*: no call counts by both, and the wall shows what the breaker reports itself.
+/// *Scenario*: metrics of a service arrive a minute after its first spans; those of another, only after its
+/// spans were counted.
+/// *Guarantees*: no call is counted twice, and the wall shows the breaker's own reports.
 #[tokio::test(start_paused = true)]
 async fn what_a_breaker_reports_itself_takes_its_place() {
     let world = World::new();
@@ -98,8 +100,9 @@ async fn what_a_breaker_reports_itself_takes_its_place() {
     assert_eq!((view.source, view.instances.len()), (Source::Fusebox, 1));
 }
 
-/// *Scenario*: the first metrics of a service come five minutes after its spans, which stand for them by then.
-/// *Guarantees*: calls of its spans count once, and those after its first report all count.
+/// *Scenario*: the first metrics of a service arrive five minutes after its spans, which were counted by
+/// then.
+/// *Guarantees*: calls in its spans count once, and those after its first report all count.
 #[tokio::test(start_paused = true)]
 async fn late_metrics_count_from_where_spans_ended() {
     let world = World::new();
@@ -121,8 +124,8 @@ async fn late_metrics_count_from_where_spans_ended() {
     assert_eq!(world.counted().await.success, 11, "a replica's too");
 }
 
-/// *Scenario*: a service that sends metrics has more instances of breakers than spans may tell of.
-/// *Guarantees*: they take no room from services that only send spans, and nothing is counted as left out.
+/// *Scenario*: a service that sends metrics has more breaker instances than are learnt from spans.
+/// *Guarantees*: they take no room from services that only send spans, and nothing counts as left out.
 #[tokio::test(start_paused = true)]
 async fn services_with_metrics_take_no_room() {
     let world = World::new();

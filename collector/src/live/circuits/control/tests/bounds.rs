@@ -25,7 +25,7 @@ async fn changes_of_single_instances_are_bounded() {
 }
 
 /// Scenario: one sender polls once for each of ten thousand names.
-/// Guarantees: instances that poll are kept, and a new one finds room.
+/// Guarantees: polling instances are kept, and a new one finds room.
 #[test]
 fn many_names_leave_room_for_new_instances() {
     let mut state = State::default();
@@ -42,7 +42,7 @@ fn many_names_leave_room_for_new_instances() {
 }
 
 /// Scenario: one sender acknowledges the changes of a hundred circuits in the names of a thousand instances.
-/// Guarantees: what is kept of it is bounded, and there is room again when the changes are replaced.
+/// Guarantees: the number of stored outcomes is bounded, and replacing the changes makes room again.
 #[tokio::test]
 async fn outcomes_are_bounded() {
     let world = World::new().await;
