@@ -20,6 +20,7 @@ use crate::model::{
 };
 use crate::store::cancel::{off_worker, off_worker_until};
 use crate::store::embedded::StoreStats;
+use crate::store::fitting;
 use crate::store::logs::LogStore;
 use crate::store::merged::series::MergedSeries;
 use crate::store::{Partial, StoreError, TraceReader, Traces};
@@ -205,7 +206,8 @@ impl QueryService {
         bytes_max: usize,
     ) -> Result<Option<Trace>, QueryError> {
         let stored = in_time(self.store.trace_within(id, bytes_max)).await?;
-        Ok(stored.or_else(|| self.uploads.trace(id)))
+        let fitted = |trace| fitting::fitted(trace, bytes_max);
+        Ok(stored.or_else(|| self.uploads.trace(id).map(fitted)))
     }
 
     /// Returns several traces at once if together they fit untruncated into `bytes_max`.
@@ -258,7 +260,8 @@ impl QueryService {
             return Ok(found);
         }
         let low = trace_id::low_half(id);
-        let longer = in_time(self.store.trace_ids_by_low_half(low)).await?;
+        let mut longer = in_time(self.store.trace_ids_by_low_half(low)).await?;
+        longer.extend(self.uploads.by_low_half(low));
         match longer.first() {
             Some(id) => self.trace_within(*id, bytes_max).await,
             None => Ok(None),

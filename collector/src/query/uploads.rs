@@ -100,6 +100,14 @@ impl Uploads {
         found.map(|uploaded| uploaded.trace.clone())
     }
 
+    /// Returns the ids whose low half is that, those uploaded last first.
+    pub(super) fn by_low_half(&self, low: u64) -> Vec<TraceId> {
+        let room = self.room();
+        let ids = room.iter().rev().map(|uploaded| uploaded.trace.id);
+        ids.filter(|id| super::trace_id::low_half(*id) == low)
+            .collect()
+    }
+
     /// Returns the uploaded traces, newest first.
     pub fn list(&self) -> Vec<UploadedTrace> {
         let listed = |uploaded: &Uploaded| {
@@ -292,5 +300,23 @@ mod tests {
         let listed = uploads.list();
         assert_eq!(listed.len(), UPLOADS_MAX);
         assert_eq!(listed.last().map(|last| last.id), Some(TraceId::from(4)));
+    }
+
+    #[test]
+    fn an_uploaded_trace_is_found_by_its_low_half_and_fits_what_its_reader_holds() {
+        use crate::model::Value;
+        use crate::store::fitting::fitted;
+        let uploads = Uploads::default();
+        let mut traces = zipkin(7);
+        let text = Value::String("x".repeat(100_000));
+        traces[0].spans[0].attributes.push(("a".to_owned(), text));
+        uploads.add(traces);
+        let found = uploads.by_low_half(7);
+        assert_eq!(found, [TraceId::from(7)]);
+        assert!(uploads.by_low_half(8).is_empty());
+        let trace = uploads.trace(found[0]).expect("it is there");
+        assert!(!trace.is_shortened());
+        let small = fitted(trace, 20_000);
+        assert!(bytes_of(&small.spans) <= 20_000 && small.is_shortened());
     }
 }

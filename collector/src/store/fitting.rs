@@ -6,7 +6,7 @@ mod shared;
 
 use std::sync::Arc;
 
-use crate::model::{Event, Link, Resource, SHORTENED, Scope, Span, Value, cut};
+use crate::model::{Event, Link, Resource, SHORTENED, Scope, Span, Trace, Value, cut};
 use shared::{Pool, distinct_bytes};
 
 /// Budget of one trace: 50,000 spans of eight short attributes. With the overhead of reading and rendering it
@@ -147,6 +147,22 @@ impl Fitting {
         }
         self.bytes = self.bytes - before + span_bytes(span);
     }
+}
+
+/// Fits a trace that was read whole into so many bytes.
+pub(crate) fn fitted(mut trace: Trace, bytes_max: usize) -> Trace {
+    if bytes_of(&trace.spans) <= bytes_max {
+        return trace;
+    }
+    let mut fitting = Fitting::new(bytes_max);
+    for mut span in std::mem::take(&mut trace.spans) {
+        span.resource = fitting.resource(Resource::clone(&span.resource));
+        span.scope = fitting.scope(Scope::clone(&span.scope));
+        fitting.push(span);
+    }
+    trace.truncated |= fitting.is_full();
+    trace.spans = fitting.into_spans();
+    trace
 }
 
 /// Returns the approximate memory of a trace; shared resources and scopes are counted once.
