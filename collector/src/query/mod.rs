@@ -4,6 +4,7 @@ mod admission;
 mod changes;
 mod hub;
 mod instances;
+mod kept;
 mod service;
 mod stream;
 mod trace_id;
@@ -17,6 +18,9 @@ pub(crate) use admission::circuits_bytes;
 pub use admission::{Admission, Admitted, Busy, Cost};
 pub use hub::Hub;
 pub use instances::{InstanceView, Instances, Liveness};
+pub use kept::{
+    KEPT_MAX, KEPT_TRACE_BYTES_MAX, KeepError, KeepOrder, Kept, KeptTrace, NOTE_CHARS_MAX,
+};
 pub use service::{QueryService, ServicesPage};
 pub(crate) use stream::Greeting;
 pub use stream::{CLIENTS_MAX, CircuitsEvent, StatsEvent, StreamEvent, TooManyClients, Topic};

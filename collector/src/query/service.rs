@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use super::hub::Hub;
 use super::stream::{self, StreamEvent};
-use super::{Admission, Cost, QueryError, READ_TIME_MAX, TRACE_BYTES_MAX, Uploads, trace_id};
+use super::{Admission, Cost, Kept, QueryError, READ_TIME_MAX, TRACE_BYTES_MAX, Uploads, trace_id};
 use crate::live::Live;
 use crate::live::circuits::Circuits;
 use crate::model::{
@@ -52,6 +52,7 @@ pub struct QueryService {
     hub: Arc<Hub<StreamEvent>>,
     admission: Admission,
     uploads: Uploads,
+    kept: Kept,
 }
 
 impl QueryService {
@@ -66,6 +67,7 @@ impl QueryService {
             hub: Arc::new(stream::hub()),
             admission: Admission::default(),
             uploads: Uploads::default(),
+            kept: Kept::default(),
         }
     }
 
@@ -79,6 +81,17 @@ impl QueryService {
     pub fn with_logs(mut self, logs: LogStore) -> Self {
         self.logs = Some(logs);
         self
+    }
+
+    /// Includes traces that are kept beyond the retention.
+    pub fn with_kept(mut self, kept: Kept) -> Self {
+        self.kept = kept;
+        self
+    }
+
+    /// Returns the traces that are kept beyond the retention.
+    pub fn kept(&self) -> &Kept {
+        &self.kept
     }
 
     /// Reads other collectors' records on a blocking thread; empty if there are no other collectors.
@@ -195,7 +208,7 @@ impl QueryService {
         &self.uploads
     }
 
-    /// Returns a trace, stored or uploaded, fitted into `bytes_max` bytes of memory: in a larger one texts
+    /// Returns a trace, stored, uploaded or kept, fitted into `bytes_max` bytes of memory: in a larger one texts
     /// are cut, then attributes are left out, then spans.
     ///
     /// # Errors
@@ -207,7 +220,13 @@ impl QueryService {
     ) -> Result<Option<Trace>, QueryError> {
         let stored = in_time(self.store.trace_within(id, bytes_max)).await?;
         let fitted = |trace| fitting::fitted(trace, bytes_max);
-        Ok(stored.or_else(|| self.uploads.trace(id).map(fitted)))
+        let kept = in_time(self.kept.trace(id)).await?.map(fitted);
+        let found = match (stored, kept) {
+            // The retention may have taken a part of what is stored.
+            (Some(stored), Some(kept)) if kept.spans.len() > stored.spans.len() => Some(kept),
+            (stored, kept) => stored.or(kept),
+        };
+        Ok(found.or_else(|| self.uploads.trace(id).map(fitted)))
     }
 
     /// Returns several traces at once if together they fit untruncated into `bytes_max`.
@@ -261,6 +280,7 @@ impl QueryService {
         }
         let low = trace_id::low_half(id);
         let mut longer = in_time(self.store.trace_ids_by_low_half(low)).await?;
+        longer.extend(self.kept.by_low_half(low));
         longer.extend(self.uploads.by_low_half(low));
         match longer.first() {
             Some(id) => self.trace_within(*id, bytes_max).await,

@@ -139,6 +139,15 @@ impl Uploads {
 /// # Errors
 /// When the format is unknown, the file is malformed, or it has no traces or too many.
 pub fn read_upload(file: &[u8]) -> Result<Vec<Trace>, UploadError> {
+    let traces = read_file(file)?;
+    Ok(traces.into_iter().map(noted).collect())
+}
+
+/// Reads the traces of a file, as `read_upload`.
+///
+/// # Errors
+/// As `read_upload`.
+pub(super) fn read_file(file: &[u8]) -> Result<Vec<Trace>, UploadError> {
     let mut spans = Collected::default();
     let (format, text) = recognise(file)?;
     let text = text.as_deref().unwrap_or(file);
@@ -162,7 +171,10 @@ pub fn read_upload(file: &[u8]) -> Result<Vec<Trace>, UploadError> {
     let assembled = by_id
         .into_values()
         .filter_map(|spans| try_assemble(spans).ok());
-    let mut traces: Vec<Trace> = assembled.map(|trace| noted(trace, is_cut)).collect();
+    let mut traces: Vec<Trace> = assembled.collect();
+    for trace in &mut traces {
+        trace.truncated |= is_cut;
+    }
     traces.sort_by_key(|trace| {
         trace
             .spans
@@ -172,10 +184,9 @@ pub fn read_upload(file: &[u8]) -> Result<Vec<Trace>, UploadError> {
     Ok(traces)
 }
 
-/// Adds the note that the trace is not stored.
-fn noted(mut trace: Trace, is_cut: bool) -> Trace {
+/// Says in the trace that it is not stored.
+fn noted(mut trace: Trace) -> Trace {
     let minutes = UPLOAD_KEPT.as_secs() / 60;
-    trace.truncated |= is_cut;
     trace.notes.push(Note {
         code: "uploaded",
         span_id: SpanId::INVALID,

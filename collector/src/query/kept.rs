@@ -1,0 +1,389 @@
+//! Traces kept beyond the retention: a copy each in a file of its own, below `kept` in the data directory. The first line of a
+//! file says who keeps the trace and why; what follows are its spans as OTLP JSON, as they can be downloaded. The area is
+//! bounded in bytes and files; nothing leaves it but by hand.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use opentelemetry::TraceId;
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use super::uploads::{UPLOAD_BYTES_MAX, read_file};
+use crate::codec::otlp::encode::ResourceSpans;
+use crate::files;
+use crate::model::{Trace, UnixNanos};
+use crate::store::cancel::off_worker;
+use crate::store::{StoreError, durable};
+use crate::sync::Mutex;
+
+/// Bytes of one copy: to read it back costs as much as to read an uploaded file.
+pub const KEPT_TRACE_BYTES_MAX: usize = UPLOAD_BYTES_MAX;
+/// Kept traces at once: a list that can still be looked through.
+pub const KEPT_MAX: usize = 1_000;
+/// The longest note, and the longest name of who keeps, in characters.
+pub const NOTE_CHARS_MAX: usize = 500;
+/// The first line of a file: a note, a name, a service and an operation.
+const HEAD_BYTES_MAX: u64 = 16 << 10;
+/// Characters of service and operation in a list.
+const NAME_CHARS_MAX: usize = 200;
+const ENDING: &str = "json";
+
+/// What a list says of a kept trace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptTrace {
+    /// Its id, 32 hex digits.
+    pub trace_id: String,
+    /// The service of its first span.
+    pub service: String,
+    /// The name of its first span.
+    pub operation: String,
+    /// When that began, Unix nanoseconds.
+    #[serde(rename = "start_unix_nanos")]
+    pub start: UnixNanos,
+    /// Its spans.
+    pub spans: usize,
+    /// Why it is kept.
+    pub note: String,
+    /// Who keeps it.
+    pub by: String,
+    /// Since when, Unix nanoseconds.
+    #[serde(rename = "kept_unix_nanos")]
+    pub kept: UnixNanos,
+}
+
+/// What is asked when a trace is to be kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeepOrder {
+    /// Why.
+    pub note: String,
+    /// Who asks; not needed where the request names its user.
+    #[serde(default)]
+    pub by: String,
+}
+
+/// Why a trace is not kept.
+#[derive(Debug, thiserror::Error)]
+pub enum KeepError {
+    /// A part of the order is wrong.
+    #[error("{parameter}: {problem}")]
+    Invalid {
+        /// Which part.
+        parameter: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// It is kept already.
+    #[error("this trace is kept already; remove it first to keep what has arrived since")]
+    Already,
+    /// It is too large.
+    #[error("the copy of this trace would be larger than {} MiB", KEPT_TRACE_BYTES_MAX >> 20)]
+    TooLarge,
+    /// There is no room.
+    #[error(
+        "there is no room for {needed} bytes: kept traces take {taken} of {bytes_max} bytes; remove some"
+    )]
+    Full {
+        /// Bytes of the copy.
+        needed: u64,
+        /// Bytes that are taken.
+        taken: u64,
+        /// Bytes that there may be.
+        bytes_max: u64,
+    },
+    /// There are as many as there can be.
+    #[error("{KEPT_MAX} traces are kept already; remove some")]
+    TooMany,
+    /// It could not be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The kept traces; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Kept(Arc<Area>);
+
+#[derive(Debug)]
+struct Area {
+    folder: PathBuf,
+    bytes_max: u64,
+    /// Held while a file is written or removed.
+    writing: Mutex<()>,
+    files: Mutex<BTreeMap<[u8; 16], KeptFile>>,
+}
+
+#[derive(Debug, Clone)]
+struct KeptFile {
+    head: KeptTrace,
+    bytes: u64,
+}
+
+impl Default for Kept {
+    /// Returns an area without room, for what has no data directory.
+    fn default() -> Self {
+        Self::with(PathBuf::new(), 0, BTreeMap::new())
+    }
+}
+
+impl Kept {
+    /// Opens the area below a data directory. A file that cannot be read is left where it is, and said.
+    ///
+    /// # Errors
+    /// When the folder cannot be listed.
+    pub fn open(data_dir: &Path, bytes_max: u64) -> Result<Self, StoreError> {
+        let folder = data_dir.join("kept");
+        let failed = |error| StoreError::io("read", &folder, error);
+        let mut kept = BTreeMap::new();
+        match fs::read_dir(&folder) {
+            Ok(entries) => {
+                for entry in entries {
+                    let path = entry.map_err(failed)?.path();
+                    match read_head(&path) {
+                        Ok(Some((id, file))) => drop(kept.insert(id, file)),
+                        Ok(None) => {}
+                        Err(error) => {
+                            warn!(path = %path.display(), %error, "could not read a kept trace");
+                        }
+                    }
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+        }
+        Ok(Self::with(folder, bytes_max, kept))
+    }
+
+    fn with(folder: PathBuf, bytes_max: u64, files: BTreeMap<[u8; 16], KeptFile>) -> Self {
+        Self(Arc::new(Area {
+            folder,
+            bytes_max,
+            writing: Mutex::new(()),
+            files: Mutex::new(files),
+        }))
+    }
+
+    /// Copies a trace; once this returns it is on disk.
+    ///
+    /// # Errors
+    /// When the order is wrong, there is no room, or the copy cannot be written.
+    pub async fn keep(
+        &self,
+        trace: Trace,
+        order: KeepOrder,
+        now: UnixNanos,
+    ) -> Result<KeptTrace, KeepError> {
+        let note = text("note", &order.note)?;
+        let by = text("by", &order.by)?;
+        let area = Arc::clone(&self.0);
+        let write = move || Ok(area.write(&trace, note, by, now));
+        off_worker(&self.0.folder, write).await?
+    }
+
+    /// Removes a trace; returns what it was.
+    ///
+    /// # Errors
+    /// When its file cannot be removed.
+    pub async fn remove(&self, id: TraceId) -> Result<Option<KeptTrace>, StoreError> {
+        let area = Arc::clone(&self.0);
+        off_worker(&self.0.folder, move || area.remove(id)).await
+    }
+
+    /// Returns what is said of a trace; `None` where it is not kept.
+    pub fn find(&self, id: TraceId) -> Option<KeptTrace> {
+        let files = self.0.files.lock();
+        files.get(&id.to_bytes()).map(|file| file.head.clone())
+    }
+
+    /// Returns the kept traces, those kept last first.
+    pub fn list(&self) -> Vec<KeptTrace> {
+        let files = self.0.files.lock();
+        let mut heads: Vec<KeptTrace> = files.values().map(|file| file.head.clone()).collect();
+        heads.sort_by_key(|head| std::cmp::Reverse(head.kept));
+        heads
+    }
+
+    /// Returns the bytes that are taken, and how many there may be.
+    pub fn room(&self) -> (u64, u64) {
+        (self.0.taken(), self.0.bytes_max)
+    }
+
+    /// Returns the ids whose low half is that, newest first.
+    pub(super) fn by_low_half(&self, low: u64) -> Vec<TraceId> {
+        let files = self.0.files.lock();
+        let mut found: Vec<_> = files
+            .iter()
+            .filter(|(id, _)| u128::from_be_bytes(**id) as u64 == low)
+            .collect();
+        found.sort_by_key(|(_, file)| std::cmp::Reverse(file.head.start));
+        found
+            .into_iter()
+            .map(|(id, _)| TraceId::from_bytes(*id))
+            .collect()
+    }
+
+    /// Reads a trace; `None` where it is not kept.
+    ///
+    /// # Errors
+    /// When its file cannot be read.
+    pub(super) async fn trace(&self, id: TraceId) -> Result<Option<Trace>, StoreError> {
+        if !self.0.files.lock().contains_key(&id.to_bytes()) {
+            return Ok(None);
+        }
+        let area = Arc::clone(&self.0);
+        off_worker(&self.0.folder, move || area.read(id)).await
+    }
+}
+
+impl Area {
+    fn path(&self, id: TraceId) -> PathBuf {
+        self.folder.join(id.to_string()).with_extension(ENDING)
+    }
+
+    fn taken(&self) -> u64 {
+        self.files.lock().values().map(|file| file.bytes).sum()
+    }
+
+    fn write(
+        &self,
+        trace: &Trace,
+        note: String,
+        by: String,
+        now: UnixNanos,
+    ) -> Result<KeptTrace, KeepError> {
+        let _one_at_a_time = self.writing.lock();
+        let count = {
+            let files = self.files.lock();
+            if files.contains_key(&trace.id.to_bytes()) {
+                return Err(KeepError::Already);
+            }
+            files.len()
+        };
+        if count >= KEPT_MAX {
+            return Err(KeepError::TooMany);
+        }
+        let head = head(trace, note, by, now);
+        let copy = copy(trace, &head).ok_or(KeepError::TooLarge)?;
+        let (needed, taken, bytes_max) = (copy.len() as u64, self.taken(), self.bytes_max);
+        if taken + needed > bytes_max {
+            return Err(KeepError::Full {
+                needed,
+                taken,
+                bytes_max,
+            });
+        }
+        durable::write(&self.path(trace.id), &copy)?;
+        let file = KeptFile {
+            head: head.clone(),
+            bytes: needed,
+        };
+        self.files.lock().insert(trace.id.to_bytes(), file);
+        Ok(head)
+    }
+
+    fn remove(&self, id: TraceId) -> Result<Option<KeptTrace>, StoreError> {
+        let _one_at_a_time = self.writing.lock();
+        let Some(file) = self.files.lock().get(&id.to_bytes()).cloned() else {
+            return Ok(None);
+        };
+        let path = self.path(id);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(StoreError::io("remove", &path, error));
+            }
+            _ => {}
+        }
+        self.files.lock().remove(&id.to_bytes());
+        Ok(Some(file.head))
+    }
+
+    fn read(&self, id: TraceId) -> Result<Option<Trace>, StoreError> {
+        let path = self.path(id);
+        let bytes_max = KEPT_TRACE_BYTES_MAX as u64 + HEAD_BYTES_MAX;
+        let bytes = match files::read_regular(&path, bytes_max) {
+            Ok(bytes) => bytes,
+            // It was removed meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(StoreError::io("read", &path, error)),
+        };
+        let head = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(0);
+        let traces = read_file(&bytes[head..])
+            .map_err(|error| StoreError::damaged(&path, &error.to_string()))?;
+        Ok(traces.into_iter().find(|trace| trace.id == id))
+    }
+}
+
+fn head(trace: &Trace, note: String, by: String, now: UnixNanos) -> KeptTrace {
+    let root = trace
+        .spans
+        .iter()
+        .find(|span| span.parent_span_id.is_none());
+    let root = root.or(trace.spans.first());
+    let cut = |name: &str| name.chars().take(NAME_CHARS_MAX).collect();
+    KeptTrace {
+        trace_id: trace.id.to_string(),
+        service: root.map_or_else(String::new, |span| cut(span.service())),
+        operation: root.map_or_else(String::new, |span| cut(&span.name)),
+        start: trace
+            .spans
+            .iter()
+            .map(|span| span.start)
+            .min()
+            .unwrap_or_default(),
+        spans: trace.spans.len(),
+        note,
+        by,
+        kept: now,
+    }
+}
+
+/// Returns the file of a trace; `None` where it would be too large.
+fn copy(trace: &Trace, head: &KeptTrace) -> Option<Vec<u8>> {
+    let mut copy = serde_json::to_vec(head).ok()?;
+    copy.extend_from_slice(b"\n{\"resourceSpans\":[");
+    let mut spans = ResourceSpans::of(trace);
+    while spans.write(trace, &mut copy) {
+        if copy.len() > KEPT_TRACE_BYTES_MAX {
+            return None;
+        }
+    }
+    copy.extend_from_slice(b"]}\n");
+    (!trace.truncated && !trace.is_shortened()).then_some(copy)
+}
+
+/// Reads the first line of a file; `None` for a file that is no kept trace, such as one that a crash left.
+fn read_head(path: &Path) -> io::Result<Option<([u8; 16], KeptFile)>> {
+    if path.extension().is_none_or(|ending| ending != ENDING) {
+        return Ok(None);
+    }
+    let file = files::open_regular(path)?;
+    let bytes = file.metadata()?.len();
+    let mut line = String::new();
+    io::Read::take(BufReader::new(file), HEAD_BYTES_MAX).read_line(&mut line)?;
+    let head: KeptTrace = serde_json::from_str(&line)?;
+    let id = TraceId::from_hex(&head.trace_id);
+    let is_named = path.file_stem().is_some_and(|name| *name == *head.trace_id);
+    match id {
+        Ok(id) if is_named => Ok(Some((id.to_bytes(), KeptFile { head, bytes }))),
+        _ => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "its first line is about another trace",
+        )),
+    }
+}
+
+fn text(parameter: &'static str, text: &str) -> Result<String, KeepError> {
+    let text = text.trim();
+    let problem = match text.chars().count() {
+        0 => "is missing".to_owned(),
+        length if length > NOTE_CHARS_MAX => format!("at most {NOTE_CHARS_MAX} characters"),
+        _ if text.chars().any(char::is_control) => {
+            "must be one line without control characters".to_owned()
+        }
+        _ => return Ok(text.to_owned()),
+    };
+    Err(KeepError::Invalid { parameter, problem })
+}
