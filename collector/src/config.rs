@@ -30,6 +30,8 @@ pub struct CollectorConfig {
     /// Disk budget, bytes; beyond it, the oldest segments are deleted. Log records take an eighth of it.
     /// Default 20 GiB.
     pub disk_budget_bytes: u64,
+    /// Bytes of the traces that are kept beyond the retention, beside the disk budget. Default 1 GiB.
+    pub kept_bytes: u64,
     /// Number of ingest shards. Default: one per core.
     pub shards: usize,
     /// Total bytes of requests that wait for a shard. Default 64 MiB.
@@ -108,6 +110,7 @@ impl CollectorConfig {
             data_dir: data_dir.into(),
             retention: Duration::from_secs(7 * 24 * 3600),
             disk_budget_bytes: 20 << 30,
+            kept_bytes: 1 << 30,
             shards: std::thread::available_parallelism().map_or(1, usize::from),
             queue_bytes: 64 << 20,
             body_bytes_max: 64 << 20,
@@ -156,6 +159,7 @@ impl CollectorConfig {
                 format!("{} h", self.retention.as_secs() / 3600),
             ),
             ("disk-gib", (self.disk_budget_bytes >> 30).to_string()),
+            ("kept-mib", (self.kept_bytes >> 20).to_string()),
             ("shards", self.shards.to_string()),
             ("queue", mib(self.queue_bytes)),
             ("largest request", mib(self.body_bytes_max)),

@@ -75,6 +75,9 @@ pub struct ServerArgs {
     /// Spans on disk, in GiB; the oldest are deleted beyond it.
     #[arg(long, global = true, env = "FUSEBOX_DISK_GIB", default_value_t = 20, value_name = "N", value_parser = disk_gib)]
     pub disk_gib: u64,
+    /// Room for traces kept beyond the retention, in MiB, beside the disk budget.
+    #[arg(long, global = true, env = "FUSEBOX_KEPT_MIB", default_value_t = 1024, value_name = "N", value_parser = clap::value_parser!(u64).range(..=1 << 30))]
+    pub kept_mib: u64,
     /// Ingest shards [default: one per core].
     #[arg(long, global = true, env = "FUSEBOX_SHARDS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub shards: Option<u16>,
@@ -340,6 +343,7 @@ impl ServerArgs {
             otlp_http_addr: self.otlp_http_listen.unwrap_or(defaults.otlp_http_addr),
             retention: self.retention,
             disk_budget_bytes: self.disk_gib << 30,
+            kept_bytes: self.kept_mib << 20,
             shards: self.shards.map_or(defaults.shards, usize::from),
             token: self.token.clone(),
             token_file: self.token_file.clone(),

@@ -15,6 +15,7 @@ pub(crate) mod fuzz;
 mod health;
 mod hystrix;
 mod jaeger;
+mod kept;
 mod logs;
 mod metrics;
 mod notifications;
@@ -123,6 +124,12 @@ pub fn router(state: ApiState) -> Router {
         .route("/instances", get(services::instances))
         .route("/traces", get(traces::search))
         .route("/traces/{id}", get(traces::trace))
+        .route(
+            "/traces/{id}/keep",
+            post(kept::keep).layer(DefaultBodyLimit::max(control::ORDER_BYTES_MAX)),
+        )
+        .route("/kept", get(kept::list))
+        .route("/kept/{id}", delete(kept::remove))
         .route("/logs", get(logs::search))
         .route("/services", get(services::services))
         .route("/services/{name}/operations", get(services::operations))

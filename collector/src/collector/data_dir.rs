@@ -13,7 +13,14 @@ use crate::files;
 const LOCK_FILE: &str = "collector.lock";
 
 /// Everything that a collector keeps in its data directory.
-const OURS: [&str; 5] = ["spans", "series", "influxdb", "clock.json", LOCK_FILE];
+const OURS: [&str; 6] = [
+    "spans",
+    "series",
+    "influxdb",
+    "kept",
+    "clock.json",
+    LOCK_FILE,
+];
 
 /// Locks the data directory; the system releases the lock when the process ends, even after a crash.
 pub(super) fn lock(path: &Path) -> Result<File, CollectorError> {

@@ -12,6 +12,7 @@ use crate::live::circuits::{CircuitSink, Circuits};
 use crate::model::UnixNanos;
 use crate::notify::Notifier;
 use crate::pipeline::{Health, Pipeline, PipelineOptions};
+use crate::query::Kept;
 use crate::shipping::{Lanes, Shipping, paused, query_service};
 use crate::store::embedded::{EmbeddedOptions, open_followed};
 use crate::store::logs::LogStore;
@@ -56,7 +57,8 @@ pub(super) fn open(config: &CollectorConfig) -> Result<Opened, CollectorError> {
     };
     let logs = open_logs(config, &counters)?;
     let query = query_service(traces, circuits.clone(), live.clone(), series);
-    let query = query.with_logs(logs.clone());
+    let kept = Kept::open(&config.data_dir, config.kept_bytes)?;
+    let query = query.with_logs(logs.clone()).with_kept(kept);
     let shards = writers.into_iter().map(|writer| (writer, live.span_tap()));
     let sink = Arc::new(circuits.clone());
     let health = Health::default();

@@ -387,3 +387,7 @@ fn text(parameter: &'static str, text: &str) -> Result<String, KeepError> {
     };
     Err(KeepError::Invalid { parameter, problem })
 }
+
+#[cfg(test)]
+#[path = "kept_tests.rs"]
+mod tests;

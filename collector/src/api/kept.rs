@@ -1,0 +1,91 @@
+//! Traces kept beyond the retention: which there are, one more, one less.
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use serde::Serialize;
+
+use super::params::Params;
+use super::{ApiState, Problem};
+use crate::model::UnixNanos;
+use crate::query::{KeepError, KeepOrder, KeptTrace, read_trace_id};
+use crate::receivers::user_name;
+
+/// The kept traces, and the room for them.
+#[derive(Debug, Serialize)]
+pub(super) struct List {
+    kept: Vec<KeptTrace>,
+    bytes: u64,
+    bytes_max: u64,
+}
+
+/// `GET /api/kept`
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    params: Params,
+) -> Result<Json<List>, Problem> {
+    params.only(&[])?;
+    let kept = state.query.kept();
+    let (bytes, bytes_max) = kept.room();
+    Ok(Json(List {
+        kept: kept.list(),
+        bytes,
+        bytes_max,
+    }))
+}
+
+/// `POST /api/traces/{id}/keep`
+pub(super) async fn keep(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    order: Result<Json<KeepOrder>, JsonRejection>,
+) -> Result<(StatusCode, Json<KeptTrace>), Problem> {
+    let Json(order) = order.map_err(|error| Problem::new(error.status(), error.body_text()))?;
+    let by = user_name(&headers).unwrap_or_else(|| order.by.clone());
+    let trace = state.query.trace_by_text(&id).await?;
+    let unknown = || Problem::not_found(format!("no span of trace {id} is stored"));
+    let trace = trace.ok_or_else(unknown)?;
+    let order = KeepOrder { by, ..order };
+    let kept = state.query.kept().keep(trace, order, UnixNanos::now());
+    Ok((StatusCode::CREATED, Json(kept.await?)))
+}
+
+/// `DELETE /api/kept/{id}`
+pub(super) async fn remove(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+) -> Result<Json<KeptTrace>, Problem> {
+    let unknown = || Problem::not_found(format!("no trace {id} is kept"));
+    let trace = read_trace_id(&id).ok_or_else(unknown)?;
+    let removed = state.query.kept().remove(trace).await?;
+    removed.map(Json).ok_or_else(unknown)
+}
+
+impl KeepError {
+    /// Returns the status of an answer that says it.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Already => StatusCode::CONFLICT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Full { .. } | Self::TooMany => StatusCode::INSUFFICIENT_STORAGE,
+            Self::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl From<KeepError> for Problem {
+    fn from(error: KeepError) -> Self {
+        let (status, detail) = (error.status(), error.to_string());
+        match error {
+            KeepError::Store(error) => error.into(),
+            KeepError::Invalid { parameter, .. } => Self {
+                parameter: Some(parameter.to_owned()),
+                ..Self::new(status, detail)
+            },
+            _ => Self::new(status, detail),
+        }
+    }
+}
