@@ -4,6 +4,9 @@
 //! No inline script or style, nothing from elsewhere, no build step; everything but live updates works without
 //! JavaScript.
 
+#[macro_use]
+pub(crate) mod words;
+
 mod about;
 mod circuit;
 mod compare;
@@ -163,5 +166,5 @@ pub(crate) fn busy() -> Response {
 /// Serves a file beside the pages.
 async fn asset(Path((hash, name)): Path<(String, String)>) -> Result<Response, PageError> {
     assets::find(&hash, &name)
-        .ok_or_else(|| PageError::NotFound("there is no such file".to_owned()))
+        .ok_or_else(|| PageError::NotFound(t!("there is no such file").to_owned()))
 }
