@@ -4,7 +4,7 @@ async function copy(text, button) {
   try { await navigator.clipboard.writeText(text); }
   catch { const area = document.createElement("textarea"); area.value = text; document.body.append(area); area.select(); document.execCommand("copy"); area.remove(); button.focus(); }
   const word = button.textContent;
-  button.textContent = "Copied"; button.dataset.copied = "yes";
+  button.textContent = window.fusebox.t("Copied"); button.dataset.copied = "yes";
   setTimeout(() => { button.textContent = word; }, 1500);
 }
 window.fusebox.copy = copy;

@@ -3,6 +3,11 @@ const typing = () => /^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement?.ta
 const help = document.getElementById("help");
 document.documentElement.classList.add("js");
 
+// The words are English; a page in another language loads what they are there before this file (words-….js).
+const words = window.fuseboxWords ?? {};
+/** Returns words in the language of the page, with values in the places `{name}`. */
+export const t = (english, values = {}) => (words[english] ?? english).replace(/{(\w+)}/g, (_, name) => values[name]);
+
 /** Makes `old` equal to `next` in place, so that focus, selection and hover stay where they are. */
 export function morph(old, next) {
   if (old.nodeType !== next.nodeType || old.nodeName !== next.nodeName) { old.replaceWith(next.cloneNode(true)); return; }
@@ -30,7 +35,8 @@ export function morph(old, next) {
 }
 
 // The server prints UTC; here moments become those of the zone that the viewer chose, or of the browser, in the same shapes.
-const DAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"], MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const DAYS = [t("Sun"), t("Mon"), t("Tue"), t("Wed"), t("Thu"), t("Fri"), t("Sat")];
+const MONTHS = [t("Jan"), t("Feb"), t("Mar"), t("Apr"), t("May"), t("Jun"), t("Jul"), t("Aug"), t("Sep"), t("Oct"), t("Nov"), t("Dec")];
 const two = (n) => String(n).padStart(2, "0");
 let chosen = document.documentElement.dataset.timezone, clock = null;
 const FIELDS = { hourCycle: "h23", year: "numeric", month: "numeric", day: "numeric", hour: "numeric", minute: "numeric", second: "numeric" };
@@ -49,23 +55,24 @@ const fromZone = (text) => { const shown = Date.parse(`${text}Z`); return shown 
 export const spellMoment = (ms, shape) => {
   const d = inZone(ms), day = DAYS[d.getUTCDay()], date = d.getUTCDate(), hm = `${two(d.getUTCHours())}:${two(d.getUTCMinutes())}`, hms = `${hm}:${two(d.getUTCSeconds())}`;
   if (shape === "hm") return hm;
-  if (shape === "full") return `${day} ${date} ${MONTHS[d.getUTCMonth()]} ${hms}`;
-  if (shape === "exact") return `${day} ${date} ${hms}.${String(d.getUTCMilliseconds()).padStart(3, "0")}`;
+  const month = MONTHS[d.getUTCMonth()];
+  if (shape === "full") return `${t("{day} {date} {month}", { day, date, month })} ${hms}`;
+  if (shape === "exact") return `${t("{day} {date}", { day, date })} ${hms}.${String(d.getUTCMilliseconds()).padStart(3, "0")}`;
   const today = inZone(Date.now());
   if (d.toISOString().slice(0, 10) === today.toISOString().slice(0, 10)) return hms;
-  return Date.now() - ms < 7 * 86400e3 ? `${day} ${hm}` : `${date} ${MONTHS[d.getUTCMonth()]} ${hm}`;
+  return Date.now() - ms < 7 * 86400e3 ? t("{day} {time}", { day, time: hm }) : t("{date} {month} {time}", { date, month, time: hm });
 };
 /** Rewrites the moments below an element that the server drew. */
 const localise = (root) => { for (const el of root.querySelectorAll("time[data-shape]")) el.textContent = spellMoment(Date.parse(el.dateTime), el.dataset.shape); for (const el of root.querySelectorAll("[data-moment]")) el.textContent = spellMoment(Number(el.dataset.moment), "hm"); return root; };
 
 /** Reads one element out of HTML that our own server drew. */
-export const parse = (html) => { const t = document.createElement("template"); t.innerHTML = html.trim(); return localise(t.content); };
+export const parse = (html) => { const made = document.createElement("template"); made.innerHTML = html.trim(); return localise(made.content); };
 
 // Title and icon say what is open and whether the page still follows the collector.
 const icon = document.getElementById("icon"), plainIcon = icon?.getAttribute("href"), plainTitle = document.title;
 let open = 0, lostSince = null, lastNews = Date.now();
 const retitle = () => {
-  const mark = lostSince ? "(!) " : open ? `(${open} open) ` : "";
+  const mark = lostSince ? "(!) " : open ? `(${t("{n} open", { n: open })}) ` : "";
   if (document.title !== mark + plainTitle) document.title = mark + plainTitle;
   const wanted = open ? icon?.dataset.open : plainIcon;
   if (icon && icon.getAttribute("href") !== wanted) icon.setAttribute("href", wanted);
@@ -91,37 +98,37 @@ export const lost = () => {
   document.documentElement.classList.add("is-lost");
   const banner = document.getElementById("lost");
   banner.hidden = false;
-  banner.textContent = `No news from the collector since ${spellMoment(lostSince, "short")}. What you see may be old. Trying again…`;
+  banner.textContent = t("No news from the collector since {time}. What you see may be old. Trying again…", { time: spellMoment(lostSince, "short") });
   retitle();
 };
 
-window.fusebox = { morph, parse, typing, spellMoment, setOpen, newsAt, heard, lost };
+window.fusebox = { t, morph, parse, typing, spellMoment, setOpen, newsAt, heard, lost };
 localise(document);
 const foot = document.getElementById("zone");
 const zone = chosen || Intl.DateTimeFormat().resolvedOptions().timeZone;
-if (foot && zone !== "UTC") foot.firstChild.nodeValue = `Times are in ${zone || "your time zone"}. Press `;
+if (foot && zone !== "UTC") foot.textContent = t("Times are in {zone}.", { zone: zone || t("your time zone") });
 
 // Fields for a moment hold the time of the zone as well; what is sent is UTC, as the address says it.
 for (const el of document.querySelectorAll("input[data-utc]")) {
   if (el.value) el.value = inZone(Date.parse(`${el.value}Z`)).toISOString().slice(0, 19);
   el.form.addEventListener("formdata", (e) => { const ms = el.value ? fromZone(el.value) : NaN; if (ms) e.formData.set(el.name, new Date(ms).toISOString().slice(0, 19)); });
 }
-for (const el of document.querySelectorAll("[data-zone]")) el.textContent = chosen || "local";
+for (const el of document.querySelectorAll("[data-zone]")) el.textContent = chosen || t("local");
 const zones = document.getElementById("zones");
 if (zones && Intl.supportedValuesOf) for (const name of Intl.supportedValuesOf("timeZone")) if (name !== "UTC") zones.append(new Option(name, name));
 
 const spell = (ms) => {
   const s = Math.max(0, Math.floor(ms / 1000));
-  if (s < 60) return `${s} s`;
-  if (s < 3600) return `${Math.floor(s / 60)} min`;
-  if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
-  return `${Math.floor(s / 86400)} d`;
+  if (s < 60) return t("{n} s", { n: s });
+  if (s < 3600) return t("{n} min", { n: Math.floor(s / 60) });
+  if (s < 86400) return t("{h} h {min} min", { h: Math.floor(s / 3600), min: Math.floor((s % 3600) / 60) });
+  return t("{n} d", { n: Math.floor(s / 86400) });
 };
 const tick = () => {
   if (document.hidden || lostSince !== null) return;
   const now = Date.now();
-  for (const el of document.querySelectorAll("[data-since]")) { const t = `for ${spell(now - el.dataset.since)}`; if (el.textContent !== t) el.textContent = t; }
-  for (const el of document.querySelectorAll("[data-until]")) { const left = el.dataset.until - now; const t = left > 0 ? `tries again in ${spell(left + 999)}` : "probe due"; if (el.textContent !== t) el.textContent = t; }
+  for (const el of document.querySelectorAll("[data-since]")) { const said = t("for {age}", { age: spell(now - el.dataset.since) }); if (el.textContent !== said) el.textContent = said; }
+  for (const el of document.querySelectorAll("[data-until]")) { const left = el.dataset.until - now; const said = left > 0 ? t("tries again in {age}", { age: spell(left + 999) }) : t("probe due"); if (el.textContent !== said) el.textContent = said; }
 };
 setInterval(tick, 1000);
 

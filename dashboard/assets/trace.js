@@ -1,5 +1,5 @@
 // The call tree: fold and open without leaving the page, keys, and rows that come as they scroll in.
-const { copy, parse, typing } = window.fusebox;
+const { t, copy, parse, typing } = window.fusebox;
 const tools = document.getElementById("tree-tools"), rows = document.getElementById("rows"), find = document.getElementById("find");
 const base = tools.dataset.href, CHUNK = 500, ROW = 28, SCROLL = 10 * ROW;
 // What is shown is what the rows say; the address of a match or of rows further down would say more than that.
@@ -20,7 +20,7 @@ async function load(hole) {
   watcher.unobserve(hole);
   const { from, to } = hole.dataset;
   try { const chunk = await fetchRows(current(), { from, to }); if (hole.isConnected && chunk) hole.replaceWith(chunk); }
-  catch { hole.textContent = "Could not load these rows. Scroll here again to retry."; setTimeout(() => watcher.observe(hole), 3000); }
+  catch { hole.textContent = t("Could not load these rows. Scroll here again to retry."); setTimeout(() => watcher.observe(hole), 3000); }
 }
 
 const hole = (from, to) => {
@@ -87,8 +87,8 @@ function addCopies(root) {
   for (const value of root.querySelectorAll(".detail .kv dd")) {
     if (value.querySelector(".copy")) continue;
     const button = document.createElement("button");
-    button.type = "button"; button.className = "copy"; button.textContent = "Copy";
-    button.setAttribute("aria-label", `Copy ${value.previousElementSibling?.textContent.trim() ?? "value"}`);
+    button.type = "button"; button.className = "copy"; button.textContent = t("Copy");
+    button.setAttribute("aria-label", t("Copy {name}", { name: value.previousElementSibling?.textContent.trim() ?? "" }));
     button.addEventListener("click", () => copy((value.querySelector("[data-value]")?.dataset.value ?? value.querySelector("bdi, pre")?.textContent ?? "").trim(), button));
     value.append(button);
   }
@@ -105,7 +105,7 @@ const setWidth = (percent) => {
   try { localStorage.setItem(WIDTH, width); } catch { /* Not kept then. */ }
 };
 edge.className = "edge"; edge.tabIndex = 0;
-for (const [name, value] of Object.entries({ role: "separator", "aria-orientation": "vertical", "aria-label": "Width of the names", "aria-valuemin": NARROWEST, "aria-valuemax": WIDEST })) edge.setAttribute(name, value);
+for (const [name, value] of Object.entries({ role: "separator", "aria-orientation": "vertical", "aria-label": t("Width of the names"), "aria-valuemin": NARROWEST, "aria-valuemax": WIDEST })) edge.setAttribute(name, value);
 tree.prepend(edge);
 let kept = null;
 try { kept = localStorage.getItem(WIDTH); } catch { /* As wide as usual. */ }
@@ -124,7 +124,7 @@ function look(times, from) {
   pan = Math.min(1 - 1 / zoom, Math.max(0, from));
   tree.style.setProperty("--zoom", zoom); tree.style.setProperty("--pan", pan);
   tree.classList.toggle("is-zoomed", zoom > 1);
-  if (range) range.textContent = zoom > 1 ? `time from ${percent(pan)} to ${percent(pan + 1 / zoom)}; Esc shows all` : "";
+  if (range) range.textContent = zoom > 1 ? t("time from {from} to {to}; Esc shows all", { from: percent(pan), to: percent(pan + 1 / zoom) }) : "";
 }
 const panBy = (share) => look(zoom, pan + share / zoom);
 const zoomBy = (times) => { const middle = pan + 0.5 / zoom, next = Math.min(DEEPEST_ZOOM, Math.max(1, zoom * times)); look(next, middle - 0.5 / next); };

@@ -1,4 +1,5 @@
 // The upload of files: each is sent by itself, one after the other, and what is wrong is said beside its name.
+const { t } = window.fusebox;
 const form = document.getElementById("upload"), files = document.getElementById("files"), said = document.getElementById("upload-said");
 const choice = files.querySelector("input"), pasted = form.querySelector("textarea");
 files.hidden = false;
@@ -9,7 +10,7 @@ async function send(file) {
   const answer = await fetch(form.action, { method: "POST", body: file, headers: { "content-type": "application/json", accept: "text/html" } });
   if (answer.ok) return new URL(answer.url).pathname;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  throw new Error(page.querySelector("main p")?.textContent.trim() || `status ${answer.status}`);
+  throw new Error(page.querySelector("main p")?.textContent.trim() || t("status {code}", { code: answer.status }));
 }
 
 form.addEventListener("submit", async (e) => {
@@ -18,7 +19,7 @@ form.addEventListener("submit", async (e) => {
   const wrong = [];
   let places = [];
   for (const file of choice.files) {
-    said.textContent = `Sending ${file.name}…`;
+    said.textContent = t("Sending {file}…", { file: file.name });
     try { places.push(await send(file)); } catch (error) { wrong.push(`${file.name}: ${error.message}`); }
   }
   said.textContent = wrong.join("; ");

@@ -1,5 +1,5 @@
 // The wall moves: cards change as events come in, the filter answers at once, the timeline can be dragged.
-const { morph, parse, typing, spellMoment, setOpen, newsAt, heard, lost } = window.fusebox;
+const { t, morph, parse, typing, spellMoment, setOpen, newsAt, heard, lost } = window.fusebox;
 const tools = document.getElementById("wall-tools");
 const pill = document.getElementById("live"), pillWord = document.getElementById("live-word");
 const announce = document.getElementById("announce");
@@ -94,14 +94,14 @@ document.documentElement.addEventListener("pointerleave", settleOrder);
 /** Longest time without a message: the totals come every second. */
 const SILENCE_MS = 6000;
 let stream, retry;
-const listen = (name, act) => stream.addEventListener(name, (e) => { heard(); show("live", "Live"); act(e.data); });
-const isLost = () => { lost(); show("lost", "Reconnecting…"); };
+const listen = (name, act) => stream.addEventListener(name, (e) => { heard(); show("live", t("Live")); act(e.data); });
+const isLost = () => { lost(); show("lost", t("Reconnecting…")); };
 function watch() {
   const url = tools?.dataset.live;
   if (!url) return;
   clearTimeout(retry);
   stream = new EventSource(url);
-  stream.onopen = () => { heard(); show("live", "Live"); };
+  stream.onopen = () => { heard(); show("live", t("Live")); };
   stream.onerror = () => {
     isLost();
     // An answer that is no stream ends an EventSource for good; ask again later.
@@ -174,14 +174,14 @@ if (timeline) {
   const grip = document.createElement("div");
   grip.className = "grip";
   grip.tabIndex = 0;
-  for (const [name, value] of [["role", "slider"], ["aria-label", "Moment shown"], ["aria-valuemin", start], ["aria-valuemax", end]]) grip.setAttribute(name, value);
+  for (const [name, value] of [["role", "slider"], ["aria-label", t("Moment shown")], ["aria-valuemin", start], ["aria-valuemax", end]]) grip.setAttribute(name, value);
   timeline.append(grip);
   for (const link of timeline.querySelectorAll(".marks a")) link.setAttribute("tabindex", "-1");
   const isNow = () => endsNow && at >= end;
   const place = (ms) => {
     at = Math.min(end, Math.max(start, ms));
     head.setAttribute("x", ((at - start) / (end - start)) * 997);
-    const words = isNow() ? "Now" : spellMoment(at, "full");
+    const words = isNow() ? t("Now") : spellMoment(at, "full");
     label.textContent = words;
     grip.setAttribute("aria-valuenow", Math.round(at)); grip.setAttribute("aria-valuetext", words);
   };

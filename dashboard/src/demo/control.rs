@@ -33,7 +33,7 @@ struct Switches {
 }
 
 /// The demo's entry in the navigation of every page.
-pub(super) const NAV: &[NavEntry] = &[("/demo", "Demo")];
+pub(super) const NAV: &[NavEntry] = &[("/demo", || t!("Demo"))];
 
 impl ShopControl {
     /// Starts with nothing switched by hand.
@@ -165,7 +165,7 @@ impl DemoPage {
             .map(|name| ServiceRow::new(name, switches))
             .collect();
         Self {
-            chrome: Chrome::new(Section::Added("/demo"), "Demo shop"),
+            chrome: Chrome::new(Section::Added("/demo"), t!("Demo shop")),
             by_themselves: switches.by_themselves,
             by_hand: !switches.switched.is_empty(),
             next: next_words(switches.second),
@@ -187,13 +187,20 @@ impl DemoPage {
 /// Describes the next event of the story.
 fn next_words(second: u64) -> String {
     let (service, kind, wait) = next_chapter(second);
-    let does = match kind {
-        FaultKind::None => "recovers",
-        FaultKind::Slow => "becomes slow",
-        FaultKind::Failing => "begins to fail",
-        FaultKind::Killed => "is killed",
-    };
-    format!("{service} {does} in {wait} s")
+    match kind {
+        FaultKind::None => t!("{service} recovers in {n} s", service = service, n = wait),
+        FaultKind::Slow => t!(
+            "{service} becomes slow in {n} s",
+            service = service,
+            n = wait
+        ),
+        FaultKind::Failing => t!(
+            "{service} begins to fail in {n} s",
+            service = service,
+            n = wait
+        ),
+        FaultKind::Killed => t!("{service} is killed in {n} s", service = service, n = wait),
+    }
 }
 
 impl ServiceRow {
@@ -219,8 +226,10 @@ impl ServiceRow {
     fn kinds(&self) -> [(&'static str, &'static str, bool); 4] {
         FaultKind::ALL.map(|kind| {
             let word = match kind {
-                FaultKind::None => "no fault",
-                kind => kind.as_str(),
+                FaultKind::None => t!("no fault"),
+                FaultKind::Slow => t!("slow"),
+                FaultKind::Failing => t!("failing"),
+                FaultKind::Killed => t!("killed"),
             };
             (kind.as_str(), word, kind == self.in_force)
         })
@@ -229,10 +238,10 @@ impl ServiceRow {
     /// Class and word of the fault in force.
     fn mark(&self) -> (&'static str, &'static str) {
         match self.in_force {
-            FaultKind::None => ("closed", "healthy"),
-            FaultKind::Slow => ("half", "slow"),
-            FaultKind::Failing => ("open", "failing"),
-            FaultKind::Killed => ("off", "killed"),
+            FaultKind::None => ("closed", t!("healthy")),
+            FaultKind::Slow => ("half", t!("slow")),
+            FaultKind::Failing => ("open", t!("failing")),
+            FaultKind::Killed => ("off", t!("killed")),
         }
     }
 }

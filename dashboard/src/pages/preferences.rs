@@ -1,4 +1,4 @@
-//! The page on which theme and time zone are chosen; cookies of the browser keep them, and nothing here does.
+//! The page on which theme, time zone and language are chosen; cookies of the browser keep them, and nothing here does.
 
 use askama::Template;
 use axum::extract::{Form, State};
@@ -12,7 +12,10 @@ use super::Pages;
 use super::frame::error::PageError;
 use super::frame::page::{Chrome, Page, Section};
 use super::frame::params::Params;
-use super::frame::preferences::{Preferences, THEME_COOKIE, Theme, ZONE_COOKIE, is_zone};
+use super::frame::preferences::{
+    LANGUAGE_COOKIE, Preferences, THEME_COOKIE, Theme, ZONE_COOKIE, is_zone,
+};
+use super::words::Language;
 
 /// Bytes of the form.
 pub(crate) const FORM_BYTES_MAX: usize = 4 << 10;
@@ -35,6 +38,8 @@ pub(crate) struct Chosen {
     theme: String,
     #[serde(default)]
     zone: String,
+    #[serde(default)]
+    language: String,
 }
 
 /// Serves the page.
@@ -51,11 +56,17 @@ pub(crate) async fn save(
         return Err(PageError::Forbidden);
     }
     let theme = Theme::parse(&chosen.theme)
-        .ok_or_else(|| PageError::Invalid("theme: system, light or dark".to_owned()))?;
+        .ok_or_else(|| PageError::Invalid(t!("theme: system, light or dark").to_owned()))?;
     let zone = chosen.zone.trim();
     if !is_zone(zone) {
         return Err(PageError::Invalid(
-            "zone: the name of a time zone, such as UTC or Asia/Seoul".to_owned(),
+            t!("zone: the name of a time zone, such as UTC or Asia/Seoul").to_owned(),
+        ));
+    }
+    let language = Language::parse(&chosen.language).map_or("", Language::tag);
+    if language != chosen.language {
+        return Err(PageError::Invalid(
+            t!("language: en, ko, or none for that of the browser").to_owned(),
         ));
     }
     let cookie = |name, value: &str| {
@@ -66,6 +77,7 @@ pub(crate) async fn save(
     let cookies = AppendHeaders([
         cookie(THEME_COOKIE, theme.word()),
         cookie(ZONE_COOKIE, zone),
+        cookie(LANGUAGE_COOKIE, language),
     ]);
     Ok((cookies, Redirect::to("/preferences?saved=1")).into_response())
 }
@@ -74,19 +86,27 @@ impl PreferencesPage {
     /// Returns the page; `saved` says that something was just chosen.
     pub(crate) fn new(saved: bool) -> Self {
         Self {
-            chrome: Chrome::new(Section::None, "Preferences"),
+            chrome: Chrome::new(Section::None, t!("Preferences")),
             chosen: Preferences::current(),
             saved,
         }
+    }
+
+    /// Returns the languages: tag, name, whether it is the one chosen.
+    fn languages(&self) -> [(&'static str, &'static str, bool); 2] {
+        Language::ALL.map(|language| {
+            let is_chosen = self.chosen.is_language_chosen && language == self.chosen.language;
+            (language.tag(), language.name(), is_chosen)
+        })
     }
 
     /// Returns the themes: value, words, whether it is the one chosen.
     fn themes(&self) -> [(&'static str, &'static str, bool); 3] {
         Theme::ALL.map(|theme| {
             let words = match theme {
-                Theme::System => "as the system",
-                Theme::Light => "light",
-                Theme::Dark => "dark",
+                Theme::System => t!("as the system"),
+                Theme::Light => t!("light"),
+                Theme::Dark => t!("dark"),
             };
             (theme.word(), words, theme == self.chosen.theme)
         })

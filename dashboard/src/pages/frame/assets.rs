@@ -1,9 +1,12 @@
 //! The few files beside the pages: built into the binary, named by their content, cached for ever.
 
+use std::sync::LazyLock;
+
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 
 use crate::pages::hash::fnv1a;
+use crate::pages::words::{self, Language};
 
 /// A file built into the binary.
 struct Asset {
@@ -48,6 +51,20 @@ static ASSETS: [Asset; 10] = [
     ),
 ];
 
+/// The words of the scripts in Korean; in English they are those of the scripts.
+static KOREAN: LazyLock<Asset> = LazyLock::new(|| {
+    let words = words::of_scripts(Language::Korean);
+    asset("words-ko.js", JS, words.leak().as_bytes())
+});
+
+/// Returns the URL of the words of scripts in a language; `None` where it is that of the scripts themselves.
+pub(crate) fn words(language: Language) -> Option<String> {
+    match language {
+        Language::English => None,
+        Language::Korean => Some(format!("/assets/{:016x}/{}", KOREAN.hash, KOREAN.name)),
+    }
+}
+
 /// Returns the URL of a file by its plain name; an unknown name gets one that leads nowhere.
 pub(crate) fn url(name: &str) -> String {
     let hash = ASSETS
@@ -61,6 +78,7 @@ pub(crate) fn url(name: &str) -> String {
 pub(crate) fn find(hash: &str, name: &str) -> Option<Response> {
     let asset = ASSETS
         .iter()
+        .chain([&*KOREAN])
         .find(|asset| asset.name == name && format!("{:016x}", asset.hash) == hash)?;
     let headers = [
         (CONTENT_TYPE, asset.content_type),

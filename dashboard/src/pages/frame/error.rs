@@ -25,16 +25,16 @@ pub(crate) enum PageError {
     #[error("{0}")]
     Invalid(String),
     /// The form was sent from another site.
-    #[error("this form was sent from another site")]
+    #[error("{}", t!("this form was sent from another site"))]
     Forbidden,
     /// Too many live pages are open.
-    #[error("too many live pages are open; this page retries automatically")]
+    #[error("{}", t!("too many live pages are open; this page retries automatically"))]
     Busy,
     /// Too many questions are being answered.
-    #[error("too many pages and searches are being answered at once; try again in a few seconds")]
+    #[error("{}", t!("too many pages and searches are being answered at once; try again in a few seconds"))]
     Overloaded,
     /// The page could not be made.
-    #[error("could not make this page: {0}")]
+    #[error("{}", failed(.0))]
     Failed(String),
     /// The query failed.
     #[error(transparent)]
@@ -42,6 +42,10 @@ pub(crate) enum PageError {
     /// The collector did not accept the data.
     #[error(transparent)]
     Ingest(#[from] IngestError),
+}
+
+fn failed(problem: &str) -> String {
+    t!("could not make this page: {problem}", problem = problem)
 }
 
 impl PageError {
@@ -112,7 +116,7 @@ pub(crate) async fn not_found(method: Method, headers: HeaderMap) -> Response {
     if wants_json(&method, &headers) {
         return Problem::not_found("there is nothing at this address").into_response();
     }
-    PageError::NotFound("there is no page at this address".to_owned()).into_response()
+    PageError::NotFound(t!("there is no page at this address").to_owned()).into_response()
 }
 
 /// Returns whether a request asks for JSON, or sends something without asking for a page.
@@ -144,12 +148,12 @@ impl ErrorPage {
 
     fn heading_of(status: StatusCode) -> &'static str {
         match status {
-            StatusCode::NOT_FOUND => "Not found",
-            StatusCode::BAD_REQUEST => "Invalid address",
-            StatusCode::FORBIDDEN => "Not allowed",
-            StatusCode::SERVICE_UNAVAILABLE => "Too busy",
-            StatusCode::BAD_GATEWAY => "InfluxDB does not answer",
-            _ => "Internal error",
+            StatusCode::NOT_FOUND => t!("Not found"),
+            StatusCode::BAD_REQUEST => t!("Invalid address"),
+            StatusCode::FORBIDDEN => t!("Not allowed"),
+            StatusCode::SERVICE_UNAVAILABLE => t!("Too busy"),
+            StatusCode::BAD_GATEWAY => t!("InfluxDB does not answer"),
+            _ => t!("Internal error"),
         }
     }
 

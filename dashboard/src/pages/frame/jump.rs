@@ -21,9 +21,9 @@ pub(crate) async fn show(
 ) -> Result<Redirect, PageError> {
     let typed = params.word("q").unwrap_or_default();
     if typed.chars().count() > TEXT_MAX {
-        return Err(PageError::Invalid(format!(
-            "{} is too long for a name or an id",
-            text::name(typed)
+        return Err(PageError::Invalid(t!(
+            "{text} is too long for a name or an id",
+            text = text::name(typed)
         )));
     }
     Ok(Redirect::to(&target(&pages, typed).await?.to_string()))

@@ -22,8 +22,11 @@ impl MissingLine {
     pub(crate) fn new(missing: &Missing, now: u64) -> Self {
         let (older_than, part) = match missing.part {
             MissingPart::OlderThan(at) => (Some(moment::short(at.get(), now)), ""),
-            MissingPart::OfOthers => (None, "what other collectors may have received"),
-            MissingPart::Rest => (None, "what was not read by then"),
+            MissingPart::OfOthers => (
+                None,
+                t!("what other collectors may have received is missing."),
+            ),
+            MissingPart::Rest => (None, t!("what was not read by then is missing.")),
         };
         Self {
             reason: text::shown(&missing.reason(), 500).into_owned(),

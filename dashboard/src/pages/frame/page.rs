@@ -4,7 +4,7 @@ use askama::Template;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
-use axum::middleware::{Next, from_fn, map_response};
+use axum::middleware::{Next, from_fn};
 use axum::response::{Html, IntoResponse, Response};
 use fusebox_collector::query::Missing;
 
@@ -12,6 +12,7 @@ use super::missing::MissingLine;
 use super::preferences::Preferences;
 use super::{assets, headers};
 use crate::pages::view::text;
+use crate::pages::words::Language;
 
 /// A page ready to be sent.
 #[derive(Debug)]
@@ -52,7 +53,7 @@ impl<T: Template> IntoResponse for Page<T> {
 /// Answers when even a template cannot be rendered.
 pub(crate) fn render_failed(error: &askama::Error) -> Response {
     tracing::error!(%error, "could not render a page");
-    let words = "could not render this page; see the collector's log";
+    let words = t!("could not render this page; see the collector's log");
     (StatusCode::INTERNAL_SERVER_ERROR, words).into_response()
 }
 
@@ -94,16 +95,16 @@ impl Section {
         Self::About,
     ];
 
-    fn entry(self) -> NavEntry {
+    fn entry(self) -> (&'static str, &'static str) {
         match self {
-            Self::Circuits => ("/", "Circuits"),
-            Self::Traces => ("/traces", "Traces"),
-            Self::Logs => ("/logs", "Logs"),
-            Self::Services => ("/services", "Services"),
-            Self::Instances => ("/instances", "Instances"),
-            Self::Map => ("/map", "Map"),
-            Self::Changes => ("/changes", "Changes"),
-            Self::About => ("/about", "About"),
+            Self::Circuits => ("/", t!("Circuits")),
+            Self::Traces => ("/traces", t!("Traces")),
+            Self::Logs => ("/logs", t!("Logs")),
+            Self::Services => ("/services", t!("Services")),
+            Self::Instances => ("/instances", t!("Instances")),
+            Self::Map => ("/map", t!("Map")),
+            Self::Changes => ("/changes", t!("Changes")),
+            Self::About => ("/about", t!("About")),
             Self::Added(path) => (path, ""),
             Self::None => ("", ""),
         }
@@ -192,6 +193,16 @@ impl Chrome {
         Preferences::current().zone
     }
 
+    /// Returns the tag of the language of the page.
+    pub(crate) fn language(&self) -> &'static str {
+        Language::current().tag()
+    }
+
+    /// Returns the file with the words of scripts, where they are not those of the scripts themselves.
+    pub(crate) fn words(&self) -> Option<String> {
+        assets::words(Language::current())
+    }
+
     /// Returns the URL of one of our files.
     pub(crate) fn asset(&self, name: &str) -> String {
         assets::url(name)
@@ -203,14 +214,14 @@ impl Chrome {
         let added = MORE_NAV.try_with(|more| *more).unwrap_or_default();
         let usual = Section::USUAL.into_iter().map(Section::entry);
         usual
-            .chain(added.iter().copied())
+            .chain(added.iter().map(|(path, word)| (*path, word())))
             .map(|(path, word)| (path, word, path == current))
             .collect()
     }
 }
 
-/// An entry of the navigation: path and word.
-pub type NavEntry = (&'static str, &'static str);
+/// An entry of the navigation: path, and its word in the language of the page.
+pub type NavEntry = (&'static str, fn() -> &'static str);
 
 tokio::task_local! {
     /// Entries of the navigation beside the usual ones, for the request at hand: every page has the frame, and
@@ -226,11 +237,11 @@ pub(crate) fn framed<S: Clone + Send + Sync + 'static>(
 ) -> Router<S> {
     let scope = move |request: Request, next: Next| {
         let preferences = Preferences::of(request.headers());
-        MORE_NAV.scope(more, preferences.scope(next.run(request)))
+        let language = preferences.language;
+        let answer = async move { headers::add(next.run(request).await) };
+        MORE_NAV.scope(more, language.scope(preferences.scope(answer)))
     };
-    routes
-        .layer(from_fn(scope))
-        .layer(map_response(headers::add))
+    routes.layer(from_fn(scope))
 }
 
 #[cfg(test)]

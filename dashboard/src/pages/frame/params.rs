@@ -41,8 +41,9 @@ impl Params {
         };
         match moment(text) {
             Some(at) => Ok(Some(at)),
-            None => Err(PageError::Invalid(format!(
-                "at: {text:?} is not a time; use 2026-11-23T10:04:11Z or Unix nanoseconds"
+            None => Err(PageError::Invalid(t!(
+                "at: {text} is not a time; use 2026-11-23T10:04:11Z or Unix nanoseconds",
+                text = format!("{text:?}")
             ))),
         }
     }

@@ -1,13 +1,17 @@
-//! What a viewer prefers, kept in cookies of their browser: the theme, and the time zone of the moments. Every page's frame
-//! says it; the style sheet and the script follow. Without JavaScript moments are UTC whatever the zone.
+//! What a viewer prefers, kept in cookies of their browser: the theme, the time zone of the moments, and the language. Every
+//! page's frame says it; the style sheet and the script follow. Without JavaScript moments are UTC whatever the zone.
 
 use axum::http::HeaderMap;
-use axum::http::header::COOKIE;
+use axum::http::header::{ACCEPT_LANGUAGE, COOKIE};
+
+use crate::pages::words::Language;
 
 /// The cookie with the word of the theme.
 pub(crate) const THEME_COOKIE: &str = "fusebox_theme";
 /// The cookie with the time zone.
 pub(crate) const ZONE_COOKIE: &str = "fusebox_zone";
+/// The cookie with the tag of the language.
+pub(crate) const LANGUAGE_COOKIE: &str = "fusebox_language";
 /// Bytes of cookies that are looked at: browsers send at most so many for one name.
 const COOKIES_BYTES_MAX: usize = 4 << 10;
 /// The longest name in the database of time zones has 32 characters.
@@ -51,6 +55,10 @@ pub(crate) struct Preferences {
     pub(crate) theme: Theme,
     /// The name of a time zone (IANA); empty for that of the browser.
     pub(crate) zone: String,
+    /// The language: the one chosen, else that of the browser.
+    pub(crate) language: Language,
+    /// Whether the language was chosen.
+    pub(crate) is_language_chosen: bool,
 }
 
 tokio::task_local! {
@@ -64,7 +72,12 @@ impl Preferences {
         let value = |name| cookie(headers, name);
         let theme = value(THEME_COOKIE).and_then(Theme::parse);
         let zone = value(ZONE_COOKIE).filter(|zone| is_zone(zone));
+        let chosen = value(LANGUAGE_COOKIE).and_then(Language::parse);
+        let accepted = headers.get(ACCEPT_LANGUAGE);
+        let accepted = || Language::accepted(accepted?.to_str().ok()?);
         Self {
+            language: chosen.or_else(accepted).unwrap_or_default(),
+            is_language_chosen: chosen.is_some(),
             theme: theme.unwrap_or_default(),
             zone: zone.unwrap_or_default().to_owned(),
         }

@@ -18,20 +18,33 @@ use tower::ServiceExt;
 use crate::pages::{AppState, router};
 
 /// A collector on a directory of its own, and the pages in front of it.
-struct Stack {
+pub(super) struct Stack {
     pages: Router,
-    collector: Collector,
-    _dir: TempDir,
+    pub(super) collector: Collector,
+    dir: TempDir,
 }
 
 impl Stack {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         Self::keeping(CollectorConfig::for_test("").retention).await
     }
 
     /// Starts a collector that keeps data for that long.
     async fn keeping(retention: Duration) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
+        Self::open(tempfile::tempdir().expect("a directory"), retention).await
+    }
+
+    /// Stops the collector, takes its spans away as the retention does, and starts another with what else it kept.
+    pub(super) async fn again_without_spans(self) -> Self {
+        let Self { collector, dir, .. } = self;
+        let retention = CollectorConfig::for_test("").retention;
+        let stopped = collector.run(Router::new(), async {}).await;
+        stopped.expect("a clean stop");
+        std::fs::remove_dir_all(dir.path().join("spans")).expect("the spans go");
+        Self::open(dir, retention).await
+    }
+
+    async fn open(dir: tempfile::TempDir, retention: Duration) -> Self {
         let config = CollectorConfig {
             retention,
             ..CollectorConfig::for_test(dir.path())
@@ -53,16 +66,16 @@ impl Stack {
         Self {
             pages: router(state),
             collector,
-            _dir: dir,
+            dir,
         }
     }
 
-    async fn ask(&self, request: Request<Body>) -> Response {
+    pub(super) async fn ask(&self, request: Request<Body>) -> Response {
         let answer = self.pages.clone().oneshot(request).await;
         answer.expect("an answer")
     }
 
-    async fn get(&self, path: &str) -> (StatusCode, String) {
+    pub(super) async fn get(&self, path: &str) -> (StatusCode, String) {
         let request = Request::get(path).body(Body::empty()).expect("a request");
         let response = self.ask(request).await;
         let status = response.status();
@@ -81,14 +94,14 @@ impl Stack {
         stored.await.expect("the disk works");
     }
 
-    async fn send_demo_trace(&self, site: &str) -> Response {
+    pub(super) async fn send_demo_trace(&self, site: &str) -> Response {
         let request = Request::post("/demo-trace").header("sec-fetch-site", site);
         self.ask(request.body(Body::empty()).expect("a request"))
             .await
     }
 }
 
-fn location(response: &Response) -> Option<String> {
+pub(super) fn location(response: &Response) -> Option<String> {
     let location = response.headers().get("location")?;
     location.to_str().ok().map(str::to_owned)
 }
@@ -334,7 +347,7 @@ async fn a_file_that_is_no_trace_is_refused_with_the_reason() {
     assert!(location(&answer).is_some_and(|path| path.ends_with("00ab")));
 }
 
-/// *Guarantees*: theme and time zone are kept by cookies of the browser alone, and only a page of ours sets them.
+/// *Guarantees*: theme, time zone and language are kept by cookies of the browser alone, and only a page of ours sets them.
 #[tokio::test(flavor = "multi_thread")]
 async fn theme_and_time_zone_are_kept_in_the_browser() {
     let stack = Stack::start().await;
@@ -344,12 +357,17 @@ async fn theme_and_time_zone_are_kept_in_the_browser() {
             .header("content-type", "application/x-www-form-urlencoded");
         stack.ask(request.body(Body::from(form)).expect("a request"))
     };
-    let form = "theme=dark&zone=Asia%2FSeoul";
+    let form = "theme=dark&zone=Asia%2FSeoul&language=ko";
     assert_eq!(
         save("cross-site", form).await.status(),
         StatusCode::FORBIDDEN
     );
-    for wrong in ["theme=blue", "zone=UTC", "theme=dark&zone=a%3B%20b"] {
+    for wrong in [
+        "theme=blue",
+        "zone=UTC",
+        "theme=dark&zone=a%3B%20b",
+        "theme=dark&language=fr",
+    ] {
         let status = save("same-origin", wrong).await.status();
         assert_eq!(status, StatusCode::BAD_REQUEST, "{wrong}");
     }
@@ -377,6 +395,8 @@ async fn theme_and_time_zone_are_kept_in_the_browser() {
         "{page}"
     );
     assert!(page.contains("value=\"dark\" checked"), "{page}");
+    assert!(page.contains("value=\"ko\" checked"), "{page}");
+    assert!(page.contains("<html lang=\"ko\""), "{page}");
     let (_, other) = stack.get("/").await;
     assert!(other.contains("data-theme=\"system\" data-timezone=\"\""));
 }

@@ -224,7 +224,9 @@ pub(crate) fn router() -> Router {
         .route("/compare", get(show_comparison))
         .route("/assets/{hash}/{name}", get(crate::pages::asset))
         .fallback(error::not_found)
-        .layer(axum::middleware::map_response(headers::add))
+        .layer(axum::middleware::map_response(async |response| {
+            headers::add(response)
+        }))
 }
 
 #[tokio::test]
