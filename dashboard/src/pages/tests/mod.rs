@@ -787,7 +787,7 @@ fn an_outage_is_announced_when_it_begins_and_when_it_ends() {
     ] {
         wall.circuits[0].state = state;
         tick = live::Tick::new(wall.clone(), Some(&tick));
-        assert_eq!(tick.announcements.len(), announcements, "at {state:?}");
+        assert_eq!(tick.announced.len(), announcements, "at {state:?}");
     }
 }
 

@@ -220,10 +220,10 @@ pub(crate) fn states(spans: &[StateSpan], range: TimeRange) -> Vec<Stretch> {
             class: state::class(span.state),
             x: trim(start.min(1000.0 - width)),
             width: trim(width),
-            title: format!(
-                "{} for {}",
-                state::title(span.state),
-                text::age(nanos(lasted))
+            title: t!(
+                "{state} for {age}",
+                state = state::title(span.state),
+                age = text::age(nanos(lasted))
             ),
         }
     };

@@ -6,5 +6,6 @@ pub(crate) mod moment;
 pub(crate) mod palette;
 pub(crate) mod policies;
 pub(crate) mod range;
+pub(crate) mod reason;
 pub(crate) mod state;
 pub(crate) mod text;

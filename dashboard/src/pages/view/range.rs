@@ -65,8 +65,9 @@ impl Range {
     /// Returns it in words: `15 minutes`, `1 hour`, `7 days`.
     pub(crate) fn words(self) -> String {
         match self.parts() {
-            (1, unit) => format!("1 {unit}"),
-            (count, unit) => format!("{count} {unit}s"),
+            (count, "day") => tn!(count, "{n} day", "{n} days"),
+            (count, "hour") => tn!(count, "{n} hour", "{n} hours"),
+            (count, _) => tn!(count, "{n} minute", "{n} minutes"),
         }
     }
 

@@ -15,20 +15,25 @@ struct Look {
 }
 
 /// The one table of what pages say of a state.
-const fn look(state: EffectiveState) -> Look {
+fn look(state: EffectiveState) -> Look {
     let (class, symbol, title, word) = match state {
-        EffectiveState::Closed => ("closed", "g-closed", "Closed", "closed"),
-        EffectiveState::Open => ("open", "g-open", "Open", "open"),
-        EffectiveState::HalfOpen => ("half", "g-half", "Half-open", "half-open"),
-        EffectiveState::ForcedOpen => ("forced", "g-forced-open", "Forced open", "forced open"),
+        EffectiveState::Closed => ("closed", "g-closed", t!("Closed"), t!("closed")),
+        EffectiveState::Open => ("open", "g-open", t!("Open"), t!("open")),
+        EffectiveState::HalfOpen => ("half", "g-half", t!("Half-open"), t!("half-open")),
+        EffectiveState::ForcedOpen => (
+            "forced",
+            "g-forced-open",
+            t!("Forced open"),
+            t!("forced open"),
+        ),
         EffectiveState::ForcedClosed => (
             "forced",
             "g-forced-closed",
-            "Forced closed",
-            "forced closed",
+            t!("Forced closed"),
+            t!("forced closed"),
         ),
-        EffectiveState::Disabled => ("off", "g-disabled", "Disabled", "disabled"),
-        EffectiveState::MetricsOnly => ("off", "g-metrics", "Metrics only", "metrics only"),
+        EffectiveState::Disabled => ("off", "g-disabled", t!("Disabled"), t!("disabled")),
+        EffectiveState::MetricsOnly => ("off", "g-metrics", t!("Metrics only"), t!("metrics only")),
     };
     Look {
         class,
@@ -61,13 +66,13 @@ pub(crate) fn word(state: EffectiveState) -> &'static str {
 /// Returns the word for how a call ended, and the class of its colour in charts.
 fn outcome_look(outcome: Outcome) -> (&'static str, &'static str) {
     match outcome {
-        Outcome::Success => ("ok", "k-ok"),
-        Outcome::Failure => ("failed", "k-failed"),
-        Outcome::Timeout => ("timed out", "k-timeout"),
-        Outcome::Rejected => ("refused", "k-refused"),
-        Outcome::BulkheadFull => ("no slot", "k-full"),
-        Outcome::Ignored => ("ignored", "k-ignored"),
-        Outcome::Cancelled => ("cancelled", "k-ignored"),
+        Outcome::Success => (t!("ok"), "k-ok"),
+        Outcome::Failure => (t!("failed"), "k-failed"),
+        Outcome::Timeout => (t!("timed out"), "k-timeout"),
+        Outcome::Rejected => (t!("refused"), "k-refused"),
+        Outcome::BulkheadFull => (t!("no slot"), "k-full"),
+        Outcome::Ignored => (t!("ignored"), "k-ignored"),
+        Outcome::Cancelled => (t!("cancelled"), "k-ignored"),
     }
 }
 
@@ -84,9 +89,9 @@ pub(crate) fn outcome_class(outcome: Outcome) -> &'static str {
 /// Returns the word for how a request ended for its caller.
 pub(crate) fn grade_word(grade: Grade) -> &'static str {
     match grade {
-        Grade::Failed => "failed",
-        Grade::Degraded => "degraded",
-        Grade::Ok => "ok",
+        Grade::Failed => t!("failed"),
+        Grade::Degraded => t!("degraded"),
+        Grade::Ok => t!("ok"),
     }
 }
 
@@ -123,16 +128,16 @@ pub(crate) fn call_words(
 ) -> String {
     let ended = match outcome {
         Some(outcome @ (Outcome::Success | Outcome::Failure | Outcome::Timeout)) if probe => {
-            format!("probe {}", outcome_word(outcome))
+            t!("probe {outcome}", outcome = outcome_word(outcome))
         }
-        Some(Outcome::Success) | None => state.map_or("circuit", word).to_owned(),
+        Some(Outcome::Success) | None => state.map_or(t!("circuit"), word).to_owned(),
         Some(outcome) => outcome_word(outcome).to_owned(),
     };
     let fell_back = match fallback {
-        Some(FallbackOutcome::Success) => "fallback ok",
-        Some(FallbackOutcome::Failure) => "fallback failed",
-        Some(FallbackOutcome::Rejected) => "fallback refused",
-        Some(FallbackOutcome::Missing) => "no fallback",
+        Some(FallbackOutcome::Success) => t!("fallback ok"),
+        Some(FallbackOutcome::Failure) => t!("fallback failed"),
+        Some(FallbackOutcome::Rejected) => t!("fallback refused"),
+        Some(FallbackOutcome::Missing) => t!("no fallback"),
         None => return ended,
     };
     match (state, outcome) {

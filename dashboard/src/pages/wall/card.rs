@@ -14,7 +14,7 @@ use crate::pages::hash::fnv1a;
 use crate::pages::view::chart::{self, Path, Share, Stretch};
 use crate::pages::view::href::Href;
 use crate::pages::view::text::{self, MINUTE};
-use crate::pages::view::{moment, state};
+use crate::pages::view::{moment, reason, state};
 
 /// Bars of the sparkline when a view brings none (the strip still needs a length).
 const SPARK_BARS: usize = 60;
@@ -96,7 +96,7 @@ impl<'a> Card<'a> {
         [
             Figure::new("p50", text::brief_duration(latency.median_nanos)),
             Figure::new("p99", text::brief_duration(latency.p99_nanos)),
-            Figure::new("instances", self.hosts()),
+            Figure::new(t!("instances"), self.hosts()),
         ]
     }
 
@@ -189,15 +189,14 @@ impl<'a> Card<'a> {
             (None, _) if self.is_out() => &self.circuit.reason,
             _ => return None,
         };
-        (!reason.is_empty()).then(|| text::shown(reason, 200).into_owned())
+        (!reason.is_empty()).then(|| reason::shown(reason, 200).into_owned())
     }
 
     /// The probes that failed in the outage under way.
     fn failed_probes(&self) -> Option<String> {
         let outage = self.circuit.outage.as_ref().filter(|_| self.is_out())?;
-        let count = usize::try_from(outage.failed_probes).unwrap_or(usize::MAX);
-        let probes = text::plural(count, "probe", "probes");
-        (count > 0).then(|| format!("{} {probes} failed", text::count(outage.failed_probes)))
+        let count = outage.failed_probes;
+        (count > 0).then(|| tn!(count, "{n} probe failed", "{n} probes failed"))
     }
 
     /// How long it has been in its state as HTML, and since when in Unix milliseconds where that ticks.
@@ -207,9 +206,12 @@ impl<'a> Card<'a> {
             return String::new();
         }
         if self.circuit.state == EffectiveState::Closed {
-            return format!("since {}", moment::short(since.get(), self.now));
+            return t!("since {when}", when = moment::short(since.get(), self.now));
         }
-        format!("for {}", text::age(self.now.saturating_sub(since.get())))
+        t!(
+            "for {age}",
+            age = text::age(self.now.saturating_sub(since.get()))
+        )
     }
 
     pub(crate) fn ticks_since(&self) -> Option<u64> {
@@ -229,7 +231,7 @@ impl<'a> Card<'a> {
         match self.circuit.state {
             EffectiveState::Open => self.circuit.retry_at.map(|at| self.retry(at.get())),
             EffectiveState::HalfOpen => {
-                Some(format!("probing, {} in flight", self.circuit.in_flight))
+                Some(t!("probing, {n} in flight", n = self.circuit.in_flight))
             }
             _ => None,
         }
@@ -237,18 +239,18 @@ impl<'a> Card<'a> {
 
     fn retry(&self, at: u64) -> String {
         if at <= self.now {
-            return "probe due".to_owned();
+            return t!("probe due").to_owned();
         }
         let wait = at - self.now + text::SECOND - 1;
-        format!("tries again in {}", text::age(wait))
+        t!("tries again in {age}", age = text::age(wait))
     }
 
     /// Until when an override lasts, as HTML.
     fn forced_until(&self) -> Option<String> {
         let forced = self.circuit.forced.as_ref()?;
         Some(match forced.expires {
-            Some(at) => format!("until {}", moment::short(at.get(), self.now)),
-            None => "no expiry".to_owned(),
+            Some(at) => t!("until {when}", when = moment::short(at.get(), self.now)),
+            None => t!("no expiry").to_owned(),
         })
     }
 
@@ -279,11 +281,11 @@ impl<'a> Card<'a> {
     fn figures(&self) -> [Figure; 6] {
         let latency = &self.circuit.latency;
         let hosts = Figure {
-            title: Some("instances that are not closed, of all"),
-            ..Figure::new("instances", self.hosts())
+            title: Some(t!("instances that are not closed, of all")),
+            ..Figure::new(t!("instances"), self.hosts())
         };
         [
-            Figure::new("calls/s", text::rate(self.circuit.calls_per_second)),
+            Figure::new(t!("calls/s"), text::rate(self.circuit.calls_per_second)),
             Figure::new("p50", text::brief_duration(latency.median_nanos)),
             Figure::new("p90", text::brief_duration(latency.p90_nanos)),
             Figure::new("p99", text::brief_duration(latency.p99_nanos)),
@@ -301,7 +303,7 @@ impl<'a> Card<'a> {
             .count();
         match self.circuit.state {
             EffectiveState::Closed => all.to_string(),
-            _ => format!("{not_closed} of {all}"),
+            _ => t!("{n} of {all}", n = not_closed, all = all),
         }
     }
 
@@ -319,7 +321,7 @@ impl<'a> Card<'a> {
             .spark
             .iter()
             .fold(0, |sum, b| sum + b.calls.total());
-        format!("{} calls in two minutes", text::count(calls))
+        tn!(calls, "{n} call in two minutes", "{n} calls in two minutes")
     }
 
     fn strip(&self) -> Vec<Stretch> {
@@ -440,7 +442,7 @@ pub(crate) trait InstanceRow {
 impl InstanceRow for CircuitInstanceView {
     fn shown_id(&self) -> Cow<'_, str> {
         match self.id.as_str() {
-            "" => Cow::Borrowed("(no id)"),
+            "" => Cow::Borrowed(t!("(no id)")),
             id => text::name(id),
         }
     }

@@ -19,7 +19,8 @@ use super::message::Message;
 use super::{Arranged, Shape, Sum, WallBody, WallView, arrange, card_id, draw_circuit};
 use crate::pages::frame::error::PageError;
 use crate::pages::frame::page::draw;
-use crate::pages::view::{state, text};
+use crate::pages::view::{reason, state, text};
+use crate::pages::words::Language;
 
 /// How often the wall is asked for.
 const TICK: Duration = Duration::from_secs(1);
@@ -43,13 +44,14 @@ pub(crate) struct Tick {
     pub(crate) ids: Vec<String>,
     /// Indexes of the circuits that differ from the tick before.
     pub(crate) changed: HashSet<usize>,
-    /// The circuits that opened or closed since the tick before, as sentences.
-    pub(crate) announcements: Vec<String>,
+    /// Indexes of the circuits that opened or closed since the tick before.
+    pub(crate) announced: Vec<usize>,
     /// Whether each circuit was last open or closed; a probe changes nothing.
     open: Vec<bool>,
-    drawn: Vec<[OnceLock<Arc<str>>; 3]>,
-    /// What the pages show, each view once.
-    views: Mutex<HashMap<WallView, Arc<ViewTick>>>,
+    /// By language and shape.
+    drawn: Vec<[[OnceLock<Arc<str>>; 3]; Language::ALL.len()]>,
+    /// What the pages show, each view in each language once.
+    views: Mutex<HashMap<(Language, WallView), Arc<ViewTick>>>,
 }
 
 impl Tick {
@@ -62,12 +64,12 @@ impl Tick {
             |index: &usize| known(*index).is_none_or(|(c, _)| **c != wall.circuits[*index]);
         let changed = (0..ids.len()).filter(is_changed).collect();
         let mut open = Vec::with_capacity(ids.len());
-        let mut announcements = Vec::new();
+        let mut announced = Vec::new();
         for (index, circuit) in wall.circuits.iter().enumerate() {
             let was_open = known(index).map(|(_, open)| *open);
             let is_open = is_open(circuit.state, was_open.unwrap_or(false));
             if was_open.is_some_and(|was| was != is_open) {
-                announcements.push(sentence(circuit));
+                announced.push(index);
             }
             open.push(is_open);
         }
@@ -77,7 +79,7 @@ impl Tick {
             drawn: ids.iter().map(|_| Default::default()).collect(),
             ids,
             wall,
-            announcements,
+            announced,
             open,
             views: Mutex::default(),
         }
@@ -88,22 +90,23 @@ impl Tick {
         self.ids.iter().map(String::as_str).zip(circuits).collect()
     }
 
-    /// Returns that circuit as HTML.
+    /// Returns that circuit as HTML in the language of the page at hand.
     pub(crate) fn circuit(&self, index: usize, shape: Shape) -> Arc<str> {
-        let drawn = self.drawn[index][shape as usize]
+        let drawn = self.drawn[index][Language::current() as usize][shape as usize]
             .get_or_init(|| draw_circuit(&self.wall, index, shape));
         Arc::clone(drawn)
     }
 
-    /// Returns what pages of that view show.
+    /// Returns what pages of that view show, in the language of the page at hand.
     pub(crate) fn view(&self, view: &WallView) -> Arc<ViewTick> {
         let mut views = self.views.lock();
-        if let Some(known) = views.get(view) {
+        let key = (Language::current(), view.clone());
+        if let Some(known) = views.get(&key) {
             return Arc::clone(known);
         }
         let new = Arc::new(ViewTick::new(&self.wall, &self.ids, view.clone()));
         if views.len() < VIEWS_SHARED_MAX {
-            views.insert(view.clone(), Arc::clone(&new));
+            views.insert(key, Arc::clone(&new));
         }
         new
     }
@@ -215,8 +218,13 @@ impl ViewTick {
 
 /// Adds what opened and closed.
 fn with_words<'a>(tick: &Tick, mut events: Vec<(&'a str, String)>) -> Vec<(&'a str, String)> {
-    if !tick.announcements.is_empty() {
-        events.push(("said", tick.announcements.join(". ")));
+    if !tick.announced.is_empty() {
+        let circuits = tick
+            .announced
+            .iter()
+            .map(|index| &tick.wall.circuits[*index]);
+        let sentences: Vec<String> = circuits.map(sentence).collect();
+        events.push(("said", sentences.join(". ")));
     }
     events
 }
@@ -299,11 +307,11 @@ fn is_open(state: EffectiveState, was_open: bool) -> bool {
 
 /// Returns the state of a circuit as a sentence, for the live region.
 fn sentence(circuit: &CircuitView) -> String {
-    format!(
-        "{} to {}: {}, {}",
-        text::name(&circuit.key.service),
-        text::name(&circuit.key.name),
-        state::word(circuit.state),
-        text::shown(&circuit.reason, 200),
+    t!(
+        "{service} to {circuit}: {state}, {reason}",
+        service = text::name(&circuit.key.service),
+        circuit = text::name(&circuit.key.name),
+        state = state::word(circuit.state),
+        reason = reason::shown(&circuit.reason, 200),
     )
 }

@@ -23,6 +23,7 @@ use crate::pages::view::href::Href;
 use crate::pages::view::range::{Range, Ranges};
 use crate::pages::view::state;
 use crate::pages::view::text::{self, MINUTE};
+use crate::pages::words::Text;
 use card::Card;
 use row::Row;
 use timeline::Timeline;
@@ -51,8 +52,9 @@ pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResu
     let shown = match view.range.as_str() {
         "" => lengths.longest(),
         value => lengths.find(value).ok_or_else(|| {
-            PageError::Invalid(format!(
-                "range: {value:?} is none of the timeline's lengths"
+            PageError::Invalid(t!(
+                "range: {value} is none of the timeline's lengths",
+                value = format!("{value:?}")
             ))
         })?,
     };
@@ -118,11 +120,11 @@ pub(crate) enum Density {
 
 impl Density {
     /// Each with its value in a URL and its word.
-    const ALL: [(Self, &'static str, &'static str); 4] = [
-        (Self::Fitting, "", "Cards and rows"),
-        (Self::Cards, "cards", "Cards"),
-        (Self::Rows, "rows", "Rows"),
-        (Self::Instances, "instances", "Per instance"),
+    const ALL: [(Self, &'static str, Text); 4] = [
+        (Self::Fitting, "", Text::find("Cards and rows")),
+        (Self::Cards, "cards", Text::find("Cards")),
+        (Self::Rows, "rows", Text::find("Rows")),
+        (Self::Instances, "instances", Text::find("Per instance")),
     ];
 
     fn read(value: &str) -> Self {
@@ -184,15 +186,15 @@ pub(crate) enum Sort {
 }
 
 impl Sort {
-    const ALL: [(Self, &'static str, &'static str); 8] = [
-        (Self::Worst, "worst", "Worst first"),
-        (Self::Name, "name", "Name"),
-        (Self::Volume, "volume", "Volume"),
-        (Self::Error, "error", "Error %"),
-        (Self::Median, "median", "p50"),
-        (Self::P90, "p90", "p90"),
-        (Self::P99, "p99", "p99"),
-        (Self::P995, "p995", "p99.5"),
+    const ALL: [(Self, &'static str, Text); 8] = [
+        (Self::Worst, "worst", Text::find("Worst first")),
+        (Self::Name, "name", Text::find("Name")),
+        (Self::Volume, "volume", Text::find("Volume")),
+        (Self::Error, "error", Text::find("Error %")),
+        (Self::Median, "median", Text::same("p50")),
+        (Self::P90, "p90", Text::same("p90")),
+        (Self::P99, "p99", Text::same("p99")),
+        (Self::P995, "p995", Text::same("p99.5")),
     ];
 
     fn read(word: &str) -> Self {
@@ -442,8 +444,8 @@ impl Sum {
     }
 
     fn affected_words(&self) -> Option<String> {
-        let services = text::plural(self.affected, "service", "services");
-        (self.affected > 0).then(|| format!("{} {services} affected", self.affected))
+        let count = self.affected;
+        (count > 0).then(|| tn!(count, "{n} service affected", "{n} services affected"))
     }
 }
 
@@ -491,9 +493,11 @@ impl WallBody {
                     .map(|s| Href::service(s).to_string()),
                 heading: match &group.service {
                     Some(service) => text::name(service).into_owned(),
-                    None if closed(wall, group) == group.circuits.len() => "Just closed".to_owned(),
-                    None if closed(wall, group) == 0 => "Not closed".to_owned(),
-                    None => "Not closed or just closed".to_owned(),
+                    None if closed(wall, group) == group.circuits.len() => {
+                        t!("Just closed").to_owned()
+                    }
+                    None if closed(wall, group) == 0 => t!("Not closed").to_owned(),
+                    None => t!("Not closed or just closed").to_owned(),
                 },
                 cards,
                 rows,
@@ -538,11 +542,16 @@ impl WallBody {
             None => {
                 let all = text::count(wall.circuits.len() as u64);
                 match closed(wall, group) {
-                    0 => format!("{shown} of {all}"),
+                    0 => t!("{n} of {all}", n = shown, all = all),
                     closed if closed == group.circuits.len() => {
-                        format!("{shown} of {all}, in the last minute")
+                        t!("{n} of {all}, in the last minute", n = shown, all = all)
                     }
-                    closed => format!("{shown} of {all}, {closed} just closed"),
+                    closed => t!(
+                        "{n} of {all}, {closed} just closed",
+                        n = shown,
+                        all = all,
+                        closed = closed
+                    ),
                 }
             }
             Some(_) => {
@@ -551,10 +560,10 @@ impl WallBody {
                     .map(|i| wall.circuits[*i].instances.len())
                     .max()
                     .unwrap_or(0);
+                let instances = tn!(instances, "{n} instance", "{n} instances");
                 format!(
-                    "{instances} {} · {shown} {}",
-                    text::plural(instances, "instance", "instances"),
-                    text::plural(count, "circuit", "circuits"),
+                    "{instances} · {}",
+                    tn!(count, "{n} circuit", "{n} circuits")
                 )
             }
         }
@@ -627,8 +636,8 @@ impl WallPage {
             Pill::Live(view.href("/", Some(now)).to_string())
         };
         let title = match view.at {
-            Some(at) => format!("Circuits at {}", text::day_clock(at)),
-            None => "Circuits".to_owned(),
+            Some(at) => t!("Circuits at {time}", time = text::day_clock(at)),
+            None => t!("Circuits").to_owned(),
         };
         let base = view.clone();
         let kept = lengths.longest().length();
@@ -654,12 +663,12 @@ impl WallPage {
         }
     }
 
-    fn sorts(&self) -> Vec<(&'static str, &'static str, bool)> {
+    fn sorts(&self) -> Vec<(&'static str, Text, bool)> {
         let choice = |(sort, key, word)| (key, word, sort == self.view.sort);
         Sort::ALL.into_iter().map(choice).collect()
     }
 
-    fn densities(&self) -> Vec<(&'static str, &'static str, bool)> {
+    fn densities(&self) -> Vec<(&'static str, Text, bool)> {
         let choice = |(density, value, word)| (value, word, density == self.view.density);
         Density::ALL.into_iter().map(choice).collect()
     }

@@ -21,6 +21,7 @@ use super::message::{Coding, GZIP_HEAD, Message};
 use crate::pages::Pages;
 use crate::pages::frame::error::PageError;
 use crate::pages::frame::params::Params;
+use crate::pages::words::Language;
 
 /// Ticks after which cards move to where their figures put them; more often would make them hard to read.
 const RESORT_TICKS: u64 = 10;
@@ -39,6 +40,7 @@ pub(crate) async fn serve(
     };
     let client = Client {
         view: WallView::read(&params)?,
+        language: Language::current(),
         ticks: pages.live.watch()?,
         layout: None,
         coding,
@@ -62,6 +64,8 @@ pub(crate) async fn serve(
 /// One live page and what it shows.
 struct Client {
     view: WallView,
+    /// The stream goes on after the request in whose language it is.
+    language: Language,
     ticks: broadcast::Receiver<Arc<Tick>>,
     layout: Option<Layout>,
     coding: Coding,
@@ -81,7 +85,7 @@ impl Client {
     async fn next_message(&mut self) -> Option<Bytes> {
         loop {
             match timeout(KEEP_ALIVE, self.ticks.recv()).await {
-                Ok(Ok(tick)) => return Some(self.message(&tick)),
+                Ok(Ok(tick)) => return Some(self.language.within(|| self.message(&tick))),
                 Ok(Err(RecvError::Lagged(_))) => self.layout = None,
                 Ok(Err(RecvError::Closed)) => return None,
                 Err(_) => return Some(Message::keep_alive().bytes(self.coding)),

@@ -119,13 +119,11 @@ impl Timeline {
     }
 
     fn transitions_words(&self) -> String {
-        let count = self.transitions;
-        let words = text::plural(count, "transition", "transitions");
-        format!("{count} {words}")
+        tn!(self.transitions, "{n} transition", "{n} transitions")
     }
 
     fn label(&self) -> String {
-        self.at.map_or_else(|| "Now".to_owned(), moment::full)
+        self.at.map_or_else(|| t!("Now").to_owned(), moment::full)
     }
 
     fn field(&self) -> String {
@@ -196,8 +194,8 @@ fn beside(
     let shown = whole(shown);
     let before = times().filter(|time| *time < shown).max();
     let after = times().filter(|time| *time > shown).min();
-    let before = before.map(|time| ("Previous transition", link(time)));
-    let after = after.map(|time| ("Next transition", link(time)));
+    let before = before.map(|time| (t!("Previous transition"), link(time)));
+    let after = after.map(|time| (t!("Next transition"), link(time)));
     before.into_iter().chain(after).collect()
 }
 
@@ -242,12 +240,16 @@ fn marks(scale: Scale, end: u64, link: &impl Fn(u64) -> String) -> Vec<Mark> {
 fn steps(at: Option<u64>, now: u64, link: &impl Fn(u64) -> String) -> Vec<(&'static str, String)> {
     let shown = at.unwrap_or(now);
     let back = [
-        ("−1 d", DAY),
-        ("−1 h", HOUR),
-        ("−5 min", 5 * MINUTE),
-        ("−1 min", MINUTE),
+        (t!("−1 d"), DAY),
+        (t!("−1 h"), HOUR),
+        (t!("−5 min"), 5 * MINUTE),
+        (t!("−1 min"), MINUTE),
     ];
-    let forth = [("+1 min", MINUTE), ("+1 h", HOUR), ("+1 d", DAY)];
+    let forth = [
+        (t!("+1 min"), MINUTE),
+        (t!("+1 h"), HOUR),
+        (t!("+1 d"), DAY),
+    ];
     let back = back.map(|(word, by)| (word, shown.saturating_sub(by)));
     let forth = forth.map(|(word, by)| (word, shown.saturating_add(by)));
     let forth = forth.into_iter().filter(|_| at.is_some());
