@@ -57,32 +57,34 @@ impl ShownChange {
 impl ShownDelivery {
     fn new(delivery: &InstanceDelivery, now: u64) -> Self {
         let (class, word, title) = match delivery.state {
-            Delivery::Applied => ("closed", "acknowledged", ""),
+            Delivery::Applied => ("closed", t!("acknowledged"), ""),
             Delivery::Pending => (
                 "half",
-                "pending",
-                "the instance has not acknowledged it yet",
+                t!("pending"),
+                t!("the instance has not acknowledged it yet"),
             ),
             Delivery::Waiting => (
                 "half",
-                "waiting",
-                "the instance has it, and applies it when it makes this circuit",
+                t!("waiting"),
+                t!("the instance has it, and applies it when it makes this circuit"),
             ),
             Delivery::NoChannel => (
                 "off",
-                "pending, not connected",
-                "the instance does not ask for changes: an older library, FUSEBOX_CONTROL=off, or no way to the collector",
+                t!("pending, not connected"),
+                t!(
+                    "the instance does not ask for changes: an older library, FUSEBOX_CONTROL=off, or no way to the collector"
+                ),
             ),
             Delivery::Refused => (
                 "open",
-                "refused",
-                "the instance holds as many changes as it can",
+                t!("refused"),
+                t!("the instance holds as many changes as it can"),
             ),
         };
         let time = delivery.time.map(|time| moment::short(time.get(), now));
         Self {
             id: match delivery.instance.as_str() {
-                "" => "(no id)".to_owned(),
+                "" => t!("(no id)").to_owned(),
                 id => text::name(id).into_owned(),
             },
             class,

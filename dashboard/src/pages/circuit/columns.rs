@@ -46,7 +46,7 @@ pub(super) fn columns(history: &CircuitHistory, time: TimeRange, now: u64) -> Ve
 pub(super) fn highest(history: &CircuitHistory) -> Option<String> {
     let totals = history.buckets.iter().map(|bucket| bucket.calls.total());
     let highest = totals.max().filter(|calls| *calls > 0)?;
-    Some(format!("{} calls", text::count(highest)))
+    Some(tn!(highest, "{n} call", "{n} calls"))
 }
 
 fn words(calls: &CircuitCalls) -> String {

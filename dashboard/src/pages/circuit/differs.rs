@@ -47,8 +47,8 @@ impl Differs {
     /// Returns what to say where nothing differs.
     pub(crate) fn nothing_words(&self) -> &'static str {
         match self.failing {
-            0 => "No failing calls found.",
-            _ => "Failing and passing calls look alike.",
+            0 => t!("No failing calls found."),
+            _ => t!("Failing and passing calls look alike."),
         }
     }
 }
@@ -136,12 +136,15 @@ fn values(trace: &Trace, key: &CircuitKey) -> Vec<String> {
         let side = if callers.contains(&span.span_id) {
             ""
         } else {
-            "called: "
+            t!("called:")
         };
         for (name, value) in span.attributes.iter().chain(&span.resource.attributes) {
             let value = value.to_string();
             if !tells_only_the_outcome(name) && value.len() <= VALUE_BYTES_MAX {
-                values.insert(format!("{side}{name} = {value}"));
+                values.insert(format!(
+                    "{side}{}{name} = {value}",
+                    if side.is_empty() { "" } else { " " }
+                ));
             }
         }
     }

@@ -31,7 +31,7 @@ use crate::pages::view::palette::Palette;
 use crate::pages::view::policies::{self, PolicyRow};
 use crate::pages::view::range::Range;
 use crate::pages::view::text::{self, MINUTE};
-use crate::pages::view::{moment, state};
+use crate::pages::view::{moment, reason, state};
 use crate::pages::wall::card::{Card, Figure, InstanceRow, requests};
 use changes::ShownChange;
 use columns::Column;
@@ -108,9 +108,11 @@ pub(crate) async fn show(
 
 fn unknown(key: &CircuitKey, retention: Range) -> PageError {
     let (service, name) = (text::name(&key.service), text::name(&key.name));
-    PageError::NotFound(format!(
-        "{service} has reported no circuit {name} in the last {}",
-        retention.words()
+    PageError::NotFound(t!(
+        "{service} has reported no circuit {circuit} in the last {range}",
+        service = service,
+        circuit = name,
+        range = retention.words()
     ))
 }
 
@@ -133,8 +135,8 @@ const TABS: [&str; 5] = ["", "failure", "timeout", "rejected", "fallback"];
 fn tab_word(outcome: &'static str) -> &'static str {
     match Outcome::parse(outcome) {
         Some(outcome) => state::outcome_word(outcome),
-        None if outcome.is_empty() => "all",
-        None => outcome,
+        None if outcome.is_empty() => t!("all"),
+        None => t!("fell back"),
     }
 }
 
@@ -284,17 +286,22 @@ impl CircuitPage {
             .iter()
             .filter(|i| i.state == circuit.state)
             .count();
-        let words = text::plural(all, "instance", "instances");
-        format!(
-            "{same} of {all} {words} {} · {} calls/s · {} refused/s",
-            state::word(circuit.state),
-            text::rate(circuit.calls_per_second),
-            text::rate(circuit.rejected_per_second)
-        )
+        let instances = t!(
+            "{n} of {all} instances {state}",
+            n = same,
+            all = all,
+            state = state::word(circuit.state)
+        );
+        let rates = t!(
+            "{calls} calls/s · {refused} refused/s",
+            calls = text::rate(circuit.calls_per_second),
+            refused = text::rate(circuit.rejected_per_second)
+        );
+        format!("{instances} · {rates}")
     }
 
     fn reason(&self) -> Cow<'_, str> {
-        text::shown(&self.known.circuit.reason, 300)
+        reason::shown(&self.known.circuit.reason, 300)
     }
 
     fn bars(&self) -> Vec<chart::Path> {
@@ -372,13 +379,13 @@ impl CircuitPage {
 
     fn log_words(&self) -> String {
         let count = self.known.transitions.len();
-        let words = text::plural(count, "transition", "transitions");
         match count > LOG_MAX {
-            true => format!(
-                "Log: the newest {LOG_MAX} of {} {words}",
-                text::count(count as u64)
+            true => t!(
+                "Log: the newest {n} of {all} transitions",
+                n = LOG_MAX,
+                all = text::count(count as u64)
             ),
-            false => format!("Log: {count} {words}"),
+            false => tn!(count, "Log: {n} transition", "Log: {n} transitions"),
         }
     }
 
@@ -424,8 +431,11 @@ impl CircuitPage {
         let forced = self.known.circuit.forced.as_ref()?;
         let word = state::title(EffectiveState::from(forced.kind));
         let until = match forced.expires {
-            Some(at) => format!("expires at {}", moment::short(at.get(), self.now)),
-            None => "no expiry".to_owned(),
+            Some(at) => t!(
+                "expires at {when}",
+                when = moment::short(at.get(), self.now)
+            ),
+            None => t!("no expiry").to_owned(),
         };
         Some((word, text::shown(&forced.reason, 1_000).into_owned(), until))
     }
@@ -435,53 +445,61 @@ impl CircuitPage {
         let s = &self.known.circuit.settings;
         let ms = |ms: Option<u64>| ms.map(|ms| format_duration(ms.saturating_mul(1_000_000)));
         let some = |number: Option<u64>| number.map(text::count);
-        let at_most = |number| some(number).map(|n| format!("at most {n}"));
+        let at_most = |number| some(number).map(|n| t!("at most {n}", n = n));
         let percent = |p: Option<f64>| p.map(|p| format!("{} %", text::percent(p)));
         let slow = percent(s.slow_call_rate_percent).zip(ms(s.slow_call_duration_ms));
-        let slow = slow.map(|(p, limit)| format!("{p} of calls slower than {limit}"));
+        let slow = slow.map(|(p, limit)| {
+            t!(
+                "{share} of calls slower than {limit}",
+                share = p,
+                limit = limit
+            )
+        });
         let group = (!s.group.is_empty()).then(|| text::name(&s.group).into_owned());
-        let calls = some(s.window_calls).map(|n| format!("{n} calls"));
+        let calls = s
+            .window_calls
+            .map(|calls| tn!(calls, "{n} call", "{n} calls"));
         let window = ms(s.window_ms).or(calls);
         let growth = [
             s.open_duration_factor
-                .map(|factor| format!("{factor} times each time")),
-            ms(s.open_duration_max_ms).map(|longest| format!("at most {longest}")),
+                .map(|factor| t!("{n} times each time", n = factor)),
+            ms(s.open_duration_max_ms).map(|longest| t!("at most {n}", n = longest)),
             percent(s.open_duration_jitter_percent).map(|jitter| format!("± {jitter}")),
         ];
         let growth: Vec<String> = growth.into_iter().flatten().collect();
         let growth = (!growth.is_empty()).then(|| growth.join(", "));
         let half_open_begins = s.automatic_half_open.map(|automatic| match automatic {
-            true => "when the open duration is over",
-            false => "with the first call after it",
+            true => t!("when the open duration is over"),
+            false => t!("with the first call after it"),
         });
         let slow_counts = s.count_unfinished_slow_calls.map(|before| match before {
-            true => "before they return",
-            false => "when they return",
+            true => t!("before they return"),
+            false => t!("when they return"),
         });
         let no_slot = s.bulkhead_full_is_failure.map(|counts| match counts {
-            true => "counts as a failure",
-            false => "does not count",
+            true => t!("counts as a failure"),
+            false => t!("does not count"),
         });
         let all = [
-            ("group", group),
-            ("window", window),
-            ("minimum calls", some(s.minimum_calls)),
-            ("failure rate limit", percent(s.failure_rate_percent)),
-            ("slow call limit", slow),
-            ("slow calls count", slow_counts.map(str::to_owned)),
-            ("open duration", ms(s.open_duration_ms)),
-            ("open duration grows", growth),
-            ("half-open begins", half_open_begins.map(str::to_owned)),
+            (t!("group"), group),
+            (t!("window"), window),
+            (t!("minimum calls"), some(s.minimum_calls)),
+            (t!("failure rate limit"), percent(s.failure_rate_percent)),
+            (t!("slow call limit"), slow),
+            (t!("slow calls count"), slow_counts.map(str::to_owned)),
+            (t!("open duration"), ms(s.open_duration_ms)),
+            (t!("open duration grows"), growth),
+            (t!("half-open begins"), half_open_begins.map(str::to_owned)),
             (
-                "half-open duration",
-                ms(s.half_open_max_duration_ms).map(|n| format!("at most {n}")),
+                t!("half-open duration"),
+                ms(s.half_open_max_duration_ms).map(|n| t!("at most {n}", n = n)),
             ),
-            ("half-open probes", some(s.half_open_probes)),
-            ("probe lease", ms(s.probe_lease_ms)),
-            ("timeout", ms(s.timeout_ms)),
-            ("concurrent calls", at_most(s.max_concurrent)),
-            ("fallbacks at once", at_most(s.fallback_max_concurrent)),
-            ("call without a slot", no_slot.map(str::to_owned)),
+            (t!("half-open probes"), some(s.half_open_probes)),
+            (t!("probe lease"), ms(s.probe_lease_ms)),
+            (t!("timeout#setting"), ms(s.timeout_ms)),
+            (t!("concurrent calls"), at_most(s.max_concurrent)),
+            (t!("fallbacks at once"), at_most(s.fallback_max_concurrent)),
+            (t!("call without a slot"), no_slot.map(str::to_owned)),
         ];
         all.into_iter()
             .filter_map(|(name, value)| Some(Figure::new(name, value?)))
@@ -492,15 +510,15 @@ impl CircuitPage {
     fn unanswered(&self) -> Option<&'static str> {
         match self.known.circuit.source {
             Source::Fusebox => None,
-            Source::Resilience4j | Source::Polly => Some(
-                "Its metrics carry neither settings nor traces: requests are found only where spans have circuit_breaker.name.",
-            ),
-            Source::Hystrix => Some(
-                "Its stream carries no traces: requests are found only where spans have circuit_breaker.name.",
-            ),
-            Source::Spans => Some(
-                "Spans carry no settings, and calls that sampling left out are not counted: send its metrics to know both.",
-            ),
+            Source::Resilience4j | Source::Polly => Some(t!(
+                "Its metrics carry neither settings nor traces: requests are found only where spans have circuit_breaker.name."
+            )),
+            Source::Hystrix => Some(t!(
+                "Its stream carries no traces: requests are found only where spans have circuit_breaker.name."
+            )),
+            Source::Spans => Some(t!(
+                "Spans carry no settings, and calls that sampling left out are not counted: send its metrics to know both."
+            )),
         }
     }
 
@@ -526,7 +544,7 @@ impl CircuitPage {
 
     fn source(&self) -> &'static str {
         match self.known.circuit.source {
-            Source::Spans => "spans of its calls alone: its service sends no metrics of it",
+            Source::Spans => t!("spans of its calls alone: its service sends no metrics of it"),
             source => source.as_str(),
         }
     }
@@ -557,7 +575,7 @@ impl Step {
             class: state::class(transition.to),
             symbol: state::symbol(transition.to),
             word: state::title(transition.to),
-            why: text::shown(&transition.reason, 300).into_owned(),
+            why: reason::shown(&transition.reason, 300).into_owned(),
             instance: text::name(&transition.instance).into_owned(),
             call: transition.trace_id.map(|id| {
                 let href = Href::trace(id).with_some("span", transition.span_id);

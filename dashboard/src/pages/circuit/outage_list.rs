@@ -6,8 +6,8 @@ use fusebox_collector::model::UnixNanos;
 
 use super::outages::{Line, Outage};
 use crate::pages::view::href::Href;
-use crate::pages::view::moment;
 use crate::pages::view::text;
+use crate::pages::view::{moment, reason};
 
 /// Lines listed; the log has the rest.
 const LINES_MAX: usize = 30;
@@ -52,10 +52,10 @@ fn one(outage: &Outage, is_out: bool, now: u64) -> OutageRow {
     let start = outage.start;
     let length = |end: UnixNanos| text::age(end.get().saturating_sub(start.get()));
     let lasted = match outage.end {
-        Some(end) if outage.began_before => format!("until {} later", length(end)),
+        Some(end) if outage.began_before => t!("until {age} later", age = length(end)),
         Some(end) => length(end),
-        None if is_under_way => format!("{} so far", length(UnixNanos::new(now))),
-        None => "no end reported".to_owned(),
+        None if is_under_way => t!("{age} so far", age = length(UnixNanos::new(now))),
+        None => t!("no end reported").to_owned(),
     };
     OutageRow {
         when: moment::short(start.get(), now),
@@ -63,8 +63,8 @@ fn one(outage: &Outage, is_out: bool, now: u64) -> OutageRow {
         lasted,
         is_under_way,
         why: match outage.began_before {
-            true => "began earlier".to_owned(),
-            false => text::shown(&outage.reason, 300).into_owned(),
+            true => t!("began earlier").to_owned(),
+            false => reason::shown(&outage.reason, 300).into_owned(),
         },
         details: details(outage.failed_probes, outage.instances.len()),
         call: outage
@@ -89,10 +89,10 @@ fn flapping(run: &[Outage], is_out: bool, now: u64) -> OutageRow {
         at_href: wall_at(first),
         lasted: text::age(whole),
         is_under_way: is_out && run.first().is_some_and(|last| last.end.is_none()),
-        why: format!(
-            "{} outages, out for {} in all",
-            run.len(),
-            text::age(out_for)
+        why: t!(
+            "{n} outages, out for {age} in all",
+            n = run.len(),
+            age = text::age(out_for)
         ),
         details: details(run.iter().map(|o| o.failed_probes).sum(), instances.len()),
         call: None,
@@ -103,14 +103,12 @@ fn flapping(run: &[Outage], is_out: bool, now: u64) -> OutageRow {
 }
 
 fn details(failed_probes: u64, instances: usize) -> String {
-    let count = usize::try_from(failed_probes).unwrap_or(usize::MAX);
-    let probes = text::plural(count, "probe", "probes");
-    let words = text::plural(instances, "instance", "instances");
+    let instances = tn!(instances, "{n} instance", "{n} instances");
     match failed_probes {
-        0 => format!("{instances} {words}"),
-        _ => format!(
-            "{} {probes} failed · {instances} {words}",
-            text::count(failed_probes)
+        0 => instances,
+        n => format!(
+            "{} · {instances}",
+            tn!(n, "{n} probe failed", "{n} probes failed")
         ),
     }
 }

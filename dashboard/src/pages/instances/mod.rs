@@ -75,7 +75,7 @@ impl InstancesPage {
         let is_cut = rows.len() > ROWS_MAX;
         rows.truncate(ROWS_MAX);
         Self {
-            chrome: Chrome::new(Section::Instances, "Instances"),
+            chrome: Chrome::new(Section::Instances, t!("Instances")),
             filter: text::shown(filter, 300).into_owned(),
             with_heartbeat: instances.iter().filter(has_heartbeat).count(),
             sums: sums(&instances),
@@ -112,18 +112,18 @@ fn sums(instances: &[InstanceView]) -> String {
 /// Returns class, word and meaning of a liveness.
 fn look(liveness: Liveness) -> (&'static str, &'static str, &'static str) {
     match liveness {
-        Liveness::Live => ("closed", "live", ""),
-        Liveness::Late => ("half", "late", "it missed a heartbeat"),
-        Liveness::Down => ("open", "down", "it missed three heartbeats"),
+        Liveness::Live => ("closed", t!("live"), ""),
+        Liveness::Late => ("half", t!("late"), t!("it missed a heartbeat")),
+        Liveness::Down => ("open", t!("down"), t!("it missed three heartbeats")),
         Liveness::Ended => (
             "off",
-            "ended",
-            "it said that it ends, as when a deployment replaces it",
+            t!("ended"),
+            t!("it said that it ends, as when a deployment replaces it"),
         ),
         Liveness::Silent => (
             "off",
-            "silent",
-            "it sends spans only and has sent none for a minute: it may be idle or gone",
+            t!("silent"),
+            t!("it sends spans only and has sent none for a minute: it may be idle or gone"),
         ),
     }
 }
@@ -134,14 +134,14 @@ impl Row {
         let ago = |at: UnixNanos| text::age(now.saturating_sub(at.get()));
         let breakers = match (one.breakers, one.not_closed) {
             (0, _) => "—".to_owned(),
-            (all, 0) => format!("{all} closed"),
-            (all, open) => format!("{all}, {open} not closed"),
+            (all, 0) => t!("{n} closed", n = all),
+            (all, open) => t!("{all}, {n} not closed", all = all, n = open),
         };
         Self {
             service: text::name(&one.service).into_owned(),
             service_href: Href::service(&one.service).to_string(),
             id: match one.id.as_str() {
-                "" => Cow::Borrowed("(no id)"),
+                "" => Cow::Borrowed(t!("(no id)")),
                 id => text::name(id),
             }
             .into_owned(),
@@ -154,8 +154,8 @@ impl Row {
             },
             heard: ago(one.last_heard),
             control: match one.has_channel {
-                true => "yes",
-                false => "no",
+                true => t!("yes"),
+                false => t!("no"),
             },
             breakers,
             rate: match one.breakers {

@@ -158,7 +158,7 @@ impl MapPage {
                 }
             });
         Self {
-            chrome: Chrome::new(Section::Map, "Map").scripts(&["map.js"]),
+            chrome: Chrome::new(Section::Map, t!("Map")).scripts(&["map.js"]),
             nodes: nodes.collect(),
             edges: edges.collect(),
             width: picture.width,
@@ -197,18 +197,13 @@ impl Node {
         let is_virtual = served.clone().any(|l| l.child_is_virtual);
         let share = errors as f64 * 100.0 / calls.max(1) as f64;
         let sub = match (calls, is_virtual) {
-            (0, _) => "entry".to_owned(),
-            (_, true) => format!("{} · sends no spans", text::count(calls)),
-            _ => format!(
-                "{} {} · {} % failed",
-                text::count(calls),
-                text::plural(
-                    usize::try_from(calls).unwrap_or(usize::MAX),
-                    "call",
-                    "calls"
-                ),
-                text::percent(share)
-            ),
+            (0, _) => t!("entry").to_owned(),
+            (_, true) => t!("{n} · sends no spans", n = text::count(calls)),
+            _ => {
+                let calls = tn!(calls, "{n} call", "{n} calls");
+                let failed = t!("{percent} % failed", percent = text::percent(share));
+                format!("{calls} · {failed}")
+            }
         };
         Self {
             x: trim(place.x),

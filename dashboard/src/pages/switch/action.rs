@@ -5,11 +5,11 @@ use fusebox::control::Action;
 /// Returns the action as a label.
 pub(crate) fn word(action: Action) -> &'static str {
     match action {
-        Action::ForceOpen => "Force open",
-        Action::ForceClosed => "Force closed",
-        Action::Disable => "Disable",
-        Action::MetricsOnly => "Metrics only",
-        Action::Reset => "Reset",
+        Action::ForceOpen => t!("Force open"),
+        Action::ForceClosed => t!("Force closed"),
+        Action::Disable => t!("Disable"),
+        Action::MetricsOnly => t!("Metrics only"),
+        Action::Reset => t!("Reset"),
     }
 }
 
@@ -17,15 +17,19 @@ pub(crate) fn word(action: Action) -> &'static str {
 pub(super) fn effect(action: Action) -> &'static str {
     match action {
         Action::ForceOpen => {
-            "Every call is refused until it expires; fallbacks answer where there are some."
+            t!("Every call is refused until it expires; fallbacks answer where there are some.")
         }
         Action::ForceClosed => {
-            "Every call passes until it expires, however many fail; they are still counted."
+            t!("Every call passes until it expires, however many fail; they are still counted.")
         }
-        Action::Disable => "Every call passes until it expires, and none is counted.",
+        Action::Disable => t!("Every call passes until it expires, and none is counted."),
         Action::MetricsOnly => {
-            "Every call passes and is counted until it expires; the transitions that would have been made are announced."
+            t!(
+                "Every call passes and is counted until it expires; the transitions that would have been made are announced."
+            )
         }
-        Action::Reset => "Ends what is forced, closes the circuit and empties its window, once.",
+        Action::Reset => {
+            t!("Ends what is forced, closes the circuit and empties its window, once.")
+        }
     }
 }

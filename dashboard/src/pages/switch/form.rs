@@ -12,18 +12,12 @@ use super::action;
 use crate::pages::frame::page::{Chrome, Section};
 use crate::pages::frame::params::Params;
 use crate::pages::view::href::Href;
-use crate::pages::view::text;
+use crate::pages::view::range::Range;
+use crate::pages::view::text::{self, SECOND};
 use crate::pages::wall::card::InstanceRow;
 
-/// The times that can be chosen: seconds and words.
-const LIFETIMES: [(u64, &str); 6] = [
-    (300, "5 minutes"),
-    (900, "15 minutes"),
-    (3_600, "1 hour"),
-    (14_400, "4 hours"),
-    (43_200, "12 hours"),
-    (86_400, "24 hours"),
-];
+/// The times that can be chosen, seconds.
+const LIFETIMES: [u64; 6] = [300, 900, 3_600, 14_400, 43_200, 86_400];
 /// The time that is chosen at first: long enough for an incident, and it ends by itself.
 const LIFETIME_DEFAULT: u64 = 3_600;
 
@@ -58,7 +52,10 @@ impl Entered {
     pub(super) fn order(&self) -> Result<ChangeOrder, ControlError> {
         let action = self.action.ok_or_else(|| ControlError::Invalid {
             parameter: "action",
-            problem: format!("none of {}", Action::ALL.map(Action::as_str).join(", ")),
+            problem: t!(
+                "none of {words}",
+                words = Action::ALL.map(Action::as_str).join(", ")
+            ),
         })?;
         Ok(ChangeOrder {
             action,
@@ -88,7 +85,11 @@ impl SwitchPage {
         entered: Entered,
         error: Option<ControlError>,
     ) -> Self {
-        let title = format!("Switch {} → {}", circuit.key.service, circuit.key.name);
+        let title = t!(
+            "Switch {service} → {circuit}",
+            service = circuit.key.service,
+            circuit = circuit.key.name
+        );
         Self {
             chrome: Chrome::new(Section::Circuits, &title),
             circuit,
@@ -132,9 +133,10 @@ impl SwitchPage {
     }
 
     /// The times: seconds, words, whether it is chosen.
-    fn lifetimes(&self) -> Vec<(u64, &'static str, bool)> {
+    fn lifetimes(&self) -> Vec<(u64, String, bool)> {
         let chosen = self.entered.seconds;
-        let choice = |(seconds, words)| (seconds, words, Some(seconds) == chosen);
+        let words = |seconds| Range::of(seconds * SECOND).words();
+        let choice = |seconds| (seconds, words(seconds), Some(seconds) == chosen);
         LIFETIMES.map(choice).to_vec()
     }
 

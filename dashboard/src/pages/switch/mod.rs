@@ -78,6 +78,10 @@ async fn find(pages: &Pages, key: CircuitKey) -> Result<CircuitView, PageError> 
     let circuit = pages.query.circuits().circuit(&key, None).await?;
     circuit.value.ok_or_else(|| {
         let (service, name) = (text::name(&key.service), text::name(&key.name));
-        PageError::NotFound(format!("{service} has reported no circuit {name}"))
+        PageError::NotFound(t!(
+            "{service} has reported no circuit {circuit}",
+            service = service,
+            circuit = name
+        ))
     })
 }

@@ -235,4 +235,6 @@ pub(super) const WORDS: Words = &[
     ("Remove {trace}", "{trace} 삭제"),
     ("Keep it beyond the retention", "보존 기간이 지나도 보관"),
     ("Kept by <b>{who}</b> since {when}: “{why}”", "<b>{who}</b>님이 {when}에 보관: “{why}”"),
+    ("ended", "종료됨"),
+    ("it said that it ends, as when a deployment replaces it", "배포로 교체될 때처럼 스스로 종료를 알렸습니다"),
 ];
