@@ -98,9 +98,9 @@ async fn file(request: Request) -> Result<Bytes, PageError> {
 }
 
 fn too_large() -> PageError {
-    PageError::Invalid(format!(
-        "this file is larger than {} MiB",
-        UPLOAD_BYTES_MAX >> 20
+    PageError::Invalid(t!(
+        "this file is larger than {n} MiB",
+        n = UPLOAD_BYTES_MAX >> 20
     ))
 }
 
@@ -115,18 +115,18 @@ impl UploadPage {
             left: text::age(one.left.as_nanos() as u64),
         };
         Self {
-            chrome: Chrome::new(Section::Traces, "Upload traces").scripts(&["upload.js"]),
+            chrome: Chrome::new(Section::Traces, t!("Upload traces")).scripts(&["upload.js"]),
             rows: uploaded.iter().map(row).collect(),
         }
     }
 
     /// Returns what is said of the bounds.
     fn bounds(&self) -> String {
-        format!(
-            "Up to {} MiB a file and {UPLOADS_MAX} traces; each is kept in memory for {} minutes, seen by whoever sees these \
-             pages, and stored nowhere. When more come, the oldest leave.",
-            UPLOAD_BYTES_MAX >> 20,
-            UPLOAD_KEPT.as_secs() / 60
+        t!(
+            "Up to {size} MiB a file and {n} traces; each is kept in memory for {minutes} minutes, seen by whoever sees these pages, and stored nowhere. When more come, the oldest leave.",
+            size = UPLOAD_BYTES_MAX >> 20,
+            n = UPLOADS_MAX,
+            minutes = UPLOAD_KEPT.as_secs() / 60
         )
     }
 }

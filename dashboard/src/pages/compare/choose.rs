@@ -31,7 +31,7 @@ impl ChoosePage {
     /// Returns the page while no trace is chosen.
     pub(crate) fn empty() -> Self {
         Self {
-            chrome: Chrome::new(Section::Traces, "Compare traces"),
+            chrome: Chrome::new(Section::Traces, t!("Compare traces")),
             ids: Default::default(),
             root: None,
             rows: Vec::new(),

@@ -16,6 +16,7 @@ use super::frame::page::Page;
 use super::frame::params::Params;
 use super::trace::not_stored;
 use super::view::palette::Palette;
+use super::words::Language;
 pub(crate) use choose::ChoosePage;
 pub(crate) use page::{ComparePage, CompareView};
 
@@ -44,9 +45,9 @@ fn ids(params: &Params) -> Result<(Option<&str>, Option<&str>), PageError> {
         [first] => Ok((Some(*first), ids.next())),
         // Rows stand newest first: what came later is compared with what came before.
         [later, earlier] => Ok((Some(*earlier), Some(*later))),
-        more => Err(PageError::Invalid(format!(
-            "two traces can be compared, and {} are ticked",
-            more.len()
+        more => Err(PageError::Invalid(t!(
+            "two traces can be compared, and {n} are ticked",
+            n = more.len()
         ))),
     }
 }
@@ -64,6 +65,6 @@ async fn compare(
     palette: Palette,
 ) -> Result<ComparePage, PageError> {
     let compare = move || ComparePage::new([&first, &second], view, &palette);
-    let page = tokio::task::spawn_blocking(compare).await;
+    let page = tokio::task::spawn_blocking(Language::carried(compare)).await;
     page.map_err(|error| PageError::Failed(error.to_string()))
 }

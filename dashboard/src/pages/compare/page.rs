@@ -67,7 +67,7 @@ struct Head {
     operation: String,
     when: String,
     took: String,
-    spans: String,
+    spans: usize,
     failed: usize,
 }
 
@@ -90,7 +90,10 @@ impl ComparePage {
         let on_page = shown.iter().skip(view.from).take(ROWS_MAX);
         let heads = [0, 1].map(|side| Head::new(traces[side], &trees[side], took[side]));
         Self {
-            chrome: Chrome::new(Section::Traces, &format!("Compare {}", heads[0].operation)),
+            chrome: Chrome::new(
+                Section::Traces,
+                &t!("Compare {operation}", operation = heads[0].operation),
+            ),
             ids: traces.map(|trace| trace.id.to_string()),
             longer: longer(took),
             counts: counts(&diff),
@@ -120,12 +123,12 @@ impl ComparePage {
         let different = text::count(self.different as u64);
         [
             (
-                format!("All calls ({all})"),
+                t!("All calls ({n})", n = all),
                 self.link(false, 0),
                 !self.view.only,
             ),
             (
-                format!("What differs, with its callers ({different})"),
+                t!("What differs, with its callers ({n})", n = different),
                 self.link(true, 0),
                 self.view.only,
             ),
@@ -165,7 +168,7 @@ impl Head {
             operation: text::name(root.map_or("", |span| span.name.as_str())).into_owned(),
             when: moment::exact(tree.start),
             took: format_duration(took),
-            spans: text::count(trace.spans.len() as u64),
+            spans: trace.spans.len(),
             failed: trace.spans.iter().filter(failed).count(),
         }
     }
@@ -214,25 +217,27 @@ fn longer([first, second]: [u64; 2]) -> (String, &'static str) {
     let share = text::percent(by as f64 / first.max(1) as f64 * 100.0);
     let by = format_duration(by);
     match second.cmp(&first) {
-        std::cmp::Ordering::Greater => (format!("{by} longer (+{share} %)"), "half"),
-        std::cmp::Ordering::Less => (format!("{by} shorter (−{share} %)"), "closed"),
-        std::cmp::Ordering::Equal => ("as long".to_owned(), "muted"),
+        std::cmp::Ordering::Greater => (
+            t!("{time} longer (+{share} %)", time = by, share = share),
+            "half",
+        ),
+        std::cmp::Ordering::Less => (
+            t!("{time} shorter (−{share} %)", time = by, share = share),
+            "closed",
+        ),
+        std::cmp::Ordering::Equal => (t!("as long").to_owned(), "muted"),
     }
 }
 
 /// Returns what is missing in the traces read.
 fn notes(traces: [&Trace; 2]) -> Vec<String> {
-    let note = |(trace, which): (&Trace, &str)| {
+    let note = |(trace, words): (&Trace, &str)| {
         let is_cut = trace.truncated || trace.is_shortened();
-        is_cut.then(|| {
-            format!(
-                "The {which} trace is too large to compare in full: later spans may be missing."
-            )
-        })
+        is_cut.then(|| words.to_owned())
     };
-    traces
-        .into_iter()
-        .zip(["first", "second"])
-        .filter_map(note)
-        .collect()
+    let words = [
+        t!("The first trace is too large to compare in full: later spans may be missing."),
+        t!("The second trace is too large to compare in full: later spans may be missing."),
+    ];
+    traces.into_iter().zip(words).filter_map(note).collect()
 }

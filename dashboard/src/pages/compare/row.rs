@@ -102,13 +102,17 @@ impl Row {
     /// Returns how many calls failed, where any did.
     pub(super) fn failed(&self) -> Option<String> {
         let [first, second] = [self.sides[0].failed, self.sides[1].failed];
-        (first + second > 0).then(|| format!("{} failed", arrow(first, second)))
+        (first + second > 0).then(|| t!("{n} failed", n = arrow(first, second)))
     }
 
     /// Returns what the bars say.
     pub(super) fn words(&self) -> String {
         let [first, second] = [&self.sides[0].took, &self.sides[1].took];
-        format!("first {first}, second {second}")
+        t!(
+            "first {first}, second {second}",
+            first = first,
+            second = second
+        )
     }
 }
 
@@ -137,10 +141,10 @@ impl Side {
 /// Returns the word of a change and the class of its colour; red is kept for what failed.
 pub(super) fn look(change: Change) -> Option<(&'static str, &'static str)> {
     match change {
-        Change::Added => Some(("added", "forced")),
-        Change::Missing => Some(("missing", "off")),
-        Change::Slower => Some(("slower", "half")),
-        Change::Faster => Some(("faster", "closed")),
+        Change::Added => Some((t!("added"), "forced")),
+        Change::Missing => Some((t!("missing"), "off")),
+        Change::Slower => Some((t!("slower"), "half")),
+        Change::Faster => Some((t!("faster"), "closed")),
         Change::Same => None,
     }
 }

@@ -26,6 +26,14 @@ impl Asked {
         }
     }
 
+    /// Returns what the traces asked about are called.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Slow => t!("slow ones"),
+            Self::Failed => t!("failed ones"),
+        }
+    }
+
     /// Reads its word in a URL.
     pub(crate) fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|asked| asked.word() == word)

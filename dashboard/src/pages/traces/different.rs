@@ -97,12 +97,19 @@ impl Different {
         })
     }
 
-    /// Returns what the traces asked about are called.
-    fn those(&self) -> String {
-        match (self.asked, &self.from) {
-            (Asked::Slow, Some(from)) => format!("slow traces ({from} or longer)"),
-            (asked, _) => format!("{} traces", asked.word()),
-        }
+    /// Returns the question.
+    fn heading(&self) -> String {
+        let words = match (self.asked, &self.from) {
+            (Asked::Slow, Some(from)) => {
+                return t!(
+                    "What is different about the slow traces ({from} or longer)",
+                    from = from
+                );
+            }
+            (Asked::Slow, None) => t!("What is different about the slow traces"),
+            (Asked::Failed, _) => t!("What is different about the failed traces"),
+        };
+        words.to_owned()
     }
 
     fn has_both(&self) -> bool {
@@ -124,7 +131,7 @@ impl Row {
             kind, key, value, ..
         } = &one.what;
         let words = match kind {
-            Kind::Service => format!("service {}", text::name(value)),
+            Kind::Service => t!("service {name}", name = text::name(value)),
             Kind::Operation => format!("{} {}", text::name(key), text::name(value)),
             Kind::Attribute => format!("{} = {}", text::name(key), text::name(value)),
         };

@@ -34,7 +34,7 @@ pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResu
     let since = params.word("since").and_then(moment);
     let (Some(since), []) = (since, form.problems.as_slice()) else {
         return Err(PageError::Invalid(
-            "this needs a search and `since`, a time".to_owned(),
+            t!("this needs a search and `since`, a time").to_owned(),
         ));
     };
     query.limit = COUNTED_MAX;
@@ -68,7 +68,7 @@ impl Fresh {
 
     fn words(&self) -> String {
         let more = if self.count >= COUNTED_MAX { "+" } else { "" };
-        format!("{}{more} new since", self.count)
+        t!("{n} new since", n = format!("{}{more}", self.count))
     }
 
     fn when(&self) -> String {

@@ -218,8 +218,9 @@ impl TraceRow {
 
     /// Returns what is said of the breakers without a chip.
     pub(crate) fn other_circuits(&self) -> Option<String> {
-        let word = if self.chips.is_empty() { "" } else { "+" };
-        (self.more_circuits > 0).then(|| format!("{word}{} closed", self.more_circuits))
+        let sign = if self.chips.is_empty() { "" } else { "+" };
+        let count = format!("{sign}{}", self.more_circuits);
+        (self.more_circuits > 0).then(|| t!("{n} closed", n = count))
     }
 
     /// Returns whether there are services without a name in the row.
@@ -250,10 +251,10 @@ fn rootless(trace: &TraceSummary, now: u64) -> Option<(&'static str, &'static st
     match (trace.root_received, now.saturating_sub(ended.get())) {
         (true, _) => None,
         (false, silent) if silent < ARRIVING_NANOS => Some((
-            "still arriving",
-            "its services are still sending their spans",
+            t!("still arriving"),
+            t!("its services are still sending their spans"),
         )),
-        _ => Some(("no root", "no span without a parent was received")),
+        _ => Some((t!("no root"), t!("no span without a parent was received"))),
     }
 }
 
@@ -324,7 +325,7 @@ impl TracesPage {
         palette: &Palette,
     ) -> Self {
         Self {
-            chrome: Chrome::new(Section::Traces, "Traces").scripts(&["traces.js"]),
+            chrome: Chrome::new(Section::Traces, t!("Traces")).scripts(&["traces.js"]),
             total: None,
             overview: None,
             different: None,
@@ -366,13 +367,16 @@ impl TracesPage {
 
     /// Returns the questions what is different: link, and about which traces.
     fn questions(&self) -> [(String, &'static str); 2] {
-        Asked::ALL.map(|asked| (self.form.asking(asked).to_string(), asked.word()))
+        Asked::ALL.map(|asked| (self.form.asking(asked).to_string(), asked.title()))
     }
 
     fn total_words(&self) -> Option<String> {
         let (total, has_more) = self.total.filter(|(total, _)| *total > self.rows.len())?;
-        let least = if has_more { "at least " } else { "" };
-        Some(format!("{least}{} found", text::count(total as u64)))
+        let total = text::count(total as u64);
+        Some(match has_more {
+            true => t!("at least {n} found", n = total),
+            false => t!("{n} found", n = total),
+        })
     }
 
     fn service_name(&self) -> Cow<'_, str> {
@@ -389,8 +393,8 @@ impl TracesPage {
 
     fn ranges(&self) -> Vec<Choice<'_>> {
         let kept = self.form.ranges.iter();
-        let kept = kept.map(|range| (range.value(), format!("Last {}", range.words())));
-        let custom = (CUSTOM.to_owned(), "Custom range".to_owned());
+        let kept = kept.map(|range| (range.value(), t!("Last {range}", range = range.words())));
+        let custom = (CUSTOM.to_owned(), t!("Custom range").to_owned());
         kept.chain([custom])
             .map(|(value, word)| Choice {
                 chosen: value == self.form.range,
@@ -431,7 +435,7 @@ impl TracesPage {
 
     fn outcomes(&self) -> impl Iterator<Item = Choice<'_>> {
         let outcomes = Outcome::ALL.map(|outcome| (outcome.as_str(), state::outcome_word(outcome)));
-        let choices = outcomes.into_iter().chain([("fallback", "fell back")]);
+        let choices = outcomes.into_iter().chain([("fallback", t!("fell back"))]);
         choices.map(|(value, word)| Choice {
             value: Cow::Borrowed(value),
             word: Cow::Borrowed(word),
@@ -476,28 +480,26 @@ impl TracesPage {
 
     fn summary(&self) -> String {
         let count = self.rows.len();
-        let traces = text::plural(count, "trace", "traces");
         let order = order_words(self.form.order);
         let of = self.compared.unwrap_or(count);
-        match (self.compared, &self.next) {
-            (None, Some(_)) => format!("the newest {count} {traces}"),
-            (Some(_), Some(_)) => format!(
-                "{count} of the newest {} traces, {order}",
-                text::count(of as u64)
-            ),
-            (_, None) if of > count => {
-                format!("{count} of {} traces, {order}", text::count(of as u64))
+        let all = text::count(of as u64);
+        let traces = match (self.compared, &self.next) {
+            (None, Some(_)) => {
+                return tn!(count, "the newest {n} trace", "the newest {n} traces");
             }
-            (_, None) => format!("{count} {traces}, {order}"),
-        }
+            (Some(_), Some(_)) => t!("{n} of the newest {all} traces", n = count, all = all),
+            (_, None) if of > count => t!("{n} of {all} traces", n = count, all = all),
+            (_, None) => tn!(count, "{n} trace", "{n} traces"),
+        };
+        format!("{traces}, {order}")
     }
 }
 
 /// Returns what pages say of an order.
 fn order_words(order: TraceOrder) -> &'static str {
     match order {
-        TraceOrder::Newest => "newest first",
-        TraceOrder::Longest => "longest first",
-        TraceOrder::MostErrors => "most errors first",
+        TraceOrder::Newest => t!("newest first"),
+        TraceOrder::Longest => t!("longest first"),
+        TraceOrder::MostErrors => t!("most errors first"),
     }
 }

@@ -180,16 +180,17 @@ fn bar(
     let (from, to) = (area.bound(index), area.bound(index + 1));
     let width = 100.0 / BARS as f64;
     let height = (count as f64 / highest as f64 * 100.0).max(2.0);
-    let traces = text::plural(count, "trace", "traces");
+    let traces = tn!(count, "{n} trace", "{n} traces");
     DurationBar {
         x: format!("{:.2}", index as f64 * width),
         y: format!("{:.1}", 100.0 - height),
         width: format!("{:.2}", width * 0.9),
         height: format!("{height:.1}"),
-        words: format!(
-            "{} to {}: {count} {traces}",
-            format_duration(from),
-            format_duration(to)
+        words: t!(
+            "{from} to {to}: {what}",
+            from = format_duration(from),
+            to = format_duration(to),
+            what = traces
         ),
         // A bar ends where the next one begins.
         href: form

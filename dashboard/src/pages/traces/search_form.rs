@@ -113,17 +113,17 @@ impl SearchForm {
             Some(Ok(limit)) if (1..=TraceQuery::LIMIT_MAX).contains(&limit) => form.limit = limit,
             Some(_) => form.wrong(
                 "limit",
-                format!("a number from 1 to {}", TraceQuery::LIMIT_MAX),
+                t!("a number from 1 to {max}", max = TraceQuery::LIMIT_MAX),
             ),
         }
         if !form.differs.is_empty() && form.asked().is_none() {
-            form.wrong("differs", "slow or failed");
+            form.wrong("differs", t!("slow or failed"));
         }
         match params.get("order").unwrap_or_default() {
             "" => {}
             word => match TraceOrder::parse(word) {
                 Some(order) => form.order = order,
-                None => form.wrong("order", "newest, longest or errors"),
+                None => form.wrong("order", t!("newest, longest or errors")),
             },
         }
         form
@@ -211,20 +211,20 @@ impl SearchForm {
         match Grade::parse(&self.grade) {
             Some(grade) => query.traces.push(TraceCondition::Graded(grade)),
             None if self.grade.is_empty() => {}
-            None => self.wrong("grade", "failed, degraded or ok"),
+            None => self.wrong("grade", t!("failed, degraded or ok")),
         }
         match self.error.as_str() {
             "" => {}
             "true" => query.conditions.push(Condition::Status(StatusCode::Error)),
             "false" => query.traces.push(TraceCondition::WithoutErrors),
-            _ => self.wrong("error", "true or false"),
+            _ => self.wrong("error", t!("true or false")),
         }
         query.traces.extend(self.trace_durations());
         query.conditions.extend(self.attributes());
         if !self.outcome.is_empty() {
             match Condition::parse_outcome(&self.outcome) {
                 Some(outcome) => query.conditions.push(outcome),
-                None => self.wrong("outcome", "one of the outcomes in the list"),
+                None => self.wrong("outcome", t!("one of the outcomes in the list")),
             }
         }
         if !self.cursor.is_empty() {
@@ -232,7 +232,7 @@ impl SearchForm {
             if query.cursor.is_none() {
                 self.wrong(
                     "cursor",
-                    "the address of this page is damaged; search again",
+                    t!("the address of this page is damaged; search again"),
                 );
             }
         }
@@ -243,7 +243,7 @@ impl SearchForm {
         let min = self.duration("min_duration", &self.min_duration.clone());
         let max = self.duration("max_duration", &self.max_duration.clone());
         if min.zip(max).is_some_and(|(min, max)| min > max) {
-            self.wrong("max_duration", "longer than the shortest");
+            self.wrong("max_duration", t!("longer than the shortest"));
         }
         Condition::duration(min, max)
     }
@@ -252,7 +252,7 @@ impl SearchForm {
         let min = self.duration("trace_min", &self.trace_min.clone());
         let max = self.duration("trace_max", &self.trace_max.clone());
         if min.zip(max).is_some_and(|(min, max)| min > max) {
-            self.wrong("trace_max", "longer than the shortest");
+            self.wrong("trace_max", t!("longer than the shortest"));
         }
         (min.is_some() || max.is_some()).then(|| TraceCondition::Takes {
             min: min.unwrap_or(0),
@@ -263,7 +263,7 @@ impl SearchForm {
     fn duration(&mut self, field: &'static str, text: &str) -> Option<u64> {
         let nanos = parse_duration(text);
         if nanos.is_none() && !text.is_empty() {
-            self.wrong(field, "a number and a unit: 150ms, 1.2s, 2m");
+            self.wrong(field, t!("a number and a unit: 150ms, 1.2s, 2m"));
         }
         nanos
     }
@@ -274,7 +274,10 @@ impl SearchForm {
         conditions.unwrap_or_else(|problem: String| {
             self.wrong(
                 "attribute",
-                format!("{problem}; write key=value, as in http.response.status_code=503"),
+                t!(
+                    "{problem}; write key=value, as in http.response.status_code=503",
+                    problem = problem
+                ),
             );
             Vec::new()
         })
@@ -283,7 +286,7 @@ impl SearchForm {
     fn time_range(&mut self, now: u64) -> TimeRange {
         if self.range != CUSTOM {
             let Some(range) = self.ranges.find(&self.range) else {
-                self.wrong("range", "must be one of the ranges in the list");
+                self.wrong("range", t!("must be one of the ranges in the list"));
                 return TimeRange::ALL;
             };
             self.range = range.value();
@@ -292,7 +295,7 @@ impl SearchForm {
                 end: UnixNanos::MAX,
             };
         }
-        let words = "a time such as 2026-11-23T10:04:11Z, or Unix nanoseconds";
+        let words = t!("a time such as 2026-11-23T10:04:11Z, or Unix nanoseconds");
         let (start, end) = (moment(&self.start), moment(&self.end));
         if start.is_none() && !self.start.is_empty() {
             self.wrong("start", words);
@@ -302,7 +305,7 @@ impl SearchForm {
         }
         let (start, end) = (start.unwrap_or(0), end.unwrap_or(u64::MAX));
         if start >= end {
-            self.wrong("end", "must be later than the start");
+            self.wrong("end", t!("must be later than the start"));
         }
         TimeRange {
             start: UnixNanos::new(start),
