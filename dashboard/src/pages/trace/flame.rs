@@ -70,16 +70,15 @@ impl Flame {
                 text::name(node.service),
                 text::name(node.operation)
             );
-            let calls = text::plural(node.calls as usize, "span", "spans");
+            let calls = tn!(node.calls, "{n} span", "{n} spans");
             FlameBox {
                 x: format!("{:.3}", percent(*start)),
                 y: node.level * LEVEL,
                 width: format!("{:.3}", percent(node.nanos)),
                 colour: palette.class(node.service),
                 title: format!(
-                    "{words}: {} ({share} %), {} {calls}",
-                    format_duration(node.nanos),
-                    node.calls
+                    "{words}: {} ({share} %), {calls}",
+                    format_duration(node.nanos)
                 ),
                 words,
                 href: spans_of(&shown.view, node.service, node.operation)

@@ -113,7 +113,7 @@ fn said(record: &LogRecord) -> String {
     let mut texts = texts.into_iter().flatten();
     texts
         .find(|text| !text.is_empty())
-        .unwrap_or_else(|| "(no text)".to_owned())
+        .unwrap_or_else(|| t!("(no text)").to_owned())
 }
 
 /// Returns type and message of the exception of a record.
@@ -132,10 +132,10 @@ fn facts(record: &LogRecord) -> Vec<Pair> {
     let dropped = dropped.saturating_add(record.dropped_here);
     let dropped = (dropped > 0).then(|| dropped.to_string());
     let facts = [
-        ("event", Some(record.event().to_owned())),
-        ("logger", Some(record.scope.name.clone())),
-        ("instance", Some(record.resource.instance_id.clone())),
-        ("attributes dropped", dropped),
+        (t!("event"), Some(record.event().to_owned())),
+        (t!("logger"), Some(record.scope.name.clone())),
+        (t!("instance"), Some(record.resource.instance_id.clone())),
+        (t!("attributes dropped"), dropped),
     ];
     let known = facts
         .into_iter()
@@ -201,9 +201,11 @@ impl TraceLogs {
     /// Returns how many there are, in words; `None` without any.
     pub(crate) fn words(&self) -> Option<String> {
         let count = self.records.len();
-        let lines = text::plural(count, "log record", "log records");
-        let more = if self.has_more { "+" } else { "" };
-        (count > 0).then(|| format!("{}{more} {lines}", text::count(count as u64)))
+        let words = match self.has_more {
+            true => t!("{n}+ log records", n = text::count(count as u64)),
+            false => tn!(count, "{n} log record", "{n} log records"),
+        };
+        (count > 0).then_some(words)
     }
 
     /// Returns the link to all of them.

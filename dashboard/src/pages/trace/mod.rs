@@ -82,7 +82,7 @@ pub(crate) async fn span(
     let trace = read(&pages, &id).await?;
     let id = SpanId::from_hex(&span).unwrap_or(SpanId::INVALID);
     let detail = SpanDetail::find(&trace, &CallTree::build(&trace), id);
-    let unknown = || PageError::NotFound("this trace has no such span".to_owned());
+    let unknown = || PageError::NotFound(t!("this trace has no such span").to_owned());
     let detail = detail.ok_or_else(unknown)?;
     let around = around(&pages, &trace, Some(id)).await?;
     let logs = TraceLogs::ask(&pages.query, &trace).await?;
@@ -118,8 +118,8 @@ async fn read(pages: &Pages, id: &str) -> Result<Trace, PageError> {
 
 /// Returns what is answered where there is no such trace.
 pub(crate) fn not_stored(id: &str) -> PageError {
-    PageError::NotFound(format!(
-        "no trace {} is stored; it may not have arrived yet, or it may be older than the retention",
-        text::name(id)
+    PageError::NotFound(t!(
+        "no trace {id} is stored; it may not have arrived yet, or it may be older than the retention",
+        id = text::name(id)
     ))
 }

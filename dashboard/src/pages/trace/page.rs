@@ -213,24 +213,28 @@ impl TracePage {
     fn counts(&self) -> Vec<Count> {
         let count = |value: usize, one, many| Count {
             value: text::count(value as u64),
-            words: text::plural(value, one, many),
+            words: if value == 1 { one } else { many },
             bad: false,
         };
         let mut counts = vec![
-            count(self.spans, "span", "spans"),
-            count(self.service_count, "service", "services"),
+            count(self.spans, t!("span"), t!("spans")),
+            count(self.service_count, t!("service"), t!("services")),
         ];
         if self.errors > 0 {
             counts.push(Count {
                 bad: true,
-                ..count(self.errors, "failed", "failed")
+                ..count(self.errors, t!("failed"), t!("failed"))
             });
         }
         if self.missing > 0 {
-            counts.push(count(self.missing, "missing parent", "missing parents"));
+            counts.push(count(
+                self.missing,
+                t!("missing parent"),
+                t!("missing parents"),
+            ));
         }
         if self.roots > 1 {
-            counts.push(count(self.roots, "root", "roots"));
+            counts.push(count(self.roots, t!("root"), t!("roots")));
         }
         counts
     }
@@ -264,8 +268,11 @@ impl TracePage {
 
     fn notes_words(&self) -> String {
         let count = self.notes.len();
-        let notes = text::plural(count, "note", "notes");
-        format!("{count} {notes} about the received data")
+        tn!(
+            count,
+            "{n} note about the received data",
+            "{n} notes about the received data"
+        )
     }
 
     fn when(&self) -> String {
@@ -297,10 +304,10 @@ impl TracePage {
             .filter(|l| *l < self.deepest);
         let fewer = Some(open.saturating_sub(1).max(1));
         [
-            ("Unfold all", "[", "unfold-all", None),
-            ("Fold all", "]", "fold-all", Some(1)),
-            ("+ level", "o", "more", more),
-            ("− level", "p", "fewer", fewer),
+            (t!("Unfold all"), "[", "unfold-all", None),
+            (t!("Fold all"), "]", "fold-all", Some(1)),
+            (t!("+ level"), "o", "more", more),
+            (t!("− level"), "p", "fewer", fewer),
         ]
         .map(|(word, key, action, levels)| {
             let view = self.view.levels(levels);
@@ -350,12 +357,12 @@ impl Found {
 
     fn words(&self) -> String {
         match self.count {
-            0 => "no matches".to_owned(),
-            1 => "1 matching span".to_owned(),
-            n => format!(
-                "{} of {} matching spans",
-                text::count(self.current as u64),
-                text::count(n as u64)
+            0 => t!("no matches").to_owned(),
+            1 => t!("1 matching span").to_owned(),
+            n => t!(
+                "{n} of {all} matching spans",
+                n = text::count(self.current as u64),
+                all = text::count(n as u64)
             ),
         }
     }

@@ -66,7 +66,7 @@ pub(super) fn span_href(trace: TraceId, span: SpanId) -> String {
 /// Returns how long after the start a time lies.
 pub(super) fn offset(time: u64, start: u64) -> String {
     if time == 0 {
-        return "no time".to_owned();
+        return t!("no time").to_owned();
     }
     if time < start {
         return format!("−{}", format_duration(start - time));

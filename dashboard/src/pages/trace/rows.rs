@@ -223,12 +223,14 @@ impl Fold {
         if !folded && below.iter().any(|below| view.span == Some(below.id)) {
             view.span = None;
         }
-        let verb = if folded { "Unfold" } else { "Fold" };
-        let spans = text::plural(row.descendants, "span", "spans");
+        let words = match folded {
+            true => tn!(row.descendants, "Unfold {n} span", "Unfold {n} spans"),
+            false => tn!(row.descendants, "Fold {n} span", "Fold {n} spans"),
+        };
         Some(Self {
             folded,
             href: href_near(trace, shown, &view, index),
-            words: format!("{verb} {} {spans}", row.descendants),
+            words,
         })
     }
 }

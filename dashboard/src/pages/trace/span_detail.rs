@@ -94,7 +94,7 @@ impl SpanDetail {
             .map(|note| text::shown(&note.message, 500).into_owned())
             .collect();
         if row.cut_cycle {
-            notes.push("its parents form a cycle, so it is shown as a root".to_owned());
+            notes.push(t!("its parents form a cycle, so it is shown as a root").to_owned());
         }
         notes.extend(dropped(span));
         notes.extend(clock_note(
@@ -122,7 +122,11 @@ impl SpanDetail {
                 .iter()
                 .take(EVENTS_MAX)
                 .map(|link| LinkView {
-                    words: format!("trace {} span {}", link.trace_id, link.span_id),
+                    words: t!(
+                        "trace {trace} span {span}",
+                        trace = link.trace_id,
+                        span = link.span_id
+                    ),
                     href: span_href(link.trace_id, link.span_id),
                     attributes: pairs(&link.attributes, None),
                 })
@@ -200,10 +204,10 @@ impl Around {
     }
 
     fn others_words(&self) -> String {
-        let words = text::plural(self.others as usize, "request", "requests");
-        format!(
-            "{} {words} refused in this minute",
-            text::count(self.others)
+        tn!(
+            self.others,
+            "{n} request refused in this minute",
+            "{n} requests refused in this minute"
         )
     }
 }
@@ -235,31 +239,34 @@ fn circuit_key(span: &Span) -> Option<CircuitKey> {
 
 fn facts(span: &Span, self_nanos: u64, critical: Option<u64>, start: u64) -> Vec<Pair> {
     let mut facts = vec![
-        Pair::new("service", span.service()).linked(Href::service(span.service())),
-        Pair::new("kind", span.kind.as_str()),
-        Pair::new("start", format!("({})", offset(span.start.get(), start)))
-            .since(span.start.get()),
-        Pair::new("duration", format_duration(span.duration_nanos())),
-        Pair::new("self time", format_duration(self_nanos)),
+        Pair::new(t!("service"), span.service()).linked(Href::service(span.service())),
+        Pair::new(t!("kind"), span.kind.as_str()),
+        Pair::new(
+            t!("start"),
+            format!("({})", offset(span.start.get(), start)),
+        )
+        .since(span.start.get()),
+        Pair::new(t!("duration"), format_duration(span.duration_nanos())),
+        Pair::new(t!("self time"), format_duration(self_nanos)),
     ];
     if let Some(nanos) = critical.filter(|nanos| *nanos > 0) {
-        facts.push(Pair::new("critical path", format_duration(nanos)));
+        facts.push(Pair::new(t!("critical path"), format_duration(nanos)));
     }
     if !span.status.message.is_empty() {
-        facts.push(Pair::new("status", &span.status.message));
+        facts.push(Pair::new(t!("status"), &span.status.message));
     }
-    facts.push(Pair::new("span id", span.span_id.to_string()));
+    facts.push(Pair::new(t!("span id"), span.span_id.to_string()));
     if let Some(parent) = span.parent_span_id {
-        facts.push(Pair::new("parent id", parent.to_string()));
+        facts.push(Pair::new(t!("parent id"), parent.to_string()));
     }
     if !span.scope.name.is_empty() {
         facts.push(Pair::new(
-            "scope",
+            t!("scope"),
             format!("{} {}", span.scope.name, span.scope.version),
         ));
     }
     if !span.trace_state.is_empty() {
-        facts.push(Pair::new("tracestate", &span.trace_state));
+        facts.push(Pair::new(t!("tracestate"), &span.trace_state));
     }
     facts
 }
@@ -272,10 +279,13 @@ fn circuit(span: &Span) -> Vec<Pair> {
     let word = |name| span.attribute(name).map(Value::to_string);
     let at = text::datetime_local(span.start.get());
     let title = format!("{} → {}", key.service, key.name);
-    let mut pairs = vec![Pair::new("circuit", title).linked(Href::circuit(&key).with("at", &at))];
+    let mut pairs =
+        vec![Pair::new(t!("circuit"), title).linked(Href::circuit(&key).with("at", &at))];
     if let Some(state) = word(semconv::BREAKER_STATE) {
         let shown = EffectiveState::parse(&state).map_or(state, |s| state::title(s).to_owned());
-        pairs.push(Pair::new("state at that time", shown).linked(Href::new("/").with("at", &at)));
+        pairs.push(
+            Pair::new(t!("state at that time"), shown).linked(Href::new("/").with("at", &at)),
+        );
     }
     let outcome = word(semconv::BREAKER_OUTCOME);
     if let Some(outcome) = &outcome {
@@ -283,15 +293,15 @@ fn circuit(span: &Span) -> Vec<Pair> {
         let fallback = fallback.and_then(|word| FallbackOutcome::parse(&word));
         let probe = word(semconv::BREAKER_PROBE).is_some();
         pairs.push(Pair::new(
-            "outcome",
+            t!("outcome"),
             state::call_words(None, Outcome::parse(outcome), fallback, probe),
         ));
         let minute = span.start + model::MINUTE;
         let others = card::requests(&key, Some(outcome), Some(minute.get()));
         pairs.push(
             Pair::new(
-                "similar requests",
-                "requests that ended the same way around that time",
+                t!("similar requests"),
+                t!("requests that ended the same way around that time"),
             )
             .linked(others),
         );
@@ -302,20 +312,26 @@ fn circuit(span: &Span) -> Vec<Pair> {
 /// Says what is missing, and whether the sender dropped it or a limit of the collector.
 fn dropped(span: &Span) -> Vec<String> {
     let here = &span.dropped_here;
-    let sender = "were dropped by the sender";
-    let limit = "were dropped by the collector, past its limits";
-    [
-        (span.dropped_attributes_count, "attributes", sender),
-        (span.dropped_events_count, "events", sender),
-        (span.dropped_links_count, "links", sender),
-        (here.attributes, "attributes", limit),
-        (here.events, "events", limit),
-        (here.links, "links", limit),
-    ]
-    .into_iter()
-    .filter(|(count, ..)| *count > 0)
-    .map(|(count, what, who)| format!("{count} {what} {who}"))
-    .collect()
+    let what = [t!("attributes"), t!("events"), t!("links")];
+    let counts = |counts: [u32; 3]| {
+        let counted = counts.into_iter().zip(what);
+        counted.filter(|(count, _)| *count > 0)
+    };
+    let by_sender = counts([
+        span.dropped_attributes_count,
+        span.dropped_events_count,
+        span.dropped_links_count,
+    ]);
+    let by_sender =
+        by_sender.map(|(n, what)| t!("{n} {what} were dropped by the sender", n = n, what = what));
+    let here = counts([here.attributes, here.events, here.links]).map(|(n, what)| {
+        t!(
+            "{n} {what} were dropped by the collector, past its limits",
+            n = n,
+            what = what
+        )
+    });
+    by_sender.chain(here).collect()
 }
 
 /// Clocks of two machines differ: a child that seems to begin before its parent is drawn as received, and says so.
@@ -323,6 +339,9 @@ fn clock_note(span: &Span, parent: Option<&Span>) -> Option<String> {
     let early = parent?.start - span.start;
     (!early.is_zero()).then(|| {
         let by = format_duration(nanos(early));
-        format!("it starts {by} before its parent, so the two clocks differ; shown as received")
+        t!(
+            "it starts {age} before its parent, so the two clocks differ; shown as received",
+            age = by
+        )
     })
 }

@@ -11,6 +11,7 @@ use super::view::{Layout, TraceView};
 use crate::pages::view::href::Href;
 use crate::pages::view::palette::Palette;
 use crate::pages::view::text;
+use crate::pages::words::Text;
 
 /// Rows on a page.
 const ROWS_MAX: usize = 200;
@@ -19,7 +20,7 @@ const ROWS_MAX: usize = 200;
 #[derive(Debug, Template)]
 #[template(path = "trace/spans.html")]
 pub(crate) struct SpansTable {
-    orders: Vec<(&'static str, String, bool)>,
+    orders: Vec<(Text, String, bool)>,
     rows: Vec<SpanRow>,
     from: usize,
     to: usize,
@@ -42,10 +43,10 @@ struct SpanRow {
 }
 
 /// Word in the address, words of the column.
-const ORDERS: [(&str, &str); 3] = [
-    ("start", "Start"),
-    ("duration", "Duration"),
-    ("self", "Self time"),
+const ORDERS: [(&str, Text); 3] = [
+    ("start", Text::find("Start")),
+    ("duration", Text::find("Duration")),
+    ("self", Text::find("Self time")),
 ];
 
 impl SpansTable {
@@ -63,7 +64,7 @@ impl SpansTable {
                 .with("from", from)
                 .to_string()
         };
-        let order = |(name, words): &(&str, &'static str)| {
+        let order = |(name, words): &(&str, Text)| {
             let is_current = *name == view.sort || (view.sort.is_empty() && *name == ORDERS[0].0);
             (
                 *words,

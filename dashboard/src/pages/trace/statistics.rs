@@ -11,6 +11,7 @@ use super::view::{Layout, TraceView};
 use crate::pages::view::href::Href;
 use crate::pages::view::palette::Palette;
 use crate::pages::view::text;
+use crate::pages::words::Text;
 
 /// Groups in the table; a trace of more has names that were made up for each call.
 const GROUPS_MAX: usize = 500;
@@ -27,7 +28,7 @@ pub(crate) struct Statistics {
 /// A column by which the table can be sorted.
 #[derive(Debug)]
 struct Column {
-    words: &'static str,
+    words: Text,
     href: String,
     is_current: bool,
 }
@@ -55,16 +56,18 @@ pub(crate) struct Figures {
 type Key = fn(&Figures) -> u64;
 
 /// Word in the address, words of the column, figure.
-const FIGURES: [(&str, &str, Key); 7] = [
-    ("self", "Self time", |figures| figures.own),
-    ("total", "Total", Figures::total),
-    ("critical", "Critical path", |figures| figures.critical),
-    ("count", "Spans", Figures::count),
-    ("p50", "p50", Figures::median),
-    ("max", "Max", |figures| {
+const FIGURES: [(&str, Text, Key); 7] = [
+    ("self", Text::find("Self time"), |figures| figures.own),
+    ("total", Text::find("Total"), Figures::total),
+    ("critical", Text::find("Critical path"), |figures| {
+        figures.critical
+    }),
+    ("count", Text::find("Spans"), Figures::count),
+    ("p50", Text::same("p50"), Figures::median),
+    ("max", Text::find("Max"), |figures| {
         figures.durations.last().copied().unwrap_or(0)
     }),
-    ("failed", "Failed", |figures| figures.failed),
+    ("failed", Text::find("Failed"), |figures| figures.failed),
 ];
 
 impl Figures {
@@ -83,7 +86,7 @@ impl Figures {
     }
 
     fn words(&self) -> Vec<String> {
-        let word = |(name, _, key): &(&str, &str, Key)| match *name {
+        let word = |(name, _, key): &(&str, Text, Key)| match *name {
             "count" | "failed" => text::count(key(self)),
             _ => format_duration(key(self)),
         };
@@ -138,8 +141,8 @@ impl Statistics {
                 .to_string(),
             figures: figures.words(),
         };
-        let column = |(name, words, _): &(&'static str, &'static str, Key)| Column {
-            words,
+        let column = |(name, words, _): &(&'static str, Text, Key)| Column {
+            words: *words,
             href: view.sorted(name).href(Href::trace(trace.id)).to_string(),
             is_current: name == current,
         };

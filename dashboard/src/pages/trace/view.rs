@@ -47,10 +47,10 @@ impl Layout {
     /// Returns what pages call it.
     pub(crate) fn title(self) -> &'static str {
         match self {
-            Self::Tree => "Call tree",
-            Self::Statistics => "Statistics",
-            Self::Flame => "Flame graph",
-            Self::Spans => "Spans",
+            Self::Tree => t!("Call tree"),
+            Self::Statistics => t!("Statistics"),
+            Self::Flame => t!("Flame graph"),
+            Self::Spans => t!("Spans"),
         }
     }
 
