@@ -16,6 +16,7 @@ mod getting_started;
 mod hash;
 mod instances;
 mod journal;
+mod kept;
 mod logs;
 mod map;
 mod notifications;
@@ -118,6 +119,14 @@ pub fn router(state: AppState) -> Router {
         .route("/traces", get(traces::show))
         .route("/traces/new", get(traces::fresh::show))
         .route("/traces/{id}", get(trace::show))
+        .route(
+            "/traces/{id}/keep",
+            get(kept::ask)
+                .post(kept::keep)
+                .layer(DefaultBodyLimit::max(kept::FORM_BYTES_MAX)),
+        )
+        .route("/kept", get(kept::list))
+        .route("/kept/{id}/remove", post(kept::remove))
         .route("/traces/{id}/rows", get(trace::rows))
         .route("/traces/{id}/spans/{span}", get(trace::span))
         .route("/compare", get(compare::show))

@@ -5,6 +5,7 @@ mod critical_path;
 mod find;
 mod flame;
 mod json_view;
+mod kept;
 pub(crate) mod logs;
 mod page;
 mod pair;
@@ -27,6 +28,7 @@ use crate::pages::frame::page::Page;
 use crate::pages::frame::params::Params;
 use crate::pages::view::text;
 use call_tree::CallTree;
+pub(crate) use kept::KeptRow;
 use logs::TraceLogs;
 pub(crate) use page::{TracePage, give_colours};
 use rows::Rows;
@@ -54,6 +56,7 @@ pub(crate) async fn show(
     let around = around(&pages, &trace, view.span).await?;
     let logs = TraceLogs::ask(&pages.query, &trace).await?;
     let page = TracePage::new(&trace, view, &pages.palette);
+    let page = page.with_kept(pages.query.kept().find(trace.id).as_ref());
     Ok(Page(page.with_around(around).with_logs(&trace, &logs)))
 }
 

@@ -4,10 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use askama::Template;
 use fusebox::semconv;
-use fusebox_collector::model::{Span, StatusCode, Trace, format_duration};
+use fusebox_collector::model::{Span, StatusCode, Trace, UnixNanos, format_duration};
+use fusebox_collector::query::KeptTrace;
 
 use super::call_tree::CallTree;
 use super::flame::Flame;
+use super::kept::KeptRow;
 use super::logs::TraceLogs;
 use super::rows::{self, Rows};
 use super::shown::{Shown, anchor};
@@ -49,6 +51,8 @@ pub(crate) struct TracePage {
     chips: Vec<Chip>,
     /// How many log records there are, and the link to them.
     logs: Option<(String, String)>,
+    /// What is said of it where it is kept beyond the retention.
+    kept: Option<KeptRow>,
     heaviest: Option<(String, String)>,
     path: Vec<PathShare>,
     minimap: Vec<(usize, Stretch)>,
@@ -151,6 +155,7 @@ impl TracePage {
                 .count(),
             chips: chips(trace),
             logs: None,
+            kept: None,
             heaviest: tree.heaviest().and_then(|row| {
                 let span = &trace.spans[row.span?];
                 let words = format!("{} {}", text::name(span.service()), text::name(&span.name));
@@ -189,6 +194,12 @@ impl TracePage {
             other => other,
         };
         Self { body, ..self }
+    }
+
+    /// Says that it is kept.
+    pub(crate) fn with_kept(self, kept: Option<&KeptTrace>) -> Self {
+        let kept = kept.map(|kept| KeptRow::new(kept, UnixNanos::now().get()));
+        Self { kept, ..self }
     }
 
     /// Adds the log records.
