@@ -28,14 +28,14 @@ pub(crate) struct InfluxdbSection {
 impl InfluxdbSection {
     pub(crate) fn new(report: &InfluxdbReport, now: u64) -> Self {
         let standing = &report.standing;
-        let (word, more) = match standing.reachable {
-            None => ("not reached yet", ""),
-            Some(true) => ("accepting writes", ""),
-            Some(false) => ("not accepting writes", "; spans stay in the journal"),
+        let words = match standing.reachable {
+            None => t!("not reached yet"),
+            Some(true) => t!("accepting writes"),
+            Some(false) => t!("not accepting writes; spans stay in the journal"),
         };
         let since = match standing.since.get() {
             0 => String::new(),
-            at => format!(" (since {})", moment::short(at, now)),
+            at => format!(" ({})", t!("since {when}", when = moment::short(at, now))),
         };
         let server = standing.server.as_ref();
         let last_error = standing.last_error.as_ref().map(|error| {
@@ -50,7 +50,7 @@ impl InfluxdbSection {
                 format!("{} {version}", kind(server.generation))
             }),
             reachable: standing.reachable,
-            status: format!("{word}{since}{more}"),
+            status: format!("{words}{since}"),
             last_error,
             last_refusal: refusal.map(|words| text::shown(words, 500).into_owned()),
             figures: figures(report),
@@ -76,10 +76,10 @@ fn kind(generation: Generation) -> &'static str {
 fn figures(report: &InfluxdbReport) -> Vec<(&'static str, String)> {
     let figures = &report.figures;
     [
-        ("spans waiting to be written", report.backlog_spans),
-        ("spans written", figures.spans),
-        ("points written", figures.points),
-        ("requests retried", figures.retries),
+        (t!("spans waiting to be written"), report.backlog_spans),
+        (t!("spans written"), figures.spans),
+        (t!("points written"), figures.points),
+        (t!("requests retried"), figures.retries),
     ]
     .map(|(name, value)| (name, text::count(value)))
     .into()
@@ -87,10 +87,14 @@ fn figures(report: &InfluxdbReport) -> Vec<(&'static str, String)> {
 
 fn losses(report: &InfluxdbReport) -> Vec<(String, String)> {
     let refused = report.figures.points_refused.iter();
-    let refused = refused.map(|(reason, count)| (format!("points refused: {reason}"), *count));
+    let refused =
+        refused.map(|(reason, count)| (t!("points refused: {reason}", reason = reason), *count));
     let others = [
-        ("spans deleted before they were written", report.spans_lost),
-        ("names written as __other__", report.names_capped),
+        (
+            t!("spans deleted before they were written"),
+            report.spans_lost,
+        ),
+        (t!("names written as __other__"), report.names_capped),
     ];
     let others = others.map(|(name, count)| (name.to_owned(), count));
     let all = refused.chain(others).filter(|(_, count)| *count > 0);

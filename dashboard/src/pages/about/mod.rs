@@ -40,7 +40,7 @@ impl AboutPage {
             )
         };
         Self {
-            chrome: Chrome::new(Section::About, "About"),
+            chrome: Chrome::new(Section::About, t!("About")),
             version: info.version.clone(),
             otlp_http: info.otlp_http.clone(),
             otlp_grpc: info.otlp_grpc.clone(),
@@ -57,18 +57,18 @@ impl AboutPage {
 
 fn counters(counters: &Counters) -> Vec<(&'static str, String)> {
     [
-        ("requests received", &counters.requests_received),
-        ("bytes received", &counters.bytes_received),
-        ("spans received", &counters.spans_received),
-        ("spans waiting for disk", &counters.spans_queued),
-        ("spans on disk", &counters.spans_written),
-        ("bytes written", &counters.bytes_written),
+        (t!("requests received"), &counters.requests_received),
+        (t!("bytes received"), &counters.bytes_received),
+        (t!("spans received"), &counters.spans_received),
+        (t!("spans waiting for disk"), &counters.spans_queued),
+        (t!("spans on disk"), &counters.spans_written),
+        (t!("bytes written"), &counters.bytes_written),
         (
-            "attributes, events and links truncated",
+            t!("attributes, events and links truncated"),
             &counters.items_truncated,
         ),
-        ("circuit points", &counters.metric_points_circuit),
-        ("circuit events", &counters.circuit_events),
+        (t!("circuit points"), &counters.metric_points_circuit),
+        (t!("circuit events"), &counters.circuit_events),
     ]
     .map(|(name, counter)| (name, text::count(counter.get())))
     .into()
@@ -77,9 +77,9 @@ fn counters(counters: &Counters) -> Vec<(&'static str, String)> {
 /// What was refused or repaired, by reason.
 fn reasons(counters: &Counters) -> Vec<(String, String)> {
     let all = [
-        ("requests refused", counters.requests_refused.all()),
-        ("spans refused", counters.spans_refused.all()),
-        ("incidents", counters.incidents.all()),
+        (t!("requests refused"), counters.requests_refused.all()),
+        (t!("spans refused"), counters.spans_refused.all()),
+        (t!("incidents"), counters.incidents.all()),
     ];
     let named = all.into_iter().flat_map(|(what, reasons)| {
         reasons

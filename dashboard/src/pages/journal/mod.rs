@@ -72,7 +72,7 @@ impl JournalPage {
     /// Returns the page of these changes.
     pub(crate) fn new(entries: &[JournalEntry], filter: JournalFilter, now: u64) -> Self {
         Self {
-            chrome: Chrome::new(Section::Changes, "Changes"),
+            chrome: Chrome::new(Section::Changes, t!("Changes")),
             rows: entries.iter().map(|entry| Row::new(entry, now)).collect(),
             filter,
         }
@@ -118,9 +118,9 @@ impl Row {
                 _ => moment::short(change.expires.get(), now),
             },
             instances: match change.instances.as_slice() {
-                [] => "all".to_owned(),
+                [] => t!("all").to_owned(),
                 [one] => text::name(one).into_owned(),
-                some => format!("{} picked", some.len()),
+                some => t!("{n} picked", n = some.len()),
             },
             outcomes: outcomes(entry),
         }
@@ -135,9 +135,9 @@ fn outcomes(entry: &JournalEntry) -> String {
         .map(|one| (one.instance.as_str(), one.outcome))
         .collect();
     let words = [
-        (Outcome::Applied, "acknowledged"),
-        (Outcome::Waiting, "waiting"),
-        (Outcome::Refused, "refused"),
+        (Outcome::Applied, t!("acknowledged")),
+        (Outcome::Waiting, t!("waiting")),
+        (Outcome::Refused, t!("refused")),
     ];
     let count = |wanted| last.values().filter(|outcome| **outcome == wanted).count();
     let counted = words.map(|(outcome, word)| (count(outcome), word));
@@ -146,7 +146,7 @@ fn outcomes(entry: &JournalEntry) -> String {
         .map(|(count, word)| format!("{count} {word}"))
         .collect();
     match shown.is_empty() {
-        true => "no instance acknowledged it".to_owned(),
+        true => t!("no instance acknowledged it").to_owned(),
         false => shown.join(", "),
     }
 }

@@ -107,8 +107,8 @@ impl LogForm {
     /// Returns the ranges to choose from: value and words.
     pub(crate) fn range_choices(&self) -> Vec<(String, String)> {
         let ranges = self.ranges.iter();
-        let last = ranges.map(|range| (range.value(), format!("last {}", range.words())));
-        let custom = (CUSTOM.to_owned(), "exact times".to_owned());
+        let last = ranges.map(|range| (range.value(), t!("Last {range}", range = range.words())));
+        let custom = (CUSTOM.to_owned(), t!("Custom range").to_owned());
         let custom = (self.range == CUSTOM).then_some(custom);
         last.chain(custom).collect()
     }
@@ -125,19 +125,19 @@ impl LogForm {
         query.service = (!self.service.is_empty()).then(|| self.service.clone());
         query.text.clone_from(&self.text);
         query.attributes = self.attributes();
-        let severities = "severity: one of those in the list, or a number from 1 to 24";
+        let severities = t!("severity: one of those in the list, or a number from 1 to 24");
         query.severity = self.parsed(
             self.severity.clone(),
             "severity",
             severities,
             Severity::parse,
         );
-        let ids = "a trace id: up to 32 hex digits";
+        let ids = t!("a trace id: up to 32 hex digits");
         query.trace_id = self.parsed(self.trace.clone(), "trace", ids, read_trace_id);
-        let cursors = "the address of this page is damaged; search again";
+        let cursors = t!("the address of this page is damaged; search again");
         query.cursor = self.parsed(self.cursor.clone(), "cursor", cursors, LogCursor::decode);
         if self.text.len() > TEXT_BYTES_MAX {
-            self.wrong("text", format!("at most {TEXT_BYTES_MAX} bytes"));
+            self.wrong("text", t!("at most {n} bytes", n = TEXT_BYTES_MAX));
         }
         query
     }
@@ -170,7 +170,10 @@ impl LogForm {
                 vec![(key.trim().to_owned(), value.trim().to_owned())]
             }
             _ => {
-                self.wrong("attribute", "write key=value, as in code.line.number=17");
+                self.wrong(
+                    "attribute",
+                    t!("write key=value, as in code.line.number=17"),
+                );
                 Vec::new()
             }
         }
@@ -179,7 +182,7 @@ impl LogForm {
     fn time_range(&mut self, now: u64) -> TimeRange {
         if self.range != CUSTOM {
             let Some(range) = self.ranges.find(&self.range) else {
-                self.wrong("range", "range: must be one of those in the list");
+                self.wrong("range", t!("range: must be one of those in the list"));
                 return TimeRange::ALL;
             };
             self.range = range.value();
@@ -189,11 +192,11 @@ impl LogForm {
             };
         }
         let (start, end) = (self.start.clone(), self.end.clone());
-        let words = "a time such as 2026-11-23T10:04:11Z, or Unix nanoseconds";
+        let words = t!("a time such as 2026-11-23T10:04:11Z, or Unix nanoseconds");
         let start = self.parsed(start, "start", words, moment).unwrap_or(0);
         let end = self.parsed(end, "end", words, moment).unwrap_or(u64::MAX);
         if start >= end {
-            self.wrong("end", "must be later than the start");
+            self.wrong("end", t!("must be later than the start"));
         }
         TimeRange {
             start: UnixNanos::new(start),

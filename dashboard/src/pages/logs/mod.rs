@@ -82,7 +82,7 @@ impl LogsPage {
             false => Pill::None,
         };
         Self {
-            chrome: Chrome::new(Section::Logs, "Logs").pill(pill),
+            chrome: Chrome::new(Section::Logs, t!("Logs")).pill(pill),
             lines: lines.collect(),
             services,
             next: found
@@ -97,13 +97,11 @@ impl LogsPage {
     }
 
     fn summary(&self) -> String {
-        let records = text::plural(self.lines.len(), "record", "records");
-        let newest = if self.next.is_some() {
-            "the newest "
-        } else {
-            ""
-        };
-        format!("{newest}{} {records}", text::count(self.lines.len() as u64))
+        let count = self.lines.len();
+        match self.next.is_some() {
+            true => tn!(count, "the newest {n} record", "the newest {n} records"),
+            false => tn!(count, "{n} record", "{n} records"),
+        }
     }
 
     fn service_choices(&self) -> Vec<Choice<'_>> {
@@ -123,7 +121,7 @@ impl LogsPage {
             value: Cow::Borrowed(word),
             word: match word {
                 "fatal" => Cow::Borrowed(word),
-                word => Cow::Owned(format!("{word} and worse")),
+                word => Cow::Owned(t!("{severity} and worse", severity = word)),
             },
             chosen: self.form.severity == word,
         };

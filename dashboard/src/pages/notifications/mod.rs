@@ -19,20 +19,16 @@ use crate::pages::frame::error::{PageError, PageResult};
 use crate::pages::frame::page::{Chrome, Page, Section};
 use crate::pages::frame::params::Params;
 use crate::pages::view::href::Href;
-use crate::pages::view::{moment, text};
+use crate::pages::view::range::Range;
+use crate::pages::view::text::SECOND;
+use crate::pages::view::{moment, reason, text};
 
 /// The longest form: two names, a reason and a person.
 pub(crate) const FORM_BYTES_MAX: usize = 16 << 10;
 /// Incidents listed, those under way first.
 const INCIDENTS_MAX: usize = 200;
-/// The times that can be chosen: seconds and words.
-const TIMES: [(u64, &str); 5] = [
-    (300, "5 minutes"),
-    (900, "15 minutes"),
-    (3_600, "1 hour"),
-    (14_400, "4 hours"),
-    (86_400, "24 hours"),
-];
+/// The times that can be chosen, seconds.
+const TIMES: [u64; 5] = [300, 900, 3_600, 14_400, 86_400];
 /// The time that is chosen at first: a deployment.
 const TIME_DEFAULT: u64 = 900;
 
@@ -175,7 +171,7 @@ impl NotificationsPage {
         let incidents = found.incidents.iter();
         let under_way = incidents.clone().filter(|one| one.ended.is_none());
         Self {
-            chrome: Chrome::new(Section::Instances, "Notifications"),
+            chrome: Chrome::new(Section::Instances, t!("Notifications")),
             problem: found.problem,
             under_way: under_way.count(),
             incidents: incidents
@@ -223,12 +219,13 @@ impl NotificationsPage {
     }
 
     /// The times: seconds, words, whether it is chosen.
-    fn times(&self) -> Vec<(u64, &'static str, bool)> {
+    fn times(&self) -> Vec<(u64, String, bool)> {
         let chosen = match self.entered.order.for_s {
             0 => TIME_DEFAULT,
             seconds => seconds,
         };
-        let choice = |(seconds, words)| (seconds, words, seconds == chosen);
+        let words = |seconds| Range::of(seconds * SECOND).words();
+        let choice = |seconds| (seconds, words(seconds), seconds == chosen);
         TIMES.map(choice).to_vec()
     }
 
@@ -254,9 +251,9 @@ impl IncidentRow {
     fn new(incident: &Incident, now: u64) -> Self {
         let (what, href) = what(&incident.subject);
         let (class, word) = match (incident.ended, incident.is_flapping) {
-            (Some(_), _) => ("closed", "over"),
-            (None, true) => ("half", "flapping"),
-            (None, false) => ("open", "under way"),
+            (Some(_), _) => ("closed", t!("over")),
+            (None, true) => ("half", t!("flapping")),
+            (None, false) => ("open", t!("under way")),
         };
         let trace = incident.opened_by.as_ref();
         Self {
@@ -264,7 +261,7 @@ impl IncidentRow {
             word,
             what,
             href,
-            reason: text::shown(&incident.reason, 300).into_owned(),
+            reason: reason::shown(&incident.reason, 300).into_owned(),
             since: moment::short(incident.since.get(), now),
             ended: match incident.ended {
                 Some(ended) => moment::short(ended.get(), now),
@@ -286,12 +283,19 @@ fn what(subject: &Subject) -> (String, String) {
             )
         }
         Subject::Instance { service, id } => {
-            let what = format!("{} of {}", text::name(id), text::name(service));
+            let what = t!(
+                "{instance} of {service}",
+                instance = text::name(id),
+                service = text::name(service)
+            );
             let href = Href::new("/instances").with("filter", service);
             (what, href.to_string())
         }
-        Subject::Silence => ("Many instances at once".to_owned(), "/instances".to_owned()),
-        Subject::Collector => ("This collector".to_owned(), "/about".to_owned()),
+        Subject::Silence => (
+            t!("Many instances at once").to_owned(),
+            "/instances".to_owned(),
+        ),
+        Subject::Collector => (t!("This collector").to_owned(), "/about".to_owned()),
         Subject::Influxdb => ("InfluxDB".to_owned(), "/about".to_owned()),
     }
 }
@@ -317,9 +321,9 @@ impl TargetRow {
 impl QuietRow {
     fn new(quiet: &Quiet, now: u64) -> Self {
         let what = match (quiet.service.as_str(), quiet.circuit.as_str()) {
-            ("", "") => "everything".to_owned(),
+            ("", "") => t!("everything").to_owned(),
             (service, "") => text::name(service).into_owned(),
-            ("", circuit) => format!("circuits named {}", text::name(circuit)),
+            ("", circuit) => t!("circuits named {name}", name = text::name(circuit)),
             (service, circuit) => format!("{} → {}", text::name(service), text::name(circuit)),
         };
         Self {

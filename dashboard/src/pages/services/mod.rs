@@ -24,6 +24,7 @@ use crate::pages::view::range::Range;
 use crate::pages::view::text::{self, HOUR, MINUTE, SECOND};
 use crate::pages::wall::Teach;
 use crate::pages::wall::card::Card;
+use crate::pages::words::Language;
 
 /// An instance silent for longer is late: exporters send at least every 60 s by default.
 const LATE_AFTER: u64 = 90 * SECOND;
@@ -67,7 +68,12 @@ pub(crate) async fn show(
     State(pages): State<Pages>,
     Path(name): Path<String>,
 ) -> PageResult<ServicePage> {
-    let unknown = || PageError::NotFound(format!("no service {} has been seen", text::name(&name)));
+    let unknown = || {
+        PageError::NotFound(t!(
+            "no service {name} has been seen",
+            name = text::name(&name)
+        ))
+    };
     let service = pages.query.service(&name).await?.ok_or_else(unknown)?;
     let now = UnixNanos::now().get();
     let lately = TimeRange {
@@ -93,7 +99,7 @@ pub(crate) async fn show(
 async fn aside<T: Send + 'static>(
     build: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, PageError> {
-    let built = tokio::task::spawn_blocking(build).await;
+    let built = tokio::task::spawn_blocking(Language::carried(build)).await;
     built.map_err(|_| PageError::Overloaded)
 }
 
@@ -129,9 +135,9 @@ impl From<&RedStats> for Red {
 /// How fresh an instance is.
 fn freshness(instance: &InstanceSeen, now: u64) -> (&'static str, &'static str) {
     match now.saturating_sub(instance.last_seen.get()) {
-        silent if silent <= LATE_AFTER => ("closed", "reporting"),
-        silent if silent <= GONE_AFTER => ("half", "late"),
-        _ => ("off", "gone"),
+        silent if silent <= LATE_AFTER => ("closed", t!("reporting")),
+        silent if silent <= GONE_AFTER => ("half", t!("late")),
+        _ => ("off", t!("gone")),
     }
 }
 
@@ -191,7 +197,7 @@ impl ServicesPage {
         let row = |service: &ServiceSummary| {
             let known = circuits_of.get(service.name.as_str());
             let (all, not_closed) = known.copied().unwrap_or_default();
-            let fresh = |i: &&InstanceSeen| freshness(i, now).1 == "reporting";
+            let fresh = |i: &&InstanceSeen| freshness(i, now).0 == "closed";
             let last = service.instances.iter().map(|i| i.last_seen).max();
             ServiceRow {
                 href: Href::service(&service.name).to_string(),
@@ -202,7 +208,7 @@ impl ServicesPage {
                 instances: service.instances.len(),
                 seen: last.map_or_else(
                     || "—".to_owned(),
-                    |at| format!("{} ago", text::age(now.saturating_sub(at.get()))),
+                    |at| t!("{age} ago", age = text::age(now.saturating_sub(at.get()))),
                 ),
                 not_closed,
                 circuits: all,
@@ -213,7 +219,7 @@ impl ServicesPage {
             }
         };
         Self {
-            chrome: Chrome::new(Section::Services, "Services"),
+            chrome: Chrome::new(Section::Services, t!("Services")),
             rows: services.iter().take(ROWS_MAX).map(row).collect(),
             total: services.len(),
             number: 1,
@@ -244,9 +250,9 @@ impl ServicesPage {
             let href = Href::new("/services").with_some("filter", filter);
             href.with("page", number).to_string()
         };
-        let earlier = (self.number > 1).then(|| (link(self.number - 1), "Previous services"));
+        let earlier = (self.number > 1).then(|| (link(self.number - 1), t!("Previous services")));
         let is_last = self.number.saturating_mul(ROWS_MAX) >= self.total;
-        let later = (!is_last).then(|| (link(self.number + 1), "More services"));
+        let later = (!is_last).then(|| (link(self.number + 1), t!("More services")));
         earlier.into_iter().chain(later).collect()
     }
 
@@ -256,9 +262,12 @@ impl ServicesPage {
 
     fn summary(&self) -> String {
         let count = self.total;
-        let services = text::plural(count, "service", "services");
-        let retention = self.retention.words();
-        format!("{count} {services} in the last {retention}; numbers of the last minutes")
+        tn!(
+            count,
+            "{n} service in the last {range}; numbers of the last minutes",
+            "{n} services in the last {range}; numbers of the last minutes",
+            range = self.retention.words()
+        )
     }
 }
 
@@ -423,12 +432,12 @@ impl InstanceRow {
         let silent = now.saturating_sub(instance.last_seen.get());
         Self {
             id: match instance.id.as_str() {
-                "" => "(no id)".to_owned(),
+                "" => t!("(no id)").to_owned(),
                 id => text::name(id).into_owned(),
             },
             class,
             word,
-            last_seen: format!("{} ago", text::age(silent)),
+            last_seen: t!("{age} ago", age = text::age(silent)),
             first_seen: moment::short(instance.first_seen.get(), now),
         }
     }

@@ -6,6 +6,9 @@ use std::borrow::Cow;
 use fusebox_collector::model::{self, format_duration, nanos};
 use time::OffsetDateTime;
 
+use crate::pages::words::Text;
+pub(crate) use crate::pages::words::count;
+
 /// Lengths in nanoseconds, as pages divide and round them.
 pub(crate) const SECOND: u64 = nanos(model::SECOND);
 pub(crate) const MINUTE: u64 = nanos(model::MINUTE);
@@ -19,26 +22,14 @@ pub(crate) const VALUE_CHARS: usize = 20_000;
 /// Characters of a foreign text kept in a `title`.
 const TITLE_CHARS: usize = 2_000;
 
-const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
-const MONTHS: [&str; 12] = [
+macro_rules! texts {
+    ($($english:literal),+ $(,)?) => { [$(Text::find($english)),+] };
+}
+
+const DAYS: [Text; 7] = texts!["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+const MONTHS: [Text; 12] = texts![
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
-
-/// Returns a count with separators, or with a unit from ten million on: `61,007`, `31.2 M`.
-pub(crate) fn count(value: u64) -> String {
-    if value >= 10_000_000 {
-        return format!("{:.1} M", value as f64 / 1e6);
-    }
-    let digits = value.to_string();
-    let mut text = String::with_capacity(digits.len() + 2);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
 
 /// Returns a rate a second: two digits below ten, whole from there on.
 pub(crate) fn rate(per_second: f64) -> String {
@@ -84,10 +75,10 @@ pub(crate) fn brief_duration(nanos: Option<u64>) -> String {
 /// Returns how long something has lasted, in one or two units: `12 s`, `3 min`, `2 h 5 min`, `4 d`.
 pub(crate) fn age(nanos: u64) -> String {
     match nanos {
-        n if n < MINUTE => format!("{} s", n / SECOND),
-        n if n < HOUR => format!("{} min", n / MINUTE),
-        n if n < DAY => format!("{} h {} min", n / HOUR, n % HOUR / MINUTE),
-        n => format!("{} d", n / DAY),
+        n if n < MINUTE => t!("{n} s", n = n / SECOND),
+        n if n < HOUR => t!("{n} min", n = n / MINUTE),
+        n if n < DAY => t!("{h} h {min} min", h = n / HOUR, min = n % HOUR / MINUTE),
+        n => t!("{n} d", n = n / DAY),
     }
 }
 
@@ -118,32 +109,49 @@ pub(crate) fn day_clock(unix_nanos: u64) -> String {
 
 /// Returns the day with its month: `Mon 23 Nov`.
 pub(crate) fn date(unix_nanos: u64) -> String {
-    format!("{} {}", day(unix_nanos), month(moment(unix_nanos)))
+    let t = moment(unix_nanos);
+    t!(
+        "{day} {date} {month}",
+        day = weekday(t),
+        date = t.day(),
+        month = month(t)
+    )
 }
 
 /// Returns the day: `Mon 23`.
 pub(crate) fn day(unix_nanos: u64) -> String {
     let t = moment(unix_nanos);
-    let weekday = DAYS[usize::from(t.weekday().number_days_from_monday())];
-    format!("{weekday} {}", t.day())
+    t!("{day} {date}", day = weekday(t), date = t.day())
 }
 
-fn month(t: OffsetDateTime) -> &'static str {
+fn weekday(t: OffsetDateTime) -> Text {
+    DAYS[usize::from(t.weekday().number_days_from_monday())]
+}
+
+fn month(t: OffsetDateTime) -> Text {
     MONTHS[usize::from(u8::from(t.month())) - 1]
 }
 
 /// Returns a moment as short as its distance from `now` allows: `10:04:02`, `Sun 02:40`, `2 Nov 02:40`.
 pub(crate) fn moment_short(unix_nanos: u64, now: u64) -> String {
     let t = moment(unix_nanos);
-    let (h, m) = (t.hour(), t.minute());
     if t.date() == moment(now).date() {
-        return format!("{h:02}:{m:02}:{:02}", t.second());
+        return format!("{:02}:{:02}:{:02}", t.hour(), t.minute(), t.second());
     }
     if now.saturating_sub(unix_nanos) < 7 * DAY {
-        let weekday = DAYS[usize::from(t.weekday().number_days_from_monday())];
-        return format!("{weekday} {h:02}:{m:02}");
+        return t!(
+            "{day} {time}",
+            day = weekday(t),
+            time = hour_minute(unix_nanos)
+        );
     }
-    format!("{} {} {h:02}:{m:02}", t.day(), month(t))
+    let time = hour_minute(unix_nanos);
+    t!(
+        "{date} {month} {time}",
+        date = t.day(),
+        month = month(t),
+        time = time
+    )
 }
 
 /// Returns a moment as `datetime-local` fields write it, in UTC, to the second.
@@ -193,11 +201,6 @@ pub(crate) fn short_id(id: impl std::fmt::Display) -> String {
         (Some(head), Some(tail)) if id.len() > 12 => format!("{head}…{tail}"),
         _ => id,
     }
-}
-
-/// Returns `one` for one and `many` for any other number.
-pub(crate) fn plural(count: usize, one: &'static str, many: &'static str) -> &'static str {
-    if count == 1 { one } else { many }
 }
 
 #[cfg(test)]
