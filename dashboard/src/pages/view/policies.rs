@@ -36,7 +36,7 @@ fn stands_around(policy: &PolicyView, circuit: &str) -> bool {
 impl PolicyRow {
     fn new(policy: &PolicyView) -> Self {
         Self {
-            kind: policy.kind.replace('_', " "),
+            kind: kind(policy.kind),
             name: text::name(&policy.name).into_owned(),
             now: now(policy),
             recently: recently(policy),
@@ -44,20 +44,33 @@ impl PolicyRow {
     }
 }
 
+/// Returns what a kind is called; one that pages do not know keeps its name.
+fn kind(kind: &str) -> String {
+    let known = match kind {
+        POOL => t!("pool"),
+        COLLAPSER => t!("collapser"),
+        REQUEST_CACHE => t!("request cache"),
+        "rate_limiter" => t!("rate limiter"),
+        "retry" => t!("retry"),
+        other => return other.replace('_', " "),
+    };
+    known.to_owned()
+}
+
 fn now(policy: &PolicyView) -> String {
     let of = |word| text::count(policy.now(word));
     match policy.kind {
-        POOL => format!(
-            "{} of {} workers busy, {} of {} places in the queue taken",
-            of("active"),
-            of("size"),
-            of("queued"),
-            of("queue_limit")
+        POOL => t!(
+            "{active} of {size} workers busy, {queued} of {limit} places in the queue taken",
+            active = of("active"),
+            size = of("size"),
+            queued = of("queued"),
+            limit = of("queue_limit")
         ),
         COLLAPSER => {
             let of_one = |word| policy.now(word) / policy.hosts.max(1);
             let (calls, ms) = (text::count(of_one("size_max")), of_one("delay_ms"));
-            format!("up to {calls} calls of {ms} ms")
+            t!("up to {n} calls of {ms} ms", n = calls, ms = ms)
         }
         _ => listed(policy.now.iter(), |(word, value)| {
             format!("{word} {}", text::count(*value))
@@ -68,8 +81,16 @@ fn now(policy: &PolicyView) -> String {
 fn recently(policy: &PolicyView) -> String {
     let of = |word| text::count(policy.recently(word));
     match policy.kind {
-        POOL => format!("{} run, {} refused", of("executed"), of("rejected")),
-        COLLAPSER => format!("{} calls in {} batches", of("calls"), of("batches")),
+        POOL => t!(
+            "{n} run, {refused} refused",
+            n = of("executed"),
+            refused = of("rejected")
+        ),
+        COLLAPSER => t!(
+            "{n} calls in {batches} batches",
+            n = of("calls"),
+            batches = of("batches")
+        ),
         _ => {
             let happened = policy.last_10_s.iter().filter(|(_, count)| **count > 0);
             listed(happened, |(word, count)| {
