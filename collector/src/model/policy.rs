@@ -1,18 +1,19 @@
-//! What a service has around its breakers, as its instances report it: isolation pools, collapsers, caches, retries, limiters.
+//! What a service has around its breakers, as its instances report it: thread pools, collapsers, caches,
+//! retries, limiters.
 
 use std::collections::BTreeMap;
 
 use fusebox::circuit_breaker::LatencyHistogram;
 use serde::Serialize;
 
-/// What a policy is called in the words of the library and of pages.
+/// A thread pool, a kind of policy.
 pub const POOL: &str = "pool";
-/// A collapser, which has the name of its breaker.
+/// A collapser, named as its breaker.
 pub const COLLAPSER: &str = "collapser";
-/// The caches of requests, which have the name of their breaker.
+/// Request caches, named as their breaker.
 pub const REQUEST_CACHE: &str = "request_cache";
 
-/// A policy of a service, all its instances together.
+/// A policy of a service, over all its instances.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct PolicyView {
     /// The service.
@@ -21,30 +22,31 @@ pub struct PolicyView {
     pub kind: &'static str,
     /// Its name.
     pub name: String,
-    /// Instances that report it.
+    /// Number of instances that report it.
     pub hosts: u64,
-    /// What is so now, such as `active`: the sum of the instances.
+    /// Current values such as `active`, summed over the instances.
     pub now: BTreeMap<&'static str, u64>,
-    /// The highest of each within the last ten seconds: the sum of the instances' own.
+    /// Maximum of each value within the last ten seconds, summed over the instances.
     pub peak: BTreeMap<&'static str, u64>,
-    /// What happened within the last ten seconds, such as `executed`.
+    /// Counts within the last ten seconds, such as `executed`.
     pub last_10_s: BTreeMap<&'static str, u64>,
-    /// What happened since the instances began to count.
+    /// Counts since the instances started.
     pub total: BTreeMap<&'static str, u64>,
-    /// Of a pool: the breakers whose calls it runs, and how many of these it refused within the last ten seconds.
+    /// For a pool: the breakers whose calls it runs, and how many of these it rejected within the last ten
+    /// seconds.
     pub callers: BTreeMap<String, u64>,
-    /// Of a collapser: the sizes of the batches of the last ten seconds, with a call in place of a second.
+    /// For a collapser: batch sizes within the last ten seconds; one second stands for one call.
     #[serde(skip)]
     pub sizes: LatencyHistogram,
 }
 
 impl PolicyView {
-    /// Returns what is so now; 0 if it is not reported.
+    /// Returns a current value; 0 if it is not reported.
     pub fn now(&self, word: &str) -> u64 {
         self.now.get(word).copied().unwrap_or(0)
     }
 
-    /// Returns what happened within the last ten seconds.
+    /// Returns a count within the last ten seconds.
     pub fn recently(&self, word: &str) -> u64 {
         self.last_10_s.get(word).copied().unwrap_or(0)
     }

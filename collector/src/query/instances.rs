@@ -1,6 +1,6 @@
 //! The instances of all services, combined from their spans, breakers and control channels. Liveness is
-//! judged by heartbeats, without doubling the interval: one missed heartbeat is late, three are down. An instance
-//! that said that it ends is neither.
+//! judged by heartbeats, without doubling the interval: one missed heartbeat is late, three are down. An
+//! instance that announced its end is neither.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -74,7 +74,7 @@ pub enum Liveness {
     Silent,
     /// No heartbeat missed.
     Live,
-    /// It said that it ends on purpose, and has not been heard since.
+    /// It announced its end, and has not reported since.
     Ended,
 }
 
@@ -91,7 +91,7 @@ pub struct Instances {
 struct Known {
     first_seen: Option<UnixNanos>,
     last_heard: UnixNanos,
-    /// When it said that it ends.
+    /// When it announced its end.
     ended: Option<UnixNanos>,
     heartbeat: Option<Duration>,
     has_channel: bool,
@@ -171,7 +171,7 @@ fn add_channel(known: &mut ById, channel: &ChannelSeen) {
 
 fn add_end(known: &mut ById, id: &InstanceId, at: UnixNanos) {
     let one = entry(known, &id.service, &id.instance);
-    // One that is heard later has started again.
+    // A later report means that it has started again.
     one.ended = Some(at).filter(|at| one.last_heard <= *at + UNDER_WAY);
     one.hear(at);
 }

@@ -1,4 +1,4 @@
-//! Pools and collapsers of a frame, from what instances report to Hystrix's objects, and what they say of breakers.
+//! Converts reported pools and collapsers to Hystrix's objects, and adds their figures to those of breakers.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::model::policy::{COLLAPSER, POOL, PolicyView, REQUEST_CACHE};
 /// The window of their counts.
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// What stands around each breaker, by service and name.
+/// Pools and caches around each breaker, by service and name.
 #[derive(Debug, Default)]
 pub(super) struct Around<'a>(HashMap<(&'a str, &'a str), OfBreaker>);
 
@@ -57,7 +57,7 @@ impl<'a> Around<'a> {
     }
 }
 
-/// Returns how many calls of a pool ended; those of Hystrix report it as a value.
+/// Returns the number of completed calls of a pool; Hystrix reports it as a value, not as a count.
 pub(super) fn completed(pool: &PolicyView) -> u64 {
     let total = pool.total.get("completed").copied();
     total.unwrap_or_else(|| pool.now("completed"))

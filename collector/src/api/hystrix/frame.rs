@@ -108,7 +108,7 @@ impl Frame {
         let hosts = live.collect::<HashSet<_>>().len();
         let rows = figures.iter().filter_map(row).collect();
         policies.retain(|policy| match policy.kind {
-            // As Hystrix, which sends a pool once it ran something.
+            // Like Hystrix, which sends a pool once it has run something.
             POOL => policy.recently("executed") > 0 || around::completed(policy) > 0,
             kind => kind == COLLAPSER,
         });

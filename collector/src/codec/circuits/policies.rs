@@ -1,4 +1,4 @@
-//! Metrics of what stands around breakers: pools, collapsers, caches and the policies of `resilience`.
+//! Metrics about what is around breakers: pools, collapsers, caches and the policies of `resilience`.
 
 use fusebox::circuit_breaker::LatencyHistogram;
 use fusebox::resilience::{EventKind, Kind};
@@ -13,42 +13,42 @@ use crate::model::policy::{COLLAPSER, POOL, REQUEST_CACHE};
 /// A policy of one instance of a service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PolicyId {
-    /// What it is.
+    /// The kind, a constant of `model::policy`.
     pub kind: &'static str,
     /// Its name.
     pub name: String,
 }
 
-/// What a number says of a policy.
+/// What a number measures.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Figure {
-    /// What is so now.
+    /// A current value.
     Now(&'static str),
-    /// What happened.
+    /// A count of events.
     Count(&'static str),
-    /// Calls of that breaker that a pool refused.
+    /// The calls of that breaker that a pool rejected.
     Caller(String),
 }
 
-/// A number, and where it counts from.
+/// A number and its temporality.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reading {
-    /// A value of now.
+    /// A current value.
     Value(u64),
-    /// A count since a start or since the last report, and what it counts by size.
+    /// A cumulative count or an increase, with the sizes of what is counted.
     Count {
-        /// Which of both.
+        /// Whether it is cumulative.
         temporality: Temporality,
         /// When the count began, Unix nanoseconds of the instance's clock; 0 if unknown.
         start: UnixNanos,
         /// When it was read.
         time: UnixNanos,
-        /// The count.
+        /// The count, cumulative or since the last report.
         count: u64,
-        /// Sizes, with a call in place of a second.
+        /// Sizes; one second stands for one call.
         sizes: LatencyHistogram,
     },
-    /// What the sender counted within its own last ten seconds.
+    /// A count within the sender's own last ten seconds.
     Window(u64),
 }
 
@@ -61,7 +61,7 @@ pub struct PolicyReport {
     pub instance: String,
     /// The policy.
     pub id: PolicyId,
-    /// What the number says.
+    /// What the number measures.
     pub figure: Figure,
     /// The number.
     pub reading: Reading,
@@ -83,7 +83,7 @@ pub(super) enum Says {
     Count(&'static str),
 }
 
-/// Returns what a metric says of policies; `None` if it is not about them.
+/// Returns what a metric measures; `None` if it is not about policies.
 pub(super) fn measure(metric: &str) -> Option<Measure> {
     use Says::{Count, Now};
     Some(match metric {
@@ -109,7 +109,7 @@ pub(super) fn measure(metric: &str) -> Option<Measure> {
     })
 }
 
-/// Reads a point; `None` if a name or a number is missing or impossible.
+/// Decodes a point; `None` if a name or a number is missing or invalid.
 pub(super) fn report(measure: Measure, point: &Point<'_>, sender: &Sender) -> Option<PolicyReport> {
     let named = |key| name(point.attributes, key).map(str::to_owned);
     let (kind, key, figure) = match measure {

@@ -1,5 +1,6 @@
-//! What stands around breakers, as instances report it each second: pools, collapsers, caches, limiters, retries. Kept in
-//! memory only, with counts of the last ten seconds: after a restart the next reports fill it again.
+//! What services have around their breakers, as their instances report it every second: pools, collapsers,
+//! caches, limiters, retries. Kept only in memory, with counts of the last ten seconds; after a restart,
+//! reports fill it again.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
@@ -12,21 +13,21 @@ use crate::counters::Incident;
 use crate::model::policy::PolicyView;
 use crate::model::{SECOND, UnixNanos};
 
-/// Numbers that are kept, some 600 bytes each.
+/// Numbers kept in total, some 600 bytes each.
 const NUMBERS_MAX: usize = 20_000;
-/// Those of one service, so that it cannot take the place of all others.
+/// Numbers of one service, so that it cannot displace all others.
 const PER_SERVICE_MAX: usize = 5_000;
 /// The window of counts, as Hystrix's.
 const WINDOW_SECONDS: u64 = 10;
-/// An instance that reported nothing for so long is no longer shown, and makes room for others.
+/// An instance without a report for this long is hidden, and evicted if needed.
 const STALE_AFTER: Duration = Duration::from_secs(30);
 
-/// What all services report.
+/// The reports of all services.
 #[derive(Debug, Default)]
 pub(super) struct Policies {
     by_service: HashMap<String, Service>,
     numbers: usize,
-    /// When it was last looked for what is stale: at most once a second, as that looks at everything.
+    /// When stale instances were last evicted: at most once a second, since that scans everything.
     looked_at: UnixNanos,
 }
 
@@ -49,12 +50,12 @@ struct Number {
     start: UnixNanos,
     total: u64,
     sizes: LatencyHistogram,
-    /// The second, and what was added in it; of what is so now, the highest.
+    /// By second: the increase of a count, or the maximum of a value.
     seconds: VecDeque<(u64, u64, LatencyHistogram)>,
 }
 
 impl Circuits {
-    /// Takes what instances report.
+    /// Adds reports; those beyond a limit are counted.
     pub(crate) fn take_policies(&self, reports: Vec<PolicyReport>, now: UnixNanos) {
         if reports.is_empty() {
             return;
@@ -68,7 +69,7 @@ impl Circuits {
         incidents.add(Incident::SeriesLimit, over_limit as u64);
     }
 
-    /// Returns what stands around the breakers of a service, or of all, by service, kind and name.
+    /// Returns the policies of one service or of all, sorted by service, kind and name.
     pub fn policies(&self, service: Option<&str>) -> Vec<PolicyView> {
         let policies = self.inner.policies.lock();
         policies.views(service, UnixNanos::now())
@@ -76,7 +77,7 @@ impl Circuits {
 }
 
 impl Policies {
-    /// Takes a number; returns whether there was room for it.
+    /// Adds a report; returns false if it is beyond a limit.
     fn take(&mut self, report: PolicyReport, now: UnixNanos) -> bool {
         if !self.has(&report) && !self.make_room(&report.service, now) {
             return false;
@@ -101,7 +102,7 @@ impl Policies {
         instance.is_some_and(|instance| instance.numbers.contains_key(&report.figure))
     }
 
-    /// Returns whether there is room for one more number of a service, once what is stale is forgotten.
+    /// Evicts stale instances if needed; returns whether another number of the service fits.
     fn make_room(&mut self, service: &str, now: UnixNanos) -> bool {
         let is_full = |all: &Self| {
             let own = all
@@ -180,7 +181,7 @@ impl Number {
     fn take(&mut self, reading: Reading, now: UnixNanos) {
         let second = now.window(SECOND);
         let last = self.seconds.back().map_or(0, |last| last.0);
-        // A clock that was set back: what is there would never age.
+        // After the clock was set back, the later seconds would never expire.
         if second < last {
             self.seconds.clear();
         }
@@ -203,7 +204,7 @@ impl Number {
         }
     }
 
-    /// Notes a reading; returns what it adds to its second.
+    /// Records a reading; returns its increase for the current second.
     fn added(&mut self, reading: Reading) -> (u64, LatencyHistogram) {
         let none = LatencyHistogram::default();
         match reading {
@@ -235,7 +236,8 @@ impl Number {
         }
     }
 
-    /// Returns how much a running count grew: from its start, where it began anew or is new here and young.
+    /// Returns the increase of a cumulative count. A count that restarted, or is new and started recently,
+    /// increases by its whole value; a new one that started earlier, by nothing.
     fn grown(
         &mut self,
         start: UnixNanos,

@@ -9,8 +9,8 @@ use super::segment::repair::repair;
 use crate::counters::Incident;
 use crate::store::StoreError;
 
-/// Reads from a block; where it turns out damaged, repairs it and reads again, or counts its spans once and goes on
-/// without it.
+/// Reads from a block. If it is damaged, repairs it and reads again; if that fails too, counts its spans once
+/// and returns `None`.
 pub(crate) fn tolerate<T>(
     catalog: &Catalog,
     segment: &Segment,
@@ -69,8 +69,8 @@ fn lose(catalog: &Catalog, segment: &Segment, block: u32, error: &StoreError) {
     }
 }
 
-/// Skips what retention deleted during the read, and damaged footers: those are rebuilt after the read, which
-/// is then repeated.
+/// Turns segments deleted during the read, and damaged footers, into `None`; footers are rebuilt after the
+/// read, which is then repeated.
 pub(crate) fn skip_missing<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
     match result {
         Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),

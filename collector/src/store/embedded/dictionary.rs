@@ -5,7 +5,7 @@
 use crate::store::bytes::{Reader, put_bytes, put_varint};
 use crate::store::hash::Seed;
 
-/// Stands for a text that a damaged block took away.
+/// Replaces a text that was lost with a damaged block.
 pub(crate) const LOST: &[u8] = b"(lost)";
 
 #[derive(Debug, Clone, Default)]
@@ -23,7 +23,7 @@ impl ValueList {
         self.bytes.len() + self.ends.len() * 4
     }
 
-    /// Returns a value; empty where there is none of that number.
+    /// Returns a value; empty if the number is unknown.
     #[inline]
     pub(crate) fn get(&self, id: u32) -> &[u8] {
         let id = id as usize;
@@ -96,7 +96,8 @@ impl ValueList {
         self.absorb_behind(LOST, encoded)
     }
 
-    /// Appends what `encode_from` wrote, behind `lost` for each value that a damaged block took away.
+    /// Appends values from `encode_from`, preceded by `lost` for each value that was lost with a damaged
+    /// block.
     pub(crate) fn absorb_behind(&mut self, lost: &[u8], encoded: &[u8]) -> Option<()> {
         let mut reader = Reader::new(encoded);
         let first = reader.varint()? as usize;
@@ -111,7 +112,7 @@ impl ValueList {
         reader.is_empty().then_some(())
     }
 
-    /// Appends that value until there are so many.
+    /// Appends a value until the list has that length.
     pub(crate) fn fill_up(&mut self, length: usize, value: &[u8]) {
         while self.len() < length {
             self.push(value);

@@ -58,8 +58,8 @@ pub(crate) fn segment_file(script: &[u8]) {
     assert!(spans == sample.spans || is_counted || file.len() < sample.file(is_sealed).len());
 }
 
-/// Returns whether a span is what is left of another: a damaged block takes the names with it that it introduced, and
-/// they read as lost in the blocks behind it. What a span holds itself is never changed.
+/// Returns whether a span equals another except for lost values: a damaged block takes the names with it that
+/// it introduced, and later blocks show them as `(lost)`. A span's own fields never change.
 fn is_rest_of(span: &Span, whole: &Span) -> bool {
     let own = |span: &Span| {
         (

@@ -1,4 +1,4 @@
-//! Instances that said that they end on purpose: they are not missing.
+//! Instances that announced their end, and so are not missing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,13 +6,13 @@ use std::time::Duration;
 use crate::codec::circuits::InstanceId;
 use crate::model::{CircuitKey, HOUR, InstanceEnd, SECOND, UnixNanos};
 
-/// Instances that are remembered, as many as the wall holds.
+/// Number of remembered instances, as many as the wall holds.
 const ENDED_MAX: usize = 10_000;
-/// The part of them that is forgotten at once.
+/// The fraction that is forgotten at once when full.
 const ROOM_PART: usize = 8;
-/// How long: an instance is listed for an hour after its last sign.
+/// How long an end is remembered: as long as instances are listed after their last sign of life.
 const KEPT_FOR: Duration = HOUR;
-/// How long what an instance sent before its end may be on its way beside that: spans are flushed at the same time.
+/// How late reports sent before the end may arrive: spans are flushed at the same time.
 pub(crate) const UNDER_WAY: Duration = SECOND.saturating_mul(10);
 
 /// When each ended, by the collector's clock.
@@ -20,7 +20,7 @@ pub(crate) const UNDER_WAY: Duration = SECOND.saturating_mul(10);
 pub(super) struct Ended(BTreeMap<InstanceId, UnixNanos>);
 
 impl Ended {
-    /// Returns the records of those that end now: one that says it again is not stored again.
+    /// Returns the records of new ends; a repeated announcement is not stored again.
     pub(super) fn new_ends(&self, instances: Vec<InstanceId>, now: UnixNanos) -> Vec<InstanceEnd> {
         let is_new = |id: &InstanceId| {
             let known = self.0.get(id);
@@ -40,7 +40,7 @@ impl Ended {
         new.into_iter().map(end).collect()
     }
 
-    /// Notes an end; those of longest ago make room.
+    /// Records an end; when full, forgets the oldest.
     pub(super) fn insert(&mut self, end: InstanceEnd) {
         let id = InstanceId {
             service: end.key.service,
@@ -48,7 +48,7 @@ impl Ended {
         };
         self.0.insert(id, end.time);
         if self.0.len() > ENDED_MAX {
-            // Some at once, because each search looks at all.
+            // Several are removed at once, because each removal scans all.
             let mut times: Vec<_> = self.0.values().copied().collect();
             let (_, limit, _) = times.select_nth_unstable(ENDED_MAX / ROOM_PART);
             let limit = *limit;
@@ -56,7 +56,7 @@ impl Ended {
         }
     }
 
-    /// Returns those that ended within the last hour.
+    /// Returns the ends within the last hour.
     pub(super) fn all(&self, now: UnixNanos) -> Vec<(InstanceId, UnixNanos)> {
         let lately = self.0.iter().filter(|(_, at)| now - **at <= KEPT_FOR);
         lately.map(|(id, at)| (id.clone(), *at)).collect()

@@ -1,8 +1,9 @@
-//! What repairs a damaged block: behind it stand checksums of its pages, which say where bytes are wrong, and two sums of all
-//! pages, which give two pages back: their xor, and the same with each page times a power of 2, as in RAID 6.
+//! Repairs up to two damaged pages of a block. The record after the block has a checksum per page, which
+//! tells which pages are damaged, and two sums over all pages, from which two can be computed: their xor, and
+//! the xor with each page times a power of 2, as in RAID 6.
 //!
-//! `BlockEncoder` appends the record, `segment::repair` writes a page back; files without records are read
-//! unrepaired.
+//! `BlockEncoder` appends the record, and `segment::repair` rewrites pages in the file. Blocks without a
+//! record cannot be repaired.
 
 use std::io;
 use std::ops::RangeInclusive;
@@ -18,12 +19,13 @@ const PARITY_PREFIX_BYTES: usize = 12;
 /// Bytes from which the lengths of a record and its block can be read.
 pub(crate) const PARITY_HEAD_BYTES: usize = PARITY_PREFIX_BYTES + 10;
 const CHECKSUM_BYTES: usize = 4;
-/// Bytes of a record: of the longest block it has 128 KiB of sums and twice as much in checksums. What says that it is
-/// longer is text of a span.
+/// Upper bound of a record. That of the longest block has 128 KiB of sums and twice as much in checksums;
+/// what claims more is text of a span.
 const RECORD_BYTES_MAX: usize = 512 << 10;
 /// Bytes of a page; a multiple of the lower bound.
 const PAGE_BYTES: RangeInclusive<usize> = 64..=64 << 10;
-/// Pages of a block, but for one of more than 16 MiB: powers of 2 repeat then, and of two pages so far apart none comes back.
+/// Pages of a block of up to 16 MiB. Longer ones have more, and two pages that are 255 apart have equal
+/// weights, so they cannot be repaired together.
 const PAGES_MAX: usize = field::ORDER;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -31,9 +33,9 @@ pub(crate) struct Parity {
     block_bytes: usize,
     page_bytes: usize,
     checksums: Vec<u32>,
-    /// The xor of all pages; a last page that is shorter counts as if zeros followed.
+    /// The xor of all pages; the last one is padded with zeros.
     xor: Vec<u8>,
-    /// The same with page *n* times 2 to the *n*; none in files of earlier builds.
+    /// The same with page *n* times 2^*n*; `None` in files of earlier builds.
     weighted: Option<Vec<u8>>,
 }
 
@@ -52,7 +54,7 @@ impl Parity {
         }
     }
 
-    /// Returns how many bytes the record of a block of that length takes at most.
+    /// Returns an upper bound of the record of a block of that length.
     pub(crate) fn room(block_bytes: usize) -> usize {
         let page_bytes = page_bytes(block_bytes);
         PARITY_HEAD_BYTES + block_bytes.div_ceil(page_bytes) * CHECKSUM_BYTES + 2 * page_bytes
@@ -123,8 +125,8 @@ impl Parity {
         })
     }
 
-    /// Returns the damaged pages of a block as they were, each with its place there: one or two, none where more are damaged;
-    /// `read` fills a buffer from a place in the block.
+    /// Returns the original contents of the damaged pages, one or two, each with its offset in the block;
+    /// nothing if more are damaged. `read` fills a buffer from an offset in the block.
     pub(crate) fn repair(
         &self,
         mut read: impl FnMut(u64, &mut [u8]) -> io::Result<()>,
@@ -151,7 +153,7 @@ impl Parity {
         Ok(repaired.collect::<Option<_>>().unwrap_or_default())
     }
 
-    /// Returns the pages of these numbers from the sums of all others; `None` where they do not tell.
+    /// Computes the damaged pages from the sums of all others; `None` if that is impossible.
     fn missing(&self, others: Sums, damaged: &[usize]) -> Option<Vec<Vec<u8>>> {
         let mut xor = others.xor;
         add(&mut xor, &self.xor);
@@ -162,7 +164,7 @@ impl Parity {
         };
         let mut weighted = others.weighted;
         add(&mut weighted, self.weighted.as_ref()?);
-        // later + earlier = xor, and with their weights the other sum.
+        // Two equations: xor = L + E, and weighted = later × L + earlier × E, with the pages L and E.
         let both = field::inverse(later ^ earlier)?;
         let page = xor
             .iter()
@@ -183,7 +185,7 @@ impl Parity {
     }
 }
 
-/// Returns how long the pages of a block are: about as much goes to the checksums as to a sum.
+/// Returns the page size of a block, chosen so that checksums take about as much space as a sum.
 fn page_bytes(block_bytes: usize) -> usize {
     let page_bytes = (block_bytes * CHECKSUM_BYTES).isqrt();
     page_bytes
@@ -192,7 +194,7 @@ fn page_bytes(block_bytes: usize) -> usize {
         .clamp(*PAGE_BYTES.start(), *PAGE_BYTES.end())
 }
 
-/// The sums of pages, which are added from the last to the first.
+/// Sums over pages, added from the last to the first.
 struct Sums {
     xor: Vec<u8>,
     weighted: Vec<u8>,
@@ -206,7 +208,7 @@ impl Sums {
         }
     }
 
-    /// Adds the page before those that were added; what it lacks of a whole one counts as zeros.
+    /// Adds the page before the previously added one, padded with zeros.
     fn add(&mut self, page: &[u8]) {
         add(&mut self.xor, page);
         field::double(&mut self.weighted);

@@ -38,9 +38,9 @@ pub(crate) struct Found {
     pub(crate) blocks: u64,
     /// Spans lost, as far as block headers tell.
     pub(crate) spans: u64,
-    /// Spans of sound blocks that lack something which only a skipped block says.
+    /// Spans of intact blocks that lack a value introduced by a skipped block.
     pub(crate) stripped: u64,
-    /// Pages that were put back as they were.
+    /// Restored pages.
     pub(crate) repaired: u64,
 }
 
@@ -110,8 +110,8 @@ fn scan(path: &Path) -> Result<Option<Scanned>, StoreError> {
         }
         repaired += here;
         found = blocks()?;
-        // Of adjacent damaged blocks each scan finds only the first. Stop if a disk does not keep the
-        // repaired bytes.
+        // A scan finds only the first of adjacent damaged blocks. Stop if the disk does not keep the repaired
+        // bytes.
         if found.blocks.len() <= before {
             break;
         }
@@ -150,7 +150,7 @@ fn scan(path: &Path) -> Result<Option<Scanned>, StoreError> {
     }))
 }
 
-/// Repairs the blocks whose headers could not be read, and the last one; returns how many pages were put back.
+/// Repairs the blocks with unreadable headers, and the last one; returns the number of restored pages.
 fn repair_gaps(
     path: &Path,
     file: &File,
@@ -166,7 +166,7 @@ fn repair_gaps(
         expected = log::behind_record(&SpanCodec, file, end, length)
             .map_err(|error| StoreError::io("read", path, error))?;
     }
-    // One bit makes the first bytes of a block those of a footer, so that the file need not look torn.
+    // A single flipped bit turns the magic of a block into that of a footer, so the file need not look torn.
     if expected < length {
         repaired += repair(path, expected);
     }
@@ -201,7 +201,8 @@ struct Rebuild {
 }
 
 impl Rebuild {
-    /// Adds the rows of a sound block; returns how many lack something that a damaged block before it introduced.
+    /// Adds the rows of an intact block; returns how many lack a value that an earlier, damaged block
+    /// introduced.
     fn absorb_rows(
         &mut self,
         offset: u64,
@@ -233,7 +234,8 @@ impl Rebuild {
         Ok(stripped)
     }
 
-    /// Adds what a block introduces; of a damaged one as much as is sound, as later blocks refer to it.
+    /// Adds the values that a block introduces; of a damaged block, those of its intact parts, because later
+    /// blocks refer to them.
     fn absorb_dictionaries(&mut self, reader: &BlockReader<'_>) -> Result<(), StoreError> {
         let mut absorbed = Ok(());
         let parts = reader.header.parts.iter();

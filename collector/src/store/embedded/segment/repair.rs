@@ -1,4 +1,4 @@
-//! Puts damaged pages of a block back into its file, from the record behind the block (`block::parity`).
+//! Restores damaged pages of a block in its file, from the record after the block (`block::parity`).
 
 use std::fs::File;
 use std::io;
@@ -14,7 +14,7 @@ use crate::log::{self, BlockCodec};
 /// Bytes searched at a time for a record.
 const WINDOW_BYTES: u64 = 1 << 20;
 
-/// Repairs the block that begins there; returns how many of its pages were damaged and are sound again.
+/// Repairs the block at `begin`; returns the number of restored pages.
 pub(crate) fn repair(path: &Path, begin: u64) -> u64 {
     let mut options = files::private();
     let options = options.read(true).write(true);
@@ -32,7 +32,7 @@ pub(crate) fn repair(path: &Path, begin: u64) -> u64 {
     }
 }
 
-/// Repairs the block that begins there in an open file; returns how many pages were put back.
+/// As `repair`, in an open file.
 fn repair_in(file: &File, begin: u64) -> io::Result<u64> {
     let Some(parity) = record_of(file, begin)? else {
         return Ok(0);

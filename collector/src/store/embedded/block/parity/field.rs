@@ -1,9 +1,9 @@
-//! The field of 256 elements in which pages are weighted: bytes as polynomials over bits, modulo x^8 + x^4 + x^3 + x^2 + 1,
-//! in which the powers of 2 are all elements but zero.
+//! The field of 256 elements in which pages are weighted: bytes as polynomials over bits, modulo x^8 + x^4 +
+//! x^3 + x^2 + 1. The powers of 2 are all elements except zero.
 
-/// After so many the powers of 2 repeat.
+/// The period of the powers of 2.
 pub(super) const ORDER: usize = 255;
-/// What x^8 is in the field.
+/// x^8, reduced.
 const REDUCED: u8 = 0x1d;
 
 /// Multiplies each byte by 2.
@@ -14,7 +14,7 @@ pub(super) fn double(bytes: &mut [u8]) {
 }
 
 fn twice(byte: u8) -> u8 {
-    // Without a branch, so that it is done for many bytes at once.
+    // Branch-free, so that the compiler can vectorise it.
     let carry = ((byte as i8) >> 7) as u8;
     (byte << 1) ^ (carry & REDUCED)
 }
@@ -31,7 +31,7 @@ pub(super) fn product(one: u8, other: u8) -> u8 {
     })
 }
 
-/// Returns what multiplied by it is 1; zero has none.
+/// Returns the multiplicative inverse; zero has none.
 pub(super) fn inverse(byte: u8) -> Option<u8> {
     (1..=u8::MAX).find(|other| product(byte, *other) == 1)
 }

@@ -1,13 +1,13 @@
-//! What a damaged block took with it that later blocks refer to: texts read as `(lost)`, and the spans that lack something
-//! are counted.
+//! Replaces values lost with a damaged block that later blocks refer to: they are read as `(lost)`, and the
+//! spans that lack one are counted.
 
 use super::super::super::block::{BlockReader, PartKind};
 use super::super::super::lists::List;
 use super::super::state::SegmentState;
 use crate::store::StoreError;
 
-/// Gives the numbers that a block refers to and no sound block explains a text; returns how many of its spans lack their
-/// name, their service or an attribute.
+/// Adds `(lost)` for the numbers in a block that no intact block defines; returns how many of its spans lack
+/// their name, their service or an attribute.
 pub(super) fn fill(
     state: &mut SegmentState,
     reader: &BlockReader<'_>,
@@ -24,7 +24,7 @@ pub(super) fn fill(
     }
     let shapes = reader.row_numbers(PartKind::Shapes)?;
     if state.schema.shapes_with(&shapes, &[]).is_empty() {
-        // None of the attributes of the block is read: where one belongs is not known.
+        // A shape is lost, so no attribute of the block can be assigned to its row.
         return Ok(shapes.len() as u64);
     }
     let parts = reader.header.parts.iter();
@@ -34,7 +34,7 @@ pub(super) fn fill(
     Ok(lacks.iter().filter(|lacks| **lacks).count() as u64)
 }
 
-/// As `fill`, of the values of one column, which stand in the order of the rows whose shape has it.
+/// As `fill`, for the values of one column, which are in the order of the rows whose shape includes it.
 fn fill_values(
     state: &mut SegmentState,
     reader: &BlockReader<'_>,
