@@ -39,7 +39,7 @@ pub(super) async fn end_quiet(
     let ended = state.notifier.end_quiet(id).await?;
     ended
         .map(Json)
-        .ok_or_else(|| Problem::not_found(format!("there is no time of quiet {id}")))
+        .ok_or_else(|| Problem::not_found(format!("there is no quiet period {id}")))
 }
 
 impl From<QuietError> for Problem {

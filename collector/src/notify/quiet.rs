@@ -63,7 +63,7 @@ pub enum QuietError {
         problem: String,
     },
     /// The limit of quiet periods is reached.
-    #[error("there are {0} times of quiet already; end one of them")]
+    #[error("there are {0} quiet periods already; end one of them")]
     TooMany(usize),
 }
 

@@ -275,7 +275,7 @@ fn roots(pem: &[u8]) -> Result<RootCertStore, AuthoritiesError> {
     }
     match roots.is_empty() {
         true => Err(AuthoritiesError(
-            "it holds no certificate in PEM form".to_owned(),
+            "it contains no certificate in PEM form".to_owned(),
         )),
         false => Ok(roots),
     }

@@ -34,7 +34,7 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PollRefusal {
-    #[error("changes are asked for with POST")]
+    #[error("polls must use POST")]
     Method,
     #[error("a poll is a JSON document: content-type must be application/json")]
     MediaType,
@@ -42,7 +42,7 @@ pub(super) enum PollRefusal {
     Json(#[from] serde_json::Error),
     #[error("service and instance must have 1 to {NAME_BYTES_MAX} bytes")]
     Names,
-    #[error("{PER_PEER_MAX} polls of this address are held already")]
+    #[error("{PER_PEER_MAX} polls from this address are waiting already")]
     Peer,
     #[error(transparent)]
     Poll(#[from] PollError),

@@ -25,7 +25,7 @@ pub struct TrustedProxy {
 
 /// The text is not an address or network.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no address and no network, such as 192.0.2.7, 10.0.0.0/8 or fd00::/8")]
+#[error("`{0}` is neither an address nor a network, such as 192.0.2.7, 10.0.0.0/8 or fd00::/8")]
 pub struct TrustedProxyError(String);
 
 impl FromStr for TrustedProxy {

@@ -73,7 +73,7 @@ async fn follow(circuits: Weak<Inner>, merged: Arc<MergedSeries>) {
         let (looked_into, looked) = match tokio::task::spawn_blocking(look).await {
             Ok(looked) => looked,
             Err(error) => {
-                tracing::error!(%error, "other collectors are not followed any more");
+                tracing::error!(%error, "no longer reading what other collectors know");
                 return;
             }
         };

@@ -48,7 +48,7 @@ pub enum TokenError {
     Characters,
     /// Unknown roles before the colon.
     #[error(
-        "before the colon stand roles, separated by commas: send, read or operate; a token in a file holds no colon"
+        "roles before the colon must be send, read or operate, separated by commas; a token in a file must not contain a colon"
     )]
     Roles,
     /// More than can be compared with each request.

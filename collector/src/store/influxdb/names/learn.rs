@@ -119,7 +119,7 @@ async fn known(client: &Client, query: &Query) -> Result<Vec<Vec<Series>>, Store
             tracing::warn!(
                 url,
                 problem,
-                "InfluxDB does not let us read: give the token that right too"
+                "the token must not read from InfluxDB; grant it that right too"
             );
             Ok(Vec::new())
         }

@@ -366,7 +366,7 @@ fn no_influxdb(status: StatusCode) -> String {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             format!("it answers {status} to a ping: the token is missing or wrong")
         }
-        status => format!("what answers there is no InfluxDB ({status} to a ping)"),
+        status => format!("there is no InfluxDB at this address: it answers {status} to a ping"),
     }
 }
 

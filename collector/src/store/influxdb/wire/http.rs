@@ -50,7 +50,7 @@ pub(crate) enum HttpError {
 /// Why certificate authorities cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CertificatesError {
-    #[error("it holds no certificate in PEM form")]
+    #[error("it contains no certificate in PEM form")]
     None,
     /// The file, or a certificate in it, cannot be read.
     #[error("{0}")]
