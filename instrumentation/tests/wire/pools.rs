@@ -13,11 +13,11 @@ use crate::{block_on, config};
 /// Returns the newest value of a metric of the pool or breaker of that name.
 fn newest(received: &Received, metric: &str, name: &str) -> Option<i64> {
     let points = points(received, metric).into_iter();
-    let named = points.filter(|point| {
+    let mut named = points.filter(|point| {
         let of = |key| text(&point.attributes, key) == name;
         of(semconv::POOL_NAME) || of(semconv::BREAKER_NAME)
     });
-    match named.last()?.value? {
+    match named.next_back()?.value? {
         Value::AsInt(value) => Some(value),
         Value::AsDouble(_) => None,
     }

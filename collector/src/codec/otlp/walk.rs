@@ -35,7 +35,7 @@ pub const MAX_FUTURE_NANOS: u64 = nanos(DAY);
 /// A span is rejected alone, without the others, when
 /// - its trace id is not 16 bytes or all zero, or its span id is not 8 bytes or all zero;
 /// - its start is 0, or its start or end lies more than a day after `now`; an end before the start
-/// is accepted as it is.
+///   is accepted as it is.
 ///
 /// In a name, key or string that is not UTF-8, ill-formed sequences are replaced by U+FFFD and counted.
 ///
