@@ -58,13 +58,11 @@ pub(super) async fn search(
     Ok(pieces::holding(pieces::json(answer), bytes))
 }
 
-/// Returns an object without its closing brace, followed by a text.
 fn between(object: &Json, text: &str) -> String {
     let object = object.to_string();
     format!("{}{text}", object.trim_end_matches('}'))
 }
 
-/// Returns a text, followed by an object without its opening brace.
 fn after(text: &str, object: &Json) -> String {
     let object = object.to_string();
     format!("{text}{}", object.trim_start_matches('{'))

@@ -148,7 +148,7 @@ pub fn router(state: ApiState) -> Router {
         .with_state(state)
 }
 
-/// Forbids browsers to guess types and caches to keep answers that change every second.
+/// Forbids browsers to guess types, and caches to keep answers.
 async fn harden(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(

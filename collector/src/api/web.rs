@@ -98,7 +98,7 @@ async fn answer(
     })
 }
 
-/// Returns the cost of a request; `None` if it is always admitted.
+/// `None` if the request is always admitted.
 fn cost(request: &Request, queries: &QueryService) -> Option<Cost> {
     let path = request.extensions().get::<MatchedPath>();
     let path = path.map_or("", MatchedPath::as_str);

@@ -12,7 +12,6 @@ use crate::sync::LogThrottle;
 /// small files.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Loads the tokens whenever their file changes. Runs until aborted.
 pub(super) async fn reload(mut tokens: TokenSource, auth: Auth) {
     let mut tick = interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -41,7 +40,6 @@ pub(super) async fn reload(mut tokens: TokenSource, auth: Auth) {
     }
 }
 
-/// Loads the certificate whenever its files change. Runs until aborted.
 pub(super) async fn reload_certificate(mut source: TlsSource, tls: Tls) {
     let mut tick = interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

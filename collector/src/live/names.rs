@@ -305,7 +305,6 @@ impl CircuitNames {
     }
 }
 
-/// Names that a shard has seen, interned, each with cached values.
 #[derive(Debug)]
 pub(super) struct Remembered<V> {
     /// Looked up once or twice per span, with names chosen by senders: hence a fast hash with its own seed.

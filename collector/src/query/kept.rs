@@ -1,6 +1,6 @@
-//! Traces kept beyond the retention: a copy each in a file of its own, below `kept` in the data directory. The first line of a
-//! file says who keeps the trace and why; what follows are its spans as OTLP JSON, as they can be downloaded. The area is
-//! bounded in bytes and files; nothing leaves it but by hand.
+//! Traces kept beyond the retention, each as a copy in its own file in `kept` in the data directory. The
+//! first line of a file is the `KeptTrace`; its spans follow as OTLP JSON, in the format of downloads. The
+//! number and the total size of the files are limited; they are deleted only on request.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,19 +20,19 @@ use crate::store::cancel::off_worker;
 use crate::store::{StoreError, durable};
 use crate::sync::Mutex;
 
-/// Bytes of one copy: to read it back costs as much as to read an uploaded file.
+/// Largest copy: reading it costs as much as reading an uploaded file.
 pub const KEPT_TRACE_BYTES_MAX: usize = UPLOAD_BYTES_MAX;
-/// Kept traces at once: a list that can still be looked through.
+/// Number of kept traces: a list of more could not be looked through.
 pub const KEPT_MAX: usize = 1_000;
-/// The longest note, and the longest name of who keeps, in characters.
+/// Longest note, and longest name of a person, in characters.
 pub const NOTE_CHARS_MAX: usize = 500;
-/// The first line of a file: a note, a name, a service and an operation.
+/// Longest first line: a note, a name, a service and an operation.
 const HEAD_BYTES_MAX: u64 = 16 << 10;
-/// Characters of service and operation in a list.
+/// Longest service and operation in a list, in characters.
 const NAME_CHARS_MAX: usize = 200;
 const ENDING: &str = "json";
 
-/// What a list says of a kept trace.
+/// A kept trace in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptTrace {
     /// Its id, 32 hex digits.
@@ -41,27 +41,27 @@ pub struct KeptTrace {
     pub service: String,
     /// The name of its first span.
     pub operation: String,
-    /// When that began, Unix nanoseconds.
+    /// The start of its first span, Unix nanoseconds.
     #[serde(rename = "start_unix_nanos")]
     pub start: UnixNanos,
-    /// Its spans.
+    /// Number of its spans.
     pub spans: usize,
-    /// Why it is kept.
+    /// The reason for keeping it.
     pub note: String,
-    /// Who keeps it.
+    /// The person who keeps it.
     pub by: String,
-    /// Since when, Unix nanoseconds.
+    /// The time of the copy, Unix nanoseconds.
     #[serde(rename = "kept_unix_nanos")]
     pub kept: UnixNanos,
 }
 
-/// What is asked when a trace is to be kept.
+/// A request to keep a trace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeepOrder {
-    /// Why.
+    /// The reason.
     pub note: String,
-    /// Who asks; not needed where the request names its user.
+    /// The person; optional if the request identifies its user.
     #[serde(default)]
     pub by: String,
 }
@@ -69,10 +69,10 @@ pub struct KeepOrder {
 /// Why a trace is not kept.
 #[derive(Debug, thiserror::Error)]
 pub enum KeepError {
-    /// A part of the order is wrong.
+    /// The order is invalid.
     #[error("{parameter}: {problem}")]
     Invalid {
-        /// Which part.
+        /// The invalid field.
         parameter: &'static str,
         /// What is wrong with it.
         problem: String,
@@ -83,19 +83,19 @@ pub enum KeepError {
     /// It is too large.
     #[error("the copy of this trace would be larger than {} MiB", KEPT_TRACE_BYTES_MAX >> 20)]
     TooLarge,
-    /// There is no room.
+    /// There is not enough space.
     #[error(
         "there is no room for {needed} bytes: kept traces take {taken} of {bytes_max} bytes; remove some"
     )]
     Full {
-        /// Bytes of the copy.
+        /// Size of the copy, bytes.
         needed: u64,
-        /// Bytes that are taken.
+        /// Size of all copies, bytes.
         taken: u64,
-        /// Bytes that there may be.
+        /// Limit of their size, bytes.
         bytes_max: u64,
     },
-    /// There are as many as there can be.
+    /// The limit of traces is reached.
     #[error("{KEPT_MAX} traces are kept already; remove some")]
     TooMany,
     /// It could not be written.
@@ -123,14 +123,14 @@ struct KeptFile {
 }
 
 impl Default for Kept {
-    /// Returns an area without room, for what has no data directory.
+    /// Returns an area without space, for a collector without a data directory.
     fn default() -> Self {
         Self::with(PathBuf::new(), 0, BTreeMap::new())
     }
 }
 
 impl Kept {
-    /// Opens the area below a data directory. A file that cannot be read is left where it is, and said.
+    /// Opens the area of a data directory. Unreadable files are left alone, with a warning.
     ///
     /// # Errors
     /// When the folder cannot be listed.
@@ -166,10 +166,10 @@ impl Kept {
         }))
     }
 
-    /// Copies a trace; once this returns it is on disk.
+    /// Copies a trace; returns once the copy is on disk.
     ///
     /// # Errors
-    /// When the order is wrong, there is no room, or the copy cannot be written.
+    /// When the order is invalid, there is no space, or the copy cannot be written.
     pub async fn keep(
         &self,
         trace: Trace,
@@ -183,7 +183,7 @@ impl Kept {
         off_worker(&self.0.folder, write).await?
     }
 
-    /// Removes a trace; returns what it was.
+    /// Removes a trace and returns its entry.
     ///
     /// # Errors
     /// When its file cannot be removed.
@@ -192,13 +192,13 @@ impl Kept {
         off_worker(&self.0.folder, move || area.remove(id)).await
     }
 
-    /// Returns what is said of a trace; `None` where it is not kept.
+    /// Returns the entry of a trace; `None` if it is not kept.
     pub fn find(&self, id: TraceId) -> Option<KeptTrace> {
         let files = self.0.files.lock();
         files.get(&id.to_bytes()).map(|file| file.head.clone())
     }
 
-    /// Returns the kept traces, those kept last first.
+    /// Returns the kept traces, latest first.
     pub fn list(&self) -> Vec<KeptTrace> {
         let files = self.0.files.lock();
         let mut heads: Vec<KeptTrace> = files.values().map(|file| file.head.clone()).collect();
@@ -206,12 +206,12 @@ impl Kept {
         heads
     }
 
-    /// Returns the bytes that are taken, and how many there may be.
+    /// Returns the size of all copies and its limit, bytes.
     pub fn room(&self) -> (u64, u64) {
         (self.0.taken(), self.0.bytes_max)
     }
 
-    /// Returns the ids whose low half is that, newest first.
+    /// Returns the ids with that low half, latest start first.
     pub(super) fn by_low_half(&self, low: u64) -> Vec<TraceId> {
         let files = self.0.files.lock();
         let mut found: Vec<_> = files
@@ -225,7 +225,7 @@ impl Kept {
             .collect()
     }
 
-    /// Reads a trace; `None` where it is not kept.
+    /// Reads a trace; `None` if it is not kept.
     ///
     /// # Errors
     /// When its file cannot be read.
@@ -340,7 +340,7 @@ fn head(trace: &Trace, note: String, by: String, now: UnixNanos) -> KeptTrace {
     }
 }
 
-/// Returns the file of a trace; `None` where it would be too large.
+/// `None` if the file would be too large, or the trace is truncated or shortened.
 fn copy(trace: &Trace, head: &KeptTrace) -> Option<Vec<u8>> {
     let mut copy = serde_json::to_vec(head).ok()?;
     copy.extend_from_slice(b"\n{\"resourceSpans\":[");
@@ -354,7 +354,7 @@ fn copy(trace: &Trace, head: &KeptTrace) -> Option<Vec<u8>> {
     (!trace.truncated && !trace.is_shortened()).then_some(copy)
 }
 
-/// Reads the first line of a file; `None` for a file that is no kept trace, such as one that a crash left.
+/// Reads the first line of a file; `None` if the file is not a complete kept trace.
 fn read_head(path: &Path) -> io::Result<Option<([u8; 16], KeptFile)>> {
     if path.extension().is_none_or(|ending| ending != ENDING) {
         return Ok(None);

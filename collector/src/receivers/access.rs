@@ -75,7 +75,6 @@ impl Access {
         self.guesses.lock().most(peers_max)
     }
 
-    /// Returns the peers with the most unauthenticated connections, descending.
     pub(crate) fn unauthenticated(&self, peers_max: usize) -> Vec<(Peer, u64)> {
         let mut counts = BTreeMap::new();
         for places in self.listeners.lock().iter() {

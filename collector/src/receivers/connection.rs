@@ -218,7 +218,6 @@ impl Connection {
         }
     }
 
-    /// Counts a connection that is closed because its client does not read.
     fn cut_off(&self) {
         self.options
             .counters

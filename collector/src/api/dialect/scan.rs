@@ -25,7 +25,7 @@ const BATCH_FIRST: usize = 8;
 /// Memory of traces that were read but not processed yet.
 const BATCH_BYTES_MAX: usize = 8 << 20;
 
-/// Limits the concurrent searches that read whole traces; one per collector.
+/// One per collector.
 #[derive(Debug, Clone)]
 pub(in crate::api) struct SearchLimit(Arc<Semaphore>);
 

@@ -35,7 +35,6 @@ pub(super) fn failure(status: StatusCode, message: String) -> Response {
     answer::Failure::new(status, message).into_response()
 }
 
-/// Returns `/jaeger/api/**` and, in OTLP JSON, `/jaeger/api/v3/**`.
 pub(super) fn router() -> Router<ApiState> {
     let classic = Router::new()
         .route("/services", get(names::services))

@@ -5,7 +5,6 @@ use crate::notify::{Overview, TargetReport};
 
 type Count = fn(&TargetReport) -> u64;
 
-/// Writes the deliveries to each target, and the number of open incidents.
 pub(super) fn write(text: &mut Exposition, found: &Overview) {
     if found.targets.is_empty() {
         return;

@@ -24,7 +24,6 @@ use crate::model::TraceQuery;
 /// How long Lens may cache it, seconds; as in Zipkin's server.
 const CACHE: &str = "max-age=600";
 
-/// Returns Zipkin's routes, without the middleware of the whole API.
 pub(super) fn router() -> Router<ApiState> {
     Router::new()
         .nest("/api/v2", queries())

@@ -90,7 +90,7 @@ pub(super) fn render(trace: &Trace) -> Vec<ZipkinSpan> {
     spans.map(|span| render_span(span, &clients)).collect()
 }
 
-/// Renders a span; `clients` are the ids of the trace's client spans.
+/// `clients` are the ids of the trace's client spans.
 pub(super) fn render_span(span: &Span, clients: &HashSet<SpanId>) -> ZipkinSpan {
     // The server's half of a call whose client's half has the same id.
     let shared = span.kind == SpanKind::Server && clients.contains(&span.span_id);

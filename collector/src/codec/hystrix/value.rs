@@ -37,7 +37,7 @@ impl<'a> Fields<'a> {
         value.clamp(0.0, MAX_COUNT as f64) as u64
     }
 
-    /// Returns the mean of a sum over the hosts; `within` names the enclosing object.
+    /// `within` names the enclosing object.
     pub(super) fn mean(&self, name: &str, within: Option<&str>) -> Option<f64> {
         let object = self.object.get(within.unwrap_or(name))?;
         let value = match within {

@@ -158,7 +158,6 @@ pub(crate) fn link_head(message: &[u8]) -> ([u8; 16], [u8; 8]) {
     (trace_id, span_id)
 }
 
-/// Returns the sender's count of dropped attributes in a `Span.Event` message.
 pub(crate) fn event_dropped(message: &[u8]) -> u32 {
     let mut dropped = 0;
     each_field(Reader::new(message), |key, reader| {

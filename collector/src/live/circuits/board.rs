@@ -393,7 +393,6 @@ impl Board {
         reporting.iter().map(id).collect()
     }
 
-    /// Returns an instance with its counted calls, if it still exists.
     pub(super) fn counted(&self, id: &Id, now: UnixNanos) -> Option<(Facts, CircuitCalls)> {
         let (key, instance) = id;
         let instance = self.circuits.get(key)?.instances.get(instance)?;

@@ -75,7 +75,6 @@ impl Tracker {
         added
     }
 
-    /// Returns the values of cumulative counts, and the calls counted beyond them.
     pub(super) fn totals(&self) -> (Vec<SeriesTotal>, CircuitCalls) {
         let running = self.series.iter().filter(|(_, last)| last.is_running);
         let mut totals: Vec<SeriesTotal> = running

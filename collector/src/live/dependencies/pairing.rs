@@ -323,7 +323,6 @@ impl Dependencies {
         edge
     }
 
-    /// Adds the durations of a counted call's halves, weighted like the call.
     fn time(&mut self, edge: EdgeId, client: Option<u64>, server: Option<u64>) {
         let took = Took { server, client };
         self.edges.time(edge, took, self.sampling.weight());

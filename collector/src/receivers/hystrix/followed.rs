@@ -128,7 +128,7 @@ impl Followed {
         true
     }
 
-    /// Returns what the pools that were read say, and whose calls they run.
+    /// Returns the figures of the pools read since the last call, and the breakers whose calls they run.
     fn take_pools(&mut self) -> Vec<PolicyReport> {
         let fresh = std::mem::take(&mut self.fresh_pools);
         let report = |pool: &str, figure, reading| PolicyReport {
@@ -186,7 +186,7 @@ impl Followed {
     }
 }
 
-/// The numbers of a pool. Its counts are those of Hystrix's own window.
+/// Its counts are those of Hystrix's own window.
 fn readings(pool: &Pool) -> [(Figure, Reading); 8] {
     use Reading::{Value, Window};
     [

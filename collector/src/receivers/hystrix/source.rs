@@ -52,7 +52,6 @@ impl FromStr for HystrixSource {
 }
 
 impl HystrixSource {
-    /// Returns the service and instance names of the stream on the wall.
     pub(crate) fn instance(&self) -> (&str, String) {
         (&self.service, self.authority())
     }

@@ -29,7 +29,8 @@ impl List {
     /// The lists before the operations in a footer, in their order.
     pub(crate) const OF_SERVICES: [Self; 2] = [Self::Services, Self::Marks];
 
-    /// Returns what stands in its place where a damaged block took a value away: for a resource and a scope, one of that name.
+    /// Returns the replacement of a value lost with a damaged block: for a resource or scope, one with the
+    /// name `(lost)`.
     pub(crate) fn lost(self) -> &'static [u8] {
         match self {
             Self::Resources => b"\x06(lost)\0\0",
@@ -52,7 +53,7 @@ impl ListSet {
         Arc::make_mut(self.lists.entry(list).or_default()).absorb_behind(list.lost(), encoded)
     }
 
-    /// Makes a list so long that it has that number, as far as one can be.
+    /// Extends a list with lost values until it has that number, at most to the limit of entries.
     pub(crate) fn fill_up(&mut self, list: List, number: u32) {
         let length = (number as usize + 1).min(LIST_ENTRIES_MAX);
         if self.get(list).len() < length {

@@ -216,7 +216,6 @@ impl Control {
         Ok(kept)
     }
 
-    /// Returns the instances that ended within the last hour, and when.
     pub(crate) fn ended(&self, now: UnixNanos) -> Vec<(InstanceId, UnixNanos)> {
         self.state().ended.all(now)
     }

@@ -122,7 +122,6 @@ impl BlockBuilder {
         self.attributes.dictionary_bytes + lists.iter().map(|l| l.list().memory()).sum::<usize>()
     }
 
-    /// Returns the breaker marks of the segment, encoded for `decode_mark`.
     pub(crate) fn marks(&self) -> &super::super::dictionary::ValueList {
         self.marks.list()
     }

@@ -63,7 +63,8 @@ impl<'a> BlockReader<'a> {
         Ok(Self::of(file, path, offset, header, false))
     }
 
-    /// Makes the reader of a block whose header was read; `is_checked`: and all of it checked.
+    /// Returns a reader of a block whose header was read before; `is_checked` tells whether its checksums
+    /// were verified too.
     pub(crate) fn of(
         file: &'a File,
         path: &'a Path,

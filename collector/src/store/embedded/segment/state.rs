@@ -114,7 +114,7 @@ impl SegmentState {
         Some(())
     }
 
-    /// Makes sure that a list has that number; what it lacks before it was lost with a damaged block.
+    /// Extends a list with lost values, if needed, so that it has that number.
     pub(super) fn fill_up(&mut self, list: List, number: Option<u32>) {
         if let Some(number) = number {
             self.lists.fill_up(list, number);
@@ -188,7 +188,7 @@ impl SegmentState {
         }
     }
 
-    /// Returns the service of a resource; unnamed where there is no resource of that number.
+    /// Returns the service of a resource; an unnamed one if the resource is unknown.
     fn service(&mut self, resource: u32) -> u32 {
         match self.resource_services.get(resource as usize) {
             Some(&service) => service,

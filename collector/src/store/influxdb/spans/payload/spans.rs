@@ -177,7 +177,6 @@ pub(super) fn push_resource(out: &mut String, resource: &ResourceView<'_>) {
     }
 }
 
-/// Writes an entity: type, schema, identifying keys, describing keys.
 fn push_entity(out: &mut String, message: &[u8]) {
     let entity = decode::entity(message);
     out.push('[');
