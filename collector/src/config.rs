@@ -30,7 +30,8 @@ pub struct CollectorConfig {
     /// Disk budget, bytes; beyond it, the oldest segments are deleted. Log records take an eighth of it.
     /// Default 20 GiB.
     pub disk_budget_bytes: u64,
-    /// Bytes of the traces that are kept beyond the retention, beside the disk budget. Default 1 GiB.
+    /// Limit of the size of traces kept beyond the retention, bytes, in addition to the disk budget. Default
+    /// 1 GiB.
     pub kept_bytes: u64,
     /// Number of ingest shards. Default: one per core.
     pub shards: usize,

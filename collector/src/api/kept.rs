@@ -1,4 +1,4 @@
-//! Traces kept beyond the retention: which there are, one more, one less.
+//! Routes that list, add and remove traces kept beyond the retention.
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
@@ -12,7 +12,7 @@ use crate::model::UnixNanos;
 use crate::query::{KeepError, KeepOrder, KeptTrace, read_trace_id};
 use crate::receivers::user_name;
 
-/// The kept traces, and the room for them.
+/// `bytes_max` is the limit of `bytes`, the size of all copies.
 #[derive(Debug, Serialize)]
 pub(super) struct List {
     kept: Vec<KeptTrace>,
@@ -64,7 +64,7 @@ pub(super) async fn remove(
 }
 
 impl KeepError {
-    /// Returns the status of an answer that says it.
+    /// Returns the HTTP status of the error.
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,

@@ -59,14 +59,14 @@ pub struct ChangeOutcome {
     pub outcome: Outcome,
 }
 
-/// An instance that said that it ends on purpose.
+/// An instance that announced its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceEnd {
-    /// The service, without a breaker.
+    /// The service; the name of a breaker is empty.
     pub key: CircuitKey,
     /// The instance.
     pub instance: String,
-    /// When, Unix nanoseconds of the collector's clock.
+    /// When it announced its end, by the collector's clock.
     #[serde(rename = "time_unix_nanos")]
     pub time: UnixNanos,
 }

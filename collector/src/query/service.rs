@@ -208,8 +208,8 @@ impl QueryService {
         &self.uploads
     }
 
-    /// Returns a trace, stored, uploaded or kept, fitted into `bytes_max` bytes of memory: in a larger one texts
-    /// are cut, then attributes are left out, then spans.
+    /// Returns a stored, uploaded or kept trace, fitted into `bytes_max`: if it is larger, texts are cut, then
+    /// attributes are left out, then spans.
     ///
     /// # Errors
     /// When the store fails.

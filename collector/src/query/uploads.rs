@@ -100,7 +100,7 @@ impl Uploads {
         found.map(|uploaded| uploaded.trace.clone())
     }
 
-    /// Returns the ids whose low half is that, those uploaded last first.
+    /// Returns the ids with that low half, latest upload first.
     pub(super) fn by_low_half(&self, low: u64) -> Vec<TraceId> {
         let room = self.room();
         let ids = room.iter().rev().map(|uploaded| uploaded.trace.id);
@@ -143,10 +143,7 @@ pub fn read_upload(file: &[u8]) -> Result<Vec<Trace>, UploadError> {
     Ok(traces.into_iter().map(noted).collect())
 }
 
-/// Reads the traces of a file, as `read_upload`.
-///
-/// # Errors
-/// As `read_upload`.
+/// As `read_upload`, but without the note that the traces are not stored.
 pub(super) fn read_file(file: &[u8]) -> Result<Vec<Trace>, UploadError> {
     let mut spans = Collected::default();
     let (format, text) = recognise(file)?;
@@ -184,7 +181,7 @@ pub(super) fn read_file(file: &[u8]) -> Result<Vec<Trace>, UploadError> {
     Ok(traces)
 }
 
-/// Says in the trace that it is not stored.
+/// Adds the note that the trace is not stored.
 fn noted(mut trace: Trace) -> Trace {
     let minutes = UPLOAD_KEPT.as_secs() / 60;
     trace.notes.push(Note {

@@ -149,7 +149,7 @@ impl Fitting {
     }
 }
 
-/// Fits a trace that was read whole into so many bytes.
+/// Fits a complete trace into `bytes_max`.
 pub(crate) fn fitted(mut trace: Trace, bytes_max: usize) -> Trace {
     if bytes_of(&trace.spans) <= bytes_max {
         return trace;

@@ -8,7 +8,7 @@ use fusebox::hystrix::{CollapserEvent, PoolEvent};
 use crate::model::CircuitKey;
 use crate::model::policy::{COLLAPSER, POOL, PolicyView, REQUEST_CACHE};
 
-/// The window of their counts.
+/// The window of the counts of pools.
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// Pools and caches around each breaker, by service and name.

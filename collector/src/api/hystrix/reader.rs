@@ -1,5 +1,5 @@
-//! One reader of a stream: gets the newest frame each interval, in pieces, so that little of it is in memory
-//! as text.
+//! One reader of a stream: gets the newest frame at each interval, in chunks, so that little text is in
+//! memory.
 
 use std::convert::Infallible;
 use std::fmt::Write;
@@ -22,7 +22,7 @@ use super::{Wanted, around};
 use crate::api::Problem;
 use crate::model::policy::{POOL, PolicyView};
 
-/// Objects in one piece, 2 KiB each.
+/// Objects per chunk, 2 KiB each.
 const PIECE: usize = 50;
 
 /// Keeps the stream from being idle, with the field that Hystrix and Turbine send and as a comment for other
@@ -129,7 +129,7 @@ impl Reader {
     }
 }
 
-/// What a frame has an object of.
+/// An object of a frame, before it is rendered.
 enum Object<'a> {
     Breaker(&'a Row),
     Policy(&'a PolicyView),

@@ -57,7 +57,7 @@ impl Row {
         })
     }
 
-    /// Returns its object under that name, and its pool under the other.
+    /// Returns its object; `pool` is the name of the object of its thread pool.
     pub(super) fn event<'a>(
         &'a self,
         name: &'a str,

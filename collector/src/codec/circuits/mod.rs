@@ -99,7 +99,7 @@ pub struct Observation {
 pub struct MetricsBatch {
     /// One per breaker instance.
     pub observations: Vec<Observation>,
-    /// Numbers of what stands around breakers.
+    /// Figures of policies and pools around breakers.
     pub policies: Vec<PolicyReport>,
     /// Number of valid points of circuits and policies.
     pub circuit_points: u64,
@@ -139,7 +139,7 @@ pub struct LogsBatch {
     pub transitions: Vec<CircuitTransition>,
     /// Settings, new or repeated, in the order of the request.
     pub settings: Vec<SettingsReport>,
-    /// Instances that end on purpose.
+    /// Instances that announced their end.
     pub ended: Vec<InstanceId>,
     /// Number of records that are not circuit events.
     pub ignored_records: u64,

@@ -34,7 +34,7 @@ pub(crate) struct Pool {
     pub(crate) core_size: u64,
     pub(crate) active: u64,
     pub(crate) queued: u64,
-    /// Calls that may wait; 0 where the stream does not say that any may.
+    /// Calls that may wait; 0 if the stream does not report a limit.
     pub(crate) queue_limit: u64,
     pub(crate) largest: u64,
     pub(crate) completed: u64,

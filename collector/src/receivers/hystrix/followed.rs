@@ -26,7 +26,7 @@ pub(super) struct Followed {
     instance: String,
     commands: BTreeMap<String, Known>,
     pools: BTreeMap<String, Pool>,
-    /// Those that were read since the last second.
+    /// Pools read since the last observation.
     fresh_pools: BTreeSet<String>,
     /// When the first command of this connection was read.
     read_since: Option<UnixNanos>,

@@ -191,10 +191,9 @@ impl Control {
         off_worker_until(Path::new("series"), Instant::now() + READ_TIME_MAX, read).await
     }
 
-    /// Stores that instances end on purpose; returns what was kept once it is durable.
+    /// Stores the announced ends of instances; returns the new ones once they are durable.
     ///
-    /// # Errors
-    /// When the disk fails.
+    /// # Errors When the disk fails.
     pub(crate) async fn end(
         &self,
         instances: Vec<InstanceId>,

@@ -33,7 +33,7 @@ pub(super) struct State {
     /// The last number visible to polls; lower than `last_id` while a change is being stored.
     visible_id: u64,
     channels: BTreeMap<(String, String), ChannelState>,
-    /// Instances that said that they end.
+    /// Instances that announced their end.
     pub(super) ended: Ended,
 }
 
