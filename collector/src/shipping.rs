@@ -14,7 +14,7 @@ use crate::live::circuits::Circuits;
 use crate::log::Position;
 use crate::model::UnixNanos;
 use crate::query::QueryService;
-use crate::store::embedded::{EmbeddedStore, Follow, ShipProgress};
+use crate::store::embedded::EmbeddedStore;
 use crate::store::influxdb::series::{InfluxSeries, SeriesLane, SeriesLaneOptions};
 use crate::store::influxdb::{
     BlockEncoder, Client, InfluxTraces, Influxdb, InfluxdbOptions, Lane, Link, Names, Peers,
@@ -22,7 +22,7 @@ use crate::store::influxdb::{
 };
 use crate::store::merged::series::MergedSeries;
 use crate::store::series::SeriesLog;
-use crate::store::{StoreError, Traces};
+use crate::store::{Follow, ShipProgress, StoreError, Traces};
 
 /// More than the time for which a segment grows: its first block may be that much older than its last.
 const SEGMENT_MAX: Duration = Duration::from_secs(3_600);
@@ -74,7 +74,7 @@ impl Shipping {
             own,
             link,
             peers: Arc::new(peers),
-            followed: Arc::new(ShipProgress::open(&folder(dir), progress(dir)?)?),
+            followed: progress(dir)?,
             keep: config.influxdb_local,
             retention: config.retention,
             counters: Arc::clone(counters),
@@ -181,14 +181,16 @@ pub(crate) fn paused(
         return Ok(None);
     }
     Ok(Some(Follow {
-        followed: Arc::new(ShipProgress::open(&folder(data_dir), progress(data_dir)?)?),
+        followed: progress(data_dir)?,
         // In this run no reader uses InfluxDB.
         keep: Duration::MAX,
     }))
 }
 
-fn progress(data_dir: &Path) -> Result<Position, StoreError> {
-    Ok(saved_position::<SpanLane>(data_dir)?.unwrap_or_default())
+fn progress(data_dir: &Path) -> Result<Arc<ShipProgress>, StoreError> {
+    let position: Position = saved_position::<SpanLane>(data_dir)?.unwrap_or_default();
+    let path = folder(data_dir).join("deleted.json");
+    Ok(Arc::new(ShipProgress::open(&path, position)?))
 }
 
 /// Returns the query service, for one or both stores.

@@ -20,6 +20,7 @@ pub(crate) mod merged;
 mod partial;
 pub(crate) mod search;
 pub mod series;
+mod ship_progress;
 
 use std::future::Future;
 
@@ -30,6 +31,7 @@ pub(crate) use assemble::assemble;
 pub(crate) use assemble::{Received, try_assemble};
 pub use merged::Traces;
 pub use partial::{Missing, MissingPart, Partial};
+pub(crate) use ship_progress::{Follow, ShipProgress};
 
 pub use crate::log::StoreError;
 

@@ -20,7 +20,6 @@ mod retention;
 mod search;
 mod segment;
 mod shard_writer;
-mod ship_progress;
 mod summary;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -34,7 +33,7 @@ use tokio::time::Instant;
 
 use super::cancel::off_worker;
 use super::search::deadline;
-use super::{Partial, Received, StoreError, TraceReader};
+use super::{Follow, Partial, Received, ShipProgress, StoreError, TraceReader};
 use crate::counters::Counters;
 use crate::model::{TimeRange, Trace, TracePage, TraceQuery, UnixNanos};
 #[cfg(test)]
@@ -44,7 +43,6 @@ pub(crate) use journal::{Journal, JournalSegment};
 use read::Wanted;
 use segment::Segment;
 pub use shard_writer::{Commit, ShardWriter, SpanLog};
-pub(crate) use ship_progress::ShipProgress;
 
 /// Options of the embedded store.
 #[derive(Debug, Clone)]
@@ -57,14 +55,6 @@ pub struct EmbeddedOptions {
     pub disk_budget_bytes: u64,
     /// Number of writers, one per ingest shard.
     pub shards: usize,
-}
-
-/// Marks the store as shipped: progress of the shipper and how long shipped spans stay local.
-#[derive(Debug, Clone)]
-pub(crate) struct Follow {
-    pub(crate) followed: Arc<ShipProgress>,
-    /// How long shipped spans stay here too.
-    pub(crate) keep: Duration,
 }
 
 /// Opens the store, recovering after a crash, and returns its reader and one writer per shard.
@@ -89,7 +79,7 @@ pub(crate) fn open_followed(
     let catalog = Arc::new(Catalog::new(&options.dir, follow.is_some(), counters));
     open::load(&catalog)?;
     if let Some(follow) = &follow {
-        follow.followed.continue_in(&catalog);
+        continue_after(&follow.followed, &catalog);
     }
     let writers = (0..options.shards)
         .map(|shard| ShardWriter::new(shard, Arc::clone(&catalog)))
@@ -101,6 +91,14 @@ pub(crate) fn open_followed(
         follow,
     };
     Ok((store, writers))
+}
+
+/// Lets a store go on after everything that was shipped or deleted: no number and no time is used again, even when no
+/// segment is left.
+fn continue_after(followed: &ShipProgress, catalog: &Catalog) {
+    let (segment, until) = followed.position().latest();
+    catalog.note_sequence(segment);
+    catalog.arrival.note(until.max(followed.local_since()));
 }
 
 /// The reader of the store; cheap to clone.

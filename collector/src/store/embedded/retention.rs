@@ -6,11 +6,11 @@ use std::path::Path;
 
 use super::catalog::Catalog;
 use super::segment::Segment;
-use super::{EmbeddedOptions, Follow, StoreStats};
+use super::{EmbeddedOptions, StoreStats};
 use crate::counters::Incident;
 use crate::log::{Deletions, Reason, Retention, is_older};
 use crate::model::UnixNanos;
-use crate::store::StoreError;
+use crate::store::{Follow, StoreError};
 
 /// Deletes segments according to the options; never one that is still being written.
 pub(crate) fn enforce(

@@ -7,7 +7,8 @@ use super::series::StoreFigures;
 use super::ship::link::Link;
 use super::spans::lane::backlog;
 use super::wire::reachability::Standing;
-use crate::store::embedded::{EmbeddedStore, ShipProgress};
+use crate::store::ShipProgress;
+use crate::store::embedded::EmbeddedStore;
 
 /// A status handle of the InfluxDB behind a collector; cheap to clone.
 #[derive(Debug, Clone)]

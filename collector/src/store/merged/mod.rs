@@ -13,7 +13,8 @@ pub use traces::Traces;
 use {
     self::series::MergedSeries,
     crate::log::Position,
-    crate::store::embedded::{EmbeddedStore, ShipProgress},
+    crate::store::ShipProgress,
+    crate::store::embedded::EmbeddedStore,
     crate::store::influxdb::series::InfluxSeries,
     crate::store::influxdb::{Client, InfluxTraces, InfluxdbOptions, Peers},
     crate::store::series::SeriesLog,
@@ -95,7 +96,8 @@ pub(crate) fn with_influxdb_away(
     let away = InfluxdbOptions::at("http://127.0.0.1:9");
     let client = Arc::new(Client::new(away).unwrap());
     let peers = Arc::new(Peers::new(Arc::clone(&client), "aaaaaa", Arc::default()));
-    let followed = Arc::new(ShipProgress::open(dir, Position::default()).unwrap());
+    let followed =
+        Arc::new(ShipProgress::open(&dir.join("deleted.json"), Position::default()).unwrap());
     let traces = InfluxTraces::new(Arc::clone(&client), week);
     let traces = Traces::merged(local.clone(), followed, traces, Arc::clone(&peers));
     let others = InfluxSeries::new(client, "aaaaaa", week, Handle::current());

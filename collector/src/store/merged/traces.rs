@@ -15,11 +15,13 @@ use crate::model::{
     MINUTE, NANOSECOND, Note, Span, TimeRange, Trace, TracePage, TraceQuery, UnixNanos,
 };
 use crate::store::cancel::off_worker;
-use crate::store::embedded::{EmbeddedStore, ShipProgress, StoreStats};
+use crate::store::embedded::{EmbeddedStore, StoreStats};
 use crate::store::fitting::{TRACE_BYTES_MAX, bytes_of};
 use crate::store::influxdb::{InfluxTraces, Peers, Scan};
 use crate::store::search::{self, Candidate, Row, Source, row_of};
-use crate::store::{Missing, MissingPart, Partial, Received, StoreError, TraceReader};
+use crate::store::{
+    Missing, MissingPart, Partial, Received, ShipProgress, StoreError, TraceReader,
+};
 
 /// A trace that starts this long after local spans are complete is complete locally, despite differing clocks
 /// of senders.

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::{EmbeddedOptions, Follow, ShipProgress, SpanLog, open, open_followed};
+use super::super::{EmbeddedOptions, SpanLog, open, open_followed};
 use super::support::*;
 use crate::log::Position;
 use crate::model::{Span, UnixNanos, made};
-use crate::store::TraceReader;
+use crate::store::{Follow, ShipProgress, TraceReader};
 
 const DAY: u64 = 86_400_000_000_000;
 
@@ -126,7 +126,8 @@ fn a_segment_that_is_old_is_sealed_when_maintained() {
 fn a_full_disk_does_not_keep_what_fills_it() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("influxdb");
-    let followed = Arc::new(ShipProgress::open(&folder, Position::default()).unwrap());
+    let followed =
+        Arc::new(ShipProgress::open(&folder.join("deleted.json"), Position::default()).unwrap());
     let options = EmbeddedOptions {
         dir: dir.path().to_owned(),
         retention: Duration::from_secs(3600),
@@ -154,7 +155,7 @@ fn a_full_disk_does_not_keep_what_fills_it() {
     store
         .enforce_retention(UnixNanos::new(UnixNanos::now().get() + DAY))
         .unwrap();
-    let again = ShipProgress::open(&folder, Position::default()).unwrap();
+    let again = ShipProgress::open(&folder.join("deleted.json"), Position::default()).unwrap();
     assert_eq!(again.lost(), 3);
     assert_eq!(again.local_since(), followed.local_since());
 }

@@ -11,9 +11,9 @@ use super::payload::BlockEncoder;
 use crate::counters::{Counters, Incident};
 use crate::log::{Offset, Position};
 use crate::model::UnixNanos;
-use crate::store::StoreError;
-use crate::store::embedded::{Journal, JournalSegment, ShipProgress};
+use crate::store::embedded::{Journal, JournalSegment};
 use crate::store::influxdb::ship::lane::{BATCH_BYTES_MAX, BATCH_POINTS_MAX, Batch, Lane};
+use crate::store::{ShipProgress, StoreError};
 use crate::sync::LogThrottle;
 
 /// Age of a finished segment's last block before the segment counts as done: by then every segment with a

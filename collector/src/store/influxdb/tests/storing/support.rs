@@ -10,11 +10,8 @@ use crate::counters::Counters;
 use crate::log::Position;
 use crate::model::Span;
 use crate::model::UnixNanos;
-use crate::store::Traces;
 use crate::store::embedded::tests::support::write;
-use crate::store::embedded::{
-    EmbeddedOptions, EmbeddedStore, Follow, ShardWriter, ShipProgress, SpanLog, open_followed,
-};
+use crate::store::embedded::{EmbeddedOptions, EmbeddedStore, ShardWriter, SpanLog, open_followed};
 use crate::store::influxdb::InfluxdbOptions;
 use crate::store::influxdb::folder;
 use crate::store::influxdb::identity::collector_id;
@@ -28,6 +25,7 @@ use crate::store::influxdb::wire::client::Client;
 use crate::store::influxdb::wire::query::Query;
 use crate::store::influxdb::wire::server::Generation;
 use crate::store::influxdb::wire::setup;
+use crate::store::{Follow, ShipProgress, Traces};
 
 pub(super) const WEEK: Duration = Duration::from_secs(7 * 86_400);
 
@@ -151,7 +149,9 @@ impl Node {
         disk_budget_bytes: u64,
     ) -> Self {
         let counters = Arc::new(Counters::default());
-        let followed = Arc::new(ShipProgress::open(&folder(dir.path()), progress).unwrap());
+        let followed = Arc::new(
+            ShipProgress::open(&folder(dir.path()).join("deleted.json"), progress).unwrap(),
+        );
         let embedded = EmbeddedOptions {
             dir: dir.path().to_owned(),
             retention: WEEK,
@@ -212,24 +212,11 @@ impl Node {
         sum
     }
 
-    /// Waits for openGemini, which shows points of a new series a second or two after accepting them.
     async fn wait_until_visible(&self) {
-        if self.client.generation().await.unwrap() != Generation::OpenGemini {
-            return;
-        }
         let own = collector_id(self.dir.path()).unwrap();
         let mut query = Query::new("SELECT count(\"dur\") FROM \"span_idx\" WHERE \"c\" = ");
         query.text(&own);
-        for _ in 0..6_000 {
-            let answer = self.client.query(&query).await.unwrap();
-            let rows = answer.first().map(|series| &series.rows);
-            let count = rows.and_then(|rows| rows[0][1].as_int()).unwrap_or(0);
-            if u64::try_from(count).unwrap() >= self.shipped {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("openGemini does not show what it took");
+        wait_until_visible(&self.client, &query, self.shipped).await;
     }
 
     /// Returns the reader of InfluxDB alone.
@@ -251,6 +238,23 @@ impl Node {
             )),
         )
     }
+}
+
+/// Waits for openGemini, which shows points of a new series a second or two after it took them, until a query counts so many.
+pub(super) async fn wait_until_visible(client: &Client, query: &Query, wanted: u64) {
+    if client.generation().await.unwrap() != Generation::OpenGemini {
+        return;
+    }
+    for _ in 0..6_000 {
+        let answer = client.query(query).await.unwrap();
+        let rows = answer.first().map(|series| &series.rows);
+        let count = rows.and_then(|rows| rows[0][1].as_int()).unwrap_or(0);
+        if u64::try_from(count).unwrap() >= wanted {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("openGemini does not show what it took");
 }
 
 /// Blocks on a future.

@@ -1,20 +1,26 @@
-//! How far the spans have been shipped.
+//! How far the segments of a log have been shipped: which blocks are stored elsewhere too.
 //!
-//! The lane that ships spans advances it, and retention reads it before deleting a segment. It also persists
-//! the time since which the local data is complete, and how many spans were deleted unshipped.
+//! The lane that ships a log moves it, and retention asks it before it deletes a segment. It also persists the time since
+//! which the local data is complete, and how many rows were deleted unshipped.
 
 use std::path::{Path, PathBuf};
-use std::sync::MutexGuard;
+use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::catalog::Catalog;
+use super::{StoreError, durable};
 use crate::log::Position;
-use crate::store::StoreError;
-use crate::store::durable;
 use crate::sync::Mutex;
 
-const DELETED_FILE: &str = "deleted.json";
+/// Marks a log as shipped: progress of the shipper and how long what is shipped stays local.
+#[derive(Debug, Clone)]
+pub(crate) struct Follow {
+    /// How far the shipper is.
+    pub(crate) followed: Arc<ShipProgress>,
+    /// How long what is shipped stays here too.
+    pub(crate) keep: Duration,
+}
 
 /// The position of the shipper and the record of deletions; shared by the lane and retention.
 #[derive(Debug)]
@@ -26,8 +32,9 @@ pub(crate) struct ShipProgress {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Deleted {
-    /// Every span that arrived since then is in a local segment, Unix nanoseconds.
+    /// Everything that arrived from then on is in a local segment, Unix nanoseconds.
     local_since: u64,
+    /// Rows that were deleted unshipped.
     lost: u64,
 }
 
@@ -39,12 +46,11 @@ struct SavedDeleted {
 }
 
 impl ShipProgress {
-    /// Loads the state of an earlier run; `position` is what its lane saved.
-    pub(crate) fn open(folder: &Path, position: Position) -> Result<Self, StoreError> {
-        let path = folder.join(DELETED_FILE);
-        let deleted = match durable::read_json(&path)? {
+    /// Reads what an earlier run saved in that file; `position` is what its lane saved.
+    pub(crate) fn open(path: &Path, position: Position) -> Result<Self, StoreError> {
+        let deleted = match durable::read_json(path)? {
             Some(json) => serde_json::from_value(json)
-                .map_err(|error| StoreError::damaged(&path, &error.to_string()))?,
+                .map_err(|error| StoreError::damaged(path, &error.to_string()))?,
             None => Deleted::default(),
         };
         Ok(Self {
@@ -53,18 +59,11 @@ impl ShipProgress {
                 now: deleted,
                 saved: deleted,
             }),
-            path,
+            path: path.to_owned(),
         })
     }
 
-    /// Continues after everything that was shipped or deleted: no number and no time is used again, even if
-    /// no segment is left.
-    pub(super) fn continue_in(&self, catalog: &Catalog) {
-        let (segment, until) = self.locked().latest();
-        catalog.note_sequence(segment);
-        catalog.arrival.note(until.max(self.local_since()));
-    }
-
+    /// Returns how far each segment has been shipped.
     pub(crate) fn position(&self) -> Position {
         self.locked().clone()
     }
@@ -79,7 +78,7 @@ impl ShipProgress {
         offset.map_or(0, |offset| rows.saturating_sub(offset.rows))
     }
 
-    /// Records the deletion of a segment: when its last span arrived, and how many spans were unshipped.
+    /// Records that a segment is deleted: when its last row arrived, and how many of its rows are not shipped.
     pub(crate) fn note_deleted(&self, last: u64, unshipped: u64) {
         let mut deleted = self.deleted();
         deleted.now.local_since = deleted.now.local_since.max(last.saturating_add(1));
@@ -97,11 +96,12 @@ impl ShipProgress {
         Ok(())
     }
 
-    /// Every span that arrived since then is in a local segment.
+    /// Returns from when on everything that arrived is in a local segment.
     pub(crate) fn local_since(&self) -> u64 {
         self.deleted().now.local_since
     }
 
+    /// Returns how many rows were deleted unshipped.
     pub(crate) fn lost(&self) -> u64 {
         self.deleted().now.lost
     }
@@ -123,7 +123,8 @@ mod tests {
     #[test]
     fn rows_of_a_segment_are_unshipped_behind_its_offset() {
         let dir = tempfile::tempdir().unwrap();
-        let progress = ShipProgress::open(dir.path(), Position::default()).unwrap();
+        let progress =
+            ShipProgress::open(&dir.path().join("deleted"), Position::default()).unwrap();
         assert_eq!(progress.unshipped(3, 10), 10);
         let mut position = progress.position();
         position.reach(
@@ -145,11 +146,12 @@ mod tests {
     #[test]
     fn what_was_deleted_is_known_after_a_restart() {
         let dir = tempfile::tempdir().unwrap();
-        let progress = ShipProgress::open(dir.path(), Position::default()).unwrap();
+        let progress =
+            ShipProgress::open(&dir.path().join("deleted"), Position::default()).unwrap();
         progress.note_deleted(100, 2);
         progress.note_deleted(50, 1);
         progress.save().unwrap();
-        let again = ShipProgress::open(dir.path(), Position::default()).unwrap();
+        let again = ShipProgress::open(&dir.path().join("deleted"), Position::default()).unwrap();
         assert_eq!((again.local_since(), again.lost()), (101, 3));
     }
 }
