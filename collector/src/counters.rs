@@ -113,7 +113,9 @@ incidents! {
     InfluxdbReadFailed = "influxdb_read_failed",
     /// A record too far in the future was not sent to InfluxDB.
     InfluxdbRecordAheadOfTime = "influxdb_record_ahead_of_time",
-    /// A span was shortened to fit into a point of InfluxDB.
+    /// A log record lay too far in the past to be sent to InfluxDB, which keeps none that old.
+    InfluxdbRecordTooOld = "influxdb_record_too_old",
+    /// A span, or what log records say of their sender, was shortened to fit into a point of InfluxDB.
     InfluxdbSpanShortened = "influxdb_span_shortened",
     /// A block to be sent to InfluxDB was unreadable.
     InfluxdbUnreadableBlock = "influxdb_unreadable_block",
@@ -127,6 +129,8 @@ incidents! {
     LiveOperationLimit = "live_operation_limit",
     /// A repeated span was counted only once.
     LiveRepeatedSpan = "live_repeated_span",
+    /// A log record was deleted before InfluxDB had it.
+    LogRecordsLostUnshipped = "log_records_lost_unshipped",
     /// A full or old segment could not be sealed in time.
     MaintenanceFailed = "maintenance_failed",
     /// A damaged footer could not be rebuilt.

@@ -17,6 +17,7 @@ use crate::model::{
     CircuitCalls, CircuitKey, CircuitSample, LogQuery, LogRecord, NANOSECOND, Span, TimeRange,
     UnixNanos,
 };
+use crate::store::LogReader;
 use crate::store::embedded::tests::support::{NOW, open_store, span, wait, write};
 use crate::store::embedded::{EmbeddedStore, SpanCodec, SpanLog};
 use crate::store::logs::tests::{open, record};

@@ -336,6 +336,16 @@ pub struct LogPage {
     pub next: Option<LogCursor>,
     /// Why records may be missing; `None` if the search was complete.
     pub missing: Option<String>,
+    /// Whether the search ended before it had looked through everything.
+    pub ended_early: bool,
+}
+
+impl LogPage {
+    /// Returns why a page without records does not mean that there are none: a store did not answer.
+    pub(crate) fn unread(&self) -> Option<&str> {
+        let missing = self.missing.as_deref();
+        missing.filter(|_| self.records.is_empty() && !self.ended_early)
+    }
 }
 
 #[cfg(test)]

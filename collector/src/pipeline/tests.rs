@@ -404,7 +404,8 @@ async fn log_records_are_kept_and_searched() {
     let message = Bytes::from(sent.encode_to_vec());
     let accepted = send_logs(bench.pipeline.ingest(), message).await.unwrap();
     assert_eq!((accepted.records_refused, accepted.truncated), (1, 0));
-    let page = bench.logs.search(LogQuery::in_range(TimeRange::ALL)).await;
+    let query = LogQuery::in_range(TimeRange::ALL);
+    let page = crate::store::LogReader::search(&bench.logs, query).await;
     let found = page.unwrap().records;
     let mut said: Vec<_> = found.iter().map(|r| r.body.to_string()).collect();
     said.sort();

@@ -23,7 +23,7 @@ use crate::store::embedded::StoreStats;
 use crate::store::fitting;
 use crate::store::logs::LogStore;
 use crate::store::merged::series::MergedSeries;
-use crate::store::{Partial, StoreError, TraceReader, Traces};
+use crate::store::{LogReader, Partial, StoreError, TraceReader, Traces};
 
 /// How far ahead of this clock a span may start and its names still be listed.
 const CLOCK_SLACK: Duration = Duration::from_secs(3600);

@@ -35,7 +35,9 @@ pub(crate) use ship_progress::{Follow, ShipProgress};
 
 pub use crate::log::StoreError;
 
-use crate::model::{CircuitKey, TimeRange, Trace, TracePage, TraceQuery, UnixNanos};
+use crate::model::{
+    CircuitKey, LogPage, LogQuery, TimeRange, Trace, TracePage, TraceQuery, UnixNanos,
+};
 use fitting::TRACE_BYTES_MAX;
 use series::{SeriesKind, SeriesRecord};
 
@@ -82,6 +84,15 @@ pub trait TraceReader: Send + Sync {
         service: String,
         range: TimeRange,
     ) -> impl Future<Output = Result<Partial<Vec<String>>, StoreError>> + Send;
+}
+
+/// Reads log records.
+pub trait LogReader: Send + Sync {
+    /// Returns one page of the records that match, newest first; a search that takes long ends early and says so.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn search(&self, query: LogQuery) -> impl Future<Output = Result<LogPage, StoreError>> + Send;
 }
 
 /// Reads series records: everything that is not a span. The functions block the thread.

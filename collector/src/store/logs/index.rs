@@ -15,20 +15,21 @@ use super::filter::TraceFilter;
 use super::hint;
 use crate::counters::{Counters, Incident};
 use crate::files;
-use crate::log::{BlockCodec, Day, LogFile, Reason, StoreError, read, scan};
+use crate::log::{BlockCodec, Day, LogFile, Position, Reason, StoreError, read, scan};
 use crate::model::{LogQuery, LogRecord, UnixNanos};
 
 /// The class of a segment's records: those of traces are stored separately, so that others cannot displace
 /// them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Class {
+pub(crate) enum Class {
+    /// They carry a trace id.
     Traced,
     /// Without a trace id.
     Other,
 }
 
 impl Class {
-    pub(super) const ALL: [Self; 2] = [Self::Traced, Self::Other];
+    pub(crate) const ALL: [Self; 2] = [Self::Traced, Self::Other];
 
     pub(super) fn of(record: &LogRecord) -> Self {
         match record.trace_id {
@@ -76,13 +77,26 @@ pub(super) struct Found {
     pub(super) zone: Zone,
 }
 
-/// A segment to be deleted, and the reason.
-#[derive(Debug)]
-pub(super) struct Expired {
+/// A segment as retention sees it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Aged {
     pub(super) segment: SegmentId,
-    pub(super) reason: Reason,
+    /// When its last block was written.
     pub(super) ended: UnixNanos,
     pub(super) bytes: u64,
+    pub(super) records: u64,
+}
+
+impl Aged {
+    fn of(segment: SegmentId, extents: &[Extent]) -> Self {
+        let ended = extents.iter().map(|extent| extent.ended).max();
+        Self {
+            segment,
+            ended: ended.unwrap_or_default(),
+            bytes: end(extents),
+            records: extents.iter().map(|extent| extent.records).sum(),
+        }
+    }
 }
 
 /// The extents of every segment, oldest segment first.
@@ -152,35 +166,59 @@ impl Index {
         found
     }
 
-    /// Removes the segments of a class, oldest first, for which `reason` returns one; its arguments are the
-    /// end of the segment and the size of the class including it.
+    /// Forgets the oldest segments of a class, up to the first for which `reason` has none; it gets a segment and the bytes
+    /// of the class with it.
     pub(super) fn forget(
         &mut self,
         class: Class,
-        reason: impl Fn(UnixNanos, u64) -> Option<Reason>,
-    ) -> Vec<Expired> {
+        reason: impl Fn(&Aged, u64) -> Option<Reason>,
+    ) -> Vec<(Aged, Reason)> {
         let (mut bytes_left, _) = self.size(class);
         let mut expired = Vec::new();
-        self.segments.retain(|segment, extents| {
-            if segment.class != class {
-                return true;
-            }
-            let ended = extents.iter().map(|extent| extent.ended).max();
-            let ended = ended.unwrap_or_default();
-            let bytes = extents.last().map_or(0, Extent::end_offset);
-            let Some(reason) = reason(ended, bytes_left) else {
-                return true;
+        for aged in self.aged(class) {
+            let Some(reason) = reason(&aged, bytes_left) else {
+                break;
             };
-            bytes_left = bytes_left.saturating_sub(bytes);
-            expired.push(Expired {
-                segment: *segment,
-                reason,
-                ended,
-                bytes,
-            });
-            false
-        });
+            bytes_left = bytes_left.saturating_sub(aged.bytes);
+            expired.push((aged, reason));
+        }
+        for (aged, _) in &expired {
+            self.segments.remove(&aged.segment);
+        }
         expired
+    }
+
+    /// Returns the segments of a class, oldest first.
+    pub(super) fn aged(&self, class: Class) -> Vec<Aged> {
+        let segments = self.segments.iter();
+        let of_class = segments.filter(|(segment, _)| segment.class == class);
+        of_class
+            .map(|(segment, extents)| Aged::of(*segment, extents))
+            .collect()
+    }
+
+    /// Returns the first stretch of a class that lies behind a position, and that position without segments that are gone
+    /// and without offsets behind a segment's end: that is another file, which is read from its beginning.
+    pub(super) fn unread(&self, class: Class, position: &Position) -> (Position, Option<Found>) {
+        let mut position = position.clone();
+        let ends = self.segments.iter();
+        let ends = ends.map(|(segment, extents)| (segment.number, end(extents)));
+        let ends: BTreeMap<u64, u64> = ends.collect();
+        position.retain(|number, offset| ends.get(&number).is_some_and(|end| offset.bytes <= *end));
+        let segments = self.segments.iter();
+        let mut of_class = segments.filter(|(segment, _)| segment.class == class);
+        let found = of_class.find_map(|(segment, extents)| {
+            let done = position.offset(segment.number).unwrap_or_default().bytes;
+            let extent = extents.iter().find(|extent| extent.end_offset() > done)?;
+            let offset = extent.offset.max(done);
+            Some(Found {
+                segment: *segment,
+                offset,
+                len: extent.end_offset() - offset,
+                zone: extent.zone,
+            })
+        });
+        (position, found)
     }
 
     pub(super) fn size(&self, class: Class) -> (u64, u64) {
@@ -192,6 +230,10 @@ impl Index {
             (bytes + extent.len, records + extent.records)
         })
     }
+}
+
+fn end(extents: &[Extent]) -> u64 {
+    extents.last().map_or(0, Extent::end_offset)
 }
 
 fn add(extents: &mut Vec<Extent>, block: &Placed) {

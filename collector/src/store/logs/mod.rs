@@ -11,6 +11,7 @@ mod filter;
 mod hint;
 mod index;
 mod search;
+mod tail;
 #[cfg(test)]
 pub(crate) mod tests;
 mod writer;
@@ -24,14 +25,19 @@ use std::{fs, io};
 use tokio::time::Instant;
 
 use crate::counters::{Counters, Incident};
-use crate::log::{Committer, Damage, Deletions, Opened, Retention, StoreError, Stretch};
+use crate::log::{
+    Committer, Damage, Deletions, Opened, Reason, Retention, StoreError, Stretch, is_older,
+};
 use crate::model::{LogPage, LogQuery, LogRecord, UnixNanos};
 use crate::store::cancel::{TimeLimit, off_worker};
-use crate::sync::RwLock;
+use crate::store::{Follow, LogReader};
+use crate::sync::{Mutex, RwLock};
 pub(crate) use block::LogCodec;
 pub(crate) use columns::fuzz_block;
-use index::{Class, Expired, Found, Index, SegmentId};
-use search::Newest;
+pub(crate) use index::Class;
+use index::{Aged, Found, Index, SegmentId};
+pub(crate) use search::Newest;
+pub(crate) use tail::Tail;
 use writer::Writer;
 
 /// How long records wait to share a block and a sync with others: at most ten syncs a second. Exporters send
@@ -60,6 +66,10 @@ struct Inner {
     committer: Committer<LogRecord>,
     counters: Arc<Counters>,
     damage: Damage<SegmentId>,
+    /// `None` where records are not shipped.
+    follow: Option<Follow>,
+    /// Held while records are written or segments deleted: nothing is appended to a segment that goes.
+    files: Arc<Mutex<()>>,
 }
 
 /// Size of the log store.
@@ -83,13 +93,24 @@ impl LogStore {
         bytes_max: u64,
         counters: Arc<Counters>,
     ) -> Result<Self, StoreError> {
-        Self::open_with(dir, (retention, bytes_max), LINGER, counters)
+        Self::open_followed(dir, (retention, bytes_max), None, counters)
+    }
+
+    /// As `open`, for records that are stored elsewhere too.
+    pub(crate) fn open_followed(
+        dir: &Path,
+        bounds: (Duration, u64),
+        follow: Option<Follow>,
+        counters: Arc<Counters>,
+    ) -> Result<Self, StoreError> {
+        Self::open_with(dir, bounds, LINGER, follow, counters)
     }
 
     pub(crate) fn open_with(
         dir: &Path,
         (max_age, bytes_max): (Duration, u64),
         linger: Duration,
+        follow: Option<Follow>,
         counters: Arc<Counters>,
     ) -> Result<Self, StoreError> {
         let root = dir.join("logs");
@@ -110,7 +131,12 @@ impl LogStore {
         };
         let segment_bytes = retention.iter().map(segment).collect();
         let mut writer = Writer::new(root.clone(), Arc::clone(&index), segment_bytes);
-        let commit = move |records| writer.commit(records);
+        let files = Arc::new(Mutex::default());
+        let written = Arc::clone(&files);
+        let commit = move |records| {
+            let _no_deletion = written.lock();
+            writer.commit(records)
+        };
         let committer = Committer::start("logs-writer", linger, commit)
             .map_err(|error| StoreError::io("start the writer of", &root, error))?;
         Ok(Self {
@@ -121,6 +147,8 @@ impl LogStore {
                 committer,
                 damage: Damage::new(Incident::UnreadableLogs, Arc::clone(&counters)),
                 counters,
+                follow,
+                files,
             }),
         })
     }
@@ -145,12 +173,12 @@ impl LogStore {
         appended
     }
 
-    /// Returns one page of matching records, newest first; a slow search ends early and says so.
-    ///
-    /// # Errors
-    /// When a file cannot be read at the moment. Permanent damage is counted and skipped.
-    pub async fn search(&self, query: LogQuery) -> Result<LogPage, StoreError> {
-        let deadline = Instant::now() + SEARCH_TIME_MAX;
+    /// As `search`, which ends at that moment.
+    pub(crate) async fn search_until(
+        &self,
+        query: LogQuery,
+        deadline: Instant,
+    ) -> Result<LogPage, StoreError> {
         let store = self.clone();
         let limit = TimeLimit::new(move || Instant::now() > deadline);
         off_worker(&self.inner.root, move || {
@@ -179,22 +207,27 @@ impl LogStore {
         Ok(newest.page(None))
     }
 
-    fn read(
-        &self,
-        open: &mut Opened,
-        place: Found,
-        newest: &mut Newest<'_>,
-    ) -> Result<(), StoreError> {
+    fn read(&self, open: &mut Opened, place: Found, newest: &mut Newest) -> Result<(), StoreError> {
+        if let Some(bytes) = self.bytes(open, place)? {
+            let lost = newest.read(&bytes)?;
+            self.count_lost(place, lost);
+        }
+        Ok(())
+    }
+
+    /// Reads a stretch, of one that cannot be read for long what can; `None` when retention removed the file.
+    fn bytes(&self, open: &mut Opened, place: Found) -> Result<Option<Vec<u8>>, StoreError> {
         let stretch = Stretch {
             path: place.segment.path(&self.inner.root),
             file: place.segment,
             offset: place.offset,
             length: place.len,
         };
-        let Some(bytes) = open.read(&LogCodec, &stretch, &self.inner.damage)? else {
-            return Ok(());
-        };
-        let lost = newest.read(&bytes)?;
+        open.read(&LogCodec, &stretch, &self.inner.damage)
+    }
+
+    /// Counts records that could not be read.
+    fn count_lost(&self, place: Found, lost: u64) {
         if lost > 0 {
             let incidents = &self.inner.counters.incidents;
             incidents.add(Incident::UnreadableRecord, lost);
@@ -203,35 +236,73 @@ impl LogStore {
                 .damage
                 .report(place.segment, place.offset, &problem);
         }
-        Ok(())
     }
 
-    /// Deletes segments that ended before the retention, and the oldest ones beyond the disk budget.
+    /// Deletes the segments that ended before the retention, those that are stored elsewhere for long enough, and the oldest
+    /// beyond the room that there is.
     ///
     /// # Errors
     /// When a file cannot be removed.
     pub fn enforce_retention(&self, now: UnixNanos) -> Result<(), StoreError> {
+        let _nothing_is_written = self.inner.files.lock();
         let mut expired = Vec::new();
         for (class, retention) in &self.inner.retention {
-            let reason = |ended, bytes| retention.reason(ended, bytes, now);
+            let reason = |aged: &Aged, bytes| {
+                let reason = retention.reason(aged.ended, bytes, now);
+                let reason = reason.or_else(|| self.is_shipped(aged, now))?;
+                // Before readers find them gone.
+                self.note_deletion(aged);
+                Some(reason)
+            };
             expired.extend(self.inner.index.write().forget(*class, reason));
         }
-        let gone = |segment| expired.iter().any(|expired| expired.segment == segment);
+        let gone = |segment| expired.iter().any(|(aged, _)| aged.segment == segment);
         self.inner.damage.forget(gone);
+        // Saved before the deletion, so that a crash in between does not hide where the records are now; and after it where
+        // the disk was full, which only the deletion mends.
+        let before = self.save_notes();
         let mut deletions = Deletions::default();
-        let outcome = expired.iter().try_for_each(|expired| {
-            self.delete(expired.segment)?;
-            let Expired {
-                reason,
-                ended,
-                bytes,
-                ..
-            } = expired;
-            deletions.add(*reason, *ended, 0, *bytes);
+        let outcome = expired.iter().try_for_each(|(aged, reason)| {
+            self.delete(aged.segment)?;
+            deletions.add(*reason, aged.ended, 0, aged.bytes);
             Ok(())
         });
         deletions.report("logs", &self.inner.counters);
-        outcome
+        outcome.and(before.or_else(|_| self.save_notes()))
+    }
+
+    /// Returns the reason to delete a segment of which every record is shipped, and was here for as long as it should be.
+    fn is_shipped(&self, aged: &Aged, now: UnixNanos) -> Option<Reason> {
+        let follow = self.inner.follow.as_ref()?;
+        let unshipped = follow.followed.unshipped(aged.segment.number, aged.records);
+        (unshipped == 0 && is_older(aged.ended, follow.keep, now)).then_some(Reason::Shipped)
+    }
+
+    /// Records that a segment is deleted; records of it that are not shipped are lost, and counted.
+    fn note_deletion(&self, aged: &Aged) {
+        if let Some(follow) = &self.inner.follow {
+            let unshipped = follow.followed.unshipped(aged.segment.number, aged.records);
+            follow.followed.note_deleted(aged.ended.get(), unshipped);
+            let incidents = &self.inner.counters.incidents;
+            incidents.add(Incident::LogRecordsLostUnshipped, unshipped);
+        }
+    }
+
+    fn save_notes(&self) -> Result<(), StoreError> {
+        let follow = self.inner.follow.as_ref();
+        follow.map_or(Ok(()), |follow| follow.followed.save())
+    }
+
+    /// Returns how many records the retention would delete at that time that are not stored elsewhere.
+    pub(crate) fn expired_records(&self, now: UnixNanos) -> u64 {
+        let index = self.inner.index.read();
+        let expired = self.inner.retention.iter().flat_map(|(class, retention)| {
+            let mut aged = index.aged(*class);
+            aged.retain(|aged| is_older(aged.ended, retention.max_age, now));
+            aged.retain(|aged| self.is_shipped(aged, now).is_none());
+            aged
+        });
+        expired.map(|aged| aged.records).sum()
     }
 
     fn delete(&self, segment: SegmentId) -> Result<(), StoreError> {
@@ -249,6 +320,18 @@ impl LogStore {
         }
     }
 
+    /// Returns how many records are not shipped yet; none where they never are.
+    pub(crate) fn backlog(&self) -> u64 {
+        let Some(follow) = &self.inner.follow else {
+            return 0;
+        };
+        let index = self.inner.index.read();
+        let segments = Class::ALL.into_iter().flat_map(|class| index.aged(class));
+        segments
+            .map(|aged| follow.followed.unshipped(aged.segment.number, aged.records))
+            .sum()
+    }
+
     /// Returns the size of the store.
     pub fn stats(&self) -> LogStats {
         let index = self.inner.index.read();
@@ -259,5 +342,13 @@ impl LogStore {
                 records: stats.records + records,
                 bytes: stats.bytes + bytes,
             })
+    }
+}
+
+impl LogReader for LogStore {
+    /// As the trait has it; what stays damaged is counted and passed over.
+    async fn search(&self, query: LogQuery) -> Result<LogPage, StoreError> {
+        self.search_until(query, Instant::now() + SEARCH_TIME_MAX)
+            .await
     }
 }

@@ -20,8 +20,8 @@ pub(super) const PAGE_BYTES_MAX: usize = 16 << 20;
 
 /// The newest matching records so far, by time and id.
 #[derive(Debug)]
-pub(super) struct Newest<'q> {
-    query: &'q LogQuery,
+pub(crate) struct Newest {
+    query: LogQuery,
     lower: String,
     records: BTreeMap<(UnixNanos, u64), LogRecord>,
     bytes: usize,
@@ -29,10 +29,11 @@ pub(super) struct Newest<'q> {
     left_out: Option<(UnixNanos, u64)>,
 }
 
-impl<'q> Newest<'q> {
-    pub(super) fn new(query: &'q LogQuery) -> Self {
+impl Newest {
+    /// Returns the page of a search that has seen nothing yet.
+    pub(crate) fn new(query: &LogQuery) -> Self {
         Self {
-            query,
+            query: query.clone(),
             lower: query.text.to_lowercase(),
             records: BTreeMap::new(),
             bytes: 0,
@@ -41,7 +42,7 @@ impl<'q> Newest<'q> {
     }
 
     /// Returns whether records up to `latest` cannot belong to this page any more.
-    pub(super) fn is_settled(&self, latest: UnixNanos) -> bool {
+    pub(crate) fn is_settled(&self, latest: UnixNanos) -> bool {
         self.left_out.is_some_and(|(time, _)| time > latest)
     }
 
@@ -67,18 +68,7 @@ impl<'q> Newest<'q> {
         &mut self,
         block: &Block<'_, <LogCodec as BlockCodec>::Header>,
     ) -> Result<u64, StoreError> {
-        let all = u64::from(block.header.records);
-        let columns = block
-            .is_whole
-            .then(|| columns_of(&block.header, block.bytes))
-            .flatten();
-        let Some(columns) = columns else {
-            return Ok(all);
-        };
-        let Some(columns) = Columns::read(&columns) else {
-            return Ok(all);
-        };
-        let (query, left_out) = (self.query, self.left_out);
+        let (query, left_out) = (self.query.clone(), self.left_out);
         let wanted = |head: &Head, service: &str| {
             query.matches_head(head.time, head.severity, head.trace_id, head.span_id)
                 && query.is_behind_cursor(head.time, head.id)
@@ -88,9 +78,14 @@ impl<'q> Newest<'q> {
                     .as_deref()
                     .is_none_or(|wanted| wanted == service)
         };
-        match columns.visit(wanted, |record| self.take(record)) {
-            Some(outcome) => outcome.map(|()| 0),
-            None => Ok(all),
+        visit(block, wanted, |record| self.take(record))
+    }
+
+    /// Keeps a record if it matches, comes after the cursor and is among the newest.
+    pub(crate) fn offer(&mut self, record: LogRecord) -> Result<(), StoreError> {
+        match self.query.is_behind_cursor(record.time, record.id) {
+            true => self.take(record),
+            false => Ok(()),
         }
     }
 
@@ -115,7 +110,7 @@ impl<'q> Newest<'q> {
     }
 
     /// Returns the page; if the search ran out of time with records up to `unread` left, only those after it.
-    pub(super) fn page(mut self, unread: Option<UnixNanos>) -> LogPage {
+    pub(crate) fn page(mut self, unread: Option<UnixNanos>) -> LogPage {
         let unread = unread.filter(|unread| !self.is_settled(*unread));
         if let Some(unread) = unread {
             self.records.retain(|(time, _), _| *time > unread);
@@ -131,7 +126,7 @@ impl<'q> Newest<'q> {
             return LogPage {
                 records,
                 next,
-                missing: None,
+                ..LogPage::default()
             };
         };
         let reached = format_timestamp(unread.floor(SECOND));
@@ -144,7 +139,28 @@ impl<'q> Newest<'q> {
             records,
             next: is_forward.then_some(next),
             missing: Some(format!("the search took long and stopped at {reached}")),
+            ended_early: true,
         }
+    }
+}
+
+/// Visits the records of a block that `wanted` chooses by head and service; returns how many could not be read.
+pub(super) fn visit(
+    block: &Block<'_, <LogCodec as BlockCodec>::Header>,
+    wanted: impl Fn(&Head, &str) -> bool,
+    visit: impl FnMut(LogRecord) -> Result<(), StoreError>,
+) -> Result<u64, StoreError> {
+    let all = u64::from(block.header.records);
+    let columns = block
+        .is_whole
+        .then(|| columns_of(&block.header, block.bytes))
+        .flatten();
+    let Some(columns) = columns else {
+        return Ok(all);
+    };
+    match Columns::read(&columns).and_then(|columns| columns.visit(wanted, visit)) {
+        Some(outcome) => outcome.map(|()| 0),
+        None => Ok(all),
     }
 }
 

@@ -1,9 +1,10 @@
 //! What the store of log records promises beyond what every log does (`log::tests`).
 
 use super::*;
-use crate::log::{Day, Fault, FaultyDisk};
+use crate::log::{Day, Fault, FaultyDisk, Position};
 use crate::model::LogCursor;
 use crate::model::{DAY, HOUR, NANOSECOND, Resource, SECOND, Scope, Severity, TimeRange, Value};
+use crate::store::ShipProgress;
 use crate::store::embedded::tests::support::wait;
 use opentelemetry::{SpanId, TraceId};
 use tempfile::TempDir;
@@ -54,7 +55,7 @@ pub(crate) fn record(trace: u64, service: &str, second: u64, text: &str) -> LogR
 pub(crate) fn open(dir: &Path, bytes_max: u64) -> (LogStore, Arc<Counters>) {
     let counters = Arc::new(Counters::default());
     let bounds = (WEEK, bytes_max);
-    let store = LogStore::open_with(dir, bounds, Duration::ZERO, Arc::clone(&counters));
+    let store = LogStore::open_with(dir, bounds, Duration::ZERO, None, Arc::clone(&counters));
     (store.unwrap(), counters)
 }
 
@@ -320,4 +321,95 @@ fn a_segment_without_records_leaves_no_file() {
     assert_eq!(files(), 0);
     wait(store.append(vec![record(0, "shop", 1, "one")])).unwrap();
     assert_eq!(found(&store, everything()), ["one"]);
+}
+
+/// Follows a store to its end; returns what the records say, and how often it was read.
+fn follow(store: &LogStore, class: Class, position: &mut Position) -> (Vec<String>, usize) {
+    let (mut said, mut reads) = (Vec::new(), 0);
+    while let Some(tail) = store.tail(class, position).unwrap() {
+        said.extend(tail.records.iter().map(|record| record.body.to_string()));
+        *position = tail.position;
+        reads += 1;
+    }
+    (said, reads)
+}
+
+/// *Scenario*: records arrive while they are followed; the collector starts again.
+/// *Guarantees*: each is read once, in the order of arrival, with what has a trace apart from what has none.
+#[test]
+fn records_are_followed_from_any_position() {
+    let (dir, store) = store_of(vec![
+        record(1, "shop", 5, "late"),
+        record(0, "shop", 1, "other"),
+    ]);
+    let mut position = Position::BEGIN;
+    let traced = follow(&store, Class::Traced, &mut position).0;
+    assert_eq!(traced, ["late"]);
+    wait(store.append(vec![record(2, "shop", 2, "early")])).unwrap();
+    drop(store);
+    let (store, _) = open(dir.path(), 1 << 30);
+    assert_eq!(follow(&store, Class::Traced, &mut position).0, ["early"]);
+    assert_eq!(follow(&store, Class::Other, &mut position).0, ["other"]);
+    assert_eq!(follow(&store, Class::Other, &mut position).1, 0);
+    let long = "x".repeat(1 << 20);
+    let many = (0..10).map(|n| record(0, "shop", n, &long));
+    wait(store.append(many.collect())).unwrap();
+    let (said, reads) = follow(&store, Class::Other, &mut position);
+    assert!(said.len() == 10 && (2..10).contains(&reads), "{reads}");
+}
+
+/// *Scenario*: records are shipped, all but the last ones; later the disk is full.
+/// *Guarantees*: what is shipped goes once it was here for long enough, the rest stays until its room is needed, and is then
+/// counted; from when on all are here is known after a restart.
+#[test]
+fn what_is_not_shipped_stays_as_long_as_there_is_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("deleted.json");
+    let followed = Arc::new(ShipProgress::open(&path, Position::default()).unwrap());
+    let counters = Arc::new(Counters::default());
+    let open = |bytes_max| {
+        let follow = Some(Follow {
+            followed: Arc::clone(&followed),
+            keep: HOUR,
+        });
+        let bounds = (WEEK, bytes_max);
+        LogStore::open_with(
+            dir.path(),
+            bounds,
+            Duration::ZERO,
+            follow,
+            Arc::clone(&counters),
+        )
+    };
+    let store = open(1 << 30).unwrap();
+    wait(store.append(vec![
+        record(1, "shop", 1, "shipped"),
+        record(0, "shop", 2, "not shipped"),
+    ]))
+    .unwrap();
+    assert_eq!(store.backlog(), 2);
+    let tail = store.tail(Class::Traced, &Position::BEGIN).unwrap();
+    followed.settle(tail.unwrap().position);
+    assert_eq!(store.backlog(), 1);
+    let now = UnixNanos::now();
+    store.enforce_retention(now).unwrap();
+    assert_eq!(
+        (found(&store, everything()).len(), followed.local_since()),
+        (2, 0)
+    );
+    store.enforce_retention(now + HOUR + SECOND).unwrap();
+    assert_eq!(found(&store, everything()), ["not shipped"]);
+    assert!(followed.local_since() > now.get() - 60_000_000_000);
+    assert_eq!(
+        (followed.lost(), store.expired_records(now + WEEK + DAY)),
+        (0, 1)
+    );
+    drop(store);
+    let store = open(0).unwrap();
+    store.enforce_retention(now).unwrap();
+    assert!(found(&store, everything()).is_empty());
+    let lost = Incident::LogRecordsLostUnshipped;
+    assert_eq!((followed.lost(), counters.incidents.of(lost)), (1, 1));
+    let again = ShipProgress::open(&path, Position::default()).unwrap();
+    assert_eq!(again.local_since(), followed.local_since());
 }
