@@ -3,6 +3,7 @@
 //! A back end provides a reader, and a closure that stores spans and returns once they are durable and
 //! visible.
 
+pub(crate) mod logs;
 pub(crate) mod series;
 
 use std::sync::{Arc, LazyLock};

@@ -83,6 +83,18 @@ fn found(store: &LogStore, query: LogQuery) -> Vec<String> {
         .collect()
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_contract_of_all_stores_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path(), 1 << 30);
+    let write = |records| {
+        let handle = tokio::runtime::Handle::current();
+        let written = || handle.block_on(store.append(records));
+        tokio::task::block_in_place(written).unwrap();
+    };
+    crate::store::contract::logs::check(&store, write).await;
+}
+
 #[test]
 fn records_come_back_whole_and_after_a_restart() {
     let given = [record(1, "shop", 1, "one"), record(0, "cart", 2, "two")];
