@@ -17,6 +17,8 @@ pub(crate) struct Counts {
     /// Requests split in half to isolate a bad line or to fit.
     pub(crate) bisections: Counter,
     pub(crate) spans: Counter,
+    /// Log records that are.
+    pub(crate) log_records: Counter,
 }
 
 /// A snapshot of the counters.
@@ -39,6 +41,8 @@ pub struct InfluxdbFigures {
     pub bisections: u64,
     /// Spans written completely.
     pub spans: u64,
+    /// Log records that are.
+    pub log_records: u64,
 }
 
 impl Counts {
@@ -52,6 +56,7 @@ impl Counts {
             retries: self.retries.get(),
             bisections: self.bisections.get(),
             spans: self.spans.get(),
+            log_records: self.log_records.get(),
         }
     }
 }

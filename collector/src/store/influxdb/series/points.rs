@@ -159,7 +159,7 @@ impl<'a> Points<'a> {
         self.batches.push_back(Batch {
             lines,
             points,
-            spans: 0,
+            ..Batch::default()
         });
     }
 

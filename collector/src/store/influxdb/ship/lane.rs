@@ -12,12 +12,14 @@ use serde::de::DeserializeOwned;
 use crate::store::StoreError;
 
 /// Lines of one request, at most `BATCH_POINTS_MAX` points and about `BATCH_BYTES_MAX` bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Batch {
     pub(crate) lines: String,
     pub(crate) points: u64,
     /// Spans that are complete in InfluxDB once this is written.
     pub(crate) spans: u64,
+    /// Log records that are.
+    pub(crate) log_records: u64,
 }
 
 /// Points in one request: InfluxDB's documentation recommends 5,000.

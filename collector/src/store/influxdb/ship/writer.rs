@@ -221,6 +221,7 @@ impl<L: Lane> Carrier<L> {
         };
         if done {
             self.link.counts.spans.add(batch.spans);
+            self.link.counts.log_records.add(batch.log_records);
             self.trouble.reset();
             self.positions.acknowledge(position).await;
         }

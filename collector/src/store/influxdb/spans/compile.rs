@@ -222,7 +222,7 @@ fn place_regex(places: &[Place], key: &str, test: &Test) -> Option<String> {
 
 /// Returns a regex for an attribute in a payload. It matches every value that is formatted as this text, and
 /// little else; a wrapped value (list, map, bytes, NaN) is only recognised by its first character.
-fn attribute_regex(key: &str, text: &str) -> String {
+pub(crate) fn attribute_regex(key: &str, text: &str) -> String {
     let key = regex_of(&stored_text(key));
     let mut values = vec![regex_of(&stored_text(text))];
     if text.parse::<i64>().is_ok() || text.parse::<bool>().is_ok() {

@@ -17,6 +17,7 @@ use std::time::Duration;
 use opentelemetry::TraceId;
 use tokio::time::{Instant, timeout_at};
 
+pub(crate) use compile::attribute_regex;
 pub(crate) use scan::Scan;
 
 use crate::model::{TimeRange, Trace, TracePage, TraceQuery, UnixNanos};

@@ -71,6 +71,7 @@ impl Lane for ListLane {
             points: lines.lines().count() as u64,
             spans: 1,
             lines,
+            ..Batch::default()
         }))
     }
 

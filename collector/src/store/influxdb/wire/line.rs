@@ -115,6 +115,15 @@ impl Fields<'_> {
         self
     }
 
+    /// Adds a text that is written as it is: what a string must not hold is escaped already.
+    pub(crate) fn escaped(mut self, key: &'static str, value: &str) -> Self {
+        self.key(key);
+        self.lines.text.push('"');
+        self.lines.text.push_str(value);
+        self.lines.text.push('"');
+        self
+    }
+
     /// Ends the point; without fields it is omitted.
     pub(crate) fn at(self, unix_nanos: u64) {
         if !self.any {

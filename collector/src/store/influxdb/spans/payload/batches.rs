@@ -11,7 +11,7 @@ use crate::store::influxdb::wire::line::{push_number, push_tag};
 
 /// Largest `d` on the line, bytes; InfluxDB's documentation says 64 KB. Quotes take two bytes on the line, so
 /// the stored text is shorter. A larger span gets a point of its own.
-pub(super) const CHUNK_BYTES_MAX: usize = 60_000;
+pub(crate) const CHUNK_BYTES_MAX: usize = 60_000;
 /// Approximate size of a trace's group heads; only used to reserve memory.
 const HEADS_BYTES: usize = 2_048;
 /// End of a chunk: closes the spans, the group and the list of groups.
@@ -57,8 +57,7 @@ impl Batches {
         }
         let mut batch = Batch {
             lines: String::with_capacity(self.bytes_left(block).min(BATCH_BYTES_MAX)),
-            points: 0,
-            spans: 0,
+            ..Batch::default()
         };
         if self.push_traces(block, &mut batch) {
             push_index(block, &mut self.next.index_row, &mut batch);

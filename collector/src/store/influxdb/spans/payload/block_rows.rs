@@ -11,7 +11,7 @@ const KEPT_BYTES: usize = 16 << 20;
 const END: u32 = u32::MAX;
 
 /// The rows, their resources and scopes, and the rows of each trace.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct BlockRows {
     /// The time of row 0; row `n` has `base + n`.
     pub(super) base: u64,
@@ -39,6 +39,20 @@ pub(super) struct TraceRows {
     pub(super) id: u128,
     first: u32,
     last: u32,
+}
+
+impl Default for BlockRows {
+    fn default() -> Self {
+        Self {
+            base: 0,
+            groups: Groups::new(Groups::SPANS),
+            text: String::new(),
+            index_text: String::new(),
+            rows: Vec::new(),
+            traces: Vec::new(),
+            numbers: HashMap::default(),
+        }
+    }
 }
 
 impl BlockRows {

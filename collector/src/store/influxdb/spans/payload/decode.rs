@@ -23,8 +23,19 @@ const NO_SPAN: &str = "0000000000000000";
 pub(crate) fn decode(text: &str) -> Option<Vec<Span>> {
     let (id, json) = text.split_at_checked(ID_DIGITS)?;
     let trace_id = TraceId::from_bytes(unhex(id)?);
-    let groups: Vec<GroupText<'_>> = serde_json::from_str(json).ok()?;
-    let mut spans = Vec::with_capacity(groups.iter().map(|group| group.spans.len()).sum());
+    decode_groups(json, |span: SpanText<'_>, resource, scope| {
+        span.into_span(trace_id, resource, scope)
+    })
+}
+
+/// Returns the items of groups, each made by `make` of its text, its resource and its scope; `None` where anything is not
+/// what the encoders write.
+pub(crate) fn decode_groups<'t, T: Deserialize<'t>, U>(
+    json: &'t str,
+    make: impl Fn(T, &Arc<Resource>, &Arc<Scope>) -> Option<U>,
+) -> Option<Vec<U>> {
+    let groups: Vec<GroupText<T>> = serde_json::from_str(json).ok()?;
+    let mut items = Vec::with_capacity(groups.iter().map(|group| group.items.len()).sum());
     let (mut resources, mut scopes) = (Vec::new(), Vec::new());
     for group in groups {
         let mut resource = resource(group.resource.0, group.service, group.instance);
@@ -41,11 +52,11 @@ pub(crate) fn decode(text: &str) -> Option<Vec<Span>> {
             schema_url: group.scope_schema,
         };
         let scope = share(&mut scopes, scope);
-        for text in group.spans {
-            spans.push(text.into_span(trace_id, &resource, &scope)?);
+        for text in group.items {
+            items.push(make(text, &resource, &scope)?);
         }
     }
-    Some(spans)
+    Some(items)
 }
 
 /// Deduplicates a value; a text has few.
@@ -94,7 +105,7 @@ fn entity((kind, schema_url, id_keys, description_keys): EntityText) -> EntityRe
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct GroupText<'a> {
+struct GroupText<T> {
     #[serde(default)]
     resource: Attributes,
     service: Option<String>,
@@ -113,8 +124,8 @@ struct GroupText<'a> {
     scope_dropped: u32,
     #[serde(default)]
     scope_schema: String,
-    #[serde(borrow)]
-    spans: Vec<SpanText<'a>>,
+    #[serde(alias = "spans", alias = "logs")]
+    items: Vec<T>,
 }
 
 #[derive(Deserialize)]
@@ -267,8 +278,8 @@ fn status(word: &str) -> Option<StatusCode> {
     }
 }
 
-#[derive(Default)]
-struct Attributes(Vec<(String, Value)>);
+#[derive(Debug, Default)]
+pub(crate) struct Attributes(pub(crate) Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Attributes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -294,7 +305,8 @@ impl<'de> Visitor<'de> for AttributesVisitor {
     }
 }
 
-struct ValueText(Value);
+#[derive(Debug, Default)]
+pub(crate) struct ValueText(pub(crate) Value);
 
 impl<'de> Deserialize<'de> for ValueText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

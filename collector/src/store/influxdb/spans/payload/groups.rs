@@ -1,4 +1,4 @@
-//! The heads of groups, `{"resource":…,"scope":…,"spans":[`: encoded once per block, copied for each trace.
+//! The heads of groups, `{"resource":…,"scope":…,"spans":[`: written once per block, copied for each text.
 
 use super::shorten;
 use super::spans::{push_resource, push_scope};
@@ -12,18 +12,38 @@ const HEAD_BYTES_MAX: usize = 200_000;
 /// Largest scope in a head, bytes: a tenth of a span's limit.
 const SCOPE_BYTES_MAX: usize = 70_000;
 
-#[derive(Debug, Default)]
-pub(super) struct Groups {
+#[derive(Debug)]
+pub(crate) struct Groups {
+    /// How the list of a group begins.
+    list: &'static str,
     heads: Table<String>,
     resource: String,
     scope: String,
-    /// The group of the following spans, once known.
+    /// The group of what comes now, once it is known.
     current: Option<u32>,
     whole: String,
     cut: u64,
 }
 
 impl Groups {
+    /// How a list of spans begins.
+    pub(super) const SPANS: &str = r#"\"spans\":["#;
+    /// How a list of log records begins.
+    pub(crate) const LOGS: &str = r#"\"logs\":["#;
+
+    /// Returns groups whose lists begin so.
+    pub(crate) fn new(list: &'static str) -> Self {
+        Self {
+            list,
+            heads: Table::default(),
+            resource: String::new(),
+            scope: String::new(),
+            current: None,
+            whole: String::new(),
+            cut: 0,
+        }
+    }
+
     /// Clears the previous block.
     pub(super) fn clear(&mut self) {
         self.heads.clear();
@@ -33,7 +53,7 @@ impl Groups {
     }
 
     /// Begins a resource; its scope is empty until one is set.
-    pub(super) fn resource(&mut self, resource: &ResourceView<'_>) {
+    pub(crate) fn resource(&mut self, resource: &ResourceView<'_>) {
         self.scope.clear();
         self.current = None;
         self.resource.clear();
@@ -49,7 +69,7 @@ impl Groups {
         self.cut += u64::from(steps.len() < shorten::STEPS.len());
     }
 
-    pub(super) fn scope(&mut self, scope: &ScopeView<'_>) {
+    pub(crate) fn scope(&mut self, scope: &ScopeView<'_>) {
         self.scope.clear();
         self.current = None;
         push_scope(&mut self.scope, scope);
@@ -64,8 +84,9 @@ impl Groups {
         self.cut += u64::from(steps.len() < shorten::STEPS.len());
     }
 
+    /// Returns the number of the group of what comes now.
     #[inline]
-    pub(super) fn current(&mut self) -> u32 {
+    pub(crate) fn current(&mut self) -> u32 {
         match self.current {
             Some(number) => number,
             None => self.find(),
@@ -74,7 +95,7 @@ impl Groups {
 
     fn find(&mut self) -> u32 {
         self.whole.clear();
-        for part in ["{", &self.resource, &self.scope, r#"\"spans\":["#] {
+        for part in ["{", &self.resource, &self.scope, self.list] {
             self.whole.push_str(part);
         }
         let number = self.heads.number(&self.whole, || self.whole.clone());
@@ -82,12 +103,12 @@ impl Groups {
         number
     }
 
-    pub(super) fn head(&self, number: u32) -> &str {
+    pub(crate) fn head(&self, number: u32) -> &str {
         self.heads.value(number)
     }
 
     /// Number of shortened resources and scopes.
-    pub(super) fn cut(&self) -> u64 {
+    pub(crate) fn cut(&self) -> u64 {
         self.cut
     }
 }

@@ -51,7 +51,7 @@ fn without_line_escapes(line: &str) -> String {
 }
 
 #[inline]
-pub(super) fn push_text(out: &mut String, text: &str) {
+pub(crate) fn push_text(out: &mut String, text: &str) {
     out.push_str(r#"\""#);
     push_inner(out, text);
     out.push_str(r#"\""#);
@@ -154,7 +154,7 @@ fn push_view(out: &mut String, value: &ValueView<'_>) {
     }
 }
 
-fn push_pairs(out: &mut String, pairs: &[(String, Value)]) {
+pub(crate) fn push_pairs(out: &mut String, pairs: &[(String, Value)]) {
     out.push('{');
     for (index, (key, value)) in pairs.iter().enumerate() {
         if index > 0 {
@@ -167,7 +167,7 @@ fn push_pairs(out: &mut String, pairs: &[(String, Value)]) {
     out.push('}');
 }
 
-fn push_value(out: &mut String, value: &Value) {
+pub(crate) fn push_value(out: &mut String, value: &Value) {
     match value {
         Value::Empty => out.push_str("null"),
         Value::String(text) => push_text(out, text),

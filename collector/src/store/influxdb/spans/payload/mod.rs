@@ -19,12 +19,16 @@ mod groups;
 mod index;
 mod json;
 pub mod measure;
+mod owned;
 mod shorten;
 mod spans;
 mod table;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use decode::decode;
+pub(crate) use batches::CHUNK_BYTES_MAX;
+pub(crate) use decode::{Attributes, ValueText, decode, decode_groups};
 pub(crate) use encoder::BlockEncoder;
-pub(crate) use json::{stored_double, stored_text};
+pub(crate) use groups::Groups;
+pub(crate) use json::{push_pairs, push_text, push_value, stored_double, stored_text};
+pub(crate) use owned::{show_resource, show_scope};
