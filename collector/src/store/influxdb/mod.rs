@@ -1,12 +1,12 @@
 //! The store in InfluxDB (1.x, 2.x, 3, openGemini): the local journal is shipped there and read back from
 //! there.
 //!
-//! The journal (`embedded`, `series`) acknowledges senders. `spans` and `series` turn it into lines and read
-//! them back, `ship` delivers them, `wire` implements the protocol, `schema` has every name, `names` bounds
-//! the tags.
+//! Senders get their OK from the journal (`embedded`, `series`, `store::logs`). `spans`, `series` and `logs` turn it into lines
+//! and read them back, `ship` delivers them, `wire` speaks the protocol, `schema` has every name, `names` bounds the tags.
 
 mod figures;
 mod identity;
+pub(crate) mod logs;
 mod names;
 mod peers;
 mod report;

@@ -1,11 +1,10 @@
 //! Every name in InfluxDB: the one place shared by the writer, the readers and Grafana's panels.
 //!
-//! Times: `span` and `span_idx` carry the arrival clock (`embedded::ArrivalClock`), which strictly increases
-//! within a collector, so no two points share series and time. Everything else carries the time of its
-//! window, minute or event. A field that holds an arrival time is a text of digits, since openGemini stores
-//! integers with a float's precision. Tags are bounded (`names`): the number of series depends on services x
-//! operations x instances, never on traffic. Every measurement has the tag `c`, so that collectors that share
-//! a bucket never overwrite each other.
+//! Times: `span` and `span_idx` carry the arrival clock (`embedded::ArrivalClock`): strictly rising within a
+//! collector, so no two points share series and time; `log` has a rule of its own. All else carries the time of its window, minute or event.
+//! Where a field holds such a time it is a text of digits: openGemini keeps no integer more exactly than a float.
+//! Tags are bounded (`names`): services x operations x instances decide how many series there are, never traffic.
+//! Every measurement has the tag `c`, so that collectors that share a bucket never overwrite each other.
 
 /// A measurement with the tags and fields that the writer sends and panels may query.
 #[derive(Debug, Clone, Copy)]
@@ -78,6 +77,8 @@ pub const BREAKER: &str = "cb";
 pub const OUTCOME: &str = "out";
 /// The outcome of that call's fallback.
 pub const FALLBACK: &str = "fb";
+/// The level of log records (`Severity::as_str`).
+pub const LEVEL: &str = "lvl";
 /// A breaker's name; `svc` is the service that owns it.
 pub const NAME: &str = "name";
 /// An instance of a service.
@@ -105,6 +106,16 @@ pub const SPAN_IDX: Measurement = Measurement {
         COLLECTOR, BREAKER, ERROR, FALLBACK, KIND, OPERATION, OUTCOME, SERVICE,
     ],
     fields: &[("dur", Int), ("v", String)],
+};
+
+/// Log records of one service and level that arrived together, all of one minute, as text (`logs::payload`): `n` of them;
+/// split as `span` is. `tr` has the last five hex digits of each trace that they name, each behind a point.
+///
+/// The time is the second of the latest record, and within it a number that no other point of the collector has there.
+pub const LOG: Measurement = Measurement {
+    name: "log",
+    tags: &[COLLECTOR, LEVEL, SERVICE],
+    fields: &[("d", String), ("n", Int), ("tr", String)],
 };
 
 /// Ten seconds of one instance of a breaker, at the start of the ten seconds: calls by outcome, their
@@ -345,9 +356,10 @@ pub const COLLECTOR_STATS: Measurement = Measurement {
 };
 
 /// Every measurement.
-pub const ALL: [Measurement; 16] = [
+pub const ALL: [Measurement; 17] = [
     SPAN,
     SPAN_IDX,
+    LOG,
     CIRCUIT,
     CIRCUIT_10S,
     CIRCUIT_5M,

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::store::StoreError;
 use crate::store::influxdb::schema::{
-    CIRCUIT_STATE, DEP, DESTINATION, INSTANCE, INSTANCE_SEEN, Measurement, NAME, OPERATION, RED,
-    SERVICE, SOURCE, SPAN_IDX,
+    CIRCUIT_STATE, DEP, DESTINATION, INSTANCE, INSTANCE_SEEN, LOG, Measurement, NAME, OPERATION,
+    RED, SERVICE, SOURCE, SPAN_IDX,
 };
 
 /// Services in one request: three statements each, a millisecond or two apiece.
@@ -39,7 +39,7 @@ const OWNED: [(Owned, &str, &[Measurement], usize); 3] = [
 /// When the query fails.
 pub(crate) async fn learn_names(client: &Client, names: &Names) -> Result<(), StoreError> {
     let mut query = Query::default();
-    let services = [RED, SPAN_IDX, CIRCUIT_STATE, INSTANCE_SEEN];
+    let services = [RED, SPAN_IDX, LOG, CIRCUIT_STATE, INSTANCE_SEEN];
     tag_values(&mut query, &services, SERVICE, None, SERVICES_MAX);
     tag_values(&mut query, &[DEP], SOURCE, None, PEERS_MAX);
     tag_values(&mut query, &[DEP], DESTINATION, None, PEERS_MAX);

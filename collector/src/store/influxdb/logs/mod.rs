@@ -1,0 +1,3 @@
+//! Log records in InfluxDB: `lane` follows the log and makes texts of its records (`payload`), `reader` asks for them again.
+
+mod payload;
