@@ -1,3 +1,6 @@
 //! Log records in InfluxDB: `lane` follows the log and makes texts of its records (`payload`), `reader` asks for them again.
 
+pub(crate) mod lane;
 mod payload;
+
+pub(crate) use lane::LogLane;
