@@ -2,5 +2,7 @@
 
 pub(crate) mod lane;
 mod payload;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use lane::LogLane;
