@@ -26,7 +26,7 @@ use crate::secret::Secret;
 
 pub use figures::InfluxdbFigures;
 pub(crate) use identity::collector_id;
-pub(crate) use logs::LogLane;
+pub(crate) use logs::{InfluxLogs, LogLane};
 pub(crate) use names::Names;
 pub(crate) use peers::Peers;
 pub use report::{Influxdb, InfluxdbReport};

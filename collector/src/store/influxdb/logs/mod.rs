@@ -2,7 +2,9 @@
 
 pub(crate) mod lane;
 mod payload;
+mod reader;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use lane::LogLane;
+pub(crate) use reader::InfluxLogs;
