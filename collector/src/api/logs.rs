@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::Response;
 use opentelemetry::SpanId;
 use serde_json::{Value as Json, json};
@@ -39,6 +40,10 @@ pub(super) async fn search(
     let query = read_query(&params.only(&PARAMETERS)?)?;
     let TimeRange { start, end } = query.range;
     let page = state.query.logs(query).await?;
+    // Nothing would mean that nothing matches.
+    if let Some(unread) = page.unread() {
+        return Err(Problem::new(StatusCode::BAD_GATEWAY, unread));
+    }
     let head = json!({ "start": format_timestamp(start), "end": format_timestamp(end) });
     let next = page.next.map(|cursor| cursor.encode());
     let mut tail = json!({ "next_cursor": next });

@@ -18,7 +18,7 @@ use crate::store::embedded::{EmbeddedOptions, open_followed};
 use crate::store::logs::LogStore;
 use crate::store::merged::series::MergedSeries;
 use crate::store::series::SeriesLog;
-use crate::store::{StoreError, Traces};
+use crate::store::{Follow, StoreError, Traces};
 use crate::sync::Mutex;
 
 /// Log records may take one part in this many of the disk budget.
@@ -41,24 +41,32 @@ pub(super) fn open(config: &CollectorConfig) -> Result<Opened, CollectorError> {
     let shipping = shipping.map(|influxdb| Shipping::open(influxdb, config, &counters));
     let shipping = shipping.transpose()?;
     let follow = match &shipping {
-        Some(shipping) => Some(shipping.follow()),
+        Some(shipping) => shipping.follow(),
         None => paused(
             &config.data_dir,
             config.retention,
             clock.now(UnixNanos::now()),
         )?,
     };
-    let (store, writers) = open_followed(embedded_options(config), follow, Arc::clone(&counters))?;
+    let (store, writers) = open_followed(
+        embedded_options(config),
+        follow.spans,
+        Arc::clone(&counters),
+    )?;
     let (circuits, series) = open_series(config, shipping.as_ref(), &counters)?;
     let live = Live::new(circuits.clone(), Arc::clone(&counters));
     let traces = match &shipping {
         Some(shipping) => shipping.traces(&store),
         None => Traces::from(store.clone()),
     };
-    let logs = open_logs(config, &counters)?;
+    let logs = open_logs(config, follow.logs, &counters)?;
     let query = query_service(traces, circuits.clone(), live.clone(), series);
     let kept = Kept::open(&config.data_dir, config.kept_bytes)?;
-    let query = query.with_logs(logs.clone()).with_kept(kept);
+    let query = query.with_kept(kept);
+    let query = match &shipping {
+        Some(shipping) => query.with_logs(shipping.logs(&logs)),
+        None => query.with_logs(logs.clone()),
+    };
     let shards = writers.into_iter().map(|writer| (writer, live.span_tap()));
     let sink = Arc::new(circuits.clone());
     let health = Health::default();
@@ -69,10 +77,12 @@ pub(super) fn open(config: &CollectorConfig) -> Result<Opened, CollectorError> {
     let sinks = (sink as Arc<dyn CircuitSink>, logs.clone());
     let pipeline = Pipeline::start(shards, sinks, &options, &counters, &health)?;
     data_dir::sync(&config.data_dir)?;
-    let influxdb = shipping.as_ref().map(|shipping| shipping.report(&store));
+    let influxdb = shipping
+        .as_ref()
+        .map(|shipping| shipping.report(&store, &logs));
     let lanes = shipping
         .zip(influxdb.clone())
-        .map(|(shipping, report)| shipping.lanes(&store, &circuits, report))
+        .map(|(shipping, report)| shipping.lanes((&store, &logs), &circuits, report))
         .transpose()?;
     let notifier = match config.notify_file {
         Some(_) => Notifier::open(&config.data_dir),
@@ -111,10 +121,13 @@ fn logs_bytes_max(config: &CollectorConfig) -> u64 {
     config.disk_budget_bytes / LOGS_PART
 }
 
-fn open_logs(config: &CollectorConfig, counters: &Arc<Counters>) -> Result<LogStore, StoreError> {
-    let counters = Arc::clone(counters);
-    let bytes_max = logs_bytes_max(config);
-    LogStore::open(&config.data_dir, config.retention, bytes_max, counters)
+fn open_logs(
+    config: &CollectorConfig,
+    follow: Option<Follow>,
+    counters: &Arc<Counters>,
+) -> Result<LogStore, StoreError> {
+    let bounds = (config.retention, logs_bytes_max(config));
+    LogStore::open_followed(&config.data_dir, bounds, follow, Arc::clone(counters))
 }
 
 /// Opens the journal of circuits and figures, merged with what other collectors wrote to InfluxDB.

@@ -21,9 +21,9 @@ use crate::model::{
 use crate::store::cancel::{off_worker, off_worker_until};
 use crate::store::embedded::StoreStats;
 use crate::store::fitting;
-use crate::store::logs::LogStore;
+use crate::store::logs::LogStats;
 use crate::store::merged::series::MergedSeries;
-use crate::store::{LogReader, Partial, StoreError, TraceReader, Traces};
+use crate::store::{LogReader, Logs, Partial, StoreError, TraceReader, Traces};
 
 /// How far ahead of this clock a span may start and its names still be listed.
 const CLOCK_SLACK: Duration = Duration::from_secs(3600);
@@ -48,7 +48,7 @@ pub struct QueryService {
     circuits: Circuits,
     live: Live,
     others: Option<Arc<MergedSeries>>,
-    logs: Option<LogStore>,
+    logs: Option<Logs>,
     hub: Arc<Hub<StreamEvent>>,
     admission: Admission,
     uploads: Uploads,
@@ -78,8 +78,8 @@ impl QueryService {
     }
 
     /// Adds log records.
-    pub fn with_logs(mut self, logs: LogStore) -> Self {
-        self.logs = Some(logs);
+    pub fn with_logs(mut self, logs: impl Into<Logs>) -> Self {
+        self.logs = Some(logs.into());
         self
     }
 
@@ -129,6 +129,11 @@ impl QueryService {
     /// Returns the size of the store.
     pub fn store_stats(&self) -> StoreStats {
         self.store.stats()
+    }
+
+    /// Returns how many log records are kept here.
+    pub(crate) fn log_stats(&self) -> LogStats {
+        self.logs.as_ref().map(Logs::stats).unwrap_or_default()
     }
 
     /// Returns how long data is kept, which is how far back queries reach.

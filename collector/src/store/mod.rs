@@ -29,7 +29,7 @@ use opentelemetry::TraceId;
 #[cfg(test)]
 pub(crate) use assemble::assemble;
 pub(crate) use assemble::{Received, try_assemble};
-pub use merged::Traces;
+pub use merged::{Logs, Traces};
 pub use partial::{Missing, MissingPart, Partial};
 pub(crate) use ship_progress::{Follow, ShipProgress};
 

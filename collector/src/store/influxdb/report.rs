@@ -9,6 +9,7 @@ use super::spans::lane::backlog;
 use super::wire::reachability::Standing;
 use crate::store::ShipProgress;
 use crate::store::embedded::EmbeddedStore;
+use crate::store::logs::LogStore;
 
 /// A status handle of the InfluxDB behind a collector; cheap to clone.
 #[derive(Debug, Clone)]
@@ -16,6 +17,8 @@ pub struct Influxdb {
     link: Arc<Link>,
     store: EmbeddedStore,
     followed: Arc<ShipProgress>,
+    logs: LogStore,
+    followed_logs: Arc<ShipProgress>,
 }
 
 /// A snapshot of the status.
@@ -33,16 +36,26 @@ pub struct InfluxdbReport {
     pub backlog_bytes: u64,
     /// Spans that retention or the disk budget deleted before they were shipped, over all runs.
     pub spans_lost: u64,
+    /// Log records that are not in it yet.
+    pub backlog_log_records: u64,
+    /// Log records that were deleted before they were in it, ever.
+    pub log_records_lost: u64,
     /// How often a name was replaced by `__other__` since the start because there were too many.
     pub names_capped: u64,
 }
 
 impl Influxdb {
-    pub(crate) fn new(link: Arc<Link>, store: EmbeddedStore, followed: Arc<ShipProgress>) -> Self {
+    pub(crate) fn new(
+        link: Arc<Link>,
+        (store, followed): (EmbeddedStore, Arc<ShipProgress>),
+        (logs, followed_logs): (LogStore, Arc<ShipProgress>),
+    ) -> Self {
         Self {
             link,
             store,
             followed,
+            logs,
+            followed_logs,
         }
     }
 
@@ -57,6 +70,8 @@ impl Influxdb {
             backlog_spans,
             backlog_bytes,
             spans_lost: self.followed.lost(),
+            backlog_log_records: self.logs.backlog(),
+            log_records_lost: self.followed_logs.lost(),
             names_capped: self.link.names.capped(),
         }
     }

@@ -1,5 +1,6 @@
 //! Combines both stores: the local journal, which has everything recent, and InfluxDB, which has the rest.
 
+mod logs;
 pub(crate) mod series;
 #[cfg(test)]
 mod tests;
@@ -7,6 +8,7 @@ mod traces;
 
 use std::collections::HashMap;
 
+pub use logs::Logs;
 pub use traces::Traces;
 
 #[cfg(test)]

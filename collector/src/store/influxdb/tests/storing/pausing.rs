@@ -35,7 +35,7 @@ fn open_without(dir: &Path) -> (EmbeddedStore, Vec<ShardWriter>) {
         disk_budget_bytes: u64::MAX,
         shards: 2,
     };
-    let follow = paused(dir, WEEK, UnixNanos::now()).unwrap();
+    let follow = paused(dir, WEEK, UnixNanos::now()).unwrap().spans;
     open_followed(options, follow, Arc::default()).unwrap()
 }
 
