@@ -67,6 +67,7 @@ impl NotificationsHealth {
 struct InfluxdbHealth {
     reachable: Option<bool>,
     backlog_spans: u64,
+    backlog_log_records: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
 }
@@ -78,6 +79,7 @@ impl InfluxdbHealth {
         Self {
             reachable: standing.reachable,
             backlog_spans: report.backlog_spans,
+            backlog_log_records: report.backlog_log_records,
             problem: standing
                 .last_error
                 .filter(|_| standing.reachable == Some(false)),

@@ -78,11 +78,12 @@ fn held_back(parts: &Parts, wall: UnixNanos, ahead: Duration) -> Option<String> 
     }
     let spans = parts.store.expired_spans(wall);
     let days = series.expired_days(wall);
+    let records = parts.logs.expired_records(wall);
     let (ahead, trusted_after) = (nanos(ahead), nanos(TRUSTED_AFTER));
-    (spans > 0 || days > 0).then(|| {
+    (spans > 0 || days > 0 || records > 0).then(|| {
         format!(
-            "the clock is {} ahead of the time that running confirms: {spans} spans and {days} days of series that it calls \
-             old are kept until it has run for {} without a step",
+            "the clock is {} ahead of the time that running confirms: {spans} spans, {records} log records and {days} days of \
+             series that it calls old are kept until it has run for {} without a step",
             format_duration(ahead),
             format_duration(trusted_after),
         )

@@ -25,6 +25,11 @@ pub(super) fn write(text: &mut Exposition, report: &InfluxdbReport) {
         ),
         ("spans", "Spans that are wholly in InfluxDB.", figures.spans),
         (
+            "log_records",
+            "Log records that are wholly in InfluxDB.",
+            figures.log_records,
+        ),
+        (
             "names_capped",
             "Names written as __other__ because there were too many.",
             report.names_capped,
@@ -33,6 +38,11 @@ pub(super) fn write(text: &mut Exposition, report: &InfluxdbReport) {
             "spans_lost",
             "Spans that the retention or the disk budget took before they were in InfluxDB, ever.",
             report.spans_lost,
+        ),
+        (
+            "log_records_lost",
+            "Log records that the retention or the disk budget took before they were in InfluxDB, ever.",
+            report.log_records_lost,
         ),
     ];
     for (name, help, value) in totals {
@@ -59,6 +69,11 @@ pub(super) fn write(text: &mut Exposition, report: &InfluxdbReport) {
             "backlog_bytes",
             "Bytes of the journal that these take.",
             report.backlog_bytes,
+        ),
+        (
+            "backlog_log_records",
+            "Log records that are not in InfluxDB yet.",
+            report.backlog_log_records,
         ),
     ];
     for (name, help, value) in gauges {

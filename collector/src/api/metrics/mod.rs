@@ -41,6 +41,7 @@ pub(super) async fn metrics(
     own::write_counters(&mut text, &state.counters);
     own::write_connections(&mut text, &state.access, state.handles);
     own::write_store(&mut text, &state.query.store_stats());
+    own::write_logs(&mut text, &state.query.log_stats());
     if let Some(influxdb) = &state.influxdb {
         influxdb::write(&mut text, &influxdb.report());
     }

@@ -7,6 +7,7 @@ use crate::counters::Counters;
 use crate::handles::Handles;
 use crate::receivers::Access;
 use crate::store::embedded::StoreStats;
+use crate::store::logs::LogStats;
 
 /// Peers shown, most connections first.
 const PEERS_MAX: usize = 20;
@@ -77,6 +78,19 @@ fn write_denials(text: &mut Exposition, access: &Access) {
     }
 }
 
+/// Writes how many log records there are.
+pub(super) fn write_logs(text: &mut Exposition, logs: &LogStats) {
+    let gauges = [
+        ("records", "Log records in the store.", logs.records),
+        ("bytes", "Bytes of log records on disk.", logs.bytes),
+    ];
+    for (name, help, value) in gauges {
+        let name = format!("fusebox_collector_store_log_{name}");
+        text.single(&name, "gauge", help, value);
+    }
+}
+
+/// Writes what the embedded store holds.
 pub(super) fn write_store(text: &mut Exposition, store: &StoreStats) {
     let gauges = [
         ("segments", "Segments, open ones included.", store.segments),

@@ -8,6 +8,7 @@ use crate::live::circuits::Circuits;
 use crate::store::embedded::tests::support::{span, write};
 use crate::store::embedded::{EmbeddedOptions, ShardWriter, SpanLog};
 use crate::store::logs::LogStore;
+use crate::store::logs::tests::record;
 
 const DAY: Duration = Duration::from_secs(86_400);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -68,6 +69,8 @@ async fn filled() -> tempfile::TempDir {
     });
     let series = parts.circuits.series();
     series.append(vec![minute]).await.unwrap();
+    let records = vec![record(1, "shop", 1, "sold")];
+    parts.logs.append(records).await.unwrap();
     enforce_retention(&parts, UnixNanos::now()).await;
     assert!(is_kept(&parts));
     dir
@@ -76,6 +79,7 @@ async fn filled() -> tempfile::TempDir {
 fn is_kept(parts: &Parts) -> bool {
     let (store, series) = (parts.store.stats(), parts.circuits.series().stats());
     assert_eq!(store.segments == 2, series.bytes > 0, "both or none");
+    assert_eq!(store.segments == 2, parts.logs.stats().records == 1);
     store.segments == 2
 }
 
@@ -101,7 +105,7 @@ async fn a_start_with_a_clock_that_is_ahead_deletes_nothing() {
         assert!(is_kept(&parts));
         let problem = parts.health.problem().unwrap();
         assert!(
-            problem.contains("4 spans and 1 days of series"),
+            problem.contains("4 spans, 1 log records and 1 days of series"),
             "{problem}"
         );
         enforce_retention(&parts, ahead(TRUSTED_AFTER / 2)).await;
@@ -135,14 +139,16 @@ async fn old_data_is_deleted_an_hour_after_a_long_absence() {
     let dir = filled().await;
     let (parts, _writer) = open_at(dir.path(), ahead(DAY * 9), u64::MAX);
     let bytes = parts.store.stats().bytes + parts.circuits.series().stats().bytes;
+    let bytes = bytes + parts.logs.stats().bytes;
     enforce_retention(&parts, ahead(DAY * 9)).await;
-    assert!(is_kept(&parts) && parts.health.problem().is_some());
+    let problem = parts.health.problem();
+    assert!(is_kept(&parts) && problem.is_some_and(|words| words.contains("1 log records")));
     run_for(&parts, ahead(DAY * 9), TRUSTED_AFTER + MINUTE).await;
     assert!(!is_kept(&parts));
     assert_eq!(parts.health.problem(), None);
     let counters = &parts.counters;
     assert_eq!(counters.spans_deleted.all()["retention"], 4);
-    assert_eq!(counters.segments_deleted.all()["retention"], 3);
+    assert_eq!(counters.segments_deleted.all()["retention"], 4);
     assert_eq!(counters.bytes_deleted.all()["retention"], bytes);
 }
 

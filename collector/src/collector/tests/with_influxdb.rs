@@ -32,7 +32,7 @@ async fn health_and_metrics_tell_how_it_stands_with_influxdb() {
     let running = Running::start(config).await;
     let (status, _) = send(running.otlp_http, traces(), spans_request(20, 1)).await;
     assert_eq!(status, 200);
-    let well = json!({"reachable": true, "backlog_spans": 0});
+    let well = json!({"reachable": true, "backlog_spans": 0, "backlog_log_records": 0});
     eventually(async || health(&running).await == well).await;
     let metrics_now = metrics(&running).await;
     let names: Vec<&str> = metrics_now.iter().map(|(name, _)| name.as_str()).collect();
@@ -43,11 +43,14 @@ async fn health_and_metrics_tell_how_it_stands_with_influxdb() {
         "retries_total",
         "bisections_total",
         "spans_total",
+        "log_records_total",
         "names_capped_total",
         "spans_lost_total",
+        "log_records_lost_total",
         "up",
         "backlog_spans",
         "backlog_bytes",
+        "backlog_log_records",
     ];
     assert_eq!(names, expected, "nothing was refused");
     let value = |name: &str| {
