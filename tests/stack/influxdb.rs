@@ -1,6 +1,7 @@
 //! The binary with a real InfluxDB: killed, unreachable, shared, lost, misconfigured, and as the pages show it.
 
 mod away;
+mod logs;
 mod losses;
 mod lost_directory;
 mod pause;

@@ -12,14 +12,14 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// A trace of one span, and records of it and of none.
-struct Sent {
-    trace: TraceBuilder,
+pub(crate) struct Sent {
+    pub(crate) trace: TraceBuilder,
     span: [u8; 8],
     records: Vec<LogRecord>,
 }
 
 impl Sent {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut trace = TraceBuilder::new("shop");
         let span = trace.span(None, "GET /product", Vec::new()).to_be_bytes();
         Self {
@@ -30,7 +30,12 @@ impl Sent {
     }
 
     /// Adds a record of now, inside the span or outside of any.
-    fn record(&mut self, text: &str, severity_number: i32, is_inside: bool) -> &mut LogRecord {
+    pub(crate) fn record(
+        &mut self,
+        text: &str,
+        severity_number: i32,
+        is_inside: bool,
+    ) -> &mut LogRecord {
         let now = fusebox_collector::model::UnixNanos::now();
         let mut record = LogRecord {
             time_unix_nano: now.get(),
@@ -49,7 +54,7 @@ impl Sent {
     }
 
     /// Sends the records; returns the answer of the collector.
-    async fn send(&self, otlp_http: &str) -> ExportLogsServiceResponse {
+    pub(crate) async fn send(&self, otlp_http: &str) -> ExportLogsServiceResponse {
         let request = ExportLogsServiceRequest {
             resource_logs: vec![ResourceLogs {
                 resource: Some(Resource {
@@ -77,7 +82,7 @@ impl Sent {
 }
 
 /// Returns what the records of a search say, newest first.
-async fn found(web: &str, query: &str) -> Vec<String> {
+pub(crate) async fn found(web: &str, query: &str) -> Vec<String> {
     let answer = get_json(&format!("{web}/api/logs?{query}")).await;
     let answer = answer.expect("an answer");
     let records = answer["logs"].as_array().expect("a list").iter();

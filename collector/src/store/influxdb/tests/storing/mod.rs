@@ -2,6 +2,7 @@
 
 mod contract;
 mod journal;
+mod logs;
 mod measure;
 mod pausing;
 mod support;
