@@ -3,6 +3,8 @@
 //! The list of secret names is the library's, which masks them in the URLs of spans. A few of them are secret
 //! only in a query (`code`, `key`): an attribute of that name mostly means something else, and stays.
 
+mod unnamed;
+
 use std::borrow::Cow;
 
 use fusebox::http::is_secret_name;
@@ -42,7 +44,7 @@ pub(crate) fn attributes(attributes: &mut [(String, Value)]) {
 pub(crate) fn value(value: &mut Value) {
     match value {
         Value::String(text) => {
-            for redact in [without_credentials, redacted] {
+            for redact in [without_credentials, redacted, unnamed::redacted] {
                 if let Cow::Owned(redacted) = redact(text) {
                     *text = redacted;
                 }

@@ -1,0 +1,223 @@
+//! Secrets that no name announces: a credential behind its scheme, keys that say by their first letters what they are, JSON Web
+//! Tokens and private keys. Only what has such a shape is known; a password in a sentence is not.
+
+use std::borrow::Cow;
+
+use super::REDACTED;
+
+/// Schemes of HTTP whose credential is one word.
+const SCHEMES: [&str; 2] = ["Bearer", "Basic"];
+/// Words that stand behind a scheme in a sentence.
+const PROSE: [&str; 12] = [
+    "auth",
+    "authentication",
+    "authorization",
+    "credentials",
+    "header",
+    "is",
+    "not",
+    "of",
+    "scheme",
+    "token",
+    "tokens",
+    "was",
+];
+/// How keys begin, and how many letters, digits, `_` and `-` follow at least: GitHub, GitLab, Slack, Stripe, Google, npm.
+const KEYS: [(&str, usize); 15] = [
+    ("ghp_", 36),
+    ("gho_", 36),
+    ("ghu_", 36),
+    ("ghs_", 36),
+    ("ghr_", 36),
+    ("github_pat_", 22),
+    ("glpat-", 20),
+    ("xoxa-", 10),
+    ("xoxb-", 10),
+    ("xoxp-", 10),
+    ("xoxr-", 10),
+    ("sk_live_", 16),
+    ("rk_live_", 16),
+    ("AIza", 35),
+    ("npm_", 36),
+];
+/// How an id of a key of AWS begins; sixteen capital letters and digits follow.
+const AWS: [&str; 2] = ["AKIA", "ASIA"];
+/// How each part of a JSON Web Token that is JSON begins, and its shortest header.
+const JWT: &str = "eyJ";
+const JWT_HEADER_MIN: usize = 16;
+
+const PEM_BEGIN: &str = "-----BEGIN ";
+const PEM_KEY: &str = "PRIVATE KEY-----";
+const PEM_END: &str = "-----END ";
+/// Letters between both: the longest kind is `ENCRYPTED`.
+const PEM_KIND_MAX: usize = 20;
+
+/// Returns a text without such secrets.
+pub(super) fn redacted(text: &str) -> Cow<'_, str> {
+    let mut redacted = String::new();
+    let mut done = 0;
+    while let Some((begin, end)) = next_secret(&text[done..]) {
+        redacted.push_str(&text[done..done + begin]);
+        redacted.push_str(REDACTED);
+        done += end;
+    }
+    match done {
+        0 => Cow::Borrowed(text),
+        _ => Cow::Owned(redacted + &text[done..]),
+    }
+}
+
+/// Returns where the first secret begins and ends.
+fn next_secret(text: &str) -> Option<(usize, usize)> {
+    let mut from = 0;
+    loop {
+        let begin = from + text[from..].find(is_of_word)?;
+        let rest = &text[begin..];
+        let end = begin + rest.find(|c| !is_of_word(c)).unwrap_or(rest.len());
+        let word = &text[begin..end];
+        let secret = private_key(text, begin)
+            .or_else(|| web_token(rest, word).map(|bytes| (begin, begin + bytes)))
+            .or_else(|| is_key(word).then_some((begin, end)))
+            .or_else(|| credential(text, begin, end));
+        if secret.is_some() {
+            return secret;
+        }
+        from = end;
+    }
+}
+
+fn is_of_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-')
+}
+
+/// Returns whether a word is a key by how it begins and how long it is.
+fn is_key(word: &str) -> bool {
+    let has_digit = |rest: &str| rest.bytes().any(|byte| byte.is_ascii_digit());
+    let is_capital = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+    let of_aws = AWS.iter().filter_map(|begin| word.strip_prefix(begin));
+    let mut of_others = KEYS.iter().filter_map(|(begin, least)| {
+        let rest = word.strip_prefix(begin)?;
+        (rest.len() >= *least).then_some(rest)
+    });
+    let mut of_aws = of_aws.filter(|rest| rest.len() == 16 && rest.bytes().all(is_capital));
+    of_aws.any(has_digit) || of_others.any(has_digit)
+}
+
+/// Returns how long the JSON Web Token is that begins with that word.
+fn web_token(text: &str, word: &str) -> Option<usize> {
+    let payload = text.get(word.len()..)?.strip_prefix('.')?;
+    let is_token =
+        word.starts_with(JWT) && word.len() >= JWT_HEADER_MIN && payload.starts_with(JWT);
+    let is_outside = |c: char| !is_of_word(c) && c != '.';
+    is_token.then(|| text.find(is_outside).unwrap_or(text.len()))
+}
+
+/// Returns where the credential is behind a scheme, which is that word: one that no sentence would have there.
+fn credential(text: &str, begin: usize, end: usize) -> Option<(usize, usize)> {
+    let word = &text[begin..end];
+    let scheme = SCHEMES
+        .iter()
+        .find(|scheme| scheme.eq_ignore_ascii_case(word))?;
+    let value = text[end..].strip_prefix(' ')?;
+    let is_outside = |c: char| !is_of_word(c) && !matches!(c, '.' | '~' | '+' | '/' | '=');
+    let bytes = value.find(is_outside).unwrap_or(value.len());
+    let value = value[..bytes].trim_end_matches(['.', '-']);
+    let is_word = value.bytes().all(|byte| byte.is_ascii_lowercase());
+    // `Bearer abc` is how HTTP writes it; `bearer abc` may be a sentence.
+    let is_written = word == SCHEMES[0] && !PROSE.contains(&value.to_ascii_lowercase().as_str());
+    let is_credential = match *scheme == SCHEMES[0] {
+        true => is_written || !is_word && value.bytes().any(|byte| byte.is_ascii_digit()),
+        // A user and a password are some bytes in Base64.
+        false => value.len() >= 8 && value.bytes().skip(1).any(|b| !b.is_ascii_lowercase()),
+    };
+    let is_known = value.is_empty() || value == REDACTED;
+    let begin = end + 1;
+    (is_credential && !is_known).then_some((begin, begin + value.len()))
+}
+
+/// Returns where the text of a private key is whose first line begins there.
+fn private_key(text: &str, begin: usize) -> Option<(usize, usize)> {
+    let rest = text[begin..].strip_prefix(PEM_BEGIN)?;
+    let kind = rest.find(PEM_KEY).filter(|kind| *kind <= PEM_KIND_MAX)?;
+    let key = begin + PEM_BEGIN.len() + kind + PEM_KEY.len();
+    let bytes = text[key..].find(PEM_END).unwrap_or(text.len() - key);
+    let is_known = &text[key..key + bytes] == REDACTED;
+    (bytes > 0 && !is_known).then_some((key, key + bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn secrets_without_a_name_are_redacted_by_their_shape() {
+        let github = format!("ghp_{}", "a1B2".repeat(9));
+        let google = format!("AIza{}", "Sy-01".repeat(7));
+        let jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc-_9";
+        for (text, wanted) in [
+            ("sent Bearer abc", "sent Bearer REDACTED"),
+            ("got bearer a1.b2~c+d/e== then", "got bearer REDACTED then"),
+            ("Basic YWRhOnNlY3JldA==, x", "Basic REDACTED, x"),
+            ("key AKIAIOSFODNN7EXAMPLE.", "key REDACTED."),
+            ("(ASIAIOSFODNN7EXAMPLE)", "(REDACTED)"),
+            (&format!("token is {github}\n"), "token is REDACTED\n"),
+            (&format!("/a?k={google}&b"), "/a?k=REDACTED&b"),
+            ("xoxb-123456-abcdef", "REDACTED"),
+            ("sk_live_0123456789abcdef ok", "REDACTED ok"),
+            (&format!("user \"{jwt}\" came"), "user \"REDACTED\" came"),
+            (&format!("{jwt} {jwt}"), "REDACTED REDACTED"),
+            (
+                "-----BEGIN RSA PRIVATE KEY-----\nMII\n-----END RSA PRIVATE KEY-----",
+                "-----BEGIN RSA PRIVATE KEY-----REDACTED-----END RSA PRIVATE KEY-----",
+            ),
+            (
+                "-----BEGIN PRIVATE KEY-----MII",
+                "-----BEGIN PRIVATE KEY-----REDACTED",
+            ),
+        ] {
+            assert_eq!(redacted(text), wanted);
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_a_secret_stays() {
+        for text in [
+            "",
+            "Bearer token is missing",
+            "Bearer Authentication failed",
+            "the bearer of bad news",
+            "Basic authentication of ada",
+            "basic usage",
+            "Bearer ",
+            "Bearer REDACTED",
+            "AKIAIOSFODNN7",
+            "ASIA-PACIFIC-REGION-1",
+            "ASIAPACIFICREGIONSS",
+            "ghp_short1",
+            "sk_live_of_the_party_is_long",
+            "eyJ is how they begin",
+            "eyJhbGciOiJIUzI1NiJ9.txt",
+            "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----",
+            "-----BEGIN PRIVATE KEY-----",
+            "4bf92f3577b34da6a3ce929d0e0e4736",
+            "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+            "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        ] {
+            let is_kept = matches!(redacted(text), Cow::Borrowed(same) if same == text);
+            assert!(is_kept, "{text}");
+        }
+    }
+
+    proptest! {
+        /// *Guarantees*: any text is taken, and what was redacted stays as it is.
+        #[test]
+        fn any_text_is_taken_and_redacted_once(
+            text in "(Bearer |basic |AKIA|eyJ|-----BEGIN |PRIVATE KEY-----|-----END |[a-zA-Z0-9ü. =/_-]){0,40}",
+        ) {
+            let once = redacted(&text).into_owned();
+            prop_assert_eq!(redacted(&once), once.as_str());
+        }
+    }
+}
