@@ -17,7 +17,8 @@ use crate::api::dialect::{NAMES_MAX, Reach, shortened};
 use crate::api::refusal::Refusal;
 use crate::model::{Condition, Place, Span, TimeRange};
 use crate::query::QueryError;
-use crate::store::cancel::off_worker;
+use crate::store::cancel::{self, off_worker};
+use crate::sync::Mutex;
 use crate::traceql::{Field, Intrinsic, Query, TraceView, word_of};
 
 /// The scope of the fields that every span has.
@@ -195,21 +196,29 @@ impl Sample {
     ) -> Result<(T, usize), Refusal> {
         let (query, range) = (&self.query, self.range);
         let mut scan = candidates(state, query, range, self.condition, READ).await;
-        let (mut collected, mut bytes) = (collected, 0);
+        let collected = Arc::new(Mutex::new(Some(collected)));
+        let mut bytes = 0;
         while let Some(trace) = scan.next(TRACE_BYTES_READ).await? {
             bytes += crate::query::bytes_of(&trace.spans);
-            let query = Arc::clone(&self.query);
+            let (query, collected) = (Arc::clone(&self.query), Arc::clone(&collected));
             let work = off_worker(Path::new("trace"), move || {
                 let view = TraceView::new(&trace)?;
                 for set in query.find(&view)?.sets {
-                    set.spans
-                        .iter()
-                        .for_each(|at| look(&mut collected, &view, *at));
+                    for at in &set.spans {
+                        cancel::spend(0)?;
+                        if let Some(collected) = collected.lock().as_mut() {
+                            look(collected, &view, *at);
+                        }
+                    }
                 }
-                Ok(collected)
+                Ok(())
             });
-            collected = work.await.map_err(QueryError::from)?;
+            // A trace that takes longer than there is time gives what was found in it by then.
+            if let Some(looked) = scan.within(work).await {
+                looked.map_err(QueryError::from)?;
+            }
         }
-        Ok((collected, bytes))
+        let collected = collected.lock().take();
+        Ok((collected.expect("it is taken once"), bytes))
     }
 }
