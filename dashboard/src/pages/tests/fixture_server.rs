@@ -11,9 +11,9 @@ use super::*;
 use crate::pages::circuit::range::Shown;
 use crate::pages::circuit::{self as circuit_room, differs};
 use crate::pages::compare::{ComparePage, CompareView};
-use crate::pages::frame::page::Page;
+use crate::pages::frame::error;
+use crate::pages::frame::page::{Page, framed};
 use crate::pages::frame::params::Params;
-use crate::pages::frame::{error, headers};
 use crate::pages::trace::call_tree::CallTree;
 use crate::pages::trace::rows::Rows;
 use crate::pages::trace::shown::Shown as ShownRows;
@@ -211,7 +211,7 @@ async fn show_map(params: Params) -> Page<map::MapPage> {
 }
 
 pub(crate) fn router() -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/circuits/{service}/{name}", get(show_circuit))
         .route("/services", get(show_services))
         .route("/services/{name}", get(show_service))
@@ -223,10 +223,8 @@ pub(crate) fn router() -> Router {
         .route("/traces/{id}/rows", get(show_rows))
         .route("/compare", get(show_comparison))
         .route("/assets/{hash}/{name}", get(crate::pages::asset))
-        .fallback(error::not_found)
-        .layer(axum::middleware::map_response(async |response| {
-            headers::add(response)
-        }))
+        .fallback(error::not_found);
+    framed(routes, &[])
 }
 
 #[tokio::test]

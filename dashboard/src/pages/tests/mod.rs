@@ -6,6 +6,8 @@ mod control;
 pub(crate) mod fixtures;
 mod forced;
 mod grades;
+mod kept;
+mod languages;
 mod logs;
 mod outages;
 mod wall_rows;

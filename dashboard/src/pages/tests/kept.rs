@@ -1,0 +1,110 @@
+//! Traces kept beyond the retention, through the pages and the API of a collector that starts anew without its spans.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use http_body_util::BodyExt;
+
+use super::collector::{Stack, location};
+use super::*;
+
+async fn post(stack: &Stack, path: &str, form: &'static str, site: &str) -> Response {
+    let request = Request::post(path)
+        .header("sec-fetch-site", site)
+        .header("content-type", "application/x-www-form-urlencoded");
+    stack
+        .ask(request.body(Body::from(form)).expect("a request"))
+        .await
+}
+
+/// *Scenario*: a trace is kept with a note; the collector starts again and its spans are gone.
+/// *Guarantees*: the trace stays under its address with all its spans, in the API too, until it is removed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kept_trace_outlives_its_spans() {
+    let stack = Stack::start().await;
+    let path = location(&stack.send_demo_trace("same-origin").await).expect("a trace");
+    let (_, before) = stack.get(&path).await;
+    let keep = format!("{path}/keep");
+    assert!(before.contains(&format!("href=\"{keep}\"")), "{before}");
+    let form = "note=the+outage+of+monday&by=Kim";
+    let refused = post(&stack, &keep, form, "cross-site").await;
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    let empty = post(&stack, &keep, "note=&by=Kim", "same-origin").await;
+    assert_eq!(empty.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    let kept = post(&stack, &keep, form, "same-origin").await;
+    assert_eq!(location(&kept).as_deref(), Some(path.as_str()));
+    let again = post(&stack, &keep, form, "same-origin").await;
+    assert_eq!(again.status(), StatusCode::CONFLICT);
+
+    let stack = stack.again_without_spans().await;
+    let (_, search) = stack.get("/traces?range=1h").await;
+    assert!(!search.contains(&path), "{search}");
+    let (status, after) = stack.get(&path).await;
+    assert_eq!(status, StatusCode::OK);
+    let anchors = |html: &str| html.matches("id=\"s-").count();
+    assert_eq!(anchors(&after), anchors(&before));
+    assert!(
+        after.contains("<b>Kim</b>") && after.contains("the outage of monday"),
+        "{after}"
+    );
+    let web = crate::serve::web_router(&stack.collector);
+    let request = Request::get(format!("/api{path}")).header("host", "127.0.0.1");
+    let answer = web
+        .oneshot(request.body(Body::empty()).expect("a request"))
+        .await;
+    assert_eq!(answer.expect("an answer").status(), StatusCode::OK);
+
+    let (_, list) = stack.get("/kept").await;
+    assert!(list.contains(&format!("href=\"{path}\"")), "{list}");
+    let remove = path.replace("/traces/", "/kept/") + "/remove";
+    let elsewhere = post(&stack, &remove, "", "cross-site").await;
+    assert_eq!(elsewhere.status(), StatusCode::FORBIDDEN);
+    let removed = post(&stack, &remove, "", "same-origin").await;
+    assert_eq!(location(&removed).as_deref(), Some("/kept"));
+    assert_eq!(stack.get(&path).await.0, StatusCode::NOT_FOUND);
+}
+
+/// *Guarantees*: the API keeps, lists, refuses and removes with the status of each.
+#[tokio::test(flavor = "multi_thread")]
+async fn traces_are_kept_by_the_api() {
+    let stack = Stack::start().await;
+    let path = location(&stack.send_demo_trace("same-origin").await).expect("a trace");
+    let web = crate::serve::web_router(&stack.collector);
+    let ask = |method: &str, path: String, body: &'static str| {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header("host", "127.0.0.1");
+        let request = request.header("content-type", "application/json");
+        let web = web.clone();
+        async move {
+            let answer = web
+                .oneshot(request.body(Body::from(body)).expect("a request"))
+                .await;
+            let answer = answer.expect("an answer");
+            let status = answer.status();
+            let body = answer
+                .into_body()
+                .collect()
+                .await
+                .expect("a body")
+                .to_bytes();
+            (status, String::from_utf8_lossy(&body).into_owned())
+        }
+    };
+    let keep = format!("/api{path}/keep");
+    let (status, _) = ask("POST", keep.clone(), r#"{"note": "why", "by": ""}"#).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    let (status, kept) = ask("POST", keep.clone(), r#"{"note": "why", "by": "kim"}"#).await;
+    assert_eq!(status, StatusCode::CREATED, "{kept}");
+    let (status, _) = ask("POST", keep, r#"{"note": "why", "by": "kim"}"#).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    let unknown = "/api/traces/00000000000000000000000000000001/keep".to_owned();
+    let (status, _) = ask("POST", unknown, r#"{"note": "why", "by": "kim"}"#).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let (_, list) = ask("GET", "/api/kept".to_owned(), "").await;
+    assert!(
+        list.contains("\"note\":\"why\"") && list.contains("\"bytes_max\""),
+        "{list}"
+    );
+    let remove = format!("/api{}", path.replace("/traces/", "/kept/"));
+    assert_eq!(ask("DELETE", remove.clone(), "").await.0, StatusCode::OK);
+    assert_eq!(ask("DELETE", remove, "").await.0, StatusCode::NOT_FOUND);
+}

@@ -1,0 +1,228 @@
+//! Every page in Korean: what is not from elsewhere is Korean, and the viewer's browser chooses.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use axum::http::StatusCode;
+use http_body_util::BodyExt;
+
+use super::collector::Stack;
+use super::*;
+use crate::pages::words::Language;
+
+/// Names of programs and formats, units, keys, and what is typed as it stands: the same in every language.
+const SAME: &str = "fusebox opentelemetry otlp http https grpc json jaeger zipkin influxdb prometheus micrometer resilience4j \
+    javascript utc asia seoul mib key value kind server service status error resource name esc ctrl shift enter and api sdk \
+    alertmanager notify file md demo aria invalid true code response tracestate info warn fatal debug trace";
+/// Words of the made data, and of what the collector says of it.
+const MADE: &str = "get order see was review gateway page product english fallback img src script incident mail shop search \
+    step must not parent received the";
+
+/// Returns the words of English letters in a text.
+fn english(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric());
+    words.filter(|word| word.len() > 2 && word.chars().all(|c| c.is_ascii_alphabetic()))
+}
+
+/// Returns what a viewer reads or hears of a page, without code and keys.
+fn said(html: &str) -> String {
+    let mut html = html.replace('<', " <");
+    for tag in ["code", "pre", "kbd", "bdi", "script", "textarea"] {
+        while let Some(at) = html
+            .find(&format!("<{tag}>"))
+            .or(html.find(&format!("<{tag} ")))
+        {
+            let end = format!("</{tag}>");
+            let to = html[at..]
+                .find(&end)
+                .map_or(html.len(), |to| at + to + end.len());
+            html.replace_range(at..to, " ");
+        }
+    }
+    let (tags, mut text) = tokens(&html);
+    for (_, attributes) in tags {
+        for (key, value) in attributes {
+            if ["title", "aria-label", "placeholder", "alt"].contains(&key.as_str()) {
+                text.push(' ');
+                text.push_str(&value);
+            }
+        }
+    }
+    text
+}
+
+/// Returns the words in the texts of a program, without its tests.
+fn literals(source: &str) -> BTreeSet<String> {
+    let source = source.split("#[cfg(test)]\nmod tests {").next();
+    let source = source
+        .unwrap_or_default()
+        .replace("'\"'", "")
+        .replace("\\\"", "");
+    let code = source
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    let code: String = code.collect::<Vec<_>>().join("\n");
+    let quoted = code.split('"').skip(1).step_by(2);
+    quoted.flat_map(english).map(str::to_lowercase).collect()
+}
+
+/// Returns the words that pages may say in English: those of their functions and of the table.
+fn ours() -> BTreeSet<String> {
+    let sources = files("src/pages").into_iter();
+    let sources = sources.filter(|(name, _)| !name.contains("tests"));
+    let words = sources.flat_map(|(_, source)| literals(&source));
+    let keys = crate::pages::words::keys();
+    let keys = keys.flat_map(english).map(str::to_lowercase);
+    words.chain(keys).collect()
+}
+
+#[test]
+fn no_page_has_english_words_in_korean() {
+    let same: BTreeSet<String> = english(SAME)
+        .chain(english(MADE))
+        .map(str::to_lowercase)
+        .collect();
+    let ours = ours();
+    let mut left: BTreeSet<(String, String)> = BTreeSet::new();
+    for (page, html) in Language::Korean.within(all_pages) {
+        if page.contains("hostile") {
+            continue;
+        }
+        assert!(html.contains("<html lang=\"ko\""), "{page}");
+        let text = said(&html);
+        let words = english(&text).map(str::to_lowercase);
+        left.extend(
+            words
+                .filter(|word| ours.contains(word) && !same.contains(word))
+                .map(|word| (word, page.to_owned())),
+        );
+    }
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// Returns every file below a folder with its text.
+fn files(folder: &str) -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => {
+                    let text = std::fs::read_to_string(&path).expect("text");
+                    files.push((path.display().to_string(), text));
+                }
+            }
+        }
+    }
+    files
+}
+
+/// Removes what stands between two marks.
+fn without(text: &str, from: &str, to: &str) -> String {
+    let mut rest = text;
+    let mut kept = String::new();
+    while let Some((before, after)) = rest.split_once(from) {
+        kept.push_str(before);
+        kept.push(' ');
+        rest = after.split_once(to).map_or("", |(_, after)| after);
+    }
+    kept + rest
+}
+
+#[test]
+fn no_template_has_words_of_its_own() {
+    let mut bare = BTreeSet::new();
+    for (name, template) in files("templates") {
+        let mut html = template;
+        for (from, to) in [("{{", "}}"), ("{%", "%}"), ("{#", "#}"), ("<!doctype", ">")] {
+            html = without(&html, from, to);
+        }
+        let text = said(&html);
+        let words = english(&text).map(str::to_lowercase);
+        let known: BTreeSet<String> = english(SAME).map(str::to_lowercase).collect();
+        bare.extend(
+            words
+                .filter(|word| !known.contains(word))
+                .map(|word| (word, name.clone())),
+        );
+    }
+    assert!(bare.is_empty(), "{bare:?}");
+}
+
+#[test]
+fn every_row_of_the_table_is_used() {
+    let of = ["src", "templates", "assets"].map(files);
+    let sources: String = of
+        .into_iter()
+        .flatten()
+        .filter(|(name, _)| !name.contains("/words/") || name.ends_with("words/mod.rs"))
+        .map(|(_, text)| text)
+        .collect();
+    let quoted = |english: &str| format!("\"{}\"", english.replace('"', "\\\""));
+    let keys = crate::pages::words::keys();
+    let unused: Vec<_> = keys.filter(|key| !sources.contains(&quoted(key))).collect();
+    assert!(unused.is_empty(), "{unused:?}");
+}
+
+/// *Guarantees*: a page is in the language that was chosen, else in that of the browser, and says so to caches.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_browser_chooses_the_language() {
+    let stack = Stack::start().await;
+    for (accepted, cookie, language, words) in [
+        ("", "", "en", "Circuit breakers"),
+        ("ko-KR,ko;q=0.9,en;q=0.8", "", "ko", "서킷 브레이커"),
+        ("ko", "fusebox_language=en", "en", "Circuit breakers"),
+        ("en", "fusebox_language=ko", "ko", "서킷 브레이커"),
+        ("fr", "fusebox_language=fr", "en", "Circuit breakers"),
+    ] {
+        let request = Request::get("/").header("accept-language", accepted);
+        let request = request.header("cookie", cookie).body(Body::empty());
+        let answer = stack.ask(request.expect("a request")).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert_eq!(answer.headers()["content-language"], language);
+        assert_eq!(answer.headers()["vary"], "accept-language, cookie");
+        let body = answer
+            .into_body()
+            .collect()
+            .await
+            .expect("a body")
+            .to_bytes();
+        let html = String::from_utf8_lossy(&body);
+        assert!(
+            html.contains(&format!("<html lang=\"{language}\"")),
+            "{accepted} {cookie}"
+        );
+        assert!(html.contains(words), "{accepted} {cookie}: {html}");
+        assert_eq!(html.contains("/words-ko.js\""), language == "ko");
+    }
+    let url = assets::words(Language::Korean).expect("a file");
+    let (status, words) = stack.get(&url).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(words.starts_with("window.fuseboxWords = {"), "{words}");
+}
+
+/// *Guarantees*: live pages of one wall in two languages each get theirs, from one tick.
+#[test]
+fn a_tick_is_drawn_once_in_each_language() {
+    let tick = live::Tick::new(fixtures::wall(), None);
+    let view = WallView::default();
+    let draw = |language: Language| {
+        language.within(|| {
+            let shown = tick.view(&view);
+            (
+                shown.clone(),
+                tick.circuit(0, crate::pages::wall::Shape::Card),
+            )
+        })
+    };
+    let [(english, card), (korean, karte)] = Language::ALL.map(draw);
+    assert!(!std::sync::Arc::ptr_eq(&english, &korean));
+    assert!(std::sync::Arc::ptr_eq(&english, &draw(Language::English).0));
+    assert!(
+        card.contains("what tripped it") && !karte.contains("what tripped it"),
+        "{karte}"
+    );
+    assert!(karte.contains("열린 원인"), "{karte}");
+}
