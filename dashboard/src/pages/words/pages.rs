@@ -248,4 +248,6 @@ pub(super) const WORDS: Words = &[
     ("request cache", "요청 캐시"),
     ("rate limiter", "속도 제한기"),
     ("retry", "재시도"),
+    ("From#service", "호출하는 서비스"),
+    ("To#service", "호출받는 서비스"),
 ];
