@@ -1,13 +1,15 @@
 //! The circuit wall: which breakers are not closed, now or at any time that is kept.
 
+mod arranged;
 pub(crate) mod card;
 pub(crate) mod live;
 mod message;
 mod row;
 pub(crate) mod stream;
 pub(crate) mod timeline;
+mod view;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use askama::Template;
@@ -21,21 +23,16 @@ use crate::pages::frame::page::{Chrome, Page, Pill, Section, draw};
 use crate::pages::frame::params::Params;
 use crate::pages::view::href::Href;
 use crate::pages::view::range::{Range, Ranges};
-use crate::pages::view::state;
-use crate::pages::view::text::{self, MINUTE};
+use crate::pages::view::{state, text};
 use crate::pages::words::Text;
+pub(crate) use arranged::{Arranged, arrange};
+use arranged::closed;
 use card::Card;
 use row::Row;
 use timeline::Timeline;
+use view::{CARDS_MAX, Density, Sort};
+pub(crate) use view::{Shape, WallView};
 
-/// Circuits on one page; a thousand circuits make five pages, and the filter looks at all of them.
-pub(crate) const CARDS_MAX: usize = 200;
-/// More circuits than these are rows, but the first that are not closed.
-const ALL_CARDS_MAX: usize = 20;
-/// So many of those are cards: they fill a screen.
-const OPEN_CARDS_MAX: usize = 6;
-/// How long a circuit that closed stays among those that are not closed.
-const JUST_CLOSED_NANOS: u64 = MINUTE;
 /// Transitions drawn on the timeline.
 const TICKS_MAX: usize = 2_000;
 
@@ -87,210 +84,6 @@ pub(crate) async fn fragment(State(pages): State<Pages>, params: Params) -> Page
     Ok(Page(WallBody::drawn(&wall.value, &view)))
 }
 
-/// How the wall is looked at; every bit of it stands in the URL.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub(crate) struct WallView {
-    /// The order of the cards.
-    pub(crate) sort: Sort,
-    /// Words that a card must have.
-    pub(crate) filter: String,
-    /// How circuits are drawn.
-    pub(crate) density: Density,
-    /// The moment; `None`: now.
-    pub(crate) at: Option<u64>,
-    /// Which page of cards, from 0.
-    pub(crate) page: usize,
-    /// The length of the timeline as in the URL, or empty.
-    pub(crate) range: String,
-}
-
-/// How circuits are drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub(crate) enum Density {
-    /// As cards; of many, those that are not closed come first, and all others are rows.
-    #[default]
-    Fitting,
-    /// As cards.
-    Cards,
-    /// As rows.
-    Rows,
-    /// As cards that list their instances.
-    Instances,
-}
-
-impl Density {
-    /// Each with its value in a URL and its word.
-    const ALL: [(Self, &'static str, Text); 4] = [
-        (Self::Fitting, "", Text::find("Cards and rows")),
-        (Self::Cards, "cards", Text::find("Cards")),
-        (Self::Rows, "rows", Text::find("Rows")),
-        (Self::Instances, "instances", Text::find("Per instance")),
-    ];
-
-    fn read(value: &str) -> Self {
-        let found = Self::ALL.into_iter().find(|(_, known, _)| *known == value);
-        found.map_or(Self::Fitting, |(density, _, _)| density)
-    }
-
-    /// Returns its value in a URL; the usual one has none.
-    fn value(self) -> Option<&'static str> {
-        let found = Self::ALL
-            .into_iter()
-            .find(|(density, _, _)| *density == self);
-        found
-            .map(|(_, value, _)| value)
-            .filter(|value| !value.is_empty())
-    }
-
-    /// Returns how many of a page's circuits are cards.
-    fn cards(self, matching: usize, not_closed: usize) -> usize {
-        match self {
-            Self::Fitting if matching > ALL_CARDS_MAX => not_closed.min(OPEN_CARDS_MAX),
-            Self::Rows => 0,
-            Self::Fitting | Self::Cards | Self::Instances => CARDS_MAX,
-        }
-    }
-}
-
-/// How one circuit is drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shape {
-    /// As a card.
-    Card,
-    /// As a card that lists its instances.
-    Instances,
-    /// As a row.
-    Row,
-}
-
-/// The order of the cards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub(crate) enum Sort {
-    /// By state, then error, then volume.
-    #[default]
-    Worst,
-    /// By service and name.
-    Name,
-    /// Most calls first.
-    Volume,
-    /// Highest error percentage first.
-    Error,
-    /// Highest median first.
-    Median,
-    /// Highest 90th percentile first.
-    P90,
-    /// Highest 99th percentile first.
-    P99,
-    /// Highest 99.5th percentile first.
-    P995,
-}
-
-impl Sort {
-    const ALL: [(Self, &'static str, Text); 8] = [
-        (Self::Worst, "worst", Text::find("Worst first")),
-        (Self::Name, "name", Text::find("Name")),
-        (Self::Volume, "volume", Text::find("Volume")),
-        (Self::Error, "error", Text::find("Error %")),
-        (Self::Median, "median", Text::same("p50")),
-        (Self::P90, "p90", Text::same("p90")),
-        (Self::P99, "p99", Text::same("p99")),
-        (Self::P995, "p995", Text::same("p99.5")),
-    ];
-
-    fn read(word: &str) -> Self {
-        let found = Self::ALL.into_iter().find(|(_, key, _)| *key == word);
-        found.map_or(Self::Worst, |(sort, _, _)| sort)
-    }
-
-    fn key(self) -> &'static str {
-        let found = Self::ALL.into_iter().find(|(sort, _, _)| *sort == self);
-        found.map_or("worst", |(_, key, _)| key)
-    }
-
-    /// Returns what to sort by, highest first; ties go by service and name.
-    fn weight(self, circuit: &CircuitView) -> (u64, u64, u64) {
-        let error = (circuit.error_percent.unwrap_or(0.0) * 1e6) as u64;
-        let volume = (circuit.calls_per_second * 1e3) as u64;
-        let latency = &circuit.latency;
-        match self {
-            Self::Worst => (circuit.state as u64, error, volume),
-            Self::Name => (0, 0, 0),
-            Self::Volume => (volume, 0, 0),
-            Self::Error => (error, volume, 0),
-            Self::Median => (latency.median_nanos.unwrap_or(0), 0, 0),
-            Self::P90 => (latency.p90_nanos.unwrap_or(0), 0, 0),
-            Self::P99 => (latency.p99_nanos.unwrap_or(0), 0, 0),
-            Self::P995 => (latency.p995_nanos.unwrap_or(0), 0, 0),
-        }
-    }
-}
-
-impl WallView {
-    /// Reads it from the URL.
-    pub(crate) fn read(params: &Params) -> Result<Self, PageError> {
-        Ok(Self {
-            sort: Sort::read(params.get("sort").unwrap_or("worst")),
-            filter: params.get("filter").unwrap_or_default().to_owned(),
-            density: Density::read(params.get("view").unwrap_or_default()),
-            at: params.at()?,
-            page: params.number("page", 1).saturating_sub(1),
-            range: params.word("range").unwrap_or_default().to_owned(),
-        })
-    }
-
-    /// Returns its URL below that path, at that moment.
-    pub(crate) fn href(&self, path: &'static str, at: Option<u64>) -> Href {
-        let filter = (!self.filter.is_empty()).then_some(&self.filter);
-        Href::new(path)
-            .with_some("at", at.map(text::datetime_local))
-            .with_some("sort", (self.sort != Sort::Worst).then(|| self.sort.key()))
-            .with_some("filter", filter)
-            .with_some("view", self.density.value())
-            .with_some("range", (!self.range.is_empty()).then_some(&self.range))
-    }
-
-    fn matches(&self, circuit: &CircuitView) -> bool {
-        let words = [
-            circuit.key.service.as_str(),
-            &circuit.key.name,
-            &circuit.target,
-            &circuit.settings.group,
-            state::word(circuit.state),
-        ];
-        let words = words.join("\n").to_lowercase();
-        let mut wanted = self.filter.split_whitespace();
-        wanted.all(|word| words.contains(&word.to_lowercase()))
-    }
-}
-
-/// Circuits under one heading, by their place on the wall.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Arranged {
-    /// The heading: a service, or `None` for those that are not closed.
-    pub(crate) service: Option<String>,
-    /// Indexes into the wall's circuits, in the order shown.
-    pub(crate) circuits: Vec<usize>,
-    /// So many of them are cards, the others rows.
-    pub(crate) cards: usize,
-    /// How many stand under this heading on all pages.
-    pub(crate) total: usize,
-}
-
-impl Arranged {
-    /// Returns its circuits, each with how it is drawn.
-    pub(crate) fn shapes(&self, density: Density) -> impl Iterator<Item = (usize, Shape)> {
-        let card = match density {
-            Density::Instances => Shape::Instances,
-            _ => Shape::Card,
-        };
-        let circuits = self.circuits.iter().enumerate();
-        circuits.map(move |(place, index)| match place < self.cards {
-            true => (*index, card),
-            false => (*index, Shape::Row),
-        })
-    }
-}
-
 /// Draws one circuit.
 pub(crate) fn draw_circuit(wall: &CircuitWall, index: usize, shape: Shape) -> Arc<str> {
     let with_instances = shape == Shape::Instances;
@@ -305,71 +98,6 @@ pub(crate) fn draw_circuit(wall: &CircuitWall, index: usize, shape: Shape) -> Ar
         Shape::Card | Shape::Instances => draw(&card),
     };
     Arc::from(html.unwrap_or_default())
-}
-
-/// Returns whether a circuit closed within the last minute: its card stays where it was looked at, before it moves.
-fn just_closed(circuit: &CircuitView, at: u64) -> bool {
-    // A breaker that was never anything else has no transition, and so no reason.
-    let has_closed = circuit.state == EffectiveState::Closed && !circuit.reason.is_empty();
-    has_closed && at.saturating_sub(circuit.since.get()) < JUST_CLOSED_NANOS
-}
-
-/// Returns the heading above a circuit: its service, or `None` for one that is not closed.
-fn heading(circuit: &CircuitView, at: u64) -> Option<&str> {
-    let is_closed = circuit.state == EffectiveState::Closed && !just_closed(circuit, at);
-    is_closed.then_some(circuit.key.service.as_str())
-}
-
-/// Returns the circuits of one page under their headings, and how many match in all.
-pub(crate) fn arrange(wall: &CircuitWall, view: &WallView) -> (Vec<Arranged>, usize) {
-    let circuits = &wall.circuits;
-    let heading = |index: usize| heading(&circuits[index], wall.at.get());
-    let mut order: Vec<usize> = (0..circuits.len())
-        .filter(|index| view.filter.is_empty() || view.matches(&circuits[*index]))
-        .collect();
-    let matching = order.len();
-    order.sort_by_cached_key(|index| {
-        let circuit = &circuits[*index];
-        let weight = std::cmp::Reverse(view.sort.weight(circuit));
-        (heading(*index), weight, &circuit.key)
-    });
-    let mut totals: HashMap<Option<&str>, usize> = HashMap::new();
-    for index in &order {
-        *totals.entry(heading(*index)).or_default() += 1;
-    }
-    let page = order.into_iter().skip(view.page.saturating_mul(CARDS_MAX));
-    let page: Vec<usize> = page.take(CARDS_MAX).collect();
-    let not_closed = page
-        .iter()
-        .filter(|index| heading(**index).is_none())
-        .count();
-    let mut cards = view.density.cards(matching, not_closed);
-    let mut groups: Vec<Arranged> = Vec::new();
-    for index in page {
-        let service = heading(index);
-        let card = usize::from(cards > 0);
-        cards -= card;
-        match groups.last_mut() {
-            Some(group) if group.service.as_deref() == service => {
-                group.circuits.push(index);
-                group.cards += card;
-            }
-            _ => groups.push(Arranged {
-                service: service.map(str::to_owned),
-                circuits: vec![index],
-                cards: card,
-                total: totals[&service],
-            }),
-        }
-    }
-    (groups, matching)
-}
-
-fn closed(wall: &CircuitWall, group: &Arranged) -> usize {
-    let circuits = group.circuits.iter().map(|index| &wall.circuits[*index]);
-    circuits
-        .filter(|circuit| circuit.state == EffectiveState::Closed)
-        .count()
 }
 
 /// One heading and its cards, drawn.
