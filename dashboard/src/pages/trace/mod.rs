@@ -15,6 +15,7 @@ pub(crate) mod shown;
 pub(crate) mod span_detail;
 mod spans_table;
 mod statistics;
+mod summary;
 mod view;
 
 use axum::extract::{Path, State};
@@ -30,11 +31,12 @@ use crate::pages::view::text;
 use call_tree::CallTree;
 pub(crate) use kept::KeptRow;
 use logs::TraceLogs;
-pub(crate) use page::{TracePage, give_colours};
+pub(crate) use page::TracePage;
 use rows::Rows;
 use shown::Shown;
 use span_detail::{Around, SpanDetail};
 pub(crate) use statistics::spans_of;
+pub(crate) use summary::give_colours;
 pub(crate) use view::TraceView;
 
 /// Rows that the page brings along; more are fetched as they scroll in, or stand on further pages.

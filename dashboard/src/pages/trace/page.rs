@@ -1,35 +1,26 @@
 //! The page of a trace: its facts, its minimap, and around the call tree what folds and finds.
 
-use std::collections::{HashMap, HashSet};
-
 use askama::Template;
-use fusebox::semconv;
-use fusebox_collector::model::{Span, StatusCode, Trace, UnixNanos, format_duration};
+use fusebox_collector::model::{Trace, UnixNanos, format_duration};
 use fusebox_collector::query::KeptTrace;
 
 use super::call_tree::CallTree;
 use super::flame::Flame;
 use super::kept::KeptRow;
 use super::logs::TraceLogs;
-use super::rows::{self, Rows};
+use super::rows::Rows;
 use super::shown::{Shown, anchor};
 use super::span_detail::Around;
 use super::spans_table::SpansTable;
 use super::statistics::Statistics;
+use super::summary::{self, MINIMAP_MAX, PathShare, give_colours};
 use super::view::{Layout, TraceView};
 use crate::pages::frame::page::{Chrome, Section};
-use crate::pages::view::chart::{self, Stretch};
+use crate::pages::view::chart::Stretch;
 use crate::pages::view::href::Href;
 use crate::pages::view::palette::Palette;
 use crate::pages::view::state::Chip;
 use crate::pages::view::{moment, text};
-
-/// Bars of the minimap: more than there are pixels tell nothing.
-const MINIMAP_MAX: usize = 600;
-/// Services named above the rows.
-const SERVICES_MAX: usize = 100;
-/// Services named with their part of the critical path.
-const PATH_SERVICES_MAX: usize = 6;
 
 /// The page of a trace.
 #[derive(Debug, Template)]
@@ -100,15 +91,6 @@ struct Found {
     next: Option<String>,
 }
 
-/// How much of the critical path lies in one service.
-#[derive(Debug)]
-struct PathShare {
-    service: String,
-    colour: &'static str,
-    took: String,
-    percent: String,
-}
-
 /// A number at the top of the page.
 #[derive(Debug)]
 struct Count {
@@ -144,16 +126,16 @@ impl TracePage {
             start: tree.start,
             duration: tree.end.saturating_sub(tree.start),
             spans: trace.spans.len(),
-            services: services(trace, palette),
-            service_count: service_count(trace),
-            errors: errors(trace),
+            services: summary::services(trace, palette),
+            service_count: summary::service_count(trace),
+            errors: summary::errors(trace),
             missing: tree.rows.iter().filter(|row| row.span.is_none()).count(),
             roots: tree
                 .rows
                 .iter()
                 .filter(|row| row.parent.is_none() && row.span.is_some())
                 .count(),
-            chips: chips(trace),
+            chips: summary::chips(trace),
             logs: None,
             kept: None,
             heaviest: tree.heaviest().and_then(|row| {
@@ -161,8 +143,8 @@ impl TracePage {
                 let words = format!("{} {}", text::name(span.service()), text::name(&span.name));
                 Some((words, format_duration(row.critical_nanos?)))
             }),
-            path: critical_path(trace, &shown.tree, palette),
-            minimap: minimap(trace, &shown.tree, palette),
+            path: summary::critical_path(trace, &shown.tree, palette),
+            minimap: summary::minimap(trace, &shown.tree, palette),
             notes: trace
                 .notes
                 .iter()
@@ -390,112 +372,4 @@ fn part(trace: &Trace, shown: &Shown<'_>, base: &Href) -> Option<(String, String
     };
     let href = view.href(base.clone()).with("near", root.id);
     Some((words, href.at(&anchor(&shown.tree, 0)).to_string()))
-}
-
-/// Returns how much of the critical path lies in each service, most first.
-fn critical_path(trace: &Trace, tree: &CallTree, palette: &Palette) -> Vec<PathShare> {
-    let mut nanos_of: HashMap<&str, u64> = HashMap::new();
-    for section in &tree.path {
-        if let Some(span) = tree.rows[section.row].span {
-            let nanos = nanos_of.entry(trace.spans[span].service()).or_default();
-            *nanos = nanos.saturating_add(section.nanos());
-        }
-    }
-    let total = nanos_of.values().copied().fold(0, u64::saturating_add);
-    let mut services: Vec<_> = nanos_of.into_iter().collect();
-    services.sort_unstable_by_key(|(name, nanos)| (std::cmp::Reverse(*nanos), *name));
-    services.truncate(PATH_SERVICES_MAX);
-    let share = |(name, nanos): (&str, u64)| PathShare {
-        service: text::shown(name, 40).into_owned(),
-        colour: palette.class(name),
-        took: format_duration(nanos),
-        percent: text::percent(nanos as f64 / total.max(1) as f64 * 100.0),
-    };
-    services.into_iter().map(share).collect()
-}
-
-/// Gives colours to the services of a trace.
-pub(crate) fn give_colours(trace: &Trace, palette: &Palette) {
-    palette.give(trace.spans.iter().map(Span::service));
-}
-
-fn service_count(trace: &Trace) -> usize {
-    let services = trace.spans.iter().map(Span::service);
-    services.collect::<HashSet<_>>().len()
-}
-
-fn errors(trace: &Trace) -> usize {
-    let failed = |span: &&Span| span.status.code == StatusCode::Error;
-    trace.spans.iter().filter(failed).count()
-}
-
-/// Services of a trace: name, class of the colour, spans; those with most spans, and in the order of their first spans.
-fn services(trace: &Trace, palette: &Palette) -> Vec<(String, &'static str, usize)> {
-    let mut spans_of: HashMap<&str, (usize, usize)> = HashMap::new();
-    for (at, span) in trace.spans.iter().enumerate() {
-        spans_of.entry(span.service()).or_insert((at, 0)).1 += 1;
-    }
-    let mut services: Vec<_> = spans_of.into_iter().collect();
-    services.sort_unstable_by_key(|(_, (first, spans))| (std::cmp::Reverse(*spans), *first));
-    services.truncate(SERVICES_MAX);
-    services.sort_unstable_by_key(|(_, (first, _))| *first);
-    let services = services.into_iter();
-    services
-        .map(|(name, (_, spans))| (text::name(name).into_owned(), palette.class(name), spans))
-        .collect()
-}
-
-/// What the breakers did in this request, counted: `1 refused`, `1 probe`.
-fn chips(trace: &Trace) -> Vec<Chip> {
-    let mut chips: Vec<(usize, Chip)> = Vec::new();
-    for span in &trace.spans {
-        let Some(chip) = rows::circuit_chip(span) else {
-            continue;
-        };
-        let is_probe = span.attribute(semconv::BREAKER_PROBE).is_some();
-        if chip.class == "closed" && !is_probe {
-            continue;
-        }
-        match chips.iter_mut().find(|(_, other)| other.text == chip.text) {
-            Some((count, _)) => *count += 1,
-            None => chips.push((1, chip)),
-        }
-    }
-    let counted = chips.into_iter().map(|(count, chip)| Chip {
-        text: format!("{count} {}", chip.text),
-        ..chip
-    });
-    counted.take(8).collect()
-}
-
-fn minimap(trace: &Trace, tree: &CallTree, palette: &Palette) -> Vec<(usize, Stretch)> {
-    let rows = tree
-        .rows
-        .iter()
-        .filter_map(|row| row.span)
-        .map(|s| &trace.spans[s]);
-    let every = trace.spans.len().div_ceil(MINIMAP_MAX).max(1);
-    let place = |t: u64| t.saturating_sub(tree.start) as f64 / tree.duration() as f64 * 1000.0;
-    rows.step_by(every)
-        .enumerate()
-        .map(|(line, span)| {
-            let (x, end) = (place(span.start.get()), place(span.end.get()));
-            let is_error = span.status.code == StatusCode::Error;
-            let class = if is_error {
-                "bad"
-            } else {
-                palette.class(span.service())
-            };
-            let (x, width) = (chart::trim(x), chart::trim((end - x).max(1.5)));
-            (
-                line,
-                Stretch {
-                    class,
-                    x,
-                    width,
-                    title: String::new(),
-                },
-            )
-        })
-        .collect()
 }
