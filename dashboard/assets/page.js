@@ -149,7 +149,8 @@ for (const form of document.querySelectorAll("form[method=get]")) form.addEventL
   }
   if (e.formData.get("order") === "newest") e.formData.delete("order");
 });
-for (const el of document.querySelectorAll("[data-submit]")) el.addEventListener("change", () => el.form.requestSubmit());
+// A range of one's own asks for its times first.
+for (const el of document.querySelectorAll("[data-submit]")) el.addEventListener("change", () => { if (el.value !== "custom") el.form.requestSubmit(); });
 
 // Pages that follow what happens without a stream of their own ask again every few seconds.
 const again = document.querySelector("[data-refresh]");

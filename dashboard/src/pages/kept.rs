@@ -150,7 +150,7 @@ impl KeepPage {
 
     /// What is wrong, but with no field.
     fn conflict(&self) -> Option<String> {
-        let mib = |bytes: u64| format!("{:.1}", bytes as f64 / (1 << 20) as f64);
+        let mib = |bytes: u64| text::rate(bytes as f64 / (1 << 20) as f64);
         Some(match self.error.as_ref()? {
             KeepError::Invalid { .. } => return None,
             KeepError::Full {
@@ -184,7 +184,7 @@ impl KeptPage {
     /// Returns the list of what is kept.
     pub(crate) fn new(kept: &Kept, now: u64) -> Self {
         let (taken, room) = kept.room();
-        let mib = |bytes: u64| format!("{:.1}", bytes as f64 / (1 << 20) as f64);
+        let mib = |bytes: u64| text::rate(bytes as f64 / (1 << 20) as f64);
         Self {
             chrome: Chrome::new(Section::Traces, t!("Kept traces")),
             rows: kept

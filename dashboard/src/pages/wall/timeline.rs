@@ -242,6 +242,7 @@ fn steps(at: Option<u64>, now: u64, link: &impl Fn(u64) -> String) -> Vec<(&'sta
     let back = [
         (t!("−1 d"), DAY),
         (t!("−1 h"), HOUR),
+        (t!("−10 min"), 10 * MINUTE),
         (t!("−5 min"), 5 * MINUTE),
         (t!("−1 min"), MINUTE),
     ];

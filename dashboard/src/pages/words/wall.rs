@@ -46,6 +46,7 @@ pub(super) const WORDS: Words = &[
     ("Next transition", "다음 상태 전이"),
     ("−1 d", "−1일"),
     ("−1 h", "−1시간"),
+    ("−10 min", "−10분"),
     ("−5 min", "−5분"),
     ("−1 min", "−1분"),
     ("+1 min", "+1분"),
