@@ -27,10 +27,40 @@ pub struct Browser {
 impl Browser {
     /// Starts a browser with a window of that size in CSS pixels.
     pub async fn start(width: u32, height: u32) -> Self {
+        Self::start_with(width, height, None).await
+    }
+
+    /// Starts a browser with an extension from a folder.
+    pub async fn with_extension(width: u32, height: u32, folder: &Path) -> Self {
+        Self::start_with(width, height, Some(folder)).await
+    }
+
+    /// Returns the id that Chromium gives to an extension from that folder: the hash of its path, in letters.
+    ///
+    /// # Panics
+    /// Panics where there is no `sha256sum`.
+    pub async fn extension_id(folder: &Path) -> String {
+        use tokio::io::AsyncWriteExt;
+        let command = Command::new("sha256sum")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn();
+        let mut command = command.expect("sha256sum starts");
+        let mut stdin = command.stdin.take().expect("standard input is piped");
+        let path = folder.as_os_str().as_encoded_bytes();
+        stdin.write_all(path).await.expect("it reads");
+        drop(stdin);
+        let output = command.wait_with_output().await.expect("it ends");
+        let digits = output.stdout.iter().take(32);
+        let letter = |digit: &u8| char::from(*digit).to_digit(16).map(|n| b'a' + n as u8);
+        digits.filter_map(letter).map(char::from).collect()
+    }
+
+    async fn start_with(width: u32, height: u32, extension: Option<&Path>) -> Self {
         let (driver, port) = start_driver().await;
         let profile = TempDir::new().expect("a temporary directory");
         let client = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new())
-            .capabilities(capabilities(profile.path(), width, height))
+            .capabilities(capabilities(profile.path(), width, height, extension))
             .connect(&format!("http://127.0.0.1:{port}"))
             .await
             .expect("a browser session");
@@ -148,8 +178,9 @@ fn capabilities(
     profile: &Path,
     width: u32,
     height: u32,
+    extension: Option<&Path>,
 ) -> serde_json::Map<String, serde_json::Value> {
-    let arguments = [
+    let mut arguments = vec![
         "--headless=new".to_owned(),
         "--no-sandbox".to_owned(),
         "--disable-gpu".to_owned(),
@@ -163,6 +194,11 @@ fn capabilities(
         format!("--window-size={width},{height}"),
         format!("--user-data-dir={}", profile.display()),
     ];
+    if let Some(folder) = extension {
+        // Since Chrome 137 the switch alone does nothing.
+        arguments.push("--disable-features=DisableLoadExtensionCommandLineSwitch".to_owned());
+        arguments.push(format!("--load-extension={}", folder.display()));
+    }
     let capabilities = json!({
         "goog:chromeOptions": { "args": arguments },
         "goog:loggingPrefs": { "browser": "ALL" },

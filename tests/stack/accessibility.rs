@@ -55,6 +55,7 @@ fn paths(trace: &str) -> Vec<String> {
         "/about",
         "/preferences",
         "/upload",
+        "/kept",
         "/preferences?saved=1",
         "/traces?differs=slow",
         "/traces?differs=failed&range=1h",

@@ -5,6 +5,7 @@ mod accessibility;
 mod bounds;
 mod crash;
 mod demo;
+mod devtools;
 mod ended;
 mod grafana;
 mod grafana_faults;

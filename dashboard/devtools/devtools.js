@@ -1,0 +1,2 @@
+// Adds the panel to the developer tools.
+chrome.devtools.panels.create("Fusebox", "", "panel.html");
