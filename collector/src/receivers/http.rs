@@ -1,5 +1,4 @@
-//! Messages and polls over HTTP: OTLP in protobuf and JSON; Zipkin in JSON, protobuf and thrift; compressed
-//! or not, with or without Content-Length.
+//! Messages and polls over HTTP: OTLP in protobuf, JSON and gRPC-web, Zipkin in JSON, protobuf and thrift; compressed or not, with or without Content-Length.
 //!
 //! OTLP is answered in the request's encoding, as specified: an export response, or a `google.rpc.Status`.
 //! Zipkin's answer to spans is an empty 202. Rejections of Zipkin's spans, and those before a body is read
@@ -24,6 +23,7 @@ use super::body::RequestBody;
 use super::decompress::Encoding;
 use super::intake::Intake;
 use super::otlp;
+use super::otlp_grpc::OtlpGrpc;
 use super::refusal::Refusal;
 use super::rpc::Status;
 use super::{body, control, cors};
@@ -57,6 +57,10 @@ pub(crate) fn routes(intake: Intake) -> Router {
             routes = routes.route(&path, receive.clone());
         }
     }
+    // Pages in browsers call these by gRPC-web.
+    for path in otlp::GRPC_PATHS {
+        routes = routes.route(path, receive.clone());
+    }
     routes = routes.route(PATH, receive);
     // Other methods on this path belong to Zipkin's query API.
     routes
@@ -77,7 +81,8 @@ impl HttpReceiver {
         if head.uri.path() == PATH {
             return Ok(control::serve(&self.intake, &head, &mut body).await);
         }
-        if let Some(answer) = self.intake.cors.preflight(&head) {
+        let calls = OtlpGrpc::new(self.intake.clone());
+        if let Some(answer) = calls.serve_web(&head, &mut body).await {
             return Ok(answer);
         }
         let tally = self.intake.tally();

@@ -34,7 +34,15 @@ pub(crate) fn message_of_grpc_path(path: &str) -> Option<(Signal, Format)> {
     Some((signal, Format::OtlpProtobuf))
 }
 
-/// Returns whether a gRPC service with that full name is served.
+/// The gRPC methods that take messages.
+pub(crate) const GRPC_PATHS: [&str; 4] = [
+    "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+    "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+    "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+    "/zipkin.proto3.SpanService/Report",
+];
+
+/// Returns whether a gRPC service of that full name is served.
 pub(crate) fn is_grpc_service(name: &str) -> bool {
     ["Export", "Report"]
         .iter()

@@ -1,5 +1,5 @@
-//! Messages over gRPC: OTLP's three unary methods, Zipkin's one and that of the control channel, on the HTTP
-//! stack of the other listeners.
+//! Messages over gRPC: OTLP's three unary methods, Zipkin's one and that of the control channel on the HTTP stack of the other
+//! listeners. Pages in browsers call the first four by gRPC-web, on every listener.
 //!
 //! gRPC is HTTP/2 with a five-byte frame and trailers. Writing these by hand keeps the message as one piece
 //! of raw bytes (it is walked, never decoded) and avoids a second server stack.
@@ -16,15 +16,16 @@ use tokio::time::{Instant, timeout_at};
 
 use super::body::RequestBody;
 use super::decompress::Encoding;
+use super::grpc::web::{self, Web};
 use super::grpc::{
     answer_by, frame, health, message_length, refusal_trailers, short_trailers, success_trailers,
     unframe,
 };
 use super::intake::Intake;
 use super::refusal::Refusal;
-use super::{control, otlp};
-use crate::codec::otlp::Accepted;
-use crate::codec::{Format, Signal};
+use super::{body, control, cors, otlp};
+use crate::codec::Format;
+use crate::pipeline::Reservation;
 
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
@@ -42,50 +43,94 @@ impl OtlpGrpc {
         Self { intake }
     }
 
+    /// Answers a page in a browser, which calls, or asks whether it may; `None` where a request is of no page.
+    pub(crate) async fn serve_web<B: RequestBody>(
+        &self,
+        head: &request::Parts,
+        body: &mut B,
+    ) -> Option<Response<Full<Bytes>>> {
+        if let Some(answer) = self.intake.cors.preflight(head) {
+            return Some(answer);
+        }
+        let web = Web::of(head)?;
+        let outcome = self.call(head, Some(web), body).await;
+        if outcome.is_err() {
+            body::discard(body).await;
+        }
+        let mut answer = match outcome {
+            Ok(message) => web.answer(&frame(&message), &success_trailers()),
+            Err(refusal) => web.answer(b"", &refusal_trailers(&refusal)),
+        };
+        if let Some(origin) = self.intake.cors.allowed(&head.headers) {
+            cors::grant(&mut answer, origin);
+        }
+        Some(answer)
+    }
+
+    /// Answers one call.
     pub(crate) async fn serve<B: RequestBody>(
         self,
         request: Request<B>,
     ) -> Result<Response<GrpcBody>, Infallible> {
         let (head, mut body) = request.into_parts();
+        if let Some(answer) = self.serve_web(&head, &mut body).await {
+            return Ok(answer.map(BodyExt::boxed_unsync));
+        }
         if head.uri.path() == GRPC_PATH && is_grpc(&head) {
             return Ok(match control::call(&self.intake, &head, &mut body).await {
                 Ok(framed) => succeed(framed),
                 Err(refusal) => fail(short_trailers(refusal.code(), &refusal.to_string())),
             });
         }
-        let tally = self.intake.tally();
-        let deadline = answer_by(&head.headers, Instant::now());
-        let outcome = match deadline {
-            Some(at) => timeout_at(at, self.answer(&head, deadline, &mut body))
-                .await
-                .unwrap_or(Err(Refusal::Deadline)),
-            None => self.answer(&head, deadline, &mut body).await,
-        };
-        // Unlike in HTTP/1.1 a rejected body need not be read to its end: HTTP/2 resets the stream with
-        // NO_ERROR.
-        tally.settle(&outcome);
-        Ok(match outcome {
+        // Unlike in HTTP/1.1 a refused body need not be read to its end: HTTP/2 resets the stream with NO_ERROR.
+        Ok(match self.call(&head, None, &mut body).await {
             Ok(answer) => confirm(&answer),
             Err(Refusal::MediaType(why)) => not_grpc(why),
             Err(refusal) => refuse(&refusal),
         })
     }
 
+    /// Returns the message that answers a call in time, and counts how it went.
+    async fn call<B: RequestBody>(
+        &self,
+        head: &request::Parts,
+        web: Option<Web>,
+        body: &mut B,
+    ) -> Result<Vec<u8>, Refusal> {
+        let tally = self.intake.tally();
+        let deadline = answer_by(&head.headers, Instant::now());
+        let answer = self.answer(head, web, deadline, body);
+        let outcome = match deadline {
+            Some(at) => timeout_at(at, answer)
+                .await
+                .unwrap_or(Err(Refusal::Deadline)),
+            None => answer.await,
+        };
+        tally.settle(&outcome);
+        outcome
+    }
+
+    /// Returns the message that answers a call.
     async fn answer<B: RequestBody>(
         &self,
         head: &request::Parts,
+        web: Option<Web>,
         deadline: Option<Instant>,
         body: &mut B,
     ) -> Result<Vec<u8>, Refusal> {
-        if !is_grpc(head) {
+        if web.is_none() && !is_grpc(head) {
             return Err(Refusal::MediaType(
                 "this port speaks gRPC (HTTP/2, POST, application/grpc); OTLP/HTTP has its own port (4318)",
             ));
         }
         let path = head.uri.path();
         if path == health::CHECK {
-            // Like `/healthz`, without a token or a reservation: a full collector is alive.
-            let framed = unframe(health::read(body).await?)?;
+            // As `/healthz`, without a token and without a reservation: a full collector is alive.
+            let sent = health::read(body).await?;
+            let framed = match web {
+                Some(Web::Text) => unframe(web::decode_text(&sent)?)?,
+                _ => unframe(sent)?,
+            };
             self.intake.probed(head);
             let is_healthy = self.intake.ingest.health().problem().is_none();
             return health::answer(&framed.message, is_healthy);
@@ -93,7 +138,14 @@ impl OtlpGrpc {
         self.intake.authorize(head).await?;
         let (signal, format) = otlp::message_of_grpc_path(path)
             .ok_or_else(|| Refusal::UnknownMethod(path.to_owned()))?;
-        let accepted = self.export(head, signal, format, deadline, body).await?;
+        let encoding = message_encoding(&head.headers)?;
+        let mut reservation = self.intake.begin(deadline)?;
+        let sent = self.read(web, body, &mut reservation).await?;
+        let message = self.unpack(sent, encoding, &mut reservation).await?;
+        let accepted = self
+            .intake
+            .accept(signal, format, message, reservation)
+            .await?;
         Ok(match format {
             // Zipkin's `ReportResponse` has no fields.
             Format::Zipkin(_) => Vec::new(),
@@ -101,37 +153,43 @@ impl OtlpGrpc {
         })
     }
 
-    async fn export<B: RequestBody>(
+    /// Reads the frame of a call.
+    async fn read<B: RequestBody>(
         &self,
-        head: &request::Parts,
-        signal: Signal,
-        format: Format,
-        deadline: Option<Instant>,
+        web: Option<Web>,
         body: &mut B,
-    ) -> Result<Accepted, Refusal> {
-        let encoding = message_encoding(&head.headers)?;
-        let mut reservation = self.intake.begin(deadline)?;
-        let sent = self
-            .intake
-            .read(body, message_length, &mut reservation)
-            .await?;
+        reservation: &mut Reservation,
+    ) -> Result<Bytes, Refusal> {
+        if web != Some(Web::Text) {
+            return self.intake.read(body, message_length, reservation).await;
+        }
+        let text = self.intake.read(body, |_| None, reservation).await?;
+        reservation.resize(text.len() / 4 * 7).await?;
+        let framed = web::decode_text(&text)?;
+        drop(text);
+        reservation.resize(framed.len()).await?;
+        Ok(framed)
+    }
+
+    /// Returns the message of a frame, inflated.
+    async fn unpack(
+        &self,
+        sent: Bytes,
+        encoding: Encoding,
+        reservation: &mut Reservation,
+    ) -> Result<Bytes, Refusal> {
         let framed = unframe(sent)?;
-        let message = match (framed.compressed, encoding) {
-            (false, _) => framed.message,
-            (true, Encoding::Identity) => {
-                return Err(Refusal::Malformed(
-                    "the message is marked as compressed, without a grpc-encoding".to_owned(),
-                ));
-            }
+        match (framed.compressed, encoding) {
+            (false, _) => Ok(framed.message),
+            (true, Encoding::Identity) => Err(Refusal::Malformed(
+                "the message is marked as compressed, without a grpc-encoding".to_owned(),
+            )),
             (true, encoding) => {
                 self.intake
-                    .inflate(framed.message, encoding, &mut reservation)
-                    .await?
+                    .inflate(framed.message, encoding, reservation)
+                    .await
             }
-        };
-        self.intake
-            .accept(signal, format, message, reservation)
-            .await
+        }
     }
 }
 

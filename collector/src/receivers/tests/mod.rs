@@ -3,6 +3,7 @@
 mod connections;
 mod control;
 mod grpc;
+mod grpc_web;
 mod http;
 mod tokens;
 
