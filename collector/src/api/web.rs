@@ -47,13 +47,16 @@ const WALLS: [&str; 10] = [
     "/go",
 ];
 
-/// Routes that read the store although their path does not show it.
-const HEAVY: [&str; 5] = [
+/// What is answered from the store, though its path does not say so.
+const HEAVY: [&str; 8] = [
     "/circuits/{service}/{name}",
     "/changes",
     "/api/changes",
     "/compare",
     "/upload",
+    "/jaeger/api/metrics/latencies",
+    "/jaeger/api/metrics/calls",
+    "/jaeger/api/metrics/errors",
 ];
 
 /// Admits the requests of pages and APIs, and compresses the answers; `busy` is the page shown when there is

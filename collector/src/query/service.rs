@@ -23,7 +23,10 @@ use crate::store::embedded::StoreStats;
 use crate::store::fitting;
 use crate::store::logs::LogStats;
 use crate::store::merged::series::MergedSeries;
-use crate::store::{LogReader, Logs, Partial, StoreError, TraceReader, Traces};
+use crate::store::series::{RedMinute, SeriesKind, SeriesRecord};
+use crate::store::{
+    LogReader, Logs, Partial, SeriesReader, StoreError, TraceReader, Traces,
+};
 
 /// How far ahead of this clock a span may start and its names still be listed.
 const CLOCK_SLACK: Duration = Duration::from_secs(3600);
@@ -385,6 +388,29 @@ impl QueryService {
     /// Ends every event stream, so that a server waiting for its connections can stop.
     pub fn close_streams(&self) {
         self.hub.close();
+    }
+
+    /// Adds up the stored minutes of operations in that range, as this collector counted them.
+    ///
+    /// # Errors
+    /// When the store fails, or takes too long.
+    pub(crate) async fn fold_operations<T: Send + 'static>(
+        &self,
+        range: TimeRange,
+        mut sum: T,
+        add: impl Fn(&mut T, RedMinute) + Send + 'static,
+    ) -> Result<T, QueryError> {
+        let series = self.circuits.series().clone();
+        let deadline = Instant::now() + READ_TIME_MAX;
+        let read = off_worker_until(Path::new("series"), deadline, move || {
+            series.scan(SeriesKind::Red, range, None, &mut |record| {
+                if let SeriesRecord::Red(minute) = record {
+                    add(&mut sum, minute);
+                }
+            })?;
+            Ok(sum)
+        });
+        Ok(read.await?)
     }
 
     pub(super) fn hub(&self) -> &Hub<StreamEvent> {

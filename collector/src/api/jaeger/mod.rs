@@ -5,6 +5,7 @@
 mod answer;
 mod convert;
 mod indent;
+mod metrics;
 mod names;
 mod params;
 mod search;
@@ -42,7 +43,11 @@ pub(super) fn router() -> Router<ApiState> {
         .route("/operations", get(names::kinds))
         .route("/traces", get(search::traces))
         .route("/traces/{id}", get(search::trace))
-        .route("/dependencies", get(names::dependencies));
+        .route("/dependencies", get(names::dependencies))
+        .route("/metrics/latencies", get(metrics::latencies))
+        .route("/metrics/calls", get(metrics::calls))
+        .route("/metrics/errors", get(metrics::errors))
+        .route("/metrics/minstep", get(metrics::min_step));
     let missing = "there is no such route under /jaeger/api";
     Router::new().nest("/jaeger/api/v3", v3::router()).nest(
         "/jaeger/api",
