@@ -6,6 +6,8 @@ mod answer;
 mod convert;
 mod indent;
 mod metrics;
+#[cfg(test)]
+mod metrics_tests;
 mod names;
 mod params;
 mod search;

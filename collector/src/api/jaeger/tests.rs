@@ -450,7 +450,7 @@ async fn what_is_not_there_is_a_404() {
     for uri in [
         "/jaeger/api",
         "/jaeger/api/traces/0",
-        "/jaeger/api/metrics/calls",
+        "/jaeger/api/metrics/quality",
         "/jaeger/api/archive/1",
     ] {
         assert_eq!(
