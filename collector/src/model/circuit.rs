@@ -176,10 +176,44 @@ pub enum Source {
     Hystrix,
     /// Known only from spans: its service sends neither metrics nor events of it.
     Spans,
+    /// opossum, of Node.js.
+    Opossum,
+    /// pybreaker, of Python.
+    Pybreaker,
+    /// gobreaker.
+    Gobreaker,
+    /// failsafe-go.
+    #[serde(rename = "failsafe-go")]
+    FailsafeGo,
+    /// Sentinel.
+    Sentinel,
+    /// Another, whose metrics the mapping has.
+    Other,
 }
 
 impl Source {
-    /// Returns the word used in the API.
+    /// The libraries whose metrics are read by the mapping.
+    pub(crate) const MAPPED: [Self; 7] = [
+        Self::Resilience4j,
+        Self::Opossum,
+        Self::Pybreaker,
+        Self::Gobreaker,
+        Self::FailsafeGo,
+        Self::Sentinel,
+        Self::Other,
+    ];
+
+    /// Returns whether its metrics are read by the mapping.
+    pub(crate) fn is_mapped(self) -> bool {
+        Self::MAPPED.contains(&self)
+    }
+
+    /// Returns whether metrics tell its changes of state, and not the state: a breaker starts closed.
+    pub(crate) fn starts_closed(self) -> bool {
+        matches!(self, Self::Polly | Self::Opossum)
+    }
+
+    /// Returns the word that the API shows.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Fusebox => "fusebox",
@@ -187,6 +221,12 @@ impl Source {
             Self::Polly => "polly",
             Self::Hystrix => "hystrix",
             Self::Spans => "spans",
+            Self::Opossum => "opossum",
+            Self::Pybreaker => "pybreaker",
+            Self::Gobreaker => "gobreaker",
+            Self::FailsafeGo => "failsafe-go",
+            Self::Sentinel => "sentinel",
+            Self::Other => "other",
         }
     }
 
@@ -197,14 +237,8 @@ impl Source {
 
     /// Parses the word used in the API.
     pub fn parse(word: &str) -> Option<Self> {
-        let all = [
-            Self::Fusebox,
-            Self::Resilience4j,
-            Self::Polly,
-            Self::Hystrix,
-            Self::Spans,
-        ];
-        let mut all = all.into_iter();
+        let others = [Self::Fusebox, Self::Polly, Self::Hystrix, Self::Spans];
+        let mut all = others.into_iter().chain(Self::MAPPED);
         all.find(|source| source.as_str() == word)
     }
 }

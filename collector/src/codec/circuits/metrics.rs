@@ -153,8 +153,14 @@ fn breaker_name(point: &Point<'_>, source: Source) -> Option<String> {
     match source {
         Source::Fusebox => name(point.attributes, semconv::BREAKER_NAME).map(str::to_owned),
         Source::Resilience4j => name(point.attributes, "name").map(str::to_owned),
-        // Spans are not metrics.
-        Source::Spans => None,
+        // No metric that is read without the mapping is of them.
+        Source::Spans
+        | Source::Opossum
+        | Source::Pybreaker
+        | Source::Gobreaker
+        | Source::FailsafeGo
+        | Source::Sentinel
+        | Source::Other => None,
         Source::Polly => {
             let pipeline = name(point.attributes, "pipeline.name");
             let strategy = name(point.attributes, "strategy.name");

@@ -109,8 +109,7 @@ impl Instance {
 
     fn with_standing(standing: Standing) -> Self {
         Self {
-            // Polly reports no state: a breaker starts closed.
-            state_known: standing.source == Source::Polly,
+            state_known: standing.source.starts_closed(),
             state_before: standing.state,
             standing,
             report: None,

@@ -510,7 +510,14 @@ impl CircuitPage {
     fn unanswered(&self) -> Option<&'static str> {
         match self.known.circuit.source {
             Source::Fusebox => None,
-            Source::Resilience4j | Source::Polly => Some(t!(
+            Source::Resilience4j
+            | Source::Polly
+            | Source::Opossum
+            | Source::Pybreaker
+            | Source::Gobreaker
+            | Source::FailsafeGo
+            | Source::Sentinel
+            | Source::Other => Some(t!(
                 "Its metrics carry neither settings nor traces: requests are found only where spans have circuit_breaker.name."
             )),
             Source::Hystrix => Some(t!(
