@@ -3,15 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use fusebox::circuit_breaker::{EffectiveState, FallbackOutcome, LatencyHistogram, Outcome};
+use fusebox::circuit_breaker::{EffectiveState, FallbackOutcome, Outcome};
 use fusebox::semconv;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics};
 
-use super::attributes::{Sender, fingerprint, name, text};
+use super::attributes::{Sender, name, text};
+use super::fact::{Fact, Own, count, own_figure};
 use super::points::{Point, point_count, points};
 use super::policies::{self, Measure};
-use super::{Count, CountPoint, MAX_COUNT, MetricsBatch, Observation, Temporality};
+use super::{Count, MetricsBatch, Observation, Temporality};
 use crate::model::{CircuitKey, Source, UnixNanos, format_timestamp};
 
 const R4J: &str = "resilience4j.circuitbreaker.";
@@ -38,15 +39,6 @@ enum Meaning {
     Own(Own),
     /// Repeats what another metric reports.
     Redundant,
-}
-
-/// resilience4j's figures of its window.
-#[derive(Debug, Clone, Copy)]
-enum Own {
-    FailureRate,
-    SlowRate,
-    /// Successful or failed calls; they add up.
-    Calls,
 }
 
 fn meaning(metric: &str) -> Option<(Source, Meaning)> {
@@ -134,17 +126,27 @@ fn gather(
     for point in points(metric) {
         let read = breaker_name(&point, source)
             .and_then(|name| Some((name, fact(&point, source, meaning)?)));
-        match read {
-            Some((_, Fact::OtherEvent)) => batch.ignored_points += 1,
-            Some((name, fact)) => {
-                batch.circuit_points += 1;
-                let observation = gathered
-                    .entry((source.as_str(), name))
-                    .or_insert_with(|| empty(source));
-                add(observation, fact, &point);
-            }
-            None => batch.refused_points += 1,
+        keep(read, source, &point, gathered, batch);
+    }
+}
+
+fn keep(
+    read: Option<(String, Fact)>,
+    source: Source,
+    point: &Point<'_>,
+    gathered: &mut Gathered,
+    batch: &mut MetricsBatch,
+) {
+    match read {
+        Some((_, Fact::OtherEvent)) => batch.ignored_points += 1,
+        Some((name, fact)) => {
+            batch.circuit_points += 1;
+            let observation = gathered
+                .entry((source.as_str(), name))
+                .or_insert_with(|| empty(source));
+            add(observation, fact, point);
         }
+        None => batch.refused_points += 1,
     }
 }
 
@@ -174,18 +176,7 @@ fn breaker_name(point: &Point<'_>, source: Source) -> Option<String> {
     }
 }
 
-enum Fact {
-    Count(CountPoint),
-    State(Option<EffectiveState>),
-    InFlight(u32),
-    /// `None` while the window has too few calls.
-    Own(Own, Option<f64>),
-    Nothing,
-    /// An event of another Polly strategy, not of a circuit.
-    OtherEvent,
-}
-
-/// Reads one point; `None` if a value is missing or invalid.
+/// Reads one point; `None` if a value is missing or impossible.
 fn fact(point: &Point<'_>, source: Source, meaning: Meaning) -> Option<Fact> {
     let attribute = |key| text(point.attributes, key);
     let counted = |what| count(point, what).map(Fact::Count);
@@ -227,39 +218,6 @@ fn fact(point: &Point<'_>, source: Source, meaning: Meaning) -> Option<Fact> {
         Meaning::Own(own) => own_figure(own, point.value?),
         Meaning::Redundant => Some(Fact::Nothing),
     }
-}
-
-/// Reads a figure of the library's window: a rate is -1 while the window has too few calls.
-fn own_figure(own: Own, value: f64) -> Option<Fact> {
-    let is_possible = match own {
-        Own::Calls => (0.0..=MAX_COUNT as f64).contains(&value),
-        Own::FailureRate | Own::SlowRate => (-1.0..=100.0).contains(&value),
-    };
-    is_possible.then(|| Fact::Own(own, Some(value).filter(|value| *value >= 0.0)))
-}
-
-fn count(point: &Point<'_>, what: Count) -> Option<CountPoint> {
-    Some(CountPoint {
-        what,
-        series: fingerprint(point.attributes),
-        temporality: point.temporality,
-        start: point.start,
-        time: point.time,
-        count: point.count()?,
-        latency: if executed(what) {
-            point.latency.clone()
-        } else {
-            LatencyHistogram::default()
-        },
-    })
-}
-
-/// Returns whether calls with this outcome were executed: the duration of others is not the callee's.
-fn executed(what: Count) -> bool {
-    matches!(
-        what,
-        Count::Outcome(Outcome::Success | Outcome::Failure | Outcome::Timeout | Outcome::Ignored)
-    )
 }
 
 fn empty(source: Source) -> Observation {

@@ -4,6 +4,7 @@
 //! cannot be read is counted. Cumulative counts stay cumulative; `live::circuits` computes differences.
 
 mod attributes;
+mod fact;
 mod logs;
 mod metrics;
 mod points;
