@@ -6,7 +6,7 @@ use opentelemetry_proto::tonic::collector::{
 };
 
 use super::messages::{self, Request};
-use crate::codec::circuits::{decode_logs, decode_metrics};
+use crate::codec::circuits::{Mapping, decode_logs, decode_metrics};
 
 /// Reads the bytes as metrics.
 ///
@@ -14,7 +14,7 @@ use crate::codec::circuits::{decode_logs, decode_metrics};
 /// When a request cannot be decoded after replacing text that is not UTF-8.
 pub(crate) fn metrics(bytes: &[u8]) {
     if let Some(request) = read::<ExportMetricsServiceRequest>(bytes) {
-        decode_metrics(&request);
+        decode_metrics(&request, &Mapping::shipped());
     }
 }
 

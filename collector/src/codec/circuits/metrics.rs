@@ -1,5 +1,5 @@
-//! Metrics of fusebox, resilience4j (through Micrometer) and Polly, combined to one observation per breaker
-//! instance. Metrics and points may come in any order, and several metrics with one name are normal.
+//! Metrics of fusebox, resilience4j (through Micrometer), Polly and the mapping, combined to one observation per
+//! breaker instance. Metrics and points may come in any order, and several metrics with one name are normal.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +10,7 @@ use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics};
 
 use super::attributes::{Sender, name, text};
 use super::fact::{Fact, Own, count, own_figure};
+use super::mapping::Mapping;
 use super::points::{Point, point_count, points};
 use super::policies::{self, Measure};
 use super::{Count, MetricsBatch, Observation, Temporality};
@@ -19,10 +20,10 @@ const R4J: &str = "resilience4j.circuitbreaker.";
 const POLLY_EVENTS: &str = "resilience.polly.strategy.events";
 
 /// Decodes every circuit point of a request.
-pub fn decode_metrics(request: &ExportMetricsServiceRequest) -> MetricsBatch {
+pub fn decode_metrics(request: &ExportMetricsServiceRequest, mapping: &Mapping) -> MetricsBatch {
     let mut batch = MetricsBatch::default();
     for block in &request.resource_metrics {
-        decode_block(block, &mut batch);
+        decode_block(block, mapping, &mut batch);
     }
     batch
 }
@@ -69,7 +70,7 @@ fn resilience4j(metric: &str) -> Option<Meaning> {
     }
 }
 
-fn decode_block(block: &ResourceMetrics, batch: &mut MetricsBatch) {
+fn decode_block(block: &ResourceMetrics, mapping: &Mapping, batch: &mut MetricsBatch) {
     let metrics = || block.scope_metrics.iter().flat_map(|scope| &scope.metrics);
     let Some(sender) = Sender::of(block.resource.as_ref()) else {
         batch.refused_points += metrics().map(point_count).sum::<u64>();
@@ -81,7 +82,7 @@ fn decode_block(block: &ResourceMetrics, batch: &mut MetricsBatch) {
             Some((source, meaning)) => gather(metric, source, meaning, &mut gathered, batch),
             None => match policies::measure(&metric.name) {
                 Some(measure) => gather_policies(metric, measure, &sender, batch),
-                None => batch.ignored_points += point_count(metric),
+                None => gather_mapped(metric, mapping, &mut gathered, batch),
             },
         }
     }
@@ -127,6 +128,30 @@ fn gather(
         let read = breaker_name(&point, source)
             .and_then(|name| Some((name, fact(&point, source, meaning)?)));
         keep(read, source, &point, gathered, batch);
+    }
+}
+
+/// Gathers the points of a metric that the mapping has, each by the first rule that is for it.
+fn gather_mapped(
+    metric: &Metric,
+    mapping: &Mapping,
+    gathered: &mut Gathered,
+    batch: &mut MetricsBatch,
+) {
+    let rules = mapping.rules(&metric.name);
+    if rules.is_empty() {
+        batch.ignored_points += point_count(metric);
+        return;
+    }
+    for point in points(metric) {
+        let Some(rule) = rules.iter().find(|rule| rule.is_for(&point)) else {
+            batch.ignored_points += 1;
+            continue;
+        };
+        let read = rule
+            .breaker(&point)
+            .and_then(|name| Some((name, rule.fact(&point)?)));
+        keep(read, rule.source, &point, gathered, batch);
     }
 }
 

@@ -6,6 +6,7 @@
 mod attributes;
 mod fact;
 mod logs;
+mod mapping;
 mod metrics;
 mod points;
 mod policies;
@@ -18,6 +19,7 @@ use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram, Outcome};
 
 pub use logs::decode_logs;
 pub(crate) use logs::override_kind;
+pub use mapping::{Mapping, MappingError};
 pub use metrics::decode_metrics;
 pub use policies::{Figure, PolicyId, PolicyReport, Reading};
 

@@ -18,6 +18,10 @@ use super::*;
 const NOW: u64 = 1_795_397_646_702_000_000;
 const START: u64 = 1_795_397_630_222_000_000;
 
+fn decode(request: &ExportMetricsServiceRequest) -> MetricsBatch {
+    decode_metrics(request, &Mapping::shipped())
+}
+
 fn counts(observation: &Observation) -> Vec<(Count, u64)> {
     observation
         .counts
@@ -34,7 +38,7 @@ fn a_fusebox_request_is_one_observation_per_breaker() {
     breaker.count("rejected", -200, 9);
     breaker.state = EffectiveState::Open;
     breaker.in_flight = 3;
-    let batch = decode_metrics(&breaker.metrics(NOW));
+    let batch = decode(&breaker.metrics(NOW));
     assert_eq!((batch.circuit_points, batch.refused_points), (11, 0));
     let [observation] = &batch.observations[..] else {
         panic!("{batch:?}");
@@ -57,7 +61,7 @@ fn a_fusebox_request_is_one_observation_per_breaker() {
 
 #[test]
 fn micrometer_spreads_one_breaker_over_many_metrics() {
-    let batch = decode_metrics(&micrometer("open", (50, 7, 25.0), START, NOW));
+    let batch = decode(&micrometer("open", (50, 7, 25.0), START, NOW));
     assert_eq!((batch.ignored_points, batch.refused_points), (1, 0));
     let [observation] = &batch.observations[..] else {
         panic!("{batch:?}");
@@ -93,7 +97,7 @@ fn explicit_bounds_in_milliseconds_become_seconds() {
         }),
     );
     calls.unit = "ms".to_owned();
-    let batch = decode_metrics(&metrics(resource("shop", None), vec![calls]));
+    let batch = decode(&metrics(resource("shop", None), vec![calls]));
     let latency = &batch.observations[0].counts[0].latency;
     let median = latency.quantile(0.5).unwrap().as_nanos() as f64;
     assert!((median / 31_600_000.0 - 1.0).abs() < 0.05, "{median}");
@@ -116,7 +120,7 @@ fn polly_names_the_states_it_entered() {
         is_monotonic: true,
     };
     let events = metric("resilience.polly.strategy.events", Data::Sum(sum));
-    let batch = decode_metrics(&metrics(resource("shop", Some("1")), vec![events]));
+    let batch = decode(&metrics(resource("shop", Some("1")), vec![events]));
     assert_eq!((batch.circuit_points, batch.ignored_points), (1, 1));
     let observation = &batch.observations[0];
     assert_eq!(observation.key.name, "stock/breaker");
@@ -156,7 +160,7 @@ fn what_cannot_be_believed_is_refused_and_counted() {
     );
     let state = point(vec![name(), text("state", "molten")], 1.0);
     let state = metric("resilience4j.circuitbreaker.state", gauge(vec![state]));
-    let batch = decode_metrics(&metrics(resource("shop", None), vec![refused, state]));
+    let batch = decode(&metrics(resource("shop", None), vec![refused, state]));
     assert_eq!((batch.circuit_points, batch.refused_points), (1, 8));
 }
 
@@ -371,7 +375,7 @@ pub(crate) fn any_request() -> impl Strategy<Value = ExportMetricsServiceRequest
 proptest! {
     #[test]
     fn every_point_of_any_request_is_counted_once(request in any_request()) {
-        let batch = decode_metrics(&request);
+        let batch = decode(&request);
         let metrics = &request.resource_metrics[0].scope_metrics[0].metrics;
         let points: u64 = metrics.iter().map(points::point_count).sum();
         prop_assert_eq!(batch.circuit_points + batch.ignored_points + batch.refused_points, points);

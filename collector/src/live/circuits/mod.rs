@@ -60,7 +60,7 @@ use self::limit::Limit;
 use self::others::Others;
 use self::policies::Policies;
 use self::records::Records;
-use crate::codec::circuits::{Observation, SettingsReport, decode_logs, decode_metrics};
+use crate::codec::circuits::{Mapping, Observation, SettingsReport, decode_logs, decode_metrics};
 use crate::counters::{Counters, Incident};
 use crate::model::{
     CircuitHistory, CircuitKey, CircuitTransition, CircuitView, CircuitWall, SECOND, TimeRange,
@@ -70,7 +70,7 @@ use crate::store::cancel::{READ_TIME_MAX, off_worker, off_worker_until};
 use crate::store::merged::series::MergedSeries;
 use crate::store::series::SeriesLog;
 use crate::store::{Partial, SeriesReader, StoreError};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, RwLock};
 
 /// Changes by which a slow subscriber may lag before it loses some.
 const CHANGES_KEPT: usize = 1_024;
@@ -92,6 +92,7 @@ struct Inner {
     policies: Mutex<Policies>,
     changes: broadcast::Sender<CircuitChange>,
     counters: Arc<Counters>,
+    mapping: RwLock<Arc<Mapping>>,
     limit: Limit,
 }
 
@@ -204,6 +205,7 @@ impl Circuits {
                 log,
                 changes: broadcast::channel(CHANGES_KEPT).0,
                 counters,
+                mapping: RwLock::new(Mapping::shipped()),
                 limit: Limit::default(),
             }),
         })
@@ -212,6 +214,11 @@ impl Circuits {
     /// Returns the changes that operators make to breakers.
     pub fn control(&self) -> &Control {
         &self.inner.control
+    }
+
+    /// Sets which metrics of other libraries are about circuit breakers.
+    pub fn map_metrics(&self, mapping: Mapping) {
+        *self.inner.mapping.write() = Arc::new(mapping);
     }
 
     /// Returns the journal, for records of other kinds.
@@ -455,7 +462,8 @@ impl Circuits {
 impl CircuitSink for Circuits {
     fn ingest_metrics(&self, request: ExportMetricsServiceRequest, now: UnixNanos) -> Stored<'_> {
         Box::pin(async move {
-            let batch = decode_metrics(&request);
+            let mapping = Arc::clone(&self.inner.mapping.read());
+            let batch = decode_metrics(&request, &mapping);
             let counters = &self.inner.counters;
             counters.metric_points_circuit.add(batch.circuit_points);
             counters.metric_points_ignored.add(batch.ignored_points);

@@ -445,7 +445,9 @@ async fn instances_over_the_limit_are_counted() {
     let mut effects = Effects::default();
     let mut board = Board::default();
     let mut request = FakeBreaker::new("a", at(0.0)).metrics(at(0.0));
-    let observation = decode_metrics(&request).observations.remove(0);
+    let observation = decode_metrics(&request, &Mapping::shipped())
+        .observations
+        .remove(0);
     for number in 0..=board::MAX_INSTANCES {
         let mut observation = observation.clone();
         observation.instance = number.to_string();
@@ -662,7 +664,7 @@ proptest! {
         for (request, gap) in requests {
             now += u64::from(gap) * 1_000;
             let mut effects = Effects::default();
-            for observation in decode_metrics(&request).observations {
+            for observation in decode_metrics(&request, &Mapping::shipped()).observations {
                 board.observe(&observation, false, UnixNanos::new(now), &mut effects);
             }
             board.tick(UnixNanos::new(now), &mut effects);

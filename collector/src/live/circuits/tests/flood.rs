@@ -70,7 +70,7 @@ async fn an_opening_without_room_is_counted_until_idle_ones_make_room() {
     let world = World::new();
     for service in 0..MAX_INSTANCES {
         let request = breakers(&format!("junk-{service}"), 0..1, at(0.0));
-        let decoded = decode_metrics(&request);
+        let decoded = decode_metrics(&request, &Mapping::shipped());
         let mut effects = Effects::default();
         let now = UnixNanos::new(at(0.0));
         world
