@@ -7,6 +7,8 @@ mod attributes;
 mod fact;
 mod logs;
 mod mapping;
+#[cfg(test)]
+mod mapping_tests;
 mod metrics;
 mod points;
 mod policies;
