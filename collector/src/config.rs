@@ -58,7 +58,10 @@ pub struct CollectorConfig {
     pub trusted_proxies: Vec<TrustedProxy>,
     /// File of notification targets; reloaded when it changes. Default none.
     pub notify_file: Option<PathBuf>,
-    /// Allow listening beyond loopback, and any host name, without a token. Default no.
+    /// A file that says which metrics of other libraries are about circuit breakers, beside those that are known; it is read
+    /// again when it changes. Default none.
+    pub circuit_mapping: Option<PathBuf>,
+    /// Listen beyond loopback, and answer any host name, without a token. Default no.
     pub insecure: bool,
     /// The InfluxDB to store everything in. Default none: the data directory is the store.
     pub influxdb: Option<InfluxdbOptions>,
@@ -96,6 +99,9 @@ pub enum ConfigError {
     /// The file of notification targets cannot be used.
     #[error("notify-file: {0}")]
     NotifyFile(String),
+    /// The file of metrics of circuit breakers cannot be used.
+    #[error("circuit-mapping: {0}")]
+    CircuitMapping(String),
     /// The file of tokens cannot be used.
     #[error("token-file: {0}")]
     TokenFile(String),
@@ -124,6 +130,7 @@ impl CollectorConfig {
             hystrix_streams: Vec::new(),
             trusted_proxies: Vec::new(),
             notify_file: None,
+            circuit_mapping: None,
             insecure: false,
             influxdb: None,
             influxdb_local: Duration::from_secs(3600),
@@ -171,6 +178,7 @@ impl CollectorConfig {
             ("hystrix-stream", streams),
             ("trusted-proxy", proxies),
             ("notify-file", set(self.notify_file.is_some())),
+            ("circuit-mapping", set(self.circuit_mapping.is_some())),
             ("insecure", self.insecure.to_string()),
         ];
         match &self.influxdb {

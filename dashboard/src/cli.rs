@@ -143,6 +143,15 @@ pub struct ServerArgs {
     /// NOTIFY.md. It is read again when it changes.
     #[arg(long, global = true, env = "FUSEBOX_NOTIFY_FILE", value_name = "FILE")]
     pub notify_file: Option<PathBuf>,
+    /// File that says which metrics of other libraries are about circuit breakers; JSON, see API.md. It is read again when it
+    /// changes.
+    #[arg(
+        long,
+        global = true,
+        env = "FUSEBOX_CIRCUIT_MAPPING",
+        value_name = "FILE"
+    )]
+    pub circuit_mapping: Option<PathBuf>,
     /// Allows an address beyond loopback, and any host name, without a token.
     #[arg(long, global = true, env = "FUSEBOX_INSECURE", value_parser = BoolishValueParser::new())]
     pub insecure: bool,
@@ -352,6 +361,7 @@ impl ServerArgs {
             hystrix_streams: self.hystrix_streams.clone(),
             trusted_proxies: self.trusted_proxies.clone(),
             notify_file: self.notify_file.clone(),
+            circuit_mapping: self.circuit_mapping.clone(),
             insecure: self.insecure,
             influxdb: self.influxdb.options()?,
             influxdb_local: self.influxdb.local,

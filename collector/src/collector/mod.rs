@@ -4,6 +4,7 @@
 mod clock;
 mod data_dir;
 mod housekeep;
+mod mapping_file;
 mod open;
 mod reload;
 mod serve;
@@ -41,8 +42,9 @@ use crate::store::logs::LogStore;
 use crate::sync::Mutex;
 use clock::RetentionClock;
 use housekeep::housekeep;
+use mapping_file::MappingFile;
 use open::open;
-use reload::{reload, reload_certificate};
+use reload::{reload, reload_certificate, reload_mapping};
 use serve::Listeners;
 
 /// How long running requests may take once the collector stops: as long as a sender may wait for room, and
@@ -61,6 +63,7 @@ pub struct Collector {
     tokens: Option<Tokens>,
     token_source: TokenSource,
     tls: Option<(TlsSource, Tls)>,
+    mapping: Option<MappingFile>,
     handles: Handles,
     switch: StopSwitch,
     stop: Stop,
@@ -140,6 +143,9 @@ impl Collector {
         let opened = tokio::task::spawn_blocking(move || open(&opening))
             .await
             .map_err(std::io::Error::other)??;
+        let mapping = config.circuit_mapping.clone().map(MappingFile::new);
+        let mapping = mapping.map(|file| first_mapping(file, &opened.parts.circuits));
+        let mapping = mapping.transpose()?;
         let (switch, stop) = stop_signal();
         Ok(Self {
             listeners: Listeners::bind(&config).await?,
@@ -147,6 +153,7 @@ impl Collector {
             tokens,
             token_source,
             tls,
+            mapping,
             handles,
             switch,
             stop,
@@ -265,6 +272,9 @@ impl Collector {
         if let Some((source, tls)) = self.tls {
             reloading.spawn(reload_certificate(source, tls));
         }
+        if let Some(file) = self.mapping {
+            reloading.spawn(reload_mapping(file, self.parts.circuits.clone()));
+        }
         reloading.spawn(notifying);
         let lanes = self.lanes.map(Lanes::start);
         let mut pulling = pull_hystrix(&self.config.hystrix_streams, &self.parts.circuits);
@@ -327,7 +337,18 @@ fn first_tokens(source: &mut TokenSource) -> Result<Option<Tokens>, ConfigError>
     }
 }
 
-/// Reads the certificate, so that invalid files prevent the collector's start.
+/// Reads the mapping, so that a file that cannot be used keeps the collector from starting.
+fn first_mapping(mut file: MappingFile, circuits: &Circuits) -> Result<MappingFile, ConfigError> {
+    let mapping = file
+        .changed()
+        .map_err(|error| ConfigError::CircuitMapping(error.to_string()))?;
+    if let Some(mapping) = mapping {
+        circuits.map_metrics(mapping);
+    }
+    Ok(file)
+}
+
+/// Reads the certificate, so that files that cannot be used keep the collector from starting.
 fn first_certificate(files: TlsFiles) -> Result<(TlsSource, Tls), ConfigError> {
     let mut source = TlsSource::new(files);
     match source.changed() {

@@ -4,6 +4,7 @@ mod as_written;
 mod bad_input;
 mod clocks;
 mod mail_server;
+mod mapping;
 mod notifying;
 mod reading;
 mod resilience4j;
