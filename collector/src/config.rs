@@ -61,6 +61,8 @@ pub struct CollectorConfig {
     /// A file that says which metrics of other libraries are about circuit breakers, beside those that are known; it is read
     /// again when it changes. Default none.
     pub circuit_mapping: Option<PathBuf>,
+    /// The folder of Zipkin's own pages (Lens), which are then served at `/zipkin/`. Default none.
+    pub zipkin_lens: Option<PathBuf>,
     /// Listen beyond loopback, and answer any host name, without a token. Default no.
     pub insecure: bool,
     /// The InfluxDB to store everything in. Default none: the data directory is the store.
@@ -102,6 +104,9 @@ pub enum ConfigError {
     /// The file of metrics of circuit breakers cannot be used.
     #[error("circuit-mapping: {0}")]
     CircuitMapping(String),
+    /// The folder of Zipkin's pages cannot be used.
+    #[error("zipkin-lens: {0}")]
+    ZipkinLens(String),
     /// The file of tokens cannot be used.
     #[error("token-file: {0}")]
     TokenFile(String),
@@ -131,6 +136,7 @@ impl CollectorConfig {
             trusted_proxies: Vec::new(),
             notify_file: None,
             circuit_mapping: None,
+            zipkin_lens: None,
             insecure: false,
             influxdb: None,
             influxdb_local: Duration::from_secs(3600),
@@ -179,6 +185,7 @@ impl CollectorConfig {
             ("trusted-proxy", proxies),
             ("notify-file", set(self.notify_file.is_some())),
             ("circuit-mapping", set(self.circuit_mapping.is_some())),
+            ("zipkin-lens", set(self.zipkin_lens.is_some())),
             ("insecure", self.insecure.to_string()),
         ];
         match &self.influxdb {

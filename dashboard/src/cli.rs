@@ -152,6 +152,9 @@ pub struct ServerArgs {
         value_name = "FILE"
     )]
     pub circuit_mapping: Option<PathBuf>,
+    /// Folder of Zipkin's own pages, Lens, to serve at `/zipkin/`: what the jar `zipkin-lens` has.
+    #[arg(long, global = true, env = "FUSEBOX_ZIPKIN_LENS", value_name = "DIR")]
+    pub zipkin_lens: Option<PathBuf>,
     /// Allows an address beyond loopback, and any host name, without a token.
     #[arg(long, global = true, env = "FUSEBOX_INSECURE", value_parser = BoolishValueParser::new())]
     pub insecure: bool,
@@ -362,6 +365,7 @@ impl ServerArgs {
             trusted_proxies: self.trusted_proxies.clone(),
             notify_file: self.notify_file.clone(),
             circuit_mapping: self.circuit_mapping.clone(),
+            zipkin_lens: self.zipkin_lens.clone(),
             insecure: self.insecure,
             influxdb: self.influxdb.options()?,
             influxdb_local: self.influxdb.local,

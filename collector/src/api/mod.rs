@@ -33,6 +33,7 @@ mod traces;
 mod web;
 mod zipkin;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
@@ -44,6 +45,7 @@ use axum::routing::{delete, get, post};
 pub use compress::takes_gzip;
 pub use problem::Problem;
 pub use web::bounded;
+pub(crate) use zipkin::check_lens;
 
 use crate::counters::Counters;
 use crate::handles::Handles;
@@ -71,6 +73,8 @@ pub struct ApiState {
     pub stop: Stop,
     pub(crate) access: Access,
     pub(crate) handles: Handles,
+    /// The folder of Zipkin's own pages.
+    pub(crate) lens: Option<Arc<Path>>,
     searches: dialect::SearchLimit,
     hystrix: hystrix::Feed,
 }
@@ -87,6 +91,7 @@ impl ApiState {
             stop: Stop::default(),
             access: Access::default(),
             handles: Handles::default(),
+            lens: None,
             searches: dialect::SearchLimit::default(),
             hystrix: hystrix::Feed::default(),
         }

@@ -20,7 +20,7 @@ use axum::Router;
 use tokio::task::JoinSet;
 use tracing::info;
 
-use crate::api::ApiState;
+use crate::api::{ApiState, check_lens};
 use crate::config::{CollectorConfig, ConfigError};
 use crate::counters::Counters;
 use crate::handles::Handles;
@@ -139,6 +139,7 @@ impl Collector {
         let notify_file = config.notify_file.clone().map(notify::Source::new);
         let checked = notify_file.map_or(Ok(()), notify::check);
         checked.map_err(ConfigError::NotifyFile)?;
+        check_lens_folder(&config)?;
         let opening = config.clone();
         let opened = tokio::task::spawn_blocking(move || open(&opening))
             .await
@@ -208,6 +209,7 @@ impl Collector {
         state.stop = self.stop();
         state.access = self.access.clone();
         state.handles = self.handles;
+        state.lens = self.config.zipkin_lens.as_deref().map(Into::into);
         state
     }
 
@@ -335,6 +337,17 @@ fn first_tokens(source: &mut TokenSource) -> Result<Option<Tokens>, ConfigError>
         Some(tokens) => Ok(Some(tokens)),
         None => Ok(source.of_settings()?),
     }
+}
+
+/// Checks that the folder of Zipkin's pages has them.
+fn check_lens_folder(config: &CollectorConfig) -> Result<(), ConfigError> {
+    let folder = config.zipkin_lens.as_ref();
+    folder.map_or(Ok(()), |folder| {
+        check_lens(folder).map_err(|error| {
+            let page = folder.join("index.html");
+            ConfigError::ZipkinLens(format!("could not read {}: {error}", page.display()))
+        })
+    })
 }
 
 /// Reads the mapping, so that a file that cannot be used keeps the collector from starting.

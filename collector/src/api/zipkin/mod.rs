@@ -1,9 +1,9 @@
-//! Zipkin's v2 query API, at `/api/v2` and `/zipkin/api/v2`, and `/zipkin/config.json`, for Grafana's Zipkin
-//! data source, Zipkin Lens and scripts. Requests are interpreted by Zipkin's rules and executed by the query
-//! service, and spans are rendered as by OpenTelemetry's Zipkin exporters; nothing is stored in Zipkin's
-//! form.
+//! Zipkin's v2 query API, at `/api/v2` and `/zipkin/api/v2`, and `/zipkin/config.json`: Grafana's Zipkin data source,
+//! Zipkin Lens (which is served here too) and scripts written for Zipkin ask here. Questions are read by Zipkin's rules, put to the query service,
+//! and spans are rendered as OpenTelemetry's Zipkin exporters render them; nothing is stored as Zipkin's.
 
 mod answer;
+mod lens;
 mod names;
 mod question;
 mod refusal;
@@ -20,6 +20,7 @@ use serde_json::json;
 use super::dialect::Refuse;
 use super::{ApiState, dialect};
 use crate::model::TraceQuery;
+pub(crate) use lens::check as check_lens;
 
 /// How long Lens may cache it, seconds; as in Zipkin's server.
 const CACHE: &str = "max-age=600";
@@ -29,6 +30,9 @@ pub(super) fn router() -> Router<ApiState> {
         .nest("/api/v2", queries())
         .nest("/zipkin/api/v2", queries())
         .route("/zipkin/config.json", get(config))
+        .route("/zipkin", get(lens::redirect))
+        .route("/zipkin/", get(lens::index))
+        .route("/zipkin/{*path}", get(lens::file))
 }
 
 /// Parses the parameters as a search; for the fuzzer.

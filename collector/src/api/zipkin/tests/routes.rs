@@ -230,3 +230,63 @@ async fn traces_that_are_not_read_in_time_are_no_empty_list() {
     let in_time = read_many(&fixture.state.query, &ids, Listed::default()).await;
     assert_eq!(in_time.unwrap().traces.len(), 1);
 }
+
+/// *Guarantees*: Lens's files are served from their folder, each address of its own by its page, and nothing else of the disk.
+#[tokio::test]
+async fn lens_is_served_from_its_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let lens = dir.path().join("zipkin-lens");
+    std::fs::create_dir_all(lens.join("static/js")).unwrap();
+    for (file, text) in [
+        ("index.html", "<title>Zipkin</title>"),
+        ("static/js/index.c4.js", "let lens"),
+        (".hidden.js", "no"),
+        ("../secret.js", "no"),
+    ] {
+        std::fs::write(lens.join(file), text).unwrap();
+    }
+    let mut fixture = Fixture::with_shop(UnixNanos::now().get());
+    refused(
+        &fixture,
+        "/zipkin/",
+        404,
+        "Lens is not served here: --zipkin-lens names the folder of its files",
+    )
+    .await;
+    fixture.state.lens = Some(lens.into());
+    fixture.router = crate::api::router(fixture.state.clone());
+    for page in ["", "index.html", "traces/4bf92f3577b34da6", "dependency"] {
+        let (status, content_type, body) = fixture.get(&format!("/zipkin/{page}")).await;
+        let answer = (status.as_u16(), content_type.as_str(), body.as_str());
+        let html = "text/html; charset=utf-8";
+        assert_eq!(answer, (200, html, "<title>Zipkin</title>"), "{page}");
+    }
+    let script = "/zipkin/static/js/index.c4.js";
+    let (status, content_type, body) = fixture.get(script).await;
+    assert_eq!((status.as_u16(), body.as_str()), (200, "let lens"));
+    assert!(
+        content_type.starts_with("text/javascript"),
+        "{content_type}"
+    );
+    assert!(
+        header(&fixture, script, "cache-control")
+            .await
+            .contains("immutable")
+    );
+    for gone in [
+        "static/js/other.js",
+        "static/js",
+        ".hidden.js",
+        "../secret.js",
+        "%2e%2e/secret.js",
+        "static/..%2f..%2f..%2fsecret.js",
+        "a//b.js",
+    ] {
+        let (status, _, body) = fixture.get(&format!("/zipkin/{gone}")).await;
+        assert_eq!(status, 404, "{gone}: {body}");
+    }
+    // Its questions are still answered by the API.
+    assert_eq!(fixture.json("/zipkin/config.json").await["queryLimit"], 10);
+    let services = fixture.json("/zipkin/api/v2/services").await;
+    assert_eq!(services.as_array().unwrap().len(), 2);
+}
