@@ -19,6 +19,7 @@ use super::*;
 use crate::codec::otlp::{
     Limits, ResourceView, ScopeView, SpanView, SpanVisitor, json, walk_traces,
 };
+use crate::codec::{Format, zipkin};
 use crate::live::circuits::{CircuitSink, Circuits};
 use crate::live::{Live, LiveTap, SpanTap};
 use crate::model::{DAY, UnixNanos, nanos};
@@ -122,7 +123,28 @@ impl Fixture {
         self.tap.publish(UnixNanos::new(now));
     }
 
-    /// Reports a breaker: its settings, calls of the last second, and its transition to open.
+    /// Takes in spans of Zipkin's JSON v2 that arrive at that time.
+    pub(super) fn receive_zipkin(&mut self, spans: &Value, now: u64) {
+        let format = Format::Zipkin(zipkin::Encoding::JsonV2);
+        let text = spans.to_string();
+        self.writer.begin_request();
+        self.tap.begin_request();
+        let mut tee = Tee(&mut self.writer, &mut self.tap);
+        let limits = Limits::default();
+        format
+            .walk_spans(text.as_bytes(), &limits, now, &mut tee)
+            .unwrap();
+        self.writer.commit().unwrap();
+        self.tap.publish(UnixNanos::new(now));
+    }
+
+    /// Lets so much time pass that no span waits for its other half any more.
+    pub(super) fn settle(&mut self, now: u64) {
+        self.tap
+            .publish(UnixNanos::new(now) + Duration::from_secs(120));
+    }
+
+    /// Sends what a breaker says: its settings, calls of the last second, and that it opened.
     pub(super) async fn trip(&self, now: u64) {
         let (logs, _) = json::logs_to_protobuf(breaker_logs(now).to_string().as_bytes()).unwrap();
         let (metrics, _) =

@@ -1,12 +1,14 @@
 //! The table of spans that wait for their other half.
 
 mod brokers;
+mod orphans;
 
 use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasherDefault;
 use std::time::Duration;
 
 use self::brokers::broker_between;
+use self::orphans::Roots;
 use super::edges::{Calls, EdgeId, Edges, Took};
 use super::fact::{Half, Parent, SpanFact};
 use super::sampling::Sampling;
@@ -39,6 +41,7 @@ pub(in crate::live) struct Dependencies {
     spans: HashMap<u64, Entry, BuildHasherDefault<KeyHasher>>,
     calls: Ring,
     others: Ring,
+    roots: Roots,
     sampling: Sampling,
     edges: Edges,
     learnt: Vec<Learnt>,
@@ -72,6 +75,7 @@ enum Entry {
 
 #[derive(Debug, Clone, Copy)]
 struct Here {
+    trace: u64,
     parent: u64,
     /// The next callee that waits for the same parent.
     next: u64,
@@ -103,6 +107,8 @@ struct Here {
     paired: bool,
     /// Whether both halves arrived under this one id (Zipkin's shared spans).
     shared: bool,
+    /// It waited long enough, and what it meant is counted.
+    settled: bool,
 }
 
 impl Dependencies {
@@ -123,6 +129,7 @@ impl Dependencies {
             spans: HashMap::default(),
             calls: Ring::new(CALLS_MAX),
             others: Ring::new(OTHERS_MAX),
+            roots: Roots::default(),
             sampling: Sampling::default(),
             edges: Edges::new(retention),
             learnt: Vec::new(),
@@ -197,6 +204,7 @@ impl Dependencies {
             }
         }
         self.leave(&leaving, second);
+        self.roots.expire(second);
         leaving.clear();
         self.leaving = leaving;
         self.sampling.relax(self.spans.len(), second);
@@ -254,6 +262,7 @@ impl Dependencies {
 
     /// A root makes no edge, unless it names its caller (Zipkin's remote endpoint).
     fn root(&mut self, fact: &SpanFact, second: u32) {
+        self.roots.note(fact.trace, fact.service, second);
         let caller = fact.peer.filter(|_| fact.half == Half::Callee);
         if let Some(caller) = caller {
             let edge = self.count(caller, fact.service, fact.error, second);
@@ -403,7 +412,11 @@ impl Dependencies {
             }
         }
         for key in keys {
-            if let Some(Entry::Here(here)) = self.spans.get(key).copied() {
+            // A span that was awaited is in the queue twice.
+            if let Some(Entry::Here(here)) = self.spans.get_mut(key)
+                && !std::mem::replace(&mut here.settled, true)
+            {
+                let here = *here;
                 self.settle(&here, true, second);
             }
         }
@@ -418,6 +431,9 @@ impl Dependencies {
             Half::Caller => self.settle_caller(here, waited, second),
             Half::Callee => self.settle_callee(here, second),
             Half::Other => {}
+        }
+        if waited {
+            self.settle_orphan(here, second);
         }
     }
 
@@ -467,6 +483,7 @@ impl Here {
             Parent::Local(key) | Parent::Remote(key) | Parent::Somewhere(key) => key,
         };
         Self {
+            trace: fact.trace,
             parent,
             next: NONE,
             since: second,
@@ -487,6 +504,7 @@ impl Here {
             learnt: false,
             paired: false,
             shared: false,
+            settled: false,
         }
     }
 
