@@ -13,7 +13,10 @@ use crate::model::{
     ARRIVED, Event, Link, SCOPE_NAME, SCOPE_VERSION, Span, SpanKind, StatusCode, Trace, Value,
 };
 
-/// Names the peer as a service.
+/// Where the span was made.
+const LOCAL_ADDRESS: &str = "network.local.address";
+const LOCAL_PORT: &str = "network.local.port";
+/// Names the other side as a service.
 const PEER_SERVICE: &str = "peer.service";
 /// Other attributes that name the peer, best first; for addresses with the attribute of the port.
 const PEER_NAMES: [(&str, Option<&str>); 10] = [
@@ -151,42 +154,46 @@ impl Endpoint {
     pub(super) fn local(span: &Span) -> Self {
         Self {
             service_name: Some(span.service().to_lowercase()),
-            ..Self::default()
+            ..Self::at(span, &[LOCAL_ADDRESS], &[LOCAL_PORT])
+        }
+    }
+
+    /// Returns the first address and port that those attributes hold, without a name.
+    fn at(span: &Span, addresses: &[&str], ports: &[&str]) -> Self {
+        let address = addresses
+            .iter()
+            .find_map(|key| text(span, key)?.parse().ok());
+        Self {
+            service_name: None,
+            ipv4: address.filter(IpAddr::is_ipv4),
+            ipv6: address.filter(IpAddr::is_ipv6),
+            port: ports.iter().find_map(|key| port(span, key)),
         }
     }
 
     /// Returns the peer; `None` if the span does not name one.
     ///
-    /// The address attributes of a server describe itself, so `peer.service` is the only one used for spans
-    /// that do not call.
+    /// What a server says of addresses is its own, but for those of its peer; so only spans that call are asked for more.
     pub(super) fn remote(span: &Span) -> Option<Self> {
         let calls = matches!(span.kind, SpanKind::Client | SpanKind::Producer);
         let named = text(span, PEER_SERVICE);
         let remote = if calls {
-            let address = ADDRESSES
-                .iter()
-                .find_map(|key| text(span, key)?.parse().ok());
-            let (ipv4, ipv6) = (
-                address.filter(IpAddr::is_ipv4),
-                address.filter(IpAddr::is_ipv6),
-            );
             Self {
                 service_name: named.or_else(|| ranked(span)),
-                ipv4,
-                ipv6,
-                port: PORTS.iter().find_map(|key| port(span, key)),
+                ..Self::at(span, &ADDRESSES, &PORTS)
             }
         } else {
             Self {
                 service_name: named,
-                ..Self::default()
+                ..Self::at(span, &ADDRESSES[..1], &PORTS[..1])
             }
         };
         let service_name = remote.service_name.map(|name| name.to_lowercase());
-        service_name.map(|name| Self {
-            service_name: Some(name),
+        let remote = Self {
+            service_name,
             ..remote
-        })
+        };
+        (remote != Self::default()).then_some(remote)
     }
 }
 

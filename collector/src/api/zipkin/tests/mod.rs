@@ -1,5 +1,6 @@
 //! Zipkin's API: how spans look, how questions are read, and the routes against real pieces.
 
+mod cases;
 mod links;
 mod questions;
 mod routes;
