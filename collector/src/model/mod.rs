@@ -10,6 +10,7 @@ mod dependency;
 mod duration;
 mod log;
 pub mod policy;
+mod sampling;
 mod search;
 mod service;
 mod span;
@@ -29,6 +30,7 @@ pub use control::{ChangeOutcome, ControlRecord, InstanceEnd, OperatorChange};
 pub use dependency::DependencyLink;
 pub use duration::{format_duration, parse_duration};
 pub use log::{LogCursor, LogPage, LogQuery, LogRecord, Severity};
+pub use sampling::TailSampling;
 pub use search::{Cursor, TraceCondition, TraceOrder, TracePage, TraceQuery};
 pub use service::{InstanceSeen, OperationStats, RedStats, ServiceSummary};
 pub use span::{
