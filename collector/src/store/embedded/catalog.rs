@@ -1,11 +1,13 @@
 //! Every segment of the store, ordered by number. Readers take a snapshot; shards and retention change it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
 
 use super::arrival::ArrivalClock;
-use super::segment::seal::{rewrite, seal};
+use super::block::BlockReader;
+use super::segment::seal::{Rows, rewrite, seal};
 use super::segment::{Caches, OpenSegment, Place, SealedSegment, Segment};
 use crate::counters::{Counters, Incident};
 use crate::log::{Damage, Day, LogFile};
@@ -15,6 +17,9 @@ use crate::sync::{Mutex, RwLock};
 
 /// Below the data directory.
 const SPANS_FOLDER: &str = "spans";
+/// Names files that no shard wrote: there are never so many shards.
+pub(crate) const NO_SHARD: usize = 9_999;
+/// Ending of a segment file.
 pub(crate) const SEGMENT_SUFFIX: &str = "seg";
 
 #[derive(Debug)]
@@ -23,6 +28,11 @@ pub(crate) struct Catalog {
     next: AtomicU64,
     segments: RwLock<Arc<Vec<Segment>>>,
     rebuilding: Mutex<()>,
+    /// Files that others took the place of: readers may still have them.
+    replaced: Mutex<Vec<PathBuf>>,
+    /// Segments that are damaged, and so are not sampled.
+    whole: Mutex<BTreeSet<u64>>,
+    /// Gives blocks their time of arrival.
     pub(crate) arrival: ArrivalClock,
     /// Whether the segments are shipped, now or later: the blocks of such segments are never merged.
     pub(crate) is_followed: bool,
@@ -40,6 +50,8 @@ impl Catalog {
             next: AtomicU64::new(1),
             segments: RwLock::default(),
             rebuilding: Mutex::default(),
+            replaced: Mutex::default(),
+            whole: Mutex::default(),
             arrival: ArrivalClock::default(),
             is_followed,
             caches: Arc::default(),
@@ -67,7 +79,19 @@ impl Catalog {
         open: &Arc<OpenSegment>,
         place: &Place,
     ) -> Result<SealedSegment, StoreError> {
-        rewrite(open, place, self.is_followed, &self.caches)
+        let segment = Segment::Open(Arc::clone(open));
+        let all = |reader: &BlockReader<'_>| Ok((0..reader.header.rows).collect());
+        rewrite(&segment, place, &all, self.is_followed, &self.caches)
+    }
+
+    /// Writes those rows of a segment under that place.
+    pub(crate) fn rewrite_rows(
+        &self,
+        segment: &Segment,
+        place: &Place,
+        rows: &Rows<'_>,
+    ) -> Result<SealedSegment, StoreError> {
+        rewrite(segment, place, rows, false, &self.caches)
     }
 
     pub(crate) fn snapshot(&self) -> Arc<Vec<Segment>> {
@@ -89,7 +113,46 @@ impl Catalog {
         }
     }
 
-    /// Returns the number of a segment that could not be created, unless another was named since.
+    /// Names the segment that takes the place of another, beside it.
+    pub(crate) fn replacement_of(&self, place: &Place) -> Place {
+        let sequence = self.next.fetch_add(1, Ordering::Relaxed);
+        let replaced = place.sequence;
+        let name = format!("{sequence:010}-{NO_SHARD}-{replaced:010}.{SEGMENT_SUFFIX}");
+        Place {
+            sequence,
+            path: place.path.with_file_name(name),
+        }
+    }
+
+    /// Shows readers a segment in the place of another, whose file stays until `take_replaced`.
+    pub(crate) fn replace(&self, old: &Place, new: Segment) {
+        self.damage.forget(|of| of == old.sequence);
+        let mut segments = self.segments.write();
+        let list = Arc::make_mut(&mut segments);
+        list.retain(|segment| segment.place().sequence != old.sequence);
+        // Its number is the highest that was given, but for those of segments begun meanwhile.
+        let sequence = new.place().sequence;
+        let at = list.partition_point(|other| other.place().sequence < sequence);
+        list.insert(at, new);
+        self.replaced.lock().push(old.path.clone());
+    }
+
+    /// Returns the files that others took the place of since the last call.
+    pub(crate) fn take_replaced(&self) -> Vec<PathBuf> {
+        std::mem::take(&mut *self.replaced.lock())
+    }
+
+    /// Notes a segment that is not sampled until the next start.
+    pub(crate) fn keep_whole(&self, segment: &Segment) {
+        self.whole.lock().insert(segment.place().sequence);
+    }
+
+    /// Returns whether a segment is not sampled.
+    pub(crate) fn stays_whole(&self, segment: &Segment) -> bool {
+        self.whole.lock().contains(&segment.place().sequence)
+    }
+
+    /// Takes back the number of a segment that could not be created, unless another one was named since.
     pub(crate) fn take_back(&self, place: &Place) {
         let (named, free) = (place.sequence + 1, place.sequence);
         let next = &self.next;

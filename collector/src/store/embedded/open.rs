@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::catalog::{Catalog, SEGMENT_SUFFIX};
+use super::retention;
 use super::segment::recovery::{Found, recover};
 use super::segment::seal::REWRITE_SUFFIX;
 use super::segment::{Place, SealedSegment, Segment};
@@ -24,6 +25,7 @@ pub(crate) fn load(catalog: &Catalog) -> Result<(), StoreError> {
             load_file(catalog, path)?;
         }
     }
+    finish_replacements(catalog)?;
     for segment in catalog.snapshot().iter() {
         let totals = segment.totals();
         catalog
@@ -33,6 +35,18 @@ pub(crate) fn load(catalog: &Catalog) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Deletes what another segment took the place of before a crash: a replacement has its name once it is whole.
+fn finish_replacements(catalog: &Catalog) -> Result<(), StoreError> {
+    let segments = catalog.snapshot();
+    for old in segments.iter().filter_map(|new| new.place().replaces()) {
+        if let Ok(at) = segments.binary_search_by_key(&old, |segment| segment.place().sequence) {
+            retention::delete(catalog, &segments[at])?;
+        }
+    }
+    Ok(())
+}
+
+/// Lists a folder.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let list = || -> io::Result<Vec<PathBuf>> {
         fs::read_dir(folder)?

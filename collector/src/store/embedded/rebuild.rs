@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tracing::warn;
 
-use super::catalog::Catalog;
+use super::catalog::{Catalog, NO_SHARD};
 use super::retention;
 use super::segment::Segment;
 use super::segment::recovery::reread;
@@ -15,9 +15,7 @@ use crate::counters::Incident;
 use crate::model::UnixNanos;
 use crate::store::StoreError;
 
-/// Shard number in the names of rebuilt files; no real shard has it.
-const NO_SHARD: usize = 9_999;
-
+/// Rebuilds every segment whose footer was found damaged.
 pub(crate) fn rebuild_broken(catalog: &Catalog) {
     // One thread rebuilds; others that met the same damage then find it repaired.
     let _one_at_a_time = catalog.rebuilding();

@@ -132,6 +132,20 @@ pub(crate) fn delete(catalog: &Catalog, segment: &Segment) -> Result<(), StoreEr
     Ok(())
 }
 
+/// Deletes the files that others took the place of before the last minute: no reader has them any more.
+pub(crate) fn delete_replaced(catalog: &Catalog) -> Result<(), StoreError> {
+    catalog.take_replaced().into_iter().try_for_each(|path| {
+        match fs::remove_file(&path) {
+            // Retention was quicker.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(StoreError::io("delete", &path, error))
+            }
+            _ => Ok(()),
+        }
+    })
+}
+
+/// Sums up the catalog.
 pub(crate) fn stats(catalog: &Catalog) -> StoreStats {
     let segments = catalog.snapshot();
     let mut stats = StoreStats {

@@ -80,6 +80,14 @@ pub(crate) struct Place {
     pub(crate) path: PathBuf,
 }
 
+impl Place {
+    /// Returns the number of the segment that this one takes the place of: it is in the file's name.
+    pub(crate) fn replaces(&self) -> Option<u64> {
+        let name = self.path.file_stem()?.to_str()?;
+        name.split('-').nth(2)?.parse().ok()
+    }
+}
+
 /// A segment that still grows, or that could not be sealed.
 #[derive(Debug)]
 pub(crate) struct OpenSegment {

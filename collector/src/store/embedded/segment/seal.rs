@@ -29,7 +29,9 @@ pub(crate) fn seal(
         (state.totals.rows, state.blocks.len() as u64)
     };
     if blocks > 1 && rows < blocks * REWRITE_BELOW_ROWS && !keeps_blocks {
-        return rewrite(open, &open.place, keeps_blocks, caches);
+        let segment = Segment::Open(Arc::clone(open));
+        let all = |reader: &BlockReader<'_>| Ok((0..reader.header.rows).collect());
+        return rewrite(&segment, &open.place, &all, keeps_blocks, caches);
     }
     let footer = append_footer(&open.state(), file)?;
     let place = open.place.clone();
@@ -37,21 +39,28 @@ pub(crate) fn seal(
     Ok(SealedSegment::new(place, bytes, footer, Arc::clone(caches)))
 }
 
-/// Rewrites a segment to `place`, which may be its own.
+/// Returns which rows of a block are written anew.
+pub(crate) type Rows<'r> = dyn Fn(&BlockReader<'_>) -> Result<Vec<u32>, StoreError> + 'r;
+
+/// Writes rows of a segment anew under that place, which may be its own if it is open.
 pub(crate) fn rewrite(
-    open: &Arc<OpenSegment>,
+    segment: &Segment,
     place: &Place,
+    rows: &Rows<'_>,
     keeps_blocks: bool,
     caches: &Arc<Caches>,
 ) -> Result<SealedSegment, StoreError> {
-    let written = open.state().totals.written;
+    let written = segment.totals().written;
     let mut rewritten = Rewrite::begin(place, written, keeps_blocks)?;
     let path = rewritten.path.clone();
-    let copied = rewritten.copy(open);
+    let copied = rewritten.copy(segment, rows);
     let sealed = copied.and_then(|()| rewritten.finish(place, Arc::clone(caches)));
     if sealed.is_err() {
         // Most likely the disk is full: leave no partial file.
         let _ = std::fs::remove_file(&path);
+        if place.path != segment.place().path {
+            let _ = std::fs::remove_file(&place.path);
+        }
     }
     sealed
 }
@@ -127,15 +136,17 @@ impl Rewrite {
         })
     }
 
-    fn copy(&mut self, open: &Arc<OpenSegment>) -> Result<(), StoreError> {
-        let segment = Segment::Open(Arc::clone(open));
+    /// Copies the rows.
+    fn copy(&mut self, segment: &Segment, rows: &Rows<'_>) -> Result<(), StoreError> {
         let (file, schema) = (segment.file()?, segment.schema()?);
         for block in segment.blocks().iter() {
-            let path = &open.place.path;
+            let path = &segment.place().path;
             let reader = BlockReader::open(&file, path, block.offset, block.header_bytes)?;
-            let rows: Vec<u32> = (0..block.rows).collect();
-            RowReader::read(&reader, &schema, &segment, &rows, Extent::Whole)?
-                .visit(&mut self.builder);
+            let rows = rows(&reader)?;
+            if !rows.is_empty() {
+                RowReader::read(&reader, &schema, segment, &rows, Extent::Whole)?
+                    .visit(&mut self.builder);
+            }
             if self.keeps_blocks {
                 self.written = reader.header.written;
             }
