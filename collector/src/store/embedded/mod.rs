@@ -17,6 +17,7 @@ mod open;
 mod read;
 mod rebuild;
 mod retention;
+mod sampling;
 mod search;
 mod segment;
 mod shard_writer;
@@ -35,12 +36,13 @@ use super::cancel::off_worker;
 use super::search::deadline;
 use super::{Follow, Partial, Received, ShipProgress, StoreError, TraceReader};
 use crate::counters::Counters;
-use crate::model::{TimeRange, Trace, TracePage, TraceQuery, UnixNanos};
+use crate::model::{TailSampling, TimeRange, Trace, TracePage, TraceQuery, UnixNanos};
 #[cfg(test)]
 pub(crate) use block::SpanCodec;
 use catalog::Catalog;
 pub(crate) use journal::{Journal, JournalSegment};
 use read::Wanted;
+pub(crate) use sampling::{Sampling, SlowRule};
 use segment::Segment;
 pub use shard_writer::{Commit, ShardWriter, SpanLog};
 
@@ -89,6 +91,7 @@ pub(crate) fn open_followed(
         catalog,
         options,
         follow,
+        sampling: None,
     };
     Ok((store, writers))
 }
@@ -107,6 +110,7 @@ pub struct EmbeddedStore {
     catalog: Arc<Catalog>,
     options: Arc<EmbeddedOptions>,
     follow: Option<Follow>,
+    sampling: Option<Sampling>,
 }
 
 /// Size of the store.
@@ -123,6 +127,29 @@ pub struct StoreStats {
 }
 
 impl EmbeddedStore {
+    /// Keeps only some traces once they are old.
+    pub(crate) fn with_sampling(mut self, sampling: Sampling) -> Self {
+        self.sampling = Some(sampling);
+        self
+    }
+
+    /// Returns which traces are kept once they are old; `None` if all are.
+    pub fn sampling(&self) -> Option<TailSampling> {
+        self.sampling.as_ref().map(|sampling| sampling.rule)
+    }
+
+    /// Deletes what is not kept of old segments, some at a time.
+    ///
+    /// # Errors
+    /// When a file cannot be read, written or deleted.
+    pub(crate) fn sample(&self, now: UnixNanos) -> Result<(), StoreError> {
+        let sampling = self.sampling.as_ref();
+        sampling.map_or(Ok(()), |sampling| {
+            sampling::sample(&self.catalog, sampling, now)
+        })
+    }
+
+    /// Returns the segments as a journal.
     pub(crate) fn journal(&self) -> Journal {
         Journal::new(Arc::clone(&self.catalog))
     }

@@ -87,6 +87,11 @@ impl SealedSegment {
         })
     }
 
+    /// Returns the ids of its traces.
+    pub(crate) fn trace_ids(&self) -> Result<Vec<u128>, StoreError> {
+        Ok(self.index()?.ids().to_vec())
+    }
+
     pub(super) fn services(&self) -> Result<Arc<ServiceTable>, StoreError> {
         self.streamed(SectionKind::Services, |section| {
             let table = ServiceTable::read(section)?;

@@ -64,6 +64,12 @@ impl TraceIndex {
         self.ids.len() * 20 + self.blocks.len() * 4
     }
 
+    /// Returns the ids, by their low half.
+    pub(crate) fn ids(&self) -> &[u128] {
+        &self.ids
+    }
+
+    /// Finds a trace's place.
     pub(crate) fn find(&self, id: u128) -> Option<usize> {
         let wanted = order(id);
         self.ids.binary_search_by_key(&wanted, |&id| order(id)).ok()
