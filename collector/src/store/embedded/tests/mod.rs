@@ -6,5 +6,6 @@ mod faults;
 mod recounting;
 mod retention;
 mod round_trip;
+mod sampling;
 pub(crate) mod searching;
 pub(crate) mod support;
