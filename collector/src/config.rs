@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::codec::otlp::Limits;
-use crate::model::{format_duration, nanos};
+use crate::model::{TailSampling, format_duration, nanos};
 use crate::receivers::{
     HYSTRIX_STREAMS_MAX, HystrixSource, ListenAddr, TlsFiles, TokenError, TrustedProxy,
     check as check_token, check_origin,
@@ -27,8 +27,9 @@ pub struct CollectorConfig {
     pub data_dir: PathBuf,
     /// Data older than this is deleted, in whole segments. Default one week.
     pub retention: Duration,
-    /// Disk budget, bytes; beyond it, the oldest segments are deleted. Log records take an eighth of it.
-    /// Default 20 GiB.
+    /// Which traces are kept once they are old. Default: all, for the retention.
+    pub tail_sampling: Option<TailSampling>,
+    /// Oldest segments are deleted beyond this, bytes; log records take an eighth of it. Default 20 GiB.
     pub disk_budget_bytes: u64,
     /// Limit of the size of traces kept beyond the retention, bytes, in addition to the disk budget. Default
     /// 1 GiB.
@@ -121,6 +122,7 @@ impl CollectorConfig {
             otlp_http_addr: loopback(4318),
             data_dir: data_dir.into(),
             retention: Duration::from_secs(7 * 24 * 3600),
+            tail_sampling: None,
             disk_budget_bytes: 20 << 30,
             kept_bytes: 1 << 30,
             shards: std::thread::available_parallelism().map_or(1, usize::from),
@@ -171,6 +173,19 @@ impl CollectorConfig {
             (
                 "retention",
                 format!("{} h", self.retention.as_secs() / 3600),
+            ),
+            (
+                "keep-after",
+                match self.tail_sampling {
+                    Some(rule) => duration(rule.after),
+                    None => "none".to_owned(),
+                },
+            ),
+            (
+                "keep-share",
+                self.tail_sampling
+                    .map_or(1.0, |rule| rule.share)
+                    .to_string(),
             ),
             ("disk-gib", (self.disk_budget_bytes >> 30).to_string()),
             ("kept-mib", (self.kept_bytes >> 20).to_string()),
@@ -239,6 +254,7 @@ impl CollectorConfig {
             "disk_budget_bytes",
             "must be at least 64 MiB, the size of one segment",
         )?;
+        self.validate_sampling()?;
         self.validate_origins()?;
         check(
             self.hystrix_streams.len() <= HYSTRIX_STREAMS_MAX,
@@ -261,6 +277,27 @@ impl CollectorConfig {
             "must be at least 1 ms, and not longer than the retention",
         )?;
         validate_influxdb(influxdb)
+    }
+
+    fn validate_sampling(&self) -> Result<(), ConfigError> {
+        let Some(rule) = self.tail_sampling else {
+            return Ok(());
+        };
+        check(
+            (SAMPLED_AFTER_MIN..self.retention).contains(&rule.after),
+            "keep-after",
+            "must be at least 2 h, as traces are compared with those of their hour, and shorter than the retention",
+        )?;
+        check(
+            (0.0..=1.0).contains(&rule.share),
+            "keep-share",
+            "must be a share from 0 to 1",
+        )?;
+        check(
+            self.influxdb.is_none(),
+            "keep-after",
+            "needs the data directory as the store: InfluxDB keeps what it was sent",
+        )
     }
 
     fn validate_origins(&self) -> Result<(), ConfigError> {
@@ -347,7 +384,10 @@ const SHARDS_MAX: usize = 64;
 /// Shortest retention: segments are deleted whole, and one grows for some ten minutes.
 const RETENTION_MIN: Duration = Duration::from_secs(3_600);
 
-/// Longest retention. More is a typing mistake, and times before 1970 cannot be represented.
+/// The shortest time that every trace is kept where old ones are sampled: an hour must be over before its slow traces are known.
+const SAMPLED_AFTER_MIN: Duration = Duration::from_secs(2 * 3_600);
+
+/// The longest retention. More is a typing mistake, and times further back than 1970 cannot be written.
 const RETENTION_MAX: Duration = Duration::from_secs(87_600 * 3_600);
 
 /// Shortest time that spans stay here beside InfluxDB. Less is a typing mistake: segments are deleted whole,
@@ -464,6 +504,32 @@ mod tests {
         assert_eq!(config("https://influxdb.example").validate(), Ok(()));
         let refusal = config("http://influxdb.example").validate().unwrap_err();
         assert!(refusal.to_string().contains("influxdb-ca-file: needs"));
+    }
+
+    #[test]
+    fn sampling_needs_an_hour_that_is_over_and_a_store_of_its_own() {
+        let config = |hours: u64, share| CollectorConfig {
+            tail_sampling: Some(TailSampling {
+                after: Duration::from_secs(hours * 3_600),
+                share,
+            }),
+            ..CollectorConfig::new("data")
+        };
+        assert_eq!(config(24, 0.1).validate(), Ok(()));
+        let shipped = CollectorConfig {
+            influxdb: Some(InfluxdbOptions::at("http://127.0.0.1:8086")),
+            ..config(24, 0.1)
+        };
+        for (config, says) in [
+            (config(1, 0.1), "keep-after: must be at least 2 h"),
+            (config(168, 0.1), "keep-after: must be at least 2 h"),
+            (config(24, 1.5), "keep-share: must be a share"),
+            (config(24, f64::NAN), "keep-share: must be a share"),
+            (shipped, "keep-after: needs the data directory"),
+        ] {
+            let refusal = config.validate().unwrap_err().to_string();
+            assert!(refusal.starts_with(says), "{refusal}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
-use fusebox_collector::model::{UnixNanos, parse_duration};
+use fusebox_collector::model::{TailSampling, UnixNanos, parse_duration};
 use fusebox_collector::store::influxdb::{InfluxdbOptions, InfluxdbUrl};
 use fusebox_collector::{
     CollectorConfig, HystrixSource, ListenAddr, Secret, TlsFiles, TrustedProxy,
@@ -72,6 +72,19 @@ pub struct ServerArgs {
     /// How long data is kept, such as 168h.
     #[arg(long, global = true, env = "FUSEBOX_RETENTION", default_value = "168h", value_parser = duration, value_name = "TIME")]
     pub retention: Duration,
+    /// How long every trace is kept, such as 24h; then only those with an error, slow ones for their operation, those in which
+    /// a circuit breaker acted, and --keep-share of the others [default: for the retention].
+    #[arg(long, global = true, env = "FUSEBOX_KEEP_AFTER", value_parser = duration, value_name = "TIME")]
+    pub keep_after: Option<Duration>,
+    /// The share of the other traces that is kept after --keep-after, 0 to 1.
+    #[arg(
+        long,
+        global = true,
+        env = "FUSEBOX_KEEP_SHARE",
+        default_value_t = 0.1,
+        value_name = "SHARE"
+    )]
+    pub keep_share: f64,
     /// Spans on disk, in GiB; the oldest are deleted beyond it.
     #[arg(long, global = true, env = "FUSEBOX_DISK_GIB", default_value_t = 20, value_name = "N", value_parser = disk_gib)]
     pub disk_gib: u64,
@@ -354,6 +367,10 @@ impl ServerArgs {
             otlp_grpc_addr: self.otlp_grpc_listen.unwrap_or(defaults.otlp_grpc_addr),
             otlp_http_addr: self.otlp_http_listen.unwrap_or(defaults.otlp_http_addr),
             retention: self.retention,
+            tail_sampling: self.keep_after.map(|after| TailSampling {
+                after,
+                share: self.keep_share,
+            }),
             disk_budget_bytes: self.disk_gib << 30,
             kept_bytes: self.kept_mib << 20,
             shards: self.shards.map_or(defaults.shards, usize::from),

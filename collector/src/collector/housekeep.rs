@@ -42,6 +42,22 @@ pub(super) async fn housekeep(parts: Parts) {
     }
 }
 
+/// Deletes what tail sampling does not keep. Runs until aborted.
+pub(super) async fn sample(parts: Parts) {
+    let mut tick = interval(RETENTION_TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let now = parts.clock.lock().now(UnixNanos::now());
+        let store = parts.store.clone();
+        let sampled = tokio::task::spawn_blocking(move || store.sample(now)).await;
+        if let Ok(Err(error)) = sampled {
+            parts.counters.incidents.add(Incident::RetentionFailed, 1);
+            warn!(%error, "could not sample old segments");
+        }
+    }
+}
+
 pub(super) async fn enforce_retention(parts: &Parts, wall: UnixNanos) {
     let work = parts.clone();
     let enforced = tokio::task::spawn_blocking(move || delete_expired(&work, wall));

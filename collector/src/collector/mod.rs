@@ -8,6 +8,7 @@ mod mapping_file;
 mod open;
 mod reload;
 mod serve;
+mod slow;
 
 use std::fs::File;
 use std::future::Future;
@@ -41,7 +42,7 @@ use crate::store::influxdb::Influxdb;
 use crate::store::logs::LogStore;
 use crate::sync::Mutex;
 use clock::RetentionClock;
-use housekeep::housekeep;
+use housekeep::{housekeep, sample};
 use mapping_file::MappingFile;
 use open::open;
 use reload::{reload, reload_certificate, reload_mapping};
@@ -273,6 +274,9 @@ impl Collector {
         reloading.spawn(reload(self.token_source, auth));
         if let Some((source, tls)) = self.tls {
             reloading.spawn(reload_certificate(source, tls));
+        }
+        if self.parts.store.sampling().is_some() {
+            reloading.spawn(sample(self.parts.clone()));
         }
         if let Some(file) = self.mapping {
             reloading.spawn(reload_mapping(file, self.parts.circuits.clone()));

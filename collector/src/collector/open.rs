@@ -4,6 +4,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use super::clock::RetentionClock;
+use super::slow::SlowByHour;
 use super::{CollectorError, Parts, data_dir};
 use crate::config::CollectorConfig;
 use crate::counters::Counters;
@@ -14,7 +15,7 @@ use crate::notify::Notifier;
 use crate::pipeline::{Health, Pipeline, PipelineOptions};
 use crate::query::Kept;
 use crate::shipping::{Lanes, Shipping, paused, query_service};
-use crate::store::embedded::{EmbeddedOptions, open_followed};
+use crate::store::embedded::{EmbeddedOptions, Sampling, open_followed};
 use crate::store::logs::LogStore;
 use crate::store::merged::series::MergedSeries;
 use crate::store::series::SeriesLog;
@@ -54,6 +55,13 @@ pub(super) fn open(config: &CollectorConfig) -> Result<Opened, CollectorError> {
         Arc::clone(&counters),
     )?;
     let (circuits, series) = open_series(config, shipping.as_ref(), &counters)?;
+    let store = match config.tail_sampling {
+        None => store,
+        Some(rule) => {
+            let slow = Arc::new(SlowByHour::new(circuits.series().clone()));
+            store.with_sampling(Sampling { rule, slow })
+        }
+    };
     let live = Live::new(circuits.clone(), Arc::clone(&counters));
     let traces = match &shipping {
         Some(shipping) => shipping.traces(&store),
