@@ -29,7 +29,8 @@ pub struct CollectorConfig {
     pub retention: Duration,
     /// Which traces are kept once they are old. Default: all, for the retention.
     pub tail_sampling: Option<TailSampling>,
-    /// Oldest segments are deleted beyond this, bytes; log records take an eighth of it. Default 20 GiB.
+    /// Disk budget, bytes; beyond it, the oldest segments are deleted. Log records take an eighth of it.
+    /// Default 20 GiB.
     pub disk_budget_bytes: u64,
     /// Limit of the size of traces kept beyond the retention, bytes, in addition to the disk budget. Default
     /// 1 GiB.
@@ -64,7 +65,7 @@ pub struct CollectorConfig {
     pub circuit_mapping: Option<PathBuf>,
     /// The folder of Zipkin's own pages (Lens), which are then served at `/zipkin/`. Default none.
     pub zipkin_lens: Option<PathBuf>,
-    /// Listen beyond loopback, and answer any host name, without a token. Default no.
+    /// Allow listening beyond loopback, and any host name, without a token. Default no.
     pub insecure: bool,
     /// The InfluxDB to store everything in. Default none: the data directory is the store.
     pub influxdb: Option<InfluxdbOptions>,
@@ -387,7 +388,7 @@ const RETENTION_MIN: Duration = Duration::from_secs(3_600);
 /// The shortest time that every trace is kept where old ones are sampled: an hour must be over before its slow traces are known.
 const SAMPLED_AFTER_MIN: Duration = Duration::from_secs(2 * 3_600);
 
-/// The longest retention. More is a typing mistake, and times further back than 1970 cannot be written.
+/// Longest retention. More is a typing mistake, and times before 1970 cannot be represented.
 const RETENTION_MAX: Duration = Duration::from_secs(87_600 * 3_600);
 
 /// Shortest time that spans stay here beside InfluxDB. Less is a typing mistake: segments are deleted whole,

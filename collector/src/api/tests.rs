@@ -144,7 +144,7 @@ impl Fixture {
             .publish(UnixNanos::new(now) + Duration::from_secs(120));
     }
 
-    /// Sends what a breaker says: its settings, calls of the last second, and that it opened.
+    /// Reports a breaker: its settings, calls of the last second, and its transition to open.
     pub(super) async fn trip(&self, now: u64) {
         let (logs, _) = json::logs_to_protobuf(breaker_logs(now).to_string().as_bytes()).unwrap();
         let (metrics, _) =

@@ -14,7 +14,7 @@ use super::{ApiState, Problem, pieces};
 use crate::codec::otlp::encode::{ResourceLogs, ResourceSpans};
 use crate::model::{
     Condition, Cursor, Grade, LogPage, LogRecord, Note, StatusCode, TimeRange, Trace,
-    TraceCondition, TraceOrder, TraceQuery, TraceSummary, format_timestamp,
+    TraceCondition, TraceOrder, TraceQuery, TraceSummary, UnixNanos, format_timestamp,
 };
 use crate::query::bytes_of;
 
@@ -53,6 +53,9 @@ pub(super) struct Traces {
     /// How many traces were compared for the order; absent when the order is newest first.
     #[serde(skip_serializing_if = "Option::is_none")]
     compared: Option<usize>,
+    /// Which traces are kept, where old ones of the range may be deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sampled: Option<String>,
 }
 
 /// `GET /api/traces`
@@ -62,6 +65,8 @@ pub(super) async fn search(
 ) -> Result<Json<Traces>, Problem> {
     let query = read_query(&params.only(&PARAMETERS)?)?;
     let TimeRange { start, end } = query.range;
+    let sampled = state.query.sampling();
+    let sampled = sampled.filter(|rule| rule.reaches(start, UnixNanos::now()));
     let page = state.query.search(query).await?;
     // An empty answer would mean that nothing matches.
     if let Some(unread) = page.unread() {
@@ -74,6 +79,7 @@ pub(super) async fn search(
         next_cursor: page.next.map(|cursor| cursor.encode()),
         missing: page.missing,
         compared: page.compared,
+        sampled: sampled.map(|rule| rule.words()),
     }))
 }
 
@@ -87,7 +93,11 @@ pub(super) async fn trace(
     let trace = state.query.trace_by_text(&id).await?;
     let trace = trace.ok_or_else(|| {
         Problem::not_found(format!(
-            "no span of trace {id} is stored; it may be past the retention, or not sent yet"
+            "no span of trace {id} is stored; it may be past the retention, or not sent yet{}",
+            state
+                .query
+                .sampling()
+                .map_or("", |_| ", or not kept by tail sampling")
         ))
     })?;
     let logs = state.query.logs_of_trace(&trace).await?;

@@ -47,7 +47,7 @@ const WALLS: [&str; 10] = [
     "/go",
 ];
 
-/// What is answered from the store, though its path does not say so.
+/// Routes that read the store although their path does not show it.
 const HEAVY: [&str; 8] = [
     "/circuits/{service}/{name}",
     "/changes",

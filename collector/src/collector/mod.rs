@@ -354,7 +354,7 @@ fn check_lens_folder(config: &CollectorConfig) -> Result<(), ConfigError> {
     })
 }
 
-/// Reads the mapping, so that a file that cannot be used keeps the collector from starting.
+/// Reads the mapping, so that an invalid file prevents the collector's start.
 fn first_mapping(mut file: MappingFile, circuits: &Circuits) -> Result<MappingFile, ConfigError> {
     let mapping = file
         .changed()
@@ -365,7 +365,7 @@ fn first_mapping(mut file: MappingFile, circuits: &Circuits) -> Result<MappingFi
     Ok(file)
 }
 
-/// Reads the certificate, so that files that cannot be used keep the collector from starting.
+/// Reads the certificate, so that invalid files prevent the collector's start.
 fn first_certificate(files: TlsFiles) -> Result<(TlsSource, Tls), ConfigError> {
     let mut source = TlsSource::new(files);
     match source.changed() {

@@ -1,5 +1,5 @@
-//! Reads files of the settings again while the collector runs: tokens, certificates and the mapping of metrics are replaced
-//! without a restart.
+//! Reloads files while the collector runs: tokens, certificates and the mapping of metrics are replaced without
+//! a restart.
 
 use std::time::Duration;
 

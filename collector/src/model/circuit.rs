@@ -213,7 +213,7 @@ impl Source {
         matches!(self, Self::Polly | Self::Opossum)
     }
 
-    /// Returns the word that the API shows.
+    /// Returns the word used in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Fusebox => "fusebox",

@@ -15,8 +15,8 @@ use super::{Admission, Cost, Kept, QueryError, READ_TIME_MAX, TRACE_BYTES_MAX, U
 use crate::live::Live;
 use crate::live::circuits::Circuits;
 use crate::model::{
-    DependencyLink, LogPage, LogQuery, ServiceSummary, TimeRange, Trace, TraceOrder, TracePage,
-    TraceQuery, UnixNanos,
+    DependencyLink, LogPage, LogQuery, ServiceSummary, TailSampling, TimeRange, Trace, TraceOrder,
+    TracePage, TraceQuery, UnixNanos,
 };
 use crate::store::cancel::{off_worker, off_worker_until};
 use crate::store::embedded::StoreStats;
@@ -24,9 +24,7 @@ use crate::store::fitting;
 use crate::store::logs::LogStats;
 use crate::store::merged::series::MergedSeries;
 use crate::store::series::{RedMinute, SeriesKind, SeriesRecord};
-use crate::store::{
-    LogReader, Logs, Partial, SeriesReader, StoreError, TraceReader, Traces,
-};
+use crate::store::{LogReader, Logs, Partial, SeriesReader, StoreError, TraceReader, Traces};
 
 /// How far ahead of this clock a span may start and its names still be listed.
 const CLOCK_SLACK: Duration = Duration::from_secs(3600);
@@ -137,6 +135,11 @@ impl QueryService {
     /// Returns how many log records are kept here.
     pub(crate) fn log_stats(&self) -> LogStats {
         self.logs.as_ref().map(Logs::stats).unwrap_or_default()
+    }
+
+    /// Returns which traces are kept once they are old; `None` if all are.
+    pub fn sampling(&self) -> Option<TailSampling> {
+        self.store.sampling()
     }
 
     /// Returns how long data is kept, which is how far back queries reach.
@@ -385,11 +388,6 @@ impl QueryService {
         Ok(links.unless(Vec::is_empty)?)
     }
 
-    /// Ends every event stream, so that a server waiting for its connections can stop.
-    pub fn close_streams(&self) {
-        self.hub.close();
-    }
-
     /// Adds up the stored minutes of operations in that range, as this collector counted them.
     ///
     /// # Errors
@@ -411,6 +409,11 @@ impl QueryService {
             Ok(sum)
         });
         Ok(read.await?)
+    }
+
+    /// Ends every event stream, so that a server waiting for its connections can stop.
+    pub fn close_streams(&self) {
+        self.hub.close();
     }
 
     pub(super) fn hub(&self) -> &Hub<StreamEvent> {

@@ -1,4 +1,5 @@
-//! Messages and polls over HTTP: OTLP in protobuf, JSON and gRPC-web, Zipkin in JSON, protobuf and thrift; compressed or not, with or without Content-Length.
+//! Messages and polls over HTTP: OTLP in protobuf, JSON and gRPC-web; Zipkin in JSON, protobuf and thrift;
+//! compressed or not, with or without Content-Length.
 //!
 //! OTLP is answered in the request's encoding, as specified: an export response, or a `google.rpc.Status`.
 //! Zipkin's answer to spans is an empty 202. Rejections of Zipkin's spans, and those before a body is read

@@ -42,7 +42,7 @@ pub(crate) const GRPC_PATHS: [&str; 4] = [
     "/zipkin.proto3.SpanService/Report",
 ];
 
-/// Returns whether a gRPC service of that full name is served.
+/// Returns whether a gRPC service with that full name is served.
 pub(crate) fn is_grpc_service(name: &str) -> bool {
     ["Export", "Report"]
         .iter()

@@ -1,5 +1,5 @@
-//! Messages over gRPC: OTLP's three unary methods, Zipkin's one and that of the control channel on the HTTP stack of the other
-//! listeners. Pages in browsers call the first four by gRPC-web, on every listener.
+//! Messages over gRPC: OTLP's three unary methods, Zipkin's one and that of the control channel, on the HTTP
+//! stack of the other listeners. Pages in browsers call the first four by gRPC-web, on every listener.
 //!
 //! gRPC is HTTP/2 with a five-byte frame and trailers. Writing these by hand keeps the message as one piece
 //! of raw bytes (it is walked, never decoded) and avoids a second server stack.
@@ -82,7 +82,8 @@ impl OtlpGrpc {
                 Err(refusal) => fail(short_trailers(refusal.code(), &refusal.to_string())),
             });
         }
-        // Unlike in HTTP/1.1 a refused body need not be read to its end: HTTP/2 resets the stream with NO_ERROR.
+        // Unlike in HTTP/1.1 a rejected body need not be read to its end: HTTP/2 resets the stream with
+        // NO_ERROR.
         Ok(match self.call(&head, None, &mut body).await {
             Ok(answer) => confirm(&answer),
             Err(Refusal::MediaType(why)) => not_grpc(why),
@@ -125,7 +126,7 @@ impl OtlpGrpc {
         }
         let path = head.uri.path();
         if path == health::CHECK {
-            // As `/healthz`, without a token and without a reservation: a full collector is alive.
+            // Like `/healthz`, without a token or a reservation: a full collector is alive.
             let sent = health::read(body).await?;
             let framed = match web {
                 Some(Web::Text) => unframe(web::decode_text(&sent)?)?,

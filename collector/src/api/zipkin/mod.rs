@@ -1,6 +1,7 @@
-//! Zipkin's v2 query API, at `/api/v2` and `/zipkin/api/v2`, and `/zipkin/config.json`: Grafana's Zipkin data source,
-//! Zipkin Lens (which is served here too) and scripts written for Zipkin ask here. Questions are read by Zipkin's rules, put to the query service,
-//! and spans are rendered as OpenTelemetry's Zipkin exporters render them; nothing is stored as Zipkin's.
+//! Zipkin's v2 query API, at `/api/v2` and `/zipkin/api/v2`, and `/zipkin/config.json`, for Grafana's Zipkin
+//! data source, Zipkin Lens (served here too) and scripts. Requests are interpreted by Zipkin's rules and
+//! executed by the query service, and spans are rendered as by OpenTelemetry's Zipkin exporters; nothing is
+//! stored in Zipkin's form.
 
 mod answer;
 mod lens;

@@ -16,7 +16,7 @@ use crate::model::{
 /// Where the span was made.
 const LOCAL_ADDRESS: &str = "network.local.address";
 const LOCAL_PORT: &str = "network.local.port";
-/// Names the other side as a service.
+/// Names the peer as a service.
 const PEER_SERVICE: &str = "peer.service";
 /// Other attributes that name the peer, best first; for addresses with the attribute of the port.
 const PEER_NAMES: [(&str, Option<&str>); 10] = [
@@ -173,7 +173,8 @@ impl Endpoint {
 
     /// Returns the peer; `None` if the span does not name one.
     ///
-    /// What a server says of addresses is its own, but for those of its peer; so only spans that call are asked for more.
+    /// The address attributes of a server describe itself, so `peer.service` and the peer's own address are the
+    /// only ones used for spans that do not call.
     pub(super) fn remote(span: &Span) -> Option<Self> {
         let calls = matches!(span.kind, SpanKind::Client | SpanKind::Producer);
         let named = text(span, PEER_SERVICE);

@@ -1,11 +1,11 @@
 //! Finds the calls between services: pairs the two halves of each call by trace id and span id, across
 //! requests and shards and in either order of arrival, within a bounded table of the last half minute.
 //!
-//! The rules are those of Zipkin's linker, made to work on a stream. The callee's span makes the edge, so a call
-//! with both halves counts once; a client without callee counts once it expires, for the peer its attributes name;
-//! a root server has no caller. A span of any kind whose parent belongs to another service makes an edge too, and a
-//! call whose parent never came is one of the trace's root.
-//! When more spans arrive than fit, whole traces are left out and the sampled ones are scaled.
+//! The rules are those of Zipkin's linker, adapted to a stream. The callee's span makes the edge, so a call
+//! with both halves counts once. A client without a callee counts once it expires, for the peer in its
+//! attributes. A root server has no caller. A span of any kind whose parent belongs to another service makes
+//! an edge too, and a call whose parent never came is a call of the trace's root. When more spans arrive than
+//! fit, whole traces are left out and the sampled ones are scaled.
 
 mod edges;
 mod fact;

@@ -17,7 +17,7 @@ use crate::sync::{Mutex, RwLock};
 
 /// Below the data directory.
 const SPANS_FOLDER: &str = "spans";
-/// Names files that no shard wrote: there are never so many shards.
+/// Shard number in the names of rebuilt files; no real shard has it.
 pub(crate) const NO_SHARD: usize = 9_999;
 /// Ending of a segment file.
 pub(crate) const SEGMENT_SUFFIX: &str = "seg";
@@ -152,7 +152,7 @@ impl Catalog {
         self.whole.lock().contains(&segment.place().sequence)
     }
 
-    /// Takes back the number of a segment that could not be created, unless another one was named since.
+    /// Returns the number of a segment that could not be created, unless another was named since.
     pub(crate) fn take_back(&self, place: &Place) {
         let (named, free) = (place.sequence + 1, place.sequence);
         let next = &self.next;

@@ -12,7 +12,8 @@ use tokio::time::Instant;
 
 use super::union;
 use crate::model::{
-    MINUTE, NANOSECOND, Note, Span, TimeRange, Trace, TracePage, TraceQuery, UnixNanos,
+    MINUTE, NANOSECOND, Note, Span, TailSampling, TimeRange, Trace, TracePage, TraceQuery,
+    UnixNanos,
 };
 use crate::store::cancel::off_worker;
 use crate::store::embedded::{EmbeddedStore, StoreStats};
@@ -71,6 +72,11 @@ impl Traces {
             peers,
         });
         Self { local, remote }
+    }
+
+    /// Returns which traces are kept once they are old; `None` if all are.
+    pub fn sampling(&self) -> Option<TailSampling> {
+        self.local.sampling()
     }
 
     /// Returns the size of the embedded store.

@@ -20,7 +20,7 @@ mod view;
 
 use axum::extract::{Path, State};
 use fusebox::semconv;
-use fusebox_collector::model::{Span, StatusCode, Trace, Value};
+use fusebox_collector::model::{Span, StatusCode, Trace, UnixNanos, Value};
 use opentelemetry::SpanId;
 
 use crate::pages::Pages;
@@ -59,6 +59,7 @@ pub(crate) async fn show(
     let logs = TraceLogs::ask(&pages.query, &trace).await?;
     let page = TracePage::new(&trace, view, &pages.palette);
     let page = page.with_kept(pages.query.kept().find(trace.id).as_ref());
+    let page = page.with_sampling(pages.query.sampling(), UnixNanos::now());
     Ok(Page(page.with_around(around).with_logs(&trace, &logs)))
 }
 
@@ -124,7 +125,7 @@ async fn read(pages: &Pages, id: &str) -> Result<Trace, PageError> {
 /// Returns what is answered where there is no such trace.
 pub(crate) fn not_stored(id: &str) -> PageError {
     PageError::NotFound(t!(
-        "no trace {id} is stored; it may not have arrived yet, or it may be older than the retention",
+        "no trace {id} is stored; it may not have arrived yet, be older than the retention, or not be kept by tail sampling",
         id = text::name(id)
     ))
 }

@@ -1,7 +1,7 @@
 //! The page of a trace: its facts, its minimap, and around the call tree what folds and finds.
 
 use askama::Template;
-use fusebox_collector::model::{Trace, UnixNanos, format_duration};
+use fusebox_collector::model::{TailSampling, Trace, UnixNanos, format_duration};
 use fusebox_collector::query::KeptTrace;
 
 use super::call_tree::CallTree;
@@ -50,6 +50,8 @@ pub(crate) struct TracePage {
     notes: Vec<String>,
     truncated: bool,
     shortened: bool,
+    /// Which traces are kept, where this is one of them.
+    sampled: Option<String>,
     deepest: usize,
     /// What is found and how to go through it.
     found: Option<Found>,
@@ -100,6 +102,14 @@ struct Count {
 }
 
 impl TracePage {
+    /// Says by what rule the trace is still there, if it is old enough for one.
+    pub(crate) fn with_sampling(mut self, rule: Option<TailSampling>, now: UnixNanos) -> Self {
+        let end = UnixNanos::new(self.start.saturating_add(self.duration));
+        let rule = rule.filter(|rule| rule.reaches(end, now));
+        self.sampled = rule.map(|rule| text::sampled(&rule));
+        self
+    }
+
     /// Returns the page of a trace looked at in that way.
     pub(crate) fn new(trace: &Trace, view: TraceView, palette: &Palette) -> Self {
         let tree = CallTree::build(trace);
@@ -121,6 +131,7 @@ impl TracePage {
                 },
             ),
             id: trace.id.to_string(),
+            sampled: None,
             service: text::name(service).into_owned(),
             operation: text::name(operation).into_owned(),
             start: tree.start,

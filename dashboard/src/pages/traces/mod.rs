@@ -66,6 +66,8 @@ pub(crate) async fn show(
             Err(error) => return Err(error.into()),
         }
     }
+    let sampled = pages.query.sampling();
+    let sampled = sampled.filter(|rule| rule.reaches(query.range.start, UnixNanos::new(now)));
     let different = match (form.asked(), &all) {
         (Some(asked), Some(all)) => {
             Some(Different::ask(&pages.query, &query, all, &form, asked).await?)
@@ -89,6 +91,7 @@ pub(crate) async fn show(
     let page = page.with_all(all.as_ref(), now);
     let mut page = page.with_different(different);
     page.chrome = page.chrome.lacking(missing.as_ref(), now);
+    page.sampled = sampled.map(|rule| text::sampled(&rule));
     Ok((status, Page(page)))
 }
 
@@ -145,6 +148,8 @@ pub(crate) struct TracesPage {
     next: Option<String>,
     missing: Option<String>,
     compared: Option<usize>,
+    /// Which traces are kept, where old ones of the range may be deleted.
+    sampled: Option<String>,
     /// How many traces are found in all, and whether there may be more.
     total: Option<(usize, bool)>,
     overview: Option<Overview>,
@@ -344,6 +349,7 @@ impl TracesPage {
                 .as_ref()
                 .map(|why| text::shown(why, 500).into_owned()),
             compared: found.compared,
+            sampled: None,
             teach,
         }
     }

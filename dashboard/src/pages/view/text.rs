@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use fusebox_collector::model::{self, format_duration, nanos};
+use fusebox_collector::model::{self, TailSampling, format_duration, nanos};
 use time::OffsetDateTime;
 
 use crate::pages::words::Text;
@@ -39,6 +39,15 @@ pub(crate) fn rate(per_second: f64) -> String {
         v if v < 9.95 => trim_zero(format!("{v:.1}")),
         v => count(v.round() as u64),
     }
+}
+
+/// Says which traces are kept once they are old.
+pub(crate) fn sampled(rule: &TailSampling) -> String {
+    t!(
+        "Of what arrived more than {after} ago, traces with an error, slow ones for their operation, those in which a circuit breaker acted, and {percent} % of the others are kept.",
+        after = format_duration(nanos(rule.after)),
+        percent = percent(rule.share * 100.0)
+    )
 }
 
 /// Returns a percentage without its sign: `0`, `0.2`, `3.1`, `12`.
