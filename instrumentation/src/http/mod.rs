@@ -22,10 +22,12 @@ mod response_headers;
 mod secret;
 mod semantics;
 pub mod server;
+mod site;
 #[cfg(feature = "reqwest")]
 mod traced_client;
 
 pub use secret::is_secret_name;
+pub use site::{is_same_origin, names_private_host};
 
 #[cfg(feature = "telemetry")]
 pub(crate) use durations::Durations;

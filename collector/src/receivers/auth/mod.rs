@@ -4,7 +4,6 @@
 //! page of any site could point its own name at this machine and read everything (DNS rebinding). Receivers
 //! then check the origin instead.
 
-mod host;
 mod source;
 mod tokens;
 mod write;
@@ -26,10 +25,10 @@ use super::places::Session;
 use super::refusal::Refusal;
 use crate::sync::RwLock;
 
+pub use fusebox::http::is_same_origin;
 pub(crate) use source::TokenSource;
 pub use tokens::TokenError;
 pub(crate) use tokens::{Role, Roles, Tokens, check};
-pub use write::is_same_origin;
 
 /// The one path of the web listener that needs no token: health probes send none, and get only the status.
 const OPEN_PATH: &str = "/healthz";
@@ -202,8 +201,9 @@ impl Auth {
 
     async fn admit_web(&self, request: &mut Request) -> Result<(), Denied> {
         let (headers, extensions) = (request.headers(), request.extensions());
-        let knows_host =
-            self.tokens.is_some() || self.any_host || host::is_private(request.uri(), headers);
+        let knows_host = self.tokens.is_some()
+            || self.any_host
+            || fusebox::http::names_private_host(request.uri(), headers);
         let is_anonymous = match self.tokens {
             Some(_) => !headers.contains_key(AUTHORIZATION),
             None => !knows_host,

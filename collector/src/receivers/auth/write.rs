@@ -4,10 +4,9 @@
 use std::sync::Arc;
 
 use axum::extract::Request;
-use http::HeaderMap;
-use http::header::{HOST, ORIGIN};
+use fusebox::http::{is_same_origin, names_private_host};
 
-use super::{Auth, Denied, host};
+use super::{Auth, Denied};
 use crate::receivers::places::Session;
 
 /// Paths whose changes affect running services or the people on call.
@@ -21,24 +20,6 @@ const CONTROL_PATHS: [&str; 4] = [
 /// Headers added by proxies: then the request may come from any machine, although the connection is local.
 const FORWARDED_BY: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
 
-/// Returns whether a request comes from our own pages, or from no page.
-///
-/// Browsers report it in `Sec-Fetch-Site`, or else in `Origin`. A request with neither does not come from a
-/// browser that another site could have misled.
-pub fn is_same_origin(headers: &HeaderMap) -> bool {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    if let Some(site) = text("sec-fetch-site") {
-        return matches!(site, "same-origin" | "none");
-    }
-    match (text(ORIGIN.as_str()), text(HOST.as_str())) {
-        (None, _) => true,
-        (Some(origin), Some(host)) => origin
-            .split_once("://")
-            .is_some_and(|(_, rest)| rest == host),
-        (Some(_), None) => false,
-    }
-}
-
 impl Auth {
     /// Rejects a change that is not allowed; the token is checked elsewhere.
     pub(super) fn judge_write(&self, request: &Request) -> Result<(), Denied> {
@@ -51,7 +32,7 @@ impl Auth {
             return Ok(());
         }
         // Even with --insecure, which lets anyone read.
-        if !host::is_private(request.uri(), request.headers()) {
+        if !names_private_host(request.uri(), request.headers()) {
             return Err(Denied::Host);
         }
         let session = request.extensions().get::<Arc<Session>>();
@@ -70,7 +51,8 @@ mod tests {
     use std::net::IpAddr;
 
     use axum::body::Body;
-    use http::{HeaderName, HeaderValue};
+    use http::header::HOST;
+    use http::{HeaderMap, HeaderName, HeaderValue};
 
     use super::super::Tokens;
     use crate::receivers::access::Access;
@@ -131,30 +113,6 @@ mod tests {
         for name in ["forwarded", "x-forwarded-for", "x-real-ip", "via"] {
             let passed = judged_with(&open, "127.0.0.1", "localhost:9411", &[(name, "")]);
             assert_eq!(passed, Err(Denied::Remote), "{name}");
-        }
-    }
-
-    #[test]
-    fn forms_of_other_sites_are_refused() {
-        let headers = headers_of;
-        let site = |site| headers(&[("sec-fetch-site", site), ("host", "a:1")]);
-        let origin = |origin| headers(&[("origin", origin), ("host", "a:1")]);
-        for ours in [
-            site("same-origin"),
-            site("none"),
-            origin("http://a:1"),
-            headers(&[]),
-        ] {
-            assert!(is_same_origin(&ours), "{ours:?}");
-        }
-        for other in [
-            site("cross-site"),
-            site("same-site"),
-            origin("null"),
-            origin("http://b:1"),
-            headers(&[("origin", "http://a:1")]),
-        ] {
-            assert!(!is_same_origin(&other), "{other:?}");
         }
     }
 }

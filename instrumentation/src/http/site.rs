@@ -1,18 +1,37 @@
-//! The host names that are answered without a token: those that cannot be registered. Every place of a
-//! request that names the host is checked.
+//! Checks for listeners without a secret: whether a page of another site sent a request, and whether the
+//! request names a host that anyone could register and point here.
 
 use std::net::IpAddr;
 
-use http::header::HOST;
+use http::header::{HOST, ORIGIN};
 use http::uri::Authority;
 use http::{HeaderMap, Uri};
 
 /// Top-level domains reserved for private use (`host.docker.internal`).
 const RESERVED: [&str; 2] = [".localhost", ".internal"];
 
+/// Returns whether a request comes from a page of the same origin, or from no page.
+///
+/// Browsers report it in `Sec-Fetch-Site`, or else in `Origin`. A request with neither does not come from a
+/// browser that another site could have misled.
+pub fn is_same_origin(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    if let Some(site) = text("sec-fetch-site") {
+        return matches!(site, "same-origin" | "none");
+    }
+    match (text(ORIGIN.as_str()), text(HOST.as_str())) {
+        (None, _) => true,
+        (Some(origin), Some(host)) => origin
+            .split_once("://")
+            .is_some_and(|(_, rest)| rest == host),
+        (Some(_), None) => false,
+    }
+}
+
 /// Returns whether a request names private hosts only: in `Host`, and in its URI, which HTTP/2 (`:authority`)
-/// and HTTP/1.1 (absolute form) use instead.
-pub(super) fn is_private(uri: &Uri, headers: &HeaderMap) -> bool {
+/// and HTTP/1.1 (absolute form) use instead. Anyone can register any other name and point it to this machine
+/// (DNS rebinding): browsers then give this machine's answers to that name's pages.
+pub fn names_private_host(uri: &Uri, headers: &HeaderMap) -> bool {
     let is_private_header =
         |value| Authority::try_from(value).is_ok_and(|host| is_private_name(&host));
     let mut named = headers.get_all(HOST).iter();
@@ -32,7 +51,7 @@ fn is_private_name(authority: &Authority) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{HeaderName, HeaderValue};
 
     use super::*;
 
@@ -44,7 +63,7 @@ mod tests {
         for (name, value) in hosts {
             headers.append(name, value);
         }
-        is_private(&uri.parse().unwrap(), &headers)
+        names_private_host(&uri.parse().unwrap(), &headers)
     }
 
     #[test]
@@ -78,5 +97,35 @@ mod tests {
         assert!(!is_private_host("https://evil.example:9411/", &[]));
         assert!(!is_private_host("http://evil.example/", &["localhost"]));
         assert!(!is_private_host("/", &["localhost", "evil.example"]));
+    }
+
+    #[test]
+    fn forms_of_other_sites_are_refused() {
+        let headers = |pairs: &[(&'static str, &'static str)]| {
+            let pair = |(name, value): &(&'static str, &'static str)| {
+                let name = HeaderName::from_static(name);
+                (name, HeaderValue::from_static(value))
+            };
+            pairs.iter().map(pair).collect::<HeaderMap>()
+        };
+        let site = |site| headers(&[("sec-fetch-site", site), ("host", "a:1")]);
+        let origin = |origin| headers(&[("origin", origin), ("host", "a:1")]);
+        for ours in [
+            site("same-origin"),
+            site("none"),
+            origin("http://a:1"),
+            headers(&[]),
+        ] {
+            assert!(is_same_origin(&ours), "{ours:?}");
+        }
+        for other in [
+            site("cross-site"),
+            site("same-site"),
+            origin("null"),
+            origin("http://b:1"),
+            headers(&[("origin", "http://a:1")]),
+        ] {
+            assert!(!is_same_origin(&other), "{other:?}");
+        }
     }
 }
