@@ -27,6 +27,8 @@ mod site;
 mod traced_client;
 
 pub use secret::is_secret_name;
+#[cfg(feature = "actuator")]
+pub(crate) use secret::redacted_urls;
 pub use site::{is_same_origin, names_private_host};
 
 #[cfg(feature = "telemetry")]

@@ -87,7 +87,7 @@ pub(super) fn redacted_query(query: &str) -> Cow<'_, str> {
 
 /// Replaces the credentials and the query of each URL in a message. Which parameters are secret is not asked: a URL in a
 /// message ends where a blank or a quotation mark does, so that other text may look like a part of its query.
-pub(super) fn redacted_urls(message: &str) -> Cow<'_, str> {
+pub(crate) fn redacted_urls(message: &str) -> Cow<'_, str> {
     let (mut redacted, mut rest) = (String::new(), message);
     while let Some(scheme) = rest.find("://") {
         let (before, url) = rest.split_at(scheme + "://".len());

@@ -33,7 +33,7 @@ type Connections = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// Hands requests to the thread of the connections, which ends with the last handle.
 #[derive(Debug, Clone)]
-pub(super) struct Transport {
+pub(crate) struct Transport {
     /// At most one request of each exporter is under way.
     jobs: mpsc::UnboundedSender<Job>,
 }
@@ -48,7 +48,7 @@ struct Job {
 
 /// Why a request got no response.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum TransportError {
+pub(crate) enum TransportError {
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
     #[error("{0}")]
@@ -61,7 +61,7 @@ pub(super) enum TransportError {
 
 impl Transport {
     /// Starts the thread. `authorities` are those of a file, in place of the system's.
-    pub(super) fn start(authorities: Option<RootCertStore>) -> Result<Self, InitError> {
+    pub(crate) fn start(authorities: Option<RootCertStore>) -> Result<Self, InitError> {
         let roots = authorities.unwrap_or_else(system_roots);
         let (jobs, queue) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -80,7 +80,7 @@ impl Transport {
     }
 
     /// Sends a request; the future needs no runtime.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &self,
         protocol: Protocol,
         request: Request<Bytes>,

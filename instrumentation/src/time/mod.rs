@@ -2,8 +2,13 @@
 
 pub(crate) mod clock;
 pub(crate) mod duration_text;
+#[cfg(feature = "actuator")]
+mod rfc3339;
 
 use std::time::Duration;
+
+#[cfg(feature = "actuator")]
+pub(crate) use rfc3339::rfc3339;
 
 /// Longest duration of any setting; keeps sums of nanoseconds far from overflow.
 pub const MAX_DURATION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
