@@ -236,7 +236,7 @@ impl TelemetryConfig {
         self
     }
 
-    /// Sets whether the collector may switch the breakers of this process: force a state for a time, with a reason, as its
+    /// Sets whether the collector may switch the breakers and log levels of this process: for a time, with a reason, as its
     /// operators ask. Default `true`. It is asked over the connection settings of the exports; where it has no such channel
     /// (another OTLP receiver), nothing happens.
     #[must_use]
@@ -305,6 +305,43 @@ impl TelemetryConfig {
             }
         }
         config
+    }
+}
+
+#[cfg(feature = "actuator")]
+impl TelemetryConfig {
+    pub(crate) fn service_name(&self) -> &str {
+        &self.service_name
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Returns the settings in force, without those that are secret.
+    pub(crate) fn properties(&self) -> serde_json::Value {
+        let millis = |duration: Duration| duration.as_millis() as u64;
+        let signal = |signal: &Signal| {
+            let url = without_credentials(&signal.url());
+            signal.is_exported.then_some(url)
+        };
+        let headers = self.headers.iter().map(|(name, _)| name);
+        serde_json::json!({
+            "service-name": self.service_name,
+            "disabled": self.disabled,
+            "traces": signal(&self.traces),
+            "metrics": signal(&self.metrics),
+            "logs": signal(&self.logs),
+            "header-names": headers.collect::<Vec<_>>(),
+            "timeout-ms": millis(self.timeout),
+            "span-delay-ms": millis(self.span_delay),
+            "span-level": self.span_level.to_string(),
+            "metric-interval-ms": millis(self.metric_interval),
+            "control": self.control,
+            "log-filter": self.log_filter,
+            "log-records": self.record_filter,
+            "problems": self.problems,
+        })
     }
 }
 

@@ -10,11 +10,14 @@ mod circuits;
 mod config;
 mod control;
 mod environment;
+mod levels;
 mod log_format;
 mod logs;
 mod otlp_client;
 mod pipeline;
 mod protocol;
+#[cfg(feature = "actuator")]
+pub(crate) mod recent;
 mod resource;
 mod transport;
 
@@ -24,16 +27,19 @@ use std::io::{IsTerminal, Write};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::{Dispatch, Subscriber};
-use tracing_subscriber::filter::{Directive, EnvFilter, FilterExt, LevelFilter, filter_fn};
-use tracing_subscriber::layer::{Filter, SubscriberExt};
+use tracing_subscriber::filter::{Directive, EnvFilter, FilterExt, LevelFilter};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry};
 
 pub use config::TelemetryConfig;
+pub use levels::{LEVEL_EXPIRY_MAX, LevelError, LogLevels, Logger, ROOT};
 use log_format::Formatter;
 pub use log_format::LogFormat;
 use pipeline::Pipeline;
 pub use protocol::Protocol;
+#[cfg(feature = "actuator")]
+pub(crate) use transport::Transport;
 
 /// Why telemetry could not be set up. A wrong setting is no such reason: it is replaced, and logged.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +62,30 @@ pub enum InitError {
 pub struct Telemetry {
     dispatch: Dispatch,
     pipeline: Option<Pipeline>,
+    handles: Handles,
+    #[cfg(feature = "actuator")]
+    config: TelemetryConfig,
+}
+
+/// What is reachable while telemetry runs.
+#[derive(Debug, Clone, Default)]
+struct Handles {
+    levels: LogLevels,
+    #[cfg(feature = "actuator")]
+    recent: recent::Recent,
+}
+
+impl Handles {
+    /// Returns where log lines are written.
+    #[cfg(feature = "actuator")]
+    fn writer(&self) -> recent::Lines {
+        self.recent.lines.clone()
+    }
+
+    #[cfg(not(feature = "actuator"))]
+    fn writer(&self) -> fn() -> std::io::Stderr {
+        std::io::stderr
+    }
 }
 
 /// Sets up telemetry for the whole process: subscriber, propagator, tracer and meter provider.
@@ -74,8 +104,8 @@ pub struct Telemetry {
 /// Returns an error if the process already has a subscriber or can start no thread. Neither a wrong setting nor an
 /// unreachable collector is an error: both are logged.
 pub fn init(config: TelemetryConfig) -> Result<Telemetry, InitError> {
-    let (mut config, pipeline) = build(&config)?;
-    let mut telemetry = Telemetry::of(&mut config, pipeline);
+    let (mut config, pipeline, handles) = build(&config)?;
+    let mut telemetry = Telemetry::of(&mut config, pipeline, handles);
     tracing::dispatcher::set_global_default(telemetry.dispatch.clone())
         .map_err(|_| InitError::AlreadyInstalled)?;
     // Only now, so that a failed start does not show the collector an instance that never ran.
@@ -107,14 +137,14 @@ pub fn layers<S>(config: TelemetryConfig) -> Result<(Layers<S>, Telemetry), Init
 where
     S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync + 'static,
 {
-    let (mut config, pipeline) = build(&config)?;
+    let (mut config, pipeline, handles) = build(&config)?;
     let spans = pipeline
         .as_ref()
         .map(|pipeline| span_layer(&pipeline.traces, &config).boxed());
-    let logs = log_layer(&mut config).boxed();
+    let logs = log_layer(&mut config, &handles).boxed();
     let records = pipeline
         .as_ref()
-        .and_then(|pipeline| record_layer(pipeline, &mut config))
+        .and_then(|pipeline| record_layer(pipeline, &mut config, &handles))
         .map(Layer::boxed);
     #[cfg(feature = "http")]
     let spans = spans.into_iter().chain(
@@ -125,6 +155,9 @@ where
     let mut telemetry = Telemetry {
         dispatch: Dispatch::none(),
         pipeline,
+        handles,
+        #[cfg(feature = "actuator")]
+        config: config.clone(),
     };
     telemetry.install(&config)?;
     // The subscriber that could log them does not exist yet.
@@ -178,13 +211,16 @@ impl fmt::Display for Diagnosis {
 }
 
 /// Starts the exporters, unless the SDK is disabled: then nothing else matters.
-fn build(config: &TelemetryConfig) -> Result<(TelemetryConfig, Option<Pipeline>), InitError> {
+fn build(
+    config: &TelemetryConfig,
+) -> Result<(TelemetryConfig, Option<Pipeline>, Handles), InitError> {
+    let handles = Handles::default();
     if config.disabled {
-        return Ok((config.clone(), None));
+        return Ok((config.clone(), None, handles));
     }
     let mut config = config.resolved();
-    let pipeline = Pipeline::start(&mut config)?;
-    Ok((config, Some(pipeline)))
+    let pipeline = Pipeline::start(&mut config, &handles)?;
+    Ok((config, Some(pipeline), handles))
 }
 
 impl Telemetry {
@@ -193,29 +229,36 @@ impl Telemetry {
     /// # Errors
     /// See [`init`].
     pub fn start(config: &TelemetryConfig) -> Result<Self, InitError> {
-        let (mut config, pipeline) = build(config)?;
-        let mut telemetry = Self::of(&mut config, pipeline);
+        let (mut config, pipeline, handles) = build(config)?;
+        let mut telemetry = Self::of(&mut config, pipeline, handles);
         telemetry.watch_circuits(&config)?;
         tracing::dispatcher::with_default(&telemetry.dispatch, || report(&config));
         Ok(telemetry)
     }
 
-    fn of(config: &mut TelemetryConfig, pipeline: Option<Pipeline>) -> Self {
+    fn of(config: &mut TelemetryConfig, pipeline: Option<Pipeline>, handles: Handles) -> Self {
         let dispatch = match &pipeline {
             Some(pipeline) => {
                 let spans = span_layer(&pipeline.traces, config);
-                let subscriber = Registry::default().with(spans).with(log_layer(config));
-                let subscriber = subscriber.with(record_layer(pipeline, config));
+                let subscriber = Registry::default().with(spans);
+                let subscriber = subscriber.with(log_layer(config, &handles));
+                let subscriber = subscriber.with(record_layer(pipeline, config, &handles));
                 #[cfg(feature = "http")]
                 let subscriber = subscriber.with(durations_layer(pipeline));
                 Dispatch::new(subscriber)
             }
-            None => Dispatch::new(Registry::default().with(log_layer(config))),
+            None => Dispatch::new(Registry::default().with(log_layer(config, &handles))),
         };
         if let Some(pipeline) = &pipeline {
             pipeline.client.set_dispatch(&dispatch);
         }
-        Self { dispatch, pipeline }
+        Self {
+            dispatch,
+            pipeline,
+            handles,
+            #[cfg(feature = "actuator")]
+            config: config.clone(),
+        }
     }
 
     /// Installs everything but the subscriber for the process.
@@ -240,6 +283,22 @@ impl Telemetry {
     pub fn dispatch(&self) -> &Dispatch {
         &self.dispatch
     }
+
+    /// Returns the levels of loggers, to change them while the process runs.
+    pub fn log_levels(&self) -> &LogLevels {
+        &self.handles.levels
+    }
+}
+
+#[cfg(feature = "actuator")]
+impl Telemetry {
+    pub(crate) fn recent(&self) -> &recent::Recent {
+        &self.handles.recent
+    }
+
+    pub(crate) fn config(&self) -> &TelemetryConfig {
+        &self.config
+    }
 }
 
 /// Carries the instruments of HTTP in the subscriber, where the layers for servers and clients find them. It is off as a
@@ -263,38 +322,35 @@ fn report(config: &TelemetryConfig) {
 }
 
 /// Writes events, but not spans, to standard error.
-fn log_layer<S>(config: &mut TelemetryConfig) -> impl Layer<S> + use<S>
+fn log_layer<S>(config: &mut TelemetryConfig, handles: &Handles) -> impl Layer<S> + use<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    let filter = log_filter(config);
+    let filter = handles.levels.reloadable(log_filter(config));
     tracing_subscriber::fmt::layer()
         .event_format(Formatter {
             service_name: config.service_name.clone(),
             format: config.log_format,
         })
         .with_ansi(std::io::stderr().is_terminal() && config.log_format == LogFormat::Text)
-        .with_writer(std::io::stderr)
+        .with_writer(handles.writer())
         // Without spans, because the formatter would format the fields of each and this format prints none.
-        .with_filter(events().and(filter))
+        .with_filter(handles.levels.events().and(filter))
 }
 
 /// Sends events, but not spans, as log records; `None` where none are sent.
 fn record_layer<S>(
     pipeline: &Pipeline,
     config: &mut TelemetryConfig,
+    handles: &Handles,
 ) -> Option<impl Layer<S> + use<S>>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     let layer = pipeline.logs.as_ref()?.layer();
     let filter = filter("log record", config.record_filter.clone(), config);
-    Some(layer.with_filter(events().and(filter)))
-}
-
-/// Lets events through, and no spans.
-fn events<S>() -> impl Filter<S> + use<S> {
-    filter_fn(|metadata| metadata.is_event()).with_max_level_hint(LevelFilter::TRACE)
+    let filter = handles.levels.reloadable(filter);
+    Some(layer.with_filter(handles.levels.events().and(filter)))
 }
 
 /// Parses the log filter.

@@ -16,7 +16,7 @@ use super::circuits::CircuitExporter;
 use super::control::ControlChannel;
 use super::logs::LogExporter;
 use super::otlp_client::OtlpClient;
-use super::{InitError, TelemetryConfig, resource};
+use super::{Handles, InitError, TelemetryConfig, resource};
 use crate::propagation::CallerDecides;
 
 /// How long the last export may delay the end of the process.
@@ -39,15 +39,18 @@ pub(super) struct Pipeline {
 
 impl Pipeline {
     /// Starts the exporters; one that cannot be built is left out and becomes a problem of the configuration.
-    pub(super) fn start(config: &mut TelemetryConfig) -> Result<Self, InitError> {
+    pub(super) fn start(
+        config: &mut TelemetryConfig,
+        handles: &Handles,
+    ) -> Result<Self, InitError> {
         let client = OtlpClient::new(config)?;
         let resource = resource::build(config);
         let start = || LogExporter::start(config, &client, &resource);
         let logs = config.sends_log_records().then(start);
         Ok(Self {
             logs: logs.transpose()?,
-            traces: tracer_provider(config, &client, &resource),
-            metrics: meter_provider(config, &client, &resource),
+            traces: tracer_provider(config, &client, &resource, handles),
+            metrics: meter_provider(config, &client, &resource, handles),
             circuits: None,
             control: None,
             client,
@@ -77,17 +80,34 @@ impl Pipeline {
     }
 }
 
+#[cfg_attr(
+    not(feature = "actuator"),
+    expect(unused_variables, reason = "it keeps spans")
+)]
 fn tracer_provider(
     config: &mut TelemetryConfig,
     client: &OtlpClient,
     resource: &Resource,
+    handles: &Handles,
 ) -> SdkTracerProvider {
     let provider = SdkTracerProvider::builder()
         .with_resource(resource.clone())
         .with_sampler(CallerDecides(config.sampler.clone()));
-    if !config.traces.is_exported {
-        return provider.build(); // Spans still have ids for headers and log lines.
+    let processor = span_processor(config, client);
+    #[cfg(feature = "actuator")]
+    let processor = Some(super::recent::ExchangeProcessor {
+        exchanges: handles.recent.exchanges.clone(),
+        next: processor,
+    });
+    match processor {
+        Some(processor) => provider.with_span_processor(processor).build(),
+        // Spans still have ids for headers and log lines.
+        None => provider.build(),
     }
+}
+
+fn span_processor(config: &mut TelemetryConfig, client: &OtlpClient) -> Option<BatchSpanProcessor> {
+    config.traces.is_exported.then_some(())?;
     let exporter = SpanExporter::builder()
         .with_http()
         .with_http_client(client.of(&config.traces))
@@ -95,32 +115,44 @@ fn tracer_provider(
         .with_endpoint(config.traces.url())
         .with_timeout(config.timeout)
         .build();
-    let exporter = match exporter {
-        Ok(exporter) => exporter,
-        Err(error) => {
-            config.problems.push(format!("no spans are sent: {error}"));
-            return provider.build();
-        }
-    };
+    let note = |error| config.problems.push(format!("no spans are sent: {error}"));
+    let exporter = exporter.map_err(note).ok()?;
     let mut batch = BatchConfigBuilder::default().with_scheduled_delay(config.span_delay);
     if std::env::var_os("OTEL_BSP_MAX_QUEUE_SIZE").is_none() {
         batch = batch.with_max_queue_size(SPAN_QUEUE);
     }
-    let processor = BatchSpanProcessor::builder(exporter)
-        .with_batch_config(batch.build())
-        .build();
-    provider.with_span_processor(processor).build()
+    let processor = BatchSpanProcessor::builder(exporter);
+    Some(processor.with_batch_config(batch.build()).build())
 }
 
+#[cfg_attr(
+    not(feature = "actuator"),
+    expect(unused_variables, reason = "it keeps metrics")
+)]
 fn meter_provider(
     config: &mut TelemetryConfig,
     client: &OtlpClient,
     resource: &Resource,
+    handles: &Handles,
 ) -> SdkMeterProvider {
     let provider = SdkMeterProvider::builder().with_resource(resource.clone());
-    if !config.metrics.is_exported {
+    let exporter = metric_exporter(config, client);
+    #[cfg(feature = "actuator")]
+    let exporter = Some(super::recent::MeterExporter {
+        meters: handles.recent.meters.clone(),
+        next: exporter,
+    });
+    let Some(exporter) = exporter else {
         return provider.build();
-    }
+    };
+    let reader = PeriodicReader::builder(exporter)
+        .with_interval(config.metric_interval)
+        .build();
+    provider.with_reader(reader).build()
+}
+
+fn metric_exporter(config: &mut TelemetryConfig, client: &OtlpClient) -> Option<MetricExporter> {
+    config.metrics.is_exported.then_some(())?;
     let exporter = MetricExporter::builder()
         .with_http()
         .with_http_client(client.of(&config.metrics))
@@ -128,19 +160,12 @@ fn meter_provider(
         .with_endpoint(config.metrics.url())
         .with_timeout(config.timeout)
         .build();
-    let exporter = match exporter {
-        Ok(exporter) => exporter,
-        Err(error) => {
-            config
-                .problems
-                .push(format!("no metrics are sent: {error}"));
-            return provider.build();
-        }
+    let note = |error| {
+        config
+            .problems
+            .push(format!("no metrics are sent: {error}"))
     };
-    let reader = PeriodicReader::builder(exporter)
-        .with_interval(config.metric_interval)
-        .build();
-    provider.with_reader(reader).build()
+    exporter.map_err(note).ok()
 }
 
 impl Drop for Pipeline {
