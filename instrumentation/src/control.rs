@@ -1,4 +1,4 @@
-//! The messages of the control channel, by which a collector changes the breakers of a running service.
+//! The messages of the control channel, by which a collector changes the breakers and log levels of a running service.
 //!
 //! The service asks, so it needs no open port: it posts a [`Poll`] as JSON to [`PATH`] of the collector, which holds the
 //! request until there is a change or the wait is over, and answers with [`Changes`]. Answers that are lost are given
@@ -28,6 +28,12 @@ pub const BY_CHARS_MAX: usize = 100;
 /// The longest time for which a poll may be held: below the 60 s after which proxies give up.
 pub const WAIT_MAX: Duration = Duration::from_secs(25);
 
+/// The most loggers of one process that are listed.
+pub const LOGGERS_MAX: usize = 64;
+
+/// The longest name of a logger, bytes: many times that of any module.
+pub const LOGGER_NAME_BYTES_MAX: usize = 256;
+
 /// What a service asks: for changes after those that it has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Poll {
@@ -42,6 +48,81 @@ pub struct Poll {
     /// What became of changes since the last poll that was answered.
     #[serde(default)]
     pub acknowledged: Vec<Acknowledgement>,
+    /// The levels of its main loggers, the root first; empty where levels cannot be changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loggers: Vec<LoggerLevel>,
+}
+
+/// The level of a logger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoggerLevel {
+    /// Its target, or `ROOT`.
+    pub name: String,
+    /// The level in force.
+    pub level: Level,
+    /// In what time it ends, milliseconds; `None` if it is as configured at the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in_ms: Option<u64>,
+}
+
+/// The level of a logger: what is written, from nothing to everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Nothing.
+    Off,
+    /// Errors.
+    Error,
+    /// Warnings too.
+    Warn,
+    /// What a service says at its usual pace.
+    Info,
+    /// What helps to find a fault.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl Level {
+    /// Every level, the quietest first.
+    pub const ALL: [Self; 6] = [
+        Self::Off,
+        Self::Error,
+        Self::Warn,
+        Self::Info,
+        Self::Debug,
+        Self::Trace,
+    ];
+
+    /// Returns its name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+
+    /// Parses the name returned by `as_str`.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.as_str() == word)
+    }
+}
+
+/// What a change is of.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// A breaker.
+    #[default]
+    Breaker,
+    /// A logger.
+    Logger,
 }
 
 /// What became of a change in one process.
@@ -85,13 +166,16 @@ pub struct Changes {
     pub changes: Vec<Change>,
 }
 
-/// One change of one breaker.
+/// One change of one breaker or logger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// Its number; later changes have higher ones.
     pub id: u64,
-    /// The breaker's name.
-    pub breaker: String,
+    /// What it is of.
+    #[serde(default)]
+    pub subject: Subject,
+    /// The name of the breaker or logger.
+    pub name: String,
     /// What to do.
     pub action: Action,
     /// Who wants it and why, as in [`Override::reason`](crate::circuit_breaker::Override::reason).
@@ -101,7 +185,7 @@ pub struct Change {
     pub remaining_ms: u64,
 }
 
-/// What a person can do with a breaker.
+/// What a person can do with a breaker or a logger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
@@ -113,12 +197,14 @@ pub enum Action {
     Disable,
     /// Pass every call, keep counting, and announce the transitions that would have been made.
     MetricsOnly,
-    /// End what is forced, close the breaker and empty its window.
+    /// End what is forced, close the breaker and empty its window; put the level of a logger back.
     Reset,
+    /// Set the level of a logger.
+    Level(Level),
 }
 
 impl Action {
-    /// Every action.
+    /// Every action on a breaker.
     pub const ALL: [Self; 5] = [
         Self::ForceOpen,
         Self::ForceClosed,
@@ -135,10 +221,11 @@ impl Action {
             Self::Disable => "disable",
             Self::MetricsOnly => "metrics_only",
             Self::Reset => "reset",
+            Self::Level(_) => "level",
         }
     }
 
-    /// Parses the name returned by `as_str`.
+    /// Parses the name of an action on a breaker.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|action| action.as_str() == word)
     }

@@ -274,7 +274,7 @@ impl Telemetry {
 
     fn watch_circuits(&mut self, config: &TelemetryConfig) -> Result<(), InitError> {
         match &mut self.pipeline {
-            Some(pipeline) => pipeline.watch_circuits(config),
+            Some(pipeline) => pipeline.watch_circuits(config, &self.handles.levels),
             None => Ok(()),
         }
     }

@@ -16,7 +16,7 @@ use super::circuits::CircuitExporter;
 use super::control::ControlChannel;
 use super::logs::LogExporter;
 use super::otlp_client::OtlpClient;
-use super::{Handles, InitError, TelemetryConfig, resource};
+use super::{Handles, InitError, LogLevels, TelemetryConfig, resource};
 use crate::propagation::CallerDecides;
 
 /// How long the last export may delay the end of the process.
@@ -59,10 +59,14 @@ impl Pipeline {
     }
 
     /// Starts to export what the breakers do, and to do with them what the collector's operators ask.
-    pub(super) fn watch_circuits(&mut self, config: &TelemetryConfig) -> Result<(), InitError> {
+    pub(super) fn watch_circuits(
+        &mut self,
+        config: &TelemetryConfig,
+        levels: &LogLevels,
+    ) -> Result<(), InitError> {
         let exporter = CircuitExporter::start(config, &self.client, &self.resource)?;
         self.circuits = Some(exporter);
-        self.control = ControlChannel::open(config, &self.client, &self.resource)?;
+        self.control = ControlChannel::open(config, &self.client, &self.resource, levels)?;
         Ok(())
     }
 

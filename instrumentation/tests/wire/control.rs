@@ -46,7 +46,8 @@ async fn answer(
     }
     let change = Change {
         id: 7,
-        breaker: "stock".to_owned(),
+        subject: fusebox::control::Subject::Breaker,
+        name: "stock".to_owned(),
         action: Action::ForceOpen,
         reason: "Ada: the disk is full".to_owned(),
         remaining_ms: 60_000,

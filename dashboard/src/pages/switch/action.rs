@@ -1,6 +1,6 @@
 //! What pages say of the actions.
 
-use fusebox::control::Action;
+use fusebox::control::{Action, Level};
 
 /// Returns the action as a label.
 pub(crate) fn word(action: Action) -> &'static str {
@@ -10,6 +10,14 @@ pub(crate) fn word(action: Action) -> &'static str {
         Action::Disable => t!("Disable"),
         Action::MetricsOnly => t!("Metrics only"),
         Action::Reset => t!("Reset"),
+        Action::Level(level) => match level {
+            Level::Off => t!("Level off"),
+            Level::Error => t!("Level error"),
+            Level::Warn => t!("Level warn"),
+            Level::Info => t!("Level info"),
+            Level::Debug => t!("Level debug"),
+            Level::Trace => t!("Level trace"),
+        },
     }
 }
 
@@ -31,5 +39,6 @@ pub(super) fn effect(action: Action) -> &'static str {
         Action::Reset => {
             t!("Ends what is forced, closes the circuit and empties its window, once.")
         }
+        Action::Level(_) => t!("Lines of this level and worse are written until it expires."),
     }
 }

@@ -1,5 +1,5 @@
-//! The control channel: asks the collector on a thread of its own what its operators want done with the breakers of this
-//! process, and does it. It needs no open port, holds no call up, and whatever the collector answers ends at its expiry,
+//! The control channel: asks the collector on a thread of its own what its operators want done with the breakers and log
+//! levels of this process, and does it. It needs no open port, holds no call up, and whatever the collector answers ends at its expiry,
 //! also when the collector is away by then.
 
 mod switches;
@@ -15,10 +15,11 @@ use opentelemetry::Key;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
+use super::levels::{LogLevels, Logger, ROOT};
 use super::otlp_client::{ExportError, OtlpClient};
 use super::protocol::Protocol;
 use super::{InitError, TelemetryConfig};
-use crate::control::{Changes, Poll, WAIT_MAX};
+use crate::control::{Changes, LOGGERS_MAX, Level, LoggerLevel, Poll, WAIT_MAX};
 use switches::{SwitchListener, Switches};
 
 /// How much longer than its wait a poll may take: a slow network both ways.
@@ -44,11 +45,12 @@ impl ControlChannel {
         config: &TelemetryConfig,
         client: &OtlpClient,
         resource: &opentelemetry_sdk::Resource,
+        levels: &LogLevels,
     ) -> Result<Option<Self>, InitError> {
         let Some((protocol, url)) = config.control_address() else {
             return Ok(None);
         };
-        let switches = Arc::new(Switches::new(config.registry.clone()));
+        let switches = Arc::new(Switches::new(config.registry.clone(), levels.clone()));
         let listener = SwitchListener::of(&switches);
         config.registry.subscribe(Arc::new(listener));
         let attribute = |key: &'static str| {
@@ -62,6 +64,7 @@ impl ControlChannel {
             service: attribute("service.name"),
             instance: attribute("service.instance.id"),
             switches,
+            levels: levels.clone(),
             after: None,
         };
         let (open, closed) = oneshot::channel();
@@ -93,6 +96,7 @@ struct Worker {
     service: String,
     instance: String,
     switches: Arc<Switches>,
+    levels: LogLevels,
     after: Option<u64>,
 }
 
@@ -139,6 +143,7 @@ impl Worker {
                 false => 0,
             },
             acknowledged,
+            loggers: loggers(&self.levels),
         };
         let sent = poll.acknowledged.len();
         let answer = match self.ask(&poll).await {
@@ -193,6 +198,36 @@ impl Worker {
     }
 }
 
+/// Returns the levels that are worth a look: the root, those that are set, and those of whole crates.
+fn loggers(levels: &LogLevels) -> Vec<LoggerLevel> {
+    let (mut set, mut others): (Vec<_>, Vec<_>) = levels
+        .list()
+        .into_iter()
+        .partition(|logger| logger.configured.is_some() || logger.name == ROOT);
+    for logger in &mut others {
+        let crate_ = logger.name.split("::").next().unwrap_or_default().len();
+        logger.name.truncate(crate_);
+    }
+    others.dedup_by(|later, first| later.name == first.name);
+    others.retain(|logger| set.iter().all(|known| known.name != logger.name));
+    let crates = others
+        .into_iter()
+        .filter_map(|logger| levels.get(&logger.name));
+    set.extend(crates);
+    set.truncate(LOGGERS_MAX);
+    set.iter().map(logger_level).collect()
+}
+
+fn logger_level(logger: &Logger) -> LoggerLevel {
+    let level = Level::parse(&logger.effective.to_string());
+    let left = logger.expires_in.map(|left| left.as_millis());
+    LoggerLevel {
+        name: logger.name.clone(),
+        level: level.unwrap_or(Level::Off),
+        expires_in_ms: left.map(|left| u64::try_from(left).unwrap_or(u64::MAX)),
+    }
+}
+
 /// Returns the pause after a failure: longer with each, and different in each process, so that not all come at once.
 fn pause(failures: u32, error: &PollError) -> Duration {
     let longest = match error {
@@ -206,7 +241,26 @@ fn pause(failures: u32, error: &PollError) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use tracing_subscriber::filter::LevelFilter;
+
     use super::*;
+
+    #[test]
+    fn few_loggers_are_sent_and_those_that_are_set_first() {
+        let levels = LogLevels::default();
+        let hour = Duration::from_secs(3600);
+        for number in 0..LOGGERS_MAX {
+            let name = format!("set{number:02}::deep");
+            levels.set(&name, LevelFilter::DEBUG, hour).unwrap();
+        }
+        let sent = loggers(&levels);
+        assert_eq!((sent.len(), sent[0].name.as_str()), (LOGGERS_MAX, ROOT));
+        assert_eq!(
+            (sent[1].name.as_str(), sent[1].level),
+            ("set00::deep", Level::Debug)
+        );
+        assert!(sent[1].expires_in_ms > Some(3_500_000) && sent[0].expires_in_ms.is_none());
+    }
 
     #[test]
     fn pauses_grow_and_differ() {

@@ -1,17 +1,20 @@
-//! What the collector's operators want of the breakers of this process: by breaker the latest change, which is applied at
-//! once, or when the breaker is made. A change that was seen before is not applied again.
+//! What the collector's operators want of the breakers and loggers of this process: by breaker the latest change, which is
+//! applied at once, or when the breaker is made. A change that was seen before is not applied again.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::Notify;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::circuit_breaker::{CircuitBreaker, Listener, Override, OverrideKind, Registry};
 use crate::control::{
-    Acknowledgement, Action, BY_CHARS_MAX, Change, EXPIRY_MAX, Outcome, REASON_CHARS_MAX,
+    Acknowledgement, Action, BY_CHARS_MAX, Change, EXPIRY_MAX, Level, Outcome, REASON_CHARS_MAX,
+    Subject,
 };
 use crate::sync::Mutex;
+use crate::telemetry::LogLevels;
 
 /// The longest name of a breaker of which a change is held: many times that of any in use.
 const NAME_BYTES_MAX: usize = 4 << 10;
@@ -26,6 +29,7 @@ const TEXT_CHARS_MAX: usize = BY_CHARS_MAX + 2 + REASON_CHARS_MAX;
 #[derive(Debug)]
 pub(super) struct Switches {
     registry: Registry,
+    levels: LogLevels,
     inner: Mutex<Inner>,
     /// Notified when a change was applied outside a round.
     news: Notify,
@@ -34,6 +38,8 @@ pub(super) struct Switches {
 #[derive(Debug, Default)]
 struct Inner {
     by_breaker: BTreeMap<String, Held>,
+    /// The last change of a level; they come in order.
+    last_level: u64,
     outcomes: Vec<Acknowledgement>,
 }
 
@@ -49,9 +55,10 @@ struct Held {
 }
 
 impl Switches {
-    pub(super) fn new(registry: Registry) -> Self {
+    pub(super) fn new(registry: Registry, levels: LogLevels) -> Self {
         Self {
             registry,
+            levels,
             inner: Mutex::default(),
             news: Notify::new(),
         }
@@ -59,11 +66,48 @@ impl Switches {
 
     /// Applies a change, unless it or a later one of the same breaker was applied before; returns whether it did.
     pub(super) fn apply(&self, change: &Change) -> bool {
+        match change.subject {
+            Subject::Breaker => self.apply_to_breaker(change),
+            Subject::Logger => self.apply_to_logger(change),
+        }
+    }
+
+    /// Sets a level, unless a change that is as late was applied before; returns whether it did.
+    fn apply_to_logger(&self, change: &Change) -> bool {
+        let mut inner = self.inner.lock();
+        if inner.last_level >= change.id {
+            return false;
+        }
+        inner.last_level = change.id;
+        let remaining = Duration::from_millis(change.remaining_ms).min(EXPIRY_MAX);
+        let is_done = match change.action {
+            Action::Level(level) if !remaining.is_zero() => {
+                let set = self.levels.set(&change.name, filter(level), remaining);
+                set.is_ok()
+            }
+            // It came late: what it replaced ends with it.
+            Action::Level(_) | Action::Reset => {
+                self.levels.reset(&change.name);
+                true
+            }
+            _ => false,
+        };
+        inner.acknowledge(
+            change.id,
+            match is_done {
+                true => Outcome::Applied,
+                false => Outcome::Refused,
+            },
+        );
+        true
+    }
+
+    fn apply_to_breaker(&self, change: &Change) -> bool {
         let Some(held) = self.hold(change) else {
             return false;
         };
-        let breaker = self.registry.get(&change.breaker);
-        self.carry_out(&held, &change.breaker, breaker.as_ref());
+        let breaker = self.registry.get(&change.name);
+        self.carry_out(&held, &change.name, breaker.as_ref());
         true
     }
 
@@ -85,12 +129,12 @@ impl Switches {
         let now = SystemTime::now();
         let mut inner = self.inner.lock();
         inner.by_breaker.retain(|_, held| held.expires > now);
-        let held = inner.by_breaker.get(&change.breaker);
+        let held = inner.by_breaker.get(&change.name);
         if held.is_some_and(|held| held.id >= change.id) {
             return None;
         }
         let has_room = held.is_some() || inner.by_breaker.len() < HELD_MAX;
-        if !has_room || change.breaker.len() > NAME_BYTES_MAX {
+        if !has_room || change.name.len() > NAME_BYTES_MAX {
             inner.acknowledge(change.id, Outcome::Refused);
             return None;
         }
@@ -101,9 +145,7 @@ impl Switches {
             expires: now + Duration::from_millis(change.remaining_ms).min(EXPIRY_MAX),
             is_applied: false,
         };
-        inner
-            .by_breaker
-            .insert(change.breaker.clone(), held.clone());
+        inner.by_breaker.insert(change.name.clone(), held.clone());
         Some(held)
     }
 
@@ -188,6 +230,8 @@ impl Held {
             Action::Disable => OverrideKind::Disabled,
             Action::MetricsOnly => OverrideKind::MetricsOnly,
             Action::Reset => return breaker.reset(&self.reason),
+            // Only loggers have levels.
+            Action::Level(_) => return,
         };
         let forced = Override {
             kind,
@@ -198,6 +242,17 @@ impl Held {
         if breaker.current_override().as_ref() != Some(&forced) {
             breaker.force(forced);
         }
+    }
+}
+
+fn filter(level: Level) -> LevelFilter {
+    match level {
+        Level::Off => LevelFilter::OFF,
+        Level::Error => LevelFilter::ERROR,
+        Level::Warn => LevelFilter::WARN,
+        Level::Info => LevelFilter::INFO,
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Trace => LevelFilter::TRACE,
     }
 }
 

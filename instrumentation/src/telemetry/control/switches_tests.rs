@@ -5,7 +5,7 @@ use crate::circuit_breaker::EffectiveState;
 
 fn switches() -> (Registry, Arc<Switches>) {
     let registry = Registry::new();
-    let switches = Arc::new(Switches::new(registry.clone()));
+    let switches = Arc::new(Switches::new(registry.clone(), LogLevels::default()));
     registry.subscribe(Arc::new(SwitchListener::of(&switches)));
     (registry, switches)
 }
@@ -13,7 +13,8 @@ fn switches() -> (Registry, Arc<Switches>) {
 fn change(id: u64, action: Action) -> Change {
     Change {
         id,
-        breaker: "stock".to_owned(),
+        subject: Subject::Breaker,
+        name: "stock".to_owned(),
         action,
         reason: "Ada: the disk is full".to_owned(),
         remaining_ms: 60_000,
@@ -151,7 +152,7 @@ fn a_collector_cannot_fill_the_memory() {
     let (_, switches) = switches();
     for id in 1..=HELD_MAX as u64 + 1 {
         let mut change = change(id, Action::ForceOpen);
-        change.breaker = format!("breaker-{id}");
+        change.name = format!("breaker-{id}");
         change.reason = "é".repeat(100_000);
         change.remaining_ms = u64::MAX;
         switches.apply(&change);
@@ -173,10 +174,45 @@ fn a_collector_cannot_fill_the_memory() {
 fn endless_names_are_not_held() {
     let (_, switches) = switches();
     let endless = Change {
-        breaker: "a".repeat(60_000),
+        subject: Subject::Breaker,
+        name: "a".repeat(60_000),
         ..change(1, Action::ForceOpen)
     };
     assert!(!switches.apply(&endless));
     assert_eq!(outcomes(&switches), [(1, Outcome::Refused)]);
     assert!(switches.inner.lock().by_breaker.is_empty());
+}
+
+/// Scenario: the level of a logger is raised, the answer comes again, a later change puts it back; one comes too late, one has
+/// a name that no logger has.
+/// Guarantees: each is done once and acknowledged.
+#[test]
+fn levels_are_set_once_and_put_back() {
+    let (_, switches) = switches();
+    let of = |id, name: &str, action| Change {
+        subject: Subject::Logger,
+        name: name.to_owned(),
+        ..change(id, action)
+    };
+    let level = |name: &str| switches.levels.get(name).unwrap().effective;
+    let raise = of(5, "shop", Action::Level(Level::Debug));
+    assert!(switches.apply(&raise));
+    assert_eq!(level("shop::page"), LevelFilter::DEBUG);
+    assert!(!switches.apply(&raise), "it came again");
+    assert!(switches.apply(&of(6, "shop", Action::Reset)));
+    assert_eq!(level("shop::page"), LevelFilter::OFF);
+    assert!(!switches.apply(&raise), "it came late");
+    switches.apply(&of(7, "shop", Action::Level(Level::Info)));
+    let late = Change {
+        remaining_ms: 0,
+        ..of(8, "shop", Action::Level(Level::Warn))
+    };
+    assert!(switches.apply(&late));
+    assert_eq!(level("shop"), LevelFilter::OFF);
+    switches.apply(&of(9, "a b", Action::Level(Level::Warn)));
+    switches.apply(&of(10, "shop", Action::ForceOpen));
+    let (applied, refused) = (Outcome::Applied, Outcome::Refused);
+    let expected = [5, 6, 7, 8].map(|id| (id, applied)).into_iter();
+    let expected: Vec<_> = expected.chain([(9, refused), (10, refused)]).collect();
+    assert_eq!(outcomes(&switches), expected);
 }

@@ -219,7 +219,8 @@ impl State {
             }
             answer.changes.push(Change {
                 id: change.id,
-                breaker: change.key.name.clone(),
+                subject: fusebox::control::Subject::Breaker,
+                name: change.key.name.clone(),
                 action: change.action,
                 reason: spoken(change),
                 remaining_ms: remaining_ms(change, now),

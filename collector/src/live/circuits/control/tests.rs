@@ -108,6 +108,7 @@ fn poll(instance: &str, after: Option<u64>, acknowledged: Vec<Acknowledgement>) 
         after,
         wait_ms: 0,
         acknowledged,
+        loggers: Vec::new(),
     }
 }
 
