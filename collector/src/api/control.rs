@@ -115,9 +115,9 @@ impl From<ControlError> for Problem {
                 parameter: Some(parameter.to_owned()),
                 ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
             },
-            ControlError::NotSwitchable(_) | ControlError::TooMany(_) => {
-                Self::new(StatusCode::CONFLICT, detail)
-            }
+            ControlError::NotSwitchable(_)
+            | ControlError::NoLevels(_)
+            | ControlError::TooMany(_) => Self::new(StatusCode::CONFLICT, detail),
             ControlError::Store(error) => error.into(),
         }
     }

@@ -1,16 +1,19 @@
-//! Operators' changes of breakers, and their outcomes in the instances.
+//! Operators' changes of breakers and log levels, and their outcomes in the instances.
 
-use fusebox::control::{Action, Outcome};
+use fusebox::control::{Action, Outcome, Subject};
 use serde::{Deserialize, Serialize};
 
 use super::{CircuitKey, UnixNanos};
 
-/// An operator's change of a breaker.
+/// An operator's change of a breaker or log level.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperatorChange {
     /// The change's number; later changes have higher numbers.
     pub id: u64,
-    /// The breaker.
+    /// What it is of.
+    #[serde(default, skip_serializing_if = "is_breaker")]
+    pub subject: Subject,
+    /// The breaker, or the logger: its service and its name.
     pub key: CircuitKey,
     /// The action to take.
     pub action: Action,
@@ -27,6 +30,10 @@ pub struct OperatorChange {
     pub expires: UnixNanos,
     /// The instances to change; empty means all, including those that start later.
     pub instances: Vec<String>,
+}
+
+fn is_breaker(subject: &Subject) -> bool {
+    *subject == Subject::Breaker
 }
 
 impl OperatorChange {
@@ -46,7 +53,10 @@ impl OperatorChange {
 /// The outcome of a change in one instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangeOutcome {
-    /// The breaker.
+    /// What the change is of.
+    #[serde(default, skip_serializing_if = "is_breaker")]
+    pub subject: Subject,
+    /// The breaker or logger.
     pub key: CircuitKey,
     /// The change's number.
     pub change: u64,
@@ -84,7 +94,7 @@ pub enum ControlRecord {
 }
 
 impl ControlRecord {
-    /// Returns the breaker.
+    /// Returns the breaker or logger.
     pub fn key(&self) -> &CircuitKey {
         match self {
             Self::Change(change) => &change.key,

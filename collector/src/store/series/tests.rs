@@ -137,6 +137,7 @@ fn one_of_each(second: u64) -> Vec<SeriesRecord> {
         dependency,
         SeriesRecord::Instance(instance),
         SeriesRecord::Control(ControlRecord::Change(OperatorChange {
+            subject: Default::default(),
             id: second,
             key: key("inventory"),
             action: Action::ForceOpen,

@@ -1,4 +1,4 @@
-//! The journal: who changed which circuit, when, why, until when, and what became of it; for as long as data is kept.
+//! The journal: who changed which circuit or log level, when, why, until when, and what became of it; for as long as data is kept.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use askama::Template;
 use axum::extract::State;
-use fusebox::control::{Action, Outcome};
+use fusebox::control::{Action, Outcome, Subject};
 use fusebox_collector::live::circuits::{JournalEntry, JournalFilter};
 use fusebox_collector::model::{TimeRange, UnixNanos};
 
@@ -109,7 +109,11 @@ impl Row {
             wall: Href::new("/").with("at", at).to_string(),
             service: text::name(&change.key.service).into_owned(),
             circuit: text::name(&change.key.name).into_owned(),
-            circuit_href: Href::circuit(&change.key).to_string(),
+            circuit_href: match change.subject {
+                Subject::Breaker => Href::circuit(&change.key),
+                Subject::Logger => Href::new("/instances").with("filter", &change.key.service),
+            }
+            .to_string(),
             word: switch::word(change.action),
             by: text::name(&change.by).into_owned(),
             reason: text::shown(&change.reason, 500).into_owned(),
@@ -165,6 +169,7 @@ mod tests {
             name: "stock".to_owned(),
         };
         let outcome = |instance: &str, outcome| ChangeOutcome {
+            subject: Subject::Breaker,
             key: key.clone(),
             change: 1,
             instance: instance.to_owned(),
@@ -173,6 +178,7 @@ mod tests {
         };
         let mut entry = JournalEntry {
             change: OperatorChange {
+                subject: Subject::Breaker,
                 id: 1,
                 key: key.clone(),
                 action: Action::ForceOpen,

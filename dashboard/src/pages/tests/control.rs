@@ -1,6 +1,6 @@
 //! The pages of switches, changes and instances: friendly, empty, and with texts that try every trick.
 
-use fusebox::control::{Action, Outcome};
+use fusebox::control::{Action, Outcome, Subject};
 use fusebox_collector::live::circuits::{JournalEntry, JournalFilter};
 use fusebox_collector::notify::{Overview, Quiet, QuietError, QuietOrder, TargetReport};
 use fusebox_collector::query::{InstanceView, Instances, Liveness};
@@ -63,6 +63,7 @@ fn entry([service, name, by, reason, instance]: [&str; 5]) -> JournalEntry {
         name: name.to_owned(),
     };
     let outcome = ChangeOutcome {
+        subject: Subject::Breaker,
         key: key.clone(),
         change: 1,
         instance: instance.to_owned(),
@@ -71,6 +72,7 @@ fn entry([service, name, by, reason, instance]: [&str; 5]) -> JournalEntry {
     };
     JournalEntry {
         change: OperatorChange {
+            subject: Subject::Breaker,
             id: 1,
             key,
             action: Action::ForceOpen,

@@ -1,7 +1,8 @@
-//! Operators' changes of breakers: accepts and stores them, delivers each to its instances when they poll,
-//! and records their acknowledgements. Services poll through `receivers`; changes come from `api` and the
-//! pages.
+//! Operators' changes of breakers and log levels: accepts and stores them, delivers each to its instances
+//! when they poll, and records their acknowledgements. Services poll through `receivers`; changes come from
+//! `api` and the pages.
 
+mod channels;
 mod ended;
 mod journal;
 mod order;
@@ -12,19 +13,23 @@ mod tests;
 use std::path::Path;
 use std::sync::{Arc, MutexGuard};
 
-use fusebox::control::{Changes, EXPIRY_MAX, Poll};
+use fusebox::control::{Changes, EXPIRY_MAX, LoggerLevel, Poll, Subject};
 use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio::time::{Instant, timeout_at};
 
+pub use channels::ChannelSeen;
 pub(crate) use ended::UNDER_WAY;
 pub use journal::{JournalEntry, JournalFilter};
 pub use order::{ChangeOrder, ControlError};
-pub use state::{ChangeStatus, ChannelSeen, Delivery, InstanceDelivery};
+pub use state::{ChangeStatus, Delivery, InstanceDelivery};
 
-use self::state::{State, TooManyChannels};
+use self::channels::TooManyChannels;
+use self::state::State;
 use super::Kept;
 use crate::codec::circuits::InstanceId;
-use crate::model::{CircuitView, ControlRecord, OperatorChange, Source, TimeRange, UnixNanos};
+use crate::model::{
+    CircuitKey, CircuitView, ControlRecord, OperatorChange, Source, TimeRange, UnixNanos,
+};
 use crate::store::cancel::{READ_TIME_MAX, off_worker_until};
 use crate::store::series::{SeriesKind, SeriesLog, SeriesRecord};
 use crate::store::{SeriesReader, StoreError};
@@ -33,7 +38,7 @@ use crate::sync::Mutex;
 /// Longest answer to one poll; services read at most 64 KiB. The rest follows with the next poll.
 const ANSWER_BYTES_MAX: usize = 48 << 10;
 
-/// Operators' changes of breakers; cheap to clone.
+/// Operators' changes of breakers and log levels; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Control {
     inner: Arc<Inner>,
@@ -97,7 +102,35 @@ impl Control {
         if circuit.source != Source::Fusebox {
             return Err(ControlError::NotSwitchable(circuit.source));
         }
-        let change = order.checked(circuit, now)?;
+        let known = circuit.instances.iter().map(|instance| instance.id.clone());
+        let known: Vec<_> = known.collect();
+        let change = order.checked(Subject::Breaker, circuit.key.clone(), &known, now)?;
+        self.submit(change, now).await
+    }
+
+    /// Accepts a change of a log level, as [`request`](Self::request) does for a breaker.
+    ///
+    /// # Errors
+    /// When the order is not valid, no instance of the service takes it, there are too many changes, or the disk fails.
+    pub async fn request_level(
+        &self,
+        key: CircuitKey,
+        order: ChangeOrder,
+        now: UnixNanos,
+    ) -> Result<OperatorChange, ControlError> {
+        let known = self.state().channels.with_levels(&key.service, now);
+        if known.is_empty() {
+            return Err(ControlError::NoLevels(key.service));
+        }
+        let change = order.checked(Subject::Logger, key, &known, now)?;
+        self.submit(change, now).await
+    }
+
+    async fn submit(
+        &self,
+        change: OperatorChange,
+        now: UnixNanos,
+    ) -> Result<OperatorChange, ControlError> {
         let ordered = Arc::clone(&self.inner.ordering).lock_owned().await;
         let change = self.state().number(change, now)?;
         // Spawned so that it completes even if the caller goes away: a stored change must also be in force,
@@ -117,11 +150,11 @@ impl Control {
         let OperatorChange { key, by, .. } = &change;
         tracing::info!(
             service = key.service,
-            circuit = key.name,
+            name = key.name,
             action = change.action.as_str(),
             by,
             reason = change.reason,
-            "an operator changed a circuit"
+            "an operator changed a circuit or a log level"
         );
         Ok(change)
     }
@@ -150,6 +183,10 @@ impl Control {
         self.acknowledge(&poll).await?;
         // Not needed while it waits.
         poll.acknowledged = Vec::new();
+        let id = (poll.service.clone(), poll.instance.clone());
+        self.state()
+            .channels
+            .note_loggers(&id, std::mem::take(&mut poll.loggers));
         let mut news = self.inner.news.subscribe();
         loop {
             let is_closed = news.borrow_and_update().is_closed;
@@ -173,7 +210,25 @@ impl Control {
     /// Returns a circuit's changes that are in force or being delivered, latest first, each with its delivery
     /// to the instances that have no later one.
     pub fn changes(&self, circuit: &CircuitView, now: UnixNanos) -> Vec<ChangeStatus> {
-        self.state().statuses(circuit, now)
+        let live = circuit.instances.iter().filter(|known| !known.stale);
+        let live: Vec<_> = live.map(|known| known.id.clone()).collect();
+        let target = (circuit.key.clone(), Subject::Breaker);
+        self.state().statuses(&target, &live, now)
+    }
+
+    /// Returns a service's changes of log levels that are in force or being delivered, each with its delivery.
+    pub fn level_changes(&self, service: &str, now: UnixNanos) -> Vec<ChangeStatus> {
+        self.state().level_statuses(service, now)
+    }
+
+    /// Returns the levels of an instance's main loggers; `None` if it takes no changes of them.
+    pub fn loggers(&self, service: &str, instance: &str) -> Option<Vec<LoggerLevel>> {
+        self.state().channels.loggers(service, instance)
+    }
+
+    /// Returns the instances of a service that take changes of log levels.
+    pub fn with_levels(&self, service: &str) -> Vec<String> {
+        self.state().channels.with_levels(service, UnixNanos::now())
     }
 
     /// Returns the changes in a range from the log, latest first.
@@ -221,7 +276,7 @@ impl Control {
 
     /// Returns the instances that poll, or did so since the start.
     pub fn channels(&self) -> Vec<ChannelSeen> {
-        self.state().channels(UnixNanos::now())
+        self.state().channels.all(UnixNanos::now())
     }
 
     /// Stores new outcomes before they are shown.
@@ -239,7 +294,7 @@ impl Control {
 
     fn connect(&self, poll: &Poll) -> Result<Channel, TooManyChannels> {
         let id = (poll.service.clone(), poll.instance.clone());
-        self.state().connect(&id, UnixNanos::now())?;
+        self.state().channels.connect(&id, UnixNanos::now())?;
         Ok(Channel {
             control: self.clone(),
             id,
@@ -266,6 +321,9 @@ struct Channel {
 
 impl Drop for Channel {
     fn drop(&mut self) {
-        self.control.state().disconnect(&self.id, UnixNanos::now());
+        self.control
+            .state()
+            .channels
+            .disconnect(&self.id, UnixNanos::now());
     }
 }

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use fusebox::control::{Action, BY_CHARS_MAX, EXPIRY_MAX, REASON_CHARS_MAX};
+use fusebox::control::{
+    Action, BY_CHARS_MAX, EXPIRY_MAX, LOGGER_NAME_BYTES_MAX, REASON_CHARS_MAX, Subject,
+};
 
-use crate::model::{CircuitView, OperatorChange, Source, UnixNanos};
+use crate::model::{CircuitKey, OperatorChange, Source, UnixNanos};
 use crate::store::StoreError;
 
 const LIFETIME_MIN: Duration = Duration::from_secs(1);
@@ -43,6 +45,11 @@ pub enum ControlError {
     /// The circuit's library has no channel to the collector.
     #[error("this circuit is reported by {}, which takes no changes from here", .0.as_str())]
     NotSwitchable(Source),
+    /// No instance of the service takes changes of its log levels.
+    #[error(
+        "no instance of {0} takes changes of its log levels: its library is older, its channel is off, or it is not running"
+    )]
+    NoLevels(String),
     /// The limit of changes is reached.
     #[error("{0}; reset them, or wait until they expire")]
     TooMany(String),
@@ -52,12 +59,24 @@ pub enum ControlError {
 }
 
 impl ChangeOrder {
-    /// Validates the order; the returned change has no number yet.
+    /// Validates the order; the returned change has no number yet. `known` are the existing instances.
     pub(super) fn checked(
         self,
-        circuit: &CircuitView,
+        subject: Subject,
+        key: CircuitKey,
+        known: &[String],
         now: UnixNanos,
     ) -> Result<OperatorChange, ControlError> {
+        if subject == Subject::Logger {
+            check_logger(&key.name)?;
+        }
+        let is_level = matches!(self.action, Action::Level(_));
+        if self.action != Action::Reset && is_level != (subject == Subject::Logger) {
+            return Err(invalid(
+                "action",
+                "circuits are switched, and loggers have levels",
+            ));
+        }
         let reason = text("reason", &self.reason, REASON_CHARS_MAX)?;
         let by = text("by", &self.by, BY_CHARS_MAX)?;
         let lifetime = match self.action {
@@ -66,13 +85,14 @@ impl ChangeOrder {
         };
         Ok(OperatorChange {
             id: 0,
-            key: circuit.key.clone(),
+            subject,
+            key,
             action: self.action,
             reason,
             by,
             time: now,
             expires: now + lifetime,
-            instances: picked(self.instances, circuit)?,
+            instances: picked(self.instances, known)?,
         })
     }
 }
@@ -80,6 +100,18 @@ impl ChangeOrder {
 fn invalid(parameter: &'static str, problem: impl Into<String>) -> ControlError {
     let problem = problem.into();
     ControlError::Invalid { parameter, problem }
+}
+
+/// Validates the name of a `tracing` target.
+fn check_logger(name: &str) -> Result<(), ControlError> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ':');
+    let is_name = (1..=LOGGER_NAME_BYTES_MAX).contains(&name.len()) && name.chars().all(is_part);
+    is_name.then_some(()).ok_or_else(|| {
+        let problem = format!(
+            "letters, digits, _, - and ::, at most {LOGGER_NAME_BYTES_MAX}; ROOT for all loggers"
+        );
+        invalid("logger", problem)
+    })
 }
 
 fn text(name: &'static str, text: &str, chars_max: usize) -> Result<String, ControlError> {
@@ -111,19 +143,18 @@ fn lifetime(lifetime: Duration) -> Result<Duration, ControlError> {
 }
 
 /// Returns the picked instances, deduplicated; all must be known.
-fn picked(mut picked: Vec<String>, circuit: &CircuitView) -> Result<Vec<String>, ControlError> {
+fn picked(mut picked: Vec<String>, known: &[String]) -> Result<Vec<String>, ControlError> {
     picked.sort();
     picked.dedup();
     if picked.len() > PICKED_MAX {
         let problem = format!("at most {PICKED_MAX} can be picked; leave it out to mean all");
         return Err(invalid("instances", problem));
     }
-    let is_known = |id: &String| circuit.instances.iter().any(|known| known.id == *id);
-    match picked.iter().find(|id| !is_known(id)) {
+    match picked.iter().find(|id| !known.contains(id)) {
         None => Ok(picked),
         Some(id) => {
             let shown: String = id.chars().take(100).collect();
-            let problem = format!("{shown:?} is no instance of this circuit");
+            let problem = format!("{shown:?} is no instance of this circuit or logger");
             Err(invalid("instances", problem))
         }
     }

@@ -3,36 +3,36 @@
 
 use std::collections::BTreeMap;
 
-use fusebox::control::{Action, Change, Changes, EXPIRY_MAX, Outcome, Poll, WAIT_MAX};
+use fusebox::control::{Action, Change, Changes, EXPIRY_MAX, Outcome, Poll, Subject};
 use serde::Serialize;
 
+use super::channels::Channels;
 use super::ended::Ended;
 use super::order::{ControlError, remaining_ms, spoken};
-use crate::model::{
-    ChangeOutcome, CircuitKey, CircuitView, ControlRecord, OperatorChange, UnixNanos,
-};
+use crate::model::{ChangeOutcome, CircuitKey, ControlRecord, OperatorChange, UnixNanos};
 
-/// Changes held per circuit, which are for picked instances, since one for all replaces them.
+/// Changes held per circuit or logger, which are for picked instances, since one for all replaces them.
 const PER_CIRCUIT_MAX: usize = 32;
-/// Circuits with changes, about 1 KiB each and as much per further change; as many as the wall holds.
+/// Circuits and loggers with changes, about 1 KiB each and as much per further change; as many as the wall
+/// holds circuits.
 const CIRCUITS_MAX: usize = 10_000;
 /// Outcomes held per change: the instances of a large service.
 const OUTCOMES_MAX: usize = 1_000;
 /// Outcomes held in total, about 300 bytes each; bounded because senders choose the names of instances.
 const OUTCOMES_ALL_MAX: usize = 50_000;
-/// Instances with a channel; as many as the wall holds.
-const CHANNELS_MAX: usize = 10_000;
+/// What a change applies to.
+pub(super) type Target = (CircuitKey, Subject);
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    circuits: BTreeMap<CircuitKey, Vec<Tracked>>,
+    targets: BTreeMap<Target, Vec<Tracked>>,
     /// Number of outcomes of all changes.
     outcomes: usize,
     /// The last number assigned.
     last_id: u64,
     /// The last number visible to polls; lower than `last_id` while a change is being stored.
     visible_id: u64,
-    channels: BTreeMap<(String, String), ChannelState>,
+    pub(super) channels: Channels,
     /// Instances that announced their end.
     pub(super) ended: Ended,
 }
@@ -53,32 +53,6 @@ struct Earlier {
     first: u64,
     /// When the last of them expires.
     until: UnixNanos,
-}
-
-#[derive(Debug)]
-struct ChannelState {
-    open: usize,
-    first_seen: UnixNanos,
-    last_seen: UnixNanos,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("there are {CHANNELS_MAX} control channels already")]
-pub(crate) struct TooManyChannels;
-
-/// An instance with a control channel.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChannelSeen {
-    /// The service.
-    pub service: String,
-    /// The instance.
-    pub instance: String,
-    /// Its first poll since the start, by the collector's clock.
-    pub first_seen: UnixNanos,
-    /// Its last poll, by the collector's clock.
-    pub last_seen: UnixNanos,
-    /// Whether it polls, or did so recently.
-    pub is_open: bool,
 }
 
 /// A change in force, and its delivery.
@@ -151,7 +125,7 @@ impl State {
         now: UnixNanos,
     ) -> Result<OperatorChange, ControlError> {
         self.prune(now);
-        let held = self.circuits.get(&change.key);
+        let held = self.targets.get(&target(&change));
         let replaced = |tracked: &&Tracked| replaces(&change, &tracked.change);
         let left = held.map(|all| all.len() - all.iter().filter(replaced).count());
         if left.is_some_and(|left| left >= PER_CIRCUIT_MAX) {
@@ -159,8 +133,8 @@ impl State {
                 format!("{PER_CIRCUIT_MAX} changes of single instances are in force here");
             return Err(ControlError::TooMany(problem));
         }
-        if held.is_none() && self.circuits.len() >= CIRCUITS_MAX {
-            let problem = format!("changes of {CIRCUITS_MAX} circuits are in force");
+        if held.is_none() && self.targets.len() >= CIRCUITS_MAX {
+            let problem = format!("changes of {CIRCUITS_MAX} circuits and loggers are in force");
             return Err(ControlError::TooMany(problem));
         }
         self.last_id = (now.get() / 1_000).max(self.last_id + 1);
@@ -173,7 +147,7 @@ impl State {
     /// Puts a change in force, replacing earlier ones.
     pub(super) fn insert(&mut self, change: OperatorChange) {
         self.visible_id = self.visible_id.max(change.id);
-        let held = self.circuits.entry(change.key.clone()).or_default();
+        let held = self.targets.entry(target(&change)).or_default();
         let earlier = held.iter().filter(|t| t.change.shares_instances(&change));
         let earlier = earlier.filter_map(|t| t.in_force(change.time));
         let earlier = earlier.reduce(Earlier::join);
@@ -189,19 +163,22 @@ impl State {
 
     /// Removes changes once everything that they replaced has expired too.
     pub(super) fn prune(&mut self, now: UnixNanos) {
-        self.circuits.retain(|_, held| {
+        self.targets.retain(|_, held| {
             held.retain(|tracked| tracked.change.time + EXPIRY_MAX > now);
             !held.is_empty()
         });
-        self.outcomes = self.circuits.values().map(|held| outcomes_of(held)).sum();
+        self.outcomes = self.targets.values().map(|held| outcomes_of(held)).sum();
     }
 
     /// Returns the changes that an instance has not got yet, oldest first, as many as fit.
     pub(super) fn changes_for(&self, poll: &Poll, now: UnixNanos, bytes_max: usize) -> Changes {
+        // Older libraries have no loggers.
+        let takes_levels = self.channels.takes_levels(&poll.service, &poll.instance);
+        let is_taken = |change: &OperatorChange| takes_levels || change.subject == Subject::Breaker;
         let mut found: Vec<_> = self
             .of_service(&poll.service)
             .filter_map(|held| latest(held, &poll.instance))
-            .filter(|tracked| tracked.is_due(poll.after, now))
+            .filter(|tracked| tracked.is_due(poll.after, now) && is_taken(&tracked.change))
             .map(|tracked| &tracked.change)
             .collect();
         found.sort_by_key(|change| change.id);
@@ -219,7 +196,7 @@ impl State {
             }
             answer.changes.push(Change {
                 id: change.id,
-                subject: fusebox::control::Subject::Breaker,
+                subject: change.subject,
                 name: change.key.name.clone(),
                 action: change.action,
                 reason: spoken(change),
@@ -247,6 +224,7 @@ impl State {
                 };
                 room -= usize::from(is_new && known.is_none());
                 is_new.then(|| ChangeOutcome {
+                    subject: tracked.change.subject,
                     key: tracked.change.key.clone(),
                     change: tracked.change.id,
                     instance: poll.instance.clone(),
@@ -260,7 +238,8 @@ impl State {
     /// Records an outcome; a new one only within the limits, which concurrent polls may reach first.
     pub(super) fn settle(&mut self, outcome: ChangeOutcome) {
         let has_room = self.outcomes < OUTCOMES_ALL_MAX;
-        let held = self.circuits.get_mut(&outcome.key).into_iter().flatten();
+        let of = (outcome.key.clone(), outcome.subject);
+        let held = self.targets.get_mut(&of).into_iter().flatten();
         for tracked in held.filter(|tracked| tracked.change.id == outcome.change) {
             let is_known = tracked.outcomes.contains_key(&outcome.instance);
             if is_known || has_room {
@@ -271,61 +250,30 @@ impl State {
         }
     }
 
-    /// Records a poll. If full, channels that are not polling are evicted; they are recorded again at their
-    /// next poll.
-    pub(super) fn connect(
-        &mut self,
-        id: &(String, String),
+    /// Returns a service's changes of log levels that have not expired.
+    pub(super) fn level_statuses(&self, service: &str, now: UnixNanos) -> Vec<ChangeStatus> {
+        let live = self.channels.with_levels(service, now);
+        let targets = self.targets_of(service).map(|(target, _)| target);
+        let loggers = targets.filter(|(_, subject)| *subject == Subject::Logger);
+        loggers
+            .flat_map(|target| self.statuses(target, &live, now))
+            .collect()
+    }
+
+    /// Returns the target's changes that have not expired, latest first; `live` are the instances that have it.
+    pub(super) fn statuses(
+        &self,
+        target: &Target,
+        live: &[String],
         now: UnixNanos,
-    ) -> Result<(), TooManyChannels> {
-        if !self.channels.contains_key(id) && self.channels.len() >= CHANNELS_MAX {
-            self.channels.retain(|_, channel| channel.open > 0);
-            if self.channels.len() >= CHANNELS_MAX {
-                return Err(TooManyChannels);
-            }
-        }
-        let channel = self.channels.entry(id.clone()).or_insert(ChannelState {
-            open: 0,
-            first_seen: now,
-            last_seen: now,
-        });
-        channel.open += 1;
-        channel.last_seen = now;
-        Ok(())
-    }
-
-    pub(super) fn disconnect(&mut self, id: &(String, String), now: UnixNanos) {
-        if let Some(channel) = self.channels.get_mut(id) {
-            channel.open = channel.open.saturating_sub(1);
-            channel.last_seen = now;
-        }
-    }
-
-    /// Returns every channel; one with a waiting poll counts as seen now.
-    pub(super) fn channels(&self, now: UnixNanos) -> Vec<ChannelSeen> {
-        let seen =
-            |((service, instance), channel): (&(String, String), &ChannelState)| ChannelSeen {
-                service: service.clone(),
-                instance: instance.clone(),
-                first_seen: channel.first_seen,
-                last_seen: match channel.open {
-                    0 => channel.last_seen,
-                    _ => now,
-                },
-                is_open: channel.is_open(now),
-            };
-        self.channels.iter().map(seen).collect()
-    }
-
-    /// Returns a circuit's changes that have not expired, latest first.
-    pub(super) fn statuses(&self, circuit: &CircuitView, now: UnixNanos) -> Vec<ChangeStatus> {
-        let Some(held) = self.circuits.get(&circuit.key) else {
+    ) -> Vec<ChangeStatus> {
+        let Some(held) = self.targets.get(target) else {
             return Vec::new();
         };
         let in_force = held.iter().rev().filter(|t| t.change.expires > now);
         let status = in_force.map(|tracked| ChangeStatus {
             change: tracked.change.clone(),
-            deliveries: self.deliveries(held, tracked, circuit, now),
+            deliveries: self.deliveries(held, tracked, live, now),
         });
         // A change that later ones replaced in every instance is over.
         let is_somewhere = |status: &ChangeStatus| {
@@ -338,11 +286,10 @@ impl State {
         &self,
         held: &[Tracked],
         tracked: &Tracked,
-        circuit: &CircuitView,
+        live: &[String],
         now: UnixNanos,
     ) -> Vec<InstanceDelivery> {
-        let live = circuit.instances.iter().filter(|known| !known.stale);
-        let mut ids: Vec<&String> = live.map(|known| &known.id).collect();
+        let mut ids: Vec<&String> = live.iter().collect();
         ids.extend(&tracked.change.instances);
         ids.sort();
         ids.dedup();
@@ -353,7 +300,7 @@ impl State {
             let outcome = tracked.outcomes.get(id);
             let state = match outcome {
                 Some(outcome) => outcome.outcome.into(),
-                None if self.has_channel(&circuit.key.service, id, now) => Delivery::Pending,
+                None if self.has_channel(&tracked.change, id, now) => Delivery::Pending,
                 None => Delivery::NoChannel,
             };
             InstanceDelivery {
@@ -365,20 +312,31 @@ impl State {
         ids.iter().filter(is_last).map(|id| delivery(id)).collect()
     }
 
-    fn has_channel(&self, service: &str, instance: &str, now: UnixNanos) -> bool {
-        let id = (service.to_owned(), instance.to_owned());
-        let channel = self.channels.get(&id);
-        channel.is_some_and(|channel| channel.is_open(now))
+    /// Whether an instance can be given a change.
+    fn has_channel(&self, change: &OperatorChange, instance: &str, now: UnixNanos) -> bool {
+        let service = &change.key.service;
+        let takes = match change.subject {
+            Subject::Breaker => true,
+            Subject::Logger => self.channels.takes_levels(service, instance),
+        };
+        takes && self.channels.is_open(service, instance, now)
     }
 
+    /// Returns the changes of each circuit and logger of a service.
     fn of_service<'a>(&'a self, service: &'a str) -> impl Iterator<Item = &'a Vec<Tracked>> {
+        self.targets_of(service).map(|(_, held)| held)
+    }
+
+    fn targets_of<'a>(
+        &'a self,
+        service: &'a str,
+    ) -> impl Iterator<Item = (&'a Target, &'a Vec<Tracked>)> {
         let first = CircuitKey {
             service: service.to_owned(),
             name: String::new(),
         };
-        let from = self.circuits.range(first..);
-        from.take_while(move |(key, _)| key.service == service)
-            .map(|(_, held)| held)
+        let from = self.targets.range((first, Subject::Breaker)..);
+        from.take_while(move |((key, _), _)| key.service == service)
     }
 }
 
@@ -416,11 +374,8 @@ impl Earlier {
     }
 }
 
-impl ChannelState {
-    /// Whether it polls, or did so recently enough to come again.
-    fn is_open(&self, now: UnixNanos) -> bool {
-        self.open > 0 || self.last_seen + 2 * WAIT_MAX > now
-    }
+fn target(change: &OperatorChange) -> Target {
+    (change.key.clone(), change.subject)
 }
 
 fn outcomes_of(held: &[Tracked]) -> usize {

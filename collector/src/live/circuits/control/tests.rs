@@ -182,7 +182,8 @@ async fn a_lost_answer_is_given_again() {
 async fn a_change_that_is_being_stored_is_not_passed_over() {
     let world = World::new().await;
     let now = UnixNanos::now();
-    let checked = order(Action::ForceOpen, &[]).checked(&world.circuit(), now);
+    let checked =
+        order(Action::ForceOpen, &[]).checked(Subject::Breaker, world.circuit().key, &[], now);
     let mut state = State::default();
     let change = state.number(checked.unwrap(), now).unwrap();
     let before = state.changes_for(&poll("a", Some(0), Vec::new()), now, 1_000);
@@ -218,7 +219,8 @@ async fn a_change_whose_sender_leaves_is_in_force() {
 async fn a_clock_that_goes_back_prolongs_nothing() {
     let world = World::new().await;
     let now = UnixNanos::now();
-    let checked = order(Action::ForceOpen, &[]).checked(&world.circuit(), now);
+    let checked =
+        order(Action::ForceOpen, &[]).checked(Subject::Breaker, world.circuit().key, &[], now);
     let mut state = State::default();
     let change = state.number(checked.unwrap(), now).unwrap();
     state.insert(change);
@@ -262,7 +264,9 @@ async fn an_instance_that_was_away_is_freed() {
                 lifetime,
                 ..order(action, &[])
             };
-            let change = order.checked(&world.circuit(), now).unwrap();
+            let change = order
+                .checked(Subject::Breaker, world.circuit().key, &[], now)
+                .unwrap();
             let change = state.number(change, now).unwrap();
             state.insert(change.clone());
             change.id

@@ -1,5 +1,7 @@
 //! What is held is bounded, whatever operators and senders do.
 
+use fusebox::control::{Level, LoggerLevel};
+
 use super::*;
 
 #[tokio::test]
@@ -31,12 +33,12 @@ fn many_names_leave_room_for_new_instances() {
     let mut state = State::default();
     let now = UnixNanos::now();
     let id = |n: usize| ("product-page".to_owned(), format!("pod-{n}"));
-    state.connect(&id(0), now).unwrap();
+    state.channels.connect(&id(0), now).unwrap();
     for n in 1..20_000 {
-        state.connect(&id(n), now).unwrap();
-        state.disconnect(&id(n), now);
+        state.channels.connect(&id(n), now).unwrap();
+        state.channels.disconnect(&id(n), now);
     }
-    let channels = state.channels(now);
+    let channels = state.channels.all(now);
     assert!(channels.iter().any(|channel| channel.instance == "pod-0"));
     assert!(channels.len() <= 10_000);
 }
@@ -47,7 +49,10 @@ fn many_names_leave_room_for_new_instances() {
 async fn outcomes_are_bounded() {
     let world = World::new().await;
     let now = UnixNanos::now();
-    let checked = order(Action::ForceOpen, &[]).checked(&world.circuit(), now);
+    let checked = {
+        let order = order(Action::ForceOpen, &[]);
+        order.checked(Subject::Breaker, world.circuit().key, &[], now)
+    };
     let one = checked.unwrap();
     let mut state = State::default();
     let force = |state: &mut State, n: usize| {
@@ -71,4 +76,38 @@ async fn outcomes_are_bounded() {
     let last = force(&mut state, 0);
     let acknowledged = poll("pod-0", None, applied(last));
     assert_eq!(state.new_outcomes(&acknowledged, now).len(), 1);
+}
+
+/// Scenario: a thousand instances list more loggers than they may, with names that are too long among them.
+/// Guarantees: few of each are kept, and of all of them no more than there is room for; those of an instance that comes again
+/// are counted once.
+#[test]
+fn loggers_are_bounded() {
+    let mut state = State::default();
+    let now = UnixNanos::now();
+    let logger = |n: usize| LoggerLevel {
+        name: if n == 0 {
+            "x".repeat(300)
+        } else {
+            format!("logger-{n}")
+        },
+        level: Level::Info,
+        expires_in_ms: None,
+    };
+    let loggers: Vec<_> = (0..100).map(logger).collect();
+    for instance in (0..1_000).map(|n| format!("pod-{}", n / 2)) {
+        let id = ("shop".to_owned(), instance);
+        state.channels.connect(&id, now).unwrap();
+        state.channels.note_loggers(&id, loggers.clone());
+    }
+    let kept = |n: usize| state.channels.loggers("shop", &format!("pod-{n}")).unwrap();
+    assert_eq!((kept(0).len(), kept(0)[0].name.as_str()), (64, "logger-1"));
+    assert_eq!((0..500).map(|n| kept(n).len()).sum::<usize>(), 500 * 64);
+    for n in 500..2_000 {
+        let id = ("shop".to_owned(), format!("pod-{n}"));
+        state.channels.connect(&id, now).unwrap();
+        state.channels.note_loggers(&id, loggers.clone());
+    }
+    let kept = |n: usize| state.channels.loggers("shop", &format!("pod-{n}")).unwrap();
+    assert_eq!((0..2_000).map(|n| kept(n).len()).sum::<usize>(), 50_000);
 }

@@ -1,0 +1,156 @@
+//! The control channels: which instances poll, since when, and which log levels they report. Pure: time is an argument.
+
+use std::collections::BTreeMap;
+
+use fusebox::control::{LOGGER_NAME_BYTES_MAX, LOGGERS_MAX, LoggerLevel, WAIT_MAX};
+
+use crate::model::UnixNanos;
+
+/// Instances with a channel; as many as the wall holds.
+const CHANNELS_MAX: usize = 10_000;
+/// Loggers listed in total, at most 300 bytes each; beyond that, loggers of further instances are not listed.
+const LOGGERS_ALL_MAX: usize = 50_000;
+
+/// Every channel.
+#[derive(Debug, Default)]
+pub(super) struct Channels {
+    /// By service and instance.
+    by_id: BTreeMap<(String, String), ChannelState>,
+    /// Number of loggers listed for all of them.
+    loggers: usize,
+}
+
+#[derive(Debug)]
+struct ChannelState {
+    open: usize,
+    /// Whether it takes changes of log levels.
+    takes_levels: bool,
+    loggers: Vec<LoggerLevel>,
+    first_seen: UnixNanos,
+    last_seen: UnixNanos,
+}
+
+/// The limit of channels is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there are {CHANNELS_MAX} control channels already")]
+pub(crate) struct TooManyChannels;
+
+/// An instance with a control channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelSeen {
+    /// The service.
+    pub service: String,
+    /// The instance.
+    pub instance: String,
+    /// Its first poll since the start, by the collector's clock.
+    pub first_seen: UnixNanos,
+    /// Its last poll, by the collector's clock.
+    pub last_seen: UnixNanos,
+    /// Whether it polls, or did so recently.
+    pub is_open: bool,
+}
+
+impl Channels {
+    /// Records a poll. If full, channels that are not polling are evicted; they are recorded again at their
+    /// next poll.
+    pub(super) fn connect(
+        &mut self,
+        id: &(String, String),
+        now: UnixNanos,
+    ) -> Result<(), TooManyChannels> {
+        if !self.by_id.contains_key(id) && self.by_id.len() >= CHANNELS_MAX {
+            self.by_id.retain(|_, channel| channel.open > 0);
+            self.loggers = self.by_id.values().map(|it| it.loggers.len()).sum();
+            if self.by_id.len() >= CHANNELS_MAX {
+                return Err(TooManyChannels);
+            }
+        }
+        let channel = self.by_id.entry(id.clone()).or_insert(ChannelState {
+            open: 0,
+            takes_levels: false,
+            loggers: Vec::new(),
+            first_seen: now,
+            last_seen: now,
+        });
+        channel.open += 1;
+        channel.last_seen = now;
+        Ok(())
+    }
+
+    /// Records the levels of an instance's loggers.
+    pub(super) fn note_loggers(&mut self, id: &(String, String), mut loggers: Vec<LoggerLevel>) {
+        let Some(channel) = self.by_id.get_mut(id) else {
+            return;
+        };
+        channel.takes_levels = !loggers.is_empty();
+        self.loggers -= channel.loggers.len();
+        loggers.retain(|logger| logger.name.len() <= LOGGER_NAME_BYTES_MAX);
+        loggers.truncate(LOGGERS_MAX.min(LOGGERS_ALL_MAX.saturating_sub(self.loggers)));
+        self.loggers += loggers.len();
+        channel.loggers = loggers;
+    }
+
+    /// Returns the levels of an instance's loggers; `None` if it takes no changes of them.
+    pub(super) fn loggers(&self, service: &str, instance: &str) -> Option<Vec<LoggerLevel>> {
+        let channel = self.get(service, instance);
+        let channel = channel.filter(|channel| channel.takes_levels);
+        channel.map(|channel| channel.loggers.clone())
+    }
+
+    /// Returns the instances of a service that take changes of log levels.
+    pub(super) fn with_levels(&self, service: &str, now: UnixNanos) -> Vec<String> {
+        let from = self.by_id.range((service.to_owned(), String::new())..);
+        from.take_while(|((of, _), _)| of == service)
+            .filter(|(_, channel)| channel.takes_levels && channel.is_open(now))
+            .map(|((_, instance), _)| instance.clone())
+            .collect()
+    }
+
+    /// Records the end of a poll.
+    pub(super) fn disconnect(&mut self, id: &(String, String), now: UnixNanos) {
+        if let Some(channel) = self.by_id.get_mut(id) {
+            channel.open = channel.open.saturating_sub(1);
+            channel.last_seen = now;
+        }
+    }
+
+    /// Returns every channel; one with a waiting poll counts as seen now.
+    pub(super) fn all(&self, now: UnixNanos) -> Vec<ChannelSeen> {
+        let seen =
+            |((service, instance), channel): (&(String, String), &ChannelState)| ChannelSeen {
+                service: service.clone(),
+                instance: instance.clone(),
+                first_seen: channel.first_seen,
+                last_seen: match channel.open {
+                    0 => channel.last_seen,
+                    _ => now,
+                },
+                is_open: channel.is_open(now),
+            };
+        self.by_id.iter().map(seen).collect()
+    }
+
+    /// Whether an instance takes changes of its log levels.
+    pub(super) fn takes_levels(&self, service: &str, instance: &str) -> bool {
+        let channel = self.get(service, instance);
+        channel.is_some_and(|channel| channel.takes_levels)
+    }
+
+    /// Whether an instance polls, or polled so lately that it may come again.
+    pub(super) fn is_open(&self, service: &str, instance: &str, now: UnixNanos) -> bool {
+        let channel = self.get(service, instance);
+        channel.is_some_and(|channel| channel.is_open(now))
+    }
+
+    fn get(&self, service: &str, instance: &str) -> Option<&ChannelState> {
+        let id = (service.to_owned(), instance.to_owned());
+        self.by_id.get(&id)
+    }
+}
+
+impl ChannelState {
+    /// Whether it polls, or did so recently enough to come again.
+    fn is_open(&self, now: UnixNanos) -> bool {
+        self.open > 0 || self.last_seen + 2 * WAIT_MAX > now
+    }
+}
