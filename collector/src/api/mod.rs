@@ -16,6 +16,7 @@ mod health;
 mod hystrix;
 mod jaeger;
 mod kept;
+mod levels;
 mod logs;
 mod metrics;
 mod notifications;
@@ -138,6 +139,11 @@ pub fn router(state: ApiState) -> Router {
         .route("/logs", get(logs::search))
         .route("/services", get(services::services))
         .route("/services/{name}/operations", get(services::operations))
+        .route("/services/{name}/loggers", get(levels::loggers))
+        .route(
+            "/services/{name}/loggers/{logger}",
+            post(levels::change).layer(DefaultBodyLimit::max(control::ORDER_BYTES_MAX)),
+        )
         .route("/dependencies", get(services::dependencies))
         .route("/stream", get(stream::stream));
     let api = dialect::closed::<Problem>(api, "there is no such route under /api");

@@ -34,13 +34,15 @@ const ALWAYS: [&str; 10] = [
 ];
 
 /// Routes that need a view of every breaker.
-const WALLS: [&str; 10] = [
+const WALLS: [&str; 12] = [
     "/",
     "/circuits",
     "/circuits/wall",
     "/api/circuits",
     "/services",
     "/instances",
+    "/instances/{service}/{id}",
+    "/instances/{service}/{id}/level",
     "/api/instances",
     "/services/{name}",
     "/map",

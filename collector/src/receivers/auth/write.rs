@@ -10,9 +10,11 @@ use super::{Auth, Denied};
 use crate::receivers::places::Session;
 
 /// Paths whose changes affect running services or the people on call.
-const CONTROL_PATHS: [&str; 4] = [
+const CONTROL_PATHS: [&str; 6] = [
     "/circuits/",
     "/api/circuits/",
+    "/instances/",
+    "/api/services/",
     "/notifications/",
     "/api/notifications/",
 ];
