@@ -1,0 +1,330 @@
+//! `/actuator/health`: the state of each part, and of all together. An open breaker says that something else is ill: its
+//! part is `DEGRADED`, and the service is up.
+
+use std::fmt;
+use std::path::{Path as FilePath, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use axum::Extension;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+use tokio::task::JoinSet;
+
+use super::Inner;
+use super::access::Anonymous;
+use super::answer::{Answered, json_with, missing};
+use super::circuit_breakers;
+use crate::circuit_breaker::EffectiveState;
+
+/// How long a check may take; one that takes longer is down.
+const CHECK_WITHIN: Duration = Duration::from_secs(5);
+/// Breakers that are named, the worst first: servers ask every ten seconds.
+const BREAKERS_MAX: usize = 100;
+/// Free bytes below which a disk is down, by default (Spring Boot: 10 MB).
+pub(super) const DISK_FREE_MIN: u64 = 10 << 20;
+
+/// The state of a part of a service.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Health {
+    status: Status,
+    details: Map<String, Value>,
+}
+
+/// A state, the worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Status {
+    Down,
+    OutOfService,
+    Up,
+    Degraded,
+}
+
+impl Status {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Down => "DOWN",
+            Self::OutOfService => "OUT_OF_SERVICE",
+            Self::Up => "UP",
+            Self::Degraded => "DEGRADED",
+        }
+    }
+}
+
+impl Health {
+    /// It works.
+    pub fn up() -> Self {
+        Self::of(Status::Up)
+    }
+
+    /// It does not work, and neither does the service.
+    pub fn down(why: impl fmt::Display) -> Self {
+        Self::of(Status::Down).with_detail("error", why.to_string())
+    }
+
+    /// It works in part: the service is up.
+    pub fn degraded(why: impl fmt::Display) -> Self {
+        Self::of(Status::Degraded).with_detail("reason", why.to_string())
+    }
+
+    /// It was taken out of service.
+    pub fn out_of_service() -> Self {
+        Self::of(Status::OutOfService)
+    }
+
+    /// Adds a detail.
+    #[must_use]
+    pub fn with_detail(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.details.insert(name.to_owned(), value.into());
+        self
+    }
+
+    fn of(status: Status) -> Self {
+        let details = Map::new();
+        Self { status, details }
+    }
+
+    fn json(&self) -> Value {
+        match self.details.is_empty() {
+            true => json!({ "status": self.status.as_str() }),
+            false => json!({ "status": self.status.as_str(), "details": self.details }),
+        }
+    }
+}
+
+/// Whether the service takes requests; clones are handles to the same. A service says no before it ends, or while it warms
+/// up, and is then sent no more by those who ask `/actuator/health/readiness`.
+#[derive(Debug, Clone)]
+pub struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    pub(super) fn ready() -> Self {
+        Self(Arc::new(AtomicBool::new(true)))
+    }
+
+    /// Says whether requests are taken.
+    pub fn set(&self, takes_requests: bool) {
+        self.0.store(takes_requests, Relaxed);
+    }
+
+    fn health(&self) -> Health {
+        match self.0.load(Relaxed) {
+            true => Health::up(),
+            false => Health::out_of_service(),
+        }
+    }
+}
+
+type Checking = Pin<Box<dyn Future<Output = Health> + Send>>;
+
+/// A check of the application.
+pub(super) struct Check {
+    pub(super) name: String,
+    pub(super) run: Box<dyn Fn() -> Checking + Send + Sync>,
+}
+
+impl fmt::Debug for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// The disk whose free space is part of the health.
+#[derive(Debug, Clone)]
+pub(super) struct Disk {
+    pub(super) path: PathBuf,
+    pub(super) free_min: u64,
+}
+
+/// A part: its state, and its parts.
+struct Component {
+    status: Status,
+    json: Value,
+}
+
+impl From<Health> for Component {
+    fn from(health: Health) -> Self {
+        Self {
+            status: health.status,
+            json: health.json(),
+        }
+    }
+}
+
+/// `GET /actuator/health`
+pub(super) async fn overall(
+    State(inner): State<Arc<Inner>>,
+    anonymous: Option<Extension<Anonymous>>,
+) -> Response {
+    let components = components(&inner).await;
+    let groups = json!(["liveness", "readiness"]);
+    answer(components, Some(groups), anonymous.is_some())
+}
+
+/// `GET /actuator/health/{*path}`: a group, or a component.
+pub(super) async fn part(
+    State(inner): State<Arc<Inner>>,
+    Path(path): Path<String>,
+    anonymous: Option<Extension<Anonymous>>,
+) -> Answered {
+    let state: (&str, Health) = match path.as_str() {
+        "liveness" => ("livenessState", Health::up()),
+        "readiness" => ("readinessState", inner.readiness.health()),
+        _ => return component(&inner, &path).await,
+    };
+    let components = vec![(state.0.to_owned(), state.1.into())];
+    Ok(answer(components, None, anonymous.is_some()))
+}
+
+async fn component(inner: &Inner, path: &str) -> Answered {
+    let all = components(inner).await;
+    let (name, rest) = path.split_once('/').unwrap_or((path, ""));
+    let found = all.into_iter().find(|(known, _)| known == name);
+    let (_, component) = found.ok_or_else(|| missing("component", path))?;
+    let json = match rest {
+        "" => component.json,
+        rest => component.json["components"][rest].clone(),
+    };
+    let status = json["status"]
+        .as_str()
+        .ok_or_else(|| missing("component", path))?;
+    Ok(json_with(code(status), &json))
+}
+
+fn answer(
+    components: Vec<(String, Component)>,
+    groups: Option<Value>,
+    is_anonymous: bool,
+) -> Response {
+    let status = worst(components.iter().map(|(_, component)| component.status));
+    let mut json = json!({ "status": status.as_str() });
+    if !is_anonymous {
+        let components = components.into_iter();
+        let components = components.map(|(name, component)| (name, component.json));
+        json["components"] = Value::Object(components.collect());
+        if let Some(groups) = groups {
+            json["groups"] = groups;
+        }
+    }
+    json_with(code(status.as_str()), &json)
+}
+
+/// Returns the state of all: degraded parts leave the whole up.
+fn worst(statuses: impl Iterator<Item = Status>) -> Status {
+    match statuses.min() {
+        None | Some(Status::Degraded) => Status::Up,
+        Some(status) => status,
+    }
+}
+
+fn code(status: &str) -> StatusCode {
+    match status {
+        "DOWN" | "OUT_OF_SERVICE" => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::OK,
+    }
+}
+
+async fn components(inner: &Inner) -> Vec<(String, Component)> {
+    let named = |name: &str, health: Health| (name.to_owned(), Component::from(health));
+    let mut all = vec![
+        ("circuitBreakers".to_owned(), breakers(inner)),
+        named("livenessState", Health::up()),
+        named("readinessState", inner.readiness.health()),
+    ];
+    let disk = inner.disk.clone();
+    if let Ok(Some(health)) = tokio::task::spawn_blocking(move || free_space(&disk)).await {
+        all.push(named("diskSpace", health));
+    }
+    all.extend(checked(&inner.checks).await);
+    all.sort_by(|left, right| left.0.cmp(&right.0));
+    all
+}
+
+/// Runs the checks of the application side by side.
+async fn checked(checks: &[Check]) -> Vec<(String, Component)> {
+    let mut running = JoinSet::new();
+    for (place, check) in checks.iter().enumerate() {
+        let check = tokio::time::timeout(CHECK_WITHIN, (check.run)());
+        running.spawn(async move { (place, check.await) });
+    }
+    let late = || Health::down(format!("no answer within {CHECK_WITHIN:?}"));
+    let mut found: Vec<_> = checks
+        .iter()
+        .map(|_| Health::down("the check panicked"))
+        .collect();
+    while let Some(ended) = running.join_next().await {
+        if let Ok((place, health)) = ended {
+            found[place] = health.unwrap_or_else(|_| late());
+        }
+    }
+    let names = checks.iter().map(|check| check.name.clone());
+    names.zip(found.into_iter().map(Component::from)).collect()
+}
+
+fn breakers(inner: &Inner) -> Component {
+    let mut all: Vec<_> = inner
+        .registry
+        .all()
+        .iter()
+        .map(|it| it.snapshot())
+        .collect();
+    let count = all.len();
+    all.sort_by_key(|breaker| std::cmp::Reverse(breaker.state));
+    all.truncate(BREAKERS_MAX);
+    let components = all.iter().map(|breaker| {
+        let health = Health {
+            status: match breaker.state {
+                EffectiveState::Open | EffectiveState::HalfOpen | EffectiveState::ForcedOpen => {
+                    Status::Degraded
+                }
+                _ => Status::Up,
+            },
+            details: circuit_breakers::figures(breaker),
+        };
+        (breaker.name.to_string(), health.status, health.json())
+    });
+    let components: Vec<_> = components.collect();
+    let status = components.iter().map(|(_, status, _)| *status).max();
+    let status = status.unwrap_or(Status::Up);
+    let named = components.into_iter().map(|(name, _, json)| (name, json));
+    let mut json = json!({ "status": status.as_str(), "components": Map::from_iter(named) });
+    if count > BREAKERS_MAX {
+        json["details"] = json!({ "breakers": count, "shown": BREAKERS_MAX });
+    }
+    Component { status, json }
+}
+
+#[cfg(unix)]
+fn free_space(disk: &Disk) -> Option<Health> {
+    let space = match rustix::fs::statvfs(&disk.path) {
+        Ok(space) => space,
+        Err(error) => return Some(Health::down(error)),
+    };
+    let (total, free) = (
+        space.f_blocks * space.f_frsize,
+        space.f_bavail * space.f_frsize,
+    );
+    let health = match free < disk.free_min {
+        true => Health::down("too little space is free"),
+        false => Health::up(),
+    };
+    Some(with_space(health, disk, total, free))
+}
+
+#[cfg(not(unix))]
+fn free_space(_: &Disk) -> Option<Health> {
+    None
+}
+
+#[cfg(unix)]
+fn with_space(health: Health, disk: &Disk, total: u64, free: u64) -> Health {
+    let path = FilePath::display(&disk.path).to_string();
+    let health = health.with_detail("total", total).with_detail("free", free);
+    health
+        .with_detail("threshold", disk.free_min)
+        .with_detail("path", path)
+}
