@@ -1,0 +1,241 @@
+//! `/actuator/metrics`: the application's own metrics, as they were exported last, those of the breakers, and a few of the
+//! process and its runtime.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use http::{StatusCode, Uri};
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+
+use super::Inner;
+use super::answer::{Answered, json, missing, problem};
+use crate::circuit_breaker::{CircuitSnapshot, EffectiveState, Outcome};
+use crate::semconv;
+use crate::telemetry::recent::{Meter, Point, Statistic};
+
+/// `GET /actuator/metrics`
+pub(super) async fn names(State(inner): State<Arc<Inner>>) -> Response {
+    let meters = inner.meters();
+    let names: BTreeSet<&str> = meters.iter().map(|meter| meter.name.as_str()).collect();
+    json(&json!({ "names": names }))
+}
+
+/// `GET /actuator/metrics/{name}?tag=key:value`
+pub(super) async fn one(
+    State(inner): State<Arc<Inner>>,
+    Path(name): Path<String>,
+    uri: Uri,
+) -> Answered {
+    let wanted = tags(uri.query().unwrap_or_default())?;
+    let meters = inner.meters();
+    let same: Vec<&Meter> = meters.iter().filter(|meter| meter.name == name).collect();
+    let first = same.first().ok_or_else(|| missing("metric", &name))?;
+    let points = same.iter().flat_map(|meter| &meter.points);
+    let points: Vec<&Point> = points.filter(|point| has(point, &wanted)).collect();
+    if points.is_empty() {
+        return Err(missing("metric with these tags:", &name));
+    }
+    Ok(json(&json!({
+        "name": first.name,
+        "description": first.description,
+        "baseUnit": first.unit,
+        "measurements": measurements(&points),
+        "availableTags": available(&points, &wanted),
+    })))
+}
+
+fn tags(query: &str) -> Result<Vec<(String, String)>, Response> {
+    let pairs = query
+        .split('&')
+        .filter_map(|pair| pair.strip_prefix("tag="));
+    let bad = || problem(StatusCode::BAD_REQUEST, "tag: must have the form key:value");
+    pairs
+        .map(|pair| {
+            let pair = pair.replace('+', " ");
+            let pair = percent_decode_str(&pair).decode_utf8_lossy();
+            let (key, value) = pair.split_once(':').ok_or_else(bad)?;
+            Ok((key.to_owned(), value.to_owned()))
+        })
+        .collect()
+}
+
+fn has(point: &Point, wanted: &[(String, String)]) -> bool {
+    wanted.iter().all(|tag| point.tags.contains(tag))
+}
+
+/// Adds up the points; of maxima, the largest counts.
+fn measurements(points: &[&Point]) -> Vec<Value> {
+    let mut sums: BTreeMap<Statistic, f64> = BTreeMap::new();
+    for (statistic, value) in points.iter().flat_map(|point| &point.values) {
+        let sum = sums.entry(*statistic).or_insert(match statistic {
+            Statistic::Max => f64::NEG_INFINITY,
+            _ => 0.0,
+        });
+        *sum = match statistic {
+            Statistic::Max => sum.max(*value),
+            _ => *sum + value,
+        };
+    }
+    let sums = sums.into_iter();
+    sums.map(|(statistic, value)| json!({ "statistic": statistic.as_str(), "value": value }))
+        .collect()
+}
+
+/// Returns the tags by which the points can be narrowed down further.
+fn available(points: &[&Point], wanted: &[(String, String)]) -> Vec<Value> {
+    let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (key, value) in points.iter().flat_map(|point| &point.tags) {
+        if !wanted.iter().any(|(known, _)| known == key) {
+            values.entry(key).or_default().insert(value);
+        }
+    }
+    let values = values.into_iter();
+    values
+        .map(|(tag, values)| json!({ "tag": tag, "values": values }))
+        .collect()
+}
+
+impl Inner {
+    fn meters(&self) -> Vec<Meter> {
+        let mut all = self.recent.meters.latest().to_vec();
+        let breakers = self
+            .registry
+            .all()
+            .into_iter()
+            .map(|breaker| breaker.snapshot());
+        all.extend(of_breakers(&breakers.collect::<Vec<_>>()));
+        all.extend(self.of_process());
+        all
+    }
+
+    fn of_process(&self) -> Vec<Meter> {
+        let runtime = tokio::runtime::Handle::current().metrics();
+        let gauge = |name: &str, unit: &str, value: f64| {
+            let value = point(&[], Statistic::Value, value);
+            meter(name, unit, "", vec![value])
+        };
+        let mut all = vec![
+            gauge(
+                "process.uptime",
+                "seconds",
+                self.started.elapsed().as_secs_f64(),
+            ),
+            gauge("tokio.workers", "", runtime.num_workers() as f64),
+            gauge("tokio.alive_tasks", "", runtime.num_alive_tasks() as f64),
+            gauge(
+                "tokio.global_queue_depth",
+                "",
+                runtime.global_queue_depth() as f64,
+            ),
+        ];
+        let cpus = std::thread::available_parallelism();
+        all.extend(cpus.map(|count| gauge("system.cpu.count", "", count.get() as f64)));
+        #[cfg(unix)]
+        {
+            let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+            let seconds = time.tv_sec as f64 + time.tv_nsec as f64 / 1e9;
+            all.push(gauge("process.cpu.time", "seconds", seconds));
+        }
+        all.extend(resident_bytes().map(|bytes| gauge("process.memory.usage", "bytes", bytes)));
+        all
+    }
+}
+
+/// Reads how much memory the process uses, where Linux says so.
+fn resident_bytes() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024.0)
+}
+
+fn of_breakers(breakers: &[CircuitSnapshot]) -> Vec<Meter> {
+    let identity = |it: &CircuitSnapshot, more: Option<(&'static str, &'static str)>| {
+        let tags = [
+            (semconv::BREAKER_NAME, it.name.as_str()),
+            (semconv::BREAKER_GROUP, it.group.as_str()),
+        ];
+        tags.into_iter()
+            .chain(more)
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect::<Vec<_>>()
+    };
+    let calls = breakers.iter().flat_map(|it| {
+        Outcome::ALL.map(|outcome| {
+            let tags = identity(it, Some((semconv::BREAKER_OUTCOME, outcome.as_str())));
+            point(&tags, Statistic::Count, it.calls.of(outcome) as f64)
+        })
+    });
+    let states = breakers.iter().flat_map(|it| {
+        EffectiveState::ALL.map(|state| {
+            let tags = identity(it, Some((semconv::BREAKER_STATE, state.as_str())));
+            point(
+                &tags,
+                Statistic::Value,
+                f64::from(u8::from(state == it.state)),
+            )
+        })
+    });
+    let running = breakers
+        .iter()
+        .map(|it| point(&identity(it, None), Statistic::Value, it.in_flight as f64));
+    vec![
+        meter(
+            semconv::CALL_DURATION,
+            "",
+            "Calls through a breaker by outcome: how many",
+            calls.collect(),
+        ),
+        meter(
+            semconv::STATE,
+            "",
+            "1 for the state in force",
+            states.collect(),
+        ),
+        meter(semconv::INFLIGHT, "", "Running calls", running.collect()),
+    ]
+}
+
+fn meter(name: &str, unit: &str, description: &str, points: Vec<Point>) -> Meter {
+    Meter {
+        name: name.to_owned(),
+        description: description.to_owned(),
+        unit: unit.to_owned(),
+        points,
+    }
+}
+
+fn point(tags: &[(String, String)], statistic: Statistic, value: f64) -> Point {
+    Point {
+        tags: tags.to_vec(),
+        values: vec![(statistic, value)],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_are_added_up_and_narrowed_down() {
+        let tag = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let of = |route: &str, count: f64, max: f64| Point {
+            tags: vec![tag("route", route), tag("method", "GET")],
+            values: vec![(Statistic::Count, count), (Statistic::Max, max)],
+        };
+        let (a, b) = (of("/a", 2.0, 0.5), of("/b", 3.0, 0.25));
+        let sums = measurements(&[&a, &b]);
+        assert_eq!(sums[0], json!({ "statistic": "COUNT", "value": 5.0 }));
+        assert_eq!(sums[1], json!({ "statistic": "MAX", "value": 0.5 }));
+        let wanted = tags("x=1&tag=route%3A%2Fa").unwrap();
+        assert!(has(&a, &wanted) && !has(&b, &wanted));
+        let left = json!([{ "tag": "method", "values": ["GET"] }]);
+        assert_eq!(json!(available(&[&a], &wanted)), left);
+        assert!(tags("tag=route").is_err());
+    }
+}
