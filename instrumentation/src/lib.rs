@@ -66,6 +66,7 @@
 //! - [`propagation`]: W3C trace context and baggage, and B3, as OpenTelemetry propagators.
 //! - `telemetry` (feature `telemetry`): what `init` sets up, how it is configured, and what happens while the collector
 //!   is unreachable.
+//! - `actuator` (feature `actuator`): Spring Boot's actuator endpoints, which Spring Boot Admin reads.
 //! - [`request`]: what the calls of one request share: cached answers, and calls made together.
 //! - [`control`]: the messages by which a collector switches breakers of a running service.
 //! - [`semconv`]: the names of everything that is sent.
@@ -77,6 +78,8 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+#[cfg(feature = "actuator")]
+pub mod actuator;
 #[cfg(feature = "http")]
 mod body;
 pub mod circuit_breaker;
