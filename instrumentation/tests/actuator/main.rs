@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod registration;
+mod shown;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
