@@ -4,6 +4,7 @@
 
 mod registration;
 mod shown;
+mod spring_boot_admin;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
