@@ -8,7 +8,7 @@ use std::hash::{DefaultHasher, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
-use crate::sync::Mutex;
+use crate::sync::StaticMutex;
 
 /// Names kept for the life of the process. Further names are counted references: slower, but not leaked.
 const MAX_INTERNED: usize = 65_536;
@@ -16,7 +16,7 @@ const MAX_INTERNED: usize = 65_536;
 /// Longest name of a registered breaker or policy, as it is sent with every sample, every second.
 pub const MAX_NAME_BYTES: usize = 256;
 
-static INTERNED: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+static INTERNED: StaticMutex<BTreeSet<&'static str>> = StaticMutex::new(BTreeSet::new());
 
 /// The name of a breaker or a policy, or the group of a breaker; dereferences to `str`.
 #[derive(Clone)]

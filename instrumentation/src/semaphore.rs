@@ -1,7 +1,7 @@
 //! A fair semaphore whose size may change while permits are held. Callers that wait get permits in the order in which they came.
 
+use crate::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 /// Permits, and how many of those held are not to come back.
 #[derive(Debug)]

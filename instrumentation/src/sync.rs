@@ -1,8 +1,10 @@
 //! Locks without poisoning. A breaker must protect its callers even after one of them has panicked, and no lock of
 //! this crate is held across code that could leave half a change: what a panicking thread leaves behind is whole.
 
-pub(crate) use std::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
+// Atomics and thread locals are here too, because `models` puts those of a scheduler in this module's place.
+pub(crate) use std::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard, atomic};
 use std::sync::{PoisonError, TryLockError};
+pub(crate) use std::thread_local;
 
 /// A mutual exclusion lock.
 #[derive(Debug, Default)]
@@ -27,6 +29,9 @@ impl<T> Mutex<T> {
         }
     }
 }
+
+/// A lock in a static.
+pub(crate) type StaticMutex<T> = Mutex<T>;
 
 /// A lock for many readers or one writer.
 #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
 //! How many calls wait at a policy, within a bound.
 
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// The number of calls that wait.
 #[derive(Debug, Default)]

@@ -1,9 +1,9 @@
 //! The protected code of a command, run once behind breaker, rate limiter, timeout and bulkhead or pool, in this order.
 
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::any::type_name;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};

@@ -1,8 +1,8 @@
 //! The protected code of a command with all that is around each attempt, and the retry and the hedge that make several of it.
 
+use crate::sync::atomic::AtomicU32;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
 use super::attempt::{Attempt, Attempts, BadRequest, Deadline, Policies, Times};
 use super::errors::{Cause, CommandError};

@@ -1,6 +1,6 @@
 //! Counts running calls against a limit that may change at any time (Hystrix's semaphore); never waits.
 
-use std::sync::atomic::{
+use crate::sync::atomic::{
     AtomicU32, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
 

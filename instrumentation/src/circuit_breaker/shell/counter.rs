@@ -1,7 +1,7 @@
 //! A counter with one writer at a time and any number of readers: a load and a store, a few times cheaper than
 //! an atomic addition, which must own the cache line before it can add.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A counter that only one thread at a time may add to (see `shard`); any thread may read it.
 #[derive(Debug, Default)]

@@ -2,7 +2,7 @@
 //! holder of the lock writes here (except the watch flag). A call that reads numbers a moment old is treated as if it had
 //! come that moment earlier; anything that changes the state is decided again under the lock.
 
-use std::sync::atomic::{
+use crate::sync::atomic::{
     AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
     Ordering::SeqCst, fence,
 };

@@ -17,9 +17,9 @@ mod snapshot;
 pub(crate) mod thread_slot;
 mod timer;
 
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::fmt;
 use std::panic::RefUnwindSafe;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, SystemTime};
 

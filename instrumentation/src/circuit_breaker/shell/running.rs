@@ -6,7 +6,7 @@
 //! sum of those overdue. A call costs two atomic exchanges, and is found overdue at most an eighth of the limit late: at
 //! once, if no other call started after it in its tick.
 
-use std::sync::atomic::{
+use crate::sync::atomic::{
     AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
 

@@ -1,7 +1,7 @@
 //! Calls that one call answered for several callers, counted beside the breaker's own.
 
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::circuit_breaker::model::latency::LatencyHistogram;

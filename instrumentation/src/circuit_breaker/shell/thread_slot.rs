@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use crate::sync::Mutex;
+use crate::sync::{StaticMutex, thread_local};
 
 /// For a thread that has returned its number: beyond every shard.
 const NO_SLOT: usize = usize::MAX - 1;
@@ -13,7 +13,7 @@ const NO_SLOT: usize = usize::MAX - 1;
 /// The thread has no number yet.
 const UNASSIGNED: usize = usize::MAX;
 
-static SLOTS: Mutex<Slots> = Mutex::new(Slots {
+static SLOTS: StaticMutex<Slots> = StaticMutex::new(Slots {
     free: BinaryHeap::new(),
     assigned_ever: 0,
 });
@@ -21,7 +21,7 @@ static SLOTS: Mutex<Slots> = Mutex::new(Slots {
 thread_local! {
     /// Has no destructor, so that a read is one load.
     static SLOT: Cell<usize> = const { Cell::new(UNASSIGNED) };
-    static RETURN_SLOT: ReturnSlot = const { ReturnSlot };
+    static RETURN_SLOT: ReturnSlot = const { ReturnSlot(Cell::new(UNASSIGNED)) };
 }
 
 /// The free numbers.
@@ -31,18 +31,35 @@ struct Slots {
 }
 
 /// Frees the number when the thread ends.
-struct ReturnSlot;
+struct ReturnSlot(Cell<usize>);
+
+impl ReturnSlot {
+    /// Takes the smallest free number.
+    fn take(&self) -> usize {
+        let mut slots = SLOTS.lock();
+        let slot = match slots.free.pop() {
+            Some(Reverse(slot)) => slot,
+            None => {
+                slots.assigned_ever += 1;
+                slots.assigned_ever - 1
+            }
+        };
+        self.0.set(slot);
+        slot
+    }
+}
 
 impl Drop for ReturnSlot {
     fn drop(&mut self) {
-        let slot = SLOT.replace(NO_SLOT);
-        SLOTS.lock().free.push(Reverse(slot));
+        // It has no destructor, but in a model everything of a thread has an end.
+        let _ = SLOT.try_with(|slot| slot.set(NO_SLOT));
+        SLOTS.lock().free.push(Reverse(self.0.get()));
     }
 }
 
 #[inline]
 pub(crate) fn thread_slot() -> usize {
-    match SLOT.get() {
+    match SLOT.with(Cell::get) {
         UNASSIGNED => assign(),
         slot => slot,
     }
@@ -51,18 +68,10 @@ pub(crate) fn thread_slot() -> usize {
 #[cold]
 fn assign() -> usize {
     // After the thread's destructors have run nothing would return the number.
-    if RETURN_SLOT.try_with(|_| ()).is_err() {
+    let Ok(slot) = RETURN_SLOT.try_with(ReturnSlot::take) else {
         return NO_SLOT;
-    }
-    let mut slots = SLOTS.lock();
-    let slot = match slots.free.pop() {
-        Some(Reverse(slot)) => slot,
-        None => {
-            slots.assigned_ever += 1;
-            slots.assigned_ever - 1
-        }
     };
-    SLOT.set(slot);
+    SLOT.with(|own| own.set(slot));
     slot
 }
 

@@ -5,19 +5,19 @@
 //! made by whoever looks at the breaker.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Condvar, LazyLock, PoisonError, Weak};
+use std::sync::{Condvar, LazyLock, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Shell;
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::StaticMutex;
 
 static TIMER: LazyLock<Timer> = LazyLock::new(Timer::default);
 
 #[derive(Default)]
 struct Timer {
-    queue: Mutex<Queue>,
+    queue: StaticMutex<Queue>,
     changed: Condvar,
 }
 

@@ -5,9 +5,9 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};

@@ -1,6 +1,6 @@
 //! What a pool counts.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::settings::PoolSettings;
 use crate::name::Name;
