@@ -1,0 +1,44 @@
+//! The breaker and the policies once more, from the library's own files, with [`sync`] that hands every atomic, lock and
+//! thread local to shuttle: each model runs under hundreds of interleavings of its threads.
+//!
+//! shuttle takes every access as sequentially consistent; what a weaker order could do is not modelled.
+
+#![allow(dead_code, unused, unexpected_cfgs, reason = "a part of the library")]
+
+#[path = "../../src/circuit_breaker/mod.rs"]
+pub mod circuit_breaker;
+#[path = "../../src/error_type.rs"]
+mod error_type;
+#[path = "../../src/isolated.rs"]
+mod isolated;
+#[path = "../../src/name.rs"]
+mod name;
+#[path = "../../src/resilience/mod.rs"]
+pub mod resilience;
+#[path = "../../src/semaphore.rs"]
+mod semaphore;
+#[path = "../../src/semconv.rs"]
+pub mod semconv;
+#[path = "../../src/setting.rs"]
+mod setting;
+mod sync;
+#[path = "../../src/time/mod.rs"]
+mod time;
+
+mod models;
+
+use shuttle::scheduler::RandomScheduler;
+
+/// Of each thread of a model: snapshots hold histograms.
+const STACK_BYTES: usize = 512 << 10;
+
+/// Runs every model; a violation is a panic with the schedule that led to it.
+fn main() {
+    for (name, model) in models::ALL {
+        let mut config = shuttle::Config::default();
+        config.stack_size = STACK_BYTES;
+        let scheduler = RandomScheduler::new(models::INTERLEAVINGS);
+        shuttle::Runner::new(scheduler, config).run(model);
+        println!("{name}: {} interleavings", models::INTERLEAVINGS);
+    }
+}
