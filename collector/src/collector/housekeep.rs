@@ -16,6 +16,9 @@ use crate::store::StoreError;
 /// How often live figures expire old entries.
 const LIVE_TICK: Duration = Duration::from_secs(1);
 
+/// How often cached memory that no question used is released: it is gone within twice that time.
+const MEMORY_TICK: Duration = Duration::from_secs(20);
+
 /// How often data past the retention is deleted.
 const RETENTION_TICK: Duration = Duration::from_secs(60);
 
@@ -25,6 +28,8 @@ const HELD_BACK_QUIETLY: Duration = Duration::from_secs(86_400);
 pub(super) async fn housekeep(parts: Parts) {
     let mut live_tick = interval(LIVE_TICK);
     live_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut memory_tick = interval(MEMORY_TICK);
+    memory_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut retention_tick = interval(RETENTION_TICK);
     retention_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -37,6 +42,7 @@ pub(super) async fn housekeep(parts: Parts) {
                 }
                 handles::refill();
             }
+            _ = memory_tick.tick() => parts.store.release_memory(),
             _ = retention_tick.tick() => enforce_retention(&parts, UnixNanos::now()).await,
         }
     }

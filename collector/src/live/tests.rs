@@ -461,8 +461,10 @@ fn a_flood_of_random_names_and_ids_stays_within_bounds() {
         bench.send((round % 2) as usize, 0, &spans);
     }
     assert!(bench.figures.dependencies.waiting() <= CALLS_MAX + OTHERS_MAX);
+    assert!(bench.figures.dependencies.capacity() > OTHERS_MAX);
     bench.expire();
     assert_eq!(bench.figures.dependencies.waiting(), 0);
+    assert_eq!(bench.figures.dependencies.capacity(), 0);
     assert_eq!(bench.figures.nodes.services().count(), 1_001);
     assert!(bench.links().len() <= 4_097);
     let calls: u64 = bench

@@ -12,7 +12,7 @@ use self::orphans::Roots;
 use super::edges::{Calls, EdgeId, Edges, Took};
 use super::fact::{Half, Parent, SpanFact};
 use super::sampling::Sampling;
-use super::table::{CALLS_MAX, KeyHasher, OTHERS_MAX, Ring};
+use super::table::{CALLS_MAX, KeyHasher, OTHERS_MAX, Ring, is_mostly_spare};
 use crate::live::aging::Age;
 use crate::live::names::{CircuitId, NodeId};
 
@@ -169,6 +169,12 @@ impl Dependencies {
         self.spans.len()
     }
 
+    /// How many spans it has memory for.
+    #[cfg(test)]
+    pub(in crate::live) fn capacity(&self) -> usize {
+        self.spans.capacity()
+    }
+
     /// Adds a span that arrived in that second.
     pub(in crate::live) fn arrive(&mut self, fact: &SpanFact, second: u32) -> Arrival {
         if !self.sampling.takes(fact.trace) {
@@ -208,6 +214,17 @@ impl Dependencies {
         leaving.clear();
         self.leaving = leaving;
         self.sampling.relax(self.spans.len(), second);
+        self.release_memory();
+    }
+
+    /// Releases what the table took under a load that has ended.
+    fn release_memory(&mut self) {
+        if is_mostly_spare(self.spans.len(), self.spans.capacity()) {
+            self.spans.shrink_to(self.spans.len() * 2);
+            self.leaving = Vec::new();
+        }
+        self.others.release_memory();
+        self.calls.release_memory();
     }
 
     /// Handles a second span with the same id: a repeat, or the other half of a Zipkin call whose halves

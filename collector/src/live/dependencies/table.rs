@@ -12,6 +12,9 @@ pub(in crate::live) const OTHERS_MAX: usize = 32_768;
 /// two services are out of step.
 pub(in crate::live) const WAIT_SECONDS: u32 = 30;
 
+/// Entries for which memory is kept: 100 KiB.
+const ENTRIES_KEPT: usize = 1_024;
+
 /// Keys in the order of arrival, each with its second.
 #[derive(Debug)]
 pub(super) struct Ring {
@@ -40,6 +43,18 @@ impl Ring {
         }
         self.keys.pop_front()
     }
+
+    /// Releases the memory of what has left, once it is most of it.
+    pub(super) fn release_memory(&mut self) {
+        if is_mostly_spare(self.keys.len(), self.keys.capacity()) {
+            self.keys.shrink_to(self.keys.len() * 2);
+        }
+    }
+}
+
+/// Returns whether a collection of that many entries could do with a fraction of its memory.
+pub(super) fn is_mostly_spare(length: usize, capacity: usize) -> bool {
+    capacity > ENTRIES_KEPT && length < capacity / 8
 }
 
 /// Uses a key as its own hash: keys are already hashes with a secret.

@@ -4,6 +4,13 @@ use std::time::Duration;
 
 /// Spans of a segment before it is sealed. Small enough to rebuild an index in 0.1 s.
 pub(crate) const SEGMENT_SPANS_MAX: u64 = 100_000;
+/// Spans of a segment that is sealed once its shard is idle: what an open segment holds in memory, 10 MiB at
+/// most of usual spans, a sealed one has in its footer. Half, so that bursts at most double the segments.
+pub(crate) const IDLE_SEGMENT_SPANS: u64 = if cfg!(test) {
+    2_000
+} else {
+    SEGMENT_SPANS_MAX / 2
+};
 /// Size of a segment file before it is sealed.
 pub(crate) const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 /// Age of a segment before it is sealed, so that retention works in steps of ten minutes.

@@ -159,14 +159,17 @@ impl EmbeddedStore {
         retention::stats(&self.catalog)
     }
 
-    /// Deletes whole segments that are past the retention at `now` or exceed the disk budget, and evicts
-    /// cached memory that no search has used since the last call.
+    /// Evicts cached memory that no search has used since the last call.
+    pub fn release_memory(&self) {
+        self.catalog.caches.sweep();
+    }
+
+    /// Deletes whole segments that are past the retention at `now` or exceed the disk budget.
     ///
     /// # Errors
     ///
     /// When a file cannot be deleted.
     pub fn enforce_retention(&self, now: UnixNanos) -> Result<(), StoreError> {
-        self.catalog.caches.sweep();
         let follow = self.follow.as_ref();
         retention::enforce(&self.catalog, &self.options, follow, now)
     }

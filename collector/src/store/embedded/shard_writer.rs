@@ -7,7 +7,8 @@ use tracing::warn;
 use super::block::{BlockBuilder, BlockEncoder};
 use super::catalog::Catalog;
 use super::limits::{
-    IDLE_AFTER, SEGMENT_AGE_MAX, SEGMENT_BYTES_MAX, SEGMENT_DICTIONARY_BYTES_MAX, SEGMENT_SPANS_MAX,
+    IDLE_AFTER, IDLE_SEGMENT_SPANS, SEGMENT_AGE_MAX, SEGMENT_BYTES_MAX,
+    SEGMENT_DICTIONARY_BYTES_MAX, SEGMENT_SPANS_MAX,
 };
 use super::segment::seal::absorb;
 use super::segment::{FILE_MAGIC, OpenSegment, Segment, SegmentState};
@@ -147,13 +148,16 @@ impl ShardWriter {
         Ok(commit)
     }
 
-    fn release_memory(&mut self, now: UnixNanos) {
+    /// Releases block buffers after an idle period; returns whether one was just reached.
+    fn release_memory(&mut self, now: UnixNanos) -> bool {
         let is_idle = |last: UnixNanos| now - last >= IDLE_AFTER;
-        if self.builder.len() == 0 && self.last_block.is_some_and(is_idle) {
+        let is_reached = self.builder.len() == 0 && self.last_block.is_some_and(is_idle);
+        if is_reached {
             self.builder.release_memory();
             self.encoder.release_memory();
             self.last_block = None;
         }
+        is_reached
     }
 
     fn begin_segment(&self, now: UnixNanos) -> Result<Active, StoreError> {
@@ -219,12 +223,17 @@ impl SpanLog for ShardWriter {
     }
 
     fn maintain(&mut self, now: UnixNanos) -> Result<(), StoreError> {
-        self.release_memory(now);
+        let is_idle = self.release_memory(now);
         let Some(active) = &self.active else {
             return Ok(());
         };
         let age = now.get().saturating_sub(active.created);
-        let full = active.open.state().totals.rows >= SEGMENT_SPANS_MAX
+        let spans_max = if is_idle {
+            IDLE_SEGMENT_SPANS
+        } else {
+            SEGMENT_SPANS_MAX
+        };
+        let full = active.open.state().totals.rows >= spans_max
             || active.file.length() >= SEGMENT_BYTES_MAX
             || self.builder.dictionary_bytes() >= SEGMENT_DICTIONARY_BYTES_MAX;
         // Pending spans refer to this segment's dictionaries, so it is sealed only after their commit.

@@ -56,10 +56,12 @@ pub(crate) struct Caches {
 }
 
 impl Caches {
-    /// Evicts sections that no search used since the last call. Filters and zones stay: they are small, and
-    /// every search over a week needs all of them.
+    /// Evicts what no search used since the last call. Filters and zones are what every search over a week
+    /// needs of all segments, so they stay while there are searches.
     pub(crate) fn sweep(&self) {
         self.sections.sweep();
+        self.blooms.sweep();
+        self.zones.sweep();
     }
 }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::{EmbeddedOptions, SpanLog, open, open_followed};
+use super::super::limits::{IDLE_AFTER, IDLE_SEGMENT_SPANS};
+use super::super::segment::Segment;
+use super::super::{EmbeddedOptions, Follow, ShipProgress, SpanLog, open, open_followed};
 use super::support::*;
 use crate::log::Position;
 use crate::model::{Span, UnixNanos, made};
@@ -120,8 +122,30 @@ fn a_segment_that_is_old_is_sealed_when_maintained() {
     assert_eq!(store.stats().segments, 2);
 }
 
-/// *Scenario*: the disk is full, so deletions cannot be recorded before they happen.
-/// *Guarantees*: expired segments are deleted nevertheless, and the record is written later.
+/// *Guarantees*: a shard that is idle keeps no large segment in memory; one that is small, or goes on, is not cut short.
+#[test]
+fn a_large_segment_is_sealed_when_its_shard_is_idle() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut writers, _) = open_store(dir.path(), 1);
+    let is_sealed = || matches!(store.catalog.snapshot().last(), Some(Segment::Sealed(_)));
+    let spans: Vec<_> = (0..IDLE_SEGMENT_SPANS)
+        .map(|id| span(id / 500 + 1, id + 1, "shop"))
+        .collect();
+    let (few, rest) = spans.split_at(1_000);
+    for (spans, is_large) in [(few, false), (rest, true)] {
+        write(&mut writers[0], spans);
+        writers[0].commit().unwrap();
+        let now = UnixNanos::now();
+        writers[0].maintain(now + IDLE_AFTER / 2).unwrap();
+        assert!(!is_sealed());
+        writers[0].maintain(now + IDLE_AFTER * 2).unwrap();
+        assert_eq!(is_sealed(), is_large);
+    }
+    assert_eq!(store.stats().segments, 1);
+}
+
+/// *Scenario*: the disk is full, so that the note of what goes cannot be written before it is gone.
+/// *Guarantees*: segments past the retention go all the same, and the note is written once it can be.
 #[test]
 fn a_full_disk_does_not_keep_what_fills_it() {
     let dir = tempfile::tempdir().unwrap();
