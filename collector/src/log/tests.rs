@@ -215,7 +215,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 /// Three blocks in one file: its path below the data directory, its bytes, the end of each block, and the end
 /// of the record after it, if there is one.
 fn three_blocks<S: Subject>() -> (PathBuf, Vec<u8>, Vec<usize>, Vec<usize>) {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = memory_dir();
     S::append(dir.path(), 0..3);
     let file = files(dir.path()).remove(0);
     let bytes = fs::read(&file).unwrap();
@@ -230,8 +230,18 @@ fn three_blocks<S: Subject>() -> (PathBuf, Vec<u8>, Vec<usize>, Vec<usize>) {
     (place, bytes, ends, behind)
 }
 
+/// Makes a folder in memory if the system has a place for that: thousands of files are synced, and no test here is about
+/// the disk.
+fn memory_dir() -> TempDir {
+    let in_memory = Path::new("/dev/shm");
+    match in_memory.is_dir() {
+        true => tempfile::tempdir_in(in_memory).unwrap(),
+        false => tempfile::tempdir().unwrap(),
+    }
+}
+
 fn dir_with(place: &Path, bytes: &[u8]) -> TempDir {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = memory_dir();
     let file = dir.path().join(place);
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     fs::write(file, bytes).unwrap();
