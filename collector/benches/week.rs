@@ -2,10 +2,14 @@
 //!
 //! `cargo bench -p fusebox-collector --bench week -- 1000000 10000000` fills a store with the sample shop's spans, spread
 //! evenly over seven days, and asks each question many times: wall time (p50, p99), CPU, read calls and bytes read of one
-//! question. `WEEK_DIR=<folder>` keeps the stores there for the next run. Linux only: figures come from `/proc/self`.
+//! question. `WEEK_DIR=<folder>` keeps the stores there for the next run; `WEEK_SEGMENTS=1008` makes as many segments at
+//! least, as a week of few spans has with one every ten minutes; `WEEK_PLOT=<file>.svg` gets the CPU of all sizes as bars.
+//! Linux only: figures come from `/proc/self`.
 
 #![expect(clippy::print_stdout, reason = "the tables are what it is for")]
 
+use std::cell::RefCell;
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -43,6 +47,9 @@ fn options(dir: &Path) -> EmbeddedOptions {
 fn fill(writer: &mut ShardWriter, spans: usize, now: UnixNanos) {
     let mut shop = Shop::new(1).between(now - WEEK, now).requests(spans, 500);
     let limits = Limits::default();
+    let segments: usize = number_of("WEEK_SEGMENTS").unwrap_or(1);
+    let (segment_spans, mut in_segment) = (spans / segments, 0);
+    let block_spans = BLOCK_SPANS.min(segment_spans);
     let mut cost = 0;
     loop {
         let some: Vec<bytes::Bytes> = shop.by_ref().take(200).collect();
@@ -53,9 +60,13 @@ fn fill(writer: &mut ShardWriter, spans: usize, now: UnixNanos) {
         for request in some {
             writer.begin_request();
             walk_traces(&request, &limits, now.get(), writer).expect("sample requests are sound");
-            if writer.pending_spans() >= BLOCK_SPANS {
-                writer.commit().expect("the disk works");
+            if writer.pending_spans() >= block_spans {
+                in_segment += writer.commit().expect("the disk works").spans as usize;
                 writer.maintain(now).expect("the disk works");
+            }
+            if in_segment >= segment_spans {
+                writer.seal().expect("the disk works");
+                in_segment = 0;
             }
         }
         cost += Usage::now().cpu_nanos - before.cpu_nanos;
@@ -67,6 +78,10 @@ fn fill(writer: &mut ShardWriter, spans: usize, now: UnixNanos) {
         "walk, shred, commit and seal: {} ns of CPU a span",
         cost / spans as u64
     );
+}
+
+fn number_of(variable: &str) -> Option<usize> {
+    std::env::var(variable).ok()?.parse().ok()
 }
 
 /// What the process has used so far.
@@ -107,8 +122,8 @@ fn resident() -> u64 {
     kib.unwrap_or(0) / 1024
 }
 
-/// Asks a question many times and prints a row.
-fn measure(name: &str, ask: impl Fn(u64) -> usize) {
+/// Asks a question many times, prints a row, and returns the CPU that it takes, ms.
+fn measure(name: &str, ask: impl Fn(u64) -> usize) -> f64 {
     for round in 0..WARM_UP {
         ask(round);
     }
@@ -136,6 +151,7 @@ fn measure(name: &str, ask: impl Fn(u64) -> usize) {
         bytes / ROUNDS / 1024,
         answers as f64 / ROUNDS as f64,
     );
+    at(&cpus, 50)
 }
 
 /// Returns a window of that length somewhere in the week.
@@ -164,9 +180,18 @@ struct Asker<'a> {
     store: &'a EmbeddedStore,
     runtime: &'a Runtime,
     oldest: UnixNanos,
+    /// Questions and the CPU that each takes, ms.
+    costs: RefCell<Costs>,
 }
 
+type Costs = Vec<(String, f64)>;
+
 impl Asker<'_> {
+    fn measure(&self, name: &str, ask: impl Fn(u64) -> usize) {
+        let cost = measure(name, ask);
+        self.costs.borrow_mut().push((name.to_owned(), cost));
+    }
+
     fn everything(&self) -> TimeRange {
         TimeRange {
             start: self.oldest,
@@ -182,7 +207,7 @@ impl Asker<'_> {
 
     /// Prints a row of a search in the window of each round.
     fn ask(&self, name: &str, window: impl Fn(u64) -> TimeRange, conditions: &[Condition]) {
-        measure(name, |round| self.search(window(round), conditions));
+        self.measure(name, |round| self.search(window(round), conditions));
     }
 
     /// Prints a row of a search of the whole week.
@@ -243,16 +268,16 @@ impl Asker<'_> {
 
     fn ask_others(&self) {
         let ids = some_ids(self.store, self.runtime, self.oldest);
-        measure("trace by id", |round| {
+        self.measure("trace by id", |round| {
             let id = ids[round as usize % ids.len()];
             let trace = self.runtime.block_on(self.store.trace(id)).expect("reads");
             trace.map_or(0, |trace| trace.spans.len())
         });
-        measure("services of the week", |_| {
+        self.measure("services of the week", |_| {
             let services = self.store.services(self.everything());
             self.runtime.block_on(services).expect("reads").value.len()
         });
-        measure("operations of a service", |_| {
+        self.measure("operations of a service", |_| {
             let name = "checkout".to_owned();
             let operations = self.store.operations(name, self.everything());
             self.runtime
@@ -264,7 +289,7 @@ impl Asker<'_> {
     }
 }
 
-fn run(dir: &Path, spans: usize) {
+fn run(dir: &Path, spans: usize) -> Costs {
     let (store, mut writers) = open(options(dir), Default::default()).expect("opens");
     println!("\n## {spans} spans over seven days\n");
     if store.stats().spans == 0 {
@@ -290,11 +315,50 @@ fn run(dir: &Path, spans: usize) {
         store: &store,
         runtime: &runtime,
         oldest: stats.oldest.unwrap_or_default(),
+        costs: RefCell::default(),
     };
     asker.ask_in_windows();
     asker.ask_for_few();
     asker.ask_others();
     println!("\nresident after the questions: {} MiB", resident());
+    asker.costs.into_inner()
+}
+
+/// Draws what each question costs at each size, longest bars 560 wide.
+fn plot(runs: &[(usize, Costs)]) -> String {
+    let questions = runs.first().map_or(0, |(_, costs)| costs.len());
+    let all = runs.iter().flat_map(|(_, costs)| costs);
+    let longest = all.fold(1.0, |longest: f64, (_, ms)| longest.max(*ms));
+    let height = questions * (26 + 20 * runs.len()) + 10;
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"760\" height=\"{height}\" font-family=\"sans-serif\" font-size=\"13\">\n\
+         <title>Milliseconds of CPU that a question about a week costs</title>\n\
+         <style>text {{ fill: #222 }} rect {{ fill: #d9480f }}\n\
+         @media (prefers-color-scheme: dark) {{ text {{ fill: #ddd }} }}</style>\n"
+    );
+    let mut y = 0;
+    for question in 0..questions {
+        y += 22;
+        let name = &runs[0].1[question].0;
+        let _ = writeln!(
+            svg,
+            "<text x=\"0\" y=\"{y}\" font-weight=\"bold\">{name}, ms</text>"
+        );
+        for (spans, costs) in runs {
+            y += 20;
+            let (ms, millions) = (costs[question].1, *spans as f64 / 1e6);
+            let (width, top) = (560.0 * ms / longest, y - 12);
+            let _ = writeln!(
+                svg,
+                "<text x=\"0\" y=\"{y}\">{millions} M spans</text>\
+                 <rect x=\"100\" y=\"{top}\" width=\"{width:.0}\" height=\"15\"/>\
+                 <text x=\"{:.0}\" y=\"{y}\">{ms:.1}</text>",
+                width + 106.0
+            );
+        }
+        y += 4;
+    }
+    svg + "</svg>\n"
 }
 
 fn main() {
@@ -302,23 +366,21 @@ fn main() {
         .filter_map(|text| text.parse().ok())
         .collect();
     let sizes = if sizes.is_empty() {
-        let spans = std::env::var("STORE_BENCH_SPANS");
-        vec![
-            spans
-                .ok()
-                .and_then(|spans| spans.parse().ok())
-                .unwrap_or(1_000_000),
-        ]
+        vec![number_of("STORE_BENCH_SPANS").unwrap_or(1_000_000)]
     } else {
         sizes
     };
     let kept = std::env::var_os("WEEK_DIR").map(PathBuf::from);
+    let mut runs = Vec::new();
     for spans in sizes {
         let temporary = tempfile::tempdir().expect("a temporary folder");
         let dir = match &kept {
             Some(kept) => kept.join(spans.to_string()),
             None => temporary.path().to_owned(),
         };
-        run(&dir, spans);
+        runs.push((spans, run(&dir, spans)));
+    }
+    if let Some(file) = std::env::var_os("WEEK_PLOT") {
+        std::fs::write(file, plot(&runs)).expect("the plot can be written");
     }
 }
