@@ -20,8 +20,11 @@ use crate::store::hash::Seed;
 /// Seeds of the two kinds of tokens. The numbers are part of the file format.
 const ATTRIBUTES: Seed = Seed::fixed(1);
 const NAMES: Seed = Seed::fixed(2);
-/// Size of the table of recently seen tokens and numbers, which deduplicates repeats; a power of two.
-const RECENT: usize = 4_096;
+/// Tokens remembered so that those which repeat are noted once: a power of two. The spans of a trace come in
+/// several requests, thousands of spans apart.
+const RECENT_TOKENS: usize = if cfg!(test) { 4_096 } else { 65_536 };
+/// Numbers remembered so that those which repeat are printed once.
+const RECENT_NUMBERS: usize = 4_096;
 
 pub(crate) fn of_key(key: &[u8]) -> Seed {
     Seed::fixed(ATTRIBUTES.hash(key))
@@ -51,8 +54,8 @@ impl Tokens {
     pub(super) fn new(seed: Seed) -> Self {
         Self {
             list: Vec::new(),
-            recent: nothing_recent(),
-            recent_numbers: nothing_recent(),
+            recent: nothing_recent(RECENT_TOKENS),
+            recent_numbers: nothing_recent(RECENT_NUMBERS),
             ranges: Vec::new(),
             item_keys: HashSet::with_hasher(seed),
         }
@@ -131,7 +134,7 @@ impl Tokens {
         let mut typed = [of_type; 9];
         typed[1..].copy_from_slice(&bits.to_le_bytes());
         let mark = key.hash(&typed);
-        let slot = &mut self.recent_numbers[mark as usize % RECENT];
+        let slot = &mut self.recent_numbers[mark as usize % RECENT_NUMBERS];
         if std::mem::replace(slot, mark) != mark {
             print(&mut |text| self.add(key.hash(text)));
         }
@@ -158,7 +161,7 @@ impl Tokens {
 
     #[inline]
     fn add(&mut self, token: u64) {
-        let slot = &mut self.recent[token as usize % RECENT];
+        let slot = &mut self.recent[token as usize % RECENT_TOKENS];
         if std::mem::replace(slot, token) != token && self.list.len() <= VALUE_TOKENS_MAX {
             self.list.push(token);
         }
@@ -195,8 +198,8 @@ impl Tokens {
 }
 
 /// Returns an empty table: no entry is at the place where it would be looked up.
-fn nothing_recent() -> Box<[u64]> {
-    (1..=RECENT as u64).collect()
+fn nothing_recent(length: usize) -> Box<[u64]> {
+    (1..=length as u64).collect()
 }
 
 pub(crate) fn key_hash(key: &[u8]) -> u64 {
