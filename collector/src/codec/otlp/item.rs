@@ -46,15 +46,20 @@ pub(super) enum Checked {
     Dropped,
 }
 
-pub(super) fn check(kind: ItemKind, item: Reader<'_>, limits: &Limits) -> Result<Checked, Fault> {
+pub(super) fn check<'a>(
+    kind: ItemKind,
+    item: Reader<'a>,
+    limits: &Limits,
+    keys: &mut KnownKeys<'a>,
+) -> Result<Checked, Fault> {
     let mut reader = item;
     let mut over = reader.rest().len() > limits.event_bytes;
     let (mut attributes, mut ids, mut valid_ids) = (0, 0, 0);
-    let (mut keys, mut cut) = (KnownKeys::default(), 0);
+    let mut cut = 0;
     while let Some(key) = reader.key()? {
         if key == kind.attributes {
             attributes += 1;
-            match attribute(reader.message()?, limits, &mut keys, &mut cut) {
+            match attribute(reader.message()?, limits, keys, &mut cut) {
                 Ok(_) => {}
                 Err(Fault::OverLimit) => over = true,
                 Err(fault) => return Err(fault),

@@ -53,10 +53,10 @@ impl<'a> Items<'a> {
         max: usize,
         reader: Reader<'a>,
         limits: &Limits,
-        cut: &mut u64,
+        (keys, cut): (&mut KnownKeys<'a>, &mut u64),
     ) -> Result<(), Fault> {
         let checked = if self.kept.len() < max {
-            item::check(kind, reader, limits)?
+            item::check(kind, reader, limits, keys)?
         } else {
             Checked::Dropped
         };
@@ -165,12 +165,18 @@ impl<'a> SpanScratch<'a> {
             STATUS => fields.status(reader.message()?, limits, cut)?,
             FLAGS => fields.flags = reader.fixed32()?,
             EVENTS => {
-                let events = &mut self.events;
-                events.read(item::EVENT, limits.events, reader.message()?, limits, cut)?;
+                let (events, scratch) = (&mut self.events, (&mut self.keys, cut));
+                events.read(
+                    item::EVENT,
+                    limits.events,
+                    reader.message()?,
+                    limits,
+                    scratch,
+                )?;
             }
             LINKS => {
-                let links = &mut self.links;
-                links.read(item::LINK, limits.links, reader.message()?, limits, cut)?;
+                let (links, scratch) = (&mut self.links, (&mut self.keys, cut));
+                links.read(item::LINK, limits.links, reader.message()?, limits, scratch)?;
             }
             TRACE_STATE => fields.trace_state = text(reader.bytes()?, limits.name_bytes, cut)?,
             DROPPED_ATTRIBUTES => fields.dropped_attributes = reader.varint()? as u32,

@@ -1,5 +1,7 @@
 //! Decodes attributes and their values to borrowed views; lists and maps are checked but not unpacked.
 
+use ascii::AsAsciiStr;
+
 use super::wire::{Malformed, Reader, fixed64_key, length_key, varint_key};
 use super::{AttributeView, Limits, ValueView};
 
@@ -42,7 +44,16 @@ pub(super) fn text<'a>(bytes: &'a [u8], max: usize, cut: &mut u64) -> Result<&'a
     if bytes.len() > max {
         return cut_text(bytes, max, cut);
     }
-    std::str::from_utf8(bytes).map_err(|_| Fault::InvalidUtf8)
+    valid(bytes)
+}
+
+/// Returns bytes as text.
+#[inline(always)]
+fn valid(bytes: &[u8]) -> Result<&str, Fault> {
+    match bytes.as_ascii_str() {
+        Ok(text) => Ok(text.as_str()),
+        Err(_) => std::str::from_utf8(bytes).map_err(|_| Fault::InvalidUtf8),
+    }
 }
 
 #[cold]
@@ -71,19 +82,19 @@ impl<'a> KnownKeys<'a> {
     #[inline(always)]
     fn text(&mut self, key: &'a [u8]) -> Result<&'a str, Fault> {
         let [.., third, _, last] = *key else {
-            return std::str::from_utf8(key).map_err(|_| Fault::InvalidUtf8);
+            return valid(key);
         };
         // Length and last bytes distinguish most keys of a request; a collision only costs a validation.
         let slot = key.len() ^ usize::from(last) << 2 ^ usize::from(third) << 1;
         let known = &mut self.0[slot % 64];
         if known.as_bytes() != key {
-            *known = std::str::from_utf8(key).map_err(|_| Fault::InvalidUtf8)?;
+            *known = valid(key)?;
         }
         Ok(known)
     }
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn attribute<'a>(
     mut reader: Reader<'a>,
     limits: &Limits,
@@ -108,7 +119,7 @@ pub(super) fn attribute<'a>(
     })
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn value<'a>(
     mut reader: Reader<'a>,
     limits: &Limits,
@@ -186,8 +197,5 @@ fn check_key_value(mut reader: Reader<'_>, depth: usize) -> Result<(), Fault> {
 }
 
 pub(super) fn check_text(bytes: &[u8]) -> Result<(), Fault> {
-    match std::str::from_utf8(bytes) {
-        Ok(_) => Ok(()),
-        Err(_) => Err(Fault::InvalidUtf8),
-    }
+    valid(bytes).map(drop)
 }
