@@ -85,6 +85,9 @@ impl SpanVisitor for SpanTap {
     fn span(&mut self, span: &SpanView<'_>) {
         self.gathered.span(span);
     }
+
+    // Scopes mean nothing to the figures.
+    const TAKES_SCOPES_AGAIN: bool = true;
 }
 
 /// Data collected by one shard. Names stay interned from publish to publish, so that a known one costs a

@@ -254,6 +254,13 @@ impl<A: SpanVisitor, B: SpanVisitor> SpanVisitor for Tee<'_, A, B> {
         self.first.span(span);
         self.second.span(span);
     }
+
+    const TAKES_SCOPES_AGAIN: bool = A::TAKES_SCOPES_AGAIN && B::TAKES_SCOPES_AGAIN;
+
+    fn scope_again(&mut self, scope: &ScopeView<'_>) {
+        self.first.scope_again(scope);
+        self.second.scope_again(scope);
+    }
 }
 
 /// Marker error: a guarded step panicked.

@@ -14,6 +14,13 @@ pub trait SpanVisitor {
     fn scope(&mut self, scope: &ScopeView<'_>);
     /// Visits a span with valid ids.
     fn span(&mut self, span: &SpanView<'_>);
+
+    /// Whether it takes `scope_again`. Otherwise a walk looks for the end of a scope before it visits the spans in it, and
+    /// so reads each span from memory twice.
+    const TAKES_SCOPES_AGAIN: bool = false;
+
+    /// Corrects the scope of the spans since `scope`, of which something stood behind them.
+    fn scope_again(&mut self, _scope: &ScopeView<'_>) {}
 }
 
 /// A resource.
@@ -99,7 +106,10 @@ pub struct AttributeView<'a> {
 }
 
 /// An attribute's value.
+// With a tag of eight bytes, a copy moves whole words that were written as such. With a tag of one, it reads the seven bytes
+// behind it across two writes, for which the processor waits: half of the time that reading a span took.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[repr(u64)]
 pub enum ValueView<'a> {
     /// No value.
     Empty,

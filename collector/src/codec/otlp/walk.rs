@@ -1,9 +1,8 @@
 //! The walk over an `ExportTraceServiceRequest`: resources, scopes and spans in the order that a visitor
 //! needs.
 //!
-//! Protobuf fields may come in any order, so the resource is read before its scopes are walked, and a scope
-//! before its spans. This takes an extra pass over the top level of each message, which only skips by
-//! lengths.
+//! Protobuf fields may come in any order, so the resource is read before its scopes are walked. This takes an extra pass
+//! over the top level of the message, which only skips by lengths. A scope is corrected if more of it follows its spans.
 
 use std::borrow::Cow;
 
@@ -12,7 +11,7 @@ use super::resource::{ResourceScratch, ScopeScratch};
 use super::schema::{self, Message};
 use super::span::SpanScratch;
 use super::wire::{Malformed, Reader, length_key};
-use super::{Accepted, DecodeError, Limits, Repairs, SpanRejection, SpanVisitor};
+use super::{Accepted, DecodeError, Limits, Repairs, ScopeView, SpanRejection, SpanVisitor};
 use crate::model::{DAY, nanos};
 
 const RESOURCE_SPANS: u32 = length_key(1);
@@ -143,21 +142,73 @@ impl<'a, V: SpanVisitor> Walk<'a, '_, V> {
     }
 
     fn scope_spans(&mut self, message: Reader<'a>) -> Result<(), Malformed> {
+        if V::TAKES_SCOPES_AGAIN {
+            self.scope_with_spans(message)
+        } else {
+            self.scope_before_spans(message)
+        }
+    }
+
+    fn scope_before_spans(&mut self, message: Reader<'a>) -> Result<(), Malformed> {
         let mut scope = ScopeScratch::default();
-        let limits = self.limits;
-        let mut cut = 0;
+        let (limits, mut cut) = (self.limits, 0);
         let head = read_head(message, |head| scope.read(head, limits, &mut cut))?;
         let Some(schema_url) = head else {
             return Ok(());
         };
-        scope.set_schema_url(schema_url, limits, &mut cut);
-        if scope.invalid_utf8 {
-            self.repaired_scope(message, schema_url)?;
-        } else {
-            self.truncated += cut;
-            self.visitor.scope(&scope.view());
-        }
+        self.visit_scope(message, (&mut scope, schema_url), cut, V::scope)?;
         each_body(message, |body| self.one_span(body))
+    }
+
+    /// Visits spans in the order in which they stand: the scope before them is nearly always all of it. Where its schema
+    /// URL, or more of it, follows, the scope is visited again.
+    fn scope_with_spans(&mut self, message: Reader<'a>) -> Result<(), Malformed> {
+        let (mut scope, mut schema_url, mut cut) = (ScopeScratch::default(), &[][..], 0);
+        let (mut rest, mut is_begun, mut is_whole) = (message, false, true);
+        let mut counted = (0, 0);
+        while let Some(key) = rest.key()? {
+            match key {
+                HEAD => scope.read(rest.message()?, self.limits, &mut cut)?,
+                SCHEMA_URL => schema_url = rest.bytes()?,
+                BODY | OLD_BODY if is_begun => {
+                    self.one_span(rest.message()?)?;
+                    continue;
+                }
+                BODY | OLD_BODY if scope.invalid_utf8 => return self.scope_before_spans(message),
+                BODY | OLD_BODY => {
+                    is_begun = true;
+                    let before = (self.truncated, self.replaced);
+                    self.visit_scope(message, (&mut scope, schema_url), cut, V::scope)?;
+                    counted = (self.truncated - before.0, self.replaced - before.1);
+                    self.one_span(rest.message()?)?;
+                    continue;
+                }
+                _ => rest.skip_unknown(key, SHARED_FIELDS)?,
+            }
+            is_whole &= !is_begun;
+        }
+        if is_whole {
+            return Ok(());
+        }
+        self.truncated -= counted.0;
+        self.replaced -= counted.1;
+        self.visit_scope(message, (&mut scope, schema_url), cut, V::scope_again)
+    }
+
+    fn visit_scope(
+        &mut self,
+        message: Reader<'a>,
+        (scope, schema_url): (&mut ScopeScratch<'a>, &'a [u8]),
+        mut cut: u64,
+        visit: fn(&mut V, &ScopeView<'_>),
+    ) -> Result<(), Malformed> {
+        scope.set_schema_url(schema_url, self.limits, &mut cut);
+        if scope.invalid_utf8 {
+            return self.repaired_scope(message, schema_url, visit);
+        }
+        self.truncated += cut;
+        visit(self.visitor, &scope.view());
+        Ok(())
     }
 
     fn one_span(&mut self, message: Reader<'a>) -> Result<(), Malformed> {
@@ -184,13 +235,18 @@ impl<'a, V: SpanVisitor> Walk<'a, '_, V> {
     }
 
     #[cold]
-    fn repaired_scope(&mut self, message: Reader<'a>, url: &[u8]) -> Result<(), Malformed> {
+    fn repaired_scope(
+        &mut self,
+        message: Reader<'a>,
+        url: &[u8],
+        visit: fn(&mut V, &ScopeView<'_>),
+    ) -> Result<(), Malformed> {
         let (head, url) = self.repaired_head(message, url, &schema::SCOPE)?;
         let mut scope = ScopeScratch::default();
         let cut = &mut self.truncated;
         scope.read(Reader::new(&head), self.limits, cut)?;
         scope.set_schema_url(url.as_bytes(), self.limits, cut);
-        self.visitor.scope(&scope.view());
+        visit(self.visitor, &scope.view());
         Ok(())
     }
 

@@ -276,4 +276,10 @@ impl SpanVisitor for ShardWriter {
     fn span(&mut self, span: &SpanView<'_>) {
         self.builder.span(span);
     }
+
+    const TAKES_SCOPES_AGAIN: bool = true;
+
+    fn scope_again(&mut self, scope: &ScopeView<'_>) {
+        self.builder.scope_again(scope);
+    }
 }

@@ -40,6 +40,36 @@ impl SpanVisitor for Collected {
     }
 }
 
+/// As `Collected`, and takes scopes again.
+#[derive(Debug, Default)]
+pub(super) struct Corrected {
+    pub(super) collected: Collected,
+    /// The first span of the scope.
+    first: usize,
+}
+
+impl SpanVisitor for Corrected {
+    fn resource(&mut self, resource: &ResourceView<'_>) {
+        self.collected.resource(resource);
+    }
+    fn scope(&mut self, scope: &ScopeView<'_>) {
+        self.first = self.collected.spans.len();
+        self.collected.scope(scope);
+    }
+    fn span(&mut self, span: &SpanView<'_>) {
+        self.collected.span(span);
+    }
+
+    const TAKES_SCOPES_AGAIN: bool = true;
+
+    fn scope_again(&mut self, scope: &ScopeView<'_>) {
+        self.collected.scope(scope);
+        for span in &mut self.collected.spans[self.first..] {
+            span.scope = Arc::clone(&self.collected.scope);
+        }
+    }
+}
+
 /// Returns the spans of a request within all limits, and the number of rejected ones.
 pub(super) fn expected(request: &ExportTraceServiceRequest, now: u64) -> (Vec<Span>, Accepted) {
     let mut spans = Vec::new();

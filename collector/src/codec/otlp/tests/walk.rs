@@ -15,12 +15,20 @@ use super::super::{
     Accepted, DecodeError, Limits, SpanRejection, decode, walk_timeless, walk_traces,
 };
 use super::arbitrary::{NOW, traces};
-use super::oracle::{Collected, expected};
+use super::oracle::{Collected, Corrected, expected};
 use crate::model;
 
 fn walk(bytes: &[u8]) -> Result<(Vec<model::Span>, Accepted), DecodeError> {
     let mut collected = Collected::default();
-    let report = walk_traces(bytes, &Limits::default(), NOW, &mut collected)?;
+    let walked = walk_traces(bytes, &Limits::default(), NOW, &mut collected);
+    let mut corrected = Corrected::default();
+    let again = walk_traces(bytes, &Limits::default(), NOW, &mut corrected);
+    // Of a malformed request, how far it was read depends on the order.
+    assert_eq!(walked.is_ok(), again.is_ok());
+    let (report, report_again) = (walked?, again?);
+    assert_eq!(report, report_again);
+    let spans_again = corrected.collected.spans;
+    assert_eq!(format!("{:?}", collected.spans), format!("{spans_again:?}"));
     assert_eq!(report.spans, collected.spans.len() as u64);
     Ok((collected.spans, report))
 }

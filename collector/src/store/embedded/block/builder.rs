@@ -60,6 +60,8 @@ struct Checkpoint {
 struct Current {
     encoded: Vec<u8>,
     id: Option<u32>,
+    /// The row that its first span has or will have.
+    first_row: usize,
 }
 
 impl Current {
@@ -286,7 +288,19 @@ impl SpanVisitor for BlockBuilder {
     fn scope(&mut self, scope: &ScopeView<'_>) {
         self.scope.id = None;
         self.scope.encoded.clear();
+        self.scope.first_row = self.len();
         encode_scope(&mut self.scope.encoded, scope);
+    }
+
+    const TAKES_SCOPES_AGAIN: bool = true;
+
+    fn scope_again(&mut self, scope: &ScopeView<'_>) {
+        let first = self.scope.first_row;
+        self.scope(scope);
+        if first < self.len() {
+            let id = self.scope.id(&mut self.scopes);
+            self.rows.scopes[first..].fill(id);
+        }
     }
 
     fn span(&mut self, span: &SpanView<'_>) {

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::super::SpanLog;
 use super::searching::naive;
 use super::support::*;
+use crate::codec::otlp::{ScopeView, SpanVisitor};
 use crate::model::{Condition, Span, TimeRange, TraceQuery, UnixNanos};
 use crate::store::TraceReader;
 use crate::store::assemble;
@@ -86,6 +87,29 @@ proptest! {
         let (store, ..) = open_store(dir.path(), 1);
         assert_holds(&store, &kept);
     }
+}
+
+/// *Scenario*: of the second scope of a block, the schema stands behind its span.
+/// *Guarantees*: it is the schema of that span, and of no other.
+#[test]
+fn a_scope_visited_again_is_that_of_its_spans() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut writers, _) = open_store(dir.path(), 1);
+    let writer = &mut writers[0];
+    write(writer, &[span(1, 1, "shop"), span(2, 2, "shop")]);
+    writer.scope_again(&ScopeView {
+        name: "late",
+        schema_url: "https://schemas.example/1",
+        ..ScopeView::default()
+    });
+    write(writer, &[span(3, 3, "shop")]);
+    writer.commit().unwrap();
+    let schema = |id: u64| {
+        let id = TraceId::from_bytes(u128::from(id).to_be_bytes());
+        let trace = wait(store.trace(id)).unwrap().unwrap();
+        trace.spans[0].scope.schema_url.clone()
+    };
+    assert_eq!([1, 2, 3].map(schema), ["", "https://schemas.example/1", ""]);
 }
 
 #[test]
