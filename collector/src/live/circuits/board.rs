@@ -147,8 +147,11 @@ impl Board {
 
     /// Removes a breaker's instances known only from spans, now that its own reports arrive.
     fn forget_spans(&mut self, key: &CircuitKey) {
+        if !self.circuits.get(key).is_some_and(|one| one.is_of_spans) {
+            return;
+        }
         let until = self.known_from_spans(key);
-        let Some(circuit) = self.circuits.get_mut(key).filter(|one| one.is_of_spans) else {
+        let Some(circuit) = self.circuits.get_mut(key) else {
             return;
         };
         circuit.is_of_spans = false;

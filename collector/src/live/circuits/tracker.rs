@@ -8,6 +8,7 @@ use fusebox::circuit_breaker::{LatencyHistogram, Outcome};
 use super::counted::calls_of;
 use crate::codec::circuits::{Count, CountPoint, Temporality};
 use crate::model::{CircuitCalls, UnixNanos};
+use crate::store::hash::Seed;
 use crate::store::series::SeriesTotal;
 
 /// Series of one breaker instance: outcomes times error types.
@@ -19,7 +20,7 @@ pub(super) const MAX_STORED: usize = 64;
 /// The last report of each of an instance's series.
 #[derive(Debug, Default)]
 pub(super) struct Tracker {
-    series: HashMap<(u8, u64), Last>,
+    series: HashMap<(u8, u64), Last, Seed>,
     /// Calls that an earlier run counted after it stored its totals.
     beyond: CircuitCalls,
 }

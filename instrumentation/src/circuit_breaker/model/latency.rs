@@ -48,6 +48,11 @@ impl LatencyHistogram {
     /// Creates a histogram from buckets in any order; see [`add`](Self::add).
     pub fn from_buckets(buckets: impl IntoIterator<Item = (i32, u64)>) -> Self {
         let mut histogram = Self::default();
+        let buckets = buckets.into_iter();
+        let (_, most) = buckets.size_hint();
+        // A bound from outside reserves no more than the range has.
+        let range = (Self::MAX_INDEX - Self::MIN_INDEX + 1) as usize;
+        histogram.buckets.reserve(most.unwrap_or(0).min(range));
         for (index, count) in buckets {
             histogram.add(index, count);
         }
@@ -80,6 +85,10 @@ impl LatencyHistogram {
             return;
         }
         let index = index.clamp(Self::MIN_INDEX, Self::MAX_INDEX);
+        // Whoever adds a whole histogram adds its buckets in order.
+        if self.buckets.last().is_none_or(|last| last.0 < index) {
+            return self.buckets.push((index, count));
+        }
         match self.buckets.binary_search_by_key(&index, |bucket| bucket.0) {
             Ok(at) => self.buckets[at].1 = self.buckets[at].1.saturating_add(count),
             Err(at) => self.buckets.insert(at, (index, count)),
