@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::limits::{IDLE_AFTER, IDLE_SEGMENT_SPANS};
 use super::super::segment::Segment;
-use super::super::{EmbeddedOptions, Follow, ShipProgress, SpanLog, open, open_followed};
+use super::super::{EmbeddedOptions, SpanLog, open, open_followed};
 use super::support::*;
 use crate::log::Position;
 use crate::model::{Span, UnixNanos, made};
