@@ -15,11 +15,11 @@ use crate::notify::Notifier;
 use crate::pipeline::{Health, Pipeline, PipelineOptions};
 use crate::query::Kept;
 use crate::shipping::{Lanes, Shipping, paused, query_service};
-use crate::store::embedded::{EmbeddedOptions, Sampling, open_followed};
+use crate::store::embedded::{EmbeddedOptions, EmbeddedStore, Sampling, open_followed};
 use crate::store::logs::LogStore;
 use crate::store::merged::series::MergedSeries;
 use crate::store::series::SeriesLog;
-use crate::store::{Follow, StoreError, Traces};
+use crate::store::{Follow, Logs, StoreError, Traces};
 use crate::sync::Mutex;
 
 /// Log records may take one part in this many of the disk budget.
@@ -41,13 +41,10 @@ pub(super) fn open(config: &CollectorConfig) -> Result<Opened, CollectorError> {
     let shipping = config.influxdb.as_ref();
     let shipping = shipping.map(|influxdb| Shipping::open(influxdb, config, &counters));
     let shipping = shipping.transpose()?;
+    let now = clock.now(UnixNanos::now());
     let follow = match &shipping {
         Some(shipping) => shipping.follow(),
-        None => paused(
-            &config.data_dir,
-            config.retention,
-            clock.now(UnixNanos::now()),
-        )?,
+        None => paused(&config.data_dir, config.retention, now)?,
     };
     let (store, writers) = open_followed(
         embedded_options(config),
@@ -55,26 +52,16 @@ pub(super) fn open(config: &CollectorConfig) -> Result<Opened, CollectorError> {
         Arc::clone(&counters),
     )?;
     let (circuits, series) = open_series(config, shipping.as_ref(), &counters)?;
-    let store = match config.tail_sampling {
-        None => store,
-        Some(rule) => {
-            let slow = Arc::new(SlowByHour::new(circuits.series().clone()));
-            store.with_sampling(Sampling { rule, slow })
-        }
-    };
+    let store = sampled(store, config, &circuits);
     let live = Live::new(circuits.clone(), Arc::clone(&counters));
-    let traces = match &shipping {
-        Some(shipping) => shipping.traces(&store),
-        None => Traces::from(store.clone()),
-    };
     let logs = open_logs(config, follow.logs, &counters)?;
-    let query = query_service(traces, circuits.clone(), live.clone(), series);
-    let kept = Kept::open(&config.data_dir, config.kept_bytes)?;
-    let query = query.with_kept(kept);
-    let query = match &shipping {
-        Some(shipping) => query.with_logs(shipping.logs(&logs)),
-        None => query.with_logs(logs.clone()),
+    let (traces, all_logs) = match &shipping {
+        Some(shipping) => (shipping.traces(&store), shipping.logs(&logs)),
+        None => (Traces::from(store.clone()), Logs::from(logs.clone())),
     };
+    let kept = Kept::open(&config.data_dir, config.kept_bytes)?;
+    let query = query_service(traces, circuits.clone(), live.clone(), series);
+    let query = query.with_logs(all_logs).with_kept(kept);
     let shards = writers.into_iter().map(|writer| (writer, live.span_tap()));
     let sink = Arc::new(circuits.clone());
     let health = Health::default();
@@ -114,6 +101,15 @@ pub(super) fn open(config: &CollectorConfig) -> Result<Opened, CollectorError> {
         parts,
         lanes,
     })
+}
+
+/// Returns the store with the rule of tail sampling, where there is one.
+fn sampled(store: EmbeddedStore, config: &CollectorConfig, circuits: &Circuits) -> EmbeddedStore {
+    let Some(rule) = config.tail_sampling else {
+        return store;
+    };
+    let slow = Arc::new(SlowByHour::new(circuits.series().clone()));
+    store.with_sampling(Sampling { rule, slow })
 }
 
 fn embedded_options(config: &CollectorConfig) -> EmbeddedOptions {

@@ -54,11 +54,15 @@ pub(super) fn write(text: &mut Exposition, report: &InfluxdbReport) {
     for (reason, count) in &figures.points_refused {
         text.sample(refused, &[("reason", reason)], count);
     }
+    write_gauges(text, report);
+}
+
+fn write_gauges(text: &mut Exposition, report: &InfluxdbReport) {
     let gauges = [
         (
             "up",
             "Whether InfluxDB took or answered the last request.",
-            u64::from(figures.reachable),
+            u64::from(report.figures.reachable),
         ),
         (
             "backlog_spans",
