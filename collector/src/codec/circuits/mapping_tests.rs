@@ -140,13 +140,8 @@ fn resilience4j_is_read_as_prometheus_writes_it() {
     assert_eq!((batch.refused_points, batch.ignored_points), (0, 0));
 }
 
-/// *Scenario*: metrics that users' listeners of pybreaker, gobreaker and failsafe-go keep, which number states each in its
-/// own way, and Sentinel's of a resource.
-/// *Guarantees*: the file says what they mean.
-#[test]
-fn a_file_maps_what_has_no_exporter_of_its_own() {
-    let mapping = Mapping::read(
-        r#"{"metrics": [
+/// Maps the metrics below.
+const OF_USERS: &str = r#"{"metrics": [
             {"metric": "shop_breaker_state", "library": "gobreaker", "breaker": ["name"],
              "state": {"numbers": {"0": "closed", "1": "half_open", "2": "open"}}},
             {"metric": "shop_breaker_requests_total", "library": "gobreaker", "breaker": ["name"],
@@ -160,11 +155,11 @@ fn a_file_maps_what_has_no_exporter_of_its_own() {
              "state": {"attribute": "state", "words": {"BROKEN": "open"}}},
             {"metric": "sentinel_concurrency", "library": "sentinel", "breaker": ["resource"], "gauge": "in_flight"},
             {"metric": "sentinel_blocked", "library": "sentinel", "breaker": ["resource"], "counts": {"all": "rejected"}}
-        ]}"#,
-    )
-    .unwrap();
+        ]}"#;
+
+fn metrics_of_users() -> Vec<Metric> {
     let result = |word, value| point(&[("name", "stock"), ("result", word)], value);
-    let all = vec![
+    vec![
         metric(
             "shop_breaker_state",
             gauge(vec![point(&[("name", "stock")], 1.0)]),
@@ -203,8 +198,16 @@ fn a_file_maps_what_has_no_exporter_of_its_own() {
             "sentinel_blocked_total",
             vec![point(&[("resource", "GET:/buy")], 9.0)],
         ),
-    ];
-    let batch = decode_metrics(&request(all), &mapping);
+    ]
+}
+
+/// *Scenario*: metrics that users' listeners of pybreaker, gobreaker and failsafe-go keep, which number states each in its
+/// own way, and Sentinel's of a resource.
+/// *Guarantees*: the file says what they mean.
+#[test]
+fn a_file_maps_what_has_no_exporter_of_its_own() {
+    let mapping = Mapping::read(OF_USERS).unwrap();
+    let batch = decode_metrics(&request(metrics_of_users()), &mapping);
     assert_eq!((batch.refused_points, batch.ignored_points), (0, 1));
     let of = |name: &str| {
         let mut all = batch.observations.iter();
