@@ -34,7 +34,7 @@ pub(crate) struct ShownDelivery {
 }
 
 impl ShownChange {
-    pub(super) fn new(status: &ChangeStatus, now: u64) -> Self {
+    pub(in crate::pages) fn new(status: &ChangeStatus, now: u64) -> Self {
         let change = &status.change;
         Self {
             word: switch::word(change.action),

@@ -1,7 +1,7 @@
 //! One circuit: its state and figures now, its history, every transition with the call that caused it, the requests
 //! that went through it, what differs in those that failed, its instances and settings.
 
-mod changes;
+pub(crate) mod changes;
 mod columns;
 pub(crate) mod differs;
 mod outage_list;

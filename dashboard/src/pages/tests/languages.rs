@@ -13,7 +13,7 @@ use crate::pages::words::Language;
 /// Names of programs and formats, units, keys, and what is typed as it stands: the same in every language.
 const SAME: &str = "fusebox opentelemetry otlp http https grpc json jaeger zipkin influxdb prometheus micrometer resilience4j \
     javascript utc asia seoul mib key value kind server service status error resource name esc ctrl shift enter and api sdk \
-    alertmanager notify file md demo aria invalid true code response tracestate info warn fatal debug trace";
+    alertmanager notify file md demo aria invalid true code response tracestate off info warn fatal debug trace";
 /// Words of the made data, and of what the collector says of it.
 const MADE: &str = "get order see was review gateway page product english fallback img src script incident mail shop search \
     step must not parent received the";
