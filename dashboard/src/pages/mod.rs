@@ -135,6 +135,11 @@ pub fn router(state: AppState) -> Router {
         .route("/services/{name}", get(services::show))
         .route("/map", get(map::show))
         .route("/instances", get(instances::show))
+        .route("/instances/{service}/{id}", get(instances::one::show))
+        .route(
+            "/instances/{service}/{id}/level",
+            post(instances::one::send).layer(DefaultBodyLimit::max(instances::one::FORM_BYTES_MAX)),
+        )
         .route("/notifications", get(notifications::show))
         .route(
             "/notifications/quiet",

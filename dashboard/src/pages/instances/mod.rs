@@ -1,5 +1,7 @@
 //! Instances: which processes of each service there are, whether they are alive, since when, and how their circuits do.
 
+pub(crate) mod one;
+
 use std::borrow::Cow;
 
 use askama::Template;
@@ -46,6 +48,8 @@ struct Row {
     service: String,
     service_href: String,
     id: String,
+    /// Its page, where it has an id.
+    href: Option<String>,
     class: &'static str,
     word: &'static str,
     /// What that means, where the word does not say it.
@@ -128,6 +132,11 @@ fn look(liveness: Liveness) -> (&'static str, &'static str, &'static str) {
     }
 }
 
+/// Returns the page of an instance.
+fn href(service: &str, id: &str) -> Href {
+    Href::new("/instances").segment(service).segment(id)
+}
+
 impl Row {
     fn new(one: &InstanceView, now: u64) -> Self {
         let (class, word, title) = look(one.liveness);
@@ -145,6 +154,7 @@ impl Row {
                 id => text::name(id),
             }
             .into_owned(),
+            href: (!one.id.is_empty()).then(|| href(&one.service, &one.id).to_string()),
             class,
             word,
             title,

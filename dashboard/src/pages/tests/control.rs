@@ -1,13 +1,16 @@
 //! The pages of switches, changes and instances: friendly, empty, and with texts that try every trick.
 
-use fusebox::control::{Action, Outcome, Subject};
-use fusebox_collector::live::circuits::{JournalEntry, JournalFilter};
+use fusebox::control::{Action, Level, LoggerLevel, Outcome, Subject};
+use fusebox_collector::live::circuits::{
+    ChangeStatus, ControlError, Delivery, InstanceDelivery, JournalEntry, JournalFilter,
+};
 use fusebox_collector::notify::{Overview, Quiet, QuietError, QuietOrder, TargetReport};
 use fusebox_collector::query::{InstanceView, Instances, Liveness};
 use serde_json::json;
 
 use super::*;
 use crate::pages::instances::InstancesPage;
+use crate::pages::instances::one::{self, Found, InstancePage};
 use crate::pages::journal::JournalPage;
 use crate::pages::notifications::{Entered, NotificationsPage};
 use crate::pages::switch::form;
@@ -15,6 +18,7 @@ use crate::pages::switch::form;
 /// Returns every page: its name and its HTML.
 pub(super) fn pages() -> Vec<(&'static str, String)> {
     let friendly = ["shop", "stock", "Ada", "the disk is full", "stock-1"];
+    let readable = ["shop", "stock", "Ada", "incident 7", "stock-1"];
     let nasty_text = nasty();
     let hostile = [nasty_text.as_str(); 5];
     let circuit = fixtures::wall().circuits[0].clone();
@@ -37,6 +41,9 @@ pub(super) fn pages() -> Vec<(&'static str, String)> {
             "instances empty",
             html(InstancesPage::new(Instances::default(), "", NOW)),
         ),
+        ("instance", instance(readable, true)),
+        ("instance hostile", instance(hostile, true)),
+        ("instance without levels", instance(readable, false)),
         ("notifications", notifications(friendly, "")),
         ("notifications hostile", notifications(hostile, HOSTILE)),
         (
@@ -148,8 +155,8 @@ fn notifications([service, circuit, by, reason, instance]: [&str; 5], typed: &st
     html(NotificationsPage::new(found, entered, Some(error), NOW))
 }
 
-fn list([service, _, _, _, id]: [&str; 5], silent: Option<usize>, filter: &str) -> String {
-    let instance = |liveness| InstanceView {
+fn view(service: &str, id: &str, liveness: Liveness) -> InstanceView {
+    InstanceView {
         service: service.to_owned(),
         id: id.to_owned(),
         liveness,
@@ -160,7 +167,11 @@ fn list([service, _, _, _, id]: [&str; 5], silent: Option<usize>, filter: &str) 
         not_closed: 1,
         calls_per_second: 12.5,
         error_percent: Some(3.0),
-    };
+    }
+}
+
+fn list([service, _, _, _, id]: [&str; 5], silent: Option<usize>, filter: &str) -> String {
+    let instance = |liveness| view(service, id, liveness);
     let states = [
         Liveness::Down,
         Liveness::Late,
@@ -172,6 +183,47 @@ fn list([service, _, _, _, id]: [&str; 5], silent: Option<usize>, filter: &str) 
         silent_at_once: silent,
     };
     html(InstancesPage::new(found, filter, NOW))
+}
+
+/// Returns the page of an instance with a change under way and a form that was refused.
+fn instance([service, name, by, reason, id]: [&str; 5], takes_levels: bool) -> String {
+    let mut change = entry([service, name, by, reason, id]).change;
+    (change.subject, change.action) = (Subject::Logger, Action::Level(Level::Debug));
+    let delivery = |state| InstanceDelivery {
+        instance: id.to_owned(),
+        state,
+        time: None,
+    };
+    let logger = LoggerLevel {
+        name: name.to_owned(),
+        level: Level::Warn,
+        expires_in_ms: Some(90_000),
+    };
+    let found = Found {
+        view: view(service, id, Liveness::Live),
+        circuits: vec![(
+            change.key.clone(),
+            "open",
+            state::title(EffectiveState::Open),
+        )],
+        loggers: takes_levels.then(|| vec![logger]),
+        changes: vec![ChangeStatus {
+            change,
+            deliveries: vec![delivery(Delivery::Pending), delivery(Delivery::Refused)],
+        }],
+    };
+    let typed = [
+        ("logger", name),
+        ("reason", reason),
+        ("by", by),
+        ("where", "all"),
+    ];
+    let entered = one::Entered::read(&Params::from(&typed[..]), None);
+    let error = ControlError::Invalid {
+        parameter: "logger",
+        problem: "must not".to_owned(),
+    };
+    html(InstancePage::new(found, entered, Some(error), NOW))
 }
 
 fn switch(circuit: CircuitView, reason: &str) -> String {

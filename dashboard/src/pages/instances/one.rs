@@ -1,0 +1,358 @@
+//! One instance: whether it is alive, its circuits, and the levels of its loggers, which can be changed for a time. It works
+//! without JavaScript: the form is below, and what was sent leads back to the page.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use askama::Template;
+use axum::Form;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Redirect, Response};
+use fusebox::control::{Action, BY_CHARS_MAX, Level, LoggerLevel, REASON_CHARS_MAX};
+use fusebox_collector::live::circuits::{ChangeOrder, ChangeStatus, ControlError};
+use fusebox_collector::model::{CircuitKey, UnixNanos};
+use fusebox_collector::query::InstanceView;
+use fusebox_collector::{is_same_origin, user_name};
+
+use super::Row;
+use crate::pages::Pages;
+use crate::pages::circuit::changes::ShownChange;
+use crate::pages::frame::error::{PageError, PageResult};
+use crate::pages::frame::page::{Chrome, Page, Section};
+use crate::pages::frame::params::Params;
+use crate::pages::view::href::Href;
+use crate::pages::view::range::Range;
+use crate::pages::view::text::{self, SECOND};
+use crate::pages::wall::card::InstanceRow;
+
+/// The longest form: a reason and a few words.
+pub(crate) const FORM_BYTES_MAX: usize = 16 << 10;
+/// The times that can be chosen, seconds.
+const LIFETIMES: [u64; 5] = [300, 900, 3_600, 14_400, 86_400];
+/// The time that is chosen at first: a level that is raised makes many lines.
+const LIFETIME_DEFAULT: u64 = 900;
+
+/// Serves the page.
+pub(crate) async fn show(
+    State(pages): State<Pages>,
+    Path((service, id)): Path<(String, String)>,
+    headers: HeaderMap,
+    params: Params,
+) -> PageResult<InstancePage> {
+    let found = find(&pages, &service, &id).await?;
+    let entered = Entered::read(&params, user_name(&headers));
+    Ok(Page(InstancePage::new(found, entered, None, now())))
+}
+
+/// Takes a change of a level.
+pub(crate) async fn send(
+    State(pages): State<Pages>,
+    Path((service, id)): Path<(String, String)>,
+    headers: HeaderMap,
+    Form(pairs): Form<Vec<(String, String)>>,
+) -> Result<Response, PageError> {
+    if !is_same_origin(&headers) {
+        return Err(PageError::Forbidden);
+    }
+    let found = find(&pages, &service, &id).await?;
+    let entered = Entered::read(&Params::from(pairs), user_name(&headers));
+    let control = pages.query.circuits().control();
+    let name = entered.logger.clone();
+    let key = CircuitKey { service, name };
+    let taken = match entered.order(&id) {
+        Ok(order) => control.request_level(key, order, UnixNanos::now()).await,
+        Err(error) => Err(error),
+    };
+    match taken {
+        Ok(_) => Ok(Redirect::to(&found.href().at("levels").to_string()).into_response()),
+        Err(ControlError::Store(error)) => Err(error.into()),
+        Err(error) => {
+            let status = match error {
+                ControlError::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+                _ => StatusCode::CONFLICT,
+            };
+            let page = InstancePage::new(found, entered, Some(error), now());
+            Ok((status, Page(page)).into_response())
+        }
+    }
+}
+
+fn now() -> u64 {
+    UnixNanos::now().get()
+}
+
+/// What is known of an instance.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) view: InstanceView,
+    /// Its circuits, with class and word of the state.
+    pub(crate) circuits: Vec<(CircuitKey, &'static str, &'static str)>,
+    /// `None` where it takes no changes of levels.
+    pub(crate) loggers: Option<Vec<LoggerLevel>>,
+    pub(crate) changes: Vec<ChangeStatus>,
+}
+
+impl Found {
+    fn href(&self) -> Href {
+        super::href(&self.view.service, &self.view.id)
+    }
+}
+
+async fn find(pages: &Pages, service: &str, id: &str) -> Result<Found, PageError> {
+    let all = pages.query.instances().await?.instances.into_iter();
+    let mut same = all.filter(|one| one.service == service && one.id == id);
+    let view = same.next().ok_or_else(|| {
+        let (service, id) = (text::name(service), text::name(id));
+        PageError::NotFound(t!(
+            "no instance {id} of {service} was heard in the last hour",
+            id = id,
+            service = service
+        ))
+    })?;
+    let wall = pages.query.circuits().wall(None).await?.value;
+    let circuits = wall
+        .circuits
+        .iter()
+        .filter(|circuit| circuit.key.service == service);
+    let circuits = circuits.filter_map(|circuit| {
+        let instance = circuit
+            .instances
+            .iter()
+            .find(|instance| instance.id == id)?;
+        Some((circuit.key.clone(), instance.class(), instance.word()))
+    });
+    let control = pages.query.circuits().control();
+    let mut changes = control.level_changes(service, UnixNanos::now());
+    changes.retain(|status| status.change.is_for(id));
+    Ok(Found {
+        view,
+        circuits: circuits.collect(),
+        loggers: control.loggers(service, id),
+        changes,
+    })
+}
+
+/// What was entered.
+#[derive(Debug, Clone)]
+pub(crate) struct Entered {
+    logger: String,
+    /// A level, or `back`.
+    level: String,
+    reason: String,
+    by: String,
+    /// Whether the request itself says who sends it.
+    is_known: bool,
+    seconds: Option<u64>,
+    everywhere: bool,
+}
+
+impl Entered {
+    /// Reads it from an address or a form; `user` is whom the request names.
+    pub(crate) fn read(params: &Params, user: Option<String>) -> Self {
+        let text = |name| params.word(name).unwrap_or_default().to_owned();
+        let seconds = params.word("expires_in_s");
+        Self {
+            logger: text("logger"),
+            level: text("level"),
+            reason: text("reason"),
+            is_known: user.is_some(),
+            by: user.unwrap_or_else(|| text("by")),
+            seconds: seconds.map_or(Some(LIFETIME_DEFAULT), |seconds| seconds.parse().ok()),
+            everywhere: params.word("where") == Some("all"),
+        }
+    }
+
+    /// Returns the order; its parts are checked where it is taken.
+    fn order(&self, id: &str) -> Result<ChangeOrder, ControlError> {
+        let action = match self.level.as_str() {
+            BACK => Some(Action::Reset),
+            level => Level::parse(level).map(Action::Level),
+        };
+        let action = action.ok_or_else(|| ControlError::Invalid {
+            parameter: "level",
+            problem: format!(
+                "none of {}, {BACK}",
+                Level::ALL.map(Level::as_str).join(", ")
+            ),
+        })?;
+        Ok(ChangeOrder {
+            action,
+            reason: self.reason.clone(),
+            by: self.by.clone(),
+            // No number is as wrong as 0.
+            lifetime: Duration::from_secs(self.seconds.unwrap_or(0)),
+            instances: match self.everywhere {
+                true => Vec::new(),
+                false => vec![id.to_owned()],
+            },
+        })
+    }
+}
+
+/// The choice that puts a level back.
+const BACK: &str = "back";
+
+/// The page.
+#[derive(Debug, Template)]
+#[template(path = "instances/one.html")]
+pub(crate) struct InstancePage {
+    chrome: Chrome,
+    row: Row,
+    found: Found,
+    entered: Entered,
+    error: Option<ControlError>,
+    now: u64,
+}
+
+/// A logger as listed.
+#[derive(Debug)]
+struct ShownLogger {
+    name: String,
+    level: &'static str,
+    /// In what time its level ends.
+    left: String,
+    /// The choices: word, link, whether it is in force.
+    levels: Vec<(&'static str, String, bool)>,
+}
+
+impl InstancePage {
+    /// Returns the page with what was entered, and what is wrong with it.
+    pub(crate) fn new(
+        found: Found,
+        entered: Entered,
+        error: Option<ControlError>,
+        now: u64,
+    ) -> Self {
+        let title = format!("{} {}", found.view.service, found.view.id);
+        Self {
+            chrome: Chrome::new(Section::Instances, &title),
+            row: Row::new(&found.view, now),
+            found,
+            entered,
+            error,
+            now,
+        }
+    }
+
+    fn traces_href(&self) -> String {
+        Href::new("/traces")
+            .with("service", &self.found.view.service)
+            .to_string()
+    }
+
+    fn logs_href(&self) -> String {
+        Href::new("/logs")
+            .with("service", &self.found.view.service)
+            .to_string()
+    }
+
+    /// Its circuits: link, name, class and word of the state.
+    fn circuits(&self) -> Vec<(String, Cow<'_, str>, &'static str, &'static str)> {
+        let circuits = self.found.circuits.iter();
+        let shown = circuits.map(|(key, class, word)| {
+            let href = Href::circuit(key).to_string();
+            (href, text::name(&key.name), *class, *word)
+        });
+        shown.collect()
+    }
+
+    fn action(&self) -> String {
+        self.found.href().segment("level").to_string()
+    }
+
+    fn loggers(&self) -> Vec<ShownLogger> {
+        let loggers = self.found.loggers.iter().flatten();
+        let shown = loggers.map(|logger| ShownLogger {
+            name: text::name(&logger.name).into_owned(),
+            level: logger.level.as_str(),
+            left: match logger.expires_in_ms {
+                Some(millis) => text::age(millis.saturating_mul(1_000_000)),
+                None => String::new(),
+            },
+            levels: Level::ALL.map(|level| self.choice(logger, level)).to_vec(),
+        });
+        shown.collect()
+    }
+
+    fn choice(&self, logger: &LoggerLevel, level: Level) -> (&'static str, String, bool) {
+        let href = self
+            .found
+            .href()
+            .with("logger", &logger.name)
+            .with("level", level.as_str());
+        (
+            level.as_str(),
+            href.at("change").to_string(),
+            logger.level == level,
+        )
+    }
+
+    fn takes_levels(&self) -> bool {
+        self.found.loggers.is_some()
+    }
+
+    /// The changes of this instance: logger and change.
+    fn changes(&self) -> Vec<(String, ShownChange)> {
+        let changes = self.found.changes.iter();
+        let shown = changes.map(|status| {
+            let name = text::name(&status.change.key.name).into_owned();
+            (name, ShownChange::new(status, self.now))
+        });
+        shown.collect()
+    }
+
+    /// The levels: value, word, whether it is chosen.
+    fn levels(&self) -> Vec<(&'static str, &'static str, bool)> {
+        let chosen = self.entered.level.as_str();
+        let levels =
+            Level::ALL.map(|level| (level.as_str(), level.as_str(), level.as_str() == chosen));
+        let back = (BACK, t!("as configured at the start"), chosen == BACK);
+        levels.into_iter().chain([back]).collect()
+    }
+
+    /// The times: seconds, words, whether it is chosen.
+    fn lifetimes(&self) -> Vec<(u64, String, bool)> {
+        let chosen = self.entered.seconds;
+        let words = |seconds| Range::of(seconds * SECOND).words();
+        let choice = |seconds| (seconds, words(seconds), Some(seconds) == chosen);
+        LIFETIMES.map(choice).to_vec()
+    }
+
+    fn logger(&self) -> Cow<'_, str> {
+        text::shown(&self.entered.logger, 300)
+    }
+
+    fn reason(&self) -> Cow<'_, str> {
+        text::shown(&self.entered.reason, 2 * REASON_CHARS_MAX)
+    }
+
+    fn by(&self) -> Cow<'_, str> {
+        text::shown(&self.entered.by, 2 * BY_CHARS_MAX)
+    }
+
+    fn reason_chars_max(&self) -> usize {
+        REASON_CHARS_MAX
+    }
+
+    fn by_chars_max(&self) -> usize {
+        BY_CHARS_MAX
+    }
+
+    /// What is wrong with that field.
+    fn problem(&self, field: &str) -> Option<&str> {
+        match &self.error {
+            Some(ControlError::Invalid { parameter, problem }) if *parameter == field => {
+                Some(problem)
+            }
+            _ => None,
+        }
+    }
+
+    /// What is wrong, but with no field.
+    fn conflict(&self) -> Option<String> {
+        let error = self.error.as_ref()?;
+        let is_field = matches!(error, ControlError::Invalid { .. });
+        (!is_field).then(|| error.to_string())
+    }
+}
