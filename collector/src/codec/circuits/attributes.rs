@@ -10,7 +10,7 @@ pub(super) const MAX_NAME_BYTES: usize = 256;
 /// Longest free text (reasons), bytes; longer ones are cut.
 pub(super) const MAX_TEXT_BYTES: usize = 512;
 /// FNV-1a's offset basis and prime for 64 bits (draft-eastlake-fnv).
-const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+pub(super) const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0100_0000_01b3;
 /// OpenTelemetry's name for a service without a name.
 const UNKNOWN_SERVICE: &str = "unknown_service";
@@ -26,9 +26,14 @@ impl Sender {
     /// Reads a resource; `None` if a name is too long.
     pub(super) fn of(resource: Option<&Resource>) -> Option<Self> {
         let attributes = resource.map_or(&[][..], |resource| &resource.attributes);
-        let service = text(attributes, "service.name").unwrap_or(UNKNOWN_SERVICE);
-        let instance = text(attributes, "service.instance.id")
-            .or_else(|| text(attributes, "host.name"))
+        Self::named(|key| text(attributes, key))
+    }
+
+    /// Reads the attributes of a resource; `None` if a name is too long.
+    pub(super) fn named<'a>(text: impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
+        let service = text("service.name").unwrap_or(UNKNOWN_SERVICE);
+        let instance = text("service.instance.id")
+            .or_else(|| text("host.name"))
             .unwrap_or_default();
         (service.len() <= MAX_NAME_BYTES && instance.len() <= MAX_NAME_BYTES).then(|| Self {
             service: service.to_owned(),
@@ -83,7 +88,7 @@ pub(super) fn fingerprint(attributes: &[KeyValue]) -> u64 {
 }
 
 /// Continues a 64-bit FNV-1a hash.
-fn fnv1a(hash: u64, bytes: &[u8]) -> u64 {
+pub(super) fn fnv1a(hash: u64, bytes: &[u8]) -> u64 {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME);
     bytes.iter().fold(hash, step)
 }

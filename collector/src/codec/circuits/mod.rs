@@ -5,6 +5,7 @@
 
 mod attributes;
 mod fact;
+mod labels;
 mod logs;
 mod mapping;
 #[cfg(test)]
