@@ -3,7 +3,7 @@
 use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram, Outcome};
 
 use super::attributes::fingerprint;
-use super::points::Point;
+use super::decoded_points::Point;
 use super::{Count, CountPoint, MAX_COUNT};
 
 /// What resilience4j tells of its window.

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::Count;
 use super::attributes::{MAX_NAME_BYTES, name, text};
 use super::fact::{Fact, Own, count, own_figure};
-use super::points::Point;
+use super::decoded_points::Point;
 use crate::model::Source;
 
 /// Metrics of one file.

@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics};
 use super::attributes::{Sender, name, text};
 use super::fact::{Fact, Own, count, own_figure};
 use super::mapping::Mapping;
-use super::points::{Point, point_count, points};
+use super::decoded_points::{Point, point_count, points};
 use super::policies::{self, Measure};
 use super::{Count, MetricsBatch, Observation, Temporality};
 use crate::model::{CircuitKey, Source, UnixNanos, format_timestamp};

@@ -4,6 +4,7 @@
 //! cannot be read is counted. Cumulative counts stay cumulative; `live::circuits` computes differences.
 
 mod attributes;
+mod decoded_points;
 mod fact;
 mod labels;
 mod logs;
@@ -11,7 +12,6 @@ mod mapping;
 #[cfg(test)]
 mod mapping_tests;
 mod metrics;
-mod points;
 mod policies;
 #[cfg(test)]
 pub(crate) mod request;

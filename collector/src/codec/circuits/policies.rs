@@ -6,7 +6,7 @@ use fusebox::semconv;
 
 use super::Temporality;
 use super::attributes::{Sender, name, text};
-use super::points::Point;
+use super::decoded_points::Point;
 use crate::model::UnixNanos;
 use crate::model::policy::{COLLAPSER, POOL, REQUEST_CACHE};
 

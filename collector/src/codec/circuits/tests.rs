@@ -377,7 +377,7 @@ proptest! {
     fn every_point_of_any_request_is_counted_once(request in any_request()) {
         let batch = decode(&request);
         let metrics = &request.resource_metrics[0].scope_metrics[0].metrics;
-        let points: u64 = metrics.iter().map(points::point_count).sum();
+        let points: u64 = metrics.iter().map(decoded_points::point_count).sum();
         prop_assert_eq!(batch.circuit_points + batch.ignored_points + batch.refused_points, points);
         for count in batch.observations.iter().flat_map(|o| &o.counts) {
             prop_assert!(count.count <= MAX_COUNT);
