@@ -12,6 +12,7 @@ mod mapping;
 #[cfg(test)]
 mod mapping_tests;
 mod metrics;
+mod points;
 mod policies;
 #[cfg(test)]
 pub(crate) mod request;
