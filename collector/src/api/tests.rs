@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use tower::ServiceExt;
 
 use super::*;
+use crate::codec::circuits::{Mapping, decode_metrics};
 use crate::codec::otlp::{
     Limits, ResourceView, ScopeView, SpanView, SpanVisitor, json, walk_traces,
 };
@@ -149,7 +150,7 @@ impl Fixture {
         let (logs, _) = json::logs_to_protobuf(breaker_logs(now).to_string().as_bytes()).unwrap();
         let (metrics, _) =
             json::metrics_to_protobuf(breaker_metrics(now).to_string().as_bytes()).unwrap();
-        let metrics = Message::decode(metrics.as_slice()).unwrap();
+        let metrics = decode_metrics(&metrics, &Mapping::shipped()).unwrap();
         self.circuits
             .ingest_metrics(metrics, UnixNanos::new(now))
             .await

@@ -22,8 +22,8 @@ use crate::store::logs::LogStore;
 /// Larger JSON is converted on a blocking thread: this much takes about a millisecond.
 const INLINE_REWRITE_BYTES_MAX: usize = 64 << 10;
 
-/// Metrics and logs with more decoded bytes are built on a blocking thread: below, prost takes less than a
-/// millisecond.
+/// Metrics with more bytes, and logs with more decoded bytes, are read on a blocking thread: below, it takes less
+/// than a millisecond.
 const INLINE_DECODE_BYTES_MAX: usize = 1 << 20;
 
 /// The entry of the pipeline; cheap to clone.
@@ -200,8 +200,7 @@ impl Ingest {
         Ok((not_kept, accepted))
     }
 
-    /// Decodes with prost, whose structs are many times larger than their bytes, so their estimated size is
-    /// reserved too.
+    /// Decodes to structs that are many times larger than their bytes, so their estimated size is reserved too.
     async fn decode<R: Request>(
         &self,
         format: Format,
@@ -228,7 +227,7 @@ impl Ingest {
                 repairs,
             }),
             Err(error) => {
-                // prost rejects a message for one string that is not UTF-8.
+                // A message is rejected for one string that is not UTF-8.
                 reservation.resize(4 * message.len()).await?;
                 let is_long = message.len() > INLINE_DECODE_BYTES_MAX;
                 let repair = move || messages::repaired::<R>(&message);
@@ -253,14 +252,15 @@ impl Ingest {
     ) -> Result<R, IngestError> {
         let decoded_bytes = messages::decoded_bytes::<R>(&message)?;
         // Log records are built beside the request that they come from.
-        let copies = match R::SIGNAL {
-            Signal::Logs => 2,
-            _ => 1,
+        let (copies, to_read) = match R::SIGNAL {
+            Signal::Logs => (2, decoded_bytes),
+            _ => (1, message.len()),
         };
         let bytes = message.len() + copies * decoded_bytes;
         reservation.resize(bytes).await?;
-        let is_long = decoded_bytes > INLINE_DECODE_BYTES_MAX;
-        let decoded = self.off_worker(is_long, move || messages::decode(&message));
+        let is_long = to_read > INLINE_DECODE_BYTES_MAX;
+        let mapping = self.circuits.mapping();
+        let decoded = self.off_worker(is_long, move || R::read(&message, &mapping));
         Ok(decoded.await??)
     }
 

@@ -1,44 +1,69 @@
-//! Decodes metrics and logs to prost structs, bounding their memory beforehand.
+//! Decodes metrics to what they say of circuits, and logs to prost structs, bounding their memory beforehand.
 //!
-//! Two bytes of hostile input (an empty data point) become a struct of 200, so a body within its limit could
-//! take gigabytes. Therefore a scan first sums the sizes of the structs. Spans are never decoded: a shard
-//! walks their bytes.
+//! Two bytes of hostile input (an empty attribute) become a struct of 100, so a body within its limit could
+//! take gigabytes. Therefore a scan first sums the sizes of the structs. Metrics are read from their bytes, and spans
+//! are never decoded: a shard walks their bytes.
 
-use opentelemetry_proto::tonic::collector::{
-    logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
-};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use prost::Message;
 
 use crate::codec::Signal;
+use crate::codec::circuits::{DECODED_BYTES_MAX, Mapping, MetricsBatch, decode_metrics};
 use crate::codec::otlp::DecodeError;
 use crate::codec::otlp::repairs::replace_ill_formed;
 use crate::codec::otlp::schema;
 
-/// Largest decoded request; Python's runtime metrics, 168 points with attributes, take about 0.1 MiB.
-const DECODED_BYTES_MAX: usize = 64 << 20;
+/// What a byte of metrics may grow to: the least data point of a breaker of its own has 50 bytes with the name of its
+/// attribute, and becomes an observation of 800. Beyond the bound of all observations the decoder itself stops.
+const METRICS_GROWTH: usize = 16;
 
 /// prost itself rejects deeper messages (its recursion limit).
 const DEPTH_MAX: usize = 100;
 
 /// A kind of request and its structure.
-pub(super) trait Request: Message + Default + Send + 'static {
+pub(super) trait Request: Sized + Send + 'static {
     const SIGNAL: Signal;
-    /// Its tree of messages with struct sizes.
-    const SHAPE: &'static Shape;
     /// Its fields, for repairing text.
     const SCHEMA: &'static schema::Message;
+
+    /// Returns the approximate size of the decoded request, including strings.
+    fn estimate(message: &[u8]) -> usize;
+
+    /// Fails when it is malformed or has text that is not UTF-8.
+    fn read(message: &[u8], mapping: &Mapping) -> Result<Self, DecodeError>;
 }
 
-impl Request for ExportMetricsServiceRequest {
+impl Request for MetricsBatch {
     const SIGNAL: Signal = Signal::Metrics;
-    const SHAPE: &'static Shape = &METRICS_REQUEST;
     const SCHEMA: &'static schema::Message = &schema::METRICS_REQUEST;
+
+    fn estimate(message: &[u8]) -> usize {
+        let bytes = message.len().saturating_mul(METRICS_GROWTH);
+        bytes.min(DECODED_BYTES_MAX)
+    }
+
+    fn read(message: &[u8], mapping: &Mapping) -> Result<Self, DecodeError> {
+        decode_metrics(message, mapping)
+    }
 }
 
 impl Request for ExportLogsServiceRequest {
     const SIGNAL: Signal = Signal::Logs;
-    const SHAPE: &'static Shape = &LOGS_REQUEST;
     const SCHEMA: &'static schema::Message = &schema::LOGS_REQUEST;
+
+    fn estimate(message: &[u8]) -> usize {
+        LOGS_REQUEST.decoded_bytes(message, DEPTH_MAX)
+    }
+
+    fn read(message: &[u8], _mapping: &Mapping) -> Result<Self, DecodeError> {
+        Self::decode(message).map_err(|error| {
+            tracing::debug!(%error, "could not decode");
+            DecodeError::Protobuf {
+                offset: 0,
+                what: "not a readable OTLP message",
+            }
+        })
+    }
 }
 
 /// Returns the approximate size of the decoded request, including strings.
@@ -46,7 +71,7 @@ impl Request for ExportLogsServiceRequest {
 /// # Errors
 /// When it exceeds [`DECODED_BYTES_MAX`].
 pub(super) fn decoded_bytes<R: Request>(message: &[u8]) -> Result<usize, DecodeError> {
-    let bytes = R::SHAPE.decoded_bytes(message, DEPTH_MAX);
+    let bytes = R::estimate(message);
     if bytes > DECODED_BYTES_MAX {
         return Err(DecodeError::Protobuf {
             offset: 0,
@@ -54,17 +79,6 @@ pub(super) fn decoded_bytes<R: Request>(message: &[u8]) -> Result<usize, DecodeE
         });
     }
     Ok(bytes)
-}
-
-/// Fails when it is malformed.
-pub(super) fn decode<R: Request>(message: &[u8]) -> Result<R, DecodeError> {
-    R::decode(message).map_err(|error| {
-        tracing::debug!(%error, "could not decode");
-        DecodeError::Protobuf {
-            offset: 0,
-            what: "not a readable OTLP message",
-        }
-    })
 }
 
 /// Returns a copy of a request with text that is not UTF-8 replaced, and the number of such strings; `None`
@@ -78,23 +92,17 @@ pub(super) fn repaired<R: Request>(message: &[u8]) -> Option<(Vec<u8>, u64)> {
 /// A message: the size of its struct, and the fields with nested messages.
 pub(super) struct Shape {
     bytes: usize,
-    /// Bytes in memory per byte of the message itself (packed varints: one byte becomes eight).
-    growth: usize,
     fields: &'static [(u64, &'static Shape)],
 }
 
 impl Shape {
     const fn of(bytes: usize, fields: &'static [(u64, &'static Self)]) -> Self {
-        Self {
-            bytes,
-            growth: 1,
-            fields,
-        }
+        Self { bytes, fields }
     }
 
     /// Sums the message and everything nested; a malformed rest counts nothing, since prost stops there too.
     fn decoded_bytes(&self, message: &[u8], depth: usize) -> usize {
-        let mut sum = self.bytes + message.len() * self.growth;
+        let mut sum = self.bytes + message.len();
         let mut rest = message;
         while let Some((field, payload)) = next_field(&mut rest) {
             let below = self.fields.iter().find(|(number, _)| *number == field);
@@ -145,44 +153,6 @@ fn varint(rest: &mut &[u8]) -> Option<u64> {
 }
 
 // Sizes of the generated structs on 64-bit, rounded up; vectors grow by doubling, so points count double.
-static METRICS_REQUEST: Shape = Shape::of(24, &[(1, &RESOURCE_METRICS)]);
-static RESOURCE_METRICS: Shape = Shape::of(256, &[(1, &RESOURCE), (2, &SCOPE_METRICS)]);
-static SCOPE_METRICS: Shape = Shape::of(256, &[(1, &SCOPE), (2, &METRIC)]);
-static METRIC: Shape = Shape::of(
-    256,
-    &[
-        (5, &NUMBERS),
-        (7, &NUMBERS),
-        (9, &HISTOGRAMS),
-        (10, &EXPONENTIALS),
-        (11, &SUMMARIES),
-        (12, &KEY_VALUE),
-    ],
-);
-static NUMBERS: Shape = Shape::of(0, &[(1, &NUMBER)]);
-static NUMBER: Shape = Shape::of(256, &[(5, &EXEMPLAR), (7, &KEY_VALUE)]);
-static HISTOGRAMS: Shape = Shape::of(0, &[(1, &HISTOGRAM)]);
-static HISTOGRAM: Shape = Shape::of(400, &[(8, &EXEMPLAR), (9, &KEY_VALUE)]);
-static EXPONENTIALS: Shape = Shape::of(0, &[(1, &EXPONENTIAL)]);
-static EXPONENTIAL: Shape = Shape::of(
-    560,
-    &[
-        (1, &KEY_VALUE),
-        (8, &BUCKETS),
-        (9, &BUCKETS),
-        (11, &EXEMPLAR),
-    ],
-);
-static BUCKETS: Shape = Shape {
-    bytes: 0,
-    growth: 8,
-    fields: &[],
-};
-static SUMMARIES: Shape = Shape::of(0, &[(1, &SUMMARY)]);
-static SUMMARY: Shape = Shape::of(256, &[(6, &QUANTILE), (7, &KEY_VALUE)]);
-static QUANTILE: Shape = Shape::of(32, &[]);
-static EXEMPLAR: Shape = Shape::of(256, &[(7, &KEY_VALUE)]);
-
 static LOGS_REQUEST: Shape = Shape::of(24, &[(1, &RESOURCE_LOGS)]);
 static RESOURCE_LOGS: Shape = Shape::of(256, &[(1, &RESOURCE), (2, &SCOPE_LOGS)]);
 static SCOPE_LOGS: Shape = Shape::of(256, &[(1, &SCOPE), (2, &LOG_RECORD)]);
@@ -200,9 +170,7 @@ static LIST: Shape = Shape::of(24, &[(1, &KEY_VALUE)]);
 #[cfg(test)]
 mod tests {
     use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
-    use opentelemetry_proto::tonic::metrics::v1::{
-        HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics,
-    };
+    use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
     use proptest::prelude::*;
 
     use super::*;
@@ -215,13 +183,10 @@ mod tests {
     }
 
     #[test]
-    fn a_body_of_empty_data_points_is_refused_before_it_is_built() {
-        let points = nested(1, &[]).repeat(1 << 20);
-        let request = nested(1, &nested(2, &nested(2, &nested(9, &points))));
-        assert!(decoded_bytes::<ExportMetricsServiceRequest>(&request).is_err());
-        let few = nested(1, &[]).repeat(1 << 10);
-        let request = nested(1, &nested(2, &nested(2, &nested(9, &few))));
-        assert!(decoded_bytes::<ExportMetricsServiceRequest>(&request).is_ok());
+    fn a_body_of_empty_records_is_refused_before_it_is_built() {
+        let request = |records: usize| nested(1, &nested(2, &nested(2, &[]).repeat(records)));
+        assert!(decoded_bytes::<ExportLogsServiceRequest>(&request(1 << 20)).is_err());
+        assert!(decoded_bytes::<ExportLogsServiceRequest>(&request(1 << 10)).is_ok());
     }
 
     #[test]
@@ -232,16 +197,15 @@ mod tests {
         }
         let request = nested(1, &nested(2, &nested(2, &nested(5, &value))));
         assert!(decoded_bytes::<ExportLogsServiceRequest>(&request).is_ok());
-        assert!(decode::<ExportLogsServiceRequest>(&request).is_err());
+        let mapping = Mapping::shipped();
+        assert!(ExportLogsServiceRequest::read(&request, &mapping).is_err());
     }
 
     #[test]
     fn the_estimate_covers_the_structs() {
-        assert!(METRIC.bytes >= size_of::<Metric>());
-        assert!(NUMBER.bytes >= size_of::<NumberDataPoint>());
-        assert!(HISTOGRAM.bytes >= size_of::<HistogramDataPoint>());
-        assert!(SCOPE_METRICS.bytes >= size_of::<ScopeMetrics>());
-        assert!(RESOURCE_METRICS.bytes >= size_of::<ResourceMetrics>());
+        assert!(LOG_RECORD.bytes >= size_of::<LogRecord>());
+        assert!(SCOPE_LOGS.bytes >= size_of::<ScopeLogs>());
+        assert!(RESOURCE_LOGS.bytes >= size_of::<ResourceLogs>());
         assert!(KEY_VALUE.bytes + ANY_VALUE.bytes >= 2 * size_of::<KeyValue>());
         assert!(ANY_VALUE.bytes >= 2 * size_of::<AnyValue>());
         assert!(size_of::<any_value::Value>() <= 32);
@@ -250,7 +214,7 @@ mod tests {
     proptest! {
         #[test]
         fn noise_never_panics(noise in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = decoded_bytes::<ExportMetricsServiceRequest>(&noise);
+            let _ = MetricsBatch::read(&noise, &Mapping::shipped());
             let _ = decoded_bytes::<ExportLogsServiceRequest>(&noise);
         }
     }

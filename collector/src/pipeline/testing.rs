@@ -4,8 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::{
-    logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
-    trace::v1::ExportTraceServiceRequest,
+    logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest,
 };
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
@@ -13,6 +12,7 @@ use tempfile::TempDir;
 
 use super::{Health, Ingest, IngestError, Pipeline, PipelineOptions};
 use crate::codec::Format;
+use crate::codec::circuits::MetricsBatch;
 use crate::codec::otlp::{Accepted, Limits, ResourceView, ScopeView, SpanView, SpanVisitor};
 use crate::counters::Counters;
 use crate::live::LiveTap;
@@ -199,7 +199,7 @@ fn full() -> StoreError {
 }
 
 impl CircuitSink for FakeCircuits {
-    fn ingest_metrics(&self, _request: ExportMetricsServiceRequest, _now: UnixNanos) -> Stored<'_> {
+    fn ingest_metrics(&self, _batch: MetricsBatch, _now: UnixNanos) -> Stored<'_> {
         *self.metric_requests.lock().unwrap() += 1;
         self.stored()
     }

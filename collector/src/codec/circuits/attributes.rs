@@ -70,23 +70,6 @@ pub(super) fn bounded_text(attributes: &[KeyValue], key: &str) -> String {
     crate::model::cut(text, MAX_TEXT_BYTES).to_owned()
 }
 
-/// Returns a hash of the attributes, independent of their order; it is stored on disk, so it must be the same
-/// in every build.
-pub(super) fn fingerprint(attributes: &[KeyValue]) -> u64 {
-    attributes.iter().fold(0, |sum: u64, attribute| {
-        let key = fnv1a(FNV_OFFSET, attribute.key.as_bytes());
-        let key = fnv1a(key, &[0]);
-        let hash = match attribute.value.as_ref().and_then(|any| any.value.as_ref()) {
-            Some(Value::StringValue(text)) => fnv1a(key, text.as_bytes()),
-            Some(Value::IntValue(number)) => fnv1a(key, &number.to_le_bytes()),
-            Some(Value::BoolValue(flag)) => fnv1a(key, &[u8::from(*flag)]),
-            // No breaker library distinguishes series by doubles, bytes or lists.
-            _ => key,
-        };
-        sum.wrapping_add(hash)
-    })
-}
-
 /// Continues a 64-bit FNV-1a hash.
 pub(super) fn fnv1a(hash: u64, bytes: &[u8]) -> u64 {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME);

@@ -2,8 +2,7 @@
 
 use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram, Outcome};
 
-use super::attributes::fingerprint;
-use super::decoded_points::Point;
+use super::points::Point;
 use super::{Count, CountPoint, MAX_COUNT};
 
 /// What resilience4j tells of its window.
@@ -40,13 +39,13 @@ pub(super) fn own_figure(own: Own, value: f64) -> Option<Fact> {
 pub(super) fn count(point: &Point<'_>, what: Count) -> Option<CountPoint> {
     Some(CountPoint {
         what,
-        series: fingerprint(point.attributes),
+        series: point.labels.fingerprint(),
         temporality: point.temporality,
         start: point.start,
         time: point.time,
         count: point.count()?,
         latency: if executed(what) {
-            point.latency.clone()
+            point.latency()
         } else {
             LatencyHistogram::default()
         },

@@ -8,9 +8,9 @@ use fusebox::circuit_breaker::{EffectiveState, Outcome};
 use serde::Deserialize;
 
 use super::Count;
-use super::attributes::{MAX_NAME_BYTES, name, text};
+use super::attributes::MAX_NAME_BYTES;
 use super::fact::{Fact, Own, count, own_figure};
-use super::decoded_points::Point;
+use super::points::Point;
 use crate::model::Source;
 
 /// Metrics of one file.
@@ -233,13 +233,13 @@ impl Rule {
     /// Returns whether a point has the attributes that this rule needs.
     pub(super) fn is_for(&self, point: &Point<'_>) -> bool {
         let mut needed = self.has.iter();
-        needed.all(|key| text(point.attributes, key).is_some())
+        needed.all(|key| point.labels.text(key).is_some())
     }
 
     /// Returns the breaker that a point is about: the values of the attributes that it has, joined.
     pub(super) fn breaker(&self, point: &Point<'_>) -> Option<String> {
         let names = self.breaker.iter();
-        let names = names.filter_map(|key| name(point.attributes, key));
+        let names = names.filter_map(|key| point.labels.name(key));
         let joined = names.collect::<Vec<_>>().join("/");
         (!joined.is_empty() && joined.len() <= MAX_NAME_BYTES).then_some(joined)
     }
@@ -248,12 +248,12 @@ impl Rule {
     pub(super) fn fact(&self, point: &Point<'_>) -> Option<Fact> {
         match &self.says {
             Says::Count(word) => count(point, word.counted()).map(Fact::Count),
-            Says::Counts(attribute, words) => match words.get(text(point.attributes, attribute)?) {
+            Says::Counts(attribute, words) => match words.get(point.labels.text(attribute)?) {
                 Some(word) => count(point, word.counted()).map(Fact::Count),
                 None => Some(Fact::OtherEvent),
             },
             Says::StateIs(attribute, words) => {
-                let word = text(point.attributes, attribute)?;
+                let word = point.labels.text(attribute)?;
                 let state = words.get(word).copied().or_else(|| state_of(word))?;
                 Some(Fact::State((point.value? >= 0.5).then_some(state)))
             }

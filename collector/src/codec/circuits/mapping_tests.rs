@@ -6,6 +6,8 @@ use opentelemetry_proto::tonic::metrics::v1::{
     Histogram, HistogramDataPoint, Metric, NumberDataPoint, Sum, metric::Data, number_data_point,
 };
 
+use prost::Message;
+
 use super::request::{gauge, metric, metrics, resource, text};
 use super::*;
 
@@ -66,7 +68,8 @@ fn opossum_counts_events() {
     let points = |(event, value)| point(&[("name", "stock"), ("event", event)], value);
     for name in ["circuit", "circuit_breaker_counter"] {
         let metric = counter(name, events.map(points).to_vec());
-        let batch = decode_metrics(&request(vec![metric]), &Mapping::shipped());
+        let batch =
+            decode_metrics(&request(vec![metric]).encode_to_vec(), &Mapping::shipped()).unwrap();
         let observation = only(&batch);
         assert_eq!(observation.key.name, "stock");
         assert_eq!(observation.source, Source::Opossum);
@@ -123,7 +126,7 @@ fn resilience4j_is_read_as_prometheus_writes_it() {
         metric(&r4j("slow_call_rate"), of_name(-1.0)),
         metric(&r4j("buffered_calls"), of_name(10.0)),
     ];
-    let batch = decode_metrics(&request(all), &Mapping::shipped());
+    let batch = decode_metrics(&request(all).encode_to_vec(), &Mapping::shipped()).unwrap();
     let observation = only(&batch);
     assert_eq!(observation.source, Source::Resilience4j);
     assert_eq!(observation.state, Some(EffectiveState::HalfOpen));
@@ -207,7 +210,7 @@ fn metrics_of_users() -> Vec<Metric> {
 #[test]
 fn a_file_maps_what_has_no_exporter_of_its_own() {
     let mapping = Mapping::read(OF_USERS).unwrap();
-    let batch = decode_metrics(&request(metrics_of_users()), &mapping);
+    let batch = decode_metrics(&request(metrics_of_users()).encode_to_vec(), &mapping).unwrap();
     assert_eq!((batch.refused_points, batch.ignored_points), (0, 1));
     let of = |name: &str| {
         let mut all = batch.observations.iter();
@@ -256,7 +259,7 @@ fn a_state_in_an_attribute_needs_no_file_and_a_number_does() {
         metric("circuit_breaker_state", gauge(states)),
         counter("circuit_breaker_state_transition_total", entered),
     ];
-    let batch = decode_metrics(&request(all), &Mapping::shipped());
+    let batch = decode_metrics(&request(all).encode_to_vec(), &Mapping::shipped()).unwrap();
     let observation = only(&batch);
     assert_eq!(observation.source, Source::Other);
     assert_eq!(observation.state, Some(EffectiveState::Open));
@@ -280,7 +283,7 @@ fn what_a_file_says_of_a_metric_counts() {
         counter("circuit_total", vec![event]),
         metric("resilience4j_circuitbreaker_state", gauge(vec![state])),
     ];
-    let batch = decode_metrics(&request(all), &mapping);
+    let batch = decode_metrics(&request(all).encode_to_vec(), &mapping).unwrap();
     let sources: Vec<_> = batch.observations.iter().map(|one| one.source).collect();
     assert_eq!(sources, [Source::Other, Source::Resilience4j]);
     assert_eq!(

@@ -4,7 +4,6 @@
 //! cannot be read is counted. Cumulative counts stay cumulative; `live::circuits` computes differences.
 
 mod attributes;
-mod decoded_points;
 mod fact;
 mod labels;
 mod logs;
@@ -24,6 +23,7 @@ use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram, Outcome};
 pub use logs::decode_logs;
 pub(crate) use logs::override_kind;
 pub use mapping::{Mapping, MappingError};
+pub(crate) use metrics::DECODED_BYTES_MAX;
 pub use metrics::decode_metrics;
 pub use policies::{Figure, PolicyId, PolicyReport, Reading};
 

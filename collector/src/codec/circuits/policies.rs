@@ -5,8 +5,8 @@ use fusebox::resilience::{EventKind, Kind};
 use fusebox::semconv;
 
 use super::Temporality;
-use super::attributes::{Sender, name, text};
-use super::decoded_points::Point;
+use super::attributes::Sender;
+use super::points::Point;
 use crate::model::UnixNanos;
 use crate::model::policy::{COLLAPSER, POOL, REQUEST_CACHE};
 
@@ -111,7 +111,7 @@ pub(super) fn measure(metric: &str) -> Option<Measure> {
 
 /// Decodes a point; `None` if a name or a number is missing or invalid.
 pub(super) fn report(measure: Measure, point: &Point<'_>, sender: &Sender) -> Option<PolicyReport> {
-    let named = |key| name(point.attributes, key).map(str::to_owned);
+    let named = |key| point.labels.name(key).map(str::to_owned);
     let (kind, key, figure) = match measure {
         Measure::Pool(says) => (POOL, semconv::POOL_NAME, says.figure()),
         Measure::Caller => (
@@ -140,7 +140,7 @@ pub(super) fn report(measure: Measure, point: &Point<'_>, sender: &Sender) -> Op
             start: point.start,
             time: point.time,
             count,
-            sizes: point.latency.clone(),
+            sizes: point.latency(),
         },
     };
     Some(PolicyReport {
@@ -165,13 +165,13 @@ impl Says {
 }
 
 fn policy_kind(point: &Point<'_>) -> Option<&'static str> {
-    let word = text(point.attributes, semconv::POLICY_KIND)?;
+    let word = point.labels.text(semconv::POLICY_KIND)?;
     let mut kinds = Kind::ALL.into_iter().map(Kind::as_str);
     kinds.find(|kind| *kind == word)
 }
 
 fn event(point: &Point<'_>) -> Option<&'static str> {
-    let word = text(point.attributes, semconv::POLICY_EVENT)?;
+    let word = point.labels.text(semconv::POLICY_EVENT)?;
     let mut events = EventKind::ALL.into_iter().map(EventKind::as_str);
     events.find(|event| *event == word)
 }

@@ -12,8 +12,17 @@ use opentelemetry_proto::tonic::metrics::v1::{
     exponential_histogram_data_point::Buckets, metric::Data, number_data_point,
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
+use prost::Message;
+
+use super::{Mapping, MetricsBatch, decode_metrics};
 
 const R4J: &str = "resilience4j.circuitbreaker.";
+
+/// Returns what a request says of circuits.
+pub(crate) fn observed(request: &ExportMetricsServiceRequest) -> MetricsBatch {
+    let decoded = decode_metrics(&request.encode_to_vec(), &Mapping::shipped());
+    decoded.expect("generated types encode what can be decoded")
+}
 
 pub(crate) fn text(key: &str, value: &str) -> KeyValue {
     KeyValue {

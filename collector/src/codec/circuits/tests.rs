@@ -6,21 +6,19 @@ use fusebox::circuit_breaker::{EffectiveState, Outcome};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::metrics::v1::{
-    ExponentialHistogram, ExponentialHistogramDataPoint, Histogram, HistogramDataPoint,
+    ExponentialHistogram, ExponentialHistogramDataPoint, Histogram, HistogramDataPoint, Metric,
     NumberDataPoint, Sum, exponential_histogram_data_point::Buckets, metric::Data,
     number_data_point,
 };
 use proptest::prelude::*;
 
-use super::request::{FakeBreaker, gauge, int, logs, metric, metrics, micrometer, resource, text};
+use super::request::{
+    FakeBreaker, gauge, int, logs, metric, metrics, micrometer, observed, resource, text,
+};
 use super::*;
 
 const NOW: u64 = 1_795_397_646_702_000_000;
 const START: u64 = 1_795_397_630_222_000_000;
-
-fn decode(request: &ExportMetricsServiceRequest) -> MetricsBatch {
-    decode_metrics(request, &Mapping::shipped())
-}
 
 fn counts(observation: &Observation) -> Vec<(Count, u64)> {
     observation
@@ -38,7 +36,7 @@ fn a_fusebox_request_is_one_observation_per_breaker() {
     breaker.count("rejected", -200, 9);
     breaker.state = EffectiveState::Open;
     breaker.in_flight = 3;
-    let batch = decode(&breaker.metrics(NOW));
+    let batch = observed(&breaker.metrics(NOW));
     assert_eq!((batch.circuit_points, batch.refused_points), (11, 0));
     let [observation] = &batch.observations[..] else {
         panic!("{batch:?}");
@@ -61,7 +59,7 @@ fn a_fusebox_request_is_one_observation_per_breaker() {
 
 #[test]
 fn micrometer_spreads_one_breaker_over_many_metrics() {
-    let batch = decode(&micrometer("open", (50, 7, 25.0), START, NOW));
+    let batch = observed(&micrometer("open", (50, 7, 25.0), START, NOW));
     assert_eq!((batch.ignored_points, batch.refused_points), (1, 0));
     let [observation] = &batch.observations[..] else {
         panic!("{batch:?}");
@@ -97,7 +95,7 @@ fn explicit_bounds_in_milliseconds_become_seconds() {
         }),
     );
     calls.unit = "ms".to_owned();
-    let batch = decode(&metrics(resource("shop", None), vec![calls]));
+    let batch = observed(&metrics(resource("shop", None), vec![calls]));
     let latency = &batch.observations[0].counts[0].latency;
     let median = latency.quantile(0.5).unwrap().as_nanos() as f64;
     assert!((median / 31_600_000.0 - 1.0).abs() < 0.05, "{median}");
@@ -120,7 +118,7 @@ fn polly_names_the_states_it_entered() {
         is_monotonic: true,
     };
     let events = metric("resilience.polly.strategy.events", Data::Sum(sum));
-    let batch = decode(&metrics(resource("shop", Some("1")), vec![events]));
+    let batch = observed(&metrics(resource("shop", Some("1")), vec![events]));
     assert_eq!((batch.circuit_points, batch.ignored_points), (1, 1));
     let observation = &batch.observations[0];
     assert_eq!(observation.key.name, "stock/breaker");
@@ -160,7 +158,7 @@ fn what_cannot_be_believed_is_refused_and_counted() {
     );
     let state = point(vec![name(), text("state", "molten")], 1.0);
     let state = metric("resilience4j.circuitbreaker.state", gauge(vec![state]));
-    let batch = decode(&metrics(resource("shop", None), vec![refused, state]));
+    let batch = observed(&metrics(resource("shop", None), vec![refused, state]));
     assert_eq!((batch.circuit_points, batch.refused_points), (1, 8));
 }
 
@@ -372,12 +370,24 @@ pub(crate) fn any_request() -> impl Strategy<Value = ExportMetricsServiceRequest
         .prop_map(|(service, list)| metrics(resource(&service, Some("1")), list))
 }
 
+fn points_of(metric: &Metric) -> u64 {
+    let points = match metric.data.as_ref() {
+        Some(Data::Gauge(data)) => data.data_points.len(),
+        Some(Data::Sum(data)) => data.data_points.len(),
+        Some(Data::Histogram(data)) => data.data_points.len(),
+        Some(Data::ExponentialHistogram(data)) => data.data_points.len(),
+        Some(Data::Summary(data)) => data.data_points.len(),
+        None => 0,
+    };
+    points as u64
+}
+
 proptest! {
     #[test]
     fn every_point_of_any_request_is_counted_once(request in any_request()) {
-        let batch = decode(&request);
+        let batch = observed(&request);
         let metrics = &request.resource_metrics[0].scope_metrics[0].metrics;
-        let points: u64 = metrics.iter().map(decoded_points::point_count).sum();
+        let points: u64 = metrics.iter().map(points_of).sum();
         prop_assert_eq!(batch.circuit_points + batch.ignored_points + batch.refused_points, points);
         for count in batch.observations.iter().flat_map(|o| &o.counts) {
             prop_assert!(count.count <= MAX_COUNT);

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::mail_server::MailServer;
 use super::tls::Authority;
 use super::*;
-use crate::codec::circuits::request::FakeBreaker;
+use crate::codec::circuits::request::{FakeBreaker, observed};
 use crate::live::circuits::CircuitSink;
 use crate::model::parse_timestamp;
 
@@ -109,7 +109,7 @@ async fn report(collector: &Running, state: EffectiveState) {
     breaker.state = state;
     let circuits = collector.query.circuits();
     circuits
-        .ingest_metrics(breaker.metrics(now.get()), now)
+        .ingest_metrics(observed(&breaker.metrics(now.get())), now)
         .await
         .unwrap();
 }

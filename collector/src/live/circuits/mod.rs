@@ -38,9 +38,7 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use opentelemetry_proto::tonic::collector::{
-    logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
-};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
@@ -60,7 +58,7 @@ use self::limit::Limit;
 use self::others::Others;
 use self::policies::Policies;
 use self::records::Records;
-use crate::codec::circuits::{Mapping, Observation, SettingsReport, decode_logs, decode_metrics};
+use crate::codec::circuits::{Mapping, MetricsBatch, Observation, SettingsReport, decode_logs};
 use crate::counters::{Counters, Incident};
 use crate::model::{
     CircuitHistory, CircuitKey, CircuitTransition, CircuitView, CircuitWall, SECOND, TimeRange,
@@ -128,7 +126,12 @@ pub(crate) trait CircuitSink: Send + Sync {
     ///
     /// # Errors
     /// When the disk fails; the sender may retry.
-    fn ingest_metrics(&self, request: ExportMetricsServiceRequest, now: UnixNanos) -> Stored<'_>;
+    fn ingest_metrics(&self, batch: MetricsBatch, now: UnixNanos) -> Stored<'_>;
+
+    /// Returns how metrics of other libraries are read.
+    fn mapping(&self) -> Arc<Mapping> {
+        Mapping::shipped()
+    }
 
     /// Stores the circuit events of a logs request; returns once they are durable.
     ///
@@ -460,10 +463,12 @@ impl Circuits {
 }
 
 impl CircuitSink for Circuits {
-    fn ingest_metrics(&self, request: ExportMetricsServiceRequest, now: UnixNanos) -> Stored<'_> {
+    fn mapping(&self) -> Arc<Mapping> {
+        Arc::clone(&self.inner.mapping.read())
+    }
+
+    fn ingest_metrics(&self, batch: MetricsBatch, now: UnixNanos) -> Stored<'_> {
         Box::pin(async move {
-            let mapping = Arc::clone(&self.inner.mapping.read());
-            let batch = decode_metrics(&request, &mapping);
             let counters = &self.inner.counters;
             counters.metric_points_circuit.add(batch.circuit_points);
             counters.metric_points_ignored.add(batch.ignored_points);

@@ -76,7 +76,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::codec::circuits::request::FakeBreaker;
+    use crate::codec::circuits::request::{FakeBreaker, observed};
     use crate::counters::Counters;
     use crate::live::circuits::{CircuitSink, Circuits};
     use crate::model::{MINUTE, SECOND};
@@ -138,7 +138,7 @@ mod tests {
         let reader = Arc::new(Both(log.clone(), behind));
         let circuits = Circuits::with_reader(log, reader, counters, now).unwrap();
         let breaker = FakeBreaker::new("pod-1", (now - MINUTE).get());
-        let report = circuits.ingest_metrics(breaker.metrics(now.get()), now);
+        let report = circuits.ingest_metrics(observed(&breaker.metrics(now.get())), now);
         report.await.unwrap();
         let wall = circuits.wall(None).await.unwrap().value;
         (circuits, wall.circuits[0].key.clone())

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::codec::circuits::request::{FakeBreaker, micrometer};
+use crate::codec::circuits::request::{FakeBreaker, micrometer, observed};
 use crate::codec::circuits::tests::any_request;
 use crate::model::{CircuitCalls, Provenance, Source, StateSpan, UnixNanos, nanos};
 use crate::store::series::SeriesRecord;
@@ -50,7 +50,7 @@ impl World {
     async fn report(&self, breaker: &FakeBreaker, now: u64) {
         let request = breaker.metrics(now);
         self.circuits
-            .ingest_metrics(request, UnixNanos::new(now))
+            .ingest_metrics(observed(&request), UnixNanos::new(now))
             .await
             .unwrap();
     }
@@ -314,7 +314,7 @@ async fn an_older_report_does_not_undo_an_event() {
         .await;
     world
         .circuits
-        .ingest_metrics(before, UnixNanos::new(at(2.1)))
+        .ingest_metrics(observed(&before), UnixNanos::new(at(2.1)))
         .await
         .unwrap();
     assert_eq!(world.only(at(2.2)).state, EffectiveState::Open);
@@ -371,7 +371,7 @@ async fn micrometer_transitions_are_derived_from_its_state() {
         let request = micrometer(state, counts, start, now);
         world
             .circuits
-            .ingest_metrics(request, UnixNanos::new(now))
+            .ingest_metrics(observed(&request), UnixNanos::new(now))
             .await
             .unwrap();
         if step == 2 {
@@ -445,9 +445,7 @@ async fn instances_over_the_limit_are_counted() {
     let mut effects = Effects::default();
     let mut board = Board::default();
     let mut request = FakeBreaker::new("a", at(0.0)).metrics(at(0.0));
-    let observation = decode_metrics(&request, &Mapping::shipped())
-        .observations
-        .remove(0);
+    let observation = observed(&request).observations.remove(0);
     for number in 0..=board::MAX_INSTANCES {
         let mut observation = observation.clone();
         observation.instance = number.to_string();
@@ -457,7 +455,7 @@ async fn instances_over_the_limit_are_counted() {
     request.resource_metrics.clear();
     world
         .circuits
-        .ingest_metrics(request, UnixNanos::new(at(0.0)))
+        .ingest_metrics(observed(&request), UnixNanos::new(at(0.0)))
         .await
         .unwrap();
     assert_eq!(world.counters.metric_points_circuit.get(), 0);
@@ -664,7 +662,7 @@ proptest! {
         for (request, gap) in requests {
             now += u64::from(gap) * 1_000;
             let mut effects = Effects::default();
-            for observation in decode_metrics(&request, &Mapping::shipped()).observations {
+            for observation in observed(&request).observations {
                 board.observe(&observation, false, UnixNanos::new(now), &mut effects);
             }
             board.tick(UnixNanos::new(now), &mut effects);

@@ -6,7 +6,7 @@ use fusebox::control::{Action, Changes, GRPC_PATH, PATH};
 
 use super::grpc::framed;
 use super::{Answer, Receivers};
-use crate::codec::circuits::request::FakeBreaker;
+use crate::codec::circuits::request::{FakeBreaker, observed};
 use crate::live::circuits::{ChangeOrder, CircuitSink};
 use crate::model::UnixNanos;
 
@@ -20,7 +20,7 @@ async fn force(receivers: &Receivers) {
     let circuits = &receivers.circuits;
     let breaker = FakeBreaker::new("a", now.get());
     circuits
-        .ingest_metrics(breaker.metrics(now.get()), now)
+        .ingest_metrics(observed(&breaker.metrics(now.get())), now)
         .await
         .unwrap();
     let wall = circuits.wall(None).await.unwrap().value;

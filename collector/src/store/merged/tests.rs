@@ -7,7 +7,7 @@ use fusebox::circuit_breaker::EffectiveState;
 
 use super::series::MergedSeries;
 use super::union;
-use crate::codec::circuits::request::FakeBreaker;
+use crate::codec::circuits::request::{FakeBreaker, observed};
 use crate::live::circuits::{CircuitChange, CircuitSink, Circuits};
 use crate::model::{
     CircuitKey, CircuitView, CircuitWall, SHORTENED, Span, TimeRange, UnixNanos, Value,
@@ -50,7 +50,7 @@ impl Collector {
     fn report(&self, server: &Server, breaker: &FakeBreaker, time: u64) {
         let ingested = self
             .circuits
-            .ingest_metrics(breaker.metrics(time), UnixNanos::new(time));
+            .ingest_metrics(observed(&breaker.metrics(time)), UnixNanos::new(time));
         server.runtime.block_on(ingested).unwrap();
     }
 

@@ -8,7 +8,7 @@ use fusebox::control::{Acknowledgement, Action, Change, Outcome};
 use tempfile::TempDir;
 
 use super::*;
-use crate::codec::circuits::request::{FakeBreaker, micrometer};
+use crate::codec::circuits::request::{FakeBreaker, micrometer, observed};
 use crate::counters::Counters;
 use crate::live::circuits::{CircuitSink, Circuits};
 use crate::model::{HOUR, MINUTE};
@@ -33,7 +33,10 @@ impl World {
         let now = UnixNanos::now();
         let breaker = FakeBreaker::new(instance, now.get());
         let request = breaker.metrics(now.get());
-        self.circuits.ingest_metrics(request, now).await.unwrap();
+        self.circuits
+            .ingest_metrics(observed(&request), now)
+            .await
+            .unwrap();
     }
 
     /// Simulates a crash: nothing is closed, the log is opened again.
@@ -389,7 +392,11 @@ async fn a_circuit_of_another_library_is_not_switched() {
     let world = World::new().await;
     let now = UnixNanos::now();
     let request = micrometer("closed", (1, 0, 0.0), now.get(), now.get());
-    world.circuits.ingest_metrics(request, now).await.unwrap();
+    world
+        .circuits
+        .ingest_metrics(observed(&request), now)
+        .await
+        .unwrap();
     let wall = world.circuits.wall_now(now);
     let other = wall.circuits.iter().find(|c| c.source != Source::Fusebox);
     let control = world.circuits.control();

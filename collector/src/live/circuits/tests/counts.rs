@@ -7,7 +7,7 @@ async fn export(world: &World, state: &str, totals: (u64, u64, f64), start: f64,
     let request = micrometer(state, totals, at(start), at(now));
     let kept = world
         .circuits
-        .ingest_metrics(request, UnixNanos::new(at(now)));
+        .ingest_metrics(observed(&request), UnixNanos::new(at(now)));
     kept.await.unwrap();
 }
 

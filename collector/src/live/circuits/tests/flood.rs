@@ -1,7 +1,9 @@
 //! Made-up breakers fill the board; those of others are on the wall all the same.
 
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+
 use super::*;
-use crate::codec::circuits::request::{metrics, resource, text};
+use crate::codec::circuits::request::{metrics, observed, resource, text};
 use crate::live::circuits::board::MAX_INSTANCES;
 use fusebox::semconv;
 use opentelemetry_proto::tonic::metrics::v1::{
@@ -32,7 +34,9 @@ async fn flood(world: &World, now: u64) -> u64 {
     let mut not_kept = 0;
     for request in 0..17 {
         let request = breakers("loud", request * 600..(request + 1) * 600, now);
-        let kept = world.circuits.ingest_metrics(request, UnixNanos::new(now));
+        let kept = world
+            .circuits
+            .ingest_metrics(observed(&request), UnixNanos::new(now));
         not_kept += kept.await.unwrap().not_kept;
     }
     not_kept
@@ -70,7 +74,7 @@ async fn an_opening_without_room_is_counted_until_idle_ones_make_room() {
     let world = World::new();
     for service in 0..MAX_INSTANCES {
         let request = breakers(&format!("junk-{service}"), 0..1, at(0.0));
-        let decoded = decode_metrics(&request, &Mapping::shipped());
+        let decoded = observed(&request);
         let mut effects = Effects::default();
         let now = UnixNanos::new(at(0.0));
         world
