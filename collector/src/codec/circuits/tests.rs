@@ -11,11 +11,13 @@ use opentelemetry_proto::tonic::metrics::v1::{
     number_data_point,
 };
 use proptest::prelude::*;
+use prost::Message;
 
 use super::request::{
     FakeBreaker, gauge, int, logs, metric, metrics, micrometer, observed, resource, text,
 };
 use super::*;
+use crate::codec::otlp::write;
 
 const NOW: u64 = 1_795_397_646_702_000_000;
 const START: u64 = 1_795_397_630_222_000_000;
@@ -380,6 +382,81 @@ fn points_of(metric: &Metric) -> u64 {
         None => 0,
     };
     points as u64
+}
+
+/// *Scenario*: an encoder writes every message from its last field to the first, and numbers one by one.
+/// *Guarantees*: nothing depends on the order of fields.
+#[test]
+fn fields_may_come_in_any_order() {
+    let attribute = |out: &mut Vec<u8>, field, key: &str, value: &str| {
+        write::message(out, field, |out| {
+            write::message(out, 2, |out| write::bytes(out, 1, value.as_bytes()));
+            write::bytes(out, 1, key.as_bytes());
+        });
+    };
+    let mut request = Vec::new();
+    write::message(&mut request, 1, |out| {
+        write::message(out, 2, |out| {
+            write::message(out, 2, |out| {
+                write::message(out, 10, |out| {
+                    write::varint(out, 2, 1);
+                    write::message(out, 1, |out| {
+                        write::message(out, 8, |out| {
+                            for count in [3, 0, 4] {
+                                write::varint(out, 2, count);
+                            }
+                            write::varint(out, 1, 3);
+                        });
+                        write::varint(out, 6, 6);
+                        write::fixed64(out, 4, 7);
+                        write::fixed64(out, 3, NOW);
+                        attribute(out, 1, "circuit_breaker.outcome", "success");
+                        attribute(out, 1, "circuit_breaker.name", "stock");
+                    });
+                });
+                write::bytes(out, 3, b"s");
+                write::bytes(out, 1, b"fusebox.circuit_breaker.call.duration");
+            });
+        });
+        write::message(out, 1, |out| attribute(out, 1, "service.name", "shop"));
+    });
+    let batch = decode_metrics(&request, &Mapping::shipped()).unwrap();
+    let [observation] = &batch.observations[..] else {
+        panic!("{batch:?}");
+    };
+    let name = (&*observation.key.service, &*observation.key.name);
+    assert_eq!((name, observation.time.get()), (("shop", "stock"), NOW));
+    let [count] = &observation.counts[..] else {
+        panic!("{observation:?}");
+    };
+    assert_eq!((count.count, count.temporality), (7, Temporality::Delta));
+    assert_eq!(count.latency.buckets(), [(-2, 3), (0, 4)]);
+}
+
+/// *Guarantees*: a request of made-up breakers is refused before it takes a multiple of its bytes in memory; metrics of
+/// nothing that is known are passed over, however many points they have.
+#[test]
+fn what_a_request_becomes_is_bounded() {
+    let state = |breakers: u32| {
+        let point = |number: u32| NumberDataPoint {
+            attributes: vec![
+                text("circuit_breaker.name", &number.to_string()),
+                text("circuit_breaker.state", "closed"),
+            ],
+            value: Some(number_data_point::Value::AsInt(1)),
+            ..NumberDataPoint::default()
+        };
+        let data = gauge((0..breakers).map(point).collect());
+        metrics(
+            resource("shop", None),
+            vec![metric("fusebox.circuit_breaker.state", data)],
+        )
+    };
+    assert_eq!(observed(&state(30_000)).observations.len(), 30_000);
+    assert!(decode_metrics(&state(40_000).encode_to_vec(), &Mapping::shipped()).is_err());
+    let other = gauge(vec![NumberDataPoint::default(); 1 << 17]);
+    let other = metrics(resource("shop", None), vec![metric("jvm.info", other)]);
+    assert_eq!(observed(&other).ignored_points, 1 << 17);
 }
 
 proptest! {
