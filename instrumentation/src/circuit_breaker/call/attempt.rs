@@ -1,4 +1,5 @@
-//! The protected code of a command, run once behind breaker, rate limiter, timeout and bulkhead or pool, in this order.
+//! One attempt of a command: runs the protected code behind the breaker, rate limiter, timeout, and bulkhead or pool,
+//! in this order.
 
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::any::type_name;
@@ -25,10 +26,9 @@ use crate::semconv::{ERROR_TYPE_PANIC, ERROR_TYPE_RATE_LIMITED};
 use crate::sync::Mutex;
 use crate::time::clock::Clock;
 
-/// Decides whether an error is the caller's fault.
+/// Decides whether the caller is at fault for an error.
 pub(super) type BadRequest<E> = Box<dyn FnMut(&E) -> bool + Send>;
 
-/// The policies of a command.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Policies {
     pub(super) retry: Option<Retry>,
@@ -40,7 +40,7 @@ pub(super) struct Policies {
 }
 
 impl Policies {
-    /// Those of a command that has none.
+    /// The policies of a command that has none.
     pub(super) const NONE: &Self = &Self {
         retry: None,
         hedge: None,
@@ -51,7 +51,7 @@ impl Policies {
     };
 }
 
-/// When a command must have ended.
+/// The end of the time that a command may take.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadline {
     whole: Duration,
@@ -71,12 +71,12 @@ impl Deadline {
         self.at.map_or(Duration::MAX, left)
     }
 
-    /// Returns how long the whole may take, if it has.
+    /// Returns the duration of the whole deadline if it has passed.
     pub(super) fn exceeded(self) -> Option<Duration> {
         (self.left() == Duration::ZERO).then_some(self.whole)
     }
 
-    /// Waits for a future until then.
+    /// Runs a future up to the deadline; returns `None` if it has not ended by then.
     pub(super) async fn limit<F: Future>(self, future: F) -> Option<F::Output> {
         match self.at {
             Some(at) => timeout_at(at, future).await.ok(),
@@ -107,7 +107,8 @@ impl<T, E> Attempt<T, E> {
         }
     }
 
-    /// What the breaker records. A call that found no permit says as little about the target as one without a slot.
+    /// Returns the outcome that the breaker records. A call without a permit says as little about the target as one
+    /// without a slot.
     fn outcome(&self) -> Outcome {
         match self {
             Self::Answered(_) => Outcome::Success,
@@ -138,10 +139,10 @@ pub(super) struct Attempts<'a, E> {
     pub(super) policies: &'a Policies,
     pub(super) pool: Option<&'a InPool>,
     pub(super) deadline: Deadline,
-    /// Under a lock, as the attempts of a hedge share it.
+    /// Under a lock because the attempts of a hedge share it.
     pub(super) bad_request: Option<&'a Mutex<BadRequest<E>>>,
     pub(super) times: Times,
-    /// How many were begun.
+    /// The number of attempts that were started.
     pub(super) made: AtomicU32,
 }
 
@@ -177,7 +178,7 @@ impl<E> Attempts<'_, E> {
         }
     }
 
-    /// Runs the protected code of a call that has its permit and its slot.
+    /// Runs the protected code once the call has its permit and its slot.
     async fn run<F, Fut, T>(
         &self,
         call: ProtectedCall<&Shell>,
@@ -196,7 +197,8 @@ impl<E> Attempts<'_, E> {
             read.store(now, Relaxed);
             call.elapsed_at(now)
         };
-        // The code is dropped before its slot is free. By reference, as its future may be large, and each of these would move it.
+        // Drops the code before its slot is freed. Borrows, because the future may be large and each move would copy
+        // it.
         let ended = {
             let code = pin!(call.run(async { run().await }));
             let future = unless_refused(self.pool, code);
@@ -211,7 +213,7 @@ impl<E> Attempts<'_, E> {
                 (Attempt::Failed(Cause::TimedOut(named)), "")
             }
         };
-        // The time limit has just read the clock, unless there is none.
+        // `limit` has just read the clock, unless there is no limit.
         let now = match limit {
             Some(_) => read.into_inner(),
             None => clock.now(),
@@ -223,7 +225,7 @@ impl<E> Attempts<'_, E> {
         attempt
     }
 
-    /// What the breaker and the policies record.
+    /// Returns the outcome for the breaker and the event for the policies.
     fn judge<T>(&self, attempt: &Attempt<T, E>, limit: Option<Limit>) -> (Outcome, EventKind) {
         match (attempt, limit) {
             (Attempt::Failed(Cause::TimedOut(_)), Some(limit)) if limit.is_cut_short => {
@@ -238,7 +240,7 @@ impl<E> Attempts<'_, E> {
         (attempt.outcome(), attempt.policy_event())
     }
 
-    /// Takes a permit and a slot. What the call waits for them is not the target's time.
+    /// Acquires a permit and a slot. The time spent waiting for them does not count as the target's time.
     async fn enter(&self, call: &mut ProtectedCall<&Shell>) -> Result<Limited<'_>, Cause<E>> {
         let policies = self.policies;
         if let Some(limiter) = &policies.rate_limiter
@@ -271,8 +273,9 @@ impl<E> Attempts<'_, E> {
         }
     }
 
-    /// Takes a slot of the command's bulkhead; without one, and without a pool, one of the `slots` of the breaker's settings,
-    /// for which none waits. Returns how long the call waited too. The error is the number of slots, all in use.
+    /// Acquires a slot of the command's bulkhead and returns it with the time that the call waited for it. Without a
+    /// bulkhead and without a pool, takes one of the `slots` of the breaker's settings, without waiting. The error is
+    /// the number of slots, all of which are in use.
     async fn take_slot(
         &self,
         call: &mut ProtectedCall<&Shell>,
@@ -301,16 +304,16 @@ impl<E> Attempts<'_, E> {
     }
 }
 
-/// The times at which an execution begins and its last attempt has ended, on the breaker's clock, so that it is not read twice
-/// for one moment.
+/// Start of an execution and end of its last attempt on the breaker's clock, kept so that the clock is not read twice
+/// for the same moment.
 #[derive(Debug)]
 pub(super) struct Times {
-    /// Until the first attempt has begun.
+    /// `NO_TIME` once the first attempt has started.
     start: AtomicU64,
     end: AtomicU64,
 }
 
-/// No time: a clock that shows it has run for 584 years.
+/// Marks a missing time; the clock would reach this value only after 584 years.
 const NO_TIME: u64 = u64::MAX;
 
 impl Times {
@@ -321,7 +324,7 @@ impl Times {
         }
     }
 
-    /// When the last attempt ended, if one did.
+    /// Returns the end of the last attempt, if one has ended.
     pub(super) fn end(&self) -> Option<u64> {
         let end = self.end.load(Relaxed);
         (end != NO_TIME).then_some(end)
@@ -340,7 +343,7 @@ impl Times {
     }
 }
 
-/// A call that has its permit and its slot, which is free once the call has ended.
+/// A call that has its permit and its slot. The slot is freed when the call ends.
 struct Limited<'a> {
     timeout: Option<Duration>,
     /// What is left of the timeout after the wait for the slot.
@@ -349,31 +352,31 @@ struct Limited<'a> {
     slot: Taken<'a>,
 }
 
-/// The slot of a call.
 enum Taken<'a> {
-    /// Of the breaker's settings.
+    /// A slot of the breaker's settings.
     Own(#[expect(dead_code, reason = "held until the call has ended")] Slot<'a>),
-    /// Of the command's bulkhead.
+    /// A slot of the command's bulkhead.
     Policy(resilience::Slot),
-    /// A worker of the pool stands for it.
+    /// No slot: the call runs in a pool, which limits the calls.
     None,
 }
 
-/// How long a call may take.
 #[derive(Debug, Clone, Copy)]
 struct Limit {
     after: Duration,
-    /// As the settings have it.
+    /// The configured duration, for the error message.
     named: Duration,
-    /// The caller has no more time: that says nothing about a target which has less than a call may take.
+    /// Whether the command's deadline leaves less than the call's own timeout; such a timeout says nothing about the
+    /// target.
     is_cut_short: bool,
 }
 
-/// A call that has all but a hundredth of its time has all of it: the first attempt begins a moment after its command.
+/// A call counts as cut short only if it lacks more than this fraction (1/100) of its time, because the first attempt
+/// starts slightly after its command.
 const ALL_BUT: u32 = 100;
 
 impl Limited<'_> {
-    /// How long the call may take now.
+    /// Returns the limit that applies to the call from now on.
     fn limit(&self, deadline: Deadline) -> Option<Limit> {
         let (own, left) = (self.left.unwrap_or(deadline.whole), deadline.left());
         let is_limited = self.left.is_some() || deadline.at.is_some();
@@ -394,7 +397,7 @@ impl Limited<'_> {
         if let Taken::Policy(slot) = self.slot {
             match outcome {
                 Outcome::Success | Outcome::Ignored => drop(slot.answered(true)),
-                // What a pool refused never reached the target.
+                // A call that the pool refused never reached the target.
                 Outcome::Cancelled | Outcome::BulkheadFull | Outcome::Rejected => slot.cancelled(),
                 Outcome::Failure | Outcome::Timeout => slot.failed(),
             }
@@ -402,7 +405,8 @@ impl Limited<'_> {
     }
 }
 
-/// Asks whose fault an error is, and names its type. A panic of the one who is asked leaves it a failure.
+/// Decides whether an error is the caller's fault, and returns the name of its type. If the predicate panics, the error
+/// counts as a failure.
 fn judged<T, E>(
     error: E,
     bad_request: Option<&Mutex<BadRequest<E>>>,

@@ -1,4 +1,4 @@
-//! Commands whose answers are kept, as those of Hystrix with a cache key are.
+//! Commands whose results are cached, as those of Hystrix commands with a cache key are.
 
 use std::future::Future;
 
@@ -8,7 +8,7 @@ use super::execution::Execution;
 use super::fallback::{BorrowingFallback, FallbackFn, FallbackFuture, NoFallback};
 use crate::resilience::{Cache, Found, Key, Value};
 
-/// A command that is executed only if a cache has no answer.
+/// A command that is executed only on a cache miss.
 #[derive(Debug)]
 #[must_use = "a command does nothing until it is executed"]
 pub struct CachedCommand<K: Key, V: Value, C> {
@@ -18,10 +18,10 @@ pub struct CachedCommand<K: Key, V: Value, C> {
 }
 
 impl<F, B, E> RunCommand<F, B, E> {
-    /// Puts a cache around all of it: an answer that is kept asks neither breaker nor limiter, and its event is
-    /// RESPONSE_FROM_CACHE. Who asks while another one does waits for that answer, at most for the
-    /// [`deadline`](super::command::Command::deadline) of its command, of which the wait is a part. What a fallback gave is not
-    /// kept.
+    /// Puts a cache around the whole command: a cached value is returned without asking the breaker or the limiters,
+    /// and its event is RESPONSE_FROM_CACHE. If another caller is already executing the command for this key, the call
+    /// waits for that result, at most for the [`deadline`](super::command::Command::deadline) of its own command; the
+    /// wait is part of the deadline. Results of a fallback are not cached.
     ///
     /// ```
     /// use fusebox::circuit_breaker::CircuitBreaker;
@@ -48,7 +48,7 @@ impl<F, B, E> RunCommand<F, B, E> {
     }
 }
 
-/// Executes a command of one kind unless there is an answer.
+/// Executes a command of one kind on a cache miss.
 macro_rules! execute_cached {
     ($self:ident) => {{
         let mut command = $self.command;
@@ -65,7 +65,7 @@ macro_rules! execute_cached {
                 }
                 (result, execution)
             }
-            // The command finds that its time is over.
+            // The deadline has passed; executing the command reports that.
             None => {
                 command.go_on(waiting);
                 command.execute_observed().await
@@ -75,7 +75,7 @@ macro_rules! execute_cached {
 }
 
 impl<K: Key, V: Value, F, E> CachedCommand<K, V, RunCommand<F, NoFallback, E>> {
-    /// Returns the answer that is kept, or executes the command.
+    /// Returns the cached value, or executes the command.
     ///
     /// # Errors
     /// As [`RunCommand::execute`].
@@ -98,7 +98,7 @@ impl<K: Key, V: Value, F, E> CachedCommand<K, V, RunCommand<F, NoFallback, E>> {
 }
 
 impl<K: Key, V: Value, F, G, E> CachedCommand<K, V, RunCommand<F, FallbackFn<G>, E>> {
-    /// Returns the answer that is kept, or executes the command.
+    /// Returns the cached value, or executes the command.
     ///
     /// # Errors
     /// As [`RunCommand::execute`].
@@ -125,7 +125,7 @@ impl<K: Key, V: Value, F, G, E> CachedCommand<K, V, RunCommand<F, FallbackFn<G>,
 }
 
 impl<K: Key, V: Value, F, G, E> CachedCommand<K, V, RunCommand<F, BorrowingFallback<G>, E>> {
-    /// Returns the answer that is kept, or executes the command.
+    /// Returns the cached value, or executes the command.
     ///
     /// # Errors
     /// As [`RunCommand::execute`].

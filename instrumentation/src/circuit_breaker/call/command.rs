@@ -1,6 +1,6 @@
-//! Retry, hedge, breaker, rate limiter, timeout, bulkhead or pool, and fallback around one call, in resilience4j's order, which
-//! is Hystrix's for what that has: retry, hedge, circuit, permit, timeout, slot or worker, run; then, if that failed, the
-//! fallback under a semaphore of its own.
+//! Retry, hedge, breaker, rate limiter, timeout, bulkhead or pool, and fallback around one call. The order is
+//! resilience4j's, and Hystrix's for the policies that Hystrix has: retry, hedge, circuit, permit, timeout, slot or
+//! worker, run; then, if that failed, the fallback under a semaphore of its own.
 
 use std::fmt;
 use std::future::Future;
@@ -17,7 +17,7 @@ use super::repeat::Code;
 use crate::resilience::Decision;
 use crate::sync::Mutex;
 
-/// A command without its code; [`run`](Self::run) adds it.
+/// A command without its protected code; [`run`](Self::run) adds it.
 ///
 /// ```
 /// use fusebox::circuit_breaker::CircuitBreaker;
@@ -38,7 +38,7 @@ use crate::sync::Mutex;
 #[derive(Debug, Clone)]
 pub struct Command {
     pub(super) breaker: CircuitBreaker,
-    /// Shared by the clones of a command, of which each execution takes one.
+    /// Shared by the clones of a command: each execution takes a clone.
     policies: Option<Arc<Policies>>,
 }
 
@@ -84,7 +84,8 @@ impl Command {
 }
 
 impl CircuitBreaker {
-    /// Starts a command: a call with the timeout and the bulkhead of the settings, other policies, and a fallback.
+    /// Starts a command: a call with the timeout and the bulkhead of the breaker's settings, and optionally other
+    /// policies and a fallback.
     pub fn command(&self) -> Command {
         Command::new(self.clone())
     }
@@ -96,14 +97,14 @@ pub struct RunCommand<F, B, E> {
     breaker: CircuitBreaker,
     pub(super) code: Code<F, E>,
     fallback: B,
-    /// Not if it is disabled.
+    /// False once the fallback is disabled.
     has_fallback: bool,
     fallback_target: Option<&'static str>,
     observer: Option<Observer>,
 }
 
 impl<F, B, E> RunCommand<F, B, E> {
-    /// Adds a fallback, called with the reason why the protected code gave no value.
+    /// Adds a fallback, called with the reason why the protected code returned no value.
     pub fn fallback<G, Fut, T>(self, fallback: G) -> RunCommand<F, FallbackFn<G>, E>
     where
         G: FnOnce(&Cause<E>) -> Fut,
@@ -163,9 +164,9 @@ impl<F, B, E> RunCommand<F, B, E> {
         self
     }
 
-    /// Decides after each attempt that gave no value whether another one follows; refusals are not asked for (see
-    /// [`RetrySettings::retry_refused`](crate::resilience::RetrySettings::retry_refused)). If it panics, none follows. Without a
-    /// [`retry`](Command::retry) it is not called.
+    /// Decides after each failed attempt whether to retry. It is not called for refusals (see
+    /// [`RetrySettings::retry_refused`](crate::resilience::RetrySettings::retry_refused)), nor for commands without a
+    /// [`retry`](Command::retry). If it panics, there is no retry.
     pub fn retry_if(mut self, decide: impl FnMut(&Cause<E>) -> Decision + Send + 'static) -> Self {
         if let Some(repeat) = &mut self.code.repeat {
             repeat.decide = Some(Box::new(decide));
@@ -180,8 +181,8 @@ impl<F, B, E> RunCommand<F, B, E> {
         self
     }
 
-    /// Calls `observer` with the events of the execution, even if the command is dropped before its end. A panic of the
-    /// observer is logged.
+    /// Calls `observer` with the events of the execution at its end, even if the command is dropped early. A panic of
+    /// the observer is logged.
     pub fn observe(mut self, observer: impl FnOnce(&Execution) + Send + 'static) -> Self {
         self.observer = Some(Box::new(observer));
         self
@@ -192,12 +193,12 @@ impl<F, B, E> RunCommand<F, B, E> {
         self
     }
 
-    /// Begins to observe a command that asks a cache before it is executed.
+    /// Starts the observation of a command that looks in a cache first.
     pub(super) fn start_waiting(&mut self) -> Observation {
         Observation::start(self.breaker.clone(), self.observer.take())
     }
 
-    /// Gets the observer back: the cache has no answer.
+    /// Takes the observer back after a cache miss.
     pub(super) fn go_on(&mut self, waiting: Observation) {
         self.observer = waiting.into_observer();
     }

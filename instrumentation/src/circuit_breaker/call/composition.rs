@@ -1,4 +1,4 @@
-//! The policies that a command has besides its breaker: which there are, and where they stand.
+//! Adds policies to a command in addition to its breaker, and documents their order.
 
 use std::future::Future;
 use std::time::Duration;
@@ -11,25 +11,25 @@ use crate::resilience::{Bulkhead, Hedge, RateLimiter, Retry, TimeLimiter};
 use crate::setting::duration;
 use crate::time::MAX_DURATION;
 
-/// A [`Command`] whose code may be called several times: again when it fails, or beside a slow attempt.
+/// A [`Command`] whose code may be called several times: again after a failure, or in parallel with a slow attempt.
 #[derive(Debug, Clone)]
 pub struct RepeatedCommand {
     command: Command,
 }
 
 impl Command {
-    /// Adds a rate limiter: each attempt takes a permit once the breaker has admitted it. The wait for it makes the call
-    /// neither slow nor late. Without a permit the target was not called: the breaker counts that as it counts calls without
-    /// a slot.
+    /// Adds a rate limiter: each attempt acquires a permit after the breaker has admitted it. Waiting for the permit
+    /// counts neither towards the timeout nor towards the limit of slow calls. Without a permit the target was not
+    /// called; the breaker counts the call like one that found no free slot.
     #[must_use]
     pub fn rate_limiter(mut self, limiter: &RateLimiter) -> Self {
         self.policies_mut().rate_limiter = Some(limiter.clone());
         self
     }
 
-    /// Adds a bulkhead, at which calls may wait for a slot, in place of
-    /// [`Settings::max_concurrent`](crate::circuit_breaker::Settings::max_concurrent). The wait is part of the timeout; a call
-    /// that finds no slot in that time is one that found no slot, not one that timed out.
+    /// Adds a bulkhead, which can make calls wait for a slot, in place of
+    /// [`Settings::max_concurrent`](crate::circuit_breaker::Settings::max_concurrent). The wait is part of the timeout;
+    /// a call that gets no slot within the timeout counts as one without a slot, not as timed out.
     #[must_use]
     pub fn bulkhead(mut self, bulkhead: &Bulkhead) -> Self {
         self.policies_mut().bulkhead = Some(bulkhead.clone());
@@ -44,9 +44,9 @@ impl Command {
         self
     }
 
-    /// Limits the whole: all attempts and all waits, without the fallback. No attempt begins after it, and one that runs is
-    /// cut off. An attempt that had less time than its own timeout then counts as cancelled at the breaker; without a timeout
-    /// one that had less than the whole.
+    /// Limits the total time of the command: all attempts and all waits, without the fallback. No attempt starts after
+    /// the deadline, and a running one is cancelled. The breaker counts such an attempt as cancelled if it had less
+    /// time than its own timeout or, without a timeout, less than the whole deadline.
     ///
     /// # Panics
     /// Panics on zero; [`try_deadline`](Self::try_deadline) does not.
@@ -58,10 +58,11 @@ impl Command {
         }
     }
 
-    /// As [`deadline`](Self::deadline), for a time from outside the program: what is left of a request's, for example.
+    /// As [`deadline`](Self::deadline), for a duration from outside the program, such as the time that is left for a
+    /// request.
     ///
     /// # Errors
-    /// Returns an error for zero: every call would be cut off before it reached its target.
+    /// Returns an error for zero, because every call would be cancelled before it reached its target.
     pub fn try_deadline(mut self, whole: Duration) -> Result<Self, SettingsError> {
         let whole = whole.min(MAX_DURATION);
         duration("deadline", whole)?;
@@ -69,11 +70,12 @@ impl Command {
         Ok(self)
     }
 
-    /// Adds a retry around everything else: each attempt asks the breaker anew. Refusals by the breaker, the rate limiter and
-    /// the bulkhead are not repeated unless the retry's settings say so, and errors that are the caller's fault never are.
+    /// Adds a retry around everything else: each attempt asks the breaker again. Refusals by the breaker, the rate
+    /// limiter and the bulkhead are not retried unless the retry's settings say so; errors that are the caller's fault
+    /// are never retried.
     ///
-    /// Logs a warning, once for each retry, if its attempts and the waits between them may take longer than the
-    /// [`deadline`](Self::deadline), which is to be set before: the last ones would then never be made.
+    /// Set the [`deadline`](Self::deadline) first: if the attempts and the waits between them may take longer, a
+    /// warning is logged once per retry, because the last attempts would never be made.
     ///
     /// ```
     /// use std::time::Duration;
@@ -97,9 +99,9 @@ impl Command {
         RepeatedCommand { command: self }.retry(retry)
     }
 
-    /// Adds a hedge inside the retry and around everything else: an attempt that is slow gets another one beside it, which asks
-    /// the breaker, the limiters and the pool anew, and the first one with an answer wins. The one that lost is dropped, which
-    /// the breaker counts as cancelled, or as slow if it was. Only for code that may run twice at once.
+    /// Adds a hedge inside the retry and around everything else: a slow attempt gets a second one in parallel, which
+    /// asks the breaker, the limiters and the pool again, and the first result wins. The losing attempt is dropped; the
+    /// breaker counts it as cancelled, or as slow if it was. Use it only for code that may run twice at the same time.
     ///
     /// ```
     /// use fusebox::circuit_breaker::CircuitBreaker;
@@ -117,7 +119,7 @@ impl Command {
         RepeatedCommand { command: self }.hedge(hedge)
     }
 
-    /// Warns if the attempts of a retry may take longer than the deadline.
+    /// Logs a warning if the attempts of a retry may take longer than the deadline.
     fn warn_beyond_deadline(&self, retry: &Retry) {
         if let Some(deadline) = self.policies().deadline {
             let settings = self.breaker.settings();
@@ -144,8 +146,8 @@ impl RepeatedCommand {
         self
     }
 
-    /// Adds the protected code. Each attempt calls a clone of it: a closure is `Clone` if what it captures is, as references
-    /// and handles are.
+    /// Adds the protected code. Each attempt calls a clone of it: a closure is `Clone` if everything that it captures
+    /// is, as references and handles are.
     pub fn run<F, Fut, T, E>(self, run: F) -> RunCommand<F, NoFallback, E>
     where
         F: FnOnce() -> Fut + Clone,

@@ -1,7 +1,7 @@
 //! The errors of calls and commands.
 //!
-//! They are errors for every `E` that can be shown, not only for types that implement `Error`: boxed errors, which tower's
-//! layers have in common, do not.
+//! They implement `Error` for every `E` that implements `Display`, not only for types that implement `Error`, because
+//! boxed errors, which tower's layers use, do not implement `Error`.
 
 use std::error::Error;
 use std::fmt::{self, Debug, Display};
@@ -37,8 +37,8 @@ impl<E: Display> Display for CallError<E> {
 }
 
 impl<E: Debug + Display + 'static> Error for CallError<E> {
-    /// Returns the cause of the protected code's error where `E` is a boxed error; a typed one is reached by
-    /// [`into_failed`](Self::into_failed).
+    /// Returns the cause of the protected code's error if `E` is a boxed error; use [`into_failed`](Self::into_failed)
+    /// for a typed one.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Rejected(_) => None,
@@ -48,7 +48,7 @@ impl<E: Debug + Display + 'static> Error for CallError<E> {
 }
 
 impl<E> CallError<E> {
-    /// Converts the error of the protected code, if it ran.
+    /// Converts the error of the protected code and leaves a refusal as it is.
     pub fn map_failed<F>(self, convert: impl FnOnce(E) -> F) -> CallError<F> {
         match self {
             Self::Rejected(rejected) => CallError::Rejected(rejected),
@@ -73,7 +73,7 @@ impl<E> CallError<E> {
     }
 }
 
-/// Why the protected code gave no value.
+/// Why the protected code returned no value.
 #[derive(Debug)]
 pub enum Cause<E> {
     /// It failed.
@@ -134,16 +134,16 @@ impl<E: Debug + Display + 'static> Error for Cause<E> {
     }
 }
 
-/// Why no fallback replaced the value.
+/// Why the fallback did not replace the missing value.
 #[derive(Debug)]
 pub enum FallbackError<E> {
-    /// There is none.
+    /// The command has no fallback.
     Missing,
-    /// It is disabled.
+    /// The fallback is disabled.
     Disabled,
     /// This many fallbacks were already running.
     BulkheadFull(u32),
-    /// It failed too.
+    /// The fallback failed too.
     Failed(E),
 }
 
@@ -172,13 +172,13 @@ impl<E: Debug + Display + 'static> Error for FallbackError<E> {
 /// The error of a command.
 #[derive(Debug)]
 pub enum CommandError<E> {
-    /// The caller's fault: the error as it was; the fallback was not called.
+    /// The caller's fault: the unchanged error of the protected code. The fallback was not called.
     BadRequest(E),
-    /// Neither the protected code nor a fallback gave a value.
+    /// Neither the protected code nor a fallback returned a value.
     Failed {
-        /// Why the protected code gave no value.
+        /// Why the protected code returned no value.
         cause: Cause<E>,
-        /// Why no fallback replaced it.
+        /// Why the fallback did not replace the missing value.
         fallback: FallbackError<E>,
     },
 }
@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(error.to_string(), "no stock (no fallback)");
     }
 
-    /// Guarantees: text and whatever else can be shown is an error too.
+    /// Guarantees: text and anything else with `Display` is an error too.
     #[test]
     fn texts_are_errors() {
         let call = |text: &'static str| -> Result<(), BoxError> {

@@ -1,4 +1,4 @@
-//! What a command did, as Hystrix's events.
+//! The result of a command as Hystrix's events.
 
 use std::fmt;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub enum ExecutionEvent {
     ShortCircuited,
     /// No slot was free.
     SemaphoreRejected,
-    /// No worker of the pool was free, and no place in its queue.
+    /// The pool had no free worker and its queue was full.
     ThreadPoolRejected,
     /// A rate limiter refused the call. Hystrix has none.
     RateLimited,
@@ -35,7 +35,7 @@ pub enum ExecutionEvent {
     FallbackRejection,
     /// There is no fallback.
     FallbackMissing,
-    /// A cache had the answer; nothing ran.
+    /// The value came from a cache; nothing ran.
     ResponseFromCache,
 }
 
@@ -67,8 +67,8 @@ impl fmt::Display for ExecutionEvent {
     }
 }
 
-/// One execution of a command: one or two events, and how long it took. Of an answer from a cache they are SUCCESS and
-/// RESPONSE_FROM_CACHE, as in Hystrix.
+/// One execution of a command: its one or two events and its duration. For a value from a cache the events are SUCCESS
+/// and RESPONSE_FROM_CACHE, as in Hystrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Execution {
     pub(super) first: ExecutionEvent,
@@ -87,18 +87,18 @@ impl Execution {
             .chain(cached)
     }
 
-    /// Whether a fallback was called.
     pub(super) fn fell_back(&self) -> bool {
         self.fallback.is_some()
     }
 
-    /// Returns how often the protected code was called or refused: 0 if a cache had the answer or the deadline was over before,
-    /// 1, or more with a retry or a hedge. The first event is that of the attempt that decided.
+    /// Returns how often the protected code was called or refused: 0 if the value came from a cache or the deadline had
+    /// already passed, else 1, or more with a retry or a hedge. The first event belongs to the attempt that decided.
     pub fn attempts(&self) -> u32 {
         self.attempts
     }
 
-    /// Returns how long the command took, fallback included; without the wait for an answer that a cache did not get.
+    /// Returns the duration of the command including its fallback. The time spent waiting for a cache that then had no
+    /// value is not part of it.
     pub fn elapsed(&self) -> Duration {
         self.elapsed
     }

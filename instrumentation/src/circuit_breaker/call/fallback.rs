@@ -1,8 +1,8 @@
-//! The fallback of a command: the kinds there are, and one that runs.
+//! The kinds of fallback of a command, and a running fallback.
 //!
-//! The kinds share no trait. A future that holds the associated type of a trait with `E` among its parameters is not
-//! `Send` for the compiler where `E` contains a lifetime, even `'static`: a command with `&'static str` or a boxed error
-//! could not be spawned. So `execute` is written for each kind.
+//! The kinds share no trait. The compiler does not treat a future as `Send` if it holds the associated type of a trait
+//! with `E` among its parameters and `E` contains a lifetime, even `'static`; a command with `&'static str` or a boxed
+//! error could not be spawned. So `execute` is written for each kind.
 
 use std::any::type_name;
 use std::future::Future;
@@ -35,13 +35,13 @@ pub struct BorrowingFallback<G>(pub(super) G);
 /// The future of a fallback that may borrow the cause: `Box::pin(async move { … })`.
 pub type FallbackFuture<'a, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'a>>;
 
-/// Why no fallback runs.
 pub(super) enum NoSlot {
     Disabled,
     BulkheadFull(u32),
 }
 
-/// A fallback that has a slot. Dropped before its end it was cancelled, or has failed if a panic drops it.
+/// A fallback that has a slot. If it is dropped before its end, it counts as cancelled, or as failed if a panic drops
+/// it.
 pub(super) struct RunningFallback<'a> {
     breaker: &'a CircuitBreaker,
     event: &'a mut Option<ExecutionEvent>,
@@ -68,12 +68,10 @@ impl<'a> RunningFallback<'a> {
         }
     }
 
-    /// Calls the closure that makes the fallback's future.
     pub(super) fn call<F>(&self, start: impl FnOnce() -> F) -> F {
         self.span.in_scope(start)
     }
 
-    /// Waits for the fallback's answer.
     pub(super) async fn finish<T, E>(
         mut self,
         future: impl Future<Output = Result<T, E>>,
@@ -114,7 +112,6 @@ impl<E> From<NoSlot> for FallbackError<E> {
     }
 }
 
-/// Counts how a fallback ended.
 pub(super) fn count(breaker: &CircuitBreaker, outcome: FallbackOutcome) {
     breaker.shell.count_fallback(outcome);
 }

@@ -17,18 +17,20 @@ use crate::circuit_breaker::shell::Shell;
 use crate::isolated::isolated;
 use crate::semconv::ERROR_TYPE_PANIC;
 
-/// A circuit breaker; clones are handles to the same one, for any number of tasks, threads and runtimes.
+/// A circuit breaker. Clones are handles to the same breaker and may be used by any number of tasks, threads and
+/// runtimes.
 ///
-/// **Nested breakers.** A call through two breakers counts in both. To the outer one a refusal by the inner one is an error
-/// like any other, and opens it too; where it should say nothing about the outer one's target, let
-/// [`call_with`](Self::call_with) answer [`Outcome::Rejected`] for [`CallError::Rejected`].
+/// **Nested breakers.** A call through two breakers counts in both. The outer breaker counts a refusal by the inner one
+/// like any other error, and may open because of it. To keep the refusal out of the outer breaker's decision, let
+/// [`call_with`](Self::call_with) return [`Outcome::Rejected`] for [`CallError::Rejected`].
 ///
-/// **Runtimes.** A breaker belongs to no runtime. [`call_blocking`](Self::call_blocking) and permits need none, `call` needs
-/// whatever polls it, and `Command` with a timeout needs tokio's timer. When a runtime ends, the calls that run on it are
-/// dropped and so cancelled; the breaker goes on.
+/// **Runtimes.** A breaker does not depend on a runtime. [`call_blocking`](Self::call_blocking) and permits need none,
+/// `call` works in any executor, and `Command` with a timeout needs tokio's timer. When a runtime ends, the calls that
+/// run on it are dropped and count as cancelled; the breaker keeps working.
 ///
-/// **Clocks.** Time is tokio's. While a test pauses it, nothing ages and nothing is due until the test advances it. A breaker
-/// should see one clock: under one that is behind, no time passes until it has caught up.
+/// **Clocks.** Time is tokio's. While a test has paused it, no call leaves the window and no open time ends until the
+/// test advances it. Use one clock for a breaker: under a clock that is behind, time stands still for the breaker until
+/// that clock has caught up.
 ///
 /// ```
 /// use std::time::Duration;
@@ -72,7 +74,7 @@ impl CircuitBreaker {
         self.shell.settings()
     }
 
-    /// Replaces the settings. State and totals are kept; a window of another shape starts empty.
+    /// Replaces the settings. State and totals are kept; if `window` changes, the window starts empty.
     ///
     /// # Errors
     /// Returns the first invalid setting and changes nothing.
@@ -82,27 +84,28 @@ impl CircuitBreaker {
         Ok(())
     }
 
-    /// Returns the state in force. An open breaker stays open until the first call after its open time, and
-    /// [`is_due`](Self::is_due) then; with [`Settings::automatic_half_open`] it is half-open.
+    /// Returns the state in force. An open breaker stays open until the first call after its open time;
+    /// [`is_due`](Self::is_due) tells whether that time is over. With [`Settings::automatic_half_open`] it becomes
+    /// half-open by itself.
     pub fn state(&self) -> EffectiveState {
         self.shell.catch_up();
         self.shell.state()
     }
 
-    /// Whether its computed state is open and its time in open is over, so that the next call will be a probe.
+    /// Returns whether the computed state is open and its open time is over, so that the next call will be a probe.
     pub fn is_due(&self) -> bool {
         self.shell.catch_up();
         self.shell.is_due()
     }
 
-    /// Returns the state computed from the calls, whether or not another one is forced.
+    /// Returns the state computed from the calls, even if another state is forced.
     pub fn computed_state(&self) -> State {
         self.shell.catch_up();
         self.shell.computed_state()
     }
 
-    /// Closes the breaker and ends the override, for an operator who knows that the target works again. The window starts
-    /// empty; totals stay. Listeners get `reason`.
+    /// Closes the breaker and ends the override, for an operator who knows that the target works again. The window
+    /// starts empty; totals are kept. Listeners receive `reason`.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -117,20 +120,21 @@ impl CircuitBreaker {
         self.shell.reset(reason);
     }
 
-    /// Enters a state as if the rules had: an open breaker admits a probe after its open time, a half-open one decides by
-    /// its next probes, a closed one starts with an empty window. An override stays in force; [`force`](Self::force) keeps a
-    /// state against the rules.
+    /// Enters a state as if the breaker had decided so itself: an open breaker admits a probe after its open time, a
+    /// half-open one decides by its next probes, a closed one starts with an empty window. An override stays in force.
+    /// To keep a state whatever the calls do, use [`force`](Self::force).
     pub fn transition_to(&self, state: State, reason: &str) {
         self.shell.transition(state, None, reason);
     }
 
     /// Opens the breaker for `duration`, at most [`MAX_DURATION`](crate::circuit_breaker::MAX_DURATION); after that it
-    /// admits a probe. Of an open breaker it replaces the end, which listeners get as a transition from open to open.
+    /// admits a probe. If the breaker is already open, only the end of its open time changes, and listeners receive a
+    /// transition from open to open.
     pub fn open_for(&self, duration: Duration, reason: &str) {
         self.shell.transition(State::Open, Some(duration), reason);
     }
 
-    /// Forces a state. The computed state keeps changing underneath.
+    /// Forces a state. The computed state is still updated by the calls that the override admits and counts.
     pub fn force(&self, by: Override) {
         self.shell.force(by);
     }
@@ -163,7 +167,7 @@ impl CircuitBreaker {
         }
     }
 
-    // Not inlined, so that the common path is: else the compiler copies the permit in halves and quarters.
+    // Not inlined, so that the common path is inlined; otherwise the compiler copies the permit in two and four parts.
     #[inline(never)]
     fn try_acquire_now(&self) -> Result<Permit<'_>, Rejected> {
         let now = self.shell.clock.now();
@@ -171,7 +175,7 @@ impl CircuitBreaker {
         Ok(Permit::new(&self.shell, pass, now))
     }
 
-    /// As [`try_acquire`](Self::try_acquire), for a call that is settled later or elsewhere.
+    /// As [`try_acquire`](Self::try_acquire), for a call whose outcome is recorded later or in another task.
     ///
     /// # Errors
     /// Returns a [`Rejected`] if the call must not be made.
@@ -181,7 +185,8 @@ impl CircuitBreaker {
         Ok(OwnedPermit::new(Arc::clone(&self.shell), pass, now))
     }
 
-    /// Runs `code`, which blocks, unless the breaker refuses; an `Err` or a panic counts as a failure. The call is a span.
+    /// Runs `code`, which may block, unless the breaker refuses. An `Err` or a panic counts as a failure. The call gets
+    /// a span.
     ///
     /// ```
     /// use fusebox::circuit_breaker::CircuitBreaker;
@@ -202,7 +207,7 @@ impl CircuitBreaker {
         self.call_blocking_with(code, by_result)
     }
 
-    /// As [`call_blocking`](Self::call_blocking), with the outcome decided by `classify`.
+    /// As [`call_blocking`](Self::call_blocking); `classify` decides the outcome.
     ///
     /// # Errors
     /// Returns the refusal, or the code's own error.
@@ -217,7 +222,7 @@ impl CircuitBreaker {
         result.map_err(CallError::Failed)
     }
 
-    /// Runs `future` unless the breaker refuses; an `Err` or a panic counts as a failure. The call is a span.
+    /// Runs `future` unless the breaker refuses. An `Err` or a panic counts as a failure. The call gets a span.
     ///
     /// # Errors
     /// Returns the refusal, or the future's own error.
@@ -228,8 +233,8 @@ impl CircuitBreaker {
         self.call_with(future, by_result).await
     }
 
-    /// As [`call`](Self::call), with the outcome decided by `classify`. If that panics, the call counts as failed and its
-    /// result is returned all the same.
+    /// As [`call`](Self::call); `classify` decides the outcome. If `classify` panics, the call counts as failed, and
+    /// its result is still returned.
     ///
     /// # Errors
     /// Returns the refusal, or the future's own error.
@@ -252,7 +257,7 @@ pub(super) fn by_result<T, E>(result: &Result<T, E>) -> Outcome {
     }
 }
 
-/// Returns the outcome that `classify` decides, and the type of the error that a span names.
+/// Returns the outcome by `classify`, and the error type for the span.
 pub(super) fn judge<T, E>(
     result: &Result<T, E>,
     classify: impl FnOnce(&Result<T, E>) -> Outcome,
@@ -263,7 +268,6 @@ pub(super) fn judge<T, E>(
     }
 }
 
-/// Records the outcome that `classify` decides.
 fn finish<T, E>(
     call: ProtectedCall<&Shell>,
     result: &Result<T, E>,

@@ -9,18 +9,17 @@ use std::task::Poll;
 use super::pool::{IsolationPool, PoolLost, PoolRunError, Worker, start, start_blocking};
 use crate::sync::Mutex;
 
-/// The future of code that runs in a pool.
+/// The future of protected code that runs in a pool.
 pub type PooledFuture<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 
-/// The pool of a command.
 #[derive(Debug, Clone)]
 pub(super) struct InPool {
     pub(super) pool: IsolationPool,
     pub(super) refusal: Refusal,
 }
 
-/// Where the future of the protected code, which can answer with that code's own error only, leaves why the pool gave no value.
-/// It is read in the same poll, so the attempts of a command share it.
+/// Carries the pool's error past the future of the protected code, which can only return that code's own error. The
+/// error is read in the same poll in which it is written, so the attempts of a command can share it.
 #[derive(Clone, Default)]
 pub(super) struct Refusal(Arc<Mutex<Option<PoolRunError>>>);
 
@@ -65,7 +64,7 @@ impl InPool {
 }
 
 impl Refusal {
-    /// Leaves the error for whoever polls this, and never ends.
+    /// Stores the error for the caller that polls this future, and never completes.
     async fn leave<T>(&self, error: PoolRunError) -> T {
         *self.0.lock() = Some(error);
         pending().await
@@ -82,7 +81,7 @@ impl fmt::Debug for Refusal {
     }
 }
 
-/// Waits for the protected code, or for the refusal of its pool.
+/// Waits for the protected code or for a refusal by its pool.
 pub(super) async fn unless_refused<F: Future>(
     pool: Option<&InPool>,
     future: F,

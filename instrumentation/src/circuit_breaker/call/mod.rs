@@ -1,5 +1,5 @@
 //! The ways to put a call behind a breaker: the handle that callers hold, and the command with timeout, bulkhead and
-//! fallback. Both run a protected call (a span, the permit and its outcome), which the log of the request lists.
+//! fallback. Both make a protected call (a span, the permit and its outcome), which is added to the log of the request.
 
 mod attempt;
 pub(crate) mod cached;

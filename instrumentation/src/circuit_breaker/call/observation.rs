@@ -1,5 +1,5 @@
-//! What is observed of one execution of a command: its events, which are passed to the observer at its end, even if that
-//! is a drop.
+//! Collects the events of one execution of a command and passes them to the observer at its end, also if the command is
+//! dropped.
 
 use std::time::Duration;
 
@@ -11,10 +11,8 @@ use crate::circuit_breaker::rules::state::FallbackOutcome;
 use crate::isolated::{PanicWatch, isolated};
 use crate::semconv::ERROR_TYPE_BULKHEAD_FULL;
 
-/// Receives the events of an execution.
 pub(super) type Observer = Box<dyn FnOnce(&Execution) + Send>;
 
-/// Collects the events of an execution.
 pub(super) struct Observation {
     pub(super) breaker: CircuitBreaker,
     pub(super) started: u64,
@@ -43,20 +41,21 @@ impl Observation {
         }
     }
 
-    /// Notes how the protected code ended, after so many `attempts`.
+    /// Records how the protected code ended after this number of `attempts`.
     pub(super) fn attempted(&mut self, event: ExecutionEvent, attempts: u32, end: Option<u64>) {
         self.first = Some(event);
         self.ended = end;
         self.attempts = attempts;
     }
 
-    /// Notes that there is no fallback.
+    /// Records that the command has no fallback.
     pub(super) fn fallback_is_missing(&mut self) {
         count(&self.breaker, FallbackOutcome::Missing);
         self.fallback = Some(ExecutionEvent::FallbackMissing);
     }
 
-    /// Takes a slot for the fallback, unless it is disabled or as many as allowed are running.
+    /// Acquires a slot for the fallback, unless the fallback is disabled or the limit of concurrent fallbacks is
+    /// reached.
     pub(super) fn start_fallback(
         &mut self,
         is_enabled: bool,
@@ -90,7 +89,7 @@ impl Observation {
         execution
     }
 
-    /// Ends an execution that ran nothing, and may have waited for another's answer.
+    /// Ends an execution whose value came from a cache or from another caller.
     pub(super) fn finish_from_cache(mut self) -> Execution {
         self.breaker.shell.shared.answered_from_cache();
         (self.first, self.from_cache) = (Some(ExecutionEvent::Success), true);
@@ -98,7 +97,7 @@ impl Observation {
         self.finish()
     }
 
-    /// Returns the observer, which is not called yet.
+    /// Returns the observer without calling it.
     pub(super) fn into_observer(mut self) -> Option<Observer> {
         self.observer.take()
     }

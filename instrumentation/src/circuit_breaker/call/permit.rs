@@ -8,8 +8,8 @@ use crate::circuit_breaker::shell::{Pass, Shell};
 use crate::isolated::PanicWatch;
 use crate::time::nanos;
 
-/// The right to make one call. If it is dropped without an outcome, the call counts as cancelled (or as slow, if it was by
-/// then) and a probe frees its slot; dropped by a panic, it counts as failed.
+/// The right to make one call. A permit dropped without an outcome counts as cancelled (or as slow, if the call was
+/// slow by then), and a probe frees its slot. If a panic drops it, the call counts as failed.
 #[must_use = "a dropped permit counts as a cancelled call"]
 #[derive(Debug)]
 pub struct Permit<'a> {
@@ -19,7 +19,7 @@ pub struct Permit<'a> {
     watch: PanicWatch,
 }
 
-/// `Permit::started` where the clock was not read: such a call took no time, as far as is known.
+/// Value of `Permit::started` if the clock was not read; the duration of such a call counts as zero.
 pub(super) const UNKNOWN: u64 = u64::MAX;
 
 impl<'a> Permit<'a> {
@@ -41,12 +41,12 @@ impl<'a> Permit<'a> {
         std::mem::forget(self);
     }
 
-    /// Returns the state in which the call was admitted.
+    /// Returns the state of the breaker when it admitted the call.
     pub fn state(&self) -> EffectiveState {
         self.pass.state()
     }
 
-    /// Whether the call is a probe, whose result opens or closes a half-open breaker.
+    /// Returns whether the call is a probe, whose result opens or closes a half-open breaker.
     pub fn is_probe(&self) -> bool {
         self.pass.is_probe()
     }
@@ -61,7 +61,7 @@ impl Drop for Permit<'_> {
     }
 }
 
-/// As [`Permit`], but borrows nothing and knows when it was acquired: it can be stored, sent to another task, and be settled
+/// As [`Permit`], but it borrows nothing and stores its start time: it can be kept, sent to another task and completed
 /// there.
 ///
 /// ```
@@ -102,22 +102,22 @@ impl OwnedPermit {
         }
     }
 
-    /// Records how the call ended, now; it took the time since the permit was acquired.
+    /// Records how the call ended. Its duration is the time since the permit was acquired.
     pub fn record(mut self, outcome: Outcome) {
         self.settle(outcome, None);
     }
 
-    /// As [`record`](Self::record), for a call that was measured by someone else.
+    /// As [`record`](Self::record), with a duration that the caller measured.
     pub fn record_elapsed(mut self, outcome: Outcome, elapsed: Duration) {
         self.settle(outcome, Some(nanos(elapsed)));
     }
 
-    /// Returns the state in which the call was admitted.
+    /// Returns the state of the breaker when it admitted the call.
     pub fn state(&self) -> EffectiveState {
         self.pass.state()
     }
 
-    /// Whether the call is a probe, whose result opens or closes a half-open breaker.
+    /// Returns whether the call is a probe, whose result opens or closes a half-open breaker.
     pub fn is_probe(&self) -> bool {
         self.pass.is_probe()
     }

@@ -16,9 +16,9 @@ pub struct PooledCommand<C> {
 }
 
 impl Command {
-    /// Runs the code on the workers of a pool: Hystrix's thread isolation. The pool stands in place of
-    /// [`Settings::max_concurrent`](crate::circuit_breaker::Settings::max_concurrent), inside the timeout, so that the wait for
-    /// a worker is part of it. A call that the pool refuses counts as one without a slot.
+    /// Runs the code on the workers of a pool: Hystrix's thread isolation. The pool replaces
+    /// [`Settings::max_concurrent`](crate::circuit_breaker::Settings::max_concurrent). The wait for a worker is part of
+    /// the timeout. A call that the pool refuses counts as one without a slot.
     ///
     /// ```
     /// use fusebox::circuit_breaker::{CircuitBreaker, PoolSettings, Registry};
@@ -50,11 +50,12 @@ impl RepeatedCommand {
     }
 }
 
-/// Adds the protected code of a command that calls it once, or a clone of it for each attempt.
+/// Defines `run` for a command that calls its code once, or calls a clone of it for each attempt.
 macro_rules! run_in_pool {
     ($command:ty $(, $clone:ident)?) => {
         impl PooledCommand<$command> {
-            /// Adds the protected code, which is called on the worker; a command with attempts calls a clone for each.
+            /// Adds the protected code, which is called on the worker; a command with a retry or a hedge calls a clone
+            /// for each attempt.
             pub fn run<F, Fut, T, E>(
                 self,
                 run: F,
@@ -71,8 +72,8 @@ macro_rules! run_in_pool {
                 command.in_pool(pool)
             }
 
-            /// As [`run`](Self::run), for code that blocks: it runs on a thread, and keeps its worker until it returns, whatever
-            /// the timeout.
+            /// As [`run`](Self::run), for blocking code: it runs on a thread and occupies its worker until it returns,
+            /// even after the timeout.
             pub fn run_blocking<F, T, E>(
                 self,
                 run: F,

@@ -1,5 +1,5 @@
-//! One call through a breaker, as `CircuitBreaker::call`, `Command` and the tower layer make it: a span, the permit, and
-//! an entry in the log of the request. A call dropped before its end is cancelled; a panic is a failure.
+//! One call through a breaker, made by `CircuitBreaker::call`, `Command` and the tower layer: a span, the permit, and
+//! an entry in the log of the request. A call dropped before its end counts as cancelled, a panic as a failure.
 
 use std::borrow::Borrow;
 use std::future::Future;
@@ -19,7 +19,7 @@ use crate::semconv::{
     ERROR_TYPE_CIRCUIT_OPEN, ERROR_TYPE_PANIC, ERROR_TYPE_TIMEOUT, FALLBACK_OUTCOME,
 };
 
-/// The field by which tracing-opentelemetry sets a span's status.
+/// The field from which tracing-opentelemetry sets the status of a span.
 const STATUS: &str = "otel.status_code";
 
 /// A running call. `S` is the shell of the breaker or a reference to it.
@@ -29,26 +29,26 @@ pub(crate) struct ProtectedCall<S: Borrow<Shell>> {
     span: Span,
     pass: Pass,
     started: u64,
-    /// It waits on this side.
+    /// True while the call waits for a permit or a slot.
     is_paused: bool,
-    /// How long the head of the response took, once it has arrived.
+    /// The time until the head of the response arrived, if it has arrived.
     head_nanos: Option<u64>,
     ended: bool,
     watch: PanicWatch,
 }
 
 impl<S: Borrow<Shell>> ProtectedCall<S> {
-    /// Opens the span and asks for admission; a refusal ends the span at once as an error.
+    /// Opens the span and asks for admission; a refusal ends the span immediately with an error.
     pub(crate) fn begin(shared: S) -> Result<Self, Rejected> {
         let now = shared.borrow().clock.now();
         Self::begin_at(shared, now)
     }
 
-    /// As [`begin`](Self::begin), for whoever has just read the breaker's clock.
+    /// As [`begin`](Self::begin), with a time that the caller has just read from the breaker's clock.
     pub(crate) fn begin_at(shared: S, started: u64) -> Result<Self, Rejected> {
         let shell = shared.borrow();
         let span = circuit_span(&shell.name);
-        // Inside the span, so that a transition caused by this call carries its ids.
+        // Inside the span, so that a transition caused by this call carries the span's ids.
         match span.in_scope(|| shell.admit_at(started)) {
             Ok(pass) => {
                 span.record(BREAKER_STATE, pass.state().as_str());
@@ -78,33 +78,31 @@ impl<S: Borrow<Shell>> ProtectedCall<S> {
         }
     }
 
-    /// Runs the protected code inside the span.
     pub(crate) fn run<F: Future>(&self, future: F) -> Instrumented<F> {
         future.instrument(self.span.clone())
     }
 
-    /// Runs protected code that blocks inside the span.
     pub(crate) fn run_blocking<T>(&self, code: impl FnOnce() -> T) -> T {
         self.span.in_scope(code)
     }
 
-    /// How long the call has been running.
     pub(crate) fn elapsed(&self) -> Duration {
         self.elapsed_at(self.shell.borrow().clock.now())
     }
 
-    /// As [`elapsed`](Self::elapsed), at a time of the breaker's clock.
+    /// As [`elapsed`](Self::elapsed), for a given time of the breaker's clock.
     pub(crate) fn elapsed_at(&self, now: u64) -> Duration {
         Duration::from_nanos(now.saturating_sub(self.started))
     }
 
-    /// It waits for a permit or a slot, which is not the target's doing: from [`resume`](Self::resume) on it runs.
+    /// Stops counting time while the call waits for a permit or a slot, which the target cannot influence;
+    /// [`resume`](Self::resume) continues.
     pub(crate) fn pause(&mut self) {
         self.is_paused = true;
         self.shell.borrow().pause(&mut self.pass);
     }
 
-    /// It waits no longer.
+    /// Continues counting time after [`pause`](Self::pause).
     pub(crate) fn resume(&mut self) {
         let shell = self.shell.borrow();
         self.is_paused = false;
@@ -117,8 +115,8 @@ impl<S: Borrow<Shell>> ProtectedCall<S> {
         &self.span
     }
 
-    /// The head of the response has arrived and its body is still to come: the target has answered. How long the body
-    /// takes depends on its length and on its reader, so it makes the call neither slow nor hanging.
+    /// Records that the head of the response has arrived and the body is still to come. The duration of the body
+    /// depends on its length and its reader, so it makes the call neither slow nor hanging.
     #[cfg(feature = "http")]
     pub(crate) fn answered(&mut self) {
         let shell = self.shell.borrow();
@@ -127,13 +125,14 @@ impl<S: Borrow<Shell>> ProtectedCall<S> {
         shell.answered(&mut self.pass);
     }
 
-    /// Records how the call ended; `error_type` is that of a failure, or of a refusal by another limit than the breaker's.
+    /// Records how the call ended; `error_type` belongs to a failure or to a refusal by a limit other than the
+    /// breaker's.
     pub(crate) fn finish(self, outcome: Outcome, error_type: &str) {
         let now = self.shell.borrow().clock.now();
         self.finish_at(now, outcome, error_type);
     }
 
-    /// As [`finish`](Self::finish), at a time of the breaker's clock.
+    /// As [`finish`](Self::finish), for a given time of the breaker's clock.
     pub(crate) fn finish_at(mut self, now: u64, outcome: Outcome, error_type: &str) {
         self.end(now, outcome, error_type);
     }
@@ -143,9 +142,9 @@ impl<S: Borrow<Shell>> ProtectedCall<S> {
         let shell = self.shell.borrow();
         record_outcome(&self.span, outcome, error_type);
         let elapsed = match self.head_nanos {
-            // Its target was never called.
+            // The target was never called.
             _ if self.is_paused => 0,
-            // A body that hangs until a timeout is the target's doing.
+            // A timeout while reading the body is the target's fault.
             Some(nanos) if outcome != Outcome::Timeout => nanos,
             _ => now.saturating_sub(self.started),
         };
@@ -169,7 +168,6 @@ impl<S: Borrow<Shell>> Drop for ProtectedCall<S> {
     }
 }
 
-/// Opens the span of a protected call.
 fn circuit_span(name: &str) -> Span {
     tracing::info_span!(
         target: "fusebox",
@@ -184,7 +182,7 @@ fn circuit_span(name: &str) -> Span {
     )
 }
 
-/// Opens the span of a fallback, a sibling of the span of the call that it replaces.
+/// Opens the span of a fallback as a sibling of the span of the failed call.
 pub(crate) fn fallback_span(name: &str, target: Option<&str>) -> Span {
     tracing::info_span!(
         target: "fusebox",
@@ -197,7 +195,6 @@ pub(crate) fn fallback_span(name: &str, target: Option<&str>) -> Span {
     )
 }
 
-/// Records how a fallback ended in its span.
 pub(crate) fn record_fallback(span: &Span, outcome: FallbackOutcome, error_type: &str) {
     span.record(FALLBACK_OUTCOME, outcome.as_str());
     if outcome != FallbackOutcome::Success {

@@ -1,4 +1,5 @@
-//! The protected code of a command with all that is around each attempt, and the retry and the hedge that make several of it.
+//! The protected code of a command with the policies of each attempt, and the retry and the hedge, which make several
+//! attempts.
 
 use crate::sync::atomic::AtomicU32;
 use std::future::Future;
@@ -13,7 +14,7 @@ use crate::isolated::isolated;
 use crate::resilience::{Decision, Run};
 use crate::sync::Mutex;
 
-/// Decides after an attempt that gave no value.
+/// Decides after a failed attempt whether to retry.
 type Decide<E> = Box<dyn FnMut(&Cause<E>) -> Decision + Send>;
 
 /// The protected code, and how it is called.
@@ -22,20 +23,20 @@ pub(super) struct Code<F, E> {
     pub(super) policies: Option<Arc<Policies>>,
     pub(super) pool: Option<InPool>,
     pub(super) repeat: Option<Repeat<F, E>>,
-    /// Under a lock, as the attempts of a hedge share it.
+    /// Under a lock because the attempts of a hedge share it.
     pub(super) bad_request: Option<Mutex<BadRequest<E>>>,
-    /// If its time has begun before its first attempt.
+    /// Set if the deadline started before the first attempt, while the command waited for a cache.
     pub(super) deadline: Option<Deadline>,
 }
 
-/// The way to call the protected code again: `F` is called by value, so each attempt calls a clone.
+/// How to call the protected code again: `F` is called by value, so each attempt calls a clone.
 pub(super) struct Repeat<F, E> {
     pub(super) clone: fn(&F) -> F,
     pub(super) decide: Option<Decide<E>>,
 }
 
 impl<F, E> Code<F, E> {
-    /// Begins the time of the whole.
+    /// Starts the deadline.
     pub(super) fn start(&mut self) -> Deadline {
         let whole = self
             .policies
@@ -44,7 +45,7 @@ impl<F, E> Code<F, E> {
         *self.deadline.insert(Deadline::start(whole))
     }
 
-    /// Runs the protected code; returns what is decided after it, or the reason to fall back.
+    /// Runs the protected code. Returns the command's final result, or the cause that the fallback receives.
     pub(super) async fn attempt<Fut, T>(
         self,
         observation: &mut Observation,
@@ -105,7 +106,7 @@ impl<F, E> Repeat<F, E> {
             };
             match tries.next_within(is_ok, decision, attempts.deadline.left()) {
                 Some(wait) => {
-                    // What failed may hold a connection.
+                    // Drop the failed attempt before waiting: it may hold a connection.
                     drop(attempt);
                     tokio::time::sleep(wait).await;
                 }
@@ -126,8 +127,8 @@ impl<F, E> Repeat<F, E> {
     }
 }
 
-/// What each attempt calls a clone of, under a lock: what is borrowed while an attempt runs must be `Sync`, and the code need
-/// not be.
+/// The protected code of which each attempt calls a clone. It is under a lock because values borrowed while an attempt
+/// runs must be `Sync`, and the code need not be.
 struct Source<F> {
     run: Mutex<F>,
     clone: fn(&F) -> F,
@@ -140,8 +141,8 @@ impl<F> Source<F> {
 }
 
 impl<E> Attempts<'_, E> {
-    /// Makes one attempt, and others beside it while it is slow. An error that is the caller's fault is an answer here: another
-    /// attempt would not change it.
+    /// Makes one attempt, and further ones in parallel while it is slow. An error that is the caller's fault counts as
+    /// a result here, because another attempt would not change it.
     async fn hedged<F, Fut, T>(&self, source: &Source<F>) -> Attempt<T, E>
     where
         F: FnOnce() -> Fut,

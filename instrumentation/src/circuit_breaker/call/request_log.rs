@@ -1,5 +1,5 @@
 //! The breakers that one request called. The server layer opens a scope around the handler and writes the list into the
-//! response; protected calls add to it. A task spawned by the handler is outside the scope.
+//! response; protected calls add to it. Tasks that the handler spawns are outside the scope.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,7 +14,7 @@ use crate::circuit_breaker::rules::state::{EffectiveState, Outcome};
 use crate::name::Name;
 use crate::sync::Mutex;
 
-/// Breakers kept per request, as many as the response header holds.
+/// Most breakers kept per request, which is also the limit of the response header.
 pub const MAX_TOUCHED: usize = 8;
 
 type List = Arc<Mutex<Vec<Touched>>>;
@@ -30,18 +30,18 @@ pub struct Touched {
     pub name: Name,
     /// The state in which the call was admitted or refused.
     pub state: EffectiveState,
-    /// How the call ended; the worst of several.
+    /// How the call ended; after several calls, the most severe outcome.
     pub outcome: Outcome,
     /// How long to wait before a retry, if the call was refused.
     pub retry_after: Option<Duration>,
 }
 
-/// Runs `future` and returns its output with the breakers it called, in the order of their first call.
+/// Runs `future` and returns its output with the breakers that it called, in the order of their first calls.
 pub fn scope<F: Future>(future: F) -> Scope<F> {
     scope_of(|| future)
 }
 
-/// As [`scope`], for a future whose creation may already call breakers: the breaker's tower layer refuses in `call`,
+/// As [`scope`], for a future whose creation may already call breakers: the breaker's tower layer can refuse in `call`,
 /// before there is a future.
 pub fn scope_of<F: Future>(make: impl FnOnce() -> F) -> Scope<F> {
     let list = List::default();
@@ -82,7 +82,7 @@ impl<F: Future> Future for Scope<F> {
 }
 
 pin_project! {
-    /// A future that adds to the list of the request in which it was made.
+    /// A future that adds to the list of the request in which it was created.
     #[project = CarriedProjection]
     pub(crate) enum Carried<F> {
         Listed {
@@ -96,7 +96,7 @@ pin_project! {
     }
 }
 
-/// Makes `future` add to the current list, whichever task polls it.
+/// Lets `future` add to the current list, whichever task polls it.
 pub(crate) fn carried<F: Future>(future: F) -> Carried<F> {
     match LIST.try_with(Arc::clone) {
         Ok(list) => Carried::Listed {
@@ -106,7 +106,7 @@ pub(crate) fn carried<F: Future>(future: F) -> Carried<F> {
     }
 }
 
-/// As [`carried`], for code that blocks.
+/// As [`carried`], for blocking code.
 pub(crate) fn carried_code<T>(code: impl FnOnce() -> T) -> impl FnOnce() -> T {
     let list = LIST.try_with(Arc::clone).ok();
     move || match list {
@@ -126,7 +126,7 @@ impl<F: Future> Future for Carried<F> {
     }
 }
 
-/// Adds a breaker to the request's list, if there is one.
+/// Adds a breaker to the list of the current request, if there is one.
 pub(crate) fn note(touched: impl FnOnce() -> Touched) {
     // Outside a scope this is one read of a thread-local.
     let _ = LIST.try_with(|list| {
@@ -146,7 +146,7 @@ fn add(list: &mut Vec<Touched>, touched: Touched) {
     }
 }
 
-/// Replaces the least severe call of a full list by a more severe one.
+/// Replaces the least severe entry of a full list if the new one is more severe.
 fn displace(list: &mut [Touched], touched: Touched) {
     let least = list.iter_mut().min_by_key(|known| severity(known.outcome));
     if let Some(least) = least

@@ -1,5 +1,5 @@
-//! What is known of the error of a service, also where it comes from a call through a breaker: such an error shows that of
-//! the protected code and does not name it as its source. Used to judge errors, and to describe them in spans.
+//! Describes the error of a service for outcomes and spans. Looks inside the errors of breaker calls, which display the
+//! protected code's error but do not return it as their source.
 
 use std::any::Any;
 use std::error::Error;
@@ -11,7 +11,7 @@ use tokio::time::error::Elapsed;
 use super::errors::{CallError, Cause, CommandError};
 use crate::error_type::{Seen, as_error, chain};
 
-/// Looks at an error, and through the errors of calls in its chain of causes.
+/// Inspects an error, including the breaker errors in its chain of causes.
 pub(crate) fn seen<E: 'static>(error: &E) -> Seen<'_> {
     let any: &dyn Any = error;
     let known = as_error(error).or_else(|| inside(any));
@@ -22,7 +22,7 @@ fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) 
     chain(error).find_map(inside).map_or(error, innermost)
 }
 
-/// Something of which only a part of the types is known.
+/// A value whose type is one of a few known ones.
 trait Opaque<'a>: Copy {
     fn downcast<T: Error + 'static>(self) -> Option<&'a T>;
 }
@@ -39,7 +39,7 @@ impl<'a> Opaque<'a> for &'a (dyn Error + 'static) {
     }
 }
 
-/// The error inside one of a call, if its type is one of those that [`as_error`] knows.
+/// Returns the error inside the error of a breaker call, if [`as_error`] knows its type.
 fn inside<'a>(call: impl Opaque<'a>) -> Option<&'a (dyn Error + 'static)> {
     let inner = inside_of::<Box<dyn Error + Send + Sync>>(call)
         .or_else(|| inside_of::<Box<dyn Error + Send>>(call))

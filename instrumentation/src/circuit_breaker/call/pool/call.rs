@@ -14,11 +14,12 @@ use crate::circuit_breaker::rules::state::Outcome;
 use crate::circuit_breaker::shell::Shell;
 
 impl IsolationPool {
-    /// Runs `future` on a worker, unless the breaker or the pool refuses, within the timeout of the breaker's settings.
-    /// An `Err` or a panic counts as a failure; a call that the pool refuses as one without a slot. The call is a span.
+    /// Runs `future` on a worker within the timeout of the breaker's settings, unless the breaker or the pool refuses.
+    /// An `Err` or a panic counts as a failure; a call that the pool refuses counts as one without a slot. The call
+    /// gets a span.
     ///
     /// # Errors
-    /// Returns the refusal, the limit that was exceeded, or the future's own error.
+    /// Returns the refusal, the timeout that was exceeded, or the future's own error.
     pub async fn call<F, T, E>(
         &self,
         breaker: &CircuitBreaker,
@@ -32,8 +33,8 @@ impl IsolationPool {
         self.call_with(breaker, future, by_result).await
     }
 
-    /// As [`call`](Self::call), with the outcome decided by `classify`. If that panics, the call counts as failed and its
-    /// result is returned all the same.
+    /// As [`call`](Self::call); `classify` decides the outcome. If `classify` panics, the call counts as failed, and
+    /// its result is still returned.
     ///
     /// # Errors
     /// As [`call`](Self::call).
@@ -52,8 +53,8 @@ impl IsolationPool {
             .await
     }
 
-    /// As [`call`](Self::call), for code that blocks: it runs on a thread, and keeps its worker until it returns, whatever
-    /// the timeout.
+    /// As [`call`](Self::call), for blocking code: it runs on a thread and occupies its worker until it returns, even
+    /// after the timeout.
     ///
     /// # Errors
     /// As [`call`](Self::call).
@@ -102,7 +103,6 @@ impl IsolationPool {
     }
 }
 
-/// Records how the call ended.
 fn finish<T, E>(
     call: ProtectedCall<&Shell>,
     ended: &Result<Result<T, E>, PooledError<E>>,

@@ -7,30 +7,31 @@ use crate::circuit_breaker::shell::Shell;
 use crate::name::Name;
 use crate::sync::Mutex;
 
-/// Breakers that are listed for one pool; names may come from outside. Calls of further ones run all the same.
+/// Most breakers listed for one pool, because names may come from outside. Calls of other breakers run but are not
+/// listed.
 const CALLERS_MAX: usize = 1_000;
 
-/// Breakers by name, each with how many of its calls were refused.
+/// Breakers by name, each with the number of its refused calls.
 #[derive(Debug, Default)]
 pub(super) struct Callers(Mutex<Listed>);
 
 #[derive(Debug, Default)]
 struct Listed {
     by_name: BTreeMap<Name, Caller>,
-    /// Those that were left when the names of breakers that are gone were forgotten last, and new ones since.
+    /// The number of names left after the last removal of dropped breakers; `new` counts the names added since.
     left: usize,
     new: usize,
 }
 
 #[derive(Debug)]
 struct Caller {
-    /// Gone once no registry and no handle has it.
+    /// Dead once no registry and no handle holds the breaker.
     breaker: Weak<Shell>,
     refused: u64,
 }
 
 impl Callers {
-    /// Lists the breaker of a call.
+    /// Lists the breaker of a call, if there is room.
     pub(super) fn called(&self, breaker: &Arc<Shell>) {
         self.add(breaker, 0);
     }
@@ -56,7 +57,7 @@ impl Callers {
         }
     }
 
-    /// Forgets the breakers that are gone, and returns the others.
+    /// Removes dropped breakers and returns the others.
     #[cfg(any(test, feature = "axum", feature = "telemetry"))]
     pub(super) fn all(&self) -> Vec<(Name, u64)> {
         let mut listed = self.0.lock();
@@ -69,7 +70,8 @@ impl Callers {
 }
 
 impl Listed {
-    /// Returns whether one more name may be listed. The search for those that are gone is paid by as many new names.
+    /// Returns whether one more name may be listed. Searches for dropped breakers only after as many new names as there
+    /// were left, so the cost per name is constant.
     fn has_room(&mut self) -> bool {
         self.new += 1;
         if self.new > self.left {
@@ -97,8 +99,8 @@ mod tests {
             .build()
     }
 
-    /// Guarantees: names of breakers that are gone go although no reader asks for the list, and a full one takes new names
-    /// as soon as there is room.
+    /// Guarantees: names of dropped breakers are removed even if no reader asks for the list, and a full list takes new
+    /// names as soon as there is room.
     #[test]
     fn names_go_with_their_breakers() {
         let callers = Callers::default();

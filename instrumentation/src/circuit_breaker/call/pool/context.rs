@@ -1,4 +1,4 @@
-//! What goes along with a call to its worker: the span, the subscriber, OpenTelemetry's context and the log of the
+//! The context that a call takes to its worker: the span, the subscriber, OpenTelemetry's context and the log of the
 //! request.
 
 use std::future::Future;

@@ -1,26 +1,26 @@
-//! What a pool counts.
+//! The counts of a pool.
 
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::settings::PoolSettings;
 use crate::name::Name;
 
-/// A pool at one moment. Totals only grow until the process ends.
+/// A pool at one moment. Totals never decrease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolSnapshot {
     /// The key of the pool.
     pub key: Name,
     /// The settings in force.
     pub settings: PoolSettings,
-    /// Calls that its workers run.
+    /// Calls that are running.
     pub active: u32,
-    /// Calls that wait for a worker.
+    /// Calls that are waiting for a worker.
     pub queued: u32,
-    /// The most calls that ran at the same time.
+    /// The largest number of calls that ran at the same time.
     pub largest: u32,
-    /// Calls that a worker took.
+    /// Calls that a worker started.
     pub executed: u64,
-    /// Calls that ended, or whose caller gave them up.
+    /// Calls that ended or were dropped by their caller.
     pub completed: u64,
     /// Calls that were refused.
     pub rejected: u64,

@@ -1,4 +1,4 @@
-//! The pool as callers hold it.
+//! The handle of a pool.
 
 use std::fmt;
 use std::future::Future;
@@ -16,12 +16,12 @@ use crate::name::Name;
 use crate::resilience::attempt;
 use crate::semaphore::Permit;
 
-/// A pool that isolates the calls of one key; clones are handles to the same one. [`Registry::pool`] makes it.
+/// A pool that isolates the calls of one key. Clones are handles to the same pool. Created by [`Registry::pool`].
 ///
-/// A call runs at once while fewer than `core_size` run, waits in FIFO order while fewer than the queue's limit wait, and
-/// is refused beyond that. The span, the subscriber, OpenTelemetry's context and the log of the request go along. A caller
-/// that gives up leaves the queue, or drops the future that runs; code that blocks cannot be stopped and keeps its worker
-/// until it returns. A panic of the call is raised where its caller waits.
+/// A call runs at once while fewer than `core_size` calls run, waits in FIFO order while the queue has room, and is
+/// refused otherwise. The worker runs it in the caller's span, subscriber, OpenTelemetry context and request log. If
+/// the caller drops its call, the call leaves the queue, or its running future is dropped; blocking code cannot be
+/// stopped and occupies its worker until it returns. A panic of the call is propagated to its caller.
 ///
 /// ```
 /// use fusebox::circuit_breaker::{CircuitBreaker, PoolSettings, Registry};
@@ -46,7 +46,7 @@ pub struct IsolationPool {
 }
 
 impl IsolationPool {
-    /// Creates a pool with valid settings.
+    /// Creates a pool; the settings must be valid.
     pub(crate) fn new(key: Name, settings: PoolSettings) -> Self {
         Self {
             inner: Arc::new(State::new(key, settings)),
@@ -67,7 +67,8 @@ impl IsolationPool {
         *self.inner.settings.read()
     }
 
-    /// Replaces the settings. Calls that run or wait go on; fewer workers are reached as calls end.
+    /// Replaces the settings. Running and waiting calls are not affected; with fewer workers, the number of running
+    /// calls shrinks as calls end.
     ///
     /// # Errors
     /// Returns the first invalid setting and changes nothing.
@@ -81,24 +82,22 @@ impl IsolationPool {
         Ok(())
     }
 
-    /// Returns what runs, what waits, and the totals.
+    /// Returns the numbers of running and waiting calls, and the totals.
     pub fn snapshot(&self) -> PoolSnapshot {
         let inner = &self.inner;
         let queued = inner.queue.in_use();
         inner.figures.snapshot(&inner.key, self.settings(), queued)
     }
 
-    /// Lists the breaker of a call.
     pub(in crate::circuit_breaker::call) fn called(&self, breaker: &CircuitBreaker) {
         self.inner.callers.called(&breaker.shell);
     }
 
-    /// Counts a call that it refused.
     pub(in crate::circuit_breaker::call) fn refused(&self, breaker: &CircuitBreaker) {
         self.inner.callers.refused(&breaker.shell);
     }
 
-    /// Returns the names of the breakers whose calls it runs, each with how many of them it refused.
+    /// Returns the names of the breakers whose calls the pool runs, each with the number of its refused calls.
     #[cfg(any(test, feature = "axum", feature = "telemetry"))]
     pub(crate) fn callers(&self) -> Vec<(Name, u64)> {
         self.inner.callers.all()
@@ -110,7 +109,7 @@ impl IsolationPool {
     /// Returns an error if the pool is full, or if the current runtime ends before the future.
     ///
     /// # Panics
-    /// Panics if the future does, and outside a runtime of tokio.
+    /// Panics if the future panics, or outside a tokio runtime.
     pub async fn run<F>(&self, future: F) -> Result<F::Output, PoolRunError>
     where
         F: Future + Send + 'static,
@@ -120,7 +119,7 @@ impl IsolationPool {
         Ok(start(worker, future).await?)
     }
 
-    /// Runs `code`, which blocks, on a worker with a thread.
+    /// Runs blocking `code` on a worker with a thread.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -135,7 +134,7 @@ impl IsolationPool {
         Ok(start_blocking(worker, code).await?)
     }
 
-    /// Returns a worker as soon as one is free; waits in the queue if there is a place.
+    /// Returns a worker as soon as one is free; waits in the queue if there is room.
     pub(in crate::circuit_breaker::call) async fn worker(&self) -> Result<Worker, PoolFull> {
         let inner = &self.inner;
         let permit = match inner.workers.try_acquire() {
@@ -162,7 +161,6 @@ impl IsolationPool {
     }
 }
 
-/// Runs a future on a worker.
 pub(in crate::circuit_breaker::call) fn start<F>(
     worker: Worker,
     future: F,
@@ -178,7 +176,6 @@ where
     }))
 }
 
-/// Runs code that blocks on a worker.
 pub(in crate::circuit_breaker::call) fn start_blocking<T: Send + 'static>(
     worker: Worker,
     code: impl FnOnce() -> T + Send + 'static,

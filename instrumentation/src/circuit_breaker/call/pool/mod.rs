@@ -1,9 +1,9 @@
-//! Pools that isolate calls, as Hystrix's thread pools do: a number of workers of their own for the calls of one key, a
-//! bounded queue in front of them, and a refusal beyond it. A dependency that hangs fills its own pool and no other.
+//! Pools that isolate calls, as Hystrix's thread pools do. Each key has its own workers and a bounded queue; further
+//! calls are refused. A dependency that hangs fills only its own pool.
 //!
-//! A worker is a task of tokio for a future, and a thread of tokio's blocking pool for code that blocks; it exists while
-//! it runs a call. The threads of that pool are the runtime's, 512 by default, and shared by all that blocks: code that
-//! hangs stays in its own pool only while the sizes of the pools for blocking code add up to fewer.
+//! A worker is a tokio task for a future, or a thread of tokio's blocking pool for blocking code; it exists while it
+//! runs a call. The threads of the blocking pool (512 by default) belong to the runtime and are shared by all blocking
+//! code, so the isolation of blocking code holds only while the sizes of its pools add up to fewer.
 
 mod call;
 mod callers;

@@ -3,7 +3,7 @@
 use crate::circuit_breaker::rules::validation::SettingsError;
 use crate::setting::{ensure, within};
 
-/// Most workers, and most waiting calls, of a pool: more than a process has use for is a typing mistake.
+/// Most workers, and most waiting calls, of a pool. A larger number is taken for a typing mistake.
 const SIZE_MAX: u32 = 100_000;
 
 /// The settings of a pool. The defaults are Hystrix's: ten workers and no queue.
@@ -11,9 +11,9 @@ const SIZE_MAX: u32 = 100_000;
 pub struct PoolSettings {
     /// Workers: calls that run at the same time. Default 10.
     pub core_size: u32,
-    /// Calls that may wait for a worker; 0 for none. Default 0 (Hystrix writes -1).
+    /// Calls that may wait for a worker; 0 means none. Default 0 (Hystrix writes -1).
     pub max_queue_size: u32,
-    /// Calls that may wait, if that is fewer than `max_queue_size`; Hystrix has it because its queue cannot change its
+    /// Limit of waiting calls if it is lower than `max_queue_size`. Hystrix has it because its queue cannot change its
     /// size. Default 5.
     pub queue_size_rejection_threshold: u32,
 }
@@ -29,7 +29,7 @@ impl Default for PoolSettings {
 }
 
 impl PoolSettings {
-    /// Returns how many calls may wait.
+    /// Returns the number of calls that may wait.
     pub fn queue_limit(&self) -> u32 {
         self.max_queue_size.min(self.queue_size_rejection_threshold)
     }

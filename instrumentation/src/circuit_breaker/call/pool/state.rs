@@ -1,4 +1,4 @@
-//! What the handles of a pool, its workers and its queue share.
+//! The state shared by the handles of a pool, its workers and its queue.
 
 use std::sync::Arc;
 

@@ -12,7 +12,7 @@ use super::state::State;
 use crate::circuit_breaker::model::pool_refusal::PoolLost;
 use crate::semaphore::Permit;
 
-/// The right to run one call; the next waiting call gets it when it is dropped.
+/// The right to run one call; when it is dropped, it goes to the next waiting call.
 #[derive(Debug)]
 pub(in crate::circuit_breaker::call) struct Worker {
     pool: Arc<State>,
@@ -35,7 +35,7 @@ impl Drop for Worker {
     }
 }
 
-/// A call that a worker runs. A caller that drops it drops the future too; code that blocks runs to its end and keeps its
+/// A call that runs on a worker. Dropping it drops the future too; blocking code runs to its end and occupies its
 /// worker until then.
 #[derive(Debug)]
 pub(super) struct Running<T> {
@@ -54,7 +54,7 @@ impl<T> Future for Running<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let ended = ready!(Pin::new(&mut self.task).poll(cx));
         Poll::Ready(ended.map_err(|error| match error.try_into_panic() {
-            // The call panics where its caller waits for it, as it would without a pool.
+            // Panic where the caller waits for the call, as without a pool.
             Ok(panic) => resume_unwind(panic),
             Err(_) => PoolLost,
         }))
