@@ -1,7 +1,7 @@
-//! Circuit breakers: pure rules (`rules`), the values that a breaker hands out (`model`), a shell that is lock-free in
-//! the common case (`shell`), three ways to put a call behind a breaker ([`CircuitBreaker::call`], the tower [`layer`] and
-//! the [`Command`]), and the [`Registry`] of all breakers of a process with its [`Listener`]s. Each takes only from those
-//! before it.
+//! Circuit breakers. `rules` is pure and decides, `model` holds the public values, `shell` admits and records calls,
+//! without a lock in the common case. [`CircuitBreaker::call`], the tower [`layer`] and the [`Command`] put a call
+//! behind a breaker. The [`Registry`] holds all breakers of a process and notifies [`Listener`]s. Each part depends
+//! only on those before it.
 
 mod call;
 #[cfg(feature = "http")]

@@ -1,4 +1,4 @@
-//! Classifiers: which outcome a response counts as.
+//! Classifiers decide the outcome that a response counts as.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ pub trait Classify<Response, Error> {
     /// Returns the outcome of the call.
     fn classify(&self, result: Result<&Response, &Error>) -> Outcome;
 
-    /// Returns the `error.type` of a failed call, of low cardinality: a status or the name of a type.
+    /// Returns the `error.type` of a failed call: a status or the name of a type, with low cardinality.
     fn error_type(&self, result: Result<&Response, &Error>) -> Cow<'static, str>
     where
         Error: 'static,
@@ -26,7 +26,7 @@ pub trait Classify<Response, Error> {
         }
     }
 
-    /// Returns the outcome of a gRPC call from its status, which stands in the head or behind the body of a response.
+    /// Returns the outcome of a gRPC call from its status, which is in the head of the response or follows its body.
     fn classify_grpc(&self, code: GrpcCode) -> Outcome {
         code.outcome()
     }
@@ -41,8 +41,8 @@ where
     }
 }
 
-/// Asks for the outcome of a call, and for its `error.type` where that may be needed. A panic of the classifier leaves the
-/// caller its result and the call a failure.
+/// Returns the outcome of a call and, if it is needed, its `error.type`. If the classifier panics, the call counts as
+/// failed, and the caller still gets its result.
 pub(super) fn judge<C, T, E: 'static>(
     classifier: &C,
     result: Result<&T, &E>,
@@ -57,7 +57,7 @@ where
     isolated("classifier", ask).unwrap_or((Outcome::Failure, Cow::Borrowed(ERROR_TYPE_PANIC)))
 }
 
-/// As [`judge`], for the status behind the body of a gRPC call.
+/// As [`judge`], for the gRPC status after the body.
 pub(super) fn judge_grpc<C, T, E>(classifier: &C, code: GrpcCode) -> (Outcome, &'static str)
 where
     C: Classify<T, E>,
@@ -68,16 +68,16 @@ where
     }
 }
 
-/// Classifies HTTP responses by their status, and gRPC's by theirs ([`GrpcCode::outcome`]).
+/// Classifies HTTP responses by their status and gRPC responses by the gRPC status ([`GrpcCode::outcome`]).
 ///
-/// - Failure: an error of the service, 5xx, and 408 and 429: the target is unhealthy or asks for fewer requests.
-/// - Timeout: an error of the service that is one.
-/// - Ignored: 400, 401, 403, 404, 405, 409, 410, 422 and a request that cannot be sent as it is: the caller's fault, which
-///   says nothing about the target.
+/// - Failure: an error of the service, 5xx, 408 and 429: the target is unhealthy or asks for fewer requests.
+/// - Timeout: an error of the service that is a timeout.
+/// - Ignored: 400, 401, 403, 404, 405, 409, 410, 422, and a request that cannot be sent because it is invalid. These
+/// are the caller's fault and say nothing about the target.
 /// - Success: everything else.
 ///
-/// Whether 408, 429 and gRPC's `RESOURCE_EXHAUSTED` are failures is a choice: a target that throttles one caller
-/// may be healthy for the others. See [`throttling_as`](Self::throttling_as).
+/// Whether 408, 429 and gRPC's `RESOURCE_EXHAUSTED` are failures is a choice: a target that throttles one caller may be
+/// healthy for others. See [`throttling_as`](Self::throttling_as).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HttpStatus {
     throttling: Outcome,
@@ -90,14 +90,14 @@ impl Default for HttpStatus {
 }
 
 impl HttpStatus {
-    /// Creates the classifier; 408 and 429 are failures.
+    /// Creates a classifier for which 408 and 429 are failures.
     pub fn new() -> Self {
         Self {
             throttling: Outcome::Failure,
         }
     }
 
-    /// Sets what 408, 429 and `RESOURCE_EXHAUSTED` count as, [`Outcome::Ignored`] for example.
+    /// Sets the outcome of 408, 429 and `RESOURCE_EXHAUSTED`, for example [`Outcome::Ignored`].
     #[must_use]
     pub fn throttling_as(mut self, outcome: Outcome) -> Self {
         self.throttling = outcome;
@@ -114,8 +114,8 @@ impl HttpStatus {
         }
     }
 
-    /// Returns the outcome of a call that ended with an error instead of a response. An error of `reqwest` made by
-    /// `error_for_status` counts as its status does, also as the cause of a boxed error.
+    /// Returns the outcome of a call that ended with an error instead of a response. An error of `reqwest` from
+    /// `error_for_status` counts like its status, also if it is inside a boxed error.
     pub fn outcome_of_error<E: 'static>(self, error: &E) -> Outcome {
         let seen = seen(error);
         #[cfg(feature = "reqwest")]
@@ -170,7 +170,7 @@ impl<Body, Error: 'static> Classify<http::Response<Body>, Error> for HttpStatus 
     }
 }
 
-/// Counts errors of the service as failures and every response as a success, whatever its status or gRPC's.
+/// Counts errors of the service as failures and every response as a success, whatever its HTTP or gRPC status.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ErrorsOnly;
 
@@ -232,7 +232,7 @@ mod tests {
         );
     }
 
-    /// Guarantees: the status of an error of `reqwest` counts however deep it is.
+    /// Guarantees: the status of an error of `reqwest` counts at any depth of the chain of causes.
     #[cfg(feature = "reqwest")]
     #[test]
     fn an_error_for_a_status_counts_as_the_status_inside_other_errors_too() {

@@ -43,7 +43,7 @@ pin_project! {
     }
 }
 
-/// What a running call came to: its response, itself unless it was refused, and who judges it.
+/// The result of a running call; the call itself and its classifier follow unless the outcome has been recorded.
 type Ended<'a, T, E, C> = (
     Result<T, CallError<E>>,
     Option<(ProtectedCall<Arc<Shell>>, &'a C)>,
@@ -70,7 +70,7 @@ impl<F, C, M> ResponseFuture<F, C, M> {
         }
     }
 
-    /// Polls the service's future; the call of an error has been recorded.
+    /// Polls the service's future. If it returns an error, the outcome has already been recorded.
     fn poll_inner<'a, T, E>(
         self: Pin<&'a mut Self>,
         cx: &mut Context<'_>,
@@ -140,8 +140,8 @@ where
     }
 }
 
-/// Polls inside the call's span. A panic is a failure at once: whoever catches it further out keeps this future, and a
-/// call that is dropped later looks cancelled.
+/// Polls inside the call's span. Records a panic as a failure immediately: code that catches the panic may keep this
+/// future, and dropping it later would look like a cancelled call.
 fn guard<T>(call: &mut Option<ProtectedCall<Arc<Shell>>>, poll: impl FnOnce() -> T) -> T {
     let running = call.as_ref().expect("polled after it was ready");
     let poll = AssertUnwindSafe(|| running.span().in_scope(poll));

@@ -1,14 +1,13 @@
-//! The status of a gRPC call, which stands in the headers of a response without a message, else in the trailers behind
-//! its body. The HTTP status is 200 whatever became of the call.
+//! The status of a gRPC call. It is in the headers of a response without a message, else in the trailers after the
+//! body. The HTTP status is 200 even if the call failed.
 
 use http::{HeaderMap, header};
 
 use crate::circuit_breaker::rules::state::Outcome;
 
-/// The header or trailer with the status of a call.
 const GRPC_STATUS: &str = "grpc-status";
 
-/// A status code of gRPC, by number; any other number counts as `UNKNOWN`, as clients read it.
+/// A status code of gRPC. Clients read any unknown number as `UNKNOWN`, and so does this type.
 ///
 /// For calls whose error carries a code, such as `tonic::Status`:
 ///
@@ -33,7 +32,7 @@ const GRPC_STATUS: &str = "grpc-status";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GrpcCode(u8);
 
-/// The names of the codes, in the order of their numbers.
+/// The names of the codes, by number.
 const NAMES: [&str; 17] = [
     "OK",
     "CANCELLED",
@@ -57,9 +56,9 @@ const NAMES: [&str; 17] = [
 impl GrpcCode {
     /// `OK`.
     pub const OK: Self = Self(0);
-    /// `UNKNOWN`: what a client reads from a response without a status.
+    /// `UNKNOWN`: the status of a response that has none.
     pub const UNKNOWN: Self = Self(2);
-    /// `RESOURCE_EXHAUSTED`: what HTTP calls 429.
+    /// `RESOURCE_EXHAUSTED`: the counterpart of HTTP 429.
     pub const RESOURCE_EXHAUSTED: Self = Self(8);
 
     /// Creates a code from its number.
@@ -69,22 +68,22 @@ impl GrpcCode {
         known.map_or(Self::UNKNOWN, Self)
     }
 
-    /// Returns the name of the code, `UNAVAILABLE` for example.
+    /// Returns the name of the code, for example `UNAVAILABLE`.
     pub fn as_str(self) -> &'static str {
         NAMES[usize::from(self.0)]
     }
 
-    /// Whether the server failed, as OpenTelemetry's conventions for gRPC say of a server's span: `UNKNOWN`,
-    /// `DEADLINE_EXCEEDED`, `UNIMPLEMENTED`, `INTERNAL`, `UNAVAILABLE` and `DATA_LOSS`.
+    /// Returns whether the code is a server error according to OpenTelemetry's conventions for gRPC server spans:
+    /// `UNKNOWN`, `DEADLINE_EXCEEDED`, `UNIMPLEMENTED`, `INTERNAL`, `UNAVAILABLE` and `DATA_LOSS`.
     pub fn is_server_error(self) -> bool {
         matches!(self.0, 2 | 4 | 12 | 13 | 14 | 15)
     }
 
-    /// Returns what a call with this status counts as.
+    /// Returns the outcome of a call with this status.
     ///
     /// - Success: `OK`. Timeout: `DEADLINE_EXCEEDED`.
-    /// - Failure: the other errors of the server, and `RESOURCE_EXHAUSTED`, which asks for fewer calls.
-    /// - Ignored: the rest, which is the caller's fault or wish.
+    /// - Failure: the other server errors, and `RESOURCE_EXHAUSTED`, which asks for fewer calls.
+    /// - Ignored: all others; they are the caller's fault or the caller's choice.
     pub fn outcome(self) -> Outcome {
         match self {
             Self::OK => Outcome::Success,
@@ -95,20 +94,21 @@ impl GrpcCode {
         }
     }
 
-    /// Reads the status in headers or trailers; one that is no number counts as `UNKNOWN`.
+    /// Reads the status from headers or trailers; a value that is not a number counts as `UNKNOWN`.
     pub fn read(headers: &HeaderMap) -> Option<Self> {
         let value = headers.get(GRPC_STATUS)?;
         let number = value.to_str().ok().and_then(|text| text.parse().ok());
         Some(number.map_or(Self::UNKNOWN, Self::new))
     }
 
-    /// Returns the status of a call whose body has ended: that of the trailers, or `UNKNOWN` where there is none.
+    /// Returns the status of a call whose body has ended: from the trailers, or `UNKNOWN` if they contain none.
     pub(crate) fn at_end(trailers: Option<&HeaderMap>) -> Self {
         trailers.and_then(Self::read).unwrap_or(Self::UNKNOWN)
     }
 }
 
-/// Whether the head of a response announces a gRPC body whose status is still to come. gRPC-Web's is inside the body.
+/// Returns whether the head of a response announces a gRPC body with a status after it. The status of gRPC-Web is
+/// inside the body.
 pub(crate) fn has_status_behind_body(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();

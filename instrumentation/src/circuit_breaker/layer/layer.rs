@@ -9,19 +9,22 @@ use super::service::CircuitBreakerService;
 use crate::body::{AnyResponses, HttpResponses};
 use crate::circuit_breaker::call::handle::CircuitBreaker;
 
-/// Puts a breaker around a service of HTTP. A call ends with the body of its response: one that breaks off is a failure, and
-/// gRPC's status behind it counts. [`classify`](Self::classify) makes a layer for services of any kind.
+/// Puts a breaker around an HTTP service. A call ends with the body of its response: a body that breaks off is a
+/// failure, and the gRPC status after the body counts. For services of any other kind, use
+/// [`classify`](Self::classify).
 ///
-/// In a stack it belongs outside whatever can fail (timeout, client) and inside whatever reacts to a refusal (retry,
-/// fallback). A layer that makes callers wait in `poll_ready` (a concurrency limit) belongs outside the breaker, or
-/// must shed its load: the breaker refuses in `call`, so even an open one waits for an inner service that is not
-/// ready.
+/// In a stack of layers, place it outside anything that can fail (timeout, client) and inside anything that reacts to a
+/// refusal (retry, fallback). A layer that makes callers wait in `poll_ready` (a concurrency limit) belongs outside the
+/// breaker, or needs a `LoadShed` around it: the breaker refuses in `call`, so even an open breaker waits for an inner
+/// service that is not ready.
 ///
-/// The time to the head of the response is the duration of a call, and alone makes it slow: how long a body takes depends on
-/// its length and its reader. Only a body that hangs until a timeout counts with the whole time, as a timeout.
+/// The duration of a call is the time until the head of the response arrives; only this makes a call slow, because the
+/// duration of a body depends on its length and its reader. Only a body that hangs until a timeout counts with its
+/// whole time, as a timeout.
 ///
-/// A body that is left unread counts as its head did; one that is dropped while its reader waits for more is a cancelled
-/// call. A body that has lasted for 10 s and goes on is a stream, and its call a success.
+/// If the body is never read, the outcome of the head counts. If the body is dropped while its reader waits for more,
+/// the call counts as cancelled. A body that still delivers data after 10 s is a stream, and its call counts as a
+/// success.
 ///
 /// ```
 /// use fusebox::circuit_breaker::CircuitBreaker;
@@ -58,13 +61,13 @@ impl CircuitBreakerLayer {
 }
 
 impl<C, M> CircuitBreakerLayer<C, M> {
-    /// Uses another classifier for a service of any kind; the call ends with the response. If that is HTTP's, its body
-    /// is not watched: see [`classify_http`](Self::classify_http).
+    /// Uses another classifier, for a service of any kind; the call ends with the response. The body of an HTTP
+    /// response is not watched; use [`classify_http`](Self::classify_http) for that.
     pub fn classify<D>(self, classifier: D) -> CircuitBreakerLayer<D, AnyResponses> {
         self.with(classifier)
     }
 
-    /// Uses another classifier for the heads of HTTP responses; bodies are watched to their end.
+    /// Uses another classifier for the heads of HTTP responses; bodies are watched until they end.
     pub fn classify_http<D>(self, classifier: D) -> CircuitBreakerLayer<D, HttpResponses> {
         self.with(classifier)
     }

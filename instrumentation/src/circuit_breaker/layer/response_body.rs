@@ -1,5 +1,5 @@
-//! The rest of a call whose response has begun: the call ends with the body, not with the head, but only the time to the
-//! head makes it slow.
+//! The body of a call whose response has started. The call ends with the body, but only the time to the head makes it
+//! slow.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -15,11 +15,12 @@ use crate::circuit_breaker::rules::state::Outcome;
 use crate::circuit_breaker::shell::Shell;
 use crate::semconv::{ERROR_TYPE_PANIC, ERROR_TYPE_TIMEOUT};
 
-/// A body of which something still arrives after this time is a stream: the call has succeeded by then, as a probe cannot
-/// wait for the end of what may last for days. Well below the lease of a probe, 30 s by default.
+/// A body that still delivers data after this time counts as a stream, and its call as a success: a probe cannot wait
+/// for the end of a stream that may last for days. Well below the lease of a probe, 30 s by default.
 const STREAM_AFTER: Duration = Duration::from_secs(10);
 
-/// Hands a response on. If its head is no success, the call ends now, else with the body.
+/// Returns the response with its body watched. If its head does not count as a success, the call ends now, else with
+/// the body.
 pub(super) fn hand_on<C, B, E>(
     response: http::Response<B>,
     mut call: ProtectedCall<Arc<Shell>>,
@@ -46,7 +47,7 @@ where
     response.map(|body| ResponseBody::new(body, None, Box::new(rest)))
 }
 
-/// A call whose response's head was a success.
+/// A call whose response head counted as a success.
 struct Rest<C, B, E> {
     /// `None` once the call has ended.
     call: Option<ProtectedCall<Arc<Shell>>>,
@@ -94,7 +95,7 @@ where
             BodyEnd::Failed { error_type, .. } => self.finish(Outcome::Failure, error_type),
             BodyEnd::Panicked(_) => self.finish(Outcome::Failure, ERROR_TYPE_PANIC),
             BodyEnd::CutOff => self.finish(Outcome::Cancelled, ""),
-            // The status of the call stays unknown.
+            // The status of the call remains unknown.
             BodyEnd::Left { was_read: false } if self.is_grpc => {
                 self.finish(Outcome::Cancelled, "");
             }

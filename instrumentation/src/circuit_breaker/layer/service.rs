@@ -35,7 +35,7 @@ impl<S, C, M> CircuitBreakerService<S, C, M> {
         }
     }
 
-    /// A service that fails to get ready (no connection) counts as a failed call, as no call will be made.
+    /// A service that does not become ready (no connection) counts as a failed call, because no call will follow.
     fn poll_inner<Request>(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError<S::Error>>>
     where
         S: Service<Request>,
@@ -57,7 +57,7 @@ impl<S, C, M> CircuitBreakerService<S, C, M> {
             Ok(call) => call,
             Err(rejected) => return ResponseFuture::rejected(rejected),
         };
-        // The call's own future is made here, so the instance that `poll_ready` made ready needs no clone.
+        // The future is created here, so the instance that `poll_ready` made ready needs no clone.
         let future = call.span().in_scope(|| self.inner.call(request));
         ResponseFuture::running(future, call, self.classifier.clone())
     }

@@ -7,7 +7,7 @@ pub(crate) const PER_DOUBLING: usize = 8;
 /// Index of the first bucket kept; it begins at 2^-20 s (0.95 µs).
 pub(crate) const FIRST_INDEX: i32 = -160;
 
-/// Buckets kept; the last ends at 2^10 s (17 min) and takes whatever is longer.
+/// Number of buckets; the last one ends at 2^10 s (17 min) and also counts longer durations.
 pub(crate) const BUCKETS: usize = 240;
 
 /// 2^(k/8) for k = 1 to 8: the upper bounds of the buckets within one doubling.
@@ -22,14 +22,13 @@ const STEPS: [f64; PER_DOUBLING] = [
     2.0,
 ];
 
-/// The longest duration, in nanoseconds, that each bucket takes.
+/// The longest duration of each bucket, in nanoseconds.
 static BOUNDS: [u64; BUCKETS] = bounds();
 
-/// Parts into which the table divides each doubling; 1/16 is narrower than a bucket, so at most one bound falls into a
-/// part.
+/// Parts of each doubling in the table. 1/16 is narrower than a bucket, so a part contains at most one bound.
 const PARTS: usize = 16;
 
-/// For each part of each doubling of a nanosecond, the bucket of its smallest duration (0: below the first).
+/// For each part of each doubling (in nanoseconds), the bucket of its smallest duration (0: below the first bucket).
 static STARTS: [u8; 64 * PARTS] = starts(&bounds());
 
 const fn bounds() -> [u64; BUCKETS] {
@@ -65,7 +64,7 @@ const fn starts(bounds: &[u64; BUCKETS]) -> [u8; 64 * PARTS] {
 /// Durations up to this go to the zero bucket (OTLP `zero_threshold`): 2^-20 s.
 pub(crate) const ZERO_NANOS: u64 = 953;
 
-/// The index of the bucket of a duration that the array can tell apart from its neighbours.
+/// Returns the index of the bucket of a duration, if the duration is within the range of the array.
 #[inline]
 pub(crate) fn index_in_range(nanos: u64) -> Option<i32> {
     let in_range = nanos > ZERO_NANOS && nanos <= BOUNDS[BUCKETS - 1];
@@ -102,13 +101,13 @@ mod tests {
     }
 
     proptest! {
-        /// Guarantees: the table finds the bucket that the definition of OTLP names, base^i < d <= base^(i+1).
+        /// Guarantees: the table finds the same bucket as OTLP's definition, base^i < d <= base^(i+1).
         #[test]
         fn the_table_agrees_with_the_logarithm(nanos in 954_u64..1_024_000_000_000) {
             let exact = ((nanos as f64 / 1e9).log2() * 8.0).ceil() as i32 - 1;
             let got = index_of(nanos);
             let bound = (f64::from(exact + 1) / 8.0).exp2() * 1e9;
-            // Within half a nanosecond of a bound the logarithm itself is not to be trusted.
+            // Within half a nanosecond of a bound the logarithm itself is not exact.
             prop_assert!(got == exact || (got - exact).abs() == 1 && (bound - nanos as f64).abs() < 1.5,
                 "{nanos}: {got}, {exact}");
         }

@@ -1,6 +1,6 @@
-//! Durations of calls as a histogram that can be merged, so that a cluster's 99th percentile is a 99th percentile: an
-//! OTLP exponential histogram of one fixed scale. Breakers record into `shell::recorder` and are read as this; a
-//! collector adds up and subtracts what it receives.
+//! A mergeable histogram of call durations, so that quantiles of a whole cluster are exact to the bucket: an OTLP
+//! exponential histogram with one fixed scale. Breakers record into `shell::recorder` and are read as this type; a
+//! collector adds and subtracts the histograms that it receives.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub struct LatencyHistogram {
     pub sum_nanos: u64,
     /// Durations of at most [`ZERO_THRESHOLD_SECONDS`](Self::ZERO_THRESHOLD_SECONDS).
     pub zero_count: u64,
-    /// Indexes within the range, ascending, with counts above zero.
+    /// Indexes in the range, ascending; only buckets with counts above zero.
     buckets: Vec<(i32, u64)>,
 }
 
@@ -42,7 +42,7 @@ impl LatencyHistogram {
     /// Index of the highest bucket, a day and a half; longer durations count there.
     pub const MAX_INDEX: i32 = 135;
 
-    /// Breakers count durations of up to so many seconds in `zero_count`: 2^-20 s.
+    /// Breakers count durations up to this many seconds in `zero_count`: 2^-20 s.
     pub const ZERO_THRESHOLD_SECONDS: f64 = 1.0 / 1_048_576.0;
 
     /// Creates a histogram from buckets in any order; see [`add`](Self::add).
@@ -50,7 +50,7 @@ impl LatencyHistogram {
         let mut histogram = Self::default();
         let buckets = buckets.into_iter();
         let (_, most) = buckets.size_hint();
-        // A bound from outside reserves no more than the range has.
+        // The reserved capacity is limited to the range, whatever the hint from outside says.
         let range = (Self::MAX_INDEX - Self::MIN_INDEX + 1) as usize;
         histogram.buckets.reserve(most.unwrap_or(0).min(range));
         for (index, count) in buckets {
@@ -65,7 +65,8 @@ impl LatencyHistogram {
             .unwrap_or_else(|| Self::index_of_seconds(duration.as_secs_f64()))
     }
 
-    /// As [`index_of`](Self::index_of); a number that is no duration (NaN, zero, negative) counts in the lowest bucket.
+    /// As [`index_of`](Self::index_of), for seconds; a number that is not a positive duration (NaN, zero, negative)
+    /// counts in the lowest bucket.
     pub fn index_of_seconds(seconds: f64) -> i32 {
         if seconds.is_nan() || seconds <= 0.0 {
             return Self::MIN_INDEX;
@@ -85,7 +86,7 @@ impl LatencyHistogram {
             return;
         }
         let index = index.clamp(Self::MIN_INDEX, Self::MAX_INDEX);
-        // Whoever adds a whole histogram adds its buckets in order.
+        // A caller that adds a whole histogram adds its buckets in order.
         if self.buckets.last().is_none_or(|last| last.0 < index) {
             return self.buckets.push((index, count));
         }
@@ -95,7 +96,7 @@ impl LatencyHistogram {
         }
     }
 
-    /// Adds a duration as a breaker does.
+    /// Adds a duration in the same way as a breaker.
     pub(crate) fn record(&mut self, nanos: u64) {
         self.sum_nanos = self.sum_nanos.saturating_add(nanos);
         if nanos > ZERO_NANOS {
@@ -105,7 +106,7 @@ impl LatencyHistogram {
         }
     }
 
-    /// Adds another histogram; the result is the histogram of all durations of both.
+    /// Adds the counts of another histogram.
     pub fn merge(&mut self, other: &Self) {
         self.sum_nanos = self.sum_nanos.saturating_add(other.sum_nanos);
         self.zero_count = self.zero_count.saturating_add(other.zero_count);
@@ -114,7 +115,7 @@ impl LatencyHistogram {
         }
     }
 
-    /// Returns what was added since `earlier`; a count that shrank is taken as nothing added.
+    /// Returns the difference to `earlier`; counts that shrank become zero.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let mut old = earlier.buckets.iter().peekable();
@@ -155,7 +156,7 @@ impl LatencyHistogram {
         self.sum_nanos as f64 / 1e9
     }
 
-    /// Returns the buckets as OTLP carries them: the first index, and the counts from there on with the gaps filled.
+    /// Returns the buckets in OTLP's form: the first index, and the counts from there on with zeros for empty buckets.
     pub fn dense(&self) -> (i32, Vec<u64>) {
         let (Some(first), Some(last)) = (self.buckets.first(), self.buckets.last()) else {
             return (0, Vec::new());
@@ -168,8 +169,8 @@ impl LatencyHistogram {
         (offset, counts)
     }
 
-    /// Returns the duration that a share `q` (0 to 1) of the calls did not exceed, as the middle (geometric mean) of
-    /// its bucket and so at most 5 % off; `None` without calls.
+    /// Returns the duration that a share `q` (0 to 1) of the calls did not exceed. The value is the geometric mean of
+    /// its bucket's bounds and so at most 5 % off. Returns `None` if there are no calls.
     pub fn quantile(&self, q: f64) -> Option<Duration> {
         let rank = ((q.clamp(0.0, 1.0) * self.count() as f64).ceil() as u64).max(1);
         let mut seen = self.zero_count;
@@ -184,7 +185,7 @@ impl LatencyHistogram {
     }
 }
 
-/// Returns 2^(index/8) seconds, at most the longest duration there is.
+/// Returns 2^(index/8) seconds, capped at the longest `Duration`.
 fn exp2_seconds(index: f64) -> Duration {
     let seconds = (index / PER_DOUBLING as f64).exp2();
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
@@ -228,7 +229,7 @@ mod tests {
         }
     }
 
-    /// Guarantees: no number that a caller hands in makes a reader panic or run out of memory.
+    /// Guarantees: no number from a caller makes a reader panic or run out of memory.
     #[test]
     fn absurd_numbers_saturate() {
         let far = [(i32::MAX, u64::MAX), (i32::MIN, 1)];
@@ -257,7 +258,7 @@ mod tests {
         fn a_duration_lies_below_the_bound_of_its_bucket(nanos in 1_000_u64..100_000_000_000_000) {
             let duration = Duration::from_nanos(nanos);
             let index = LatencyHistogram::index_of(duration);
-            // A bound is no whole number of nanoseconds.
+            // Bounds are not whole numbers of nanoseconds.
             let rounding = Duration::from_nanos(2);
             prop_assert!(duration <= LatencyHistogram::upper_bound(index) + rounding);
             prop_assert!(duration + rounding > LatencyHistogram::upper_bound(index - 1));

@@ -1,4 +1,4 @@
-//! The values that a breaker hands out: its name, refusals, transitions, and snapshots with the durations of its calls.
+//! The public values of a breaker: refusals, transitions, and snapshots with the durations of its calls.
 
 pub(crate) mod buckets;
 pub(crate) mod latency;

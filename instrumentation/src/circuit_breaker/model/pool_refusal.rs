@@ -1,4 +1,4 @@
-//! Why a pool did not run a call to its end.
+//! The errors of calls in a pool.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,14 +6,14 @@ use std::time::Duration;
 use super::refusal::Rejected;
 use crate::name::Name;
 
-/// The pool has no worker free and no place in its queue.
+/// The pool refused the call: no worker was free and its queue was full.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolFull {
     /// The key of the pool.
     pub pool: Name,
-    /// Its workers, each of which runs a call.
+    /// The number of workers, all of which were running calls.
     pub workers: u32,
-    /// Its places in the queue, each of which is taken.
+    /// The capacity of the queue, which was full.
     pub queue: u32,
 }
 
@@ -48,10 +48,10 @@ impl std::error::Error for PoolLost {}
 /// Why a pool returned no value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PoolRunError {
-    /// It refused the call.
+    /// The pool refused the call.
     #[error(transparent)]
     Full(#[from] PoolFull),
-    /// It lost the call.
+    /// The runtime of the call ended.
     #[error(transparent)]
     Lost(#[from] PoolLost),
 }
@@ -65,13 +65,13 @@ pub enum PooledError<E> {
     /// The pool refused the call.
     #[error(transparent)]
     Full(#[from] PoolFull),
-    /// It did not end within this time, what it waited for a worker included.
+    /// The call did not end within this time, which includes the wait for a worker.
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
     /// The runtime of the call ended.
     #[error(transparent)]
     Lost(#[from] PoolLost),
-    /// It failed.
+    /// The call failed.
     #[error("{0}")]
     Failed(E),
 }

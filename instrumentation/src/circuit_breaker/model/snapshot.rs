@@ -12,7 +12,7 @@ use crate::circuit_breaker::rules::state::{
 use crate::circuit_breaker::rules::window::Tally;
 use crate::name::Name;
 
-/// A breaker at one moment. Totals only grow until the process ends.
+/// A breaker at one moment. Totals count from the creation of the breaker.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CircuitSnapshot {
     /// The name of the breaker.
@@ -21,9 +21,9 @@ pub struct CircuitSnapshot {
     pub group: Name,
     /// The state in force.
     pub state: EffectiveState,
-    /// The state computed from the calls, whether or not another one is forced.
+    /// The state computed from the calls, even if another state is forced.
     pub computed: State,
-    /// When the breaker was created, and its totals began.
+    /// When the breaker was created and its totals started at zero.
     pub created: SystemTime,
     /// When the state in force began.
     pub since: SystemTime,
@@ -38,13 +38,13 @@ pub struct CircuitSnapshot {
     pub fallbacks: FallbackTotals,
     /// Calls running now.
     pub in_flight: u64,
-    /// The calls that decide.
+    /// The calls of the window, from which the state is computed.
     pub window: WindowFigures,
     /// When the next probe may pass, if the computed state is open.
     pub open_until: Option<SystemTime>,
-    /// Whether that time is over: it is open until the next call, which will be a probe.
+    /// Whether the open time is over: the breaker stays open until the next call, which will be a probe.
     pub is_due: bool,
-    /// Durations of calls since the start, refused ones excepted.
+    /// Durations of calls since the start, without refused calls.
     pub latency: LatencyByOutcome,
 }
 
@@ -61,7 +61,7 @@ pub struct CallTotals {
     pub rejected: u64,
     /// Calls that found no free slot.
     pub bulkhead_full: u64,
-    /// Calls that failed through the caller's fault.
+    /// Calls that failed because of the caller.
     pub ignored: u64,
     /// Calls that the caller dropped.
     pub cancelled: u64,
@@ -89,7 +89,7 @@ impl CallTotals {
             .sum()
     }
 
-    /// Returns what was added since `earlier`; a count that shrank is taken as nothing added.
+    /// Returns the difference to `earlier`; counts that shrank become zero.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
@@ -128,7 +128,7 @@ impl FallbackTotals {
         }
     }
 
-    /// Returns what was added since `earlier`; a count that shrank is taken as nothing added.
+    /// Returns the difference to `earlier`; counts that shrank become zero.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
@@ -140,7 +140,7 @@ impl FallbackTotals {
     }
 }
 
-/// The calls of the window that decide about the state.
+/// The figures of the window from which the state is computed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct WindowFigures {
     /// Calls in the window.
@@ -168,13 +168,13 @@ impl From<Tally> for WindowFigures {
 /// Durations of calls by outcome.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct LatencyByOutcome {
-    /// Of successful calls.
+    /// Durations of successful calls.
     pub success: LatencyHistogram,
-    /// Of failed calls.
+    /// Durations of failed calls.
     pub failure: LatencyHistogram,
-    /// Of calls that timed out.
+    /// Durations of calls that timed out.
     pub timeout: LatencyHistogram,
-    /// Of calls that failed through the caller's fault.
+    /// Durations of calls that failed because of the caller.
     pub ignored: LatencyHistogram,
 }
 

@@ -10,7 +10,7 @@ use crate::name::Name;
 /// A change of the state in force.
 ///
 /// Under [`OverrideKind::MetricsOnly`](crate::circuit_breaker::OverrideKind::MetricsOnly) `from` and `to` are both
-/// `MetricsOnly`, and the reason says what would have happened.
+/// `MetricsOnly`, and the reason names the transition that would have happened.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transition {
     /// The name of the breaker.
@@ -23,9 +23,9 @@ pub struct Transition {
     pub from: EffectiveState,
     /// The state after.
     pub to: EffectiveState,
-    /// Why, as text: `52 % of 118 calls failed in 10 s (limit 50 %)`.
+    /// Why it changed, as text: `52 % of 118 calls failed in 10 s (limit 50 %)`.
     pub reason: String,
-    /// Until when the breaker stays open, if it is open now.
+    /// End of the open time, if the new state is open.
     pub open_until: Option<SystemTime>,
     /// The span of the call that caused the change.
     pub trace: Option<SpanContext>,
