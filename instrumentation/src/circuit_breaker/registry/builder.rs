@@ -1,4 +1,4 @@
-//! Builds breakers: each is the one that its registry holds under its name.
+//! Builds breakers. A builder returns the breaker that its registry holds under its name, or registers a new one.
 
 use thiserror::Error;
 
@@ -12,7 +12,7 @@ use crate::name::{MAX_NAME_BYTES, shortened};
 const DEFAULT_GROUP: &str = "default";
 
 impl CircuitBreaker {
-    /// Returns the breaker `name` of the process; creates it with default settings if there is none.
+    /// Returns the process's breaker `name`; creates it with default settings if it does not exist.
     pub fn new(name: &str) -> Self {
         Self::builder(name).build()
     }
@@ -46,12 +46,12 @@ pub enum BuildError {
     /// The name or the group is longer than [`MAX_NAME_BYTES`].
     #[error("name of a circuit breaker or its group is longer than {MAX_NAME_BYTES} bytes")]
     NameTooLong,
-    /// The name belongs to a breaker that was built with another group or other settings.
+    /// A breaker of this name was built with another group or other settings.
     #[error("circuit breaker {name} exists with another {}", .differences.join(", "))]
     Conflict {
         /// The name.
         name: String,
-        /// What differs: `group`, and names of settings.
+        /// The names of the differing settings; `group` if the group differs.
         differences: Vec<&'static str>,
     },
 }
@@ -69,18 +69,18 @@ impl Builder {
         self
     }
 
-    /// Registers the breaker in another registry than the process's.
+    /// Uses another registry than the process's.
     pub fn registry(mut self, registry: &Registry) -> Self {
         self.registry = Some(registry.clone());
         self
     }
 
-    /// Returns the registered breaker of that name, or registers a new one. Of a name or a group that is too long the
-    /// beginning is kept, with a number made from the whole.
+    /// Returns the registered breaker of this name, or registers a new one. A name or group that is too long is
+    /// shortened to its beginning and a hash of the whole.
     ///
-    /// The first group and the first settings of a name win. A builder that was given others (not one that was given none)
-    /// gets the registered breaker as it is, and the difference is logged as a warning, once for each breaker;
-    /// [`CircuitBreaker::update_settings`] changes settings in force, [`replace`](Self::replace) starts anew.
+    /// The first group and the first settings of a name win. If this builder was given others, the registered breaker
+    /// is returned unchanged, and a warning is logged once per breaker. To change settings in force, use
+    /// [`CircuitBreaker::update_settings`]; to start with a new breaker, use [`replace`](Self::replace).
     ///
     /// # Panics
     /// Panics on settings that [`Settings::validate`] rejects; [`try_build`](Self::try_build) does not.
@@ -98,11 +98,11 @@ impl Builder {
         }
     }
 
-    /// As [`build`](Self::build), for names and settings from outside the program.
+    /// As [`build`](Self::build), for names and settings that come from outside the program.
     ///
     /// # Errors
-    /// Returns an error for invalid settings, a name that is too long, or a name that was built with another group or other
-    /// settings before.
+    /// Returns an error for invalid settings, for a name that is too long, and for a name that was built with another
+    /// group or other settings.
     pub fn try_build(self) -> Result<CircuitBreaker, BuildError> {
         self.check()?;
         let registry = self.chosen_registry();
@@ -117,11 +117,12 @@ impl Builder {
         }
     }
 
-    /// Registers a new breaker, closed and with all counts at zero, in place of the one of that name. Whoever holds the old
-    /// one stays protected by it. To change settings alone, [`CircuitBreaker::update_settings`] keeps state and counts.
+    /// Registers a new breaker, closed and with all counts at zero, in place of the one of this name. Handles to the
+    /// old breaker keep working. To change only the settings, use [`CircuitBreaker::update_settings`], which keeps
+    /// state and counts.
     ///
     /// # Errors
-    /// Returns an error for invalid settings or a name that is too long.
+    /// Returns an error for invalid settings and for a name that is too long.
     pub fn replace(self) -> Result<CircuitBreaker, BuildError> {
         self.check()?;
         let registry = self.chosen_registry();
@@ -138,7 +139,7 @@ impl Builder {
         Ok(())
     }
 
-    /// What this builder was given and `breaker` was not built with.
+    /// Returns the names of the settings of this builder that `breaker` was not built with.
     fn differences(&self, breaker: &CircuitBreaker) -> Vec<&'static str> {
         let mut differences = Vec::new();
         if self
@@ -158,7 +159,7 @@ impl Builder {
         self.group.as_deref().unwrap_or(DEFAULT_GROUP)
     }
 
-    /// The same with a name and a group that are short enough.
+    /// Shortens the name and the group to the limit.
     fn shortened(self) -> Self {
         Self {
             name: shortened(self.name),

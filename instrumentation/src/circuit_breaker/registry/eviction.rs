@@ -1,4 +1,4 @@
-//! Makes room in a full registry: removes unused breakers, those first whose loss matters least.
+//! Makes room in a full registry: removes unused breakers, starting with those whose loss matters least.
 
 use std::sync::Arc;
 
@@ -6,15 +6,16 @@ use super::Breakers;
 use crate::circuit_breaker::call::handle::CircuitBreaker;
 use crate::circuit_breaker::shell::Usage;
 
-/// The share of the limit that is removed at once, so that the search through all breakers is paid by many new names.
+/// The fraction (1/16) of the limit that is removed at once, so that one search through all breakers makes room for
+/// many names.
 const SHARE: usize = 16;
 
-/// How often, in shares of the limit, it is noted which breakers were used, so that a full registry knows those that were
-/// not.
+/// How many times a registry records which breakers were used while it fills up, so that a full one knows which are
+/// unused.
 const MARKS: usize = 8;
 
-/// Removes and returns breakers if `limit` of them are there. All who use a breaker hold a handle to it, and none can get
-/// one meanwhile: `breakers` is locked.
+/// Removes and returns breakers if there are at least `limit`. A breaker in use has other handles; no caller can obtain
+/// one meanwhile because `breakers` is locked.
 pub(super) fn make_room(breakers: &mut Breakers, limit: usize) -> Vec<CircuitBreaker> {
     if breakers.len() < limit {
         if breakers.len().is_multiple_of((limit / MARKS).max(1)) {
@@ -33,7 +34,7 @@ pub(super) fn make_room(breakers: &mut Breakers, limit: usize) -> Vec<CircuitBre
         .collect();
     let wanted = breakers.len() + 1 - limit + limit / SHARE;
     if unused.len() > wanted {
-        // In the order of names among equals, so that the choice does not depend on chance.
+        // Equal candidates are ordered by name, so that the choice is deterministic.
         unused.select_nth_unstable(wanted);
         unused.truncate(wanted);
     }
@@ -41,8 +42,8 @@ pub(super) fn make_room(breakers: &mut Breakers, limit: usize) -> Vec<CircuitBre
     names.filter_map(|name| breakers.remove(&*name)).collect()
 }
 
-/// How much is lost with a breaker: nothing with one that is closed and has no failures to remember, most with one that is
-/// open and is called.
+/// Returns how much would be lost with a breaker: nothing with a closed one without failures in its window, most with
+/// an open one that was called recently.
 fn loss(usage: Usage) -> u8 {
     match (usage.is_closed, usage.was_used, usage.has_bad_calls) {
         (true, false, false) => 0,

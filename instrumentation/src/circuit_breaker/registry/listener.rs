@@ -1,4 +1,4 @@
-//! Listeners: called when a breaker is registered, changes its settings or changes its state.
+//! Listeners are called when a breaker is registered, removed, changes its settings or changes its state.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::isolated::isolated;
 use crate::sync::RwLock;
 
 /// Receives the events of the breakers of a registry. It is called on the thread of the call that caused the event,
-/// without a lock held: it must be quick, and may use the breaker. A panic of a listener is logged and goes no further.
+/// without a lock held. It should return quickly, and may use the breaker. A panic of a listener is caught and logged.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -40,13 +40,12 @@ pub trait Listener: Send + Sync {
     /// The settings of a breaker changed.
     fn settings_changed(&self, _breaker: &CircuitBreaker) {}
 
-    /// Whether it needs no more events; it is forgotten when another one subscribes.
+    /// Returns whether the listener needs no more events; if so, it is removed when another one subscribes.
     fn is_gone(&self) -> bool {
         false
     }
 }
 
-/// The listeners of a registry.
 #[derive(Default)]
 pub(crate) struct Listeners {
     all: RwLock<Arc<Vec<Arc<dyn Listener>>>>,
@@ -62,7 +61,7 @@ impl Listeners {
         all.push(listener);
     }
 
-    /// Calls every listener, whatever another one does.
+    /// Calls every listener, even if another one panics.
     pub(crate) fn notify(&self, notify: impl Fn(&dyn Listener)) {
         // A copy, because a listener may subscribe another one or register a breaker.
         let all = Arc::clone(&self.all.read());

@@ -1,6 +1,5 @@
 //! The breakers of a process by name, so that they can be listed, exported and changed together, and the listeners for
-//! their events. Names may come from outside: a registry that has reached its limit makes room by removing breakers that
-//! unused.
+//! their events. Names may come from outside, so a registry that has reached its limit removes unused breakers.
 
 pub(crate) mod builder;
 mod eviction;
@@ -21,20 +20,22 @@ use listener::{Listener, Listeners};
 use pools::Pools;
 use shared_settings::SharedSettings;
 
-/// Most breakers of a registry by default. Each is a handful of time series, and names from outside (a host, a tenant) must
-/// not fill memory.
+/// Default limit of breakers per registry. Each breaker is exported as several time series, and names from outside (a
+/// host, a tenant) must not fill the memory.
 pub const MAX_BREAKERS: usize = 10_000;
 
-/// Breakers by name; clones are handles to the same registry.
+/// Breakers by name. Clones are handles to the same registry.
 ///
-/// A registry holds as many breakers as its limit says. When one more name comes, it removes some that are unused: that
-/// no handle, call or permit refers to, and that no override is forced on; closed ones without recent calls first, closed
-/// ones with failures and open ones last. A breaker that is used is never removed, so a registry in which all are used grows
-/// beyond its limit rather than leave a name without protection. A removed name starts anew when it comes again.
+/// A registry has a limit of breakers. To make room for a new name it removes unused breakers: those without another
+/// handle, a running call, a permit or an override. Closed breakers without recent calls are removed first, closed ones
+/// with failures and open ones last. A breaker in use is never removed: if all are in use, the registry grows beyond
+/// its limit, so that no name is left without protection. A removed name starts with a new breaker when it is used
+/// again.
 ///
-/// A breaker whose calls all succeeded takes 327 bytes until its ninth call, with its name of 12 and its place in the
-/// registry; then, or with the first call that did not succeed, 3.5 KiB, and 2 KiB more for each thread that calls it often
-/// (counted by the allocator in `tests/memory`; 10,000 of them called on eight threads take 34 MiB).
+/// A breaker whose calls have all succeeded takes 327 bytes until its ninth call, including a name of 12 bytes and its
+/// entry in the registry. From the ninth call, or from the first call that did not succeed, it takes 3.5 KiB, and 2 KiB
+/// more for each thread that calls it often (counted by the allocator in `tests/memory`; 10,000 of them called on eight
+/// threads take 34 MiB).
 #[derive(Clone)]
 pub struct Registry {
     inner: Arc<Inner>,
@@ -51,18 +52,18 @@ struct Inner {
 }
 
 impl Registry {
-    /// Returns the registry of the process, whose breakers `fusebox::init` exports.
+    /// Returns the registry of the process. `fusebox::init` exports its breakers.
     pub fn global() -> &'static Self {
         static GLOBAL: OnceLock<Registry> = OnceLock::new();
         GLOBAL.get_or_init(Self::new)
     }
 
-    /// Creates an empty registry, separate from the process's, for [`MAX_BREAKERS`] breakers.
+    /// Creates an empty registry, separate from the process's, with a limit of [`MAX_BREAKERS`].
     pub fn new() -> Self {
         Self::with_limit(MAX_BREAKERS)
     }
 
-    /// As [`new`](Self::new), for `limit` breakers, at least one.
+    /// As [`new`](Self::new), with a limit of `limit` breakers, at least one.
     pub fn with_limit(limit: usize) -> Self {
         let inner = Inner {
             limit: limit.max(1),
@@ -76,13 +77,13 @@ impl Registry {
         }
     }
 
-    /// Returns the breaker of that name.
+    /// Returns the breaker of this name.
     pub fn get(&self, name: &str) -> Option<CircuitBreaker> {
         self.inner.breakers.read().get(name).cloned()
     }
 
-    /// Removes the breaker of that name and returns it. Whoever holds it stays protected, but it is neither found by name
-    /// nor exported any more; the name starts anew when it is built again.
+    /// Removes the breaker of this name and returns it. Other handles to it keep working, but it is no longer found by
+    /// name or exported. Building the name again creates a new breaker.
     pub fn remove(&self, name: &str) -> Option<CircuitBreaker> {
         let removed = self.inner.breakers.write().remove(name)?;
         self.notify_removed(std::slice::from_ref(&removed));
@@ -99,18 +100,18 @@ impl Registry {
         self.inner.breakers.read().len()
     }
 
-    /// Whether there is no breaker.
+    /// Returns whether the registry has no breakers.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Adds a listener for events from now on; breakers registered before are in [`all`](Self::all).
+    /// Adds a listener for future events; breakers that are already registered are in [`all`](Self::all).
     pub fn subscribe(&self, listener: Arc<dyn Listener>) {
         self.inner.listeners.add(listener);
     }
 
-    /// Returns the breaker of that name; registers one with the group and the settings (valid) that `new` returns if there
-    /// is none.
+    /// Returns the breaker of this name. If there is none, registers one with the group and the (valid) settings that
+    /// `new` returns.
     pub(crate) fn get_or_register<'a>(
         &self,
         name: &str,
@@ -134,12 +135,12 @@ impl Registry {
         breaker
     }
 
-    /// Registers a new breaker in place of the one of that name.
+    /// Registers a new breaker in place of the one of this name.
     pub(crate) fn replace(&self, name: &str, group: &str, settings: Settings) -> CircuitBreaker {
         let breaker = self.make(name, group, settings);
         let replaced = {
             let mut breakers = self.inner.breakers.write();
-            // The key is the old breaker's name, which is the same text.
+            // The key is the old breaker's name, which has the same text.
             breakers.insert(breaker.shell.name.clone(), breaker.clone())
         };
         self.notify_removed(replaced.as_slice());
@@ -149,7 +150,7 @@ impl Registry {
 
     fn make(&self, name: &str, group: &str, settings: Settings) -> CircuitBreaker {
         let settings = self.inner.settings.lock().share(settings);
-        // A name from outside is kept as long as its breaker; groups are few.
+        // A name from outside is kept only as long as its breaker; groups are few and are interned.
         let (name, group) = (Name::counted(name), Name::intern(group));
         CircuitBreaker {
             shell: Shell::new(name, group, settings, self.inner.listeners.clone()),
@@ -175,7 +176,7 @@ impl Default for Registry {
     }
 }
 
-/// Iterates over the breakers that are registered now, sorted by name.
+/// Iterates over the currently registered breakers, sorted by name.
 impl IntoIterator for &Registry {
     type Item = CircuitBreaker;
     type IntoIter = std::vec::IntoIter<CircuitBreaker>;

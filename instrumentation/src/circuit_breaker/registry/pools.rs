@@ -10,13 +10,12 @@ use crate::circuit_breaker::rules::validation::SettingsError;
 use crate::name::{MAX_NAME_BYTES, Name};
 use crate::sync::Mutex;
 
-/// Most pools of a registry. A key is a dependency that the program knows, not a name from outside.
+/// Limit of pools per registry. Keys are dependencies that the program knows, not names from outside.
 pub const MAX_POOLS: usize = 1_000;
 
-/// Pools by key.
 pub(super) type Pools = Mutex<BTreeMap<Name, IsolationPool>>;
 
-/// Why there is no such pool.
+/// Why a pool could not be created or returned.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PoolError {
     /// A setting is invalid.
@@ -25,20 +24,20 @@ pub enum PoolError {
     /// The key is longer than [`MAX_NAME_BYTES`].
     #[error("key of a pool is longer than {MAX_NAME_BYTES} bytes")]
     KeyTooLong,
-    /// The key belongs to a pool that was made with other settings.
+    /// A pool of this key was created with other settings.
     #[error("pool {0} exists with other settings")]
     Conflict(String),
-    /// There are [`MAX_POOLS`] pools.
+    /// The registry has [`MAX_POOLS`] pools already.
     #[error("there are {MAX_POOLS} pools already")]
     TooMany,
 }
 
 impl Registry {
-    /// Returns the pool of that key; makes one if there is none.
+    /// Returns the pool of this key; creates it if it does not exist.
     ///
     /// # Errors
-    /// Returns an error for invalid settings, a key that is too long, settings other than those in force, or one pool too
-    /// many. [`IsolationPool::update_settings`] changes settings in force.
+    /// Returns an error for invalid settings, for a key that is too long, for settings other than those in force, and
+    /// if the registry is full. [`IsolationPool::update_settings`] changes settings in force.
     pub fn pool(&self, key: &str, settings: PoolSettings) -> Result<IsolationPool, PoolError> {
         settings.validate()?;
         if key.len() > MAX_NAME_BYTES {

@@ -1,14 +1,15 @@
-//! What the rules exchange with the shell about a call: its admission, its end, and the change of state that it brings.
+//! The values that rules and shell exchange about a call: its admission, its end, and the change of state that it
+//! causes.
 
 use super::reason::Reason;
 use super::state::{Outcome, State};
 
-/// What a call keeps from its admission to its end.
+/// The data of a call that is kept from its admission to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ticket {
     /// The generation in which the call was admitted.
     pub(crate) generation: u64,
-    /// The id of its slot, if it is a probe.
+    /// The id of the probe slot, if the call is a probe.
     pub(crate) probe: Option<u64>,
 }
 
@@ -17,7 +18,7 @@ pub(crate) struct Ticket {
 pub(crate) enum Admission {
     /// The call may start.
     Pass,
-    /// The call may start, and its result decides; with the id of its slot.
+    /// The call may start as a probe, in the slot with this id.
     Probe(u64),
     /// The call must not start.
     Refuse {
@@ -34,7 +35,7 @@ pub(crate) struct Change {
     pub(crate) reason: Reason,
 }
 
-/// How a call ended, as the machine sees it.
+/// How a call ended, as input of the state machine.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ending {
     pub(crate) outcome: Outcome,

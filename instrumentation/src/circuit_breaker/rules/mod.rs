@@ -1,5 +1,5 @@
-//! The rules of a breaker: which settings it takes, what its window holds, when it changes its state and why. Pure:
-//! time and counts come in as numbers of nanoseconds and calls; no clock, lock, thread or span.
+//! The rules of a breaker: its settings, the contents of its window, and when and why it changes its state. Pure: time
+//! and counts are arguments, in nanoseconds and calls; there are no clocks, locks, threads or spans.
 
 pub(crate) mod call;
 mod presets;

@@ -1,16 +1,16 @@
-//! The defaults of Hystrix and of resilience4j as settings, for services that come from there.
+//! The defaults of Hystrix and of resilience4j as settings, for services that migrate from them.
 
 use std::time::Duration;
 
 use super::settings::{Settings, WindowSettings};
 
 impl Settings {
-    /// Returns Hystrix's defaults: 50 % of at least 20 calls in 10 s, which are counted in 20 health buckets of 500 ms; 5 s
-    /// open; one probe; a timeout of 1 s; 10 calls and 10 fallbacks at once. Timeouts and calls without a slot count as
-    /// failures, cancelled calls count for nothing.
+    /// Returns Hystrix's defaults: opens at 50 % of at least 20 calls in 10 s, counted in 20 health buckets of 500 ms;
+    /// 5 s open; one probe; a timeout of 1 s; at most 10 concurrent calls and 10 concurrent fallbacks. Timeouts and
+    /// calls without a slot count as failures, cancelled calls are not counted.
     ///
-    /// Hystrix has no slow calls, so `slow_call_duration` is off. Its last release admits another probe one sleep window
-    /// after the last one, whether or not that has returned, so `probe_lease` is as long as `open_duration`.
+    /// Hystrix has no limit of slow calls, so `slow_call_duration` is off. Its last release admits another probe one
+    /// sleep window after the previous one, even if that has not returned, so `probe_lease` equals `open_duration`.
     pub fn hystrix() -> Self {
         Self {
             window: WindowSettings::Time {
@@ -37,12 +37,13 @@ impl Settings {
         }
     }
 
-    /// Returns resilience4j's defaults: 50 % of the last 100 calls failed, or all of them took longer than 60 s; 60 s open;
-    /// 10 probes.
+    /// Returns resilience4j's defaults: opens if 50 % of the last 100 calls failed or all of them took longer than 60
+    /// s; 60 s open; 10 probes.
     ///
-    /// A bulkhead and a time limiter are separate decorators there. `Command` has both built in: `max_concurrent` and
-    /// `fallback_max_concurrent` are the 25 calls of resilience4j's bulkhead, and `timeout` is off, because the limit of a
-    /// slow call lies far above the time limiter's default of 1 s. Slow calls count when they return.
+    /// In resilience4j, bulkhead and time limiter are separate decorators. `Command` has both built in:
+    /// `max_concurrent` and `fallback_max_concurrent` are the 25 calls of resilience4j's bulkhead, and `timeout` is off
+    /// because the limit of a slow call is far above the time limiter's default of 1 s. Slow calls count when they
+    /// return.
     pub fn resilience4j() -> Self {
         Self {
             window: WindowSettings::Count { calls: 100 },

@@ -1,4 +1,4 @@
-//! Why a breaker changed its state, as text for people: `52 % of 118 calls failed in 10 s (limit 50 %)`.
+//! The reason of a change of state, as text for people: `52 % of 118 calls failed in 10 s (limit 50 %)`.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,9 +13,9 @@ pub(crate) enum Reason {
     Failures(Share),
     /// Too many calls of the window were slow.
     Slowness(Share, Duration),
-    /// A call came after the open time.
+    /// A call arrived after the open time.
     OpenTimeOver(Duration),
-    /// The time in half-open is over, and too few probes have ended.
+    /// The half-open time ended before enough probes had ended.
     HalfOpenTimeOver(Duration),
     /// The only probe succeeded.
     ProbeSucceeded(Duration),
@@ -39,7 +39,7 @@ pub(crate) enum Reason {
     Released(String),
     /// The forced state, which had this reason, expired.
     Expired(String),
-    /// What would have happened without the override `MetricsOnly`.
+    /// The change that would have happened without the override `MetricsOnly`.
     WouldHave {
         from: State,
         to: State,
@@ -95,7 +95,8 @@ impl fmt::Display for Reason {
 }
 
 impl Share {
-    /// Writes `52 % of 118 calls failed in 10 s (limit 50 %)`. A limit with a fraction shows one digit of it.
+    /// Writes `52 % of 118 calls failed in 10 s (limit 50 %)`. A limit that is not a whole number is shown with one
+    /// decimal.
     fn write(&self, f: &mut fmt::Formatter<'_>, what: &str) -> fmt::Result {
         let calls = self.calls;
         let percent = self.part as f64 * 100.0 / calls as f64;

@@ -1,5 +1,5 @@
-//! The settings of a breaker. The defaults are Hystrix's, except that a full bulkhead is no failure; `presets` has the
-//! whole set of Hystrix and that of resilience4j.
+//! The settings of a breaker. The defaults are Hystrix's, except that a full bulkhead does not count as a failure;
+//! `presets` has the complete defaults of Hystrix and of resilience4j.
 
 use std::time::Duration;
 
@@ -7,10 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::{duration_text, nanos};
 
-/// The settings of a breaker; they may change while it runs, without losing its state.
+/// The settings of a breaker. They can be changed at runtime without losing the breaker's state.
 ///
-/// In a settings file a duration may be text, keys that are left out keep their defaults, and keys that do not exist are
-/// refused:
+/// In a settings file durations may be text, missing keys have their defaults, and unknown keys are refused:
 ///
 /// ```
 /// use std::time::Duration;
@@ -28,44 +27,44 @@ use crate::time::{duration_text, nanos};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// The calls that decide. Default: those of 10 s, in 10 buckets.
+    /// The calls from which the state is computed. Default: the calls of the last 10 s, in 10 buckets.
     pub window: WindowSettings,
-    /// Calls in the window before the breaker may open; 0 is as 1. Default 20.
+    /// Number of calls in the window from which on the breaker may open; 0 means 1. Default 20.
     pub minimum_calls: u32,
     /// Share of failed calls, percent, at which the breaker opens. Default 50.
     pub failure_rate_percent: f64,
     /// Calls that take longer are slow; see `slow_call_rate_percent`. At most `timeout`. Default: off.
     #[serde(deserialize_with = "duration_text::optional")]
-    /// Of an HTTP call through the layer or the client, the time to the head of the response is compared.
+    /// For an HTTP call through the layer or the client, the time to the head of the response is compared.
     pub slow_call_duration: Option<Duration>,
     /// Share of slow calls, percent, at which the breaker opens. Default 100.
     pub slow_call_rate_percent: f64,
-    /// Whether a call that is slow counts as such before it returns: while it runs, seen by the next call, result or reader,
-    /// and when its caller gives it up, as a timeout further out does by dropping the future. Default: yes.
+    /// Whether a slow call counts before it returns: while it is running, as soon as another call, result or reader
+    /// evaluates the window, and when its caller drops it, as an outer timeout does. Default: yes.
     pub count_unfinished_slow_calls: bool,
-    /// How long the breaker stays open before it admits a probe, the first time. Default 5 s.
+    /// How long the breaker stays open before it admits a probe, when it opens for the first time. Default 5 s.
     #[serde(deserialize_with = "duration_text::required")]
     pub open_duration: Duration,
-    /// By how much each further time in open is longer than the one before, until the breaker closes: 1 for always the same,
-    /// 2 for twice as long. Above 1 it needs `open_duration_max`. Default 1.
+    /// The factor by which the open time grows with each further opening, until the breaker closes: 1 for a constant
+    /// time, 2 to double it. A factor above 1 requires `open_duration_max`. Default 1.
     pub open_duration_factor: f64,
-    /// Longest time in open, jitter included. Default: none.
+    /// Longest open time, including jitter. Default: none.
     #[serde(deserialize_with = "duration_text::optional")]
     pub open_duration_max: Option<Duration>,
-    /// By how much a time in open is longer or shorter at random, percent, so that the breakers of many instances do not
-    /// all probe at once. Default 0.
+    /// The random deviation of each open time, percent, so that the breakers of many instances do not all probe at the
+    /// same time. Default 0.
     pub open_duration_jitter_percent: f64,
-    /// Whether the breaker becomes half-open by itself after its time in open, so that listeners, `state()` and exporters
-    /// say so; without it, it stays open until the next call. Default: no.
+    /// Whether the breaker becomes half-open by itself after its open time, visible to listeners, `state()` and
+    /// exporters; otherwise it stays open until the next call. Default: no.
     pub automatic_half_open: bool,
-    /// Longest time in half-open: after it the breaker opens again. Probes that are under way then may still close it.
-    /// Default: none; a breaker that gets too few results stays half-open.
+    /// Longest half-open time: after it the breaker opens again. Probes that are still running may then still close it.
+    /// Default: none; a breaker with too few results stays half-open.
     #[serde(deserialize_with = "duration_text::optional")]
     pub half_open_max_duration: Option<Duration>,
-    /// Probes that decide, by the limits above, whether the breaker closes. Default 1.
+    /// Number of probes that decide, by the limits above, whether the breaker closes. Default 1.
     pub half_open_probes: u32,
-    /// How long a probe keeps its slot; after that another probe may take it. Its result counts however late it comes.
-    /// Default 30 s.
+    /// How long a probe keeps its slot; after that another probe may take the slot. Its result counts even if it comes
+    /// later. Default 30 s.
     #[serde(deserialize_with = "duration_text::required")]
     pub probe_lease: Duration,
     /// Timeout of a call in `Command`; `None` for no timeout. Default 1 s.
@@ -75,12 +74,12 @@ pub struct Settings {
     pub max_concurrent: u32,
     /// Most concurrent fallbacks of `Command`. Default 10.
     pub fallback_max_concurrent: u32,
-    /// Whether a call that finds no free slot of `max_concurrent` counts as a failure of the target, which was not called.
-    /// Default: no. Hystrix says yes: there, more load than slots opens the breaker of a healthy target.
+    /// Whether a call that finds no free slot of `max_concurrent` counts as a failure, although the target was not
+    /// called. Default: no. In Hystrix it does: more load than slots opens the breaker of a healthy target.
     pub bulkhead_full_is_failure: bool,
 }
 
-/// The calls that decide about the state of a breaker.
+/// The calls from which the state of a breaker is computed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum WindowSettings {
@@ -127,7 +126,7 @@ impl Default for Settings {
     }
 }
 
-/// Compares settings field by field; one that is not named does not compile.
+/// Compares settings field by field; a missing field is a compile error.
 macro_rules! compare {
     ($left:ident, $right:ident: $($field:ident,)*) => {{
         let Settings { $($field,)* } = $left;
@@ -141,13 +140,13 @@ impl Settings {
         self.slow_call_duration.map_or(u64::MAX, nanos)
     }
 
-    /// After how many nanoseconds a call counts as slow although it has not returned.
+    /// The nanoseconds after which a running call counts as slow, if running calls count.
     pub(crate) fn slow_before_return(&self) -> Option<u64> {
         let limit = self.slow_call_duration.map(nanos);
         limit.filter(|_| self.count_unfinished_slow_calls)
     }
 
-    /// The names of the settings in which the two differ.
+    /// The names of the settings that differ.
     pub(crate) fn differences(&self, other: &Self) -> Vec<&'static str> {
         let compared = compare! { self, other:
             window,

@@ -16,7 +16,8 @@ pub enum State {
     HalfOpen,
 }
 
-/// A state that a person can force on a breaker. The computed state keeps changing underneath.
+/// A state that a person can force on a breaker. The computed state is still updated by calls that pass and are
+/// counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OverrideKind {
@@ -26,7 +27,7 @@ pub enum OverrideKind {
     ForcedClosed,
     /// Passes every call and counts nothing.
     Disabled,
-    /// Passes every call, keeps counting, and announces the transitions it would have made.
+    /// Passes every call, keeps counting, and reports the transitions that it would have made.
     MetricsOnly,
 }
 
@@ -98,12 +99,12 @@ impl EffectiveState {
         Self::ALL.into_iter().find(|state| state.as_str() == word)
     }
 
-    /// Whether it refuses calls, but for probes. Hystrix calls each of these states open.
+    /// Returns whether the state refuses calls other than probes. Hystrix calls all of these states open.
     pub fn refuses(self) -> bool {
         matches!(self, Self::Open | Self::HalfOpen | Self::ForcedOpen)
     }
 
-    /// Whether a person forced the state.
+    /// Returns whether a person forced the state.
     pub fn is_forced(self) -> bool {
         !matches!(self, Self::Closed | Self::Open | Self::HalfOpen)
     }
@@ -136,18 +137,18 @@ impl From<OverrideKind> for EffectiveState {
 pub enum Outcome {
     /// The call succeeded.
     Success,
-    /// The call failed; counts against health.
+    /// The call failed; part of health.
     Failure,
-    /// The call timed out; counts against health.
+    /// The call timed out; part of health.
     Timeout,
     /// The breaker refused the call; not part of health (Hystrix SHORT_CIRCUITED).
     Rejected,
     /// No slot was free; part of health only with `Settings::bulkhead_full_is_failure` (Hystrix SEMAPHORE_REJECTED).
     BulkheadFull,
-    /// The call failed through the caller's fault; not part of health (Hystrix BAD_REQUEST).
+    /// The call failed because of its caller; not part of health (Hystrix BAD_REQUEST).
     Ignored,
-    /// The caller dropped the call before its end; part of health only if it was slow by then, with
-    /// `Settings::count_unfinished_slow_calls` (Hystrix CANCELLED).
+    /// The caller dropped the call before its end; part of health only if it was slow by then and
+    /// `Settings::count_unfinished_slow_calls` is set (Hystrix CANCELLED).
     Cancelled,
 }
 
@@ -187,13 +188,13 @@ impl Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FallbackOutcome {
-    /// It succeeded.
+    /// The fallback succeeded.
     Success,
-    /// It failed too.
+    /// The fallback failed too.
     Failure,
-    /// No slot of its own semaphore was free.
+    /// No slot of the fallbacks' own semaphore was free.
     Rejected,
-    /// There is no fallback.
+    /// The command has no fallback.
     Missing,
 }
 

@@ -1,9 +1,9 @@
-//! The state machine of a breaker. Pure: times, running totals and outcomes come in, admissions and changes go out. It
-//! knows nothing about threads, clocks, overrides or spans.
+//! The state machine of a breaker. Pure: its inputs are times, running totals and outcomes, its outputs admissions and
+//! changes. It knows nothing about threads, clocks, overrides or spans.
 //!
-//! Each stay in a state is a generation. A call belongs to the generation in which it was admitted; its result
-//! changes nothing once that generation is over. In half-open only probes decide; a probe belongs to its trial, which
-//! ends when the breaker closes, or opens because of results.
+//! Each stay in a state is a generation. A call belongs to the generation in which it was admitted; its result changes
+//! nothing once that generation is over. In half-open only probes decide. A probe belongs to a trial, which ends when
+//! the breaker closes, or opens because of the probes' results.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use super::verdict::judge;
 use super::window::{Tally, Window};
 use crate::time::nanos;
 
-/// The limits of a window; a copy is published for readers without the lock.
+/// The limits of a window; a copy is published for readers that do not take the lock.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Limits {
     pub(crate) minimum_calls: u64,
@@ -26,7 +26,6 @@ pub(crate) struct Limits {
     pub(crate) slow_percent: f64,
 }
 
-/// Which limit a window exceeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Excess {
     Failures,
@@ -42,7 +41,7 @@ impl Limits {
         }
     }
 
-    /// The limit that `sum` exceeds, if it holds the minimum number of calls.
+    /// Returns the limit that `sum` exceeds, if `sum` has the minimum number of calls.
     pub(crate) fn excess(&self, sum: Tally) -> Option<Excess> {
         let calls = sum.calls();
         (calls >= self.minimum_calls)
@@ -50,7 +49,7 @@ impl Limits {
             .flatten()
     }
 
-    /// The limit that the results `sum` exceed as a share of `of` calls.
+    /// Returns the limit that `sum` exceeds as a share of `of` calls.
     fn excess_of(&self, sum: Tally, of: u64) -> Option<Excess> {
         let reached =
             |part: u64, percent: f64| part > 0 && part as f64 * 100.0 >= percent * of as f64;
@@ -70,35 +69,34 @@ enum Stage {
     Closed,
     Open {
         until: u64,
-        /// How long it is open in all.
+        /// The whole open time, nanoseconds.
         wait: u64,
-        /// The trial whose time ran out: its probes are still running, and their results still count.
+        /// The trial whose half-open time ran out: its probes are still running and their results still count.
         trial: Option<Trial>,
     },
     HalfOpen {
         trial: Trial,
-        /// When its time runs out.
+        /// When the half-open time ends.
         until: u64,
     },
 }
 
-/// Computes the state of a breaker.
 #[derive(Debug)]
 pub(crate) struct StateMachine {
     settings: Arc<Settings>,
     limits: Limits,
     generation: u64,
     next_probe: u64,
-    /// Openings since it was last closed.
+    /// Number of openings since the breaker was last closed.
     openings: u32,
-    /// Makes the jitter of this breaker differ from that of others.
+    /// Makes the jitter of this breaker differ from others.
     seed: u64,
     stage: Stage,
     window: Window,
 }
 
 impl StateMachine {
-    /// Starts closed with an empty window; breakers with different seeds wait differently long where jitter is set.
+    /// Creates a closed machine with an empty window; different `seed`s give different jitter.
     pub(crate) fn new(settings: Arc<Settings>, now: u64, total: Tally, seed: u64) -> Self {
         Self {
             limits: Limits::of(&settings),
@@ -112,8 +110,8 @@ impl StateMachine {
         }
     }
 
-    /// Makes the next change that time alone brings, if it is due: half-open ends when its time is over, open when its
-    /// wait is over and either a call `asks` or that is not needed. To be called until it returns `None`.
+    /// Makes the next change that is due by time: the end of the half-open time, or the end of the open time if a call
+    /// `asks` or the breaker becomes half-open by itself. Call it until it returns `None`.
     pub(crate) fn advance(&mut self, now: u64, asks: bool, total: Tally) -> Option<Change> {
         match &mut self.stage {
             Stage::HalfOpen { until, .. } if now >= *until => Some(self.give_up_trial()),
@@ -125,7 +123,7 @@ impl StateMachine {
         }
     }
 
-    /// Decides whether a call may start at `now`, to which the machine has been advanced.
+    /// Decides whether a call may start at `now`; the machine must have been advanced to `now`.
     pub(crate) fn admit(&mut self, now: u64) -> Admission {
         let lease = nanos(self.settings.probe_lease);
         match &mut self.stage {
@@ -137,8 +135,8 @@ impl StateMachine {
         }
     }
 
-    /// Records how a call ended; `total` already includes it if it counts towards health, and `hanging` calls are slow and
-    /// still run.
+    /// Records how a call ended. `total` already includes the call if it counts towards health; `hanging` is the number
+    /// of calls that are slow and still running.
     pub(crate) fn record(
         &mut self,
         ticket: Ticket,
@@ -160,7 +158,8 @@ impl StateMachine {
         self.evaluate(now, total, hanging)
     }
 
-    /// Opens a closed breaker whose window, rolled to `now`, exceeds a limit; `hanging` calls are slow and still run.
+    /// Opens a closed breaker whose window, rolled to `now`, exceeds a limit. `hanging` is the number of calls that are
+    /// slow and still running.
     pub(crate) fn evaluate(&mut self, now: u64, total: Tally, hanging: u64) -> Option<Change> {
         if !matches!(self.stage, Stage::Closed) {
             return None;
@@ -178,7 +177,7 @@ impl StateMachine {
         }
     }
 
-    /// Replaces the settings and keeps the state; a window of another shape starts empty.
+    /// Replaces the settings and keeps the state; if `window` changes, the window starts empty.
     pub(crate) fn apply(&mut self, settings: Arc<Settings>, now: u64, total: Tally) {
         if settings.window != self.settings.window {
             self.window = Window::new(&settings.window, now, total);
@@ -187,8 +186,8 @@ impl StateMachine {
         self.settings = settings;
     }
 
-    /// Enters a state because a person says so: open for `wait`, or for as long as the settings say; closed and half-open
-    /// begin anew even if it is in them. Returns the change, if it is one.
+    /// Enters a state on request: open for `wait`, or as long as the settings say. Closed and half-open start anew even
+    /// if the breaker is already in that state. Returns the change, if there is one.
     pub(crate) fn transition(
         &mut self,
         to: State,
@@ -206,7 +205,7 @@ impl StateMachine {
             }
             State::Open => {
                 if from == State::Open {
-                    // The same opening lasts longer or shorter; the next one must not wait longer for it.
+                    // The same opening becomes longer or shorter; it must not make the next one longer.
                     self.openings = self.openings.saturating_sub(1);
                 }
                 self.open(now, reason.clone(), None);
@@ -219,7 +218,7 @@ impl StateMachine {
                 self.half_open(now);
             }
         }
-        // Of an open one the end has changed, which is what others show and wait for.
+        // From open to open the end has changed, which others display and wait for.
         (from != to || to == State::Open).then_some(Change { from, to, reason })
     }
 
@@ -254,7 +253,7 @@ impl StateMachine {
         }
     }
 
-    /// The time before which every call is refused; zero if one may pass at once.
+    /// Returns the time before which every call is refused; zero if calls may pass now.
     pub(crate) fn refuses_until(&self) -> u64 {
         match &self.stage {
             Stage::Closed => 0,
@@ -266,7 +265,7 @@ impl StateMachine {
         }
     }
 
-    /// When [`advance`](Self::advance) will change the state without a call.
+    /// Returns when [`advance`](Self::advance) will change the state without a call.
     pub(crate) fn due(&self) -> Option<u64> {
         match &self.stage {
             Stage::Open { until, .. } => self.settings.automatic_half_open.then_some(*until),
@@ -275,8 +274,8 @@ impl StateMachine {
         }
     }
 
-    /// Records the result of a probe. That of a probe which has lost its slot counts too, as long as nothing was decided
-    /// since it started: else a target that answers later than a lease would never be let back in.
+    /// Records the result of a probe. The result of a probe that has lost its slot also counts as long as nothing was
+    /// decided since it started; otherwise a target that answers later than the lease would never close the breaker.
     fn probe_ended(&mut self, id: u64, ending: Ending, now: u64, total: Tally) -> Option<Change> {
         let (Stage::HalfOpen { trial, .. }
         | Stage::Open {
@@ -291,7 +290,7 @@ impl StateMachine {
         self.decide(ending, now, total)
     }
 
-    /// A probe has been answered and goes on: time alone no longer makes it slow.
+    /// Marks a running probe as answered: it can no longer become slow by time alone.
     #[cfg(feature = "http")]
     pub(crate) fn probe_answered(&mut self, id: u64) {
         if let Stage::HalfOpen { trial, .. } = &mut self.stage {
@@ -299,7 +298,7 @@ impl StateMachine {
         }
     }
 
-    /// Counts the probes that time alone decides, until they suffice.
+    /// Counts the probes that are overdue, until they suffice for a decision.
     fn count_overdue(&mut self, now: u64, total: Tally) -> Option<Change> {
         let slow_after = self.settings.slow_before_return();
         loop {
@@ -313,7 +312,7 @@ impl StateMachine {
         }
     }
 
-    /// Opens or closes the breaker if the results of the trial, of which `last` came last, suffice.
+    /// Opens or closes the breaker if the results of the trial suffice. `last` is the newest result.
     fn decide(&mut self, last: Ending, now: u64, total: Tally) -> Option<Change> {
         let (Stage::HalfOpen { trial, .. }
         | Stage::Open {
@@ -361,7 +360,7 @@ impl StateMachine {
         }
     }
 
-    /// Opens a breaker whose time in half-open is over; the probes that are under way may still close it.
+    /// Opens a breaker whose half-open time is over; the running probes may still close it.
     fn give_up_trial(&mut self) -> Change {
         let stage = std::mem::replace(&mut self.stage, Stage::Closed);
         let (trial, until) = match stage {

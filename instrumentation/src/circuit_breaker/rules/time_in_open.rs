@@ -1,9 +1,10 @@
-//! How long a breaker stays open: longer from opening to opening, up to a maximum, give or take the jitter.
+//! How long a breaker stays open: the time grows with each opening up to a maximum, and has jitter.
 
 use super::settings::Settings;
 use crate::time::{MAX_DURATION, backoff, nanos, random};
 
-/// The time of the `opening`th opening since the breaker was last closed, nanoseconds; `chance` makes it differ from others.
+/// Returns the open time of the `opening`th opening since the breaker was last closed, nanoseconds; `chance` is the
+/// random input of the jitter.
 pub(super) fn time_in_open(settings: &Settings, opening: u32, chance: u64) -> u64 {
     nanos(backoff(
         settings.open_duration,

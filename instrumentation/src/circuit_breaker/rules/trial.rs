@@ -6,17 +6,17 @@ use super::verdict::judge_probe;
 use super::window::Tally;
 
 /// A series of probes that decides together. It lasts until the breaker closes, or opens because of their results; it
-/// goes on when the time in half-open runs out.
+/// continues after the half-open time.
 #[derive(Debug)]
 pub(super) struct Trial {
     wanted: u64,
-    /// The id of its first probe; those before belong to earlier trials.
+    /// The id of its first probe; lower ids belong to earlier trials.
     first: u64,
     running: Vec<Probe>,
     results: Tally,
-    /// The last bad result of a probe that had lost its slot to another one.
+    /// The last bad result of a probe that had lost its slot.
     late: Option<Ending>,
-    /// Probes that have counted as slow before their return; at most as many as are wanted.
+    /// Probes that were counted as slow before they returned; at most `wanted`.
     counted: Vec<u64>,
 }
 
@@ -25,12 +25,12 @@ struct Probe {
     id: u64,
     started: u64,
     lease_until: u64,
-    /// It goes on although its target has answered, which no time makes slow.
+    /// Whether the target has answered and the probe is still running; such a probe cannot become slow.
     answered: bool,
 }
 
 impl Trial {
-    /// Starts a trial that decides by `wanted` results of the probes from `first` on.
+    /// Starts a trial that decides by `wanted` results of the probes from id `first` on.
     pub(super) fn new(wanted: u64, first: u64) -> Self {
         Self {
             wanted: wanted.max(1),
@@ -42,7 +42,7 @@ impl Trial {
         }
     }
 
-    /// Takes their slots from the running probes, whose results still count.
+    /// Frees the slots of the running probes; their results still count.
     pub(super) fn without_slots(mut self) -> Self {
         self.running.clear();
         self
@@ -80,7 +80,7 @@ impl Trial {
         Admission::Probe(*next_probe)
     }
 
-    /// A probe has been answered: it is slow only if it was by now, which its result will say.
+    /// Marks a probe as answered. It is slow only if it is slow already, which its result will tell.
     #[cfg(feature = "http")]
     pub(super) fn answered(&mut self, id: u64) {
         let probe = self.running.iter_mut().find(|probe| probe.id == id);
@@ -89,8 +89,8 @@ impl Trial {
         }
     }
 
-    /// Adds the result of a probe; returns whether there is one more to decide by. A bad result of a probe that has lost
-    /// its slot waits for the probe that took it: if that succeeds, the target works again.
+    /// Adds the result of a probe; returns whether it counts for the decision now. A bad result of a probe that has
+    /// lost its slot waits for the probe that took the slot: if that succeeds, the target works again.
     pub(super) fn record(&mut self, id: u64, ending: Ending) -> bool {
         if id < self.first {
             return false;
@@ -110,8 +110,8 @@ impl Trial {
         true
     }
 
-    /// Counts what time alone decides, and returns it: a probe that has been running for longer than `slow_after`, or a late
-    /// bad result once the probe that took its slot has lost that too.
+    /// Counts and returns the next result that is due by time: a probe that has been running for longer than
+    /// `slow_after`, or a late bad result once the probe that took its slot has lost the slot too.
     pub(super) fn take_overdue(&mut self, now: u64, slow_after: Option<u64>) -> Option<Ending> {
         self.take_slow(now, slow_after)
             .or_else(|| self.take_late(now))
@@ -161,7 +161,7 @@ impl Trial {
         self.first_lease_end().min(slow_at.unwrap_or(u64::MAX))
     }
 
-    /// Frees the slots whose lease is over; returns whether there were any.
+    /// Frees the slots whose lease has expired; returns whether there were any.
     fn end_leases(&mut self, now: u64) -> bool {
         let before = self.running.len();
         self.running.retain(|probe| now < probe.lease_until);

@@ -1,4 +1,4 @@
-//! Checks settings.
+//! Validation of settings.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub const MAX_BUCKETS: u32 = 60;
 /// Most calls of a count window; each takes 2 bytes per breaker.
 pub const MAX_WINDOW_CALLS: u32 = 4_096;
 
-/// Largest factor by which a time in open grows.
+/// Largest factor by which the open time grows.
 const MAX_FACTOR: f64 = 100.0;
 
 /// Shortest bucket of a time window: the first call of each bucket takes a lock.
@@ -39,7 +39,7 @@ impl From<Problem> for SettingsError {
 }
 
 impl Settings {
-    /// Checks every setting, and that none makes another one pointless.
+    /// Checks every setting, and that no setting contradicts another one.
     ///
     /// # Errors
     /// Returns the first invalid setting.
@@ -147,7 +147,7 @@ mod tests {
 
     type Change = fn(&mut Settings);
 
-    /// The sentence about the first setting that is refused after `change`.
+    /// Returns the message for the first setting that is refused after `change`.
     fn refusal(change: Change) -> String {
         let mut settings = Settings::default();
         change(&mut settings);

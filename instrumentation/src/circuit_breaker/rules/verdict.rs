@@ -1,16 +1,16 @@
-//! Which outcomes say something about the health of the target.
+//! Decides which outcomes count towards the health of the target.
 
 use super::call::Ending;
 use super::state::Outcome;
 
-/// Whether an outcome is bad for health; `None` if it is not part of health. A full bulkhead is part of it only if
+/// Returns whether an outcome is bad; `None` if it does not count towards health. A full bulkhead counts only if
 /// `full_is_failure`.
 pub(crate) fn judge(ending: Ending, full_is_failure: bool) -> Option<bool> {
     match ending.outcome {
         Outcome::Success => Some(false),
         Outcome::Failure | Outcome::Timeout => Some(true),
         Outcome::BulkheadFull => full_is_failure.then_some(true),
-        // Given up by its caller when it was slow: that it would have failed is not known.
+        // Its caller dropped it when it was slow; whether it would have failed is unknown.
         Outcome::Cancelled => ending.slow.then_some(false),
         Outcome::Rejected | Outcome::Ignored => None,
     }

@@ -1,12 +1,12 @@
-//! The window of calls that decide: those of the last seconds, or the last N. Its size does not depend on the number of
-//! calls, and nothing is counted twice: the time window keeps, per bucket, the running totals at the bucket's start, so
-//! that a sum is one subtraction.
+//! The window of calls from which the state is computed: those of the last seconds, or the last N. Its size does not
+//! depend on the number of calls. Nothing is counted twice: the time window keeps, per bucket, the running totals at
+//! the bucket's start, so that a sum is one subtraction.
 
 use super::settings::WindowSettings;
 
 use crate::time::nanos;
 
-/// Numbers of calls that count towards health: running totals since the start, or the difference of two.
+/// Counts of the calls that count towards health: running totals since the start, or the difference of two.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     /// Successful calls.
@@ -28,7 +28,7 @@ impl Tally {
         self.slow += u64::from(slow);
     }
 
-    /// The same with `hanging` slow calls more.
+    /// Returns these counts with `hanging` more slow calls.
     pub(crate) fn with_hanging(self, hanging: u64) -> Self {
         Self {
             good: self.good + hanging,
@@ -37,7 +37,7 @@ impl Tally {
         }
     }
 
-    /// The difference to `base`, at least zero: totals are read without a lock, so one part may lag.
+    /// Returns the difference to `base`, at least zero: totals are read without a lock, so one part may lag.
     pub(crate) fn since(self, base: Self) -> Self {
         Self {
             good: self.good.saturating_sub(base.good),
@@ -47,7 +47,7 @@ impl Tally {
     }
 }
 
-/// The calls that decide about a closed breaker.
+/// The calls from which the state of a closed breaker is computed.
 #[derive(Debug)]
 pub(crate) enum Window {
     /// The calls of the last seconds.
@@ -76,7 +76,7 @@ impl Window {
         }
     }
 
-    /// The sum of the calls in the window, given the running totals.
+    /// Returns the sum of the calls in the window, given the running totals.
     pub(crate) fn sum(&self, total: Tally) -> Tally {
         match self {
             Self::Time(window) => total.since(window.base()),
@@ -111,7 +111,7 @@ impl TimeWindow {
         self.tick = 0;
     }
 
-    /// Advances to the bucket of `now`; what `total` grew by belongs to the buckets that end here. An older `now`
+    /// Advances to the bucket of `now`; the growth of `total` belongs to the buckets that end here. An older `now`
     /// (another thread was faster) changes nothing.
     pub(crate) fn roll(&mut self, now: u64, total: Tally) {
         let tick = now.saturating_sub(self.origin) / self.bucket_nanos;
