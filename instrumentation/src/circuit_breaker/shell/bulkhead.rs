@@ -1,10 +1,9 @@
-//! Counts running calls against a limit that may change at any time (Hystrix's semaphore); never waits.
+//! Limits running calls as Hystrix's semaphore does; the limit may change at any time. Never waits.
 
 use crate::sync::atomic::{
     AtomicU32, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
 
-/// Number of running calls.
 #[derive(Debug, Default)]
 pub(crate) struct Bulkhead {
     in_use: AtomicU32,
@@ -21,7 +20,6 @@ impl Bulkhead {
             .map(|_| Slot { bulkhead: self })
     }
 
-    /// Returns how many slots are in use.
     pub(crate) fn in_use(&self) -> u32 {
         self.in_use.load(Relaxed)
     }

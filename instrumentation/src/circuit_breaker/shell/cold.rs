@@ -1,5 +1,5 @@
-//! A breaker with few calls, all of them successful: it is closed, and a short list is all that there is to remember. The
-//! list is replayed when it becomes more, so what is decided then does not depend on when that was.
+//! A breaker with few calls, all of them successful. It is closed, and a short list of calls is its whole state. The
+//! list is replayed when the breaker becomes `live`, so later decisions do not depend on when that happens.
 
 use super::fast_path::StateWord;
 use super::live::Live;
@@ -10,13 +10,12 @@ use crate::circuit_breaker::rules::state::Outcome;
 use crate::circuit_breaker::rules::window::Tally;
 use crate::time::nanos;
 
-/// Most calls of a list. With one call on each of eight threads a breaker stays small.
+/// Most calls of a list. A breaker called once on each of eight threads stays small.
 const MAX_CALLS: usize = 8;
 
 /// The state word of a breaker whose first generation is closed and not forced.
 const CLOSED: Pass = Pass::plain(StateWord::CLOSED);
 
-/// The calls of a breaker with few of them.
 #[derive(Debug, Default)]
 pub(super) struct Cold {
     admitted: u32,
@@ -36,18 +35,18 @@ impl Cold {
         CLOSED
     }
 
-    /// Adds a successful call, if there is room.
+    /// Adds a successful call, if there is room; returns whether there was.
     pub(super) fn record(&mut self, elapsed: u64, end: u64) -> bool {
         let has_room = self.ended.len() < MAX_CALLS;
         if has_room {
-            // Room for one more at a time: most lists stay at one.
+            // Reserves one entry at a time because most lists have only one.
             self.ended.reserve_exact(1);
             self.ended.push(Call { elapsed, end });
         }
         has_room
     }
 
-    /// Makes the same calls through `live`.
+    /// Replays the calls in `live`.
     pub(super) fn replay(self, live: &Live) {
         let admitted = u64::from(self.admitted);
         live.shards.write(|shard| shard.admitted.add(admitted));

@@ -1,5 +1,5 @@
-//! What the lock of a breaker guards: the computed state and the override that a person put on top of it. Decides
-//! which of the two is in force, and collects the transitions for the listeners.
+//! The state that the lock of a breaker guards: the computed state and the override that a person put on top of it.
+//! Decides which of the two is in force, and collects the transitions for the listeners.
 
 use std::time::SystemTime;
 
@@ -69,7 +69,6 @@ impl Control {
         }
     }
 
-    /// Records how a call ended.
     pub(crate) fn record(
         &mut self,
         ticket: Ticket,
@@ -91,7 +90,7 @@ impl Control {
         }
     }
 
-    /// Enters a computed state because a person says so.
+    /// Enters a computed state on request.
     pub(crate) fn enter(
         &mut self,
         to: State,
@@ -119,7 +118,7 @@ impl Control {
         }
     }
 
-    /// Forces a state, in place of an override already in force.
+    /// Forces a state and replaces an override that is in force.
     pub(crate) fn force(&mut self, by: Override, now: u64) {
         self.expire(now);
         let from = self.state();
@@ -154,14 +153,13 @@ impl Control {
         self.forced.as_ref().map(|forced| &forced.by)
     }
 
-    /// Whether the override in force expires.
     pub(crate) fn is_timed(&self) -> bool {
         self.forced
             .as_ref()
             .is_some_and(|forced| forced.until.is_some())
     }
 
-    /// When the decision must be made again; until then it is the same for every call.
+    /// Returns when the decision must be made again; until then it is the same for every call.
     pub(crate) fn recheck_at(&self) -> u64 {
         match &self.forced {
             Some(forced) => forced.until.unwrap_or(u64::MAX),
@@ -174,7 +172,7 @@ impl Control {
         std::mem::take(&mut self.transitions)
     }
 
-    /// Makes the changes that are due by time, as they are seen by a call that `asks` or by a reader.
+    /// Makes the changes that are due by time, as seen by a call that `asks` or by a reader.
     pub(crate) fn advance(&mut self, now: u64, asks: bool, total: Tally) {
         while let Some(change) = self.machine.advance(now, asks, total) {
             self.computed_changed(change, now);
@@ -193,8 +191,8 @@ impl Control {
         }
     }
 
-    /// Announces a change of the computed state: as it is, as what would have happened, or (under the other
-    /// overrides) not at all.
+    /// Announces a change of the computed state: without an override as it is, under `MetricsOnly` as what would have
+    /// happened, under other overrides not at all.
     fn computed_changed(&mut self, change: Change, now: u64) {
         match self.state() {
             EffectiveState::MetricsOnly => {
@@ -237,7 +235,7 @@ impl Control {
     }
 }
 
-/// Whether calls under `state`, which always pass, still go through the computed rules.
+/// Returns whether calls under `state`, which always pass, still go through the computed rules.
 pub(crate) fn shadows(state: EffectiveState, computed: State) -> bool {
     matches!(
         state,
@@ -245,7 +243,7 @@ pub(crate) fn shadows(state: EffectiveState, computed: State) -> bool {
     ) && computed != State::Closed
 }
 
-/// The span of the call that runs on this thread.
+/// Returns the span of the call that is running on this thread.
 fn current_span() -> Option<SpanContext> {
     Context::map_current(|context| {
         let span = context

@@ -1,5 +1,5 @@
-//! A counter with one writer at a time and any number of readers: a load and a store, a few times cheaper than
-//! an atomic addition, which must own the cache line before it can add.
+//! A counter with one writer at a time and any number of readers. It uses a load and a store, which are a few times
+//! cheaper than an atomic addition, because that must own the cache line first.
 
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

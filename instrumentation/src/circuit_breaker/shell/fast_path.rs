@@ -1,6 +1,6 @@
-//! What a call reads without a lock: the state word, and the few numbers that the common path compares with. Only the
-//! holder of the lock writes here (except the watch flag). A call that reads numbers a moment old is treated as if it had
-//! come that moment earlier; anything that changes the state is decided again under the lock.
+//! The values that a call reads without a lock: the state word and the few numbers for the common path. Only the holder
+//! of the lock writes them (except the watch flag). A call that reads slightly old numbers is treated as if it had
+//! arrived slightly earlier; anything that changes the state is decided again under the lock.
 
 use crate::sync::atomic::{
     AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
@@ -22,19 +22,17 @@ pub(super) const TIMED: u64 = 1 << 4;
 pub(super) const SHADOWS: u64 = 1 << 5;
 /// Calls pass and are not counted.
 pub(super) const UNCOUNTED: u64 = 1 << 6;
-/// The breaker is closed, and each call is counted while it runs, to find those that hang.
+/// The breaker is closed, and each running call is counted, to find calls that hang.
 pub(super) const TRACKED: u64 = 1 << 7;
-/// The low bits hold the state in force as its position in `EffectiveState::ALL`.
+/// The low bits hold the state in force as its index in `EffectiveState::ALL`.
 const STATE_MASK: u64 = 0b111;
-/// Where the generation starts.
 const GENERATION_SHIFT: u32 = 8;
 
-/// The state in force, what it means for a call, and the generation.
+/// The state in force, how to treat a call, and the generation.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StateWord(u64);
 
 impl StateWord {
-    /// Closed, in the first generation.
     pub(super) const CLOSED: Self = Self(0);
 
     /// Encodes the state of `control`.
@@ -70,7 +68,7 @@ impl StateWord {
         EffectiveState::ALL[((self.0 & STATE_MASK) as usize).min(EffectiveState::ALL.len() - 1)]
     }
 
-    /// Whether at most the override differs between the two.
+    /// Returns whether the two differ at most in the override.
     #[inline]
     pub(crate) fn same_generation(self, other: Self) -> bool {
         (self.0 ^ other.0) >> GENERATION_SHIFT == 0
@@ -81,7 +79,7 @@ impl StateWord {
     }
 }
 
-/// Two cache lines that every call reads and few write.
+/// Two cache lines that every call reads and that are rarely written.
 #[repr(align(128))]
 #[derive(Debug, Default)]
 pub(crate) struct FastPath {
@@ -91,8 +89,8 @@ pub(crate) struct FastPath {
     roll_at: AtomicU64,
     /// Calls that took longer are slow.
     slow_above: AtomicU64,
-    /// A success could open the breaker and must evaluate the window: it has just rolled, or holds bad calls but not yet
-    /// the minimum number.
+    /// A success could open the breaker and must evaluate the window: the window has just rolled, or it has bad calls
+    /// but not yet the minimum number of calls.
     watch: AtomicBool,
     counts_calls: AtomicBool,
     full_is_failure: AtomicBool,
@@ -107,7 +105,7 @@ pub(crate) struct FastPath {
 }
 
 impl FastPath {
-    /// Publishes what the lock guards.
+    /// Publishes the values that the lock guards.
     pub(crate) fn publish(&self, control: &Control) {
         let machine = &control.machine;
         let (settings, limits) = (machine.settings(), machine.limits());
@@ -127,7 +125,7 @@ impl FastPath {
             self.counts_calls.store(true, Relaxed);
         }
         self.recheck_at.store(control.recheck_at(), Relaxed);
-        // Last: a thread that sees the new word sees the numbers that belong to it.
+        // Stored last: a thread that sees the new word also sees the numbers that belong to it.
         self.word.store(StateWord::of(control).0, Release);
     }
 
@@ -175,12 +173,11 @@ impl FastPath {
         self.counts_calls.load(Relaxed)
     }
 
-    /// Whether a call without a slot counts as a failure.
     pub(crate) fn full_is_failure(&self) -> bool {
         self.full_is_failure.load(Relaxed)
     }
 
-    /// Whether a call that was given up counts as slow, if it was.
+    /// Returns whether a slow call that its caller dropped counts as slow.
     pub(crate) fn unfinished_is_slow(&self) -> bool {
         self.unfinished_is_slow.load(Relaxed)
     }
@@ -190,23 +187,23 @@ impl FastPath {
         self.open_nanos.load(Relaxed)
     }
 
-    /// The limit that the window seems to exceed, to be checked under the lock. Decides, too, whether successes must
-    /// evaluate the window. The caller has counted its own call; `total` reads the running totals.
+    /// Returns the limit that the window seems to exceed; the caller checks it under the lock. Also decides whether
+    /// successes must evaluate the window. The caller has counted its own call; `total` reads the running totals.
     pub(crate) fn looks_bad(&self, total: impl Fn() -> Tally) -> Option<Excess> {
-        // Of two calls that end at once, each must see the other or be seen by it, or both would find one call too few
-        // and neither would open the breaker. Hence: count, fence, evaluate.
+        // Of two calls that end at the same time, each must see the other or be seen by it; otherwise both would find
+        // one call too few, and neither would open the breaker. Hence: count, fence, evaluate.
         fence(SeqCst);
         let limits = self.limits();
         let sum = total().since(self.base());
         if must_watch(sum, limits) {
-            // Usually it is already set, and a store would invalidate the cache line of every other thread.
+            // Usually it is already set, and a store would invalidate the cache line in every other core.
             if !self.watches() {
                 self.watch.store(true, Relaxed);
             }
         } else if self.watch.load(Acquire) {
             self.watch.store(false, Relaxed);
             fence(SeqCst);
-            // Meanwhile a bad call may have counted itself and left the flag because it was still set.
+            // Meanwhile a bad call may have counted itself and not set the flag because it was still set.
             if must_watch(total().since(self.base()), self.limits()) {
                 self.watch.store(true, Relaxed);
             }
@@ -236,7 +233,7 @@ fn tracks(state: EffectiveState, machine: &StateMachine) -> bool {
     counts && machine.state() == State::Closed && machine.settings().slow_before_return().is_some()
 }
 
-/// Whether a success could open the breaker, by completing the minimum number of calls.
+/// Returns whether a success could open the breaker by completing the minimum number of calls.
 fn must_watch(sum: Tally, limits: Limits) -> bool {
     (sum.bad > 0 || sum.slow > 0) && sum.calls() < limits.minimum_calls
 }

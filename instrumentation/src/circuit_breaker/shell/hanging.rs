@@ -1,4 +1,4 @@
-//! Calls that are slow before they return: those that hang, and those that were given up.
+//! Calls that are slow before they return: those that hang, and those that were dropped by their caller.
 
 use super::fast_path::TRACKED;
 use super::live::Live;
@@ -7,23 +7,23 @@ use super::running::Running;
 use crate::circuit_breaker::rules::state::Outcome;
 
 impl Live {
-    /// Whether an outcome is one of a call whose duration says something about the target.
+    /// Returns whether calls with this outcome have a duration that says something about the target.
     pub(super) fn may_be_slow(&self, outcome: Outcome) -> bool {
         executed(outcome) || (outcome == Outcome::Cancelled && self.fast_path.unfinished_is_slow())
     }
 
-    /// Whether the window, with `hanging` calls more, seems to exceed a limit.
+    /// Returns whether the window with `hanging` more calls seems to exceed a limit.
     pub(super) fn looks_bad(&self, hanging: u64) -> bool {
         let total = || self.shards.tally().with_hanging(hanging);
         self.fast_path.looks_bad(total).is_some()
     }
 
-    /// The number of calls of this generation that are slow and still run.
+    /// Returns the number of calls of this generation that are slow and still running.
     pub(super) fn hanging(&self, now: u64) -> u64 {
         self.running.get().map_or(0, |running| running.overdue(now))
     }
 
-    /// Opens a closed breaker if too many of its calls hang; returns whether it looked.
+    /// Opens a closed breaker if too many of its calls hang; returns whether it evaluated the window.
     pub(super) fn finds_hanging(&self, now: u64) -> bool {
         let hanging = self.hanging(now);
         let looks_bad = hanging > 0 && {
@@ -36,7 +36,7 @@ impl Live {
         looks_bad
     }
 
-    /// Counts a call as not running: it waits on this side.
+    /// Removes a call from the running ones while it waits for a permit or a slot.
     pub(super) fn pause(&self, pass: &mut Pass) {
         if let Some(running) = self.running.get() {
             running.end(pass.take_tick());
@@ -54,7 +54,7 @@ impl Live {
         }
     }
 
-    /// Counts a call as hanging no longer: its target has answered.
+    /// Removes a call from the running ones because its target has answered.
     #[cfg(feature = "http")]
     pub(super) fn answered(&self, pass: &mut Pass) {
         self.pause(pass);
@@ -63,7 +63,7 @@ impl Live {
         }
     }
 
-    /// Starts to count the running calls of a generation.
+    /// Starts to count the running calls of a new generation.
     pub(super) fn restart_running(&self) {
         let limit = self.settings.read().slow_before_return();
         if let Some(limit) = limit {
@@ -73,7 +73,7 @@ impl Live {
     }
 }
 
-/// Whether the protected code ran, so that its duration means something.
+/// Returns whether the protected code ran, so that its duration is meaningful.
 fn executed(outcome: Outcome) -> bool {
     matches!(
         outcome,

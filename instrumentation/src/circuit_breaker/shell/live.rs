@@ -1,5 +1,5 @@
-//! A breaker with everything it needs to judge calls: without a lock while it is closed and calls succeed. The lock is taken
-//! to change the state, in half-open, and once per bucket of the window.
+//! A breaker with everything that it needs to judge calls. It takes no lock while it is closed and calls succeed. It
+//! takes the lock to change the state, in half-open, and once per bucket of the window.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -24,24 +24,25 @@ use crate::time::MAX_DURATION;
 use crate::time::clock::Clock;
 use crate::time::nanos;
 
-/// Time after which a breaker is looked at again that is due by now: on the timer's thread its clock may be another one.
+/// Delay before the timer looks again at a breaker that is already due; the clock of the timer's thread may differ from
+/// the breaker's.
 const RETRY: Duration = Duration::from_millis(10);
 
-/// What a breaker consists of once it has more than a few calls to remember.
+/// The state of a breaker with more than a few calls to remember.
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(super) fast_path: FastPath,
     pub(super) shards: Shards,
     pub(super) clock: Clock,
     name: Name,
-    /// The same, interned by the first refusal: each names it, and a shared count of references would cost more than the
-    /// rest of a refusal.
+    /// The name interned by the first refusal. Every refusal carries it, and a shared reference count would cost more
+    /// than the rest of a refusal.
     refused_name: OnceLock<Name>,
     pub(super) control: Mutex<Control>,
     pub(super) settings: RwLock<Arc<Settings>>,
     pub(super) running: OnceLock<Box<Running>>,
     observer: Arc<dyn Observer>,
-    /// The breaker itself, for the timer.
+    /// The breaker that owns this, for the timer.
     shell: Weak<Shell>,
 }
 
@@ -92,7 +93,7 @@ impl Live {
         if word.has(REFUSES | SHADOWS) || over {
             return self.admit_locked(now);
         }
-        // Once it has opened the breaker, the word is another one.
+        // If it has opened the breaker, the state word has changed.
         if word.has(TRACKED) && self.finds_hanging(now) {
             return self.admit_locked(now);
         }
@@ -128,11 +129,11 @@ impl Live {
         }
     }
 
-    /// Counts a refused call; none can be admitted for `nanos`.
+    /// Counts a refused call; no call can be admitted for `nanos`.
     #[inline]
     fn reject(&self, state: EffectiveState, nanos: u64) -> Rejected {
         self.shards.write(Shard::rejected);
-        // If the end is unknown (a probe is running, a forced state does not expire) the hint is the open time.
+        // If the end is unknown (a probe is running, a forced state does not expire), the hint is the open time.
         let wait = match state {
             EffectiveState::Open => nanos,
             _ => nanos.min(self.fast_path.open_nanos()),
@@ -173,7 +174,7 @@ impl Live {
         if pass.word.has(UNCOUNTED) {
             return;
         }
-        // An inner breaker refused, after this one had admitted the call.
+        // An inner breaker refused after this one had admitted the call.
         let outcome = match outcome {
             Outcome::Rejected => Outcome::Cancelled,
             outcome => outcome,
@@ -217,8 +218,8 @@ impl Live {
         });
     }
 
-    /// Advances the window if its bucket is over. A successful call does not wait for the lock: the thread that holds it
-    /// does the same.
+    /// Advances the window if its bucket is over. A successful call does not wait for the lock because the thread that
+    /// holds it does the same.
     pub(super) fn roll(&self, now: u64, wait: bool) {
         if !self.fast_path.bucket_is_over(now) || self.fast_path.counts_calls() {
             return;
@@ -249,7 +250,7 @@ impl Live {
         self.locked(|control| control.evaluate(now, self.shards.tally(), self.hanging(now)));
     }
 
-    /// Makes the changes that are due by time without a call: of an override that expires, of open and half-open.
+    /// Makes the changes that are due by time without a call: the end of an override, of open and of half-open.
     pub(super) fn catch_up(&self) {
         let word = self.fast_path.word();
         if !word.has(TIMED | REFUSES | SHADOWS | UNCOUNTED | TRACKED) {
@@ -260,7 +261,7 @@ impl Live {
             self.finds_hanging(now);
         }
         let is_over = word.has(TIMED | REFUSES) && now >= self.fast_path.recheck_at();
-        // Of an override that calls do not pass through, the word says nothing about the computed state.
+        // Under an override that calls do not pass through, the word says nothing about the computed state.
         let is_due = || self.due().is_some_and(|due| now >= due);
         if word.has(SHADOWS) || is_over || (word.has(REFUSES | UNCOUNTED) && is_due()) {
             self.locked(|control| {
@@ -270,13 +271,13 @@ impl Live {
         }
     }
 
-    /// When something is due by time, without a call.
+    /// Returns when the next change is due by time, without a call.
     pub(super) fn due(&self) -> Option<u64> {
         self.control.lock().machine.due()
     }
 
-    /// Has the timer look at this breaker at `due`; a little later if that has passed, as by the timer's clock it had
-    /// before too.
+    /// Schedules the timer for this breaker at `due`, or a little later if `due` has passed, because the timer's clock
+    /// may differ.
     pub(super) fn wake_at(&self, due: u64) {
         let delay = match due.saturating_sub(self.clock.now()) {
             0 => RETRY,
@@ -285,52 +286,49 @@ impl Live {
         timer::wake_after(delay, &self.shell);
     }
 
-    /// Whether it is open and its time in open is over, so that the next call is a probe.
+    /// Returns whether the breaker is open and its open time is over, so that the next call is a probe.
     pub(super) fn is_due(&self) -> bool {
         let now = self.clock.now();
         let open_until = self.control.lock().machine.open_until();
         open_until.is_some_and(|until| now >= until)
     }
 
-    /// Enters a computed state because a person says so.
+    /// Enters a computed state on request.
     pub(super) fn transition(&self, to: State, wait: Option<Duration>, why: &str) {
         let now = self.clock.now();
         let wait = wait.map(|wait| nanos(wait.clamp(Duration::from_nanos(1), MAX_DURATION)));
         self.locked(|control| control.enter(to, wait, why, now, self.shards.tally()));
     }
 
-    /// Ends the override and closes the breaker.
     pub(super) fn reset(&self, why: &str) {
         let now = self.clock.now();
         self.locked(|control| control.reset(why, now, self.shards.tally()));
     }
 
-    /// Forces a state.
     pub(super) fn force(&self, by: Override) {
         let now = self.clock.now();
         self.locked(|control| control.force(by, now));
     }
 
-    /// Ends the override.
     pub(super) fn release(&self) {
         let now = self.clock.now();
         self.locked(|control| control.release(now));
     }
 
-    /// Replaces the settings with valid ones.
+    /// Replaces the settings; they must be valid.
     pub(super) fn apply(&self, settings: Settings) {
         let now = self.clock.now();
         let settings = Arc::new(settings);
         self.locked(|control| {
             let total = self.shards.tally();
             control.machine.apply(Arc::clone(&settings), now, total);
-            // Under the lock, so that of two concurrent changes the same one wins in both places.
+            // Under the lock, so that the same one of two concurrent changes wins in both places.
             *self.settings.write() = settings;
             self.restart_running();
         });
     }
 
-    /// Changes what the lock guards, publishes it, and reports transitions once the lock is released.
+    /// Changes the guarded state, publishes it, and reports transitions after the lock is released.
     pub(super) fn locked<R>(&self, change: impl FnOnce(&mut Control) -> R) -> R {
         let (result, transitions) = {
             let mut control = self.control.lock();
@@ -359,7 +357,7 @@ impl Drop for Live {
     }
 }
 
-/// A number that no other breaker of this process or another one has, as far as chance goes.
+/// Returns a random number, so that breakers of this and other processes differ.
 fn seed() -> u64 {
     RandomState::new().build_hasher().finish()
 }

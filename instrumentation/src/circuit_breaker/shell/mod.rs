@@ -1,5 +1,6 @@
-//! The shell around the rules: admits calls and records their outcomes. A breaker begins small (`cold`), as most of those
-//! whose names come from outside stay; `live` is what it becomes with more calls, or with the first that did not succeed.
+//! The shell around the rules: admits calls and records their outcomes. A breaker starts small (`cold`), and most
+//! breakers with names from outside stay small; it becomes `live` with more calls or with the first one that did not
+//! succeed.
 
 pub(crate) mod bulkhead;
 mod cold;
@@ -38,7 +39,7 @@ use live::Live;
 pub(crate) use pass::Pass;
 use shared::SharedCounts;
 
-/// Receives the events of a breaker, without a lock held. The last bound lets handles cross `catch_unwind`.
+/// Receives the events of a breaker, without a lock held. `RefUnwindSafe` lets handles cross `catch_unwind`.
 pub(crate) trait Observer: fmt::Debug + Send + Sync + RefUnwindSafe {
     fn transition(&self, transition: &Transition);
 
@@ -54,15 +55,15 @@ pub(crate) struct Shell {
     pub(crate) created: SystemTime,
     pub(crate) name: Name,
     pub(crate) group: Name,
-    /// The settings that it was built with.
+    /// The settings that the breaker was built with.
     pub(crate) first_settings: Arc<Settings>,
     observer: Arc<dyn Observer>,
-    /// Itself, for the timer.
+    /// A reference to itself, for the timer.
     me: Weak<Shell>,
     pub(crate) bulkhead: Bulkhead,
     pub(crate) fallback_bulkhead: Bulkhead,
     pub(crate) shared: SharedCounts,
-    /// Admitted calls when the registry last looked, as a number that wraps around.
+    /// Number of admitted calls when the registry last asked, wrapping at 2^32.
     seen_calls: AtomicU32,
     has_warned: AtomicBool,
 }
@@ -97,7 +98,7 @@ impl Shell {
         shell
     }
 
-    /// Admits a call if the decision does not depend on the time: the common case. After `None` see
+    /// Admits a call if the decision does not depend on the time, which is the common case. If it returns `None`, use
     /// [`admit_at`](Self::admit_at).
     #[inline]
     pub(crate) fn admit_plain(&self) -> Option<Pass> {
@@ -125,21 +126,21 @@ impl Shell {
         }
     }
 
-    /// The call waits on this side before it reaches its target.
+    /// Removes the call from the running ones while it waits for a permit or a slot.
     pub(crate) fn pause(&self, pass: &mut Pass) {
         if let Some(live) = self.live.get() {
             live.pause(pass);
         }
     }
 
-    /// The call waits no longer.
+    /// Counts the call as running again.
     pub(crate) fn resume(&self, pass: &mut Pass, now: u64) {
         if let Some(live) = self.live.get() {
             live.resume(pass, now);
         }
     }
 
-    /// The target has answered, though the call goes on: it no longer counts as hanging.
+    /// Records that the target has answered while the call continues: it no longer counts as hanging.
     #[cfg(feature = "http")]
     pub(crate) fn answered(&self, pass: &mut Pass) {
         if let Some(live) = self.live.get() {
@@ -168,7 +169,7 @@ impl Shell {
         self.live().record(pass, outcome, elapsed_nanos, now);
     }
 
-    /// The breaker with all that it may need; the calls so far are in it.
+    /// Returns the full breaker; creates it from the calls so far if needed.
     fn live(&self) -> &Live {
         if let Some(live) = self.live.get() {
             return live;
@@ -181,7 +182,6 @@ impl Shell {
         })
     }
 
-    /// Returns the settings in force.
     pub(crate) fn settings(&self) -> Arc<Settings> {
         match self.live.get() {
             Some(live) => Arc::clone(&live.settings.read()),
@@ -197,7 +197,6 @@ impl Shell {
         }
     }
 
-    /// Returns how many calls are running.
     #[cfg(feature = "axum")]
     pub(crate) fn in_flight(&self) -> u64 {
         match self.live.get() {
@@ -206,13 +205,11 @@ impl Shell {
         }
     }
 
-    /// Returns the state in force.
     pub(crate) fn state(&self) -> EffectiveState {
         let live = self.live.get();
         live.map_or(EffectiveState::Closed, |live| live.fast_path.word().state())
     }
 
-    /// Returns the state computed from the calls.
     pub(crate) fn computed_state(&self) -> State {
         let live = self.live.get();
         live.map_or(State::Closed, |live| live.control.lock().machine.state())
@@ -230,53 +227,49 @@ impl Shell {
         }
     }
 
-    /// When something is due by time, without a call.
+    /// Returns when the next change is due by time, without a call.
     fn due(&self) -> Option<u64> {
         self.live.get()?.due()
     }
 
-    /// Has the timer look at this breaker at `due`.
+    /// Schedules the timer for this breaker at `due`.
     fn wake_at(&self, due: u64) {
         self.live().wake_at(due);
     }
 
-    /// Whether it is open and its time in open is over, so that the next call is a probe.
+    /// Returns whether the breaker is open and its open time is over, so that the next call is a probe.
     pub(crate) fn is_due(&self) -> bool {
         self.live.get().is_some_and(|live| live.is_due())
     }
 
-    /// Enters a computed state because a person says so.
+    /// Enters a computed state on request.
     pub(crate) fn transition(&self, to: State, wait: Option<Duration>, why: &str) {
         self.live().transition(to, wait, why);
     }
 
-    /// Ends the override and closes the breaker.
     pub(crate) fn reset(&self, why: &str) {
         self.live().reset(why);
     }
 
-    /// Forces a state.
     pub(crate) fn force(&self, by: Override) {
         self.live().force(by);
     }
 
-    /// Ends the override.
     pub(crate) fn release(&self) {
         self.live().release();
     }
 
-    /// Replaces the settings with valid ones.
+    /// Replaces the settings; they must be valid.
     pub(crate) fn apply(self: &Arc<Self>, settings: Settings) {
         self.live().apply(settings);
         self.observer.settings_changed(self);
     }
 
-    /// Counts how a fallback ended.
     pub(crate) fn count_fallback(&self, outcome: FallbackOutcome) {
         self.live().shards.write(|shard| shard.fallback(outcome));
     }
 
-    /// What an eviction would lose, and whether it was used since the last time this was asked.
+    /// Returns what an eviction would lose, and whether the breaker was used since the last time this was asked.
     pub(crate) fn usage(&self) -> Usage {
         let live = self.live.get();
         if let Some(live) = live {
@@ -306,7 +299,7 @@ impl Shell {
         }
     }
 
-    /// Logs `problem`, which will occur again and again, once.
+    /// Logs `problem` the first time that it occurs.
     pub(crate) fn warn_once(&self, problem: &(dyn std::error::Error + 'static)) {
         if !self.has_warned.swap(true, Relaxed) {
             tracing::warn!(target: "fusebox", breaker = &*self.name, problem, "the first settings of a circuit breaker stay in force; not logged again");
@@ -314,7 +307,7 @@ impl Shell {
     }
 }
 
-/// See [`Shell::usage`].
+/// The result of [`Shell::usage`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Usage {
     pub(crate) was_used: bool,

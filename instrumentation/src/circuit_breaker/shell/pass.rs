@@ -1,22 +1,22 @@
-//! What a call keeps from its admission to its end.
+//! The data of a call that is kept from its admission to its end.
 
 use super::fast_path::{StateWord, TRACKED};
 use super::running::Tick;
 use crate::circuit_breaker::rules::call::Ticket;
 use crate::circuit_breaker::rules::state::EffectiveState;
 
-/// An admitted call: the state word at its admission, and its slot if it is a probe or where it is counted while it runs.
-/// Each admission copies it, so it is small.
+/// An admitted call: the state word at its admission, and the slot of a probe or the tick of a running call. Each
+/// admission copies it, so it is small.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pass {
     pub(super) word: StateWord,
-    /// The tick if `word` is tracked, else the slot of a probe; 0 without either. No call has both: a slot is given half-open
-    /// and running calls are counted closed, and the word is read with the lock that gave the slot.
+    /// The tick if `word` is tracked, else the slot of a probe; 0 without either. No call has both: slots are given in
+    /// half-open, running calls are counted in closed, and `word` is read under the lock that gave the slot.
     number: u64,
 }
 
 impl Pass {
-    /// Of a call that is no probe and is not counted while it runs.
+    /// A call that is neither a probe nor counted while it runs.
     #[inline]
     pub(super) const fn plain(word: StateWord) -> Self {
         Self { word, number: 0 }
@@ -33,7 +33,7 @@ impl Pass {
         pass
     }
 
-    /// Whether it is neither a probe nor counted while it runs.
+    /// Returns whether the call is neither a probe nor counted while it runs.
     #[inline]
     pub(super) fn is_plain(&self) -> bool {
         self.number == 0 && !self.word.has(TRACKED)
@@ -47,7 +47,7 @@ impl Pass {
         self.number != 0 && !self.word.has(TRACKED)
     }
 
-    /// Where it is counted while it runs.
+    /// Returns the tick in which the call is counted while it runs.
     pub(super) fn tick(self) -> Tick {
         match self.word.has(TRACKED) {
             true => Tick(self.number),
@@ -55,7 +55,7 @@ impl Pass {
         }
     }
 
-    /// The call is no longer counted while it runs.
+    /// Takes the tick: the call is no longer counted while it runs.
     pub(super) fn take_tick(&mut self) -> Tick {
         let tick = self.tick();
         if tick != Tick::NONE {
@@ -64,7 +64,7 @@ impl Pass {
         tick
     }
 
-    /// The call of a tracked pass is counted again while it runs.
+    /// Sets the tick of a tracked call that is counted again.
     pub(super) fn set_tick(&mut self, tick: Tick) {
         debug_assert!(self.word.has(TRACKED), "only then a number is a tick");
         self.number = tick.0;

@@ -1,4 +1,5 @@
-//! Records durations as every call does: two plain additions in a fixed array. [`LatencyHistogram`] is what readers get.
+//! Records the duration of every call with two plain additions in a fixed array. Readers receive a
+//! [`LatencyHistogram`].
 
 use super::counter::Counter;
 use crate::circuit_breaker::model::buckets::{BUCKETS, FIRST_INDEX, ZERO_NANOS, place};
@@ -34,7 +35,7 @@ impl Recorder {
         }
     }
 
-    /// Adds what was recorded to `sum`.
+    /// Adds the recorded durations to `sum`.
     pub(crate) fn read(&self, sum: &mut LatencyHistogram) {
         sum.sum_nanos = sum.sum_nanos.saturating_add(self.sum_nanos.get());
         sum.zero_count = sum.zero_count.saturating_add(self.zero.get());
@@ -68,7 +69,7 @@ mod tests {
     }
 
     proptest! {
-        /// Guarantees: readers who compute an index find the bucket that recording counted in.
+        /// Guarantees: readers that compute an index find the bucket that recording counted in.
         #[test]
         fn recording_and_index_of_agree(nanos in ZERO_NANOS + 1..1_024_000_000_000) {
             let index = LatencyHistogram::index_of(Duration::from_nanos(nanos));

@@ -1,10 +1,10 @@
-//! Running calls by the time of their start, so that calls which hang count as slow before they return. Exists for
-//! breakers with a limit of slow calls.
+//! Running calls by the time of their start, so that calls that hang count as slow before they return. Used by breakers
+//! with a limit of slow calls.
 //!
 //! The time from a start to the limit is divided into ticks. A slot counts the running calls that started in one tick;
-//! once its tick is longer ago than the limit, all of them are overdue. A slot that is needed again gives its calls to the
-//! sum of those overdue. A call costs two atomic exchanges, and is found overdue at most an eighth of the limit late: at
-//! once, if no other call started after it in its tick.
+//! once its tick is longer ago than the limit, all of them are overdue. When a slot is reused, its calls move to the
+//! sum of overdue calls. A call costs two atomic exchanges, and is found overdue at most an eighth of the limit late,
+//! or immediately if no other call started after it in its tick.
 
 use crate::sync::atomic::{
     AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
@@ -12,31 +12,31 @@ use crate::sync::atomic::{
 
 /// Ticks from a start to the limit.
 const TICKS: u64 = 8;
-/// A slot is needed again when all of its calls are overdue.
+/// A slot is reused only after all of its calls are overdue.
 const SLOTS: usize = TICKS as usize + 2;
-/// The low bits of a word count calls, 16 million at most; the others hold the tick.
+/// The low bits of a word count calls, at most 16 million; the others hold the tick.
 const COUNT_BITS: u32 = 24;
 const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
 
-/// The tick in which a call was counted; none for a call that is not.
+/// The tick in which a call was counted; `NONE` for a call that is not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tick(pub(super) u64);
 
 impl Tick {
-    /// Of a call that is not counted.
+    /// A call that is not counted.
     pub(crate) const NONE: Self = Self(0);
 }
 
-/// The running calls of the present generation of a closed breaker.
+/// The running calls of the current generation of a closed breaker.
 #[derive(Debug)]
 pub(crate) struct Running {
     /// The first tick of this generation; calls of earlier ticks belong to earlier generations.
     first: AtomicU64,
-    /// When it began.
+    /// When the generation began.
     origin: AtomicU64,
     limit: AtomicU64,
     slots: [Slot; SLOTS],
-    /// Calls of slots that were needed again, with the first tick of their generation.
+    /// Number of calls of reused slots, with the first tick of their generation.
     overdue: AtomicU64,
 }
 
@@ -58,7 +58,7 @@ impl Running {
         }
     }
 
-    /// Forgets every call: a generation with this limit begins. The caller is the only one who does so.
+    /// Forgets every call and starts a generation with this limit. Only one thread at a time may call it.
     pub(crate) fn restart(&self, now: u64, limit: u64) {
         let newest = self
             .slots
@@ -67,7 +67,7 @@ impl Running {
         let first = newest.max().unwrap_or(0).max(self.first.load(Relaxed)) + SLOTS as u64;
         self.origin.store(now, Relaxed);
         self.limit.store(limit, Relaxed);
-        // Last: a thread that still sees the earlier first tick counts its call for the earlier generation.
+        // Stored last: a thread that still sees the earlier first tick counts its call for the earlier generation.
         self.first.store(first, Release);
         self.overdue.store(first << COUNT_BITS, Release);
     }
@@ -76,11 +76,12 @@ impl Running {
     pub(crate) fn start(&self, now: u64) -> Tick {
         let (first, mut tick) = self.tick(now);
         let slot = &self.slots[(tick % SLOTS as u64) as usize];
-        // First: else a reader could find this call beside the last start of earlier ones, and count it as overdue.
+        // Before the call is counted; otherwise a reader could find this call with the last start of earlier ones and
+        // count it as overdue.
         slot.last_start.fetch_max(now, Relaxed);
         let mut known = slot.calls.load(Acquire);
         loop {
-            // Another thread's clock may be ahead.
+            // The clock of another thread may be ahead.
             tick = tick.max(tick_of(known));
             let taken_over = if tick_of(known) == tick {
                 known
@@ -116,7 +117,7 @@ impl Running {
         }
     }
 
-    /// The number of calls that have been running for longer than the limit.
+    /// Returns the number of calls that have been running for longer than the limit.
     pub(crate) fn overdue(&self, now: u64) -> u64 {
         let (first, limit) = (self.first.load(Acquire), self.limit.load(Relaxed));
         let of_slot = |slot: &Slot| {
@@ -157,7 +158,7 @@ fn tick_of(word: u64) -> u64 {
     word >> COUNT_BITS
 }
 
-/// The sum may be below zero for a moment: a call may end before its slot's calls have been added.
+/// The sum may be negative for a moment: a call may end before the calls of its slot have been added.
 fn signed(count: u64) -> i64 {
     let half = 1 << (COUNT_BITS - 1);
     if count < half {
@@ -235,7 +236,7 @@ mod tests {
         assert_eq!(running.overdue(u64::MAX), 240);
     }
 
-    /// Scenario: calls that end at once start far apart, so that slots are needed again, while another thread reads.
+    /// Scenario: calls that end immediately start far apart, so that slots are reused, while another thread reads.
     /// Guarantees: none is found overdue.
     #[test]
     fn a_call_that_starts_is_not_overdue() {
@@ -255,7 +256,8 @@ mod tests {
     }
 
     proptest! {
-        /// Guarantees: the count is that of a list of starts, less those of the same tick as a call not yet overdue.
+        /// Guarantees: the count equals that of a list of starts, without those in the same tick as a call that is not
+        /// yet overdue.
         #[test]
         fn it_agrees_with_a_list(steps in prop::collection::vec((0_u64..300, any::<bool>()), 1..200)) {
             let (running, mut list, mut now) = (running(), Vec::new(), 0);

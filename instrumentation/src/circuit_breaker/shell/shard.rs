@@ -1,4 +1,4 @@
-//! The counts of a breaker, split by thread: threads that call often each write a shard of their own without atomic
+//! The counts of a breaker, split by thread. Threads that call often each write their own shard without atomic
 //! additions; all others share one under a lock. Readers add up the shards.
 
 use std::sync::OnceLock;
@@ -12,31 +12,30 @@ use crate::circuit_breaker::rules::state::{FallbackOutcome, Outcome};
 use crate::circuit_breaker::rules::window::Tally;
 use crate::sync::Mutex;
 
-/// Most shards with a single writer per breaker; each takes 16 bytes until it is written.
+/// Most shards with a single writer per breaker; each takes 16 bytes until its first write.
 const MAX_OWNED: usize = 128;
 
 /// Shards with a single writer that every breaker has room for.
 const FIRST_OWNED: usize = 8;
 
-/// A thread gets a shard of its own with every so many writes to the shared one: those that call often get theirs soon, and
-/// many threads that call rarely share one.
+/// Every this many writes to the shared shard, the writing thread gets its own shard. Threads that call often get one
+/// soon, and many threads that call rarely share one.
 const WRITES_PER_PROMOTION: u32 = 256;
 
-/// All the shards of a breaker.
 #[derive(Debug)]
 pub(crate) struct Shards {
-    /// Those of the first threads stand here: a pointer less to follow for each write.
+    /// The shards of the first threads are stored inline, which saves a pointer per write.
     first: [OnceLock<Box<Shard>>; FIRST_OWNED],
     more: OnceLock<Box<[OnceLock<Box<Shard>>]>>,
     /// Most shards with a single writer.
     owned_len: usize,
     shared: Box<Shard>,
-    /// The one who writes the shared shard, and the number of writes since the last promotion.
+    /// Locked by the thread that writes the shared shard; holds the number of writes since the last promotion.
     shared_writer: Mutex<u32>,
 }
 
 impl Shards {
-    /// One shard, and room for twice as many threads as there are cores.
+    /// Creates one shard, with room for twice as many as there are cores.
     pub(crate) fn new() -> Self {
         let cores = available_parallelism().map_or(4, usize::from);
         Self::with_owned((cores * 2).clamp(FIRST_OWNED, MAX_OWNED))
@@ -81,7 +80,7 @@ impl Shards {
         }
     }
 
-    /// Gives this thread a shard of its own, if there is room.
+    /// Gives this thread its own shard, if there is room.
     #[cold]
     fn promote(&self) {
         let slot = thread_slot();
@@ -113,8 +112,8 @@ impl Shards {
         self.iter().map(count).sum()
     }
 
-    /// The running totals of calls that count towards health. Read for every bad call, so it loops over slices and not over
-    /// a chain of iterators.
+    /// Returns the running totals of calls that count towards health. It is called for every bad call, so it loops over
+    /// slices instead of a chain of iterators.
     #[inline]
     pub(crate) fn tally(&self) -> Tally {
         let mut sum = self.shared.tally();
@@ -141,18 +140,17 @@ impl Shards {
         self.sum(|shard| shard.fallbacks[outcome as usize].get())
     }
 
-    /// Admitted calls since the start.
     pub(crate) fn admitted(&self) -> u64 {
         self.sum(|shard| shard.admitted.get())
     }
 
     pub(crate) fn in_flight(&self) -> u64 {
-        // Ended calls first: a call that ends between the two sums must not count as minus one.
+        // Reads ended calls first; otherwise a call that ends between the two sums would count as minus one.
         let ended = self.sum(Shard::ended);
         self.admitted().saturating_sub(ended)
     }
 
-    /// The durations of the calls with `outcome`, if the protected code ran.
+    /// Returns the durations of the calls with `outcome`, if the protected code runs in such calls.
     pub(crate) fn latency(&self, outcome: Outcome) -> LatencyHistogram {
         let mut sum = LatencyHistogram::default();
         for shard in self.iter() {
@@ -235,7 +233,6 @@ impl Shard {
     }
 }
 
-/// The position in `Shard::rare`.
 fn rare_place(outcome: Outcome) -> Option<usize> {
     match outcome {
         Outcome::Failure => Some(0),

@@ -1,4 +1,4 @@
-//! Calls that one call answered for several callers, counted beside the breaker's own.
+//! Counts of calls that were answered by a cache or sent in a batch, in addition to the breaker's own counts.
 
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::OnceLock;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::circuit_breaker::model::latency::LatencyHistogram;
 use crate::sync::Mutex;
 
-/// Calls that were spared. Few breakers have any, so the counts are made with the first one.
+/// The counts of such calls. Few breakers have any, so the memory is allocated with the first one.
 #[derive(Debug, Default)]
 pub(crate) struct SharedCounts(OnceLock<Box<Counts>>);
 
@@ -17,12 +17,12 @@ struct Counts {
     collapsed: Mutex<Option<Collapsed>>,
 }
 
-/// What the collapsers in front of a breaker did.
+/// The work of the collapsers in front of a breaker.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Collapsed {
-    /// Calls that went out in batches.
+    /// Calls that were sent in batches.
     pub(crate) calls: u64,
-    /// Batches by their size: bucket `i` counts as for durations, with a call in place of a second.
+    /// Sizes of batches, as a histogram like those of durations with one call in place of one second.
     pub(crate) sizes: LatencyHistogram,
     /// The window in which a batch gathers calls.
     pub(crate) delay: Duration,
@@ -31,12 +31,12 @@ pub(crate) struct Collapsed {
 }
 
 impl SharedCounts {
-    /// Counts a caller that a request's cache answered.
+    /// Counts a caller that was answered from a request cache.
     pub(crate) fn answered_from_cache(&self) {
         self.counts().from_cache.fetch_add(1, Relaxed);
     }
 
-    /// Counts the callers of one batch of a collapser with those settings.
+    /// Counts the callers of one batch of a collapser with these settings.
     pub(crate) fn add_batch(&self, calls: u64, delay: Duration, size_max: u32) {
         let mut collapsed = self.counts().collapsed.lock();
         let collapsed = collapsed.get_or_insert_default();
@@ -52,7 +52,7 @@ impl SharedCounts {
         counts.map_or(0, |counts| counts.from_cache.load(Relaxed))
     }
 
-    /// Returns what collapsers did, once there was a batch.
+    /// Returns the figures of collapsers, if there was a batch.
     #[cfg(any(test, feature = "axum", feature = "telemetry"))]
     pub(crate) fn collapsed(&self) -> Option<Collapsed> {
         self.0.get()?.collapsed.lock().clone()

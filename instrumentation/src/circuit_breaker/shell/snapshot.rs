@@ -10,8 +10,8 @@ use crate::circuit_breaker::rules::state::{EffectiveState, FallbackOutcome, Outc
 use crate::time::clock::Clock;
 
 impl Shell {
-    /// Reads everything. The counts are read one after the other while calls continue, so they may be a call or two
-    /// apart.
+    /// Reads everything. The counts are read one after the other while calls continue, so they may differ by a call or
+    /// two.
     pub(crate) fn snapshot(&self) -> CircuitSnapshot {
         if let Some(live) = self.live.get() {
             return live.snapshot(self);

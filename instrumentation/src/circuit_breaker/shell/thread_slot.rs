@@ -1,5 +1,5 @@
 //! Numbers for threads: each thread gets the smallest free number and returns it when it ends. No two running threads
-//! share a number, so the shard that belongs to a number has a single writer.
+//! share a number, so the shard of a number has a single writer.
 
 use std::cell::Cell;
 use std::cmp::Reverse;
@@ -7,10 +7,10 @@ use std::collections::BinaryHeap;
 
 use crate::sync::{StaticMutex, thread_local};
 
-/// For a thread that has returned its number: beyond every shard.
+/// Marks a thread that has returned its number; beyond every shard.
 const NO_SLOT: usize = usize::MAX - 1;
 
-/// The thread has no number yet.
+/// Marks a thread that has no number yet.
 const UNASSIGNED: usize = usize::MAX;
 
 static SLOTS: StaticMutex<Slots> = StaticMutex::new(Slots {
@@ -24,7 +24,6 @@ thread_local! {
     static RETURN_SLOT: ReturnSlot = const { ReturnSlot(Cell::new(UNASSIGNED)) };
 }
 
-/// The free numbers.
 struct Slots {
     free: BinaryHeap<Reverse<usize>>,
     assigned_ever: usize,
@@ -51,7 +50,7 @@ impl ReturnSlot {
 
 impl Drop for ReturnSlot {
     fn drop(&mut self) {
-        // It has no destructor, but in a model everything of a thread has an end.
+        // It has no destructor, but in a loom model all thread-locals are dropped.
         let _ = SLOT.try_with(|slot| slot.set(NO_SLOT));
         SLOTS.lock().free.push(Reverse(self.0.get()));
     }
@@ -67,7 +66,7 @@ pub(crate) fn thread_slot() -> usize {
 
 #[cold]
 fn assign() -> usize {
-    // After the thread's destructors have run nothing would return the number.
+    // After the thread's destructors have run, nothing would return the number.
     let Ok(slot) = RETURN_SLOT.try_with(ReturnSlot::take) else {
         return NO_SLOT;
     };

@@ -1,8 +1,8 @@
-//! One thread of the process that makes what is due by time happen without a call: the half-open of breakers with
-//! `automatic_half_open`, and the end of a limited half-open. It exists once a breaker needs it.
+//! One thread of the process that makes changes that are due by time without a call: half-open for breakers with
+//! `automatic_half_open`, and the end of a limited half-open time. It is started when a breaker first needs it.
 //!
-//! The thread sleeps by the real clock, whatever a runtime's clock does: where a test pauses that, the same changes are
-//! made by whoever looks at the breaker.
+//! The thread sleeps by the real clock, even if a test pauses a runtime's clock. In such a test the same changes are
+//! made by the next call or reader of the breaker.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Condvar, LazyLock, MutexGuard, PoisonError, Weak};
@@ -21,7 +21,7 @@ struct Timer {
     changed: Condvar,
 }
 
-/// The breakers to look at, each once: at the earliest time that was asked for.
+/// The breakers to look at, each once, at the earliest time that was requested.
 #[derive(Default)]
 struct Queue {
     times: BTreeSet<(Instant, ShellId)>,
@@ -29,11 +29,12 @@ struct Queue {
     runs: bool,
 }
 
-/// The address of a breaker, which is not used again while a `Weak` to it exists.
+/// The address of a breaker, which is not reused while a `Weak` to it exists.
 type ShellId = usize;
 
 impl Queue {
-    /// Adds a breaker, or looks at it earlier; of one that is due later, the thread asks at the earlier time.
+    /// Adds a breaker, or moves it to an earlier time. A later time is ignored: when the earlier one comes, the breaker
+    /// is scheduled again.
     fn add(&mut self, at: Instant, shell: &Weak<Shell>) {
         let id = id(shell);
         if let Some((earlier, _)) = self.shells.get(&id) {
@@ -63,14 +64,14 @@ pub(super) fn wake_after(delay: Duration, shell: &Weak<Shell>) {
     queue.add(Instant::now() + delay, shell);
     if !queue.runs {
         let thread = std::thread::Builder::new().name("fusebox-timer".to_owned());
-        // Without it the change is made by the next call or reader.
+        // If the thread cannot be started, the next call or reader makes the change.
         queue.runs = thread.spawn(run).is_ok();
     }
     drop(queue);
     TIMER.changed.notify_one();
 }
 
-/// Removes a breaker that ends, so that the queue is no longer than the number of breakers.
+/// Removes a dropped breaker, so that the queue is never longer than the number of breakers.
 pub(super) fn forget(shell: &Weak<Shell>) {
     TIMER.queue.lock().remove(id(shell));
 }
@@ -86,7 +87,7 @@ fn run() {
     }
 }
 
-/// Waits for the next breaker that is due.
+/// Waits until a breaker is due.
 fn next() -> Weak<Shell> {
     let mut queue = TIMER.queue.lock();
     loop {
@@ -121,7 +122,7 @@ mod tests {
     use super::*;
     use crate::circuit_breaker::{CircuitBreaker, Registry};
 
-    /// Guarantees: a breaker is queued once however often it changes, at the earliest time.
+    /// Guarantees: a breaker is queued once, at the earliest time, however often it changes.
     #[test]
     fn a_breaker_is_queued_once() {
         let registry = Registry::new();
