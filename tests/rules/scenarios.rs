@@ -2,8 +2,11 @@
 
 use crate::source::repository;
 
-/// A file of tests, and the scenarios whose tests are in it: their number, what Hystrix calls them, and the test.
-const TESTS: [(&str, &[(u32, &str, &str)]); 5] = [
+/// The number of a scenario, what Hystrix calls it, and the test of ours.
+type Scenario = (u32, &'static str, &'static str);
+
+/// Files of tests, each with the scenarios that it tests.
+const TESTS: [(&str, &[Scenario]); 5] = [
     (
         "instrumentation/src/circuit_breaker/tests/conformance.rs",
         &[

@@ -34,18 +34,8 @@ async fn text(browser: &Browser, css: &str) -> String {
     }
 }
 
-/// Scenario: a page made two requests; the response of one names its trace, between other timings.
-/// Guarantees: that one is listed, and selecting it shows its call tree from the collector, each call below its caller.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_panel_shows_the_call_tree_of_the_selected_request() {
-    let stack = Stack::start().await;
-    let mut trace = TraceBuilder::new("gateway");
-    let cart = trace.span(None, "GET /cart", Vec::new());
-    let load = trace.span(Some(cart), "load", Vec::new());
-    trace.span(Some(load), "GET /price", Vec::new());
-    let id = trace.id();
-    trace.send(&stack.otlp_http).await;
-
+/// Opens the panel in a page of its own, and sets the collector's address in it.
+async fn open_panel(stack: &Stack) -> Browser {
     let browser = Browser::with_extension(900, 600, &folder()).await;
     let panel = format!(
         "chrome-extension://{}/panel.html",
@@ -68,7 +58,22 @@ async fn the_panel_shows_the_call_tree_of_the_selected_request() {
     address.send_keys(&stack.web).await.expect("it takes text");
     let form = browser.client.find(Locator::Css("#where button")).await;
     form.expect("a button").click().await.expect("a click");
+    browser
+}
 
+/// Scenario: a page made two requests; the response of one names its trace, between other timings.
+/// Guarantees: that one is listed, and selecting it shows its call tree from the collector, each call below its caller.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_panel_shows_the_call_tree_of_the_selected_request() {
+    let stack = Stack::start().await;
+    let mut trace = TraceBuilder::new("gateway");
+    let cart = trace.span(None, "GET /cart", Vec::new());
+    let load = trace.span(Some(cart), "load", Vec::new());
+    trace.span(Some(load), "GET /price", Vec::new());
+    let id = trace.id();
+    trace.send(&stack.otlp_http).await;
+
+    let browser = open_panel(&stack).await;
     let named = format!("db;dur=3, traceparent;desc=\"00-{id}-00000000000000a1-01\"");
     for entry in [entry("/plain", "db;dur=3"), entry("/cart?page=2", &named)] {
         let added = browser

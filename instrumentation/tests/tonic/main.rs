@@ -94,15 +94,18 @@ impl Service<http::Request<Body>> for Stock {
 type Client = tonic::client::Grpc<CircuitBreakerService<Channel, HttpStatus>>;
 
 /// Serves the stock behind a layer of this crate, and returns a client with the breaker around its channel.
-async fn connected(stock: &Stock, breaker: &CircuitBreaker) -> Client {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+async fn connected(
+    stock: &Stock,
+    breaker: &CircuitBreaker,
+) -> Result<Client, Box<dyn std::error::Error>> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}", listener.local_addr()?);
     let server = Server::builder().layer(TraceLayer::new());
     let serving = server.serve_with_incoming(stock.clone(), TcpIncoming::from(listener));
     tokio::spawn(serving);
-    let channel = Endpoint::from_shared(url).unwrap().connect().await.unwrap();
+    let channel = Endpoint::from_shared(url)?.connect().await?;
     let layer = CircuitBreakerLayer::new(breaker.clone());
-    tonic::client::Grpc::new(layer.layer(channel))
+    Ok(tonic::client::Grpc::new(layer.layer(channel)))
 }
 
 async fn ask(client: &mut Client, what: &str) -> Result<String, Status> {
@@ -129,7 +132,7 @@ async fn calls_of_tonic_count_by_their_status() {
     let builder = CircuitBreaker::builder("stock").registry(&Registry::new());
     let breaker = builder.settings(settings).build();
     let stock = Stock::default();
-    let mut client = connected(&stock, &breaker).await;
+    let mut client = connected(&stock, &breaker).await.unwrap();
     for _ in 0..8 {
         assert_eq!(ask(&mut client, "tea").await.unwrap(), "tea: 7");
     }
