@@ -36,7 +36,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use fusebox_collector::Stop;
 use fusebox_collector::counters::Counters;
 use fusebox_collector::model::nanos;
@@ -112,18 +112,14 @@ pub fn router(state: AppState) -> Router {
         .route("/circuits/{service}/{name}", get(circuit::show))
         .route(
             "/circuits/{service}/{name}/switch",
-            get(switch::show)
-                .post(switch::send)
-                .layer(DefaultBodyLimit::max(switch::FORM_BYTES_MAX)),
+            form(get(switch::show).post(switch::send), switch::FORM_BYTES_MAX),
         )
         .route("/traces", get(traces::show))
         .route("/traces/new", get(traces::fresh::show))
         .route("/traces/{id}", get(trace::show))
         .route(
             "/traces/{id}/keep",
-            get(kept::ask)
-                .post(kept::keep)
-                .layer(DefaultBodyLimit::max(kept::FORM_BYTES_MAX)),
+            form(get(kept::ask).post(kept::keep), kept::FORM_BYTES_MAX),
         )
         .route("/kept", get(kept::list))
         .route("/kept/{id}/remove", post(kept::remove))
@@ -138,13 +134,12 @@ pub fn router(state: AppState) -> Router {
         .route("/instances/{service}/{id}", get(instances::one::show))
         .route(
             "/instances/{service}/{id}/level",
-            post(instances::one::send).layer(DefaultBodyLimit::max(instances::one::FORM_BYTES_MAX)),
+            form(post(instances::one::send), instances::one::FORM_BYTES_MAX),
         )
         .route("/notifications", get(notifications::show))
         .route(
             "/notifications/quiet",
-            post(notifications::be_quiet)
-                .layer(DefaultBodyLimit::max(notifications::FORM_BYTES_MAX)),
+            form(post(notifications::be_quiet), notifications::FORM_BYTES_MAX),
         )
         .route(
             "/notifications/quiet/{id}/end",
@@ -155,21 +150,25 @@ pub fn router(state: AppState) -> Router {
         .route("/go", get(jump::show))
         .route(
             "/upload",
-            get(upload::show)
-                .post(upload::send)
-                .layer(DefaultBodyLimit::max(upload::BODY_BYTES_MAX)),
+            form(get(upload::show).post(upload::send), upload::BODY_BYTES_MAX),
         )
         .route(
             "/preferences",
-            get(preferences::show)
-                .post(preferences::save)
-                .layer(DefaultBodyLimit::max(preferences::FORM_BYTES_MAX)),
+            form(
+                get(preferences::show).post(preferences::save),
+                preferences::FORM_BYTES_MAX,
+            ),
         )
         .route("/demo-trace", post(getting_started::send))
         .route("/assets/{hash}/{name}", get(asset))
         .fallback(error::not_found)
         .with_state(pages);
     page::framed(routes, more_nav)
+}
+
+/// Bounds the body of the forms that a page sends.
+fn form(methods: MethodRouter<Pages>, bytes_max: usize) -> MethodRouter<Pages> {
+    methods.layer(DefaultBodyLimit::max(bytes_max))
 }
 
 /// Answers a page for which there is no room.

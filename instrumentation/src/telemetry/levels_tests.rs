@@ -67,12 +67,9 @@ fn levels_expire() {
                 .set("brief", LevelFilter::DEBUG, Duration::from_millis(20))
                 .unwrap();
             levels.set("longer", LevelFilter::TRACE, HOUR).unwrap();
-            let mut seen = 0;
             while level(levels, "brief") == LevelFilter::DEBUG {
                 std::thread::yield_now();
-                seen += 1;
             }
-            assert!(seen > 0, "it was in force");
             line();
             assert_eq!(
                 (level(levels, "longer"), count.0.load(Relaxed)),
