@@ -1,5 +1,6 @@
-//! Who may see and change what. Without a token everything can be read, by those who reach the listener through a name that
-//! no site can claim, and nothing can be changed. With one, both need it, and only the state of health is open to probes.
+//! Access control of the actuator. Without a token, clients that use an IP address or a private host name can read
+//! everything, and no client can change anything. With a token, reading and changing need it; only the status of the
+//! health endpoints is open to probes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,14 +21,14 @@ use crate::http::{is_same_origin, names_private_host};
 /// The shortest token: 16 random characters cannot be guessed over a network.
 pub(super) const TOKEN_BYTES_MIN: usize = 16;
 
-/// What probes ask, which have no token: they get the status alone.
+/// Paths for health probes, which have no token; they receive only the status.
 const PROBED: [&str; 3] = [
     "/actuator/health",
     "/actuator/health/liveness",
     "/actuator/health/readiness",
 ];
 
-/// The token; it is in no log.
+/// The token; its `Debug` output hides it.
 pub(super) struct Token(pub(super) String);
 
 impl fmt::Debug for Token {
@@ -36,11 +37,11 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Marks a request whose client may see the status only.
+/// Marks a request whose client may see only the status.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Anonymous;
 
-/// Refuses what may not be asked, and gives answers the type that was asked for.
+/// Refuses requests without permission, and sets the media type of answers.
 pub(super) async fn guard(
     State(inner): State<Arc<Inner>>,
     mut request: Request,
@@ -86,7 +87,7 @@ fn judge(inner: &Inner, request: &Request) -> Result<Option<Anonymous>, Response
     Err(challenge())
 }
 
-/// Whether a request shows the token: as a bearer's, or as the password of any user.
+/// Returns whether a request carries the token, as a bearer token or as the password of any user.
 fn shows(headers: &HeaderMap, Token(token): &Token) -> bool {
     let shown = headers
         .get(AUTHORIZATION)

@@ -1,4 +1,4 @@
-//! What every endpoint answers with: JSON in the media type that the client asks for, as Spring Boot negotiates it, or a
+//! The answers of the endpoints: JSON in the media type that the client asks for, as Spring Boot negotiates it, or a
 //! problem document (RFC 9457).
 
 use axum::response::{IntoResponse, Response};
@@ -7,7 +7,7 @@ use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
-/// What an answer can be, the preferred first: all three are the same JSON.
+/// The media types of an answer, the preferred one first; the JSON is the same for all three.
 const TYPES: [&str; 3] = [
     "application/vnd.spring-boot.actuator.v3+json",
     "application/vnd.spring-boot.actuator.v2+json",
@@ -17,17 +17,14 @@ const TYPES: [&str; 3] = [
 /// The result of an endpoint.
 pub(super) type Answered = Result<Response, Response>;
 
-/// Returns a JSON answer.
 pub(super) fn json(value: &Value) -> Response {
     typed(StatusCode::OK, TYPES[0], value)
 }
 
-/// Returns a JSON answer with a status.
 pub(super) fn json_with(status: StatusCode, value: &Value) -> Response {
     typed(status, TYPES[0], value)
 }
 
-/// Returns a problem document.
 pub(super) fn problem(status: StatusCode, detail: impl Into<String>) -> Response {
     let title = status.canonical_reason().unwrap_or_default();
     let problem = json!({ "title": title, "status": status.as_u16(), "detail": detail.into() });
@@ -53,7 +50,7 @@ pub(super) fn body<T: serde::de::DeserializeOwned>(bytes: &Bytes) -> Result<T, R
     parsed.map_err(|error| problem(StatusCode::BAD_REQUEST, format!("the body: {error}")))
 }
 
-/// Gives a JSON answer the type that was asked for; 406 if that is none of ours.
+/// Sets the media type that the client asked for; 406 if none of `TYPES` is acceptable.
 pub(super) fn represented(request: &HeaderMap, mut response: Response) -> Response {
     let own = HeaderValue::from_static(TYPES[0]);
     if response.headers().get(CONTENT_TYPE) == Some(&own) {
@@ -74,7 +71,7 @@ pub(super) fn represented(request: &HeaderMap, mut response: Response) -> Respon
     response
 }
 
-/// Returns the type with the highest weight (RFC 9110, 12.5.1); of equals the first of ours.
+/// Returns the type with the highest weight (RFC 9110, 12.5.1), the first of `TYPES` among equals.
 fn accepted(request: &HeaderMap) -> Option<&'static str> {
     let lists = request
         .get_all(ACCEPT)
@@ -100,7 +97,7 @@ fn entry(text: &str) -> (String, f32) {
     (name, weight.unwrap_or(1.0))
 }
 
-/// Returns the weight of a type: that of the most specific entry that matches it.
+/// Returns the weight of a type, from the most specific entry that matches it.
 fn weight(entries: &[(String, f32)], name: &str) -> f32 {
     let ranges = [name, "application/*", "*/*"];
     let find = |range: &str| entries.iter().find(|(known, _)| known == range);

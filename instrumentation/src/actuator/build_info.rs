@@ -1,17 +1,17 @@
-//! What a program was built from, for `/actuator/info`.
+//! Build information of a program, for `/actuator/info`.
 
 use serde_json::{Map, Value, json};
 
-/// What a program was built from; [`build_info!`](crate::build_info) reads it where the program is compiled.
+/// Build information of a program; [`build_info!`](crate::build_info) reads it when the program is compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BuildInfo {
     /// The name of the crate.
     pub name: &'static str,
     /// Its version.
     pub version: &'static str,
-    /// The commit.
+    /// The commit it was built from.
     pub commit: Option<&'static str>,
-    /// The branch.
+    /// The branch it was built from.
     pub branch: Option<&'static str>,
     /// When it was built.
     pub time: Option<&'static str>,
@@ -19,8 +19,8 @@ pub struct BuildInfo {
     pub rustc: Option<&'static str>,
 }
 
-/// Returns the [`BuildInfo`](crate::actuator::BuildInfo) of the crate in which it stands. Commit, branch, time and compiler
-/// are there if the crate's build script sets the variables of `vergen`: `VERGEN_GIT_SHA`, `VERGEN_GIT_BRANCH`,
+/// Returns the [`BuildInfo`](crate::actuator::BuildInfo) of the crate that calls it. Commit, branch, time and compiler
+/// are set if the crate's build script sets the variables of `vergen`: `VERGEN_GIT_SHA`, `VERGEN_GIT_BRANCH`,
 /// `VERGEN_BUILD_TIMESTAMP` and `VERGEN_RUSTC_SEMVER`.
 #[macro_export]
 macro_rules! build_info {
@@ -37,7 +37,7 @@ macro_rules! build_info {
 }
 
 impl BuildInfo {
-    /// Adds what is known, under the keys of Spring Boot.
+    /// Adds the known values under Spring Boot's keys.
     pub(super) fn add_to(self, info: &mut Map<String, Value>) {
         let mut build = json!({ "name": self.name, "version": self.version });
         if let Some(time) = self.time {

@@ -20,10 +20,10 @@ use crate::control::{EXPIRY_MAX, REASON_CHARS_MAX};
 use crate::sync::Mutex;
 use crate::time::rfc3339;
 
-/// Transitions that are kept (resilience4j, `eventConsumerBufferSize`).
+/// Number of transitions that are kept (resilience4j, `eventConsumerBufferSize`).
 const EVENTS_MAX: usize = 100;
 
-/// The body of a change; all but the first are ours, and optional.
+/// The body of a change. resilience4j has only the first field; the others are optional.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Update {
@@ -32,7 +32,7 @@ pub(super) struct Update {
     expires_in_seconds: Option<u64>,
 }
 
-/// The first three are resilience4j's.
+/// The first three exist in resilience4j.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 enum UpdateState {
@@ -106,11 +106,10 @@ pub(super) async fn update(
     })))
 }
 
-/// Returns the fields of a breaker.
 pub(super) fn figures(breaker: &CircuitSnapshot) -> Map<String, Value> {
     let window = &breaker.window;
     let minimum = u64::from(breaker.settings.minimum_calls.max(1));
-    // Without enough calls there is no rate (resilience4j).
+    // Below the minimum number of calls there is no rate (as in resilience4j).
     let rate = |part: u64| match window.calls >= minimum {
         true => percent(part as f64 * 100.0 / window.calls as f64),
         false => percent(-1.0),
@@ -143,8 +142,8 @@ fn percent(value: f64) -> String {
     format!("{value:?}%")
 }
 
-/// Returns the name that resilience4j has for a state. It has none for a breaker that is forced closed, which lets all calls
-/// pass and counts them.
+/// Returns resilience4j's name of a state. It has no name for a breaker that is forced closed, which passes and counts
+/// all calls, so that one is shown as `METRICS_ONLY`.
 fn state_name(state: EffectiveState) -> &'static str {
     match state {
         EffectiveState::Closed => "CLOSED",
@@ -160,11 +159,11 @@ fn state_name(state: EffectiveState) -> &'static str {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Events(Arc<Mutex<VecDeque<Transition>>>);
 
-/// Keeps transitions as long as the actuator is there.
+/// Records transitions as long as the actuator exists.
 struct Keep(Weak<Mutex<VecDeque<Transition>>>);
 
 impl Events {
-    /// Returns what keeps them.
+    /// Returns the listener that records them.
     pub(super) fn listener(&self) -> Arc<dyn Listener> {
         Arc::new(Keep(Arc::downgrade(&self.0)))
     }
@@ -193,7 +192,7 @@ impl Listener for Keep {
     }
 }
 
-/// The one kind of event that is kept: calls are spans.
+/// The only kind of event that is kept; calls are recorded as spans instead.
 const STATE_TRANSITION: &str = "STATE_TRANSITION";
 
 fn event(transition: &Transition) -> Value {

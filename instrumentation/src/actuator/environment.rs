@@ -1,5 +1,5 @@
-//! `/actuator/env`, `/actuator/configprops` and `/actuator/info`: what the process was started with, what its parts are
-//! configured with, and what it is. Values of secrets are masked.
+//! `/actuator/env`, `/actuator/configprops` and `/actuator/info`: environment variables, settings, and information
+//! about the program. Secret values are masked.
 
 use std::sync::Arc;
 
@@ -11,9 +11,9 @@ use super::Inner;
 use super::answer::{Answered, json, missing};
 use super::mask::{masked, masked_json};
 
-/// The name that Spring Boot has for the variables of the environment.
+/// Spring Boot's name for the environment variables.
 const VARIABLES: &str = "systemEnvironment";
-/// Breakers whose settings are listed.
+/// Most breakers whose settings are listed.
 const BREAKERS_MAX: usize = 100;
 
 /// `GET /actuator/env`

@@ -1,5 +1,5 @@
-//! `/actuator/health`: the state of each part, and of all together. An open breaker says that something else is ill: its
-//! part is `DEGRADED`, and the service is up.
+//! `/actuator/health`: the state of each component and of all together. An open breaker means that a dependency is
+//! unhealthy: its component is `DEGRADED`, and the service is up.
 
 use std::fmt;
 use std::path::{Path as FilePath, PathBuf};
@@ -21,21 +21,21 @@ use super::answer::{Answered, json_with, missing};
 use super::circuit_breakers;
 use crate::circuit_breaker::EffectiveState;
 
-/// How long a check may take; one that takes longer is down.
+/// Timeout of a check; a check that takes longer is down.
 const CHECK_WITHIN: Duration = Duration::from_secs(5);
-/// Breakers that are named, the worst first: servers ask every ten seconds.
+/// Most breakers that are listed, the worst first; Spring Boot Admin asks every ten seconds.
 const BREAKERS_MAX: usize = 100;
-/// Free bytes below which a disk is down, by default (Spring Boot: 10 MB).
+/// Default limit of free disk space, in bytes; below it the disk is down (Spring Boot: 10 MB).
 pub(super) const DISK_FREE_MIN: u64 = 10 << 20;
 
-/// The state of a part of a service.
+/// The state of a component of a service.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Health {
     status: Status,
     details: Map<String, Value>,
 }
 
-/// A state, the worst first.
+/// A status; the worst comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Status {
     Down,
@@ -56,22 +56,22 @@ impl Status {
 }
 
 impl Health {
-    /// It works.
+    /// The component works.
     pub fn up() -> Self {
         Self::of(Status::Up)
     }
 
-    /// It does not work, and neither does the service.
+    /// The component does not work, and so the service does not work.
     pub fn down(why: impl fmt::Display) -> Self {
         Self::of(Status::Down).with_detail("error", why.to_string())
     }
 
-    /// It works in part: the service is up.
+    /// The component works in part; the service is up.
     pub fn degraded(why: impl fmt::Display) -> Self {
         Self::of(Status::Degraded).with_detail("reason", why.to_string())
     }
 
-    /// It was taken out of service.
+    /// The component was taken out of service.
     pub fn out_of_service() -> Self {
         Self::of(Status::OutOfService)
     }
@@ -96,8 +96,8 @@ impl Health {
     }
 }
 
-/// Whether the service takes requests; clones are handles to the same. A service says no before it ends, or while it warms
-/// up, and is then sent no more by those who ask `/actuator/health/readiness`.
+/// Whether the service accepts requests; clones are handles to the same value. Set it to `false` during warm-up and
+/// before the service ends, so that load balancers that query `/actuator/health/readiness` stop sending requests.
 #[derive(Debug, Clone)]
 pub struct Readiness(Arc<AtomicBool>);
 
@@ -106,7 +106,7 @@ impl Readiness {
         Self(Arc::new(AtomicBool::new(true)))
     }
 
-    /// Says whether requests are taken.
+    /// Sets whether the service accepts requests.
     pub fn set(&self, takes_requests: bool) {
         self.0.store(takes_requests, Relaxed);
     }
@@ -140,7 +140,7 @@ pub(super) struct Disk {
     pub(super) free_min: u64,
 }
 
-/// A part: its state, and its parts.
+/// A component: its status, details and subcomponents.
 struct Component {
     status: Status,
     json: Value,
@@ -213,7 +213,7 @@ fn answer(
     json_with(code(status.as_str()), &json)
 }
 
-/// Returns the state of all: degraded parts leave the whole up.
+/// Returns the status of the whole; a degraded component leaves it up.
 fn worst(statuses: impl Iterator<Item = Status>) -> Status {
     match statuses.min() {
         None | Some(Status::Degraded) => Status::Up,
@@ -244,7 +244,7 @@ async fn components(inner: &Inner) -> Vec<(String, Component)> {
     all
 }
 
-/// Runs the checks of the application side by side.
+/// Runs the checks of the application concurrently.
 async fn checked(checks: &[Check]) -> Vec<(String, Component)> {
     let mut running = JoinSet::new();
     for (place, check) in checks.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! `/actuator/logfile`: the last log lines, whole or by range. To clients it is the end of one file that grows: places of
-//! bytes stay the same while older lines are dropped.
+//! `/actuator/logfile`: the last log lines, completely or by byte range. To clients it is the end of a growing file:
+//! byte offsets stay the same when older lines are dropped.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -32,13 +32,13 @@ pub(super) async fn lines(State(inner): State<Arc<Inner>>, headers: HeaderMap) -
         return (StatusCode::RANGE_NOT_SATISFIABLE, range).into_response();
     }
     let last = start + bytes.len() as u64 - 1;
-    // It may have grown meanwhile.
+    // More lines may have been written meanwhile.
     let total = kept.end.max(last + 1);
     let range = [(CONTENT_RANGE, format!("bytes {start}-{last}/{total}"))];
     (StatusCode::PARTIAL_CONTENT, plain, range, bytes).into_response()
 }
 
-/// Parses a range of one part (RFC 9110, 14.1.2); others are ignored, which answers with everything.
+/// Parses a range of one part (RFC 9110, 14.1.2). Any other range is ignored, so the answer contains all lines.
 fn range(text: &str, end: u64) -> Option<Range<u64>> {
     let (first, last) = text.trim().strip_prefix("bytes=")?.split_once('-')?;
     let number = |text: &str| text.parse::<u64>().ok();

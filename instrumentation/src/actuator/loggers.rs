@@ -1,4 +1,4 @@
-//! `/actuator/loggers`: the levels of loggers, listed and changed for a time.
+//! `/actuator/loggers`: lists the levels of loggers and changes them for a limited time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,8 @@ use crate::telemetry::Logger;
 /// The levels, as Spring Boot lists them.
 const LEVELS: [&str; 6] = ["OFF", "ERROR", "WARN", "INFO", "DEBUG", "TRACE"];
 
-/// The body of a change. No level puts the old one back; the time is ours, and optional.
+/// The body of a change. Without a level the configured one is restored. The time does not exist in Spring Boot and is
+/// optional.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Update {

@@ -1,14 +1,14 @@
-//! Which values are not shown: those with a name of a secret, and the credentials in URLs.
+//! Masks values that must not be shown: those whose name is that of a secret, and credentials in URLs.
 
 use serde_json::{Map, Value};
 
 use crate::http::{is_secret_name, redacted_urls};
 
-/// What is shown in place of a value (Spring Boot).
+/// Replaces a masked value (Spring Boot's text).
 const MASK: &str = "******";
 
-/// Parts of names of secrets, compared without case and without anything but letters and digits, beside those of
-/// [`is_secret_name`].
+/// Parts of names of secrets, in addition to those of [`is_secret_name`]. Only letters and digits are compared, without
+/// case.
 const PARTS: [&str; 10] = [
     "authorization",
     "cookie",
@@ -22,10 +22,10 @@ const PARTS: [&str; 10] = [
     "token",
 ];
 
-/// Ends of names of secrets: `ENCRYPTION_KEY`, `OTEL_EXPORTER_OTLP_HEADERS`.
+/// Ends of names of secrets, for example `ENCRYPTION_KEY` and `OTEL_EXPORTER_OTLP_HEADERS`.
 const ENDS: [&str; 5] = ["auth", "dsn", "headers", "key", "pwd"];
 
-/// Returns a value as it may be shown.
+/// Returns a value with secrets masked.
 pub(super) fn masked(name: &str, value: &str) -> String {
     match is_secret(name) {
         true => MASK.to_owned(),
@@ -33,7 +33,7 @@ pub(super) fn masked(name: &str, value: &str) -> String {
     }
 }
 
-/// As [`masked`], for every value below an object or a list.
+/// As [`masked`], for every value inside an object or a list.
 pub(super) fn masked_json(name: &str, value: &Value) -> Value {
     match value {
         Value::Object(fields) => {

@@ -1,5 +1,5 @@
-//! `/actuator/metrics`: the application's own metrics, as they were exported last, those of the breakers, and a few of the
-//! process and its runtime.
+//! `/actuator/metrics`: the application's metrics as last exported, those of the breakers, and some of the process and
+//! its runtime.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -66,7 +66,7 @@ fn has(point: &Point, wanted: &[(String, String)]) -> bool {
     wanted.iter().all(|tag| point.tags.contains(tag))
 }
 
-/// Adds up the points; of maxima, the largest counts.
+/// Adds up the points; for maxima, takes the largest.
 fn measurements(points: &[&Point]) -> Vec<Value> {
     let mut sums: BTreeMap<Statistic, f64> = BTreeMap::new();
     for (statistic, value) in points.iter().flat_map(|point| &point.values) {
@@ -84,7 +84,7 @@ fn measurements(points: &[&Point]) -> Vec<Value> {
         .collect()
 }
 
-/// Returns the tags by which the points can be narrowed down further.
+/// Returns the tags by which the points can be filtered further.
 fn available(points: &[&Point], wanted: &[(String, String)]) -> Vec<Value> {
     let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (key, value) in points.iter().flat_map(|point| &point.tags) {
@@ -144,7 +144,7 @@ impl Inner {
     }
 }
 
-/// Reads how much memory the process uses, where Linux says so.
+/// Reads the memory use of the process (Linux only).
 fn resident_bytes() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status

@@ -1,5 +1,5 @@
-//! Spring Boot's actuator endpoints, for Spring Boot Admin and everything else that reads them: health, info, settings, log
-//! levels, metrics, the last requests and log lines, and the circuit breakers.
+//! Spring Boot's actuator endpoints, for Spring Boot Admin and other clients: health, info, settings, log levels,
+//! metrics, the last requests and log lines, and the circuit breakers.
 //!
 //! ```no_run
 //! use fusebox::TelemetryConfig;
@@ -24,11 +24,11 @@
 //! }
 //! ```
 //!
-//! It has a listener of its own, so that what is meant for operators is not where customers are. On the loopback interface
-//! it needs no token, and nothing can be changed; elsewhere it does not start without one. With a token, both reading and
-//! changing need it, as a bearer's or as the password of any user, and only the status is open to health probes. There is no
-//! heap dump. Values are masked whose name contains or ends with a word for a secret (`password`, `token`, `key`, `headers`
-//! and the like), and credentials in URLs.
+//! The actuator has its own listener, so that its endpoints are not exposed on the port for customers. On the loopback
+//! interface it needs no token, but then clients can only read; on any other address it does not start without a token.
+//! With a token, reading and changing need it, as a bearer token or as the password of any user; only the status is
+//! open to health probes. There is no heap dump. Values are masked if their name contains or ends with a word for a
+//! secret (such as `password`, `token`, `key`, `headers`), and so are credentials in URLs.
 //!
 //! | path below `/actuator` | what |
 //! |---|---|
@@ -84,42 +84,42 @@ use crate::telemetry::{LEVEL_EXPIRY_MAX, LogLevels, Telemetry, Transport};
 use access::Token;
 use health::{Check, DISK_FREE_MIN, Disk};
 
-/// The longest body of a change.
+/// Largest body of a change.
 const BODY_BYTES_MAX: usize = 16 << 10;
-/// For how long a level is changed by clients that say no time.
+/// How long a changed level stays in force if the client gives no time.
 const LEVEL_EXPIRY: Duration = Duration::from_secs(3600);
 
 /// Why the actuator did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ActuatorError {
-    /// The address cannot be listened on.
+    /// The address could not be bound.
     #[error("could not listen for the actuator: {0}")]
     Listen(#[from] io::Error),
-    /// Other machines would reach it, and no token is set.
+    /// The address is reachable from other machines and no token is set.
     #[error(
         "the actuator listens on {0}, which other machines reach: set a token, or listen on 127.0.0.1"
     )]
     Exposed(std::net::SocketAddr),
-    /// The token can be guessed.
+    /// The token is too short to be safe.
     #[error(
         "the actuator's token is too short: at least {} characters",
         access::TOKEN_BYTES_MIN
     )]
     ShortToken,
-    /// A thread for connections to a server could not be started.
+    /// The thread that registers with a Spring Boot Admin server could not be started.
     #[error("could not start the registration: {0}")]
     Registration(#[from] crate::InitError),
 }
 
-/// The actuator, before it serves.
+/// The actuator before it serves.
 #[derive(Debug)]
 pub struct Actuator {
     inner: Inner,
     registrations: Vec<Registration>,
 }
 
-/// What the endpoints show and change.
+/// The data that the endpoints show and change.
 #[derive(Debug)]
 struct Inner {
     service: String,
@@ -140,7 +140,7 @@ struct Inner {
 }
 
 impl Actuator {
-    /// Creates the actuator of a process with that telemetry, and of the breakers that it exports.
+    /// Creates the actuator of a process with this telemetry and the breakers that it exports.
     pub fn new(telemetry: &Telemetry) -> Self {
         let config = telemetry.config();
         let events = circuit_breakers::Events::default();
@@ -171,35 +171,35 @@ impl Actuator {
         }
     }
 
-    /// Sets the token that everything but the status needs; at least 16 characters.
+    /// Sets the token, at least 16 characters. Everything but the health status then requires it.
     #[must_use]
     pub fn with_token(mut self, token: &str) -> Self {
         self.inner.token = Some(Token(token.to_owned()));
         self
     }
 
-    /// Shows what the program was built from, in `info`.
+    /// Shows build information in `info`.
     #[must_use]
     pub fn with_build(mut self, build: BuildInfo) -> Self {
         build.add_to(&mut self.inner.info);
         self
     }
 
-    /// Adds something to `info`.
+    /// Adds an entry to `info`.
     #[must_use]
     pub fn with_info(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.inner.info.insert(name.to_owned(), value.into());
         self
     }
 
-    /// Shows settings of the application in `configprops`, with secrets masked by the names of their fields.
+    /// Shows settings of the application in `configprops`. Secrets are masked by the names of their fields.
     #[must_use]
     pub fn with_properties(mut self, prefix: &str, properties: Value) -> Self {
         self.inner.properties.push((prefix.to_owned(), properties));
         self
     }
 
-    /// Adds a part to the health. The check runs whenever somebody asks, and is down after five seconds.
+    /// Adds a component to the health. The check runs for every request of the health, with a timeout of five seconds.
     #[must_use]
     pub fn with_check<F, R>(mut self, name: &str, check: F) -> Self
     where
@@ -213,8 +213,8 @@ impl Actuator {
         self
     }
 
-    /// Sets which disk is part of the health, and below how many free bytes it is down. Default: that of the working
-    /// directory, 10 MiB.
+    /// Sets the disk that is part of the health, and the number of free bytes below which it is down. Default: the disk
+    /// of the working directory, 10 MiB.
     #[must_use]
     pub fn with_disk(mut self, path: impl AsRef<Path>, free_min: u64) -> Self {
         let path = path.as_ref().to_owned();
@@ -222,15 +222,15 @@ impl Actuator {
         self
     }
 
-    /// Sets for how long a level is changed by clients that say no time, at most a day. Default: an hour.
+    /// Sets how long a changed level stays in force if the client gives no time; at most a day. Default: an hour.
     #[must_use]
     pub fn with_level_expiry(mut self, expiry: Duration) -> Self {
         self.inner.level_expiry = expiry.clamp(Duration::from_secs(1), LEVEL_EXPIRY_MAX);
         self
     }
 
-    /// Allows `shutdown`, which needs a token: it sets the service not ready and notifies `shutdown`, for which the program
-    /// waits to end as it always does.
+    /// Allows `shutdown`, which requires a token. It marks the service as not ready and notifies `shutdown`; the
+    /// program must wait for that and end as usual.
     #[must_use]
     pub fn with_shutdown(mut self, shutdown: Arc<Notify>) -> Self {
         self.inner.shutdown = Some(shutdown);
@@ -244,15 +244,16 @@ impl Actuator {
         self
     }
 
-    /// Returns the handle that says whether the service takes requests.
+    /// Returns the handle that sets whether the service accepts requests.
     pub fn readiness(&self) -> Readiness {
         self.inner.readiness.clone()
     }
 
-    /// Listens and serves on a task of its own.
+    /// Binds the address and serves in a task of its own.
     ///
     /// # Errors
-    /// When it cannot listen there, when other machines would reach it without a token, or when the token is too short.
+    /// Returns an error if the address cannot be bound, if it is reachable from other machines and no token is set, or
+    /// if the token is too short.
     pub async fn serve(self, address: impl ToSocketAddrs) -> Result<Serving, ActuatorError> {
         let token = self.inner.token.as_ref().map(|token| token.0.clone());
         if token
@@ -345,7 +346,7 @@ async fn wrong_method() -> Response {
     )
 }
 
-/// `GET /actuator`: where everything is.
+/// `GET /actuator`: the links to all endpoints.
 async fn links(State(inner): State<Arc<Inner>>, request: Request) -> Response {
     let host = request
         .headers()

@@ -12,7 +12,7 @@ use super::answer::{Answered, json, problem};
 use crate::telemetry::recent::Exchange;
 use crate::time::rfc3339;
 
-/// Threads that are listed.
+/// Most threads that are listed.
 const THREADS_MAX: usize = 1_000;
 
 /// `GET /actuator/httpexchanges`
@@ -23,7 +23,7 @@ pub(super) async fn exchanges(State(inner): State<Arc<Inner>>) -> Response {
 }
 
 fn exchange(exchange: &Exchange) -> Value {
-    // Of the headers, spans have the user agent alone.
+    // Spans contain the user agent and no other header.
     let agent = exchange.user_agent.iter();
     let headers = agent.map(|agent| ("user-agent".to_owned(), json!([agent])));
     json!({
@@ -40,8 +40,8 @@ fn exchange(exchange: &Exchange) -> Value {
     })
 }
 
-/// `GET /actuator/threaddump`: the threads of the process with their states, where Linux says them. Stacks are not read: a
-/// process cannot do so safely for itself, and tokio's dump of tasks is not stable.
+/// `GET /actuator/threaddump`: the threads of the process with their states (Linux). Stacks are not included: a process
+/// cannot read them safely itself, and tokio's task dump is not stable.
 pub(super) async fn threads() -> Response {
     let threads = tokio::task::spawn_blocking(read_threads).await;
     json(&json!({ "threads": threads.unwrap_or_default() }))
@@ -51,7 +51,7 @@ fn read_threads() -> Vec<Value> {
     let folders = std::fs::read_dir("/proc/self/task").into_iter().flatten();
     let threads = folders.flatten().filter_map(|folder| {
         let id: u64 = folder.file_name().to_str()?.parse().ok()?;
-        // `4711 (a name) S …`: the name may hold anything, also brackets.
+        // `4711 (a name) S …`: the name may contain anything, including parentheses.
         let stat = std::fs::read_to_string(folder.path().join("stat")).ok()?;
         let (name, rest) = stat.split_once('(')?.1.rsplit_once(") ")?;
         Some(thread(id, name, rest.chars().next()?))

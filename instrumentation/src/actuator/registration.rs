@@ -1,5 +1,5 @@
-//! Registers the service with a Spring Boot Admin server, and renews that as its own client does: the same request every ten
-//! seconds, which is the heartbeat, and a last one that takes the service out.
+//! Registers the service with a Spring Boot Admin server and renews the registration as Spring's client does: the same
+//! request every ten seconds as a heartbeat, and a final one that removes the service.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,14 +16,14 @@ use tokio::time::{sleep, timeout};
 
 use crate::telemetry::{Protocol, Transport};
 
-/// How often it is renewed (Spring Boot Admin, `period`).
+/// Interval of renewals (Spring Boot Admin, `period`).
 const PERIOD: Duration = Duration::from_secs(10);
 /// How long the end of a service waits for the answer to its first registration.
 const LEAVE_WITHIN: Duration = Duration::from_millis(500);
-/// How long a request may take (`connect-timeout` and `read-timeout`).
+/// Timeout of a request (`connect-timeout` and `read-timeout`).
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// A Spring Boot Admin server, and what it is sent.
+/// A Spring Boot Admin server and the data for the registration.
 #[derive(Clone)]
 pub struct Registration {
     server: String,
@@ -35,7 +35,7 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// Registers with the server at that address, for example `http://127.0.0.1:8080`.
+    /// Registers with the server at this address, for example `http://127.0.0.1:8080`.
     pub fn with_server(url: &str) -> Self {
         Self {
             server: url.trim_end_matches('/').to_owned(),
@@ -47,8 +47,8 @@ impl Registration {
         }
     }
 
-    /// Reads the variables of the original client: `SPRING_BOOT_ADMIN_CLIENT_URL`, `_USERNAME` and `_PASSWORD`,
-    /// `_INSTANCE_MANAGEMENTBASEURL` and `_INSTANCE_SERVICEURL`; `None` without the first.
+    /// Reads the variables of Spring's client: `SPRING_BOOT_ADMIN_CLIENT_URL`, `_USERNAME` and `_PASSWORD`,
+    /// `_INSTANCE_MANAGEMENTBASEURL` and `_INSTANCE_SERVICEURL`. Returns `None` if the first is not set.
     pub fn from_env() -> Option<Self> {
         let variable = |name: &str| std::env::var(format!("SPRING_BOOT_ADMIN_CLIENT_{name}")).ok();
         let mut registration = Self::with_server(&variable("URL")?);
@@ -62,7 +62,7 @@ impl Registration {
         Some(registration)
     }
 
-    /// Sets user and password at the server.
+    /// Sets user and password for the server.
     #[must_use]
     pub fn with_login(mut self, user: &str, password: &str) -> Self {
         let login = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
@@ -72,37 +72,36 @@ impl Registration {
         self
     }
 
-    /// Sets under which address the server reaches the actuator, for example `http://shop-1:9001`. Default: the one on which
-    /// it listens.
+    /// Sets the address at which the server reaches the actuator, for example `http://shop-1:9001`. Default: the
+    /// address on which it listens.
     #[must_use]
     pub fn with_address(mut self, url: &str) -> Self {
         self.address = Some(url.trim_end_matches('/').to_owned());
         self
     }
 
-    /// Sets the address of the service itself, to which the server's pages link.
+    /// Sets the address of the service itself, for links on the server's pages.
     #[must_use]
     pub fn with_service_url(mut self, url: &str) -> Self {
         self.service_url = Some(url.to_owned());
         self
     }
 
-    /// Sends the actuator's token as the metadata `user.name` and `user.password`, with which the server logs in to change
-    /// things. It shows neither to those who look at its pages.
+    /// Sends the actuator's token as the metadata `user.name` and `user.password`, with which the server logs in to
+    /// change things. The server's pages do not show them.
     #[must_use]
     pub fn with_token_in_metadata(mut self) -> Self {
         self.shows_token = true;
         self
     }
 
-    /// Adds metadata; `tags.` and a name makes a tag.
+    /// Adds metadata; the prefix `tags.` makes it a tag.
     #[must_use]
     pub fn with_metadata(mut self, name: &str, value: &str) -> Self {
         self.metadata.insert(name.to_owned(), value.into());
         self
     }
 
-    /// Returns the body of the request.
     fn application(&self, name: &str, address: SocketAddr, token: Option<&str>) -> Value {
         let own = || format!("http://{address}");
         let base = self.address.clone().unwrap_or_else(own);
@@ -123,7 +122,7 @@ impl Registration {
         application
     }
 
-    /// Registers, and goes on until the result is dropped or leaves.
+    /// Registers and renews the registration until the result is dropped or leaves.
     pub(super) fn start(
         self,
         transport: Transport,
@@ -157,7 +156,7 @@ impl std::fmt::Debug for Registration {
     }
 }
 
-/// A registration under way.
+/// A running registration.
 #[derive(Debug)]
 pub(super) struct Registered {
     client: Client,
@@ -166,9 +165,9 @@ pub(super) struct Registered {
 }
 
 impl Registered {
-    /// Takes the service out of the server.
+    /// Removes the service from the server.
     pub(super) async fn leave(mut self) {
-        // It may be registering just now.
+        // A registration may be in progress.
         let known = timeout(LEAVE_WITHIN, self.known.wait_for(Option::is_some)).await;
         let id = known.ok().and_then(|known| known.ok()?.clone());
         self.renewing.abort();
@@ -192,7 +191,7 @@ struct Client {
     login: Option<HeaderValue>,
 }
 
-/// Why the server did not take the service.
+/// Why the server did not accept the registration.
 #[derive(Debug, thiserror::Error)]
 enum RegistrationError {
     #[error("no valid address: {0}")]
@@ -205,7 +204,7 @@ enum RegistrationError {
     Answer,
 }
 
-/// Registers again and again; logs the first failure of several, and the first success after it.
+/// Registers repeatedly; logs the first of several failures and the first success after it.
 async fn renew(client: Client, application: Bytes, id: watch::Sender<Option<String>>) {
     let mut was_failing = false;
     loop {
@@ -236,7 +235,7 @@ impl Client {
         }
         let answer: Value = serde_json::from_slice(&response.1).unwrap_or_default();
         let id = answer["id"].as_str().ok_or(RegistrationError::Answer)?;
-        // It becomes a part of an address.
+        // The id becomes a part of a URL.
         let is_plain = id
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));

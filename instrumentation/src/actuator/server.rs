@@ -1,5 +1,5 @@
-//! The actuator's own listener: few connections, each for a limited time, so that what asks slowly or for ever takes no more
-//! than its place.
+//! The actuator's own listener. Connections are few and limited in time, so a slow client cannot use up more than its
+//! own connection.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,16 +15,16 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::registration::Registered;
 
-/// Connections at once; the next one waits.
+/// Most concurrent connections; the next one waits.
 const CONNECTIONS_MAX: usize = 64;
-/// How long a request may take to arrive, and a connection to be idle.
+/// How long the head of a request may take to arrive, and how long a connection may be idle.
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
-/// How long a connection may last: clients open a new one.
+/// How long a connection may last; clients then open a new one.
 const CONNECTION_MAX: Duration = Duration::from_secs(600);
-/// The pause after a failure to accept, which is a lack of handles or memory.
+/// The pause after a failed accept, which means a lack of file descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// A running actuator; dropping it ends its connections.
+/// A running actuator; dropping it closes its connections.
 #[derive(Debug)]
 #[must_use = "the actuator ends when this is dropped: keep it until the end of main"]
 pub struct Serving {
@@ -34,12 +34,12 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Returns the address on which it listens.
+    /// Returns the bound address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Takes the service out of the servers with which it registered, then ends.
+    /// Removes the service from the servers with which it registered, then stops serving.
     pub async fn stop(mut self) {
         for registered in std::mem::take(&mut self.registered) {
             registered.leave().await;
