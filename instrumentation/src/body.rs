@@ -1,5 +1,5 @@
-//! The body of a response, watched to its end: a response whose head was fine can still break off, hang, or carry its real
-//! status behind the body, as gRPC's does.
+//! A response body that is watched until it ends: a response with a successful head can still break off, hang, or carry
+//! its real status after the body, as gRPC does.
 
 use std::fmt::{self, Display};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -13,7 +13,7 @@ use pin_project_lite::pin_project;
 
 use crate::error_type::{Seen, panic_message};
 
-/// Marks a layer around a service of HTTP, whose calls end with the body of the response.
+/// Marks a layer around an HTTP service, whose calls end with the body of the response.
 #[derive(Debug, Clone, Copy)]
 pub enum HttpResponses {}
 
@@ -22,7 +22,7 @@ pub enum HttpResponses {}
 pub enum AnyResponses {}
 
 pin_project! {
-    /// A response's body that reports how it ends; as a body it is the one within.
+    /// A response body that reports how it ends; otherwise it behaves as the body inside it.
     pub struct ResponseBody<B> {
         #[pin]
         inner: B,
@@ -30,12 +30,12 @@ pin_project! {
     }
 }
 
-/// Receives how a body ends.
+/// Is notified how a body ends.
 pub(crate) trait Watch: Send + Sync {
-    /// Runs one poll of the body in the context to which it belongs.
+    /// Runs one poll of the body in the context of its call.
     fn run(&mut self, poll: &mut dyn FnMut());
 
-    /// A part of the body has arrived, and it is not the last one.
+    /// A part of the body has arrived that is not the last one.
     fn progress(&mut self) {}
 
     /// Called once, at the end.
@@ -45,23 +45,23 @@ pub(crate) trait Watch: Send + Sync {
 /// How a body ended.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum BodyEnd<'a> {
-    /// All of it has arrived; gRPC's has its status in the trailers.
+    /// The whole body has arrived; gRPC's status is in the trailers.
     Complete(Option<&'a HeaderMap>),
-    /// It broke off.
+    /// The body broke off.
     Failed {
         error_type: &'static str,
         is_timeout: bool,
         description: &'a str,
     },
-    /// The code that makes it panicked, with this payload.
+    /// The code that produces the body panicked with this payload.
     Panicked(&'a str),
-    /// It was dropped before its end, while its reader waited for more.
+    /// The body was dropped before its end while its reader waited for more.
     CutOff,
-    /// Its reader wanted no more of it, or nothing at all.
+    /// The reader dropped the body without waiting for more; `was_read` tells whether it read any of it.
     Left { was_read: bool },
 }
 
-/// Tells the watch once how the body ended, at the latest when it is dropped.
+/// Notifies the watch once, at the latest when it is dropped.
 struct Watched {
     watch: Option<Box<dyn Watch>>,
     /// Bytes still to come, if the length is known.
@@ -71,7 +71,7 @@ struct Watched {
 }
 
 impl<B> ResponseBody<B> {
-    /// Watches a body, which ends at the latest after `length` bytes if that is known.
+    /// Watches a body that ends after at most `length` bytes, if that is known.
     pub(crate) fn new(inner: B, length: Option<u64>, watch: Box<dyn Watch>) -> Self {
         let mut body = Self::unwatched(inner);
         body.watched.rest = length;
@@ -79,7 +79,7 @@ impl<B> ResponseBody<B> {
         body
     }
 
-    /// Creates a body whose end is not reported: that of an answer which replaces the service's, for example.
+    /// Creates a body whose end is not reported, for example that of a response that replaces the service's response.
     pub fn unwatched(inner: B) -> Self {
         Self {
             inner,
@@ -92,12 +92,12 @@ impl<B> ResponseBody<B> {
         }
     }
 
-    /// Returns the body within.
+    /// Returns the inner body.
     pub fn get_ref(&self) -> &B {
         &self.inner
     }
 
-    /// Returns the body within; how it ends is not reported.
+    /// Returns the inner body; its end is not reported.
     pub fn into_inner(self) -> B {
         self.inner
     }
@@ -110,7 +110,7 @@ impl Watched {
         }
     }
 
-    /// Counts the bytes of a part of the body; returns whether that were the last ones.
+    /// Counts the bytes of a frame; returns whether they were the last ones.
     fn count(&mut self, data: Option<&impl Buf>) -> bool {
         let (Some(rest), Some(data)) = (&mut self.rest, data) else {
             return false;
@@ -119,7 +119,7 @@ impl Watched {
         *rest == 0
     }
 
-    /// Polls the body; a panic ends it and goes on.
+    /// Polls the body; a panic ends the body and is propagated.
     fn poll<T>(&mut self, mut poll: impl FnMut() -> T) -> T {
         self.was_read = true;
         let Some(watch) = &mut self.watch else {
@@ -175,7 +175,8 @@ where
             }
             Some(Ok(frame)) => match frame.trailers_ref() {
                 Some(trailers) => watched.end(BodyEnd::Complete(Some(trailers))),
-                // Servers and clients do not ask again once the body or its announced length says that this was all.
+                // Servers and clients do not poll again once the body or its announced length says that this was the
+                // end.
                 None if watched.count(frame.data_ref()) || inner.is_end_stream() => {
                     watched.end(BodyEnd::Complete(None))
                 }
@@ -195,7 +196,7 @@ where
 }
 
 impl<B: From<String>> From<String> for ResponseBody<B> {
-    /// As [`unwatched`](Self::unwatched): the body of a problem document.
+    /// Creates a body as [`unwatched`](Self::unwatched) does, for problem documents.
     fn from(text: String) -> Self {
         Self::unwatched(B::from(text))
     }

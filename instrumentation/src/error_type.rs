@@ -1,11 +1,10 @@
-//! What is known of an error whose type is not: whether it is one of the errors that are met everywhere, its `error.type`,
-//! and whether it is a timeout.
+//! Classifies errors of unknown type: their `error.type` and whether they are timeouts.
 
 use std::any::Any;
 use std::error::Error;
 
-/// Returns an error as such if it is a boxed one, or of a type that this crate meets often. Rust cannot ask a type
-/// whether it implements `Error`.
+/// Returns the error if it is a boxed one or of a type that this crate often receives. Rust cannot test at runtime
+/// whether a type implements `Error`.
 pub(crate) fn as_error<E: 'static>(error: &E) -> Option<&(dyn Error + 'static)> {
     let error: &dyn Any = error;
     if let Some(error) = error.downcast_ref::<Box<dyn Error + Send + Sync>>() {
@@ -39,7 +38,7 @@ mod of_http {
     use super::{Any, Error, as_error};
     use crate::semconv::ERROR_TYPE_TIMEOUT;
 
-    /// What is known of an error.
+    /// An error whose type may be unknown.
     #[derive(Debug, Clone, Copy)]
     pub(crate) struct Seen<'a> {
         known: Option<&'a (dyn Error + 'static)>,
@@ -47,12 +46,12 @@ mod of_http {
     }
 
     impl<'a> Seen<'a> {
-        /// Looks at an error as it is.
+        /// Inspects an error itself.
         pub(crate) fn of<E: 'static>(error: &'a E) -> Self {
             Self::named::<E>(as_error(error))
         }
 
-        /// Takes `known` for the error, whose type is `E`.
+        /// Uses `known` as the error of type `E`.
         pub(crate) fn named<E>(known: Option<&'a (dyn Error + 'static)>) -> Self {
             Self {
                 known,
@@ -60,8 +59,8 @@ mod of_http {
             }
         }
 
-        /// Returns the `error.type`, of low cardinality: a word for an error of `reqwest` or of input and output anywhere in
-        /// the chain of causes, `_OTHER` for other boxed errors, else the name of its type.
+        /// Returns the `error.type`, with low cardinality: a word for an error of `reqwest` or an I/O error anywhere in
+        /// the chain of causes, `_OTHER` for other boxed errors, else the name of the type.
         pub(crate) fn error_type(self) -> &'static str {
             match self.known {
                 Some(_) if self.is_timeout() => ERROR_TYPE_TIMEOUT,
@@ -70,7 +69,7 @@ mod of_http {
             }
         }
 
-        /// Whether it is a timeout of tokio, of `reqwest` or of input and output, or was caused by one.
+        /// Returns whether the error is, or was caused by, a timeout of tokio, of `reqwest` or of I/O.
         pub(crate) fn is_timeout(self) -> bool {
             let known = self.known;
             known.is_some_and(|error| chain(error).any(is_timeout_itself))
@@ -82,8 +81,8 @@ mod of_http {
             chain(self.known?).find_map(|error| error.downcast_ref())
         }
 
-        /// Returns the message of the error, which is `shown`. With an error of `reqwest` in its chain it is that of the
-        /// innermost cause: the others repeat the URL.
+        /// Returns the message of the error, `shown`. With an error of `reqwest` in its chain it is the message of the
+        /// innermost cause, because the others repeat the URL.
         pub(crate) fn description(self, shown: &dyn Display) -> String {
             #[cfg(feature = "reqwest")]
             if let Some(error) = self.reqwest() {
@@ -118,7 +117,7 @@ mod of_http {
             || io.is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut)
     }
 
-    /// The error and its causes.
+    /// Returns the error and its causes.
     pub(crate) fn chain<'a>(
         error: &'a (dyn Error + 'static),
     ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {

@@ -1,5 +1,4 @@
-//! What axum knows about a request (its peer and the route that matched), and errors of protected calls as axum
-//! responses.
+//! The peer and the matched route of a request in axum, and the errors of protected calls as axum responses.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -28,7 +27,7 @@ impl IntoResponse for Rejected {
     }
 }
 
-/// A refusal is a 503; a failure is the response of the protected code's own error.
+/// A refusal becomes a 503, a failure the response of the protected code's own error.
 impl<E: IntoResponse> IntoResponse for CallError<E> {
     fn into_response(self) -> Response {
         match self {
@@ -38,7 +37,7 @@ impl<E: IntoResponse> IntoResponse for CallError<E> {
     }
 }
 
-/// As [`CallError`]; a call that found no free slot is a 503, one that took too long a 504.
+/// As [`CallError`]; a call without a free slot becomes a 503, a timeout a 504.
 impl<E: IntoResponse> IntoResponse for CommandError<E> {
     fn into_response(self) -> Response {
         let cause = match self {

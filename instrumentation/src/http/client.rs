@@ -1,5 +1,5 @@
-//! The client side: a span around each request and its context in the request's headers, for any tower HTTP
-//! client as a layer and for `reqwest` as [`TracedClient`].
+//! The client side: a span around each request, and its context in the request's headers. It is a layer for any tower
+//! HTTP client, and [`TracedClient`] for `reqwest`.
 
 use std::fmt::Display;
 use std::pin::Pin;
@@ -23,7 +23,7 @@ pub use crate::body::ResponseBody;
 use crate::circuit_breaker::seen;
 use crate::propagation::Propagator;
 
-/// Traces the requests of an HTTP client: a span of kind client, its context in the headers.
+/// Traces the requests of an HTTP client: a client span for each request, and its context in the headers.
 ///
 /// ```
 /// use fusebox::http::client::{Target, TraceLayer};
@@ -38,7 +38,7 @@ pub struct TraceLayer {
 }
 
 impl TraceLayer {
-    /// Creates the layer; it writes the headers configured with `fusebox::init`.
+    /// Creates the layer; it writes the headers that were configured with `fusebox::init`.
     pub fn new() -> Self {
         Self::default()
     }
@@ -50,7 +50,7 @@ impl TraceLayer {
         self
     }
 
-    /// Sets whom spans name as the other side, where a request does not say it.
+    /// Sets the target that spans name if a request does not name its host.
     #[must_use]
     pub fn with_target(mut self, target: Target) -> Self {
         self.options.target = target;
@@ -59,8 +59,8 @@ impl TraceLayer {
 }
 
 impl TraceLayer {
-    /// Sends context and baggage only to hosts that pass `is_allowed`; a request whose URI names no host has an empty one.
-    /// Default: to all.
+    /// Sends context and baggage only to hosts for which `is_allowed` returns true; a request without a host in its URI
+    /// has an empty one. Default: to all hosts.
     #[must_use]
     pub fn with_propagation_to(mut self, is_allowed: fn(&str) -> bool) -> Self {
         self.options.hosts = Some(is_allowed);

@@ -1,4 +1,4 @@
-//! One request of a client: its span, whom it names as the other side, and the context in the request's headers.
+//! One request of a client: its span, the attributes of its target, and the context in the request's headers.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use super::semantics;
 use crate::propagation::Propagator;
 use crate::resilience::attempt;
 
-/// Whom a client's requests go to, for the attributes of its spans.
+/// The target of a client's requests, for the attributes of its spans.
 ///
-/// A request names its host in its URI or in its `Host` header. What a layer sees of a gRPC call, or of a client that adds
-/// the host itself, has neither: then the address of the target is used.
+/// A request usually names its host in its URI or in its `Host` header. In a gRPC call, or with a client that adds the
+/// host below the layer, neither is present when the layer sees the request; then this address is used.
 #[derive(Debug, Clone, Default)]
 pub struct Target {
     address: Uri,
@@ -26,7 +26,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// Creates a target at a URL, whose path is of no interest; one that cannot be parsed names no address.
+    /// Creates a target from a URL; its path is ignored. A URL that cannot be parsed gives no address.
     pub fn new(url: &str) -> Self {
         Self {
             address: url.parse().unwrap_or_default(),
@@ -56,17 +56,16 @@ impl Target {
     }
 }
 
-/// What a client's calls have in common.
+/// The options that all calls of a client share.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Options {
     pub(super) propagator: Option<Propagator>,
     pub(super) target: Target,
-    /// To which hosts context and baggage go; `None` for all.
+    /// The hosts that receive context and baggage; `None` for all.
     pub(super) hosts: Option<fn(&str) -> bool>,
 }
 
 impl Options {
-    /// Whether a request to this host carries context and baggage.
     pub(super) fn propagates_to(&self, host: &str) -> bool {
         self.hosts.is_none_or(|is_allowed| is_allowed(host))
     }
@@ -91,7 +90,7 @@ pub(super) fn start(
     RequestSpan::new(span, Side::Client, measured)
 }
 
-/// The attributes of the duration that are known at the start.
+/// Returns the attributes of the duration metric that are known at the start.
 fn measured_attributes(method: &Method, address: Option<&str>, port: Option<i64>) -> Vec<KeyValue> {
     let method = semantics::method(method).to_owned();
     let address = address.map(|address| KeyValue::new("server.address", address.to_owned()));

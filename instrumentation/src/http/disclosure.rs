@@ -1,5 +1,5 @@
-//! Whether the response to a request may name breakers: the server layer knows its peer, and a problem document is made
-//! further in.
+//! Whether the response to a request may name breakers. The server layer knows the peer and decides; problem documents
+//! are created further inside.
 
 use tokio::task::futures::TaskLocalFuture;
 
@@ -7,7 +7,7 @@ tokio::task_local! {
     static NAMES_BREAKERS: bool;
 }
 
-/// Runs the making of a future and the future itself with that permission.
+/// Creates and runs a future with this permission.
 pub(super) fn scope<F: Future>(
     names_breakers: bool,
     make: impl FnOnce() -> F,
@@ -16,7 +16,7 @@ pub(super) fn scope<F: Future>(
     NAMES_BREAKERS.scope(names_breakers, future)
 }
 
-/// Whether the peer of the current request may learn about breakers; outside a traced request none may.
+/// Returns whether the peer of the current request may see names of breakers; outside a traced request it may not.
 pub(super) fn names_breakers() -> bool {
     NAMES_BREAKERS.try_with(|allowed| *allowed).unwrap_or(false)
 }

@@ -1,7 +1,8 @@
 //! The durations of requests as metrics, by OpenTelemetry's stable HTTP semantic conventions: `http.server.request.duration`
 //! and `http.client.request.duration`, histograms in seconds.
 //!
-//! No attribute holds what a client chooses: routes are those of the router, never paths, and unknown methods are one.
+//! No attribute has a value chosen by a client: routes come from the router, never paths, and all unknown methods are
+//! one value.
 
 use std::sync::OnceLock;
 
@@ -10,13 +11,13 @@ use opentelemetry::metrics::{Histogram, Meter};
 use opentelemetry::{KeyValue, global};
 use tokio::time::Instant;
 
-/// The bounds that the conventions recommend, in seconds.
+/// The bounds recommended by the conventions, in seconds.
 const BOUNDS: [f64; 14] = [
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
 ];
 
-/// The two instruments. A subscriber of `fusebox::telemetry` carries them, so that several services in one process each
-/// have their own.
+/// The two instruments. A subscriber of `fusebox::telemetry` carries them, so that each of several services in one
+/// process has its own.
 #[derive(Debug, Clone)]
 pub(crate) struct Durations {
     server: Histogram<f64>,
@@ -42,7 +43,7 @@ impl Durations {
         }
     }
 
-    /// Returns those of the current subscriber, else those of the global meter provider.
+    /// Returns the instruments of the current subscriber, else those of the global meter provider.
     fn current() -> Self {
         static GLOBAL: OnceLock<Durations> = OnceLock::new();
         let own =
@@ -80,7 +81,7 @@ impl Measured {
         }
     }
 
-    /// Notes the head of the response.
+    /// Records the head of the response.
     pub(super) fn answered(&mut self, status: StatusCode, version: Version) {
         let status = i64::from(status.as_u16());
         self.attributes
@@ -95,7 +96,7 @@ impl Measured {
             .push(KeyValue::new("network.protocol.version", version));
     }
 
-    /// Notes an error; of several the first one.
+    /// Records an error; the first one wins.
     pub(super) fn failed(&mut self, error_type: &str) {
         let is_noted = |attribute: &KeyValue| attribute.key.as_str() == "error.type";
         if !self.attributes.iter().any(is_noted) {
@@ -104,7 +105,7 @@ impl Measured {
         }
     }
 
-    /// Records the duration.
+    /// Records the duration in the histogram.
     pub(super) fn end(self) {
         let seconds = self.started.elapsed().as_secs_f64();
         self.histogram.record(seconds, &self.attributes);

@@ -1,5 +1,6 @@
-//! The addresses for which proxies forwarded a request. A caller can write these headers itself, but every proxy appends
-//! the address that it saw: if one address is not trusted or cannot be parsed, the request came from outside.
+//! The addresses for which proxies forwarded a request. Clients can write these headers themselves, but every proxy
+//! appends the address that it saw. So if one address is not trusted or cannot be parsed, the request came from
+//! outside.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 

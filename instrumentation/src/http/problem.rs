@@ -1,8 +1,8 @@
-//! HTTP responses to requests whose call was not answered: 503 with `Retry-After` if it was refused, 504 if it timed out,
-//! each with a problem document (RFC 9457).
+//! HTTP responses to requests whose protected call gave no result: 503 with `Retry-After` if it was refused, 504 if it
+//! timed out, each with a problem document (RFC 9457).
 //!
-//! A peer to which the server layer would send no `Circuit-Breaker` header learns no more from the document: neither the
-//! breaker's name and state nor limits. So does every peer outside a traced request.
+//! If the server layer would send a peer no `Circuit-Breaker` header, the document does not contain the breaker's name,
+//! state or limits either. The same holds for every peer outside a traced request.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ struct Problem<'a> {
 }
 
 impl Problem<'_> {
-    /// Says what the status and `Retry-After` say, and nothing else.
+    /// Removes everything that the status and `Retry-After` do not say.
     fn for_untrusted_peers(self) -> Self {
         let (r#type, title) = match self.status {
             504 => ("urn:fusebox:problem:timeout", "No answer in time"),
@@ -68,7 +68,7 @@ impl Problem<'_> {
     }
 }
 
-/// Makes the response to a request whose call was refused, with any type of body.
+/// Creates the response, with any type of body, to a request whose call was refused.
 pub fn rejected<B: From<String>>(rejected: &Rejected) -> Response<B> {
     Problem {
         r#type: "urn:fusebox:problem:circuit-open",
@@ -82,7 +82,7 @@ pub fn rejected<B: From<String>>(rejected: &Rejected) -> Response<B> {
     .into_response()
 }
 
-/// Makes the response to a request whose call found no free slot while `running` calls ran.
+/// Creates the response to a request whose call found no free slot because `running` calls were running.
 pub fn bulkhead_full<B: From<String>>(running: u32) -> Response<B> {
     Problem {
         r#type: "urn:fusebox:problem:bulkhead-full",
@@ -95,8 +95,8 @@ pub fn bulkhead_full<B: From<String>>(running: u32) -> Response<B> {
     .into_response()
 }
 
-/// Makes the response to a request whose call a rate limiter on this side refused. The status is 503, because it is not the
-/// peer who asked too often.
+/// Creates the response to a request whose call was refused by this service's own rate limiter. The status is 503, not
+/// 429, because it was not the peer that sent too many requests.
 pub fn rate_limited<B: From<String>>(refusal: &RateLimited) -> Response<B> {
     Problem {
         r#type: "urn:fusebox:problem:rate-limited",
@@ -109,7 +109,7 @@ pub fn rate_limited<B: From<String>>(refusal: &RateLimited) -> Response<B> {
     .into_response()
 }
 
-/// Makes the response to a request whose call was not answered within `limit`.
+/// Creates the response to a request whose call timed out after `limit`.
 pub fn timed_out<B: From<String>>(limit: Duration) -> Response<B> {
     Problem {
         r#type: "urn:fusebox:problem:timeout",
@@ -121,7 +121,7 @@ pub fn timed_out<B: From<String>>(limit: Duration) -> Response<B> {
     .into_response()
 }
 
-/// Rounds up to at least 1: 0 would mean to retry at once.
+/// Rounds up to at least 1, because 0 would mean an immediate retry.
 pub(super) fn whole_seconds(duration: Duration) -> u64 {
     let more = u64::from(duration.subsec_nanos() > 0);
     duration.as_secs().saturating_add(more).max(1)

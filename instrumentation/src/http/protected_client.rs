@@ -1,4 +1,4 @@
-//! `reqwest` behind a breaker that judges each response by its status and by how its body ends.
+//! `reqwest` behind a breaker, which judges each response by its status and by how its body ends.
 
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
@@ -13,9 +13,9 @@ use crate::circuit_breaker::{CallError, CircuitBreaker};
 
 /// A [`TracedClient`] behind a breaker; cheap to clone.
 ///
-/// Every response is judged by [`HttpStatus`]: 5xx, 408 and 429 are failures although they are responses, and so are no
-/// connection and a body that breaks off; a 404 and its kind say nothing about the target. The call ends with the body: read
-/// or drop it.
+/// Responses are classified by [`HttpStatus`]: 5xx, 408 and 429 are failures although they are responses, as are a
+/// failed connection and a body that breaks off; 404 and similar statuses say nothing about the target. The call ends
+/// with the body, so read or drop it.
 ///
 /// ```no_run
 /// use fusebox::circuit_breaker::{CallError, CircuitBreaker};
@@ -47,7 +47,7 @@ impl TracedClient {
 }
 
 impl ProtectedClient {
-    /// Uses another choice of what counts as what.
+    /// Sets the classifier of responses.
     #[must_use]
     pub fn classify(mut self, classifier: HttpStatus) -> Self {
         self.classifier = classifier;
@@ -87,10 +87,11 @@ impl ProtectedClient {
         }
     }
 
-    /// Sends a request in a span of its own, unless the breaker refuses.
+    /// Sends a request in its own span, unless the breaker refuses.
     ///
     /// # Errors
-    /// The refusal, or an error of `reqwest`. A status is none: see `reqwest::Response::error_for_status`.
+    /// Returns the refusal, or an error of `reqwest`. A response with an error status is not an error: see
+    /// `reqwest::Response::error_for_status`.
     pub async fn execute(
         &self,
         request: reqwest::Request,
@@ -104,23 +105,23 @@ impl ProtectedClient {
 }
 
 impl TracedRequest<ProtectedClient> {
-    /// Sends the request in a span of its own, unless the breaker refuses.
+    /// Sends the request in its own span, unless the breaker refuses.
     ///
     /// # Errors
-    /// The refusal, or an error of `reqwest`. A request that cannot be built is no call.
+    /// Returns the refusal, or an error of `reqwest`. A request that cannot be built does not count as a call.
     pub async fn send(self) -> Result<reqwest::Response, CallError<reqwest::Error>> {
         let request = self.builder.build().map_err(CallError::Failed)?;
         self.client.execute(request).await
     }
 }
 
-/// The traced client as what the breaker's service is around.
+/// The traced client as a tower service inside the breaker's service.
 struct Sender(TracedClient);
 
 impl Service<reqwest::Request> for Sender {
     type Response = http::Response<reqwest::Body>;
     type Error = reqwest::Error;
-    // reqwest's own future cannot be named.
+    // The type of reqwest's own future cannot be named.
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<(), reqwest::Error>> {

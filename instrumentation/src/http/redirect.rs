@@ -1,11 +1,11 @@
-//! Redirects of the traced client: what the next request is (RFC 9110, section 15.4), and what must not go along to another
-//! origin.
+//! Redirects of the traced client: builds the next request (RFC 9110, section 15.4) without the headers that must not
+//! be sent to another origin.
 
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 
-/// Headers for the first origin alone; reqwest's list.
+/// Headers that only the first origin may receive; reqwest's list.
 const CREDENTIALS: [HeaderName; 4] = [
     header::AUTHORIZATION,
     header::COOKIE,
@@ -13,7 +13,7 @@ const CREDENTIALS: [HeaderName; 4] = [
     header::WWW_AUTHENTICATE,
 ];
 
-/// A request as far as it is needed once it has been sent.
+/// The parts of a sent request that a redirect needs.
 pub(super) struct Hop {
     method: Method,
     url: reqwest::Url,
@@ -34,8 +34,8 @@ impl Hop {
         }
     }
 
-    /// Returns the request to which the response redirects; `None` if it does not, or leads to no http URL, or would need a
-    /// body that is gone.
+    /// Returns the request to which the response redirects. Returns `None` if there is no redirect, if it does not lead
+    /// to an http URL, or if it would need a body that is no longer available.
     pub(super) fn follow(self, response: &reqwest::Response) -> Option<reqwest::Request> {
         let location = response.headers().get(header::LOCATION)?.to_str().ok()?;
         let url = self.url.join(location).ok()?;
@@ -79,7 +79,6 @@ impl Hop {
     }
 }
 
-/// Removes what only the first origin may see.
 pub(super) fn remove_credentials(headers: &mut HeaderMap) {
     for name in CREDENTIALS {
         headers.remove(name);

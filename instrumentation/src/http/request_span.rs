@@ -1,5 +1,5 @@
-//! The span of a request, on the server's side or the client's: it records how the request ended, and ends then. A request
-//! lasts until the body of its response has arrived or been sent; one that is dropped before was cut off.
+//! The span of a request on the server or client side. It ends with the body of the response and records how the
+//! request ended; a request that is dropped before was cancelled.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -26,23 +26,22 @@ pub(super) struct RequestSpan {
     has_ended: bool,
 }
 
-/// Whose span it is.
 #[derive(Debug)]
 pub(super) enum Side {
     Client,
-    /// With the caller's context, which is in force if spans are not recorded.
+    /// Holds the caller's context, which is current if spans are not recorded.
     Server(Context),
 }
 
 impl Side {
-    /// Whether a status is an error: of the server from 500 on, for a client from 400 on, as it did not get what it
-    /// asked for.
+    /// Returns whether a status is an error: for a server from 500 on; for a client from 400 on, because it did not get
+    /// what it asked for.
     fn is_error(&self, status: StatusCode) -> bool {
         let is_client = matches!(self, Self::Client);
         status.is_server_error() || is_client && status.is_client_error()
     }
 
-    /// The same of gRPC's status.
+    /// As [`is_error`](Self::is_error), for gRPC's status.
     fn is_grpc_error(&self, code: GrpcCode) -> bool {
         match self {
             Self::Client => code != GrpcCode::OK,
@@ -62,10 +61,10 @@ impl RequestSpan {
         }
     }
 
-    /// Runs a part of the request in its context; if it panics, the span ends as an error and the panic goes on.
+    /// Runs a part of the request in its context. If it panics, the span ends as an error and the panic is propagated.
     ///
-    /// A drop that sees a thread panic would not do: whoever catches the panic further out drops the request later, and a
-    /// request that is dropped because another one panicked did not panic itself.
+    /// Checking for a panic on drop would not suffice: code that catches the panic may drop the request later, and a
+    /// request that is dropped because of another one's panic did not panic itself.
     pub(super) fn guard<T>(&mut self, run: impl FnOnce() -> T) -> T {
         match catch_unwind(AssertUnwindSafe(|| self.inside(run))) {
             Ok(output) => output,
@@ -137,7 +136,7 @@ impl RequestSpan {
     }
 }
 
-/// The length that the head announces, after which no reader asks the body for more.
+/// Returns the announced length, after which no reader polls the body again.
 fn content_length(headers: &HeaderMap) -> Option<u64> {
     let length = headers.get(http::header::CONTENT_LENGTH)?;
     length.to_str().ok()?.parse().ok()
@@ -165,7 +164,7 @@ impl Watch for RequestSpan {
             } => self.fail(error_type, description),
             BodyEnd::Panicked(message) => self.fail(ERROR_TYPE_PANIC, message),
             BodyEnd::CutOff => self.fail(ERROR_TYPE_CANCELLED, "body dropped before its end"),
-            // A server reads its body as far as its caller takes it; a client as far as it wants.
+            // A server's body is read as far as its peer reads; a client's as far as the application wants.
             BodyEnd::Left { was_read: true } if matches!(self.side, Side::Server(_)) => {
                 self.fail(ERROR_TYPE_CANCELLED, "body dropped before its end");
             }

@@ -1,5 +1,5 @@
-//! The response headers with the trace of the request (`Server-Timing`, `traceresponse`) and the breakers that it called
-//! (`Circuit-Breaker`), and the peers that receive them.
+//! The response headers with the trace of the request (`Server-Timing`, `traceresponse`) and the breakers that it
+//! called (`Circuit-Breaker`), and which peers receive them.
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -51,8 +51,8 @@ pub struct ResponseHeaders {
     pub circuits: Audience,
 }
 
-/// The default for [`TraceLayer::with_trusted_peers`](crate::http::server::TraceLayer::with_trusted_peers): trusts
-/// loopback and private addresses; not an unknown one.
+/// The default of [`TraceLayer::with_trusted_peers`](crate::http::server::TraceLayer::with_trusted_peers): trusts
+/// loopback and private addresses, but not an unknown address.
 pub fn private_peers(peer: Option<IpAddr>) -> bool {
     match peer.map(|peer| peer.to_canonical()) {
         Some(IpAddr::V4(peer)) => peer.is_loopback() || peer.is_private() || peer.is_link_local(),
@@ -63,10 +63,10 @@ pub fn private_peers(peer: Option<IpAddr>) -> bool {
     }
 }
 
-/// Adds `Server-Timing` to what the application wrote there, and sets `traceresponse`.
+/// Appends to the application's `Server-Timing`, and sets `traceresponse`.
 ///
-/// `Server-Timing` has both entries that are in use: `trace` of the W3C draft, and `traceparent` as Splunk's browser
-/// agents read it; `traceresponse` is the draft's older header.
+/// `Server-Timing` has both entries that are in use: `trace` of the W3C draft, and `traceparent`, which Splunk's
+/// browser agents read. `traceresponse` is an older header of the draft.
 pub(super) fn write_trace(headers: &mut HeaderMap, cx: &Context) {
     let Some(parent) = traceparent(cx) else {
         return;
@@ -77,7 +77,7 @@ pub(super) fn write_trace(headers: &mut HeaderMap, cx: &Context) {
     headers.insert(TRACERESPONSE, value(parent));
 }
 
-/// Writes the breakers that the request called as a list of RFC 9651; members beyond a limit are left out whole.
+/// Writes the breakers that the request called as a list (RFC 9651); members beyond the limits are left out completely.
 pub(super) fn write_circuits(headers: &mut HeaderMap, touched: &[Touched]) {
     let mut list = String::new();
     for touched in touched.iter().take(MAX_MEMBERS) {
@@ -205,7 +205,7 @@ mod tests {
             .map(|i| touched(&format!("c{i}"), Outcome::Success, None))
             .collect();
         assert_eq!(circuits(&list).matches("state=").count(), 8);
-        // 200 bytes of a name, three times as many in a Display String.
+        // A name of 200 bytes takes three times as many in a Display String.
         let long = touched(&"ü".repeat(100), Outcome::Success, None);
         let list = [long.clone(), long, list[0].clone()];
         let header = circuits(&list);

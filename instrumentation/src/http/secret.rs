@@ -1,15 +1,15 @@
-//! The parameters of a query whose values are secrets, and their masking in `url.query` and `url.full`.
+//! Recognises query parameters with secret values, and masks them in `url.query` and `url.full`.
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-/// What takes the place of a value, as the semantic conventions have it.
+/// Replaces a value, as the semantic conventions specify.
 const REDACTED: &str = "REDACTED";
 
-/// Names of secrets, compared without case and without anything but letters and digits: `api_key`, `X-Api-Key` and `apiKey`
-/// are one. The semantic conventions name `sig` (Azure), `AWSAccessKeyId`, `Signature` and `X-Goog-Signature`; the others
-/// are those of OAuth, SAML, sessions and object stores.
+/// Names of secrets. Only letters and digits are compared, without case: `api_key`, `X-Api-Key` and `apiKey` are the
+/// same. The semantic conventions name `sig` (Azure), `AWSAccessKeyId`, `Signature` and `X-Goog-Signature`; the others
+/// come from OAuth, SAML, sessions and object stores.
 const NAMES: [&str; 32] = [
     "assertion",
     "auth",
@@ -45,7 +45,7 @@ const NAMES: [&str; 32] = [
     "ticket",
 ];
 
-/// Ends of names of secrets: `access_token`, `X-Amz-Security-Token`, `client_secret`, `X-Oss-Signature` and the like.
+/// Ends of names of secrets, for example `access_token`, `X-Amz-Security-Token`, `client_secret` and `X-Oss-Signature`.
 const ENDS: [&str; 10] = [
     "token",
     "secret",
@@ -85,8 +85,8 @@ pub(super) fn redacted_query(query: &str) -> Cow<'_, str> {
     }
 }
 
-/// Replaces the credentials and the query of each URL in a message. Which parameters are secret is not asked: a URL in a
-/// message ends where a blank or a quotation mark does, so that other text may look like a part of its query.
+/// Replaces the credentials and the whole query of each URL in a message. A URL in a message ends at a blank or a
+/// quotation mark, so other text may look like a part of its query; therefore all parameters are masked.
 pub(crate) fn redacted_urls(message: &str) -> Cow<'_, str> {
     let (mut redacted, mut rest) = (String::new(), message);
     while let Some(scheme) = rest.find("://") {
@@ -108,8 +108,8 @@ pub(crate) fn redacted_urls(message: &str) -> Cow<'_, str> {
     }
 }
 
-/// Returns whether the value of a parameter, header or attribute of that name is a secret: `password`, `X-Api-Key`,
-/// `access_token` and the like, compared without case and without anything but letters and digits.
+/// Returns whether a parameter, header or attribute of this name has a secret value, for example `password`,
+/// `X-Api-Key` or `access_token`. Only letters and digits are compared, without case.
 pub fn is_secret_name(name: &str) -> bool {
     let name = percent_decode_str(name).decode_utf8_lossy();
     let letters = name.chars().filter(char::is_ascii_alphanumeric);

@@ -23,7 +23,7 @@ const KNOWN_METHODS: [Method; 9] = [
     Method::TRACE,
 ];
 
-/// Longest text of a request in an attribute: attributes are for reading, and the sender is not trusted.
+/// Longest text from a request in an attribute, because attributes are for reading and the sender is not trusted.
 const MAX_TEXT: usize = 2048;
 
 /// The value of `http.request.method`.
@@ -57,8 +57,8 @@ pub(super) fn shorten(text: &str) -> &str {
     &text[..end]
 }
 
-/// Splits an authority into `server.address` (an IPv6 address without brackets) and `server.port` (the scheme's
-/// default where none is given).
+/// Splits an authority into `server.address` (an IPv6 address without brackets) and `server.port` (the scheme's default
+/// if there is no port).
 pub(super) fn address(authority: &Authority, scheme: &str) -> (String, Option<i64>) {
     let host = authority.host().trim_matches(['[', ']']);
     let default = match scheme {
@@ -97,7 +97,7 @@ pub(super) fn record_status(span: &Span, status: StatusCode, is_error: bool) {
     }
 }
 
-/// Records the status of a gRPC call; `error` are the headers or trailers with the message of a failed one.
+/// Records the status of a gRPC call; `error` holds the headers or trailers with the message of a failed call.
 pub(super) fn record_grpc_status(span: &Span, code: GrpcCode, error: Option<&HeaderMap>) {
     span.record("rpc.response.status_code", code.as_str());
     if let Some(headers) = error {
@@ -108,8 +108,8 @@ pub(super) fn record_grpc_status(span: &Span, code: GrpcCode, error: Option<&Hea
     }
 }
 
-/// Records that there was no response, or that it ended with an error. Messages quote URLs, of errors and of panics alike:
-/// their queries and credentials are masked.
+/// Records that there was no response, or that it ended with an error. Messages of errors and panics quote URLs, so
+/// credentials and queries in them are masked.
 pub(super) fn record_error(span: &Span, error_type: &str, description: &str) {
     span.record("error.type", error_type);
     span.record("otel.status_code", "ERROR");

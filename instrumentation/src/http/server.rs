@@ -1,7 +1,8 @@
-//! The server side: reads the caller's context, opens a span around the request, and writes the trace and the breakers
-//! called into the response's headers.
+//! The server side: reads the caller's context, opens a span around the request, and writes the trace and the called
+//! breakers into the response's headers.
 //!
-//! Inside an axum `Router`, as `.layer(TraceLayer::new())`, the layer knows the matched route; around it, it does not.
+//! Added inside an axum `Router` with `.layer(TraceLayer::new())`, the layer knows the matched route; around a router,
+//! it does not.
 
 use std::fmt::Display;
 use std::net::IpAddr;
@@ -59,15 +60,15 @@ struct Options {
     new_traces: NewTraces,
 }
 
-/// For which peers a request starts a trace of its own, with a link to the caller's.
+/// The peers whose requests start a new trace, with a link to the caller's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum NewTraces {
-    /// For none: the caller's trace goes on.
+    /// No peers: requests continue the caller's trace.
     #[default]
     Never,
-    /// For peers that the layer does not trust.
+    /// Peers that the layer does not trust.
     Untrusted,
-    /// For all: a public endpoint.
+    /// All peers, for a public endpoint.
     Always,
 }
 
@@ -91,8 +92,8 @@ impl TraceLayer {
         }
     }
 
-    /// Sets for which peers a request starts a new trace. An untrusted peer's context then is a link on the new root: it neither
-    /// decides whether the request is sampled nor lends its ids to what happens here, and its baggage is not read.
+    /// Sets the peers whose requests start a new trace. The peer's context then becomes a link on the new root span: it
+    /// does not decide about sampling, its ids are not used, and its baggage is not read.
     #[must_use]
     pub fn with_new_traces(mut self, new_traces: NewTraces) -> Self {
         self.options.new_traces = new_traces;
@@ -107,16 +108,16 @@ impl TraceLayer {
     }
 
     /// Sets which peers are trusted. The address is `None` unless the server was started with axum's
-    /// `into_make_service_with_connect_info::<SocketAddr>()`. Behind a proxy the peer is the proxy, and every address in
-    /// `Forwarded`, `X-Forwarded-For` and `X-Real-IP` must be trusted too. A proxy that writes none of them must not be
-    /// trusted.
+    /// `into_make_service_with_connect_info::<SocketAddr>()`. Behind a proxy the peer is the proxy, and every address
+    /// in `Forwarded`, `X-Forwarded-For` and `X-Real-IP` must be trusted too. Do not trust a proxy that writes none of
+    /// these headers.
     #[must_use]
     pub fn with_trusted_peers(mut self, trusts: fn(Option<IpAddr>) -> bool) -> Self {
         self.options.trusts = trusts;
         self
     }
 
-    /// Traces only requests whose path passes `traces`, to leave out health checks for example.
+    /// Traces only requests for whose path `traces` returns true, for example to leave out health checks.
     #[must_use]
     pub fn with_filter(mut self, traces: fn(&str) -> bool) -> Self {
         self.options.traces = traces;
@@ -238,7 +239,7 @@ struct ServerCall {
 impl ServerCall {
     fn start<B>(options: &Options, request: &Request<B>) -> Self {
         let propagator = options.propagator.unwrap_or_else(Propagator::configured);
-        // An empty context: the one current in the connection's task is not the parent.
+        // Extracted into an empty context, because the current context of the connection's task is not the parent.
         let remote = propagator.extract_with_context(&Context::new(), &Headers(request.headers()));
         let peer = peer(request);
         let peer_is_trusted =
@@ -272,9 +273,9 @@ impl ServerCall {
     }
 }
 
-/// Makes the caller's span the parent; returns the context of the request.
+/// Makes the caller's span the parent and returns the context of the request.
 fn continue_trace(span: &Span, remote: Context) -> Context {
-    // If spans are not recorded there is nothing to set.
+    // If spans are not recorded, there is no parent to set.
     if let Err(SetParentError::LayerNotFound) = span.set_parent(remote.clone())
         && remote.has_active_span()
     {
@@ -283,7 +284,7 @@ fn continue_trace(span: &Span, remote: Context) -> Context {
     remote
 }
 
-/// Links the caller's span; returns the context of the request, in which nothing is the caller's.
+/// Links the caller's span and returns the context of the request, which contains nothing from the caller.
 fn link_trace(span: &Span, remote: &Context) -> Context {
     let caller = remote.span().span_context().clone();
     if caller.is_valid() {
@@ -292,8 +293,8 @@ fn link_trace(span: &Span, remote: &Context) -> Context {
     Context::new()
 }
 
-/// Says once that the caller's trace ends here: the subscriber has no layer of the version of tracing-opentelemetry that this
-/// crate uses. Spans that a layer of another version makes get new traces.
+/// Logs once that the caller's traces end here: the subscriber has no layer of the version of tracing-opentelemetry
+/// that this crate uses. Spans from a layer of another version start new traces.
 fn note_missing_layer() {
     static SAID: Once = Once::new();
     SAID.call_once(|| {
@@ -305,7 +306,7 @@ fn note_missing_layer() {
     });
 }
 
-/// Starts to measure a request. The path is no attribute: clients choose it.
+/// Starts to measure a request. The path is not an attribute, because clients choose it.
 fn measured<B>(request: &Request<B>) -> Measured {
     let method = semantics::method(request.method()).to_owned();
     let scheme = match request.uri().scheme_str() {
@@ -354,7 +355,7 @@ fn server_span<B>(request: &Request<B>, peer: Option<IpAddr>) -> Span {
     )
 }
 
-// Without axum no layer below this one knows the peer or the route.
+// Without axum no layer knows the peer or the route.
 #[cfg(not(feature = "axum"))]
 fn peer<B>(_: &Request<B>) -> Option<IpAddr> {
     None

@@ -1,5 +1,5 @@
-//! Checks for listeners without a secret: whether a page of another site sent a request, and whether the
-//! request names a host that anyone could register and point here.
+//! Checks for listeners without a token: whether a page of another site sent a request, and whether the request names a
+//! host that anyone could register and point to this machine.
 
 use std::net::IpAddr;
 
@@ -10,10 +10,10 @@ use http::{HeaderMap, Uri};
 /// Top-level domains reserved for private use (`host.docker.internal`).
 const RESERVED: [&str; 2] = [".localhost", ".internal"];
 
-/// Returns whether a request comes from a page of the same origin, or from no page.
+/// Returns whether a request comes from a page of the same origin, or not from a page.
 ///
-/// Browsers report it in `Sec-Fetch-Site`, or else in `Origin`. A request with neither does not come from a
-/// browser that another site could have misled.
+/// Browsers report it in `Sec-Fetch-Site`, or else in `Origin`. A request without both does not come from a browser
+/// that another site could have misled.
 pub fn is_same_origin(headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(site) = text("sec-fetch-site") {
@@ -28,9 +28,9 @@ pub fn is_same_origin(headers: &HeaderMap) -> bool {
     }
 }
 
-/// Returns whether a request names private hosts only: in `Host`, and in its URI, which HTTP/2 (`:authority`)
-/// and HTTP/1.1 (absolute form) use instead. Anyone can register any other name and point it to this machine
-/// (DNS rebinding): browsers then give this machine's answers to that name's pages.
+/// Returns whether a request names only private hosts: in `Host`, and in its URI, which HTTP/2 (`:authority`) and
+/// HTTP/1.1 (absolute form) use instead. Any other name can be registered by anyone and pointed to this machine (DNS
+/// rebinding); browsers then let pages of that name read this machine's answers.
 pub fn names_private_host(uri: &Uri, headers: &HeaderMap) -> bool {
     let is_private_header =
         |value| Authority::try_from(value).is_ok_and(|host| is_private_name(&host));

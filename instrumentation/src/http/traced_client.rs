@@ -1,4 +1,4 @@
-//! `reqwest` with a span around each request: what `client::TraceLayer` does, with reqwest's ergonomics.
+//! `reqwest` with a span around each request: `client::TraceLayer` with the API of reqwest.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -17,12 +17,12 @@ use crate::circuit_breaker::layer::HttpStatus;
 use crate::error_type::Seen;
 use crate::propagation::Propagator;
 
-/// Most redirects of a request, as many as reqwest follows.
+/// Limit of redirects per request, the same as reqwest's.
 const MAX_REDIRECTS: usize = 10;
 
 /// A `reqwest::Client` whose requests are traced; cheap to clone.
 ///
-/// It is also a tower service of `http::Request`s, so that layers (the breaker's, for example) stack on it.
+/// It is also a tower service for `http::Request`s, so that layers, for example a breaker's, can wrap it.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), reqwest::Error> {
@@ -38,7 +38,7 @@ const MAX_REDIRECTS: usize = 10;
 pub struct TracedClient {
     client: reqwest::Client,
     options: Options,
-    /// Most redirects of a request that are followed here.
+    /// Limit of redirects per request that this client follows itself.
     redirects: usize,
 }
 
@@ -49,8 +49,8 @@ impl Default for TracedClient {
 }
 
 impl From<reqwest::Client> for TracedClient {
-    /// Traces the requests of a client. Redirects that it follows itself, as it does unless its policy is `none`, are part
-    /// of one span, and context and baggage go along to wherever they lead; see
+    /// Traces the requests of a client. If the client follows redirects itself, as it does unless its policy is `none`,
+    /// they are part of one span, and context and baggage are sent to every host; see
     /// [`with_redirects`](TracedClient::with_redirects).
     fn from(client: reqwest::Client) -> Self {
         Self {
@@ -62,7 +62,7 @@ impl From<reqwest::Client> for TracedClient {
 }
 
 impl TracedClient {
-    /// Creates a client with reqwest's defaults; at most 10 redirects are followed, each hop in a span of its own.
+    /// Creates a client with reqwest's defaults. At most 10 redirects are followed, each in its own span.
     ///
     /// # Panics
     /// As `reqwest::Client::new`: if no TLS backend can be initialised.
@@ -72,17 +72,17 @@ impl TracedClient {
         Self::from(client).with_redirects(MAX_REDIRECTS)
     }
 
-    /// Follows at most `limit` redirects of a request; the response that would need one more is returned as it is. The
-    /// client must have the policy `none`. Each hop is a span. To another origin (scheme, host or port) nothing goes along
-    /// that is meant for the first: no context, no baggage, no credentials.
+    /// Follows at most `limit` redirects of a request; after that the redirect response is returned unchanged. The
+    /// client must have the policy `none`. Each redirect has its own span. Another origin (scheme, host or port)
+    /// receives neither context, baggage nor credentials that were meant for the first.
     #[must_use]
     pub fn with_redirects(mut self, limit: usize) -> Self {
         self.redirects = limit;
         self
     }
 
-    /// Sends context and baggage only to hosts that pass `is_allowed`, and also when a redirect leads there. Default: to
-    /// all hosts of requests, and to none to which only a redirect leads.
+    /// Sends context and baggage only to hosts for which `is_allowed` returns true, also after a redirect. Default: to
+    /// every host that a request names, but not to hosts reached only by a redirect.
     #[must_use]
     pub fn with_propagation_to(mut self, is_allowed: fn(&str) -> bool) -> Self {
         self.options.hosts = Some(is_allowed);
@@ -96,7 +96,7 @@ impl TracedClient {
         self
     }
 
-    /// Sets whom spans name as the other side: its `service.name` as `peer.service`, for example.
+    /// Sets the target that spans name, for example its `service.name` as `peer.service`.
     #[must_use]
     pub fn with_target(mut self, target: Target) -> Self {
         self.options.target = target;
@@ -131,10 +131,10 @@ impl TracedClient {
         }
     }
 
-    /// Sends a request in a span of its own, which ends with the body of the response; so does each redirect.
+    /// Sends a request in its own span, which ends with the body of the response; each redirect has its own span too.
     ///
     /// # Errors
-    /// Those of `reqwest`.
+    /// Returns the errors of `reqwest`.
     pub async fn execute(
         &self,
         request: reqwest::Request,
@@ -151,7 +151,7 @@ impl TracedClient {
             };
             if next.url().origin() != first.origin() {
                 redirect::remove_credentials(next.headers_mut());
-                // Only a list of hosts can allow what a redirect leads to.
+                // A host reached by a redirect needs an explicit list of allowed hosts.
                 options.hosts = Some(self.options.hosts.unwrap_or(|_| false));
             } else {
                 options.hosts = self.options.hosts;
@@ -166,7 +166,7 @@ impl TracedClient {
         mut request: reqwest::Request,
         options: &Options,
     ) -> Result<reqwest::Response, reqwest::Error> {
-        // A URL that is not a valid `http::Uri` (reqwest rejects it too) only loses its attributes.
+        // A URL that is not a valid `http::Uri` (reqwest rejects it too) only lacks attributes.
         let uri: Uri = request.url().as_str().parse().unwrap_or_default();
         let method = request.method().clone();
         let mut call = client_call::start(&method, &uri, request.headers_mut(), options);
@@ -174,7 +174,7 @@ impl TracedClient {
         let result = poll_fn(|cx| call.guard(|| sent.as_mut().poll(cx))).await;
         match result {
             Ok(response) => Ok(to_reqwest(call.answered(from_reqwest(response)))),
-            // The URL is an attribute, redacted; reqwest's message would repeat it unredacted.
+            // The URL is a redacted attribute; reqwest's message would repeat it unredacted.
             Err(error) => {
                 let seen = Seen::of(&error);
                 call.fail(seen.error_type(), &seen.description(&error));
@@ -185,16 +185,16 @@ impl TracedClient {
 }
 
 impl TracedRequest<TracedClient> {
-    /// Sends the request in a span of its own.
+    /// Sends the request in its own span.
     ///
     /// # Errors
-    /// Those of `reqwest`.
+    /// Returns the errors of `reqwest`.
     pub async fn send(self) -> Result<reqwest::Response, reqwest::Error> {
         self.client.execute(self.builder.build()?).await
     }
 }
 
-/// Converts a response of `reqwest`, which keeps its URL.
+/// Converts a response of `reqwest` and keeps its URL.
 pub(super) fn from_reqwest(response: reqwest::Response) -> http::Response<reqwest::Body> {
     let url = http::Response::builder().url(response.url().clone());
     let mut response = http::Response::from(response);
@@ -206,15 +206,15 @@ pub(super) fn from_reqwest(response: reqwest::Response) -> http::Response<reqwes
     response
 }
 
-/// Converts a response whose body is watched back to one of `reqwest`.
+/// Converts a response with a watched body back to one of `reqwest`.
 pub(super) fn to_reqwest(
     response: http::Response<ResponseBody<reqwest::Body>>,
 ) -> reqwest::Response {
     response.map(reqwest::Body::wrap).into()
 }
 
-/// Returns the outcome of a failed `reqwest` call: that of its status, as [`HttpStatus`] classifies it, if
-/// `error_for_status` made the error. A 404 therefore does not open a breaker.
+/// Returns the outcome of a failed `reqwest` call. An error from `error_for_status` is classified by its status, as
+/// [`HttpStatus`] does, so a 404 does not open a breaker.
 pub fn outcome(error: &reqwest::Error) -> Outcome {
     HttpStatus::new().outcome_of_error(error)
 }
@@ -222,7 +222,7 @@ pub fn outcome(error: &reqwest::Error) -> Outcome {
 impl<B: Into<reqwest::Body>> Service<http::Request<B>> for TracedClient {
     type Response = http::Response<reqwest::Body>;
     type Error = reqwest::Error;
-    // reqwest's own future cannot be named.
+    // The type of reqwest's own future cannot be named.
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<(), reqwest::Error>> {
