@@ -1,12 +1,12 @@
-//! Code of the application that this crate calls on the side: listeners, observers, classifiers. A panic in there must
-//! neither cost the call its result nor keep the others from being called, and during another panic it would abort the
+//! Runs code of the application that this crate calls on the side: listeners, observers, classifiers. A panic in it
+//! must not cost the call its result or prevent others from being called; during another panic it would abort the
 //! process.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Runs `code` and returns its value; `None` if it panicked, which is logged.
+/// Runs `code` and returns its value; logs a panic and returns `None`.
 pub(crate) fn isolated<T>(what: &'static str, code: impl FnOnce() -> T) -> Option<T> {
-    // What the code leaves half done is its own.
+    // The application is responsible for the consistency of its own state.
     let result = catch_unwind(AssertUnwindSafe(code));
     if result.is_err() {
         tracing::error!(target: "fusebox", what, "code of a listener, observer or classifier panicked");
@@ -14,7 +14,8 @@ pub(crate) fn isolated<T>(what: &'static str, code: impl FnOnce() -> T) -> Optio
     result.ok()
 }
 
-/// Notices a panic that begins during the life of a value, and not one in whose course the value was made.
+/// Detects a panic that started during the life of a value, but not one that was already in progress when the value was
+/// created.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PanicWatch {
     began_in_panic: bool,
@@ -28,7 +29,7 @@ impl PanicWatch {
         }
     }
 
-    /// Whether the value is dropped by a panic.
+    /// Returns whether the value is being dropped by a panic.
     pub(crate) fn panics(self) -> bool {
         !self.began_in_panic && std::thread::panicking()
     }

@@ -1,5 +1,5 @@
-//! The name of a breaker or a policy, cheap to clone for every refusal: a refused call must not write a counter that other threads
-//! write too, as an `Arc<str>` would.
+//! The name of a breaker or a policy. Cloning must be cheap for refused calls, so it does not write a shared reference
+//! count as an `Arc<str>` would.
 
 use std::borrow::Borrow;
 use std::collections::BTreeSet;
@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use crate::sync::StaticMutex;
 
-/// Names kept for the life of the process. Further names are counted references: slower, but not leaked.
+/// Limit of names interned for the life of the process. Further names are reference-counted: slower, but not leaked.
 const MAX_INTERNED: usize = 65_536;
 
-/// Longest name of a registered breaker or policy, as it is sent with every sample, every second.
+/// Longest name of a registered breaker or policy; it is sent with every sample, every second.
 pub const MAX_NAME_BYTES: usize = 256;
 
 static INTERNED: StaticMutex<BTreeSet<&'static str>> = StaticMutex::new(BTreeSet::new());
@@ -43,7 +43,7 @@ impl Name {
         Self(Repr::Interned(kept))
     }
 
-    /// Keeps `text` only as long as it is used.
+    /// Stores `text` in a reference-counted name, for as long as it is used.
     pub(crate) fn counted(text: &str) -> Self {
         Self(Repr::Counted(Arc::from(text)))
     }
@@ -121,7 +121,7 @@ impl serde::Serialize for Name {
     }
 }
 
-/// Keeps the beginning of a text that is too long, and a number made from the whole in place of the rest.
+/// Replaces the end of a text that is too long by a hash of the whole.
 pub(crate) fn shortened(text: String) -> String {
     if text.len() <= MAX_NAME_BYTES {
         return text;

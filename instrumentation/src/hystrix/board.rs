@@ -1,5 +1,5 @@
-//! The rolling figures of every breaker, pool and collapser of a registry, and the text of the stream made from them. Time is an argument:
-//! `watch` calls this ten times a second while somebody reads.
+//! The rolling figures of every breaker, pool and collapser of a registry, rendered as the text of the stream. Time is
+//! an argument: `watch` calls this ten times a second while there are readers.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -12,14 +12,14 @@ use super::pools::Pools;
 use super::rolling::{Rolling, WINDOW};
 use crate::circuit_breaker::{CircuitBreaker, CircuitSnapshot, IsolationPool, Name, Registry};
 
-/// Most breakers of a stream, about 2 KiB each in every frame; the busiest are sent.
+/// Most breakers of a stream, about 2 KiB each per frame; the busiest are sent.
 pub(super) const COMMANDS_MAX: usize = 1_000;
 
-/// How often running calls are counted: a peak that is shorter may be missed.
+/// Interval in which running calls are counted; a shorter peak may be missed.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOOKS_PER_SECOND: u32 = 10;
 
-/// What is known of the breakers and pools of a registry.
+/// The figures of the breakers and pools of a registry.
 #[derive(Debug)]
 pub(super) struct Board {
     registry: Registry,
@@ -48,7 +48,7 @@ impl Board {
         }
     }
 
-    /// Looks at every breaker; the first look and each tenth one ends a second.
+    /// Reads every breaker; the first and then every tenth call ends a second.
     pub(super) fn look(&mut self, now: SystemTime) {
         let ends_second = self.looks.is_multiple_of(LOOKS_PER_SECOND);
         self.looks = self.looks.wrapping_add(1);
@@ -85,7 +85,7 @@ impl Board {
         };
         let snapshot = breaker.snapshot();
         let known = self.commands.get_mut(breaker.name());
-        // One that was evicted or replaced begins again.
+        // A breaker that was evicted or replaced starts again.
         let known = known.filter(|command| command.snapshot.created == snapshot.created);
         if let Some(command) = known {
             command.rolling.end_second(&snapshot, &besides);
@@ -105,7 +105,7 @@ impl Board {
         );
     }
 
-    /// Returns the text of all breakers that were ever called, of the pools, and of the collapsers.
+    /// Returns a frame with all breakers that were ever called, the pools, and the collapsers.
     pub(super) fn frame(&self, now: SystemTime) -> String {
         let time_ms = now
             .duration_since(SystemTime::UNIX_EPOCH)
@@ -161,7 +161,7 @@ impl Command {
     }
 }
 
-/// The pool that runs the calls of each breaker, and how many of them it refused.
+/// For each breaker, the pool that runs its calls and how many of them the pool refused.
 type Callers = BTreeMap<Name, (Name, u64)>;
 
 fn callers(pools: &[IsolationPool]) -> Callers {
@@ -200,7 +200,7 @@ mod tests {
         (0..LOOKS_PER_SECOND).for_each(|_| board.look(now));
     }
 
-    /// The objects of a frame by their names.
+    /// Returns the objects of a frame by their names.
     fn frame(board: &Board) -> BTreeMap<String, serde_json::Value> {
         let frame = board.frame(SystemTime::now());
         let objects = frame.split_terminator("\n\n").map(|event| {
@@ -211,7 +211,7 @@ mod tests {
         objects.collect()
     }
 
-    /// Guarantees: counts cover the last ten seconds, durations the last minute, and calls from before either no one.
+    /// Guarantees: counts cover the last ten seconds, durations the last minute; earlier calls are in neither.
     #[test]
     fn figures_age() {
         let registry = Registry::new();
@@ -273,7 +273,7 @@ mod tests {
         );
     }
 
-    /// Guarantees: a breaker that was replaced is not counted on from its predecessor, and a removed one is not sent.
+    /// Guarantees: a replaced breaker does not continue the counts of its predecessor, and a removed one is not sent.
     #[test]
     fn replaced_breakers_begin_again_and_removed_ones_end() {
         let registry = Registry::new();
@@ -289,7 +289,7 @@ mod tests {
         assert!(frame(&board).is_empty());
     }
 
-    /// Guarantees: what a pool refused an earlier breaker of the name is not said of the one that replaced it.
+    /// Guarantees: refusals by a pool from before a breaker was replaced are not counted for the new breaker.
     #[tokio::test]
     async fn refusals_of_pools_begin_again_too() {
         let registry = Registry::new();

@@ -1,4 +1,4 @@
-//! The readers of a stream: bounded in number, and one that does not read gives its place to the next that comes.
+//! The readers of a stream. Their number is limited; a new reader can take the slot of one that no longer reads.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -8,16 +8,16 @@ use tokio::time::Instant;
 
 use crate::sync::Mutex;
 
-/// A reader that has taken nothing for so long is gone or stuck. Pings come at least once a minute.
+/// A reader that has read nothing for this long is gone or stuck. Pings come at least once a minute.
 const UNREAD_AFTER: Duration = Duration::from_secs(90);
 
-/// The places of all readers.
+/// The slots of all readers.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
     places: Mutex<Vec<Arc<Place>>>,
 }
 
-/// The place of one reader.
+/// The slot of one reader.
 #[derive(Debug)]
 pub(super) struct Place {
     read_at: Mutex<Instant>,
@@ -25,7 +25,7 @@ pub(super) struct Place {
 }
 
 impl Clients {
-    /// Takes a place, one of `most`; if there is none, that of a reader that does not read.
+    /// Takes one of `most` slots; if none is free, that of a reader that no longer reads.
     pub(super) fn enter(&self, most: usize) -> Option<Arc<Place>> {
         let now = Instant::now();
         let mut places = self.places.lock();
@@ -41,26 +41,25 @@ impl Clients {
         Some(place)
     }
 
-    /// Gives a place back.
+    /// Frees a slot.
     pub(super) fn leave(&self, place: &Arc<Place>) {
         self.places
             .lock()
             .retain(|known| !Arc::ptr_eq(known, place));
     }
 
-    /// Whether anybody reads.
     pub(super) fn is_empty(&self) -> bool {
         self.places.lock().is_empty()
     }
 }
 
 impl Place {
-    /// Notes that its reader has read.
+    /// Records that the reader has read.
     pub(super) fn read(&self) {
         *self.read_at.lock() = Instant::now();
     }
 
-    /// Whether another reader has its place.
+    /// Returns whether another reader has taken the slot.
     pub(super) fn is_lost(&self) -> bool {
         self.is_lost.load(Relaxed)
     }

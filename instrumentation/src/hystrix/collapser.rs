@@ -1,4 +1,4 @@
-//! `HystrixCollapser`, the object of the collapsers in front of a breaker.
+//! `HystrixCollapser`, the object for the collapsers in front of a breaker.
 
 use std::time::Duration;
 
@@ -9,18 +9,18 @@ use super::command::{put_all, whole_ms};
 use super::latency::PERCENTILES;
 use crate::circuit_breaker::LatencyHistogram;
 
-/// What the stream says of the collapsers in front of one breaker, or of those of one name on several hosts.
+/// The figures of the collapsers in front of one breaker, or in front of the breakers of one name on several hosts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CollapserEvent<'a> {
     /// The name of the breaker.
     pub name: &'a str,
-    /// The moment, milliseconds since 1970.
+    /// The current time, milliseconds since 1970.
     pub time_ms: u64,
-    /// Hosts that report, at least 1. Counts are their sum.
+    /// Number of reporting hosts, at least 1. Counts are sums over them.
     pub hosts: u64,
-    /// Calls that went out in batches in the window.
+    /// Calls that were sent in batches in the window.
     pub calls: u64,
-    /// The batches of the window by size: in [`LatencyHistogram`], with a call in place of a second.
+    /// Sizes of the batches of the window, as a [`LatencyHistogram`] with one call in place of one second.
     pub sizes: &'a LatencyHistogram,
     /// The window in which a batch gathers calls.
     pub delay: Duration,
@@ -41,7 +41,7 @@ impl Serialize for CollapserEvent<'_> {
                 ("currentTime", self.time_ms),
                 ("rollingCountRequestsBatched", self.calls),
                 ("rollingCountBatches", batches),
-                // A collapser keeps no answers; a request's cache stands in front of it.
+                // A collapser does not cache; a request cache can be used in front of it.
                 ("rollingCountResponsesFromCache", 0),
                 (
                     "batchSize_mean",
@@ -72,7 +72,7 @@ fn mean(calls: u64, batches: u64) -> u64 {
     calls.saturating_add(half).checked_div(batches).unwrap_or(0)
 }
 
-/// The object with a field for each percentile of the sizes; there is none of the smallest.
+/// The object with one field per percentile of the sizes, except the smallest, which Hystrix does not send.
 struct Sizes<'a>(&'a LatencyHistogram, u64);
 
 impl Serialize for Sizes<'_> {
@@ -94,7 +94,7 @@ mod tests {
 
     use super::*;
 
-    /// Guarantees: every field that Hystrix sends, in its words; sizes are exact as far as batches are small.
+    /// Guarantees: every field that Hystrix sends is present under its name; sizes of small batches are exact.
     #[test]
     fn a_collapser_has_every_field() {
         let index = |size| LatencyHistogram::index_of_seconds(f64::from(size));

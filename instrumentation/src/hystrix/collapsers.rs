@@ -1,4 +1,4 @@
-//! Rolling figures of the collapsers in front of the breakers of a registry, made from their totals as those of breakers are.
+//! Rolling figures of the collapsers in front of the breakers of a registry, computed from their totals.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -6,16 +6,16 @@ use super::collapser::CollapserEvent;
 use super::rolling::{WINDOW_SECONDS, keep};
 use crate::circuit_breaker::{CircuitBreaker, Collapsed, LatencyHistogram};
 
-/// What the collapsers in front of each breaker had done at the ends of the last seconds, oldest first.
+/// Totals of the collapsers in front of each breaker at the ends of the last seconds, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Collapsers {
     by_name: BTreeMap<String, VecDeque<Collapsed>>,
-    /// When earlier batches were is not known at the first look of a stream.
+    /// False until the first reading of a stream, when the times of earlier batches are unknown.
     has_looked: bool,
 }
 
 impl Collapsers {
-    /// Looks at the end of a second at every breaker.
+    /// Ends a second: reads every breaker.
     pub(super) fn end_second(&mut self, breakers: &[CircuitBreaker]) {
         let mut before = std::mem::take(&mut self.by_name);
         for breaker in breakers {
@@ -23,7 +23,7 @@ impl Collapsers {
                 continue;
             };
             let known = before.remove(breaker.name());
-            // One that was replaced begins again.
+            // A breaker that was replaced starts again.
             let known =
                 known.filter(|looks| looks.back().is_some_and(|last| last.calls <= now.calls));
             let mut looks = known.unwrap_or_else(|| match self.has_looked {

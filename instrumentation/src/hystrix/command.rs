@@ -1,4 +1,4 @@
-//! `HystrixCommand`, the object of a breaker: its state, what happened in the window, durations and settings.
+//! `HystrixCommand`, the object of a breaker: its state, the counts of the window, durations and settings.
 
 use std::time::Duration;
 
@@ -8,24 +8,24 @@ use serde::ser::{SerializeMap, Serializer};
 use super::latency::LatencyMs;
 use crate::circuit_breaker::{CallTotals, FallbackTotals, OverrideKind, Settings};
 
-/// What the stream says of one breaker, or of the breakers of one name on several hosts.
+/// The figures of one breaker, or of the breakers of one name on several hosts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CommandEvent<'a> {
     /// The name of the breaker.
     pub name: &'a str,
     /// Its group.
     pub group: &'a str,
-    /// The pool that runs its calls; without one they are isolated by a semaphore.
+    /// The pool that runs its calls; without a pool they are isolated by a semaphore.
     pub pool: Option<&'a str>,
-    /// The moment, milliseconds since 1970.
+    /// The current time, milliseconds since 1970.
     pub time_ms: u64,
-    /// Hosts that report, at least 1. Counts are their sum.
+    /// Number of reporting hosts, at least 1. Counts are sums over them.
     pub hosts: u64,
-    /// How many of them refuse calls: open, half-open or forced open.
+    /// Number of hosts whose breaker refuses calls: open, half-open or forced open.
     pub open_hosts: u64,
-    /// What is forced on it.
+    /// The override in force.
     pub forced: Option<OverrideKind>,
-    /// What happened in the window.
+    /// The counts of the window.
     pub counts: CommandCounts,
     /// Calls that are running.
     pub in_flight: u64,
@@ -44,24 +44,24 @@ pub struct CommandEvent<'a> {
 pub struct CommandCounts {
     /// Calls by outcome.
     pub calls: CallTotals,
-    /// Those of `calls.bulkhead_full` that a pool refused.
+    /// The calls in `calls.bulkhead_full` that a pool refused.
     pub pool_rejected: u64,
     /// Fallbacks by outcome.
     pub fallbacks: FallbackTotals,
-    /// Calls that a request's cache answered.
+    /// Calls that were answered from a request cache.
     pub from_cache: u64,
-    /// Calls that were made for several callers by a collapser.
+    /// Calls that a collapser made for several callers.
     pub collapsed: u64,
 }
 
-/// The settings that the stream carries. A limit that does not exist is sent as 0.
+/// The settings that the stream contains. A missing limit is sent as 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct CommandSettings {
-    /// Calls before the breaker may open.
+    /// Number of calls before the breaker may open.
     pub minimum_calls: u64,
     /// Time in open.
     pub open_duration: Duration,
-    /// Failure rate at which it opens, percent.
+    /// Failure rate at which the breaker opens, percent.
     pub failure_rate_percent: f64,
     /// Time limit of a call.
     pub timeout: Option<Duration>,
@@ -69,7 +69,7 @@ pub struct CommandSettings {
     pub max_concurrent: u64,
     /// Most concurrent fallbacks.
     pub fallback_max_concurrent: u64,
-    /// Whether a call without a slot is a failure.
+    /// Whether a call without a slot counts as a failure.
     pub bulkhead_full_is_failure: bool,
 }
 
@@ -87,7 +87,7 @@ impl From<&Settings> for CommandSettings {
     }
 }
 
-/// Hosts by whether their breaker is open, as Turbine writes a value that is not the same everywhere.
+/// The number of hosts by state of the breaker, which Turbine writes if the hosts differ.
 #[derive(Debug, Serialize)]
 struct ByOpen {
     #[serde(rename = "true")]
@@ -97,14 +97,14 @@ struct ByOpen {
 }
 
 impl CommandEvent<'_> {
-    /// Calls that the breaker judged, and those of them that failed (Hystrix's health counts).
+    /// Returns the calls that count towards health, and the failed ones among them (Hystrix's health counts).
     fn health(&self) -> (u64, u64) {
         let calls = &self.counts.calls;
         let full = match self.settings.bulkhead_full_is_failure {
             true => calls.bulkhead_full,
             false => 0,
         };
-        // Figures of other hosts come from outside.
+        // Figures of other hosts come from outside and may overflow.
         let errors = calls.failure.saturating_add(calls.timeout);
         let errors = errors.saturating_add(full);
         (calls.success.saturating_add(errors), errors)
@@ -122,7 +122,7 @@ impl CommandEvent<'_> {
         match (self.hosts, open.open) {
             (0 | 1, open) => map.serialize_entry("isCircuitBreakerOpen", &(open > 0)),
             (_, 0) => map.serialize_entry("isCircuitBreakerOpen", &false),
-            // The dashboard understands no `true` of several hosts.
+            // The dashboard does not understand `true` for several hosts.
             _ => map.serialize_entry("isCircuitBreakerOpen", &open),
         }
     }

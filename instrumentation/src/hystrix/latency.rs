@@ -1,4 +1,4 @@
-//! Durations as the stream carries them: a mean and nine percentiles, whole milliseconds.
+//! Durations in the form of the stream: a mean and nine percentiles in whole milliseconds.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::circuit_breaker::LatencyHistogram;
 
-/// The percentiles of the stream by their names.
+/// The percentiles of the stream by name.
 pub(super) const PERCENTILES: [(&str, f64); 9] = [
     ("0", 0.0),
     ("25", 0.25),
@@ -19,7 +19,7 @@ pub(super) const PERCENTILES: [(&str, f64); 9] = [
     ("100", 1.0),
 ];
 
-/// Mean and percentiles of durations, milliseconds; all 0 without durations.
+/// Mean and percentiles of durations in milliseconds; all 0 if there are no durations.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LatencyMs {
     mean: u64,
@@ -41,7 +41,7 @@ impl LatencyMs {
         self.mean
     }
 
-    /// Returns each figure times `factor`: a reader of several hosts divides by their number.
+    /// Returns each figure times `factor`, because a reader divides them by the number of hosts.
     pub(super) fn times(self, factor: u64) -> Self {
         Self {
             mean: self.mean.saturating_mul(factor),
@@ -50,7 +50,7 @@ impl LatencyMs {
     }
 }
 
-/// The object with a field for each percentile.
+/// Serializes one field per percentile.
 impl Serialize for LatencyMs {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(PERCENTILES.len()))?;
@@ -61,7 +61,7 @@ impl Serialize for LatencyMs {
     }
 }
 
-/// Returns the mean: exact where the sum of the durations is known, else from the middles of their buckets.
+/// Returns the mean: exact if the sum of the durations is known, else from the middles of the buckets.
 fn mean(latency: &LatencyHistogram) -> Option<Duration> {
     let count = latency.count();
     if count == 0 {

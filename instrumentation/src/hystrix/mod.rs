@@ -1,9 +1,9 @@
 //! Hystrix's metrics stream, which its dashboard and Turbine read: the objects of the stream ([`CommandEvent`],
-//! [`PoolEvent`], [`CollapserEvent`]), the rolling figures they are made from, and with the feature `axum` the handler that serves them,
+//! [`PoolEvent`], [`CollapserEvent`]), the rolling figures for them, and with the feature `axum` the handler
 //! `HystrixStream`.
 //!
-//! The objects have every field that Hystrix 1.5 sends, with its names and types. Always 0 are `rollingCountEmit` and
-//! `rollingCountFallbackEmit`: there are no observable commands.
+//! The objects have every field that Hystrix 1.5 sends, with its names and types. `rollingCountEmit` and
+//! `rollingCountFallbackEmit` are always 0, because there are no observable commands.
 
 #[cfg(feature = "axum")]
 mod board;

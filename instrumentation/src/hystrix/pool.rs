@@ -7,32 +7,32 @@ use serde::ser::{SerializeMap, Serializer};
 
 use super::command::{put_all, whole_ms};
 
-/// What the stream says of one pool, or of the pools of one key on several hosts.
+/// The figures of one pool, or of the pools of one key on several hosts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolEvent<'a> {
     /// The key of the pool.
     pub name: &'a str,
-    /// The moment, milliseconds since 1970.
+    /// The current time, milliseconds since 1970.
     pub time_ms: u64,
-    /// Hosts that report, at least 1. All figures but the settings are their sum.
+    /// Number of reporting hosts, at least 1. All figures except the settings are sums over them.
     pub hosts: u64,
-    /// Calls that its workers run.
+    /// Calls that are running.
     pub active: u64,
-    /// Calls that wait for a worker.
+    /// Calls that are waiting for a worker.
     pub queued: u64,
-    /// Calls that ended since the pool was made.
+    /// Calls that ended since the pool was created.
     pub completed: u64,
-    /// Workers that it may have.
+    /// Maximum number of workers.
     pub core_size: u64,
-    /// The most workers that it has had at once.
+    /// The largest number of workers that ran at the same time.
     pub largest_size: u64,
-    /// Calls that a worker took in the window.
+    /// Calls that a worker started in the window.
     pub executed: u64,
-    /// Calls that it refused in the window.
+    /// Calls that the pool refused in the window.
     pub rejected: u64,
     /// The most calls that ran at the same time in the window.
     pub max_active: u64,
-    /// How many calls may wait.
+    /// Maximum number of waiting calls.
     pub queue_limit: u64,
     /// Length of the window.
     pub window: Duration,
@@ -53,7 +53,7 @@ impl Serialize for PoolEvent<'_> {
                 ("currentCorePoolSize", self.core_size),
                 ("currentLargestPoolSize", self.largest_size),
                 ("currentMaximumPoolSize", self.core_size),
-                // A worker exists while it runs a call.
+                // A worker exists only while it runs a call.
                 ("currentPoolSize", self.active),
                 ("currentQueueSize", self.queued),
                 (
@@ -65,7 +65,7 @@ impl Serialize for PoolEvent<'_> {
                 ("rollingCountThreadsExecuted", self.executed),
                 ("rollingMaxActiveThreads", self.max_active),
                 ("rollingCountCommandRejections", self.rejected),
-                // The dashboard divides these two by the hosts, other than those of commands.
+                // Unlike those of commands, the dashboard divides these two by the number of hosts.
                 (
                     "propertyValue_queueSizeRejectionThreshold",
                     self.queue_limit.saturating_mul(hosts),

@@ -1,4 +1,4 @@
-//! Rolling figures of the pools of a registry, made from their totals as those of breakers are.
+//! Rolling figures of the pools of a registry, computed from their totals.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -6,22 +6,20 @@ use super::pool::PoolEvent;
 use super::rolling::{WINDOW, WINDOW_SECONDS, keep};
 use crate::circuit_breaker::{IsolationPool, Name, PoolSnapshot};
 
-/// What is known of the pools of a registry.
 #[derive(Debug, Default)]
 pub(super) struct Pools(BTreeMap<Name, Pool>);
 
-/// One pool.
 #[derive(Debug)]
 struct Pool {
     now: PoolSnapshot,
-    /// Calls that were run and refused until the ends of the last seconds, oldest first.
+    /// Executed and refused calls at the ends of the last seconds, oldest first.
     totals: VecDeque<(u64, u64)>,
-    /// The most running calls that were seen in each second.
+    /// The largest number of running calls seen in each second.
     active: VecDeque<u32>,
 }
 
 impl Pools {
-    /// Looks at every pool. At the first look of a stream it is not known when the earlier calls were.
+    /// Reads every pool. At the first reading of a stream the times of earlier calls are unknown.
     pub(super) fn look(&mut self, pools: &[IsolationPool], ends_second: bool) {
         for pool in pools {
             let now = pool.snapshot();

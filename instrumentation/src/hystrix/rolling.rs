@@ -1,7 +1,7 @@
-//! Rolling figures of one breaker, made from its totals: calls cost nothing more, and no figure exists unless somebody
-//! looks once a second.
+//! Rolling figures of one breaker, computed from its totals once a second while there are readers; they add no cost to
+//! calls.
 //!
-//! As in Hystrix, counts are of the last ten whole seconds and durations of the last minute.
+//! As in Hystrix, counts cover the last ten whole seconds and durations the last minute.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,15 +14,16 @@ use crate::circuit_breaker::{CircuitSnapshot, LatencyHistogram};
 pub(super) const WINDOW: Duration = Duration::from_secs(10);
 pub(super) const WINDOW_SECONDS: usize = WINDOW.as_secs() as usize;
 
-/// Durations are of so many windows (Hystrix, `metrics.rollingPercentile.timeInMilliseconds`: 60 s).
+/// Durations cover this many windows (Hystrix, `metrics.rollingPercentile.timeInMilliseconds`: 60 s).
 const LATENCY_WINDOWS: usize = 6;
 
-/// The figures of one breaker, second by second.
+/// The figures of one breaker, by second.
 #[derive(Debug)]
 pub(super) struct Rolling {
-    /// Totals at the ends of the last seconds, oldest first; those of the window are the differences to the first.
+    /// Totals at the ends of the last seconds, oldest first; the counts of the window are the difference of last and
+    /// first.
     totals: VecDeque<CommandCounts>,
-    /// The most running calls that were seen in each second.
+    /// The largest number of running calls seen in each second.
     running: VecDeque<u64>,
     /// Durations at the ends of the last windows, oldest first.
     latencies: VecDeque<LatencyHistogram>,
@@ -31,8 +32,8 @@ pub(super) struct Rolling {
 }
 
 impl Rolling {
-    /// Begins with a breaker that was made within the window, as if it had been watched from its start, or with one
-    /// whose earlier calls belong to no window.
+    /// Starts with a breaker that is new within the window, whose calls all belong to it, or with an older one, whose
+    /// calls so far belong to no window.
     pub(super) fn new(first: &CircuitSnapshot, besides: &CommandCounts, is_new: bool) -> Self {
         let (totals, latency) = match is_new {
             true => (before(first, besides), LatencyHistogram::default()),
@@ -47,7 +48,7 @@ impl Rolling {
         }
     }
 
-    /// Notes how many calls are running; more than once a second.
+    /// Records the number of running calls; called several times a second.
     pub(super) fn saw_running(&mut self, calls: u64) {
         if let Some(most) = self.running.back_mut() {
             *most = calls.max(*most);
@@ -69,7 +70,7 @@ impl Rolling {
         }
     }
 
-    /// Returns what happened in the window.
+    /// Returns the counts of the window.
     pub(super) fn counts(&self) -> CommandCounts {
         match (self.totals.front(), self.totals.back()) {
             (Some(first), Some(last)) => last.since(first),
@@ -77,7 +78,7 @@ impl Rolling {
         }
     }
 
-    /// Returns the most calls that were seen running at the same time in the window.
+    /// Returns the largest number of running calls seen in the window.
     pub(super) fn max_running(&self) -> u64 {
         self.running.iter().copied().max().unwrap_or(0)
     }
@@ -91,14 +92,15 @@ impl Rolling {
     }
 }
 
-/// Keeps the last ones.
+/// Removes the oldest entries beyond `most`.
 pub(super) fn keep<T>(of: &mut VecDeque<T>, most: usize) {
     while of.len() > most {
         of.pop_front();
     }
 }
 
-/// What was counted before a breaker that is new: the pool also knows the refusals of earlier ones of that name.
+/// Returns the counts from before a new breaker: the pool has also counted refusals of earlier breakers of the same
+/// name.
 fn before(first: &CircuitSnapshot, besides: &CommandCounts) -> CommandCounts {
     let own = first.calls.bulkhead_full;
     CommandCounts {
@@ -116,7 +118,6 @@ fn counts(snapshot: &CircuitSnapshot, besides: &CommandCounts) -> CommandCounts 
 }
 
 impl CommandCounts {
-    /// Returns what was added since `earlier`.
     fn since(&self, earlier: &Self) -> Self {
         Self {
             calls: self.calls.since(&earlier.calls),

@@ -1,4 +1,4 @@
-//! `/hystrix.stream`: an axum handler that sends every breaker of a registry, again and again, as server-sent events.
+//! `/hystrix.stream`: an axum handler that repeatedly sends every breaker of a registry as server-sent events.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -21,30 +21,30 @@ use super::clients::Place;
 use super::watch::Watch;
 use crate::circuit_breaker::Registry;
 
-/// Readers at once by default (Hystrix, `hystrix.config.stream.maxConcurrentConnections`).
+/// Default limit of concurrent readers (Hystrix, `hystrix.config.stream.maxConcurrentConnections`).
 pub const READERS_MAX: usize = 5;
 
-/// Interval of frames by default (Hystrix, `hystrix.stream.dashboard.intervalInMilliseconds`).
+/// Default interval of frames (Hystrix, `hystrix.stream.dashboard.intervalInMilliseconds`).
 pub const DELAY: Duration = Duration::from_millis(500);
 
-/// The shortest interval: figures change no faster.
+/// The shortest interval; figures do not change faster.
 pub const DELAY_MIN: Duration = Duration::from_millis(100);
 
-/// The longest interval: proxies close what is idle for longer.
+/// The longest interval; proxies close connections that are idle for longer.
 pub const DELAY_MAX: Duration = Duration::from_secs(60);
 
-/// Keeps the stream of clients that do not know the field from being idle, as Hystrix does.
+/// Keeps the stream from being idle, as Hystrix does; clients ignore the unknown field.
 const PING: &str = "ping: \n\n";
 
-/// The handler of `/hystrix.stream`, for Hystrix's dashboard and Turbine; clones share their readers and figures.
+/// The handler of `/hystrix.stream`, for Hystrix's dashboard and Turbine. Clones share their readers and figures.
 ///
-/// A reader gets a frame at once and then one each [`DELAY`], or each `?delay=` milliseconds within [`DELAY_MIN`] and
-/// [`DELAY_MAX`]: an object for every breaker that was called, then a `ping`. Counts are those of the last ten whole
-/// seconds, durations those of the last minute. Breakers are watched while there is a reader and a minute longer; a
-/// breaker older than ten seconds is counted from the first look on. `rollingMaxConcurrentExecutionCount` is the most
-/// that ten looks a second have seen.
+/// A reader receives a frame immediately and then one every [`DELAY`], or every `?delay=` milliseconds between
+/// [`DELAY_MIN`] and [`DELAY_MAX`]. A frame has an object for every breaker that was ever called, and ends with a
+/// `ping`. Counts cover the last ten whole seconds, durations the last minute. Breakers are watched while there are
+/// readers and for a minute longer; calls of a breaker older than ten seconds count only from the first reading on.
+/// `rollingMaxConcurrentExecutionCount` is the maximum of ten readings a second.
 ///
-/// The stream names breakers, groups and limits: serve it where only operators reach it.
+/// The stream contains names of breakers, groups and limits: serve it only where operators can reach it.
 ///
 /// ```no_run
 /// use axum::{Router, routing::get};
@@ -69,12 +69,12 @@ pub struct HystrixStream {
 }
 
 impl HystrixStream {
-    /// Creates the stream of the process's breakers for [`READERS_MAX`] readers at once.
+    /// Creates the stream of the process's breakers for up to [`READERS_MAX`] concurrent readers.
     pub fn new() -> Self {
         Self::of(Registry::global())
     }
 
-    /// As [`new`](Self::new), of the breakers of a registry.
+    /// As [`new`](Self::new), for the breakers of a registry.
     pub fn of(registry: &Registry) -> Self {
         Self {
             watch: Arc::new(Watch::new(registry.clone())),
@@ -82,19 +82,19 @@ impl HystrixStream {
         }
     }
 
-    /// Sets how many readers there may be at once; the next one gets a 503, unless one of them has read nothing for a
-    /// minute and a half.
+    /// Sets the limit of concurrent readers. Further readers receive a 503, unless an existing reader has read nothing
+    /// for a minute and a half; then the new reader takes its slot.
     pub fn readers_max(mut self, readers: usize) -> Self {
         self.readers_max = readers;
         self
     }
 
-    /// Ends every stream with its next frame, and refuses new ones with a 503.
+    /// Ends every stream with its next frame, and answers new readers with a 503.
     pub fn close(&self) {
         self.watch.close();
     }
 
-    /// Returns the response to a request with that query.
+    /// Returns the response to a request with this query.
     fn respond(&self, query: Option<&str>) -> Response {
         let delay = match delay(query) {
             Ok(delay) => delay,
@@ -144,7 +144,7 @@ impl<S> Handler<(), S> for HystrixStream {
     }
 }
 
-/// Reads `?delay=`, milliseconds; what is out of bounds counts as the bound.
+/// Parses `?delay=`, milliseconds; values out of bounds are clamped.
 fn delay(query: Option<&str>) -> Result<Duration, &'static str> {
     let mut pairs = query.unwrap_or_default().split('&');
     let Some(text) = pairs.find_map(|pair| pair.strip_prefix("delay=")) else {
@@ -163,7 +163,7 @@ fn unavailable(why: String) -> Response {
     response
 }
 
-/// The body of one reader. A frame is made when it is read: a slow reader gets fewer, and none waits in memory.
+/// The body for one reader. A frame is created when it is read: a slow reader gets fewer frames, and none are buffered.
 struct Stream {
     watch: Arc<Watch>,
     place: Arc<Place>,
@@ -197,7 +197,7 @@ impl http_body::Body for Stream {
         if this.watch.is_closed() || this.place.is_lost() {
             return Poll::Ready(None);
         }
-        // The task that watches ends with the runtime of the reader that began it.
+        // The watching task ends with the runtime of the reader that started it.
         this.watch.begin();
         let text = format!("{}{PING}", this.watch.frame());
         Poll::Ready(Some(Ok(Frame::data(text.into()))))
@@ -217,8 +217,8 @@ mod tests {
     use super::*;
     use crate::circuit_breaker::{CircuitBreaker, Outcome};
 
-    /// Scenario: the runtime of the reader that came first, on which breakers are watched, ends.
-    /// Guarantees: the reader on another runtime is sent breakers all the same.
+    /// Scenario: the runtime of the first reader, on which breakers are watched, ends.
+    /// Guarantees: the reader on another runtime still receives breakers.
     #[test]
     fn a_reader_outlives_the_runtime_of_another() {
         let registry = Registry::new();

@@ -1,4 +1,4 @@
-//! Watches a registry while somebody reads, and for a minute longer, so that a reader that comes back finds its figures.
+//! Watches a registry while there are readers and for a minute longer, so that a reader that returns finds its figures.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -11,7 +11,7 @@ use super::clients::Clients;
 use crate::circuit_breaker::Registry;
 use crate::sync::Mutex;
 
-/// How long the watch goes on without a reader.
+/// How long the registry is watched after the last reader.
 const LINGER: Duration = Duration::from_secs(60);
 
 /// The board of a registry and its readers.
@@ -19,7 +19,7 @@ const LINGER: Duration = Duration::from_secs(60);
 pub(super) struct Watch {
     registry: Registry,
     pub(super) clients: Clients,
-    /// Present while it watches.
+    /// Present while the registry is watched.
     board: Mutex<Option<Board>>,
     frame: Mutex<Option<(Instant, Arc<str>)>>,
     is_closed: AtomicBool,
@@ -36,7 +36,7 @@ impl Watch {
         }
     }
 
-    /// Begins to watch on the current runtime, unless it does.
+    /// Starts to watch on the current runtime, unless the registry is being watched already.
     pub(super) fn begin(self: &Arc<Self>) {
         let mut board = self.board.lock();
         if board.is_none() {
@@ -47,7 +47,7 @@ impl Watch {
         }
     }
 
-    /// Returns the frame of now. Readers of the same moment share one.
+    /// Returns the current frame, which concurrent readers share.
     pub(super) fn frame(&self) -> Arc<str> {
         let now = Instant::now();
         let mut last = self.frame.lock();
@@ -72,7 +72,7 @@ impl Watch {
     }
 }
 
-/// The task that watches. Its runtime may end: the next frame then begins anew.
+/// Resets the watch when its task ends, for example with its runtime; the next frame then starts a new one.
 struct Guard(Arc<Watch>);
 
 impl Guard {
