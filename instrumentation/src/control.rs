@@ -1,54 +1,54 @@
-//! The messages of the control channel, by which a collector changes the breakers and log levels of a running service.
+//! The messages of the control channel, through which a collector changes the breakers and log levels of a running
+//! service.
 //!
-//! The service asks, so it needs no open port: it posts a [`Poll`] as JSON to [`PATH`] of the collector, which holds the
-//! request until there is a change or the wait is over, and answers with [`Changes`]. Answers that are lost are given
-//! again: the next poll says by [`Poll::after`] up to which change the service has them. `fusebox::init` opens the channel;
-//! these types are public for collectors and for other libraries.
+//! The service polls, so it needs no open port: it posts a [`Poll`] as JSON to [`PATH`] of the collector. The collector
+//! holds the request until there is a change or the wait is over, and answers with [`Changes`]. Lost answers are
+//! repeated: [`Poll::after`] tells the collector which changes the service already has. `fusebox::init` opens the
+//! channel; these types are public for collectors and other libraries.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Where polls are posted.
+/// The path for polls.
 pub const PATH: &str = "/fusebox/v1/control";
 
-/// The method of a unary gRPC call that does the same: its messages are the same JSON documents. For services that export
-/// over gRPC alone.
+/// The unary gRPC method for polls, for services that export only over gRPC. Its messages are the same JSON documents.
 pub const GRPC_PATH: &str = "/fusebox.control.v1.ControlService/Poll";
 
-/// The longest time for which a change may be in force: a person decides anew each day.
+/// The longest time for which a change may be in force, so that a person decides again every day.
 pub const EXPIRY_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// The longest reason, in characters: a sentence or two, and a link to the incident.
 pub const REASON_CHARS_MAX: usize = 500;
 
-/// The longest name of a person, in characters: an e-mail address has at most 254, and most have 30.
+/// The longest name of a person, in characters: an e-mail address has at most 254, most have 30.
 pub const BY_CHARS_MAX: usize = 100;
 
-/// The longest time for which a poll may be held: below the 60 s after which proxies give up.
+/// The longest time for which a poll may be held, below the 60 s after which proxies close a request.
 pub const WAIT_MAX: Duration = Duration::from_secs(25);
 
-/// The most loggers of one process that are listed.
+/// Most loggers listed per process.
 pub const LOGGERS_MAX: usize = 64;
 
-/// The longest name of a logger, bytes: many times that of any module.
+/// The longest name of a logger, bytes; far longer than any module's name.
 pub const LOGGER_NAME_BYTES_MAX: usize = 256;
 
-/// What a service asks: for changes after those that it has.
+/// A request for the changes that the service does not have yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Poll {
     /// `service.name` of its resource.
     pub service: String,
     /// `service.instance.id` of its resource.
     pub instance: String,
-    /// Of the last answer; `None` in the first poll of a process.
+    /// [`Changes::after`] of the last answer; `None` in the first poll of a process.
     pub after: Option<u64>,
-    /// For how long it waits, milliseconds; at most [`WAIT_MAX`].
+    /// How long the collector may hold the poll, milliseconds; at most [`WAIT_MAX`].
     pub wait_ms: u64,
-    /// What became of changes since the last poll that was answered.
+    /// The outcomes of changes since the last poll that was answered.
     #[serde(default)]
     pub acknowledged: Vec<Acknowledgement>,
-    /// The levels of its main loggers, the root first; empty where levels cannot be changed.
+    /// The levels of the service's main loggers, the root first; empty if levels cannot be changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub loggers: Vec<LoggerLevel>,
 }
@@ -56,16 +56,16 @@ pub struct Poll {
 /// The level of a logger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoggerLevel {
-    /// Its target, or `ROOT`.
+    /// The target of the logger, or `ROOT`.
     pub name: String,
     /// The level in force.
     pub level: Level,
-    /// In what time it ends, milliseconds; `None` if it is as configured at the start.
+    /// The time until the level expires, milliseconds; `None` if it is the level configured at the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_in_ms: Option<u64>,
 }
 
-/// The level of a logger: what is written, from nothing to everything.
+/// The level of a logger: how much it writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
@@ -75,16 +75,16 @@ pub enum Level {
     Error,
     /// Warnings too.
     Warn,
-    /// What a service says at its usual pace.
+    /// Normal operation too.
     Info,
-    /// What helps to find a fault.
+    /// Details for finding a fault too.
     Debug,
     /// Everything.
     Trace,
 }
 
 impl Level {
-    /// Every level, the quietest first.
+    /// Every level, from the fewest messages to the most.
     pub const ALL: [Self; 6] = [
         Self::Off,
         Self::Error,
@@ -94,7 +94,7 @@ impl Level {
         Self::Trace,
     ];
 
-    /// Returns its name on the wire.
+    /// Returns the name in messages.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Off => "off",
@@ -112,7 +112,7 @@ impl Level {
     }
 }
 
-/// What a change is of.
+/// The kind of thing that a change applies to.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -125,29 +125,29 @@ pub enum Subject {
     Logger,
 }
 
-/// What became of a change in one process.
+/// The outcome of a change in one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acknowledgement {
-    /// The change.
+    /// [`Change::id`] of the change.
     pub change: u64,
-    /// What became of it.
+    /// The outcome of the change.
     pub outcome: Outcome,
 }
 
-/// What became of a change.
+/// The outcome of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// It is in force.
+    /// The change is in force.
     Applied,
-    /// The process has not made a breaker of that name yet; the change is applied when it does.
+    /// The process has no breaker of this name yet; the change is applied when it creates one.
     Waiting,
-    /// The process holds as many changes as it can.
+    /// The process already holds the maximum number of changes.
     Refused,
 }
 
 impl Outcome {
-    /// Returns its name on the wire.
+    /// Returns the name in messages.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Applied => "applied",
@@ -160,7 +160,7 @@ impl Outcome {
 /// The answer to a poll.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changes {
-    /// What to send with the next poll.
+    /// The value of [`Poll::after`] for the next poll.
     pub after: u64,
     /// The changes, oldest first.
     pub changes: Vec<Change>,
@@ -169,23 +169,23 @@ pub struct Changes {
 /// One change of one breaker or logger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// Its number; later changes have higher ones.
+    /// The number of the change; later changes have higher numbers.
     pub id: u64,
-    /// What it is of.
+    /// Whether it applies to a breaker or to a logger.
     #[serde(default)]
     pub subject: Subject,
     /// The name of the breaker or logger.
     pub name: String,
     /// What to do.
     pub action: Action,
-    /// Who wants it and why, as in [`Override::reason`](crate::circuit_breaker::Override::reason).
+    /// Who made the change and why, as in [`Override::reason`](crate::circuit_breaker::Override::reason).
     pub reason: String,
-    /// For how long it is in force from now on, milliseconds; at most [`EXPIRY_MAX`]. Not a time of day, as the two clocks
-    /// may differ.
+    /// How long the change stays in force from now on, milliseconds; at most [`EXPIRY_MAX`]. A duration, because the
+    /// clocks of service and collector may differ.
     pub remaining_ms: u64,
 }
 
-/// What a person can do with a breaker or a logger.
+/// A change that a person can make to a breaker or a logger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
@@ -195,9 +195,9 @@ pub enum Action {
     ForceClosed,
     /// Pass every call and count nothing.
     Disable,
-    /// Pass every call, keep counting, and announce the transitions that would have been made.
+    /// Pass every call, keep counting, and report the transitions that would have happened.
     MetricsOnly,
-    /// End what is forced, close the breaker and empty its window; put the level of a logger back.
+    /// End the override, close the breaker and empty its window; for a logger, restore the configured level.
     Reset,
     /// Set the level of a logger.
     Level(Level),
@@ -213,7 +213,7 @@ impl Action {
         Self::Reset,
     ];
 
-    /// Returns its name on the wire.
+    /// Returns the name in messages.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ForceOpen => "force_open",

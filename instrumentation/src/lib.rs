@@ -1,8 +1,8 @@
-//! Circuit breakers around calls, trace context through HTTP headers, and the telemetry of both: a microservice that
-//! links this crate is seen in Fusebox, or in any other back end that speaks OTLP.
+//! Circuit breakers around calls, trace context in HTTP headers, and telemetry for both. A service that uses this crate
+//! appears in Fusebox, and in any other back end that accepts OTLP.
 //!
-//! This service asks another one for its stock. It stops asking while the other one is failing, joins the traces of
-//! its callers, passes them on, and writes log lines with the ids of their trace:
+//! The following service asks another one for its stock. It stops calling it while it is failing, continues the traces
+//! of its callers, passes them on, and writes log lines with trace ids:
 //!
 #![cfg_attr(
     all(feature = "axum", feature = "reqwest", feature = "telemetry"),
@@ -58,21 +58,22 @@
 //!
 //! Telemetry goes to `http://localhost:4318`, or to the address in `OTEL_EXPORTER_OTLP_ENDPOINT`.
 //!
-//! - [`circuit_breaker`]: the breaker and the ways to put a call behind it.
-//! - [`resilience`]: retry, rate limiter, bulkhead, time limiter and hedge.
-//! - `http` (feature `http`): layers for servers and clients, the traced `reqwest` client (feature `reqwest`), the
+//! - [`circuit_breaker`]: the breaker, and the ways to put a call behind it.
+//! - [`resilience`]: retry, rate limiter, bulkhead, time limiter, hedge and cache.
+//! - `http` (feature `http`): layers for servers and clients, the traced `reqwest` client (feature `reqwest`), and the
 //!   response to a refused call.
 //! - [`hystrix`]: the metrics stream that Hystrix's dashboard and Turbine read.
 //! - [`propagation`]: W3C trace context and baggage, and B3, as OpenTelemetry propagators.
 //! - `telemetry` (feature `telemetry`): what `init` sets up, how it is configured, and what happens while the collector
 //!   is unreachable.
 //! - `actuator` (feature `actuator`): Spring Boot's actuator endpoints, which Spring Boot Admin reads.
-//! - [`request`]: what the calls of one request share: cached answers, and calls made together.
-//! - [`control`]: the messages by which a collector switches breakers of a running service.
+//! - [`request`]: caching and batching of calls within one request.
+//! - [`control`]: the messages through which a collector changes the breakers and log levels of a running service.
 //! - [`semconv`]: the names of everything that is sent.
 //!
-//! Without default features there are the breaker, its commands and the propagators; no web framework and no HTTP
-//! client is pulled in. The README has a table of the features, and `examples/` four programs.
+//! Without default features, the crate contains the breaker, its commands, the policies and the propagators, and
+//! depends on no web framework or HTTP client. The README has a table of the features, and `examples/` has four
+//! programs.
 
 #[cfg(all(doctest, feature = "telemetry"))]
 #[doc = include_str!("../README.md")]

@@ -1,8 +1,8 @@
 //! Reads and writes B3, single (`b3`) and multi (`X-B3-*`), as specified by openzipkin/b3-propagation.
 //!
-//! A request without a decision (*defer*) counts as sampled: the decision is then ours, and Fusebox samples when it
-//! stores, not when it receives. `b3: 0` alone asks for no trace: telemetry is suppressed for the request. `b3: 1` and
-//! `b3: d` alone ask for a trace that starts here, and debug for one that is sampled whatever the sampler says.
+//! A request without a decision (*defer*) counts as sampled: this service may decide, and Fusebox samples when it
+//! stores, not when it receives. `b3: 0` alone asks for no trace, so telemetry is suppressed for the request. `b3: 1`
+//! alone asks for a trace that starts here, and `b3: d` for one that is sampled whatever the sampler decides.
 
 use std::sync::LazyLock;
 
@@ -60,11 +60,11 @@ enum Decision {
 #[derive(Debug)]
 struct Debugged;
 
-/// Marks a context whose trace starts here by the caller's wish.
+/// Marks a context whose trace starts here at the caller's request.
 #[derive(Debug)]
 struct Accepted;
 
-/// Whether the caller decided that a trace is sampled, in a way that a span context cannot say.
+/// Returns whether the caller decided that a trace is sampled without sending ids, which a span context cannot express.
 #[cfg(feature = "telemetry")]
 pub(super) fn is_wanted(cx: &Context) -> bool {
     cx.get::<Debugged>().is_some() || cx.get::<Accepted>().is_some()
@@ -117,8 +117,8 @@ impl B3Propagator {
 
 /// Reads B3 headers; `None` if there are none or they are malformed.
 pub(super) fn extract(cx: &Context, extractor: &dyn Extractor) -> Option<Context> {
-    // The first value of a repeated header wins. A malformed single header is not replaced by multi headers: the caller
-    // meant it to count.
+    // The first value of a repeated header wins. A malformed single header is not replaced by multi headers, because
+    // the caller meant it to be used.
     match extractor.get(B3) {
         Some(value) => single(cx, value),
         None => multi(cx, extractor),
@@ -175,7 +175,7 @@ fn multi(cx: &Context, extractor: &dyn Extractor) -> Option<Context> {
     }
 }
 
-/// Parses 32 digits, or 16 for the right half.
+/// Parses 32 digits, or 16 for the lower half.
 fn b3_trace_id(hex: &str) -> Option<TraceId> {
     if hex.len() != 16 {
         return trace_id(hex);
@@ -184,7 +184,7 @@ fn b3_trace_id(hex: &str) -> Option<TraceId> {
     (id != TraceId::INVALID).then_some(id)
 }
 
-/// Applies a decision without ids: the trace starts here or is not wanted.
+/// Applies a decision without ids: a trace starts here, or no trace is wanted.
 fn decided(cx: &Context, decision: Decision) -> Context {
     match decision {
         Decision::Drop => cx.with_telemetry_suppressed(),
@@ -205,7 +205,7 @@ fn with_span(
         Decision::Accept | Decision::Debug | Decision::Defer => TraceFlags::SAMPLED,
     };
     let span = SpanContext::new(trace, span, flags, true, TraceState::NONE);
-    // Nothing says that the id is random.
+    // B3 does not tell whether the id is random.
     let cx = cx.with_remote_span_context(span);
     let cx = cx.with_value(w3c::Received::default());
     match decision {

@@ -1,7 +1,7 @@
 //! Reads and writes W3C baggage within its limits of 64 members and 8,192 bytes.
 //!
-//! Not the SDK's `BaggagePropagator`, which drops a whole header that is too long instead of the members beyond the
-//! limit, cuts values at a second `=`, drops members with invalid UTF-8, and writes headers longer than the limit.
+//! The SDK's `BaggagePropagator` is not used because it drops a header that is too long instead of the members beyond
+//! the limit, cuts values at a second `=`, drops members with invalid UTF-8, and writes headers beyond the limit.
 
 use std::sync::LazyLock;
 
@@ -52,7 +52,7 @@ impl TextMapPropagator for BaggagePropagator {
     }
 }
 
-/// Reads the headers, joined in order, up to the limits; only malformed members are left out.
+/// Reads the headers, joined in order, up to the limits; only malformed members are dropped.
 fn read(headers: &[&str]) -> Baggage {
     let mut baggage = Baggage::new();
     let mut bytes = 0;
@@ -66,7 +66,7 @@ fn read(headers: &[&str]) -> Baggage {
             continue;
         };
         let value = percent_decode_str(value.trim()).decode_utf8_lossy();
-        // The API rejects keys that are not tokens, and what would exceed its own limits, which are the same.
+        // The API rejects keys that are not tokens, and anything beyond its own limits, which are the same.
         baggage.insert_with_metadata(
             key.trim().to_owned(),
             value.into_owned(),
@@ -100,7 +100,7 @@ fn write(baggage: &Baggage) -> String {
     header
 }
 
-/// Whether properties can be passed on unchanged without breaking the header.
+/// Returns whether properties can be passed on unchanged without breaking the header.
 fn printable(properties: &str) -> bool {
     !properties.is_empty()
         && properties

@@ -1,4 +1,4 @@
-//! The propagator of the layers: reads W3C and B3, writes W3C, and B3 if configured.
+//! The propagator of the layers: reads W3C and B3, and writes W3C and, if configured, B3.
 
 use std::sync::{LazyLock, OnceLock};
 
@@ -21,7 +21,8 @@ static FIELDS: LazyLock<Vec<String>> = LazyLock::new(|| {
 
 static CONFIGURED: OnceLock<Propagator> = OnceLock::new();
 
-/// Reads and writes the formats it is configured with; of trace contexts W3C's is read, else B3 single, else B3 multi.
+/// Reads and writes the configured formats. If a request has several trace contexts, W3C's is used, else B3 single,
+/// else B3 multi.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Propagator {
     trace_context: bool,
@@ -43,20 +44,20 @@ impl Default for Propagator {
 }
 
 impl Propagator {
-    /// The names that [`from_list`](Self::from_list) knows.
+    /// The names that [`from_list`](Self::from_list) accepts.
     #[cfg(feature = "telemetry")]
     pub(crate) const NAMES: [&str; 5] = ["tracecontext", "baggage", "b3", "b3multi", "none"];
 
-    /// Also writes B3, for peers that understand nothing else.
+    /// Also writes B3, for peers that understand no other format.
     #[must_use]
     pub fn with_b3(mut self, encoding: B3Encoding) -> Self {
         self.b3 = Some(encoding);
         self
     }
 
-    /// Parses the formats to read and to write from a list as in `OTEL_PROPAGATORS`: `tracecontext`, `baggage`, `b3`,
-    /// `b3multi`, `none`. Either name of B3 reads both of its forms. Unknown names are ignored; a list of nothing else is
-    /// the default.
+    /// Parses the formats to read and to write from a list like that of `OTEL_PROPAGATORS`: `tracecontext`, `baggage`,
+    /// `b3`, `b3multi`, `none`. Both names of B3 read both of its forms. Unknown names are ignored; a list without any
+    /// known name gives the default.
     pub fn from_list(list: &str) -> Self {
         let has = |name| list.split(',').any(|item| item.trim() == name);
         let b3 = match (has("b3"), has("b3multi")) {
@@ -77,8 +78,8 @@ impl Propagator {
         }
     }
 
-    /// Removes from a request's headers what a propagator wrote there earlier, if this one writes anything of the kind:
-    /// a proxy that copies headers must not send half of another context.
+    /// Removes headers that an earlier propagator wrote, if this one writes the same formats: a proxy that copies
+    /// headers must not send half of another context.
     #[cfg(feature = "http")]
     pub(crate) fn clear(self, headers: &mut http::HeaderMap) {
         let b3 = B3Propagator::new(B3Encoding::Single);
@@ -99,7 +100,7 @@ impl Propagator {
         CONFIGURED.get().copied().unwrap_or_default()
     }
 
-    /// Makes this the propagator of the layers; the first call wins.
+    /// Sets the propagator of the layers; only the first call has an effect.
     #[cfg(feature = "telemetry")]
     pub(crate) fn configure(self) {
         let _ = CONFIGURED.set(self);

@@ -1,13 +1,13 @@
-//! The headers of a request, for propagators.
+//! The headers of a request as a carrier for propagators.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::propagation::Extractor;
 
-/// Replaces a value that is not text; every format rejects it. `opentelemetry_http::HeaderExtractor` leaves such values
-/// out, which would hide a second `traceparent`.
+/// Replaces a value that is not text; every format rejects it. `opentelemetry_http::HeaderExtractor` omits such values,
+/// which would hide a second `traceparent`.
 const NOT_TEXT: &str = "\u{fffd}";
 
-/// Extracts from a request's headers.
+/// Extracts values from a request's headers.
 pub(crate) struct Headers<'a>(pub(crate) &'a HeaderMap);
 
 impl Extractor for Headers<'_> {

@@ -1,5 +1,5 @@
-//! Trace context and baggage in HTTP headers, as OpenTelemetry propagators. The server layer reads what comes in, the
-//! client layer writes what goes out. Every header is checked against the rules of its format.
+//! Trace context and baggage in HTTP headers, as OpenTelemetry propagators. The server layer reads incoming headers,
+//! the client layer writes outgoing ones. Every header is checked against the rules of its format.
 //!
 //! ```
 //! use std::collections::HashMap;
@@ -20,8 +20,9 @@
 //! assert_eq!(outgoing["b3"], "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1");
 //! ```
 //!
-//! Anything with headers can carry a context: a message of a broker, a job in a table. It takes the two traits of
-//! OpenTelemetry; `get_all` matters where a name may come several times, as `baggage` and `tracestate` do.
+//! Anything with headers can carry a context, for example a message of a broker or a job in a table. Implement the two
+//! traits of OpenTelemetry for it; implement `get_all` too if a name may occur several times, as `baggage` and
+//! `tracestate` may.
 //!
 //! ```
 //! use fusebox::opentelemetry::Context;
@@ -104,7 +105,7 @@ fn span_id(hex: &str) -> Option<SpanId> {
 
 /// Parses `N` bytes from exactly `2 * N` lower-case hexadecimal digits.
 ///
-/// `from_hex` of the API accepts upper case, a sign and any length, which the formats forbid.
+/// The API's `from_hex` accepts upper case, a sign and any length, which the formats forbid.
 fn lower_hex<const N: usize>(hex: &str) -> Option<[u8; N]> {
     if hex.len() != 2 * N {
         return None;

@@ -1,4 +1,4 @@
-//! The sampler that keeps what a caller decided in B3 without ids.
+//! The sampler that respects a caller's B3 decision without ids.
 
 use opentelemetry::trace::{Link, SpanKind, TraceContextExt, TraceId, TraceState};
 use opentelemetry::{Context, KeyValue};
@@ -6,9 +6,10 @@ use opentelemetry_sdk::trace::{Sampler, SamplingDecision, SamplingResult, Should
 
 use super::b3::is_wanted;
 
-/// Samples a trace that the caller asked for (`b3: 1`, `b3: d`, `X-B3-Flags: 1`); another sampler decides on the others.
+/// Samples a trace that the caller asked for (`b3: 1`, `b3: d`, `X-B3-Flags: 1`); the inner sampler decides about all
+/// others.
 ///
-/// `fusebox::init` uses it around the sampler of `OTEL_TRACES_SAMPLER`; a tracer provider of your own takes it by
+/// `fusebox::init` puts it around the sampler of `OTEL_TRACES_SAMPLER`; for your own tracer provider, pass it to
 /// `with_sampler`.
 #[derive(Debug, Clone)]
 pub struct CallerDecides<S>(pub S);
@@ -40,8 +41,8 @@ fn state(parent: &Context) -> TraceState {
     parent.span().span_context().trace_state().clone()
 }
 
-/// Returns the sampler of `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`; by default, and for an unknown one, every
-/// trace that the caller does not exclude.
+/// Returns the sampler of `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`. By default, and for an unknown sampler,
+/// every trace is sampled that the caller does not exclude.
 pub(crate) fn from_variables(sampler: Option<&str>, ratio: Option<&str>) -> Sampler {
     let ratio = || {
         let ratio = ratio.and_then(|ratio| ratio.parse::<f64>().ok());
@@ -70,7 +71,7 @@ mod tests {
     use super::*;
     use crate::propagation::{B3Encoding, Propagator};
 
-    /// Scenario: a sampler that samples nothing, and decisions of callers without ids.
+    /// Scenario: a sampler that samples nothing, and callers' decisions without ids.
     /// Guarantees: accept and debug are sampled, debug is passed on, and a child of the span is sampled too.
     #[test]
     fn a_decision_without_ids_is_kept() {
@@ -95,7 +96,7 @@ mod tests {
         assert_eq!(sent(Some(("b3", "1"))), flags("03", "1"));
         assert_eq!(sent(Some(("x-b3-sampled", "1"))), flags("03", "1"));
         assert_eq!(sent(None), flags("02", "0"));
-        // No ids, and no service further on starts a trace.
+        // Without ids, and so that no service downstream starts a trace.
         assert_eq!(sent(Some(("b3", "0"))), flags("02", "0"));
     }
 

@@ -1,8 +1,8 @@
 //! Reads and writes W3C trace context, level 2 (`traceparent`, `tracestate`).
 //!
-//! Not the SDK's `TraceContextPropagator`, which is laxer than the specification: it accepts two `traceparent` headers,
-//! short and long ids and a version without its dash, drops the random flag, and discards a whole `tracestate` where the
-//! format asks to drop members.
+//! The SDK's `TraceContextPropagator` is not used because it is laxer than the specification: it accepts two
+//! `traceparent` headers, short and long ids and a version without its dash, drops the random flag, and discards a
+//! whole `tracestate` where the format asks to drop members.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::LazyLock;
@@ -26,9 +26,9 @@ const KNOWN_FLAGS: TraceFlags = TraceFlags::new(0b11);
 const RANDOM: TraceFlags = TraceFlags::new(0b10);
 /// Most members of a `tracestate`; with more, the whole header is dropped (section 3.3.1.1).
 const MAX_MEMBERS: usize = 32;
-/// Members longer than this are the first to go (section 3.3.1.5).
+/// Members longer than this are dropped first (section 3.3.1.5).
 const LONG_MEMBER: usize = 128;
-/// Characters of `tracestate` that are passed on: 32 members of 128. The specification asks for at least 512.
+/// Most characters of `tracestate` that are passed on: 32 members of 128. The specification asks for at least 512.
 const MAX_TRACESTATE: usize = MAX_MEMBERS * LONG_MEMBER;
 
 /// Reads and writes W3C `traceparent` and `tracestate`.
@@ -40,7 +40,7 @@ impl TextMapPropagator for TraceContextPropagator {
         if let Some(parent) = traceparent(cx) {
             injector.set(TRACEPARENT, parent);
         } else if cx.is_telemetry_suppressed() {
-            // The caller wants no trace: whoever is called next must not start one.
+            // The caller wants no trace, so the next service must not start one.
             injector.set(TRACEPARENT, unwanted());
         }
         let tracestate = write_tracestate(cx);
@@ -61,16 +61,16 @@ impl TextMapPropagator for TraceContextPropagator {
     }
 }
 
-/// What a span context cannot hold of what was received; children of the remote span inherit it.
+/// Received data that a span context cannot hold; children of the remote span inherit it.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Received {
-    /// Whether the caller's trace id is random. The SDK drops this flag of spans that are not sampled.
+    /// Whether the caller's trace id is random. The SDK drops this flag for spans that are not sampled.
     is_random: bool,
     /// All members of `tracestate`, if the API's type cannot hold one of them.
     members: Vec<(String, String)>,
 }
 
-/// Reads the remote span; `None` restarts the trace, and `tracestate` is ignored then.
+/// Reads the remote span; `None` starts a new trace, and `tracestate` is then ignored.
 fn extract(extractor: &dyn Extractor) -> Option<(SpanContext, Received)> {
     let values = extractor.get_all(TRACEPARENT)?;
     let [value] = values.as_slice() else {
@@ -111,7 +111,7 @@ pub(crate) fn traceparent(cx: &Context) -> Option<String> {
         return None;
     }
     let mut flags = span.trace_flags() & KNOWN_FLAGS;
-    // The ids that the SDK makes for new traces are random; of a continued one the caller said it.
+    // The SDK's ids of new traces are random; for a continued trace the caller's flag tells.
     let is_random = || {
         cx.get::<Received>()
             .is_none_or(|received| received.is_random)
@@ -122,7 +122,7 @@ pub(crate) fn traceparent(cx: &Context) -> Option<String> {
     Some(write(span.trace_id(), span.span_id(), flags))
 }
 
-/// Writes the context of a trace that is not wanted: new ids, not sampled.
+/// Writes an unsampled context with new ids, for a trace that is not wanted.
 fn unwanted() -> String {
     let random = || RandomState::new().build_hasher().finish().max(1);
     let trace = TraceId::from(u128::from(random()) << 64 | u128::from(random()));
@@ -148,9 +148,9 @@ fn push_hex(text: &mut String, bytes: &[u8]) {
     }
 }
 
-/// Reads `tracestate`, its headers joined in order; if anything is malformed, the whole of it is dropped. The API's type
-/// checks the key grammar of level 1 (at most 14 characters after one `@`): if it cannot hold a member, all of them are
-/// returned beside it.
+/// Reads `tracestate`, its headers joined in order; if any part is malformed, all of it is dropped. The API's type
+/// checks the key grammar of level 1 (at most 14 characters after one `@`): if it cannot hold a member, all members are
+/// also returned separately.
 fn read_tracestate(headers: &[&str]) -> (TraceState, Vec<(String, String)>) {
     let nothing = || (TraceState::NONE, Vec::new());
     let mut members = Vec::new();
@@ -198,7 +198,7 @@ fn valid_value(value: &str) -> bool {
             .all(|byte| matches!(byte, b' '..=b'~') && byte != b',' && byte != b'=')
 }
 
-/// Writes `tracestate`; if it is too long, whole members are dropped, long ones first, then those at the end.
+/// Writes `tracestate`; if it is too long, whole members are dropped: long ones first, then those at the end.
 fn write_tracestate(cx: &Context) -> String {
     let span = cx.span();
     let span = span.span_context();
@@ -215,8 +215,8 @@ fn write_tracestate(cx: &Context) -> String {
     }
 }
 
-/// Brings the members that were received up to date with those that the span holds: a changed or new one moves to the
-/// left, and one that was deleted is left out.
+/// Updates the received members with those that the span holds: changed and new members move to the left, deleted ones
+/// are removed.
 fn with_held<'a>(
     received: impl Iterator<Item = (&'a str, &'a str)>,
     held: impl Iterator<Item = (&'a str, &'a str)>,
@@ -290,7 +290,7 @@ mod tests {
         traceparent(&Context::new().with_remote_span_context(span.clone())).unwrap()
     }
 
-    /// What is sent on of a `tracestate`.
+    /// Returns the `tracestate` that is sent after receiving `lines`.
     fn state(lines: &[&str]) -> String {
         let mut all = vec![(TRACEPARENT, VALID)];
         all.extend(lines.iter().map(|line| (TRACESTATE, *line)));
@@ -361,7 +361,7 @@ mod tests {
         assert_eq!(passed("00"), "00");
     }
 
-    /// Scenario: a local span, which the SDK makes without the flag, is the child of a remote one, or a root.
+    /// Scenario: a local span, which the SDK creates without the flag, is the child of a remote one, or a root.
     /// Guarantees: the caller's flag is passed on; a root's id is random.
     #[test]
     fn the_random_flag_outlives_a_span_of_the_sdk() {
@@ -388,7 +388,7 @@ mod tests {
     fn tracestate_headers_join_in_order_without_empty_members() {
         assert_eq!(state(&["foo=1,bar=2", " , ,rojo=1 "]), "foo=1,bar=2,rojo=1");
         assert_eq!(state(&["0a_-*/=x y"]), "0a_-*/=x y");
-        // Keys of today's grammar that the API's type cannot hold.
+        // Keys of the current grammar that the API's type cannot hold.
         let today = "a@b@c=1,foo=2,t@averylongsystemname=3,0@=4";
         assert_eq!(state(&[today]), today);
     }

@@ -1,4 +1,4 @@
-//! Answers that are kept for a request, as Hystrix's request cache does.
+//! Caches results for the length of a request, as Hystrix's request cache does.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,13 +13,13 @@ use super::context::{Owner, RequestContext};
 use crate::circuit_breaker::CircuitBreaker;
 use crate::sync::Mutex;
 
-/// Answers that one cache keeps in one request; further keys are asked each time.
+/// Most results that one cache keeps per request; further keys are called each time.
 pub const KEYS_MAX: usize = 1_000;
 
-/// Keeps the answers of the calls behind a breaker for the length of a request: the same key is asked once, whoever asks
-/// at the same time waits for that answer, and an error is kept as well.
+/// Caches the results of calls behind a breaker for the length of a request. Each key is called once: concurrent
+/// callers wait for the same result, and errors are cached too.
 ///
-/// A caller that gives up while it asks leaves the question to the next one that waits.
+/// If the caller that makes the call is dropped, the next waiting caller makes it.
 ///
 /// ```
 /// use std::io::Error;
@@ -45,10 +45,10 @@ pub struct RequestCache<K, V, E> {
     answers: PhantomData<fn(K) -> Result<V, E>>,
 }
 
-/// The answer to a key, once there is one.
+/// The result for a key, once there is one.
 type Answer<V, E> = Arc<OnceCell<Result<V, Arc<E>>>>;
 
-/// The answers of one request.
+/// The results of one request.
 struct Answers<K, V, E>(Mutex<HashMap<K, Answer<V, E>>>);
 
 impl<K, V, E> Default for Answers<K, V, E> {
@@ -63,7 +63,7 @@ where
     V: Clone + Send + Sync + 'static,
     E: Send + Sync + 'static,
 {
-    /// Creates a cache for the calls behind `breaker`, which counts the answers that come from it.
+    /// Creates a cache for the calls behind `breaker`. The breaker counts the calls that were answered from the cache.
     pub fn new(breaker: &CircuitBreaker) -> Self {
         Self {
             owner: Owner::new(),
@@ -72,10 +72,10 @@ where
         }
     }
 
-    /// Returns the answer to `key` in this request; `ask` gets it if none has asked yet.
+    /// Returns the result for `key` in this request; calls `ask` if there is none and no other caller is getting it.
     ///
     /// # Errors
-    /// Returns the error of the one who asked.
+    /// Returns the error of the call.
     pub async fn get<F>(
         &self,
         request: &RequestContext,
@@ -100,13 +100,13 @@ where
         result
     }
 
-    /// Forgets the answer to `key` in this request, after a change of what it is about.
+    /// Removes the result for `key` in this request, for example after the value has changed.
     pub fn clear(&self, request: &RequestContext, key: &K) {
         let forgotten = self.part(request).0.lock().remove(key);
         drop(forgotten); // Without the lock: it is the application's.
     }
 
-    /// `None` if there is no room.
+    /// Returns `None` if there is no room.
     fn answer(&self, request: &RequestContext, key: K) -> Option<Answer<V, E>> {
         let part = self.part(request);
         let mut answers = part.0.lock();

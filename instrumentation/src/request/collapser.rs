@@ -1,5 +1,5 @@
-//! Calls that are made together, as Hystrix's collapser does: the arguments that come within a window go out as one call,
-//! and each caller gets the answer to its own.
+//! Batches calls, as Hystrix's collapser does: arguments that arrive within a window are sent in one call, and each
+//! caller receives the result for its own argument.
 
 use std::fmt;
 use std::future::Future;
@@ -18,15 +18,15 @@ use crate::circuit_breaker::{Cause, CircuitBreaker, CommandError, SettingsError}
 use crate::setting::{duration, within};
 use crate::sync::Mutex;
 
-/// Most arguments of a batch.
+/// Most arguments per batch.
 pub const BATCH_MAX: u32 = 100_000;
 
 /// The settings of a collapser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CollapserSettings {
-    /// How long the first argument of a batch waits for others. Default 10 ms, Hystrix's.
+    /// How long the first argument of a batch waits for others. Default 10 ms, as in Hystrix.
     pub timer_delay: Duration,
-    /// Arguments after which a batch goes out at once. Default 1,000; Hystrix has no limit.
+    /// Number of arguments after which a batch is sent immediately. Default 1,000; Hystrix has no limit.
     pub max_requests_in_batch: u32,
 }
 
@@ -39,18 +39,18 @@ impl Default for CollapserSettings {
     }
 }
 
-/// Why a caller got no answer.
+/// Why a caller got no result.
 #[derive(Debug, Clone, Error)]
 pub enum CollapseError<E> {
-    /// The call of the whole batch failed, took too long, or was refused.
+    /// The call of the whole batch failed, timed out or was refused.
     #[error("{0}")]
     Failed(Arc<Cause<E>>),
-    /// The call answered fewer arguments than it was given, and not this one.
+    /// The call returned fewer results than it was given arguments, and none for this one.
     #[error("the call of a batch answered {answers} of {arguments} arguments")]
     NoAnswer {
-        /// Answers that it gave.
+        /// Number of results that it returned.
         answers: usize,
-        /// Arguments that it was given.
+        /// Number of arguments that it was given.
         arguments: usize,
     },
     /// The call of the batch panicked, or its runtime ended.
@@ -58,13 +58,12 @@ pub enum CollapseError<E> {
     Lost,
 }
 
-/// The call of a batch.
 type Call<A, R, E> =
     Box<dyn Fn(Vec<A>) -> Pin<Box<dyn Future<Output = Result<Vec<R>, E>> + Send>> + Send + Sync>;
 
-/// Makes the calls of a request together, behind a breaker; clones are handles to the same collapser. A batch is a
-/// [command](crate::circuit_breaker::Command): the timeout and the slots of the breaker's settings are its own, and the timeout
-/// begins when it goes out.
+/// Batches the calls of a request behind a breaker. Clones are handles to the same collapser. A batch is one
+/// [command](crate::circuit_breaker::Command): the timeout and the slots of the breaker's settings apply to the whole
+/// batch, and the timeout starts when it is sent.
 ///
 /// ```
 /// use fusebox::circuit_breaker::CircuitBreaker;
@@ -94,17 +93,17 @@ struct Inner<A, R, E> {
     call: Call<A, R, E>,
 }
 
-/// An argument and who waits for its answer.
+/// An argument and the caller that waits for its result.
 struct Waiting<A, R, E> {
     argument: A,
     answer: oneshot::Sender<Result<R, CollapseError<E>>>,
 }
 
-/// The batch of a request that gathers arguments.
+/// The batch of a request that is collecting arguments.
 struct Gathering<A, R, E>(Mutex<Batch<A, R, E>>);
 
 struct Batch<A, R, E> {
-    /// Tells this batch from those that went out.
+    /// Distinguishes this batch from those that were already sent.
     number: u64,
     waiting: Vec<Waiting<A, R, E>>,
 }
@@ -116,17 +115,17 @@ impl<A, R, E> Default for Gathering<A, R, E> {
     }
 }
 
-/// What a caller has to do once its argument is in the batch.
+/// What a caller must do after its argument was added to the batch.
 enum Joined<A, R, E> {
-    /// It is the first one: the batch goes out after the window.
+    /// It was the first one: send the batch after the window.
     First(u64),
-    /// It is the last one: the batch goes out now.
+    /// It was the last one: send the batch now.
     Last(Vec<Waiting<A, R, E>>),
     Between,
 }
 
 impl<A, R, E> Gathering<A, R, E> {
-    /// Adds an argument; the batch is taken by the one that makes it full, so that it grows no further.
+    /// Adds an argument. The caller that fills the batch takes it in the same step, so that it cannot grow further.
     fn join(&self, waiting: Waiting<A, R, E>, most: usize) -> Joined<A, R, E> {
         let mut batch = self.0.lock();
         batch.waiting.push(waiting);
@@ -137,7 +136,7 @@ impl<A, R, E> Gathering<A, R, E> {
         }
     }
 
-    /// Takes the batch of that number, unless it has gone out.
+    /// Takes the batch of this number, unless it was already sent.
     fn take(&self, number: u64) -> Vec<Waiting<A, R, E>> {
         let mut batch = self.0.lock();
         if batch.number != number {
@@ -154,8 +153,8 @@ impl<A, R, E> Batch<A, R, E> {
     }
 }
 
-/// The window of a batch. Dropped before its end, with its runtime, it takes the batch with it: who waits learns that, and
-/// the next caller begins anew.
+/// The window of a batch. If it is dropped before its end, with its runtime, it drops the batch too: waiting callers
+/// receive an error, and the next caller starts a new batch.
 struct Window<A, R, E> {
     gathering: Arc<Gathering<A, R, E>>,
     number: u64,
@@ -174,10 +173,10 @@ where
     R: Send + 'static,
     E: Send + Sync + 'static,
 {
-    /// Creates a collapser; `call` answers a batch in the order of its arguments.
+    /// Creates a collapser. `call` must return the results of a batch in the order of its arguments.
     ///
     /// # Errors
-    /// Returns the first setting that cannot work.
+    /// Returns the first invalid setting.
     pub fn new<F>(
         breaker: &CircuitBreaker,
         settings: CollapserSettings,
@@ -203,14 +202,14 @@ where
         })
     }
 
-    /// Returns the answer to `argument` from the call of its batch. The batch runs on the current runtime of tokio, in the
-    /// span of the caller that began it, or that made it full.
+    /// Returns the result for `argument` from the call of its batch. The batch runs on the current tokio runtime, in
+    /// the span of the caller that started or filled it.
     ///
     /// # Errors
-    /// Returns the error of the whole batch, or that it has no answer to this argument.
+    /// Returns the error of the whole batch, or that there is no result for this argument.
     ///
     /// # Panics
-    /// Panics outside a runtime of tokio.
+    /// Panics outside a tokio runtime.
     pub async fn call(&self, request: &RequestContext, argument: A) -> Result<R, CollapseError<E>> {
         let gathering: Arc<Gathering<A, R, E>> = request.part(self.inner.owner);
         let (answer, answered) = oneshot::channel();
@@ -242,7 +241,7 @@ where
     }
 
     async fn run(self: Arc<Self>, batch: Vec<Waiting<A, R, E>>) {
-        // Who has given up needs no answer.
+        // Callers that have given up need no result.
         let waiting = batch
             .into_iter()
             .filter(|waiting| !waiting.answer.is_closed());
@@ -271,7 +270,7 @@ where
         }
     }
 
-    /// Makes the call of a batch, which is not called if the breaker refuses.
+    /// Calls a batch, unless the breaker refuses.
     async fn ask(&self, arguments: Vec<A>) -> Result<Vec<R>, Cause<E>> {
         let command = self.breaker.command().run(|| (self.call)(arguments));
         match command.without_fallback().execute().await {
@@ -282,7 +281,7 @@ where
     }
 }
 
-/// Gives each of those who wait the result at its place.
+/// Sends each waiting caller the result at its position.
 fn hand_out<R, E>(
     results: Vec<R>,
     answers: Vec<oneshot::Sender<Result<R, CollapseError<E>>>>,
@@ -320,7 +319,8 @@ impl<A, R, E> fmt::Debug for Collapser<A, R, E> {
 mod tests {
     use super::*;
 
-    /// Guarantees: whoever makes a batch full takes it while it adds its argument, so that no other comes in between.
+    /// Guarantees: the caller that fills a batch takes it while adding its argument, so that no other caller comes in
+    /// between.
     #[test]
     fn a_full_batch_is_taken_by_its_last_caller() {
         let gathering = Gathering::<u32, (), ()>::default();

@@ -8,22 +8,23 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::sync::Mutex;
 
-/// What the calls of one request share; clones are handles to the same scope. It ends with the last of them.
+/// The state that the calls of one request share. Clones are handles to the same scope, which ends with the last of
+/// them.
 #[derive(Clone, Default)]
 pub struct RequestContext {
     parts: Arc<Mutex<HashMap<u64, Part>>>,
 }
 
-/// What one cache or collapser keeps in a request.
+/// The data of one cache or collapser in a request.
 type Part = Arc<dyn Any + Send + Sync>;
 
 impl RequestContext {
-    /// Begins a request.
+    /// Starts the scope of a request.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Returns what `owner` keeps in this request.
+    /// Returns the data of `owner` in this request.
     pub(super) fn part<T: Default + Send + Sync + 'static>(&self, owner: Owner) -> Arc<T> {
         let part = {
             let mut parts = self.parts.lock();

@@ -1,6 +1,6 @@
-//! What the calls of one request share: answers that are kept until its end ([`RequestCache`]), and calls that are made
-//! together ([`Collapser`]). The scope is a [`RequestContext`], which the application makes for each request and hands on;
-//! one that lives as long as the process is a scope for all requests.
+//! Caching ([`RequestCache`]) and batching ([`Collapser`]) of the calls of one request. The scope is a
+//! [`RequestContext`], which the application creates for each request and passes on; one that lives as long as the
+//! process spans all requests.
 
 mod cache;
 mod collapser;

@@ -39,7 +39,7 @@ async fn a_key_is_asked_once_in_a_request() {
     assert_eq!(cache.get(&request, 7, ask).await, Ok(4));
 }
 
-/// Guarantees: who asks at the same time waits for one answer, also if that is an error.
+/// Guarantees: concurrent callers wait for one result, also if that is an error.
 #[tokio::test]
 async fn an_answer_that_is_under_way_is_shared() {
     let cache: RequestCache<u32, usize, String> = RequestCache::new(&breaker());
@@ -57,7 +57,7 @@ async fn an_answer_that_is_under_way_is_shared() {
     }
 }
 
-/// Guarantees: a caller that gives up, or panics, leaves the question to the next one, which does not hang.
+/// Guarantees: if a caller is dropped or panics, the next one makes the call and does not hang.
 #[tokio::test]
 async fn a_question_that_is_given_up_is_asked_by_the_next() {
     let cache: RequestCache<u32, usize, ()> = RequestCache::new(&breaker());
@@ -95,7 +95,7 @@ async fn keys_of_a_request_are_bounded() {
 /// The sizes of the batches that were called.
 type Sizes = Arc<crate::sync::Mutex<Vec<usize>>>;
 
-/// A collapser that doubles, notes the sizes of its batches, and answers no argument above 90.
+/// A collapser that doubles, records the sizes of its batches, and returns no result for arguments above 90.
 fn doubling(breaker: &CircuitBreaker, most: u32) -> (Collapser<u32, u32, &'static str>, Sizes) {
     let settings = CollapserSettings {
         max_requests_in_batch: most,
@@ -135,7 +135,7 @@ async fn batches_are_bounded_and_each_caller_gets_its_own_answer() {
     assert_eq!((collapsed.calls, collapsed.sizes.count()), (3, 2));
 }
 
-/// Guarantees: a batch waits for its window, requests have batches of their own, and equal arguments are two.
+/// Guarantees: a batch waits for its window, requests have their own batches, and equal arguments are not merged.
 #[tokio::test(start_paused = true)]
 async fn a_window_gathers_the_calls_of_a_request() {
     let (doubling, sizes) = doubling(&breaker(), 100);
@@ -199,8 +199,8 @@ async fn a_lost_answer_is_an_error() {
 }
 
 /// Scenario: the target of a batch hangs.
-/// Guarantees: everyone who waits learns it after the breaker's timeout, counted from when the batch went out, and the call is
-/// dropped.
+/// Guarantees: all waiting callers get the error after the breaker's timeout, counted from when the batch was sent, and
+/// the call is dropped.
 #[tokio::test(start_paused = true)]
 async fn a_batch_that_hangs_times_out() {
     let breaker = breaker();
@@ -240,8 +240,9 @@ async fn who_gives_up_is_not_asked_for() {
     assert_eq!(*sizes.lock(), [1]);
 }
 
-/// Scenario: the runtime of the caller that began a batch ends before the batch goes out; a caller without a runtime panics.
-/// Guarantees: who waits on another runtime learns that, and the next batch of the request is made.
+/// Scenario: the runtime of the caller that started a batch ends before the batch is sent; a caller without a runtime
+/// panics.
+/// Guarantees: callers that wait on another runtime get an error, and the next batch of the request is sent.
 #[test]
 fn a_batch_ends_with_its_runtime() {
     let runtime = || {
@@ -273,7 +274,7 @@ fn a_batch_ends_with_its_runtime() {
     assert_eq!(*sizes.lock(), [1]);
 }
 
-/// Guarantees: no batch is larger than the settings say, whoever comes while it goes out.
+/// Guarantees: no batch is larger than the settings allow, even while callers arrive as it is sent.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn batches_are_bounded_on_many_threads() {
     let (doubling, sizes) = doubling(&breaker(), 2);
