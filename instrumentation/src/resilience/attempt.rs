@@ -1,6 +1,6 @@
-//! What a retry knows of the attempt that runs inside it, whatever the type of its error: which attempt it is, and whether
-//! the last thing that it called was refused by a breaker, a limiter or a bulkhead on this side. A task spawned by the
-//! attempt is outside.
+//! Lets a retry observe the attempt inside it, whatever the type of its error: the number of the attempt, and whether
+//! its last call was refused by a breaker, limiter or bulkhead of this process. Tasks that the attempt spawns are not
+//! observed.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -18,13 +18,13 @@ struct Attempt {
 /// How the last call within an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LastCall {
-    /// It reached its target, or there was none.
+    /// The call reached its target, or no call was made.
     Made,
-    /// It was refused; a later one may be admitted after this time, if that is known.
+    /// The call was refused; a later one may be admitted after this time, if it is known.
     Refused(Option<Duration>),
 }
 
-/// Runs an attempt, the first one being 1.
+/// Runs an attempt; the first has number 1.
 pub(crate) async fn scope<F: Future>(number: u32, attempt: F) -> (F::Output, LastCall) {
     let scope = Attempt {
         number,
@@ -35,29 +35,29 @@ pub(crate) async fn scope<F: Future>(number: u32, attempt: F) -> (F::Output, Las
         (output, ATTEMPT.with(|attempt| attempt.last.get()))
     };
     let (output, last) = ATTEMPT.scope(scope, noted).await;
-    // One within another attempt: what that called last is what this one did.
+    // An attempt inside another one: its last call is also the last call of the outer one.
     note(last);
     (output, last)
 }
 
-/// Runs a call within the attempt at hand, and says how the last one within it ended. Calls beside each other, as those of a
-/// hedge, are noted in the order in which they end.
+/// Runs a call within the current attempt, and returns how the last call inside it ended. Concurrent calls, as those of
+/// a hedge, are recorded in the order in which they end.
 pub(crate) async fn within<F: Future>(call: F) -> (F::Output, LastCall) {
     let number = ATTEMPT.try_with(|attempt| attempt.number).unwrap_or(1);
     scope(number, call).await
 }
 
-/// Notes that a call was refused without reaching its target.
+/// Records that a call was refused without reaching its target.
 pub(crate) fn note_refused(retry_after: Option<Duration>) {
     note(LastCall::Refused(retry_after));
 }
 
-/// Notes that a call was made.
+/// Records that a call was made.
 pub(crate) fn note_made() {
     note(LastCall::Made);
 }
 
-/// Returns how often the call of this task was made before, if a retry makes it.
+/// Returns how often a retry has already made the call of this task.
 #[cfg(feature = "http")]
 pub(crate) fn repeats() -> u32 {
     ATTEMPT
@@ -66,6 +66,6 @@ pub(crate) fn repeats() -> u32 {
 }
 
 fn note(last: LastCall) {
-    // Outside of a retry this is one read of a thread-local.
+    // Outside a retry this is one read of a thread-local.
     let _ = ATTEMPT.try_with(|attempt| attempt.last.set(last));
 }

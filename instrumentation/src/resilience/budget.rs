@@ -1,5 +1,5 @@
-//! How many retries or hedges all calls together may make, so that a target which fails for everyone is not asked several
-//! times as often.
+//! Limits the number of retries or hedges of all calls together, so that a target that fails for every caller does not
+//! receive a multiple of the load.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -9,21 +9,21 @@ use crate::setting::{Problem, ensure, within};
 use crate::sync::Mutex;
 use crate::time::clock::Clock;
 
-/// Thousandths of a token, in which a budget counts.
+/// Budgets count in thousandths of a token.
 const TOKEN: u64 = 1_000;
 
-/// Most tokens of a budget and most of a second.
+/// Upper limit of the settings `max_saved` and `per_second`.
 const MAX_TOKENS: u32 = 1_000_000;
 
-/// A budget: a retry or a hedge takes a token; every call adds a part of one, and so does time.
+/// A token budget: each retry or hedge takes a token; calls and time add fractions of tokens.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BudgetSettings {
-    /// Extra attempts for each 100 calls. Default 20.
+    /// Extra attempts per 100 calls. Default 20.
     pub percent_of_calls: f64,
-    /// Extra attempts for each second, so that those who call rarely can repeat too. Default 10.
+    /// Extra attempts per second, so that callers that rarely call can retry too. Default 10.
     pub per_second: u32,
-    /// Most extra attempts that are saved up; as many are there at the start. Default 100.
+    /// Most unused extra attempts that are saved up, which is also the number at the start. Default 100.
     pub max_saved: u32,
 }
 
@@ -53,7 +53,7 @@ impl BudgetSettings {
     }
 }
 
-/// The tokens of a budget; without settings there are always some.
+/// The tokens of a budget; without settings, tokens are unlimited.
 #[derive(Debug)]
 pub(super) struct Budget {
     is_limited: AtomicBool,
@@ -62,7 +62,7 @@ pub(super) struct Budget {
     most: AtomicU64,
     tokens: AtomicU64,
     clock: Clock,
-    /// Until when time has been turned into tokens.
+    /// The time up to which tokens have been added.
     paid_until: Mutex<u64>,
 }
 
@@ -81,7 +81,7 @@ impl Budget {
         budget
     }
 
-    /// Goes on with other settings: what was saved stays, as far as it may; one that was unlimited begins full.
+    /// Applies other settings: saved tokens are kept up to the new limit; a budget that was unlimited starts full.
     pub(super) fn apply(&self, settings: Option<&BudgetSettings>) {
         self.add_time();
         if let Some(settings) = settings {
@@ -98,15 +98,15 @@ impl Budget {
         self.is_limited.store(settings.is_some(), Relaxed);
     }
 
-    /// Adds what a call is worth.
+    /// Adds the fraction of a token for a call.
     pub(super) fn add_call(&self) {
-        // A budget that nothing takes from is full, and is only read.
+        // A budget that is not used is full, and is only read.
         if self.is_limited.load(Relaxed) && self.tokens.load(Relaxed) < self.most.load(Relaxed) {
             self.add(self.per_call.load(Relaxed));
         }
     }
 
-    /// Takes a token; `false` if there is none.
+    /// Takes a token; returns `false` if there is none.
     pub(super) fn take(&self) -> bool {
         if !self.is_limited.load(Relaxed) {
             return true;
@@ -116,18 +116,17 @@ impl Budget {
         self.tokens.fetch_update(Relaxed, Relaxed, take).is_ok()
     }
 
-    /// Gives back a token that was not used.
+    /// Returns an unused token.
     pub(super) fn give_back(&self) {
         self.add(TOKEN);
     }
 
-    /// Whether nothing is missing.
     pub(super) fn is_full(&self) -> bool {
         self.add_time();
         !self.is_limited.load(Relaxed) || self.tokens.load(Relaxed) >= self.most.load(Relaxed)
     }
 
-    /// The tokens that are left, if they are limited.
+    /// Returns the remaining tokens, if they are limited.
     pub(super) fn left(&self) -> Option<u64> {
         self.add_time();
         let is_limited = self.is_limited.load(Relaxed);
@@ -143,7 +142,7 @@ impl Budget {
     fn add_time(&self) {
         let mut paid_until = self.paid_until.lock();
         let nanos_of_token = match self.per_second.load(Relaxed) {
-            // What passes now is worth nothing later.
+            // The time until now adds no tokens.
             0 => return *paid_until = self.clock.now(),
             tokens => 1_000_000_000 / u64::from(tokens),
         };
@@ -191,7 +190,7 @@ mod tests {
         assert_eq!(takes(&budget), 5, "no more is saved than the settings say");
     }
 
-    /// Guarantees: several threads take exactly what is there.
+    /// Guarantees: several threads together take exactly the available tokens.
     #[test]
     fn tokens_are_taken_once() {
         let budget = budget(0.0, 0, 1_000);

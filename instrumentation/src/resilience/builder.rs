@@ -1,4 +1,5 @@
-//! Builds policies: each is the one that its registry holds under its kind and name.
+//! Builds policies. A builder returns the policy that its registry holds under its kind and name, or registers a new
+//! one.
 
 use super::errors::BuildError;
 use super::policy::{Handle, Inner, Policy, PolicySettings, Registered};
@@ -32,18 +33,18 @@ where
         self
     }
 
-    /// Registers the policy in another registry than the process's.
+    /// Uses another registry than the process's.
     pub fn registry(mut self, registry: &Registry) -> Self {
         self.registry = Some(registry.clone());
         self
     }
 
-    /// Returns the registered policy of that name, or registers a new one. Of a name that is too long the beginning is kept,
-    /// with a number made from the whole.
+    /// Returns the registered policy of this name, or registers a new one. A name that is too long is shortened to its
+    /// beginning and a hash of the whole.
     ///
-    /// The first settings of a name win: a builder that was given others gets the registered policy as it is, and that is
-    /// logged as a warning, once for each policy. `update_settings` of the policy changes settings in force. The first types of
-    /// a cache win too: of one with others a new one is returned, which is not registered.
+    /// The first settings of a name win: if this builder was given others, the registered policy is returned unchanged,
+    /// and a warning is logged once per policy. To change settings in force, use the policy's `update_settings`. The
+    /// first types of a cache win too: for other types a new cache is returned that is not registered.
     ///
     /// # Panics
     /// Panics on settings that [`PolicySettings::validate`] refuses; [`try_build`](Self::try_build) does not.
@@ -58,7 +59,7 @@ where
                 });
                 policy
             }
-            // The registry logs it.
+            // The registry logs the difference.
             Err(BuildError::OtherTypes(_)) => self.registered(),
             Err(BuildError::NameTooLong) => Self {
                 name: shortened(self.name),
@@ -71,8 +72,8 @@ where
     /// As [`build`](Self::build), for names and settings from outside the program.
     ///
     /// # Errors
-    /// Returns an error for invalid settings, a name that is too long, or a name that was built with other settings or types
-    /// before.
+    /// Returns an error for invalid settings, for a name that is too long, and for a name that was built with other
+    /// settings or types.
     pub fn try_build(self) -> Result<P, BuildError> {
         if let Some(settings) = &self.settings {
             settings.validate()?;

@@ -1,15 +1,15 @@
-//! The settings of a policy that are in force, which may change while calls run.
+//! The settings of a policy in force, which may change while calls run.
 
 use std::sync::Arc;
 
 use crate::sync::{Mutex, RwLock};
 
-/// Settings in force, and those that the policy was built with.
+/// The settings in force, and those that the policy was built with.
 #[derive(Debug)]
 pub(super) struct Current<S> {
     first: Arc<S>,
     now: RwLock<Arc<S>>,
-    /// Held for a change and all that it entails.
+    /// Held during a change and its consequences.
     change: Mutex<()>,
 }
 
@@ -32,12 +32,13 @@ impl<S: PartialEq> Current<S> {
         read(&self.now.read())
     }
 
-    /// Whether the policy was built with these.
+    /// Returns whether the policy was built with these settings.
     pub(super) fn began_with(&self, settings: &S) -> bool {
         *self.first == *settings
     }
 
-    /// Replaces the settings and calls `apply` with the old and the new ones, one change after the other.
+    /// Replaces the settings and calls `apply` with the old and the new ones; concurrent changes are made one after the
+    /// other.
     pub(super) fn replace<T>(&self, settings: S, apply: impl FnOnce(&S, &S) -> T) -> T {
         let _change = self.change.lock();
         let new = Arc::new(settings);

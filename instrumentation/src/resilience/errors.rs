@@ -1,4 +1,4 @@
-//! The errors of policies: settings that are refused, and calls that are.
+//! The errors of policies: invalid settings and refused calls.
 
 use std::error::Error;
 use std::fmt::{self, Debug, Display};
@@ -31,10 +31,10 @@ pub enum BuildError {
     /// The name is longer than [`MAX_NAME_BYTES`].
     #[error("name of a policy is longer than {MAX_NAME_BYTES} bytes")]
     NameTooLong,
-    /// The name belongs to a cache of other types.
+    /// The name belongs to a cache with other types.
     #[error("cache {0} exists with other types")]
     OtherTypes(String),
-    /// The name belongs to a policy of this kind that was built with other settings.
+    /// A policy of this kind and name was built with other settings.
     #[error("{} {name} exists with other settings", .policy.noun())]
     Conflict {
         /// The kind of the policy.
@@ -50,7 +50,7 @@ pub enum BuildError {
 pub struct RateLimited {
     /// The name of the rate limiter.
     pub name: Name,
-    /// After which time a call that does not wait can get a permit.
+    /// The time after which a call can get a permit without waiting.
     pub retry_after: Duration,
 }
 
@@ -60,7 +60,7 @@ pub struct RateLimited {
 pub struct BulkheadFull {
     /// The name of the bulkhead.
     pub name: Name,
-    /// Its slots, all in use.
+    /// The number of slots, all of which are in use.
     pub limit: u32,
 }
 
@@ -70,7 +70,7 @@ pub struct BulkheadFull {
 pub struct TimedOut {
     /// The name of the time limiter.
     pub name: Name,
-    /// How long the call was given.
+    /// The timeout.
     pub limit: Duration,
 }
 
@@ -88,7 +88,7 @@ pub enum PolicyError<E> {
 }
 
 impl<E> PolicyError<E> {
-    /// Converts the error of the call itself.
+    /// Converts the error of the call itself; refusals and timeouts stay as they are.
     pub fn map_failed<F>(self, convert: impl FnOnce(E) -> F) -> PolicyError<F> {
         match self {
             Self::RateLimited(refusal) => PolicyError::RateLimited(refusal),
@@ -108,7 +108,7 @@ impl<E> PolicyError<E> {
 }
 
 impl<E> PolicyError<PolicyError<E>> {
-    /// Takes two policies, one within the other, for one.
+    /// Merges the errors of two nested policies.
     pub fn flatten(self) -> PolicyError<E> {
         match self {
             Self::RateLimited(refusal) => PolicyError::RateLimited(refusal),
@@ -131,8 +131,8 @@ impl<E: Display> Display for PolicyError<E> {
 }
 
 impl<E: Debug + Display + 'static> Error for PolicyError<E> {
-    /// Returns the cause of the call's own error where `E` is a boxed error; a typed one is reached by
-    /// [`into_failed`](Self::into_failed).
+    /// Returns the cause of the call's own error if `E` is a boxed error; use [`into_failed`](Self::into_failed) for a
+    /// typed one.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Failed(error) => as_error(error)?.source(),

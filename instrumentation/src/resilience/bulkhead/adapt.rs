@@ -1,10 +1,10 @@
-//! How many calls a target takes at once, estimated from how long they take and how they end. Pure: a call that has ended comes
-//! in, the number of slots comes out.
+//! Estimates how many concurrent calls a target can handle, from the durations and outcomes of calls. Pure: its input
+//! is a call that has ended, its output the number of slots.
 //!
-//! [`AdaptRule::Aimd`] is the rule of TCP's congestion avoidance (RFC 5681, section 3.1). [`AdaptRule::Vegas`] is that of TCP
-//! Vegas (Brakmo and Peterson, 1995) with the thresholds of `VegasLimit` in Netflix's concurrency-limits: calls that take
-//! longer than the quickest ones did queue in the target, and how many do so follows from how much longer. As in TCP, a limit
-//! grows by a step, or shrinks by a part, once for as many calls as it allows.
+//! [`AdaptRule::Aimd`] is the rule of TCP's congestion avoidance (RFC 5681, section 3.1). [`AdaptRule::Vegas`] is that
+//! of TCP Vegas (Brakmo and Peterson, 1995) with the thresholds of `VegasLimit` in Netflix's concurrency-limits: calls
+//! that take longer than the fastest ones were queued in the target, and the length of that queue follows from how much
+//! longer they took. As in TCP, a limit grows by a step, or shrinks by a fraction, once for as many calls as it allows.
 
 use std::time::Duration;
 
@@ -13,17 +13,18 @@ use serde::{Deserialize, Serialize};
 use crate::setting::{Problem, duration, ensure, within};
 use crate::time::duration_text;
 
-/// Most slots of a bulkhead: more calls than a process runs, and far below what a semaphore can count.
+/// Most slots of a bulkhead: more calls than a process runs, and far below the limit of a semaphore.
 pub(super) const MAX_SLOTS: u32 = 1_000_000;
 
-/// What is left of the limit after a sign of overload.
+/// The factor of the limit after a sign of overload.
 const AFTER_OVERLOAD: f64 = 0.9;
 
-/// Calls after which the quickest of those before the last so many is forgotten: the target may have become slower for good.
+/// Number of calls after which older fastest calls are forgotten, because the target may have become slower
+/// permanently.
 const WINDOW: u32 = 1_000;
 
-/// How a bulkhead changes its number of slots, which begins with
-/// [`max_concurrent`](super::BulkheadSettings::max_concurrent). Slots of which fewer than half are used do not become more.
+/// How a bulkhead adapts its number of slots, starting at [`max_concurrent`](super::BulkheadSettings::max_concurrent).
+/// The number does not grow while fewer than half of the slots are used.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdaptSettings {
@@ -35,19 +36,20 @@ pub struct AdaptSettings {
     pub max: u32,
 }
 
-/// What a call says about the number of slots. With both rules a call that failed or timed out takes a tenth of them away.
+/// How a call changes the number of slots. With both rules a failed or timed-out call reduces it by a tenth.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum AdaptRule {
-    /// Additive increase, multiplicative decrease: a slot more while calls are quick enough, a tenth fewer when one is not.
+    /// Additive increase, multiplicative decrease: one slot more while calls are fast enough, a tenth fewer when one is
+    /// not.
     Aimd {
-        /// What is quick enough: a little more than calls take without load.
+        /// Calls up to this duration are fast enough; choose slightly more than calls take without load.
         #[serde(deserialize_with = "duration_text::required")]
         latency: Duration,
     },
-    /// Keeps a few calls queueing in the target, 3 to 6 times the decimal logarithm of the slots; needs no number that depends on
-    /// the target. What takes twice as long as the quickest calls is overload. A target that is never less than full is taken
-    /// for a slower one in time, and then given some more.
+    /// Keeps a few calls queued in the target, 3 to 6 times the decimal logarithm of the slots, and needs no setting
+    /// that depends on the target. Calls that take twice as long as the fastest ones are a sign of overload. A target
+    /// that is always fully loaded is taken for a slower one over time, and then receives a few more calls.
     Vegas,
 }
 
@@ -84,20 +86,21 @@ impl AdaptSettings {
 pub(super) struct Ended {
     pub(super) took: Duration,
     pub(super) has_failed: bool,
-    /// Calls that ran meanwhile, itself included.
+    /// Number of calls that ran at the same time, including this one.
     pub(super) running: u32,
 }
 
-/// The estimate, which is finer than whole slots.
+/// The estimated limit, which may have a fraction.
 #[derive(Debug)]
 pub(super) struct Estimate {
     limit: f64,
-    /// Calls that were under way when the limit shrank the last time: what they say is known.
+    /// Calls that were running when the limit last shrank; they are ignored, because their overload was already
+    /// counted.
     known: u32,
     quickest: Quickest,
 }
 
-/// The quickest call of the last one or two windows.
+/// The fastest call of the last one or two windows.
 #[derive(Debug)]
 struct Quickest {
     before: Duration,
@@ -118,17 +121,17 @@ impl Estimate {
         }
     }
 
-    /// The whole slots.
+    /// Returns the limit in whole slots.
     pub(super) fn slots(&self) -> u32 {
         self.limit as u32
     }
 
-    /// Goes on within other bounds.
+    /// Applies other bounds.
     pub(super) fn bound(&mut self, settings: &AdaptSettings) {
         self.limit = self.limit.clamp(settings.min.into(), settings.max.into());
     }
 
-    /// Learns from a call.
+    /// Updates the estimate with a call.
     pub(super) fn learn(&mut self, settings: &AdaptSettings, call: Ended) {
         self.known = self.known.saturating_sub(1);
         match self.sign(&settings.rule, call) {
@@ -168,19 +171,20 @@ impl Estimate {
     }
 }
 
-/// What a call says.
+/// What a call says about the limit.
 #[derive(Debug, Clone, Copy)]
 enum Sign {
     Overload,
-    /// By how much the limit changes with as many calls as it allows.
+    /// The change of the limit per as many calls as it allows.
     Step(f64),
 }
 
 impl Quickest {
-    /// How long the quickest call took as a part of this one, which is 1 where this one is the quickest.
+    /// Returns the duration of the fastest call as a fraction of this one's; 1 if this one is the fastest.
     fn part_of(&mut self, took: Duration) -> f64 {
         if took.is_zero() {
-            // Less than the clock can tell, as on a paused one: beside it every other call would seem endless.
+            // Below the resolution of the clock, as with a paused one; compared with it every other call would look
+            // endless.
             return 1.0;
         }
         if self.calls == WINDOW {
@@ -219,7 +223,8 @@ mod tests {
         estimate.slots()
     }
 
-    /// Scenario: a target takes so many calls at once, each for 10 ms, and others queue in it; there are always more callers.
+    /// Scenario: a target handles a fixed number of concurrent calls, each for 10 ms, and queues others; callers never
+    /// stop.
     #[test]
     fn slots_follow_what_the_target_takes() {
         let latency = Duration::from_millis(15);
@@ -251,8 +256,8 @@ mod tests {
         assert!(again > 2 * slow, "{slow}, then {again}");
     }
 
-    /// Guarantees: calls that fail together take a tenth of the slots once, never the last one, and slots that are not used do
-    /// not grow.
+    /// Guarantees: calls that fail together reduce the slots by a tenth once, never below one, and unused slots do not
+    /// grow.
     #[test]
     fn failures_shrink_and_idle_slots_do_not_grow() {
         let settings = AdaptSettings::default();
@@ -276,7 +281,7 @@ mod tests {
         assert_eq!(call(true, 1), 1);
     }
 
-    /// Scenario: a paused clock, or one that tells no difference, and then a real call.
+    /// Scenario: a paused clock, or one with a coarse resolution, and then a real call.
     #[test]
     fn calls_that_take_no_time_say_nothing() {
         let mut estimate = Estimate::new(10);

@@ -1,4 +1,4 @@
-//! Limits how many calls run at once; others may wait for a slot.
+//! Limits the number of concurrent calls; further calls can wait for a slot.
 
 mod adapt;
 mod settings;
@@ -28,12 +28,12 @@ pub use adapt::{AdaptRule, AdaptSettings};
 use adapt::{Ended, Estimate};
 pub use settings::BulkheadSettings;
 
-/// A bulkhead; clones are handles to the same one.
+/// A bulkhead. Clones are handles to the same bulkhead.
 ///
-/// Calls that wait get their slots in the order in which they came, and none overtakes them. One that is dropped while it
-/// waits leaves the queue; a slot that it was just given goes to the next one.
+/// Waiting calls get slots in FIFO order. A call that is dropped while it waits leaves the queue; if it had just
+/// received a slot, the slot goes to the next call.
 ///
-/// A call that waits needs a tokio runtime with a timer; [`try_acquire`](Self::try_acquire) needs none.
+/// Waiting needs a tokio runtime with a timer; [`try_acquire`](Self::try_acquire) does not.
 ///
 /// ```
 /// use fusebox::resilience::{Bulkhead, BulkheadSettings, PolicyError};
@@ -65,7 +65,7 @@ pub(super) struct Slots {
     instrument: Instrument,
     settings: Current<BulkheadSettings>,
     free: Arc<Semaphore>,
-    /// The slots that there are.
+    /// The number of slots.
     size: AtomicU32,
     estimate: Mutex<Estimate>,
     waiting: Waiters,
@@ -91,7 +91,7 @@ impl Inner for Slots {
         &self.settings
     }
 
-    /// What was learned is kept, within other bounds.
+    /// Keeps the learned number of slots within the new bounds.
     fn apply(&self, old: &BulkheadSettings, new: &BulkheadSettings) -> Wakers {
         let mut estimate = self.estimate.lock();
         match (&old.adapt, &new.adapt) {
@@ -117,20 +117,20 @@ impl Registered for Slots {
         }
     }
 
-    /// Not while calls run: a new bulkhead of that name would admit as many beside them.
+    /// Not idle while calls run: a new bulkhead of this name would admit as many again.
     fn is_idle(&self) -> bool {
         self.free.available() == self.size()
     }
 }
 
-/// A slot of a bulkhead, free again when dropped.
+/// A slot of a bulkhead, freed when it is dropped.
 ///
-/// An adaptive bulkhead takes the time in between for that of a call which succeeded, unless [`failed`](Self::failed) or
-/// [`cancelled`](Self::cancelled) says otherwise.
+/// An adaptive bulkhead counts the time until the drop as that of a successful call, unless [`failed`](Self::failed) or
+/// [`cancelled`](Self::cancelled) was called.
 #[derive(Debug)]
 #[must_use = "a slot that is dropped is free again"]
 pub struct Slot {
-    /// Of an adaptive bulkhead; dropped before the permit.
+    /// Set for an adaptive bulkhead; dropped before the permit.
     measured: Option<Measured>,
     _permit: Permit,
 }
@@ -140,7 +140,8 @@ pub struct Slot {
 struct Measured {
     slots: Arc<Slots>,
     started: Instant,
-    /// How long the call took, if that is known before the slot is free: the body of a response is still to come.
+    /// The duration of the call if it is known before the slot is freed, while the body of the response is still to
+    /// come.
     took: Option<Duration>,
     end: End,
 }
@@ -154,23 +155,23 @@ enum End {
 }
 
 impl Slot {
-    /// Frees the slot of a call that failed or timed out.
+    /// Frees the slot after a call that failed or timed out.
     pub fn failed(mut self) {
         self.end_as(End::Failed);
     }
 
-    /// Frees the slot of a call that says nothing about its target.
+    /// Frees the slot after a call that says nothing about its target.
     pub fn cancelled(mut self) {
         self.end_as(End::Cancelled);
     }
 
-    /// Of a call that was cancelled, unless something else is said before its end.
+    /// Counts as cancelled if it is dropped without another outcome.
     pub(crate) fn under_way(mut self) -> Self {
         self.end_as(End::Cancelled);
         self
     }
 
-    /// The target has answered, though the call may go on.
+    /// Records that the target has answered; the call may continue.
     pub(crate) fn answered(mut self, is_ok: bool) -> Self {
         self.end_as(match is_ok {
             true => End::Succeeded,
@@ -182,7 +183,8 @@ impl Slot {
         self
     }
 
-    /// As [`answered`](Self::answered), unless another policy within refused the call, so that it never reached the target.
+    /// As [`answered`](Self::answered), unless another policy inside refused the call, so that it never reached the
+    /// target.
     pub(crate) fn ended(self, is_ok: bool, last: LastCall) -> Self {
         match (is_ok, last) {
             (false, LastCall::Refused(_)) => self.under_way(),
@@ -207,23 +209,23 @@ impl Drop for Measured {
 }
 
 impl Bulkhead {
-    /// Takes a slot, without waiting.
+    /// Acquires a slot without waiting.
     ///
     /// # Errors
-    /// Returns a [`BulkheadFull`] if none is free or calls wait for one.
+    /// Returns a [`BulkheadFull`] if no slot is free or other calls wait for one.
     pub fn try_acquire(&self) -> Result<Slot, BulkheadFull> {
         self.take_now().ok_or_else(|| self.inner.refuse())
     }
 
-    /// Takes a slot, and waits for it as long as the settings say.
+    /// Acquires a slot; waits up to [`max_wait`](BulkheadSettings::max_wait).
     ///
     /// # Errors
-    /// Returns a [`BulkheadFull`] if none became free in that time, or as many calls as may wait do.
+    /// Returns a [`BulkheadFull`] if no slot became free in that time, or if the queue of waiting calls is full.
     pub async fn acquire(&self) -> Result<Slot, BulkheadFull> {
         self.acquire_within(Duration::MAX).await
     }
 
-    /// Takes a slot and runs the future that `call` returns in it.
+    /// Acquires a slot and runs the future that `call` returns.
     ///
     /// # Errors
     /// Returns the refusal, or the call's own error.
@@ -246,7 +248,7 @@ impl Bulkhead {
         Some(slot)
     }
 
-    /// As [`acquire`](Self::acquire), for at most `left`.
+    /// As [`acquire`](Self::acquire), waiting at most `left`.
     pub(crate) async fn acquire_within(&self, left: Duration) -> Result<Slot, BulkheadFull> {
         if let Some(slot) = self.take_now() {
             return Ok(slot);
@@ -288,9 +290,9 @@ impl Slots {
         }
     }
 
-    /// Changes the number of slots after a call, which still has its own.
+    /// Changes the number of slots after a call, which still holds its own slot.
     fn learn(&self, took: Duration, has_failed: bool) {
-        // Before the settings, which may change meanwhile: others then apply after this.
+        // Locked before the settings are read, so that a concurrent change of the settings applies after this one.
         let mut estimate = self.estimate.lock();
         let Some(settings) = self.settings.read(|settings| settings.adapt.clone()) else {
             return; // Not any more.
@@ -305,7 +307,7 @@ impl Slots {
         self.resize(estimate.slots());
     }
 
-    /// Under the lock of the estimate.
+    /// Must be called under the lock of the estimate.
     fn resize(&self, to: u32) {
         let from = self.size.swap(to, Relaxed);
         if from != to {

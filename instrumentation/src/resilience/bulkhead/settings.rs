@@ -11,18 +11,18 @@ use crate::resilience::policy::{MAX_WAITING, PolicySettings, refused};
 use crate::setting::{Problem, duration, within};
 use crate::time::duration_text;
 
-/// The settings of a bulkhead. Default: 25 calls at once, and none waits, as in resilience4j.
+/// The settings of a bulkhead. Default: 25 concurrent calls and no waiting, as in resilience4j.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BulkheadSettings {
-    /// Most calls that run at once; with `adapt` what it begins with. Default 25.
+    /// Most concurrent calls; with `adapt`, the initial number. Default 25.
     pub max_concurrent: u32,
-    /// How long a call may wait for a slot. Default: 0, none waits.
+    /// How long a call may wait for a slot. Default: 0, calls do not wait.
     #[serde(deserialize_with = "duration_text::required")]
     pub max_wait: Duration,
-    /// Most calls that may wait; further ones are refused. Default 1,000.
+    /// Most waiting calls; further ones are refused. Default 1,000.
     pub max_waiting: u32,
-    /// Adaptive concurrency: the number of slots follows what the target takes. Default: it does not.
+    /// Adaptive concurrency: the number of slots follows the capacity of the target. Default: off.
     pub adapt: Option<AdaptSettings>,
 }
 
@@ -38,7 +38,7 @@ impl Default for BulkheadSettings {
 }
 
 impl BulkheadSettings {
-    /// Returns resilience4j's defaults, which are those of this crate; there, any number of calls may wait.
+    /// Returns resilience4j's defaults, which are also this crate's. In resilience4j any number of calls may wait.
     pub fn resilience4j() -> Self {
         Self {
             max_waiting: MAX_WAITING,

@@ -1,4 +1,4 @@
-//! The answers of a cache by key: which are kept, for how long, and which are forgotten first. Time is an argument.
+//! The entries of a cache by key, their expiry, and the order of eviction. Time is an argument.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
@@ -6,20 +6,20 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// What those wait for who ask for a key while another one asks its target; closed without an end if that one gives up.
+/// Receives the end of another caller's call; closed without one if that caller gives up.
 pub(super) type Answer<V> = watch::Receiver<Option<End<V>>>;
 
-/// How a question ended.
+/// How the call for a key ended.
 #[derive(Debug, Clone)]
 pub(super) enum End<V> {
     Answered(Arc<V>),
     Failed,
 }
 
-/// Answers, and questions that are under way. At most so many keys: the one that was longest not asked for goes first.
+/// Cached values and calls in progress. The number of keys is limited; the least recently used one is evicted first.
 pub(super) struct Entries<K, V> {
     by_key: HashMap<K, Entry<V>>,
-    /// Keys by when they were last asked for.
+    /// Keys in the order of their last use.
     by_use: BTreeMap<u64, K>,
     uses: u64,
 }
@@ -30,7 +30,7 @@ struct Entry<V> {
 }
 
 enum State<V> {
-    /// Asked by the one who has this number.
+    /// The caller with this number is making the call.
     Asked {
         by: u64,
         answer: Answer<V>,
@@ -41,23 +41,23 @@ enum State<V> {
     },
 }
 
-/// What is known of a key.
+/// The state of a key.
 pub(super) enum Known<V> {
     Answered(Arc<V>),
     Asked(Answer<V>),
-    /// Nothing: whoever has this asks now.
+    /// No value: the holder of this makes the call now.
     Nothing(Asking<V>),
 }
 
-/// The right to ask for a key.
+/// The right to make the call for a key.
 #[derive(Debug)]
 pub(super) struct Asking<V> {
     pub(super) by: u64,
-    /// To those who wait.
+    /// Notifies the waiting callers.
     pub(super) end: watch::Sender<Option<End<V>>>,
 }
 
-/// What was forgotten, to be dropped without a lock held: it is the application's.
+/// Removed entries, to be dropped without a lock held, because keys and values are the application's.
 #[must_use = "dropped once the lock is released"]
 pub(super) struct Forgotten<K, V>(#[expect(dead_code, reason = "only dropped")] Vec<(K, Entry<V>)>);
 
@@ -72,8 +72,8 @@ impl<K, V> Default for Entries<K, V> {
 }
 
 impl<K: Hash + Eq + Clone, V> Entries<K, V> {
-    /// Returns what is known of `key`, with answers since `oldest`; notes that it is asked if nothing is, in place of others if
-    /// there are `most`.
+    /// Returns the state of `key`, using values cached since `oldest`. If there is none, marks it as being called and
+    /// evicts others if there are `most` keys.
     pub(super) fn find(
         &mut self,
         key: &K,
@@ -110,7 +110,7 @@ impl<K: Hash + Eq + Clone, V> Entries<K, V> {
         (Known::Nothing(Asking { by, end }), forgotten)
     }
 
-    /// Keeps the answer of the one who asked, unless the key was forgotten or asked anew meanwhile.
+    /// Stores the value of a caller, unless its key was removed or called again meanwhile.
     pub(super) fn answer(&mut self, key: &K, by: u64, value: Arc<V>, at: u64) -> Option<Answer<V>> {
         let entry = self.by_key.get_mut(key)?;
         match &entry.state {
@@ -123,7 +123,7 @@ impl<K: Hash + Eq + Clone, V> Entries<K, V> {
         }
     }
 
-    /// Forgets the question of one who got no answer.
+    /// Removes the pending call of a caller that got no value.
     pub(super) fn give_up(&mut self, key: &K, by: u64) -> Forgotten<K, V> {
         let is_own =
             |entry: &Entry<V>| matches!(entry.state, State::Asked { by: asked, .. } if asked == by);
@@ -133,7 +133,7 @@ impl<K: Hash + Eq + Clone, V> Entries<K, V> {
         }
     }
 
-    /// Forgets a key.
+    /// Removes a key.
     pub(super) fn remove(&mut self, key: &K) -> Forgotten<K, V> {
         let Some((key, entry)) = self.by_key.remove_entry(key) else {
             return Forgotten(Vec::new());
@@ -142,7 +142,7 @@ impl<K: Hash + Eq + Clone, V> Entries<K, V> {
         Forgotten(vec![(key, entry)])
     }
 
-    /// Forgets everything.
+    /// Removes all keys.
     pub(super) fn clear(&mut self) -> Forgotten<K, V> {
         self.by_use.clear();
         Forgotten(self.by_key.drain().collect())
@@ -152,7 +152,7 @@ impl<K: Hash + Eq + Clone, V> Entries<K, V> {
         self.by_key.len()
     }
 
-    /// Makes room for `key` among `most`.
+    /// Makes room for `key` within the limit `most`.
     fn make_room(&mut self, key: &K, most: usize) -> Vec<(K, Entry<V>)> {
         let mut forgotten = Vec::new();
         if self.by_key.contains_key(key) {

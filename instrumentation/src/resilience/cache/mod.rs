@@ -1,4 +1,4 @@
-//! Keeps the answers of calls by key, for a time.
+//! Caches the results of calls by key for a limited time.
 
 mod entries;
 mod settings;
@@ -23,20 +23,21 @@ use crate::time::nanos;
 use entries::{Answer, Asking, End, Entries, Known};
 pub use settings::CacheSettings;
 
-/// What a cache finds answers by.
+/// The key of a cached value.
 pub trait Key: Hash + Eq + Clone + Send + Sync + 'static {}
 
 impl<K: Hash + Eq + Clone + Send + Sync + 'static> Key for K {}
 
-/// An answer that a cache keeps.
+/// A value that a cache stores.
 pub trait Value: Clone + Send + Sync + 'static {}
 
 impl<V: Clone + Send + Sync + 'static> Value for V {}
 
-/// A cache; clones are handles to the same one.
+/// A cache. Clones are handles to the same cache.
 ///
-/// Who asks for a key that is being asked for waits for that answer, unless [as many as may](CacheSettings::max_waiting) do. An error is not kept: those who waited then ask for
-/// themselves, all at once. If the one who asks gives up, dropped or by a panic, one of those who wait asks in its place.
+/// Concurrent callers of the same key wait for one call, up to [`max_waiting`](CacheSettings::max_waiting) callers.
+/// Errors are not cached: after an error the waiting callers make their own calls, all at once. If the caller that
+/// makes the call is dropped or panics, one of the waiting callers makes the call instead.
 ///
 /// ```
 /// use fusebox::resilience::Cache;
@@ -116,7 +117,7 @@ impl<K: Key, V: Value> Registered for Store<K, V> {
 }
 
 impl<K: Key, V: Value> Cache<K, V> {
-    /// Returns the answer to `key`; runs the future that `call` returns if there is none.
+    /// Returns the value of `key`; runs the future that `call` returns if there is none.
     ///
     /// # Errors
     /// Returns the call's own error.
@@ -137,19 +138,20 @@ impl<K: Key, V: Value> Cache<K, V> {
         }
     }
 
-    /// Forgets the answer to `key`, after a change of what it is about. An answer that is under way is not kept.
+    /// Removes the value of `key`, for example after it has changed. The result of a call in progress is not stored.
     pub fn remove(&self, key: &K) {
         let forgotten = self.inner.entries.lock().remove(key);
         drop(forgotten);
     }
 
-    /// Forgets all answers.
+    /// Removes all values.
     pub fn clear(&self) {
         let forgotten = self.inner.entries.lock().clear();
         drop(forgotten);
     }
 
-    /// Returns the answer to `key`, once there is one if another caller asks for it, or the question.
+    /// Returns the value of `key`, after waiting for it if another caller is making the call, or the right to make the
+    /// call.
     pub(crate) async fn find(&self, key: K) -> Found<'_, K, V> {
         let store = &*self.inner;
         let mut running = Running::start(&store.instrument, 0);
@@ -166,9 +168,10 @@ impl<K: Key, V: Value> Cache<K, V> {
             };
             match end_of(answer).await {
                 Some(End::Answered(value)) => return Found::answer(&mut running, &value),
-                // In line, each would wait for the timeouts of all before it.
+                // In a queue, each would wait for the timeouts of all calls before it.
                 Some(End::Failed) => may_wait = false,
-                // Whoever asked has given up, which says nothing about the target: one of those who waited asks now.
+                // The calling task gave up, which says nothing about the target: one of the waiting callers makes the
+                // call now.
                 None => {}
             }
         };
@@ -181,7 +184,7 @@ impl<K: Key, V: Value> Cache<K, V> {
     }
 }
 
-/// Waits for the end of a question; nothing if whoever asked has given up.
+/// Waits for the end of a call; returns `None` if its caller gave up.
 async fn end_of<V: Value>(mut answer: Answer<V>) -> Option<End<V>> {
     let end = answer.wait_for(Option::is_some).await;
     end.ok().and_then(|end| end.clone())
@@ -193,7 +196,7 @@ impl<K: Key, V: Value> Store<K, V> {
             .settings
             .read(|settings| (settings.capacity, settings.ttl));
         let now = self.clock.now();
-        // What was answered at this very moment has its time before it.
+        // A value stored at this very nanosecond is not expired.
         let oldest = ttl.map_or(0, |ttl| (now + 1).saturating_sub(nanos(ttl)));
         let (known, forgotten) = self.entries.lock().find(key, oldest, capacity as usize);
         drop(forgotten);
@@ -206,10 +209,10 @@ impl<K: Key, V: Value> Store<K, V> {
     }
 }
 
-/// What a cache has for a key.
+/// The result of a lookup.
 pub(crate) enum Found<'a, K: Key, V: Value> {
     Answer(V),
-    /// Nothing: whoever has this asks.
+    /// No value: the holder of this makes the call.
     Question(Question<'a, K, V>),
 }
 
@@ -220,17 +223,17 @@ impl<K: Key, V: Value> Found<'_, K, V> {
     }
 }
 
-/// The right to answer a key. Dropped without an answer it leaves the question to the others.
+/// The right to provide the value of a key. Dropped without a value, it passes to another caller.
 pub(crate) struct Question<'a, K: Key, V: Value> {
     store: &'a Store<K, V>,
     running: Running<'a>,
     key: K,
-    /// Nothing beside another one who asks: its answer is not kept.
+    /// `None` if another caller is making the call; the value is then not stored.
     asking: Option<Asking<V>>,
 }
 
 impl<K: Key, V: Value> Question<'_, K, V> {
-    /// Keeps the answer, and hands it to those who wait.
+    /// Stores the value and passes it to the waiting callers.
     pub(crate) fn answered(mut self, value: V) {
         if let Some(Asking { by, end }) = self.asking.take() {
             let (value, now) = (Arc::new(value), self.store.clock.now());
@@ -242,10 +245,10 @@ impl<K: Key, V: Value> Question<'_, K, V> {
         self.running.end(EventKind::Succeeded, Duration::ZERO);
     }
 
-    /// Ends without an answer to keep.
+    /// Ends without a value to store.
     pub(crate) fn failed(mut self) {
         if let Some(Asking { by, end }) = self.asking.take() {
-            // Before those who wait look again.
+            // Before the waiting callers look again.
             self.store.give_up(&self.key, by);
             end.send_replace(Some(End::Failed));
         }

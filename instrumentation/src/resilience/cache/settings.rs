@@ -10,20 +10,20 @@ use crate::resilience::policy::{MAX_WAITING, PolicySettings, refused};
 use crate::setting::{Problem, duration, within};
 use crate::time::duration_text;
 
-/// Most keys of a cache; each takes the key twice, its answer and about 150 bytes.
+/// Most keys of a cache; each takes two copies of the key, the value and about 150 bytes.
 const MAX_CAPACITY: u32 = 10_000_000;
 
-/// The settings of a cache. Default: 1,000 answers, each for a minute, and 1,000 calls that wait for one.
+/// The settings of a cache. Default: 1,000 values, each for a minute, and 1,000 waiting calls.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CacheSettings {
-    /// Most keys. When one more comes, that which was longest not asked for is forgotten. Default 1,000.
+    /// Most keys; beyond that the least recently used one is evicted. Default 1,000.
     pub capacity: u32,
-    /// How long an answer is given; `None` for as long as there is room. Default 60 s.
+    /// How long a value is used; `None` for as long as there is room. Default 60 s.
     #[serde(deserialize_with = "duration_text::optional")]
     pub ttl: Option<Duration>,
-    /// Most calls that wait for answers which others ask for; further ones ask for themselves, and their answers are not
-    /// kept. Default 1,000.
+    /// Most calls that wait for another caller's call. Further ones make their own calls, whose results are not stored.
+    /// Default 1,000.
     pub max_waiting: u32,
 }
 

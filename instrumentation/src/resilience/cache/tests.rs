@@ -42,8 +42,8 @@ async fn an_answer_is_given_for_its_time() {
     assert_eq!((counts.calls(), counts.available), (7, Some(9)));
 }
 
-/// Scenario: three ask at once; the target fails, then answers.
-/// Guarantees: an answer is shared; after an error those who waited ask at once for themselves.
+/// Scenario: three callers at once; the target fails, then answers.
+/// Guarantees: a result is shared; after an error the waiting callers make their own calls immediately.
 #[tokio::test(start_paused = true)]
 async fn a_question_is_asked_once_and_an_error_is_not_kept() {
     let cache = cache(10, None);
@@ -67,8 +67,8 @@ async fn a_question_is_asked_once_and_an_error_is_not_kept() {
     assert_eq!(counts.count(EventKind::FromCache), 2);
 }
 
-/// Scenario: five ask for a key while one asks already; two may wait.
-/// Guarantees: the other three ask for themselves, those who wait get the first answer, which is the one that is kept.
+/// Scenario: five callers arrive while one is making the call; two may wait.
+/// Guarantees: the other three make their own calls; the waiting callers get the first result, which is the stored one.
 #[tokio::test(start_paused = true)]
 async fn those_who_may_not_wait_ask_for_themselves() {
     let cache = cache(10, None);
@@ -86,8 +86,8 @@ async fn those_who_may_not_wait_ask_for_themselves() {
     assert_eq!(cache.snapshot().waiting, Some(0));
 }
 
-/// Scenario: two wait when the one who asks is dropped.
-/// Guarantees: one of them asks, the other has its answer, and it is kept.
+/// Scenario: two callers wait when the one that makes the call is dropped.
+/// Guarantees: one of them makes the call, the other gets its result, and it is stored.
 #[tokio::test(start_paused = true)]
 async fn a_question_that_is_given_up_is_asked_by_one_other() {
     let cache = cache(10, None);
@@ -108,8 +108,8 @@ async fn a_question_that_is_given_up_is_asked_by_one_other() {
     assert_eq!(counts.count(EventKind::FromCache), 2);
 }
 
-/// Scenario: the one who asks fails, and the two who waited ask then.
-/// Guarantees: the answer of the first of them is kept.
+/// Scenario: the call fails, and then the two waiting callers make their own.
+/// Guarantees: the result of the first of them is stored.
 #[tokio::test(start_paused = true)]
 async fn an_answer_after_an_error_is_kept() {
     let cache = cache(10, None);
@@ -138,7 +138,7 @@ fn settings_that_cannot_work_are_refused() {
     assert_eq!(refused(1, Some(Duration::ZERO)), "ttl");
 }
 
-/// Guarantees: whoever names a cache of other types neither gets nor replaces the one of that name, and does not remove it.
+/// Guarantees: a cache of other types under the same name neither gets, replaces nor removes the registered one.
 #[tokio::test]
 async fn the_first_types_of_a_name_win() {
     let registry = Registry::new();
