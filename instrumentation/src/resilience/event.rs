@@ -1,4 +1,4 @@
-//! What policies report: their kinds, their events, and the listeners for these.
+//! The events of policies, their kinds, and listeners for them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ impl Kind {
         Self::Cache,
     ];
 
-    /// Returns the kind as metrics and spans name it.
+    /// Returns the name in metrics and spans.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Retry => "retry",
@@ -52,7 +52,7 @@ impl Kind {
         }
     }
 
-    /// Returns the kind as sentences name it.
+    /// Returns the name in sentences.
     pub(super) fn noun(self) -> &'static str {
         match self {
             Self::RateLimiter => "rate limiter",
@@ -62,7 +62,7 @@ impl Kind {
     }
 }
 
-/// What happened. Every call ends with exactly one event for which [`is_end`](Self::is_end) holds.
+/// A kind of event. Every call ends with exactly one event for which [`is_end`](Self::is_end) returns true.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
@@ -70,29 +70,29 @@ pub enum EventKind {
     Permitted,
     /// A limiter or a bulkhead refused the call.
     Refused,
-    /// The call succeeded, the first time it was made.
+    /// The call succeeded on its first attempt.
     Succeeded,
-    /// The call succeeded after a retry, or its hedge did.
+    /// The call succeeded through a retry or a hedge.
     SucceededAfterRetry,
-    /// The call failed and was not repeated.
+    /// The call failed and was not retried.
     Failed,
-    /// The call failed, and so did the last attempt to repeat it.
+    /// The call failed, and so did its last retry.
     FailedAfterRetry,
     /// The call did not end in time.
     TimedOut,
-    /// The caller dropped the call before its end, perhaps while it waited.
+    /// The caller dropped the call before its end, possibly while it waited.
     Cancelled,
     /// The code of the call panicked.
     Panicked,
     /// An attempt failed and another one follows.
     Retried,
-    /// A retry or a hedge that was due was not made: the budget was spent.
+    /// A retry or a hedge was due but was not made because the budget was exhausted.
     BudgetExhausted,
-    /// An attempt was slow and a hedge was started beside it.
+    /// An attempt was slow, and a hedge was started in parallel.
     Hedged,
-    /// An attempt was cancelled because another one of the same call had succeeded.
+    /// An attempt was cancelled because another attempt of the same call had succeeded.
     LoserCancelled,
-    /// A cache had the answer, or another caller was asking for it.
+    /// The value came from a cache, or from another caller's call.
     FromCache,
 }
 
@@ -115,7 +115,7 @@ impl EventKind {
         Self::FromCache,
     ];
 
-    /// Returns the event as metrics and spans name it.
+    /// Returns the name in metrics and spans.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Permitted => "permitted",
@@ -135,7 +135,7 @@ impl EventKind {
         }
     }
 
-    /// Whether a call ends with it.
+    /// Returns whether the event is the end of a call.
     pub fn is_end(self) -> bool {
         !matches!(
             self,
@@ -157,14 +157,14 @@ pub struct Event {
     pub name: Name,
     /// What happened.
     pub kind: EventKind,
-    /// The attempt that it happened to, the first one being 1; 0 for policies that make no attempts.
+    /// The number of the attempt, starting at 1; 0 for policies without attempts.
     pub attempt: u32,
     /// How long the call waited for a permit, or will wait before the next attempt.
     pub wait: Duration,
 }
 
-/// Receives the events of the policies of a registry, on the thread of the call and without a lock held: it must be quick,
-/// and may use the policy. A panic of a listener is logged and goes no further.
+/// Receives the events of the policies of a registry. It is called on the thread of the call, without a lock held. It
+/// should return quickly, and may use the policy. A panic of a listener is caught and logged.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -184,14 +184,13 @@ pub struct Event {
 /// Registry::global().subscribe(Arc::new(Print));
 /// ```
 pub trait Listener: Send + Sync {
-    /// Something happened.
+    /// Receives an event.
     fn event(&self, event: &Event);
 }
 
-/// The listeners of a registry.
 #[derive(Default)]
 pub(super) struct Listeners {
-    /// Read before the lock: most processes have none.
+    /// Read before the lock, because most processes have no listeners.
     any: AtomicBool,
     all: RwLock<Arc<Vec<Arc<dyn Listener>>>>,
 }
@@ -203,7 +202,7 @@ impl Listeners {
         self.any.store(true, Relaxed);
     }
 
-    /// Calls every listener, whatever another one does.
+    /// Calls every listener, even if another one panics.
     pub(super) fn notify(&self, event: impl FnOnce() -> Event) {
         if !self.any.load(Relaxed) {
             return;

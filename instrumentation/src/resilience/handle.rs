@@ -1,10 +1,10 @@
-//! What every handle to a policy offers: it is built by name, and has a name, settings and counts.
+//! The methods that every handle to a policy has: constructors by name, name, settings and counts.
 
-/// Gives a handle what every policy has.
+/// Defines the common methods of a handle.
 macro_rules! policy {
     ($handle:ident $([$($param:ident: $bound:ident),+])?, $inner:ty, $settings:ty) => {
         impl$(<$($param: $crate::resilience::$bound),+>)? $handle$(<$($param),+>)? {
-            /// Returns the one of that name in the process; creates it with default settings if there is none.
+            /// Returns the process's policy of this name; creates it with default settings if it does not exist.
             pub fn new(name: &str) -> Self {
                 Self::builder(name).build()
             }
@@ -24,7 +24,7 @@ macro_rules! policy {
                 self.inner.settings.get()
             }
 
-            /// Replaces the settings, for calls from now on and those that wait. Counts are kept.
+            /// Replaces the settings, for future and waiting calls. Counts are kept.
             ///
             /// # Errors
             /// Returns the first invalid setting and changes nothing.

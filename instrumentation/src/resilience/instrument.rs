@@ -1,4 +1,4 @@
-//! What every policy has: its name, its counts, and whom it reports to.
+//! The name, the counts and the listeners of every policy.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Once};
@@ -20,7 +20,7 @@ pub(super) struct Instrument {
     created: SystemTime,
     counts: [AtomicU64; EventKind::ALL.len()],
     listeners: Arc<Listeners>,
-    /// The two warnings that a policy may cause again and again.
+    /// Guards of the two warnings that would otherwise be repeated.
     pub(super) conflict: Once,
     pub(super) beyond_deadline: Once,
 }
@@ -38,12 +38,12 @@ impl Instrument {
         }
     }
 
-    /// Counts an event of a policy that makes no attempts.
+    /// Counts an event of a policy without attempts.
     pub(super) fn note(&self, kind: EventKind, wait: Duration) {
         self.note_attempt(kind, 0, wait);
     }
 
-    /// Counts an event and tells the listeners.
+    /// Counts an event and notifies the listeners.
     pub(super) fn note_attempt(&self, kind: EventKind, attempt: u32, wait: Duration) {
         self.counts[kind.index()].fetch_add(1, Relaxed);
         self.listeners.notify(|| Event {
@@ -55,7 +55,7 @@ impl Instrument {
         });
     }
 
-    /// The counts, without what only the policy itself knows.
+    /// Returns the counts, without the figures that only the policy itself has.
     pub(super) fn snapshot(&self) -> Snapshot {
         Snapshot {
             policy: self.kind,
@@ -68,7 +68,7 @@ impl Instrument {
         }
     }
 
-    /// Opens a span for what a policy does beside the call: a wait, a refusal, an attempt that is not the first.
+    /// Opens a span for an action of a policy: a wait, a refusal, or an attempt after the first.
     pub(super) fn span(&self, attempt: Option<u32>) -> Span {
         tracing::info_span!(
             target: "fusebox",
@@ -84,7 +84,7 @@ impl Instrument {
     }
 }
 
-/// Records how what a span stands for ended.
+/// Records the outcome in a span.
 pub(super) fn record(span: &Span, event: EventKind) {
     span.record(POLICY_EVENT, event.as_str());
 }
@@ -96,7 +96,7 @@ pub(super) fn record_error(span: &Span, event: EventKind, error_type: &str) {
     span.record("otel.status_code", "ERROR");
 }
 
-/// A call under way. Dropped before its end it was cancelled, or has panicked if a panic drops it.
+/// A running call. If it is dropped before its end, it counts as cancelled, or as panicked if a panic drops it.
 #[derive(Debug)]
 pub(super) struct Running<'a> {
     pub(super) instrument: &'a Instrument,
@@ -115,7 +115,7 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// Notes how the call ended.
+    /// Records how the call ended.
     pub(super) fn end(&mut self, event: EventKind, wait: Duration) {
         self.ended = true;
         self.instrument.note_attempt(event, self.attempt, wait);

@@ -1,15 +1,15 @@
-//! Policies around a call, as resilience4j has them: [`Retry`], [`RateLimiter`], [`Bulkhead`] (of a fixed size, or an adaptive
-//! one), [`TimeLimiter`] and [`Cache`], and [`Hedge`].
-//! Each has a name, settings, counts and listeners, and stands alone: around a closure (`retry.call(|| …)`), or as a tower
-//! `layer` (feature `http`). [`circuit_breaker::Command`](crate::circuit_breaker::Command) puts them around one call in
-//! resilience4j's order.
+//! Policies around a call, as in resilience4j: [`Retry`], [`RateLimiter`], [`Bulkhead`] (of fixed or adaptive size),
+//! [`TimeLimiter`] and [`Cache`], and additionally [`Hedge`]. Each has a name, settings, counts and listeners, and can
+//! be used alone: around a closure (`retry.call(|| …)`), or as a tower `layer` (feature `http`).
+//! [`circuit_breaker::Command`](crate::circuit_breaker::Command) puts them around one call in resilience4j's order.
 //!
-//! One inside the other, from the outside: `Cache`, `Retry`, `Hedge`, breaker, `RateLimiter`, `TimeLimiter`, `Bulkhead`, the call. So each attempt
-//! asks the breaker anew, an open breaker uses up no permit, a call does not time out while it waits for one, and the wait for
-//! a slot is part of its time.
+//! The order from the outside in: `Cache`, `Retry`, `Hedge`, breaker, `RateLimiter`, `TimeLimiter`, `Bulkhead`, the
+//! call. So each attempt asks the breaker again, an open breaker uses up no permits, a call does not time out while it
+//! waits for a permit, and the wait for a slot is part of its timeout.
 //!
-//! A process has one policy of a kind and name (see [`Registry`]): a limiter that two places build limits both together. The
-//! counts of all are exported by `fusebox::init` (see [`semconv::POLICY_EVENTS`](crate::semconv::POLICY_EVENTS)).
+//! A process has one policy per kind and name (see [`Registry`]): if two places build a limiter of the same name, it
+//! limits both together. `fusebox::init` exports the counts of all (see
+//! [`semconv::POLICY_EVENTS`](crate::semconv::POLICY_EVENTS)).
 
 pub(crate) mod attempt;
 mod budget;

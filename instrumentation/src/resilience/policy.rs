@@ -1,5 +1,5 @@
-//! What the kinds of policies have in common: each is a handle to something with a name, settings and counts, which a
-//! registry holds too.
+//! The common parts of all kinds of policies: each is a handle to shared state with a name, settings and counts, which
+//! a registry holds too.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -14,12 +14,13 @@ use super::instrument::Instrument;
 use super::snapshot::Snapshot;
 use crate::setting::Problem;
 
-/// Most calls that may wait at a rate limiter, a bulkhead or a cache; each is a future that the application holds, and a place of
-/// about 100 bytes here.
+/// Most calls that may wait at a rate limiter, bulkhead or cache; each is a future that the application holds, and an
+/// entry of about 100 bytes here.
 pub const MAX_WAITING: u32 = 65_536;
 
 /// A kind of policy: [`Retry`](super::Retry), [`RateLimiter`](super::RateLimiter), [`Bulkhead`](super::Bulkhead),
-/// [`TimeLimiter`](super::TimeLimiter), [`Hedge`](super::Hedge) or [`Cache`](super::Cache). Only this crate has some.
+/// [`TimeLimiter`](super::TimeLimiter), [`Hedge`](super::Hedge) or [`Cache`](super::Cache). It cannot be implemented
+/// outside this crate.
 #[expect(private_bounds, reason = "the private trait seals the public one")]
 pub trait Policy: Handle {
     /// Its settings.
@@ -54,13 +55,13 @@ pub(super) trait Inner: Registered + Sized {
 
     fn settings(&self) -> &Current<Self::Settings>;
 
-    /// Makes what it keeps besides the settings fit new ones; returns whom to wake.
+    /// Adapts the state to new settings; returns the callers to wake.
     fn apply(&self, _old: &Self::Settings, _new: &Self::Settings) -> Wakers {
         Wakers::default()
     }
 }
 
-/// Whom to wake, once no lock is held: a waker may run code of the application.
+/// The callers to wake once no lock is held, because a waker may run code of the application.
 #[derive(Debug, Default)]
 #[must_use = "a waiter that is not woken waits for its timer"]
 pub(super) struct Wakers(VecDeque<Waker>);
@@ -81,7 +82,7 @@ impl Extend<Waker> for Wakers {
     }
 }
 
-/// What a registry holds of a policy.
+/// A policy as a registry holds it.
 pub(super) trait Registered: Any + Send + Sync {
     fn instrument(&self) -> &Instrument;
 
@@ -90,13 +91,13 @@ pub(super) trait Registered: Any + Send + Sync {
         self.instrument().snapshot()
     }
 
-    /// Whether the policy remembers nothing that a new one of that name would not know.
+    /// Returns whether a new policy of this name would be in the same state.
     fn is_idle(&self) -> bool {
         true
     }
 }
 
-/// Puts other settings in force.
+/// Replaces the settings.
 pub(super) fn update<I: Inner>(policy: &I, settings: I::Settings) -> Result<(), SettingsError> {
     settings.validate()?;
     let apply = |old: &I::Settings, new: &I::Settings| policy.apply(old, new);
@@ -105,7 +106,7 @@ pub(super) fn update<I: Inner>(policy: &I, settings: I::Settings) -> Result<(), 
     Ok(())
 }
 
-/// Names the policy whose setting is wrong.
+/// Adds the kind of the policy to the problem of a setting.
 pub(super) fn refused(policy: Kind, problem: Problem) -> SettingsError {
     let Problem { field, problem } = problem;
     SettingsError {

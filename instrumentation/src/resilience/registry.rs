@@ -1,5 +1,5 @@
-//! The policies of a process by kind and name, so that two places which name the same limiter share it, and so that all
-//! are exported. Names may come from outside: a registry that has reached its limit removes what is unused.
+//! The policies of a process by kind and name, so that two places that name the same limiter share it, and so that all
+//! are exported. Names may come from outside, so a registry that has reached its limit removes unused policies.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -13,16 +13,17 @@ use super::snapshot::Snapshot;
 use crate::name::Name;
 use crate::sync::RwLock;
 
-/// Most policies of a registry by default: as many as breakers.
+/// Default limit of policies per registry, the same as for breakers.
 pub const MAX_POLICIES: usize = 10_000;
 
-/// The share of the limit that is removed at once, so that the search is paid by many new names.
+/// The fraction (1/16) of the limit that is removed at once, so that one search makes room for many names.
 const SHARE: usize = 16;
 
-/// Policies by kind and name; clones are handles to the same registry.
+/// Policies by kind and name. Clones are handles to the same registry.
 ///
-/// When one name more than its limit comes, it removes some policies that are not held, those first that remember nothing.
-/// One that is held is never removed, so a registry in which all are held grows beyond its limit.
+/// When a new name exceeds the limit, some policies without other handles are removed, first those whose state equals
+/// that of a new one. A policy with a handle is never removed, so if all have handles, the registry grows beyond its
+/// limit.
 #[derive(Clone)]
 pub struct Registry {
     inner: Arc<Inner>,
@@ -38,18 +39,18 @@ struct Inner {
 }
 
 impl Registry {
-    /// Returns the registry of the process, whose policies `fusebox::init` exports.
+    /// Returns the registry of the process. `fusebox::init` exports its policies.
     pub fn global() -> &'static Self {
         static GLOBAL: OnceLock<Registry> = OnceLock::new();
         GLOBAL.get_or_init(Self::new)
     }
 
-    /// Creates an empty registry, separate from the process's, for [`MAX_POLICIES`] policies.
+    /// Creates an empty registry, separate from the process's, with a limit of [`MAX_POLICIES`].
     pub fn new() -> Self {
         Self::with_limit(MAX_POLICIES)
     }
 
-    /// As [`new`](Self::new), for `limit` policies, at least one.
+    /// As [`new`](Self::new), with a limit of `limit` policies, at least one.
     pub fn with_limit(limit: usize) -> Self {
         let inner = Inner {
             limit: limit.max(1),
@@ -61,14 +62,14 @@ impl Registry {
         }
     }
 
-    /// Returns the policy of that name.
+    /// Returns the policy of this name.
     pub fn get<P: Policy>(&self, name: &str) -> Option<P> {
         let found = self.find::<P::Inner>(&key::<P::Inner>(name))?;
         Some(P::from_inner(found))
     }
 
-    /// Removes the policy of that name and returns it. Whoever holds it goes on with it; the name starts anew. A cache of other
-    /// types stays.
+    /// Removes the policy of this name and returns it. Other handles to it keep working; building the name again
+    /// creates a new policy. A cache of other types is not removed.
     pub fn remove<P: Policy>(&self, name: &str) -> Option<P> {
         let key = key::<P::Inner>(name);
         let mut policies = self.inner.policies.write();
@@ -79,7 +80,7 @@ impl Registry {
         Some(P::from_inner(found))
     }
 
-    /// Whether the name belongs to a cache of other types.
+    /// Returns whether the name belongs to a cache of other types.
     pub(super) fn has_other_types<I: PolicyInner>(&self, name: &str) -> bool {
         if I::KIND != Kind::Cache {
             return false; // The others have none.
@@ -100,18 +101,18 @@ impl Registry {
         self.inner.policies.read().len()
     }
 
-    /// Whether there is no policy.
+    /// Returns whether the registry has no policies.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Adds a listener for events from now on.
+    /// Adds a listener for future events.
     pub fn subscribe(&self, listener: Arc<dyn Listener>) {
         self.inner.listeners.add(listener);
     }
 
-    /// Returns the policy of that name; registers one with these settings (valid) if there is none. Where the name belongs to a
-    /// cache of other types, the new one is not registered.
+    /// Returns the policy of this name; registers one with these (valid) settings if there is none. If the name belongs
+    /// to a cache of other types, the new cache is not registered.
     pub(super) fn get_or_register<I: PolicyInner>(
         &self,
         name: &str,
@@ -155,7 +156,7 @@ fn warn_of_other_types(known: &Instrument) {
 }
 
 fn key<I: PolicyInner>(name: &str) -> Key {
-    // A name from outside is kept as long as its policy.
+    // A name from outside is kept only as long as its policy.
     (I::KIND, Name::counted(name))
 }
 
@@ -164,7 +165,7 @@ fn downcast<I: PolicyInner>(policy: Arc<dyn Registered>) -> Option<Arc<I>> {
     policy.downcast().ok()
 }
 
-/// Removes and returns policies if `limit` of them are there.
+/// Removes and returns policies if there are at least `limit`.
 fn make_room(policies: &mut Policies, limit: usize) -> Vec<Arc<dyn Registered>> {
     if policies.len() < limit {
         return Vec::new();
@@ -175,7 +176,7 @@ fn make_room(policies: &mut Policies, limit: usize) -> Vec<Arc<dyn Registered>> 
     let mut unused: Vec<_> = unused
         .map(|(key, policy)| (!policy.is_idle(), key.clone()))
         .collect();
-    // In the order of names among equals, so that the choice does not depend on chance.
+    // Equal candidates are ordered by name, so that the choice is deterministic.
     unused.sort_unstable();
     unused.truncate(policies.len() + 1 - limit + limit / SHARE);
     let keys = unused.into_iter().map(|(_, key)| key);

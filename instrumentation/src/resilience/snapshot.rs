@@ -14,15 +14,15 @@ pub struct Snapshot {
     pub policy: Kind,
     /// Its name.
     pub name: Name,
-    /// When its counts began.
+    /// When the policy was created and its counts started at zero.
     pub created: SystemTime,
     pub(super) counts: [u64; EventKind::ALL.len()],
-    /// Permits that are left in the cycle of a rate limiter, free slots of a bulkhead, retries or hedges that a budget still
-    /// allows, keys for which a cache has room; `None` where nothing is limited.
+    /// Remaining permits in the cycle of a rate limiter, free slots of a bulkhead, remaining retries or hedges of a
+    /// budget, or free entries of a cache; `None` if there is no limit.
     pub available: Option<u64>,
-    /// Slots of a bulkhead, which an adaptive one changes; `None` for other policies.
+    /// The number of slots of a bulkhead, which an adaptive one changes; `None` for other policies.
     pub limit: Option<u64>,
-    /// Calls that wait for a permit, a slot, or the answer that another one asks for; `None` for policies at which none waits.
+    /// Calls that wait for a permit, a slot, or another caller's result; `None` for policies without waiting.
     pub waiting: Option<u64>,
 }
 

@@ -17,7 +17,7 @@ fn bulkhead(name: &str, registry: &Registry, max_concurrent: u32) -> Result<Bulk
         .try_build()
 }
 
-/// Guarantees: one name is one policy of each kind, whoever builds it, and its first settings win.
+/// Guarantees: a name is one policy per kind, wherever it is built, and its first settings win.
 #[test]
 fn a_name_is_one_policy_of_each_kind() {
     let registry = Registry::new();
@@ -94,7 +94,7 @@ fn build_panics_on_settings_that_cannot_work() {
     );
 }
 
-/// Guarantees: a full registry keeps what is held and what remembers something, as long as others can go.
+/// Guarantees: a full registry keeps policies with handles or state, as long as it can remove others.
 #[test]
 fn a_full_registry_removes_what_is_unused() {
     let registry = Registry::with_limit(4);
@@ -134,7 +134,7 @@ impl Listener for Notes {
     }
 }
 
-/// Guarantees: listeners get every event, also after another one has panicked, and each ends a call once.
+/// Guarantees: listeners receive every event, also after another one has panicked, and each call ends once.
 #[test]
 fn listeners_get_every_event() {
     struct Panics;
@@ -165,7 +165,7 @@ fn events_are_counted_in_their_place() {
     }
 }
 
-/// Guarantees: settings files may say durations as text, and a key that does not exist is an error.
+/// Guarantees: durations in settings files may be text, and an unknown key is an error.
 #[test]
 fn settings_are_read_from_files() {
     let file = r#"{ "max_attempts": 5, "wait": "250ms", "budget": null }"#;
@@ -178,7 +178,7 @@ fn settings_are_read_from_files() {
     assert!(serde_json::from_str::<RetrySettings>(r#"{ "max_attemps": 5 }"#).is_err());
 }
 
-/// Guarantees: two policies, one within the other, have one error.
+/// Guarantees: the errors of two nested policies can be merged into one.
 #[test]
 fn errors_of_nested_policies_are_flattened() {
     type Nested = PolicyError<PolicyError<&'static str>>;
@@ -188,8 +188,8 @@ fn errors_of_nested_policies_are_flattened() {
     assert_eq!(error.to_string(), "gone");
 }
 
-/// Guarantees: settings change while calls run and wait, invalid ones change nothing, and a builder with the first ones still
-/// gets the policy.
+/// Guarantees: settings change while calls run and wait, invalid settings change nothing, and a builder with the first
+/// settings still gets the policy.
 #[tokio::test(start_paused = true)]
 async fn settings_change_while_calls_wait() {
     let registry = Registry::new();
@@ -219,7 +219,7 @@ async fn settings_change_while_calls_wait() {
     assert!(stock.try_acquire().is_ok());
 }
 
-/// Guarantees: what a cycle or a budget has given out stays given out under other settings.
+/// Guarantees: spent permits and tokens stay spent under other settings.
 #[tokio::test(start_paused = true)]
 async fn what_is_spent_stays_spent() {
     let registry = Registry::new();

@@ -1,4 +1,4 @@
-//! Limits how long a call takes.
+//! Limits the duration of a call.
 
 use std::any::type_name;
 use std::future::{Future, poll_fn};
@@ -44,10 +44,10 @@ impl PolicySettings for TimeLimiterSettings {
     }
 }
 
-/// A time limiter; clones are handles to the same one.
+/// A time limiter. Clones are handles to the same time limiter.
 ///
-/// A call that takes too long is cancelled: its future is dropped. A result that comes later than the limit, because the call
-/// blocked its thread, is a timeout too. It needs a tokio runtime with a timer.
+/// A call that takes too long is cancelled: its future is dropped. A result that arrives after the limit because the
+/// call blocked its thread is a timeout too. Needs a tokio runtime with a timer.
 ///
 /// ```
 /// use std::time::Duration;
@@ -100,7 +100,7 @@ impl Registered for Limit {
 }
 
 impl TimeLimiter {
-    /// Runs the future that `call` returns, for as long as the settings say. The call is a span.
+    /// Runs the future that `call` returns for at most the timeout. The call gets a span.
     ///
     /// # Errors
     /// Returns the timeout, or the call's own error.
@@ -135,7 +135,7 @@ impl TimeLimiter {
     }
 }
 
-/// A call within the time limit of a policy, measured by someone else.
+/// A call within the timeout of a policy, for callers that measure the time themselves.
 #[derive(Debug)]
 pub(crate) struct LimitedCall<'a>(Running<'a>);
 
@@ -155,7 +155,7 @@ impl LimitedCall<'_> {
     }
 }
 
-/// Waits for `future` for at most `limit`, which is the error. A result that comes later is late too: code that blocks
+/// Waits for `future` for at most `limit`, which is the error. A later result is an error too, because code that blocks
 /// its thread keeps the timer from running.
 pub(crate) async fn within<F: Future>(
     limit: Option<Duration>,
@@ -166,7 +166,7 @@ pub(crate) async fn within<F: Future>(
         return Ok(future.await);
     };
     let mut future = pin!(future);
-    // A timer only for what is not ready at once.
+    // The timer is created only if the future is not ready immediately.
     let mut timer = pin!(None::<Sleep>);
     let output = poll_fn(|cx| {
         if let Poll::Ready(output) = future.as_mut().poll(cx) {
@@ -192,7 +192,7 @@ mod tests {
         TimeLimiter::builder("search").registry(registry).build()
     }
 
-    /// Guarantees: each ending is counted as what it was, and the call is cancelled by its timeout.
+    /// Guarantees: each outcome is counted as what it was, and the call is cancelled by its timeout.
     #[tokio::test(start_paused = true)]
     async fn a_call_ends_in_time_or_as_a_timeout() {
         let limiter = limiter(&Registry::new());
@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(counts.calls(), 4);
     }
 
-    /// Guarantees: a call that blocks its thread beyond the limit is a timeout although its result is there.
+    /// Guarantees: a call that blocks its thread beyond the limit is a timeout even if it returned a result.
     #[tokio::test(start_paused = true)]
     async fn a_late_result_is_a_timeout() {
         let limiter = limiter(&Registry::new());

@@ -1,8 +1,8 @@
-//! How many calls wait at a policy, within a bound.
+//! Limits the number of calls that wait at a policy.
 
 use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// The number of calls that wait.
+/// The number of waiting calls.
 #[derive(Debug, Default)]
 pub(super) struct Waiters(AtomicU32);
 
@@ -11,11 +11,11 @@ pub(super) struct Waiters(AtomicU32);
 pub(super) struct Waiting<'a>(&'a AtomicU32);
 
 impl Waiters {
-    /// Joins those that wait, unless as many as may do.
+    /// Counts a call as waiting, unless the limit is reached.
     pub(super) fn join(&self, most: u32) -> Option<Waiting<'_>> {
         let one_more = |waiting| (waiting < most).then_some(waiting + 1);
         let joined = self.0.fetch_update(Relaxed, Relaxed, one_more);
-        // Not `then_some`: a place that was not taken would be given back.
+        // Not `then_some`, which would create and drop the guard even if the limit is reached.
         joined.is_ok().then(|| Waiting(&self.0))
     }
 

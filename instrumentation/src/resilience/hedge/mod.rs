@@ -1,4 +1,4 @@
-//! Makes a call a second time beside the first one if that is slow, and takes whichever succeeds first.
+//! Starts a second attempt of a slow call in parallel and returns the first success.
 
 mod settings;
 #[cfg(test)]
@@ -25,13 +25,14 @@ use super::policy::{Inner, Registered, Wakers};
 use super::snapshot::Snapshot;
 pub use settings::{HedgeSettings, MAX_HEDGED};
 
-/// A hedge; clones are handles to the same one, with one budget.
+/// A hedge. Clones are handles to the same hedge with one budget.
 ///
-/// It is for calls that may be made twice without harm. An attempt that is still running after the delay gets another one
-/// beside it; the first success is the result, and the attempts that lost are cancelled: their futures are dropped. An error is
-/// the result only when no attempt is left; a hedge helps against slow targets, [`Retry`](super::Retry) against failing ones.
+/// Use it for calls that may be made twice without harm. If an attempt is still running after the delay, another one is
+/// started in parallel. The first success is the result, and the other attempts are cancelled by dropping their
+/// futures. An error is returned only when no attempt is left. A hedge helps against slow targets,
+/// [`Retry`](super::Retry) against failing ones.
 ///
-/// The attempts run within the task of the caller, which needs a tokio runtime with a timer.
+/// The attempts run in the task of the caller, which needs a tokio runtime with a timer.
 ///
 /// ```
 /// use std::time::Duration;
@@ -109,17 +110,17 @@ impl Registered for Hedger {
         }
     }
 
-    /// Not while the budget is spent in part, as for a retry.
+    /// Not idle while the budget is partly spent, as for a retry.
     fn is_idle(&self) -> bool {
         self.budget.is_full()
     }
 }
 
 impl Hedge {
-    /// Runs the future that `call` returns, and hedges it with another one while it is slow. Each attempt is a span.
+    /// Runs the future that `call` returns, and another one in parallel while it is slow. Each attempt has a span.
     ///
     /// # Errors
-    /// Returns the error of the last attempt that was left.
+    /// Returns the error of the last remaining attempt.
     pub async fn call<T, E, Fut>(&self, mut call: impl FnMut() -> Fut) -> Result<T, E>
     where
         Fut: Future<Output = Result<T, E>>,
@@ -127,7 +128,7 @@ impl Hedge {
         self.call_while(|| Some(call())).await
     }
 
-    /// As [`call`](Self::call), until `call` returns nothing. The first time it returns something.
+    /// As [`call`](Self::call), until `call` returns `None`. The first time it must return `Some`.
     pub(crate) async fn call_while<T, E, Fut>(
         &self,
         mut call: impl FnMut() -> Option<Fut>,
@@ -163,7 +164,7 @@ struct Race<'a, Fut> {
     hedger: &'a Hedger,
     running: Running<'a>,
     attempts: Vec<Attempt<Fut>>,
-    /// Attempts that the settings allow.
+    /// Most attempts by the settings.
     most: u32,
     started: u32,
     is_complete: bool,
@@ -195,7 +196,7 @@ where
         self.started < self.most && !self.is_complete
     }
 
-    /// Starts one more attempt, if the budget allows it and the call can be made again.
+    /// Starts one more attempt, if the budget allows it and the call can be repeated.
     fn hedge(&mut self, call: &mut impl FnMut() -> Option<Fut>) -> bool {
         let slowest = self.started;
         let budget = &self.hedger.budget;
@@ -229,7 +230,7 @@ where
         true
     }
 
-    /// Polls every attempt; ready with the first success, or with the error of the last one left.
+    /// Polls every attempt; ready with the first success, or with the error of the last remaining attempt.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
         let mut at = 0;
         while at < self.attempts.len() {
@@ -254,7 +255,7 @@ where
         Poll::Pending
     }
 
-    /// Cancels the others.
+    /// Cancels the other attempts.
     fn won(&mut self, winner: Attempt<Fut>) {
         for loser in self.attempts.drain(..) {
             record(&loser.span, EventKind::LoserCancelled);

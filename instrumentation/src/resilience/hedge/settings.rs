@@ -14,17 +14,18 @@ use crate::time::duration_text;
 /// Most attempts of a hedged call.
 pub const MAX_HEDGED: u32 = 10;
 
-/// The settings of a hedge. Default: a second attempt after 100 ms, for a tenth of all calls and one a second.
+/// The settings of a hedge. Default: a second attempt after 100 ms, for at most a tenth of all calls plus one per
+/// second.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HedgeSettings {
-    /// How long an attempt may run before another one is started beside it. Choose the time in which most calls have ended,
-    /// their 95th percentile for example. Default 100 ms.
+    /// How long an attempt may run before another one is started in parallel. Choose a time in which most calls end,
+    /// for example their 95th percentile. Default 100 ms.
     #[serde(deserialize_with = "duration_text::required")]
     pub delay: Duration,
-    /// Attempts of a call, the first one included, 2 to 10. Default 2.
+    /// Most attempts per call, including the first, 2 to 10. Default 2.
     pub max_attempts: u32,
-    /// How many hedges all calls together may make; `None` for any number. Default: 10 for each 100 calls, one a second, ten
+    /// Limit of hedges for all calls together; `None` for no limit. Default: 10 per 100 calls, one per second, ten
     /// saved up.
     pub budget: Option<BudgetSettings>,
 }

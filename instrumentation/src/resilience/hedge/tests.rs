@@ -1,4 +1,4 @@
-//! Who wins, who is cancelled, and what is counted.
+//! Tests which attempt wins, which are cancelled, and what is counted.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -33,7 +33,7 @@ impl Drop for Dropped<'_> {
     }
 }
 
-/// Makes attempts that end as the script says: after so many milliseconds, with that result.
+/// Makes attempts that end as scripted: after this number of milliseconds, with this result.
 async fn race(
     hedge: &Hedge,
     script: &[(u64, Result<u32, &'static str>)],
@@ -84,7 +84,7 @@ async fn the_first_success_wins_and_the_losers_are_cancelled() {
     assert_eq!(counts.count(EventKind::Succeeded), 1);
 }
 
-/// Guarantees: an error waits for the attempts that still run; the last one is returned.
+/// Guarantees: an error waits for the attempts that are still running; the last error is returned.
 #[tokio::test(start_paused = true)]
 async fn an_error_is_the_result_when_no_attempt_is_left() {
     let hedge = three();

@@ -13,8 +13,8 @@ use crate::body::{AnyResponses, BodyEnd, HttpResponses, ResponseBody, Watch};
 use crate::resilience::attempt::{self, LastCall};
 use crate::resilience::{Bulkhead, PolicyError, Slot};
 
-/// Puts a [`Bulkhead`] around a service. A call keeps its slot until the body of the response has ended, or is dropped: a
-/// target that is slow with its bodies is as busy as one that is slow with its heads.
+/// Puts a [`Bulkhead`] around a service. A call keeps its slot until the body of the response has ended or is dropped,
+/// because a target that is slow to send bodies is as busy as one that is slow to answer.
 ///
 /// ```
 /// use fusebox::resilience::Bulkhead;
@@ -41,13 +41,13 @@ pub struct BulkheadLayer<M = HttpResponses> {
 }
 
 impl BulkheadLayer {
-    /// Creates a layer for services of HTTP.
+    /// Creates a layer for HTTP services.
     pub fn new(bulkhead: Bulkhead) -> Self {
         let mode = PhantomData;
         Self { bulkhead, mode }
     }
 
-    /// Makes it a layer for services of any kind, whose calls end with the response.
+    /// Converts it to a layer for services of any kind, whose calls end with the response.
     pub fn any_responses(self) -> BulkheadLayer<AnyResponses> {
         BulkheadLayer {
             bulkhead: self.bulkhead,
@@ -87,7 +87,7 @@ impl<S: Clone, M> Clone for BulkheadService<S, M> {
 }
 
 impl<S: Clone, M> BulkheadService<S, M> {
-    /// Makes the call in a slot, which is returned with the response and with how the last call within ended.
+    /// Makes the call in a slot; returns the slot with the response and how the last call inside ended.
     fn in_slot<Request>(
         &mut self,
         request: Request,
@@ -165,7 +165,7 @@ where
     }
 }
 
-/// A slot that the body of a response holds: the body drops it at its end.
+/// A slot held by the body of a response, which drops it at its end.
 struct Held(#[expect(dead_code, reason = "held until the body ends")] Slot);
 
 impl Watch for Held {

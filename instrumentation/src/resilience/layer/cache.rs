@@ -9,8 +9,8 @@ use super::{PolicyFuture, take_ready};
 use crate::isolated::isolated;
 use crate::resilience::{Cache, Key, Value};
 
-/// Puts a [`Cache`] around a service whose responses are `Clone`: for one of HTTP, around what reads the bodies. `D` says by
-/// which key a request is found; one without is made as it is.
+/// Puts a [`Cache`] around a service whose responses are `Clone`. For HTTP, put it outside the code that reads the
+/// bodies. `D` returns the key of a request; a request without a key is not cached.
 ///
 /// ```
 /// use fusebox::resilience::Cache;
@@ -33,7 +33,7 @@ pub struct CacheLayer<K: Key, V: Value, D> {
 }
 
 impl<K: Key, V: Value, D> CacheLayer<K, V, D> {
-    /// Creates a layer that keeps responses in `cache`.
+    /// Creates a layer that stores responses in `cache`.
     pub fn new(cache: Cache<K, V>, key: D) -> Self {
         Self { cache, key }
     }
@@ -51,7 +51,7 @@ impl<S, K: Key, V: Value, D: Clone> Layer<S> for CacheLayer<K, V, D> {
     }
 }
 
-/// A service whose responses are kept.
+/// A service whose responses are cached.
 #[derive(Debug, Clone)]
 pub struct CacheService<S, K: Key, V: Value, D> {
     inner: S,

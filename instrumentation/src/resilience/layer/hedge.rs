@@ -10,11 +10,11 @@ use super::{PolicyFuture, ready, take_ready};
 use crate::isolated::isolated;
 use crate::resilience::Hedge;
 
-/// Puts a [`Hedge`] around a service. A request that cannot be made twice is made once. A response is a success, whatever its
-/// status; its body belongs to the attempt that won.
+/// Puts a [`Hedge`] around a service. A request that cannot be repeated is made once. A response is a success whatever
+/// its status; its body belongs to the attempt that won.
 pub type HedgeLayer<R = IdempotentRequests> = RepeatLayer<Hedge, R>;
 
-/// The service that [`HedgeLayer`] makes.
+/// The service created by [`HedgeLayer`].
 pub type HedgeService<S, R> = RepeatService<S, Hedge, R>;
 
 impl<S, R, Request> Service<Request> for HedgeService<S, R>
@@ -39,7 +39,7 @@ where
         let (hedge, requests) = (self.policy.clone(), self.requests.clone());
         let idle = self.inner.clone();
         Box::pin(async move {
-            // One request ahead: the one after the next is made from the next.
+            // Always keeps one copy in advance: the request after the next one is made from the next.
             let mut next = again::<R, Request, S::Response, S::Error>(&requests, &request);
             let mut first = Some((first, request));
             let call = move || {

@@ -1,9 +1,10 @@
-//! Policies as tower layers. Each puts its policy around any service; a retry and a hedge also need to know how a request is
-//! made twice.
+//! Policies as tower layers. Each puts its policy around any service; a retry and a hedge also need to know how to
+//! repeat a request.
 //!
-//! A stack reads from the outside in, so resilience4j's order is: [`RetryLayer`], the breaker's layer, [`PolicyLayer`]s of a
-//! rate limiter and a time limiter, and [`BulkheadLayer`]. The services are cloned, as a call that waits cannot borrow them, and their
-//! futures are boxed. A refusal is the error of the call, never one of `poll_ready`.
+//! In a stack that is read from the outside in, resilience4j's order is [`RetryLayer`], the breaker's layer,
+//! [`PolicyLayer`]s with a rate limiter and a time limiter, and [`BulkheadLayer`]. The layers clone their services,
+//! because a waiting call cannot borrow them, and box their futures. A refusal is an error of the call, never of
+//! `poll_ready`.
 
 mod bulkhead;
 mod cache;
@@ -32,7 +33,7 @@ pub use retry::{RetryLayer, RetryService};
 /// The future of a layer.
 pub type PolicyFuture<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 
-/// Takes the instance that `poll_ready` made ready, and leaves a clone.
+/// Takes the instance that `poll_ready` made ready, and leaves a clone in its place.
 fn take_ready<S: Clone>(service: &mut S) -> S {
     let clone = service.clone();
     std::mem::replace(service, clone)

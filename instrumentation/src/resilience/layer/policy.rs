@@ -8,8 +8,8 @@ use tower_service::Service;
 use super::{PolicyFuture, take_ready};
 use crate::resilience::{PolicyError, RateLimiter, TimeLimiter};
 
-/// Puts a [`RateLimiter`] or a [`TimeLimiter`] around a service. The time of a call ends with the response, which for HTTP is its
-/// head. [`BulkheadLayer`](super::BulkheadLayer) is that of a bulkhead.
+/// Puts a [`RateLimiter`] or a [`TimeLimiter`] around a service. The call ends with the response, which for HTTP is its
+/// head. For a bulkhead use [`BulkheadLayer`](super::BulkheadLayer).
 ///
 /// ```
 /// use fusebox::resilience::layer::{BulkheadLayer, PolicyLayer};
@@ -88,7 +88,7 @@ where
     }
 }
 
-/// The time of a call begins when its future is first polled; the service need not be `Clone`.
+/// The time of a call starts when its future is first polled; the service need not be `Clone`.
 impl<S, Request> Service<Request> for PolicyService<S, TimeLimiter>
 where
     S: Service<Request>,

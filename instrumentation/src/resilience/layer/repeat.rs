@@ -1,11 +1,11 @@
-//! The layer of a policy that makes requests again: a retry or a hedge.
+//! The layer of a policy that repeats requests: a retry or a hedge.
 
 use tower_layer::Layer;
 
 use super::requests::IdempotentRequests;
 
-/// Puts a policy `P` around a service that makes requests again, as far as `R` knows how: [`RetryLayer`](super::RetryLayer),
-/// [`HedgeLayer`](super::HedgeLayer). A request that cannot be made twice is made once.
+/// Puts a policy `P` that repeats requests around a service: [`RetryLayer`](super::RetryLayer),
+/// [`HedgeLayer`](super::HedgeLayer). `R` knows how to repeat a request; one that cannot be repeated is made once.
 #[derive(Debug, Clone)]
 pub struct RepeatLayer<P, R = IdempotentRequests> {
     policy: P,
@@ -13,14 +13,14 @@ pub struct RepeatLayer<P, R = IdempotentRequests> {
 }
 
 impl<P> RepeatLayer<P> {
-    /// Creates a layer for services of HTTP; see [`IdempotentRequests`].
+    /// Creates a layer for HTTP services; see [`IdempotentRequests`].
     pub fn new(policy: P) -> Self {
         Self::with(policy, IdempotentRequests)
     }
 }
 
 impl<P, R> RepeatLayer<P, R> {
-    /// Creates a layer for requests that `requests` knows how to repeat, [`CloneRequests`](super::CloneRequests) for example.
+    /// Creates a layer for requests that `requests` can repeat, for example [`CloneRequests`](super::CloneRequests).
     pub fn with(policy: P, requests: R) -> Self {
         Self { policy, requests }
     }
@@ -38,7 +38,7 @@ impl<S, P: Clone, R: Clone> Layer<S> for RepeatLayer<P, R> {
     }
 }
 
-/// A service whose requests are made again.
+/// A service whose requests are repeated.
 #[derive(Debug, Clone)]
 pub struct RepeatService<S, P, R> {
     pub(super) inner: S,

@@ -1,4 +1,4 @@
-//! Which requests may be made twice, how, and after which results.
+//! Decides which requests may be repeated, how, and after which results.
 
 use std::time::Duration;
 
@@ -9,20 +9,20 @@ use crate::resilience::{Decision, retry_after};
 
 /// Decides for a layer which requests are repeated.
 pub trait Requests<Request, Response, Error> {
-    /// Returns the request a second time; `None` if it cannot be made twice or must not be: it is then made once.
+    /// Returns a copy of the request, or `None` if it cannot or must not be repeated.
     fn again(&self, request: &Request) -> Option<Request>;
 
-    /// Decides after an attempt whether another one follows.
+    /// Decides after an attempt whether to make another one.
     fn decide(&self, result: Result<&Response, &Error>) -> Decision;
 }
 
-/// HTTP requests that may be made twice by their method: GET, HEAD, OPTIONS, TRACE, PUT and DELETE (RFC 9110, section 9.2.2).
+/// HTTP requests whose methods may be repeated: GET, HEAD, OPTIONS, TRACE, PUT and DELETE (RFC 9110, section 9.2.2).
 ///
-/// A request is repeated if its body is empty or is at its end, with `B::default()` as its body: a body that is a stream exists
-/// once. [`CloneRequests`] repeats others.
+/// A request is repeated if its body is empty or at its end, with `B::default()` as its body; a streaming body can be
+/// sent only once. [`CloneRequests`] repeats other requests.
 ///
-/// Another attempt follows an error of the service, and the statuses 408, 429, 502, 503 and 504, not before the time in their
-/// `Retry-After`. A 500 is not repeated: it is as likely to be a fault that stays.
+/// Errors of the service and the statuses 408, 429, 502, 503 and 504 are retried, not before the time in their
+/// `Retry-After`. A 500 is not retried, because it is as likely to be a permanent fault.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct IdempotentRequests;
 
@@ -64,7 +64,7 @@ fn asked(wait: Option<Duration>) -> Decision {
     wait.map_or(Decision::Retry, Decision::RetryAfter)
 }
 
-/// Requests of any kind that are `Clone`, with a closure that decides.
+/// Requests of any kind that are `Clone`, with a closure that decides about retries.
 #[derive(Debug, Clone, Copy)]
 pub struct CloneRequests<D>(pub D);
 

@@ -10,7 +10,7 @@ use super::{PolicyFuture, ready, take_ready};
 use crate::isolated::isolated;
 use crate::resilience::{Decision, Retry, Run};
 
-/// Puts a [`Retry`] around a service. A request that cannot be made twice is made once.
+/// Puts a [`Retry`] around a service. A request that cannot be repeated is made once.
 ///
 /// ```
 /// use fusebox::resilience::Retry;
@@ -31,7 +31,7 @@ use crate::resilience::{Decision, Retry, Run};
 /// ```
 pub type RetryLayer<R = IdempotentRequests> = RepeatLayer<Retry, R>;
 
-/// The service that [`RetryLayer`] makes.
+/// The service created by [`RetryLayer`].
 pub type RetryService<S, R> = RepeatService<S, Retry, R>;
 
 impl<S, R, Request> Service<Request> for RetryService<S, R>

@@ -48,7 +48,7 @@ fn answer(status: StatusCode, retry_after: Option<&str>) -> Response<&'static st
     response.body("").unwrap()
 }
 
-/// Asks a service that answers with these, one after the other; returns the last status and how often it was asked.
+/// Calls a service that returns these responses one after the other; returns the last status and the number of calls.
 async fn ask(
     request: Request<Body>,
     answers: &'static [(u16, Option<&'static str>)],
@@ -87,7 +87,7 @@ async fn a_status_that_may_pass_is_asked_for_again() {
     }
 }
 
-/// Guarantees: a request that may change something twice, or whose body exists once, is made once.
+/// Guarantees: a request that is not idempotent, or whose body can be sent only once, is made once.
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_made_twice_is_made_once() {
     assert_eq!(
@@ -223,8 +223,8 @@ async fn limiters_and_bulkheads_refuse_in_the_call() {
     assert_eq!(refused, [1, 1, 0], "rate limiter, bulkhead, time limiter");
 }
 
-/// Scenario: heads come at once; one body is read to its end, one is dropped, one breaks off.
-/// Guarantees: each call keeps its slot until its body has ended, and an error gives it back at once.
+/// Scenario: heads arrive immediately; one body is read to its end, one is dropped, one breaks off.
+/// Guarantees: each call keeps its slot until its body has ended, and an error frees it immediately.
 #[tokio::test]
 async fn a_slot_is_held_until_the_body_ends() {
     let bulkhead = Bulkhead::builder("s").registry(&Registry::new()).build();
@@ -255,7 +255,7 @@ async fn a_slot_is_held_until_the_body_ends() {
     assert_eq!(free(), 25);
 }
 
-/// Guarantees: a slow request is made again beside the first one; one that cannot be made twice is not.
+/// Guarantees: a slow request is repeated in parallel; one that cannot be repeated is not.
 #[tokio::test(start_paused = true)]
 async fn a_slow_request_is_hedged() {
     let settings = HedgeSettings {

@@ -1,6 +1,6 @@
-//! The rules of a rate limiter, as resilience4j has them: time is divided into cycles of one length, each with so many
-//! permits; what a cycle leaves over is lost. Calls that find none wait in the order in which they came. Pure: time comes in
-//! as nanoseconds.
+//! The rules of a rate limiter, as in resilience4j: time is divided into cycles of equal length, each with a number of
+//! permits; unused permits expire with their cycle. Calls that find no permit wait in FIFO order. Pure: time is an
+//! argument, in nanoseconds.
 
 use std::collections::BTreeMap;
 use std::task::Waker;
@@ -9,10 +9,10 @@ use std::time::Duration;
 use crate::resilience::policy::Wakers;
 use crate::time::nanos;
 
-/// The place of a call in the queue; later calls have greater ones.
+/// The position of a call in the queue; later calls have greater ones.
 pub(super) type Ticket = u64;
 
-/// The cycle now, its permits, and who waits.
+/// The current cycle, its permits, and the waiting calls.
 #[derive(Debug)]
 pub(super) struct Cycles {
     limit: u32,
@@ -22,7 +22,7 @@ pub(super) struct Cycles {
     used: u32,
     next_ticket: Ticket,
     waiting: BTreeMap<Ticket, Waker>,
-    /// Waiters that were given a permit and have not seen it yet, with the cycle of the permit.
+    /// Waiting calls that were given a permit but have not collected it yet, with the cycle of the permit.
     granted: BTreeMap<Ticket, u64>,
 }
 
@@ -39,7 +39,7 @@ impl Cycles {
         }
     }
 
-    /// Begins the cycle of `now` if that is a later one, and gives its permits to those who wait.
+    /// Starts the cycle of `now` if it is a later one, and gives its permits to waiting calls.
     pub(super) fn advance(&mut self, now: u64) -> Wakers {
         let cycle = now / self.period;
         if cycle <= self.cycle {
@@ -50,13 +50,14 @@ impl Cycles {
         self.grant()
     }
 
-    /// Goes on with other settings: the permits that this cycle has used stay used, and whoever is the first must set its timer.
+    /// Applies other settings. Permits that were used in this cycle stay used. The first waiting call is woken to set
+    /// its timer.
     pub(super) fn change(&mut self, limit: u32, period: Duration, now: u64) -> Wakers {
         self.limit = limit;
         self.period = nanos(period);
         let before = std::mem::replace(&mut self.cycle, now / self.period);
         for granted in self.granted.values_mut() {
-            // The cycles have other numbers now.
+            // The cycles are numbered anew.
             *granted = match *granted == before {
                 true => self.cycle,
                 false => u64::MAX,
@@ -65,7 +66,7 @@ impl Cycles {
         self.grant()
     }
 
-    /// Whether this cycle has all of its permits.
+    /// Returns whether no permit of this cycle is used.
     pub(super) fn is_unused(&self) -> bool {
         self.used == 0
     }
@@ -77,7 +78,7 @@ impl Cycles {
         has_one
     }
 
-    /// How long a call that joins the queue at `now` will wait, at most.
+    /// Returns the longest time that a call that joins the queue at `now` will wait.
     pub(super) fn wait(&self, now: u64) -> Duration {
         let full_cycles = self.waiting.len() as u64 / u64::from(self.limit);
         let wait = full_cycles.saturating_mul(self.period);
@@ -92,7 +93,7 @@ impl Cycles {
         ticket
     }
 
-    /// Whether a waiter was given a permit, which is its own from now on; else it will be woken by `waker`.
+    /// Returns whether a waiting call has been given a permit, which it then owns; otherwise `waker` will be woken.
     pub(super) fn collect(&mut self, ticket: Ticket, waker: &Waker) -> bool {
         if let Some(known) = self.waiting.get_mut(&ticket) {
             known.clone_from(waker);
@@ -101,7 +102,7 @@ impl Cycles {
         self.granted.remove(&ticket).is_some()
     }
 
-    /// Leaves the queue. The permit of one that had been given one goes to the next, if its cycle still lasts.
+    /// Leaves the queue. If the call had been given a permit, it goes to the next call, if its cycle still lasts.
     pub(super) fn leave(&mut self, ticket: Ticket) -> Wakers {
         let was_first = self.is_first(ticket);
         if self.waiting.remove(&ticket).is_some() {
@@ -118,13 +119,13 @@ impl Cycles {
         }
     }
 
-    /// Whether a waiter is the first of the queue, who watches over the beginning of the next cycle.
+    /// Returns whether a call is the first in the queue, which waits for the start of the next cycle.
     pub(super) fn is_first(&self, ticket: Ticket) -> bool {
         let first = self.waiting.first_key_value();
         first.is_some_and(|(first, _)| *first == ticket)
     }
 
-    /// When the next cycle begins.
+    /// Returns when the next cycle starts.
     pub(super) fn next_cycle(&self) -> u64 {
         (self.cycle + 1).saturating_mul(self.period)
     }
@@ -137,7 +138,7 @@ impl Cycles {
         self.waiting.len()
     }
 
-    /// Gives permits to those who wait; whoever is the first of the rest must set its timer.
+    /// Gives permits to waiting calls; the first of the remaining ones must set its timer.
     fn grant(&mut self) -> Wakers {
         let mut wakers = Wakers::default();
         while self.used < self.limit

@@ -1,4 +1,4 @@
-//! Limits how many calls start in each cycle of time.
+//! Limits the number of calls that start in each cycle of time.
 
 mod cycles;
 mod settings;
@@ -28,12 +28,12 @@ use crate::time::{MAX_DURATION, nanos};
 use cycles::{Cycles, Ticket};
 pub use settings::RateLimiterSettings;
 
-/// A rate limiter with resilience4j's cycles; clones are handles to the same one.
+/// A rate limiter with resilience4j's cycles. Clones are handles to the same rate limiter.
 ///
-/// A call that waits and is dropped loses no permit: its place, or the permit it was just given, goes to the next one. Calls
-/// that wait are served in the order in which they came, and none overtakes them.
+/// Waiting calls get permits in FIFO order. If a waiting call is dropped, no permit is lost: its position, or the
+/// permit that it was just given, goes to the next call.
 ///
-/// Time is tokio's. A call that waits needs a runtime with a timer; [`try_acquire`](Self::try_acquire) needs none.
+/// Time is tokio's. Waiting needs a runtime with a timer; [`try_acquire`](Self::try_acquire) does not.
 ///
 /// ```
 /// use std::time::Duration;
@@ -110,14 +110,14 @@ impl Registered for Limiter {
         }
     }
 
-    /// Not while permits of this cycle are taken: a new limiter of that name would give them out once more.
+    /// Not idle while permits of this cycle are used: a new limiter of this name would give them out again.
     fn is_idle(&self) -> bool {
         self.advanced().0.is_unused()
     }
 }
 
 impl RateLimiter {
-    /// Takes a permit, without waiting.
+    /// Takes a permit without waiting.
     ///
     /// # Errors
     /// Returns a [`RateLimited`] if this cycle has none left.
@@ -136,10 +136,10 @@ impl RateLimiter {
         }
     }
 
-    /// Takes a permit, and waits for it as long as the settings say.
+    /// Takes a permit; waits up to [`max_wait`](RateLimiterSettings::max_wait).
     ///
     /// # Errors
-    /// Returns a [`RateLimited`], at once, if there will be none in that time.
+    /// Returns a [`RateLimited`], immediately, if there will be no permit in that time.
     pub async fn acquire(&self) -> Result<(), RateLimited> {
         self.acquire_within(Duration::MAX).await
     }
@@ -156,7 +156,7 @@ impl RateLimiter {
         call().await.map_err(PolicyError::Failed)
     }
 
-    /// Takes a permit if there is one now.
+    /// Takes a permit if one is available now.
     pub(crate) fn take_now(&self) -> bool {
         let has_one = self.inner.advanced().0.take();
         if has_one {
@@ -165,7 +165,7 @@ impl RateLimiter {
         has_one
     }
 
-    /// As [`acquire`](Self::acquire), for at most `left`.
+    /// As [`acquire`](Self::acquire), waiting at most `left`.
     pub(crate) async fn acquire_within(&self, left: Duration) -> Result<(), RateLimited> {
         let limiter = &*self.inner;
         let longest = limiter
@@ -183,7 +183,7 @@ impl RateLimiter {
     }
 }
 
-/// How a call came in.
+/// The result of a call's arrival.
 enum Entry<'a> {
     Permit,
     Refused(Duration),
@@ -191,7 +191,7 @@ enum Entry<'a> {
 }
 
 impl Limiter {
-    /// Locks the cycles, as they are now.
+    /// Locks the cycles and advances them to the current time.
     fn advanced(&self) -> (MutexGuard<'_, Cycles>, u64) {
         loop {
             let mut cycles = self.cycles.lock();
@@ -200,7 +200,7 @@ impl Limiter {
             if wakers.is_empty() {
                 return (cycles, now);
             }
-            // A waker may run code of the application.
+            // Dropped first: a waker may run code of the application.
             drop(cycles);
             wakers.wake();
         }
@@ -244,11 +244,11 @@ impl Limiter {
     }
 }
 
-/// A call in the queue, which it leaves when dropped.
+/// A call in the queue; it leaves the queue when dropped.
 struct Place<'a> {
     limiter: &'a Limiter,
     ticket: Ticket,
-    /// By when it has a permit, unless the clock or the runtime stood still.
+    /// The time by which it has a permit, unless the clock or the runtime stood still.
     due: u64,
 }
 
@@ -273,8 +273,8 @@ impl Place<'_> {
         Err(limiter.refusal(period))
     }
 
-    /// Waits for the permit; `false` if it has not come in time although it should have: the runtime stood still, or other
-    /// settings give fewer permits.
+    /// Waits for the permit. Returns `false` if it has not come in the expected time, because the runtime stood still
+    /// or other settings give fewer permits.
     async fn permit_within(&mut self, started: Instant, longest: Duration) -> bool {
         let clock = self.limiter.clock;
         let end = started + longest.min(MAX_DURATION);
@@ -297,14 +297,14 @@ impl Place<'_> {
         .await
     }
 
-    /// Whether the permit has come; if not, sets when to look again.
+    /// Returns whether the permit has come; if not, sets when to look again.
     fn has_permit(&mut self, waker: &Waker) -> bool {
         let (mut cycles, now) = self.limiter.advanced();
         if cycles.collect(self.ticket, waker) {
             return true;
         }
-        // The first one watches over the next cycle. The others need not: their time comes early enough for a queue that
-        // none leaves, and whoever becomes the first is woken.
+        // The first call wakes at the next cycle. The others need not: their own time comes early enough in a queue
+        // that no call leaves, and a call that becomes the first is woken.
         if cycles.is_first(self.ticket) || self.due <= now {
             self.due = cycles.next_cycle();
         }

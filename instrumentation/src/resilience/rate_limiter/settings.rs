@@ -10,20 +10,21 @@ use crate::resilience::policy::{MAX_WAITING, PolicySettings, refused};
 use crate::setting::{Problem, above_zero, duration, within};
 use crate::time::duration_text;
 
-/// The settings of a rate limiter. Default: 50 calls a second, and none waits.
+/// The settings of a rate limiter. Default: 50 calls per second, without waiting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RateLimiterSettings {
-    /// Permits of a cycle. Default 50.
+    /// Permits per cycle. Default 50.
     pub limit: u32,
-    /// Length of a cycle. What it leaves over is lost, so that never more than `limit` calls start in one cycle; within any
-    /// other stretch of that length, which two cycles share, at most twice as many. Default 1 s.
+    /// Length of a cycle. Unused permits expire with the cycle, so at most `limit` calls start in one cycle, and at
+    /// most twice as many in any other interval of this length, which spans two cycles. Default 1 s.
     #[serde(deserialize_with = "duration_text::required")]
     pub period: Duration,
-    /// How long a call may wait for a permit. One that would wait longer is refused at once. Default: 0, none waits.
+    /// How long a call may wait for a permit. A call that would wait longer is refused immediately. Default: 0, calls
+    /// do not wait.
     #[serde(deserialize_with = "duration_text::required")]
     pub max_wait: Duration,
-    /// Most calls that may wait; further ones are refused. Default 1,000.
+    /// Most waiting calls; further ones are refused. Default 1,000.
     pub max_waiting: u32,
 }
 
@@ -39,7 +40,7 @@ impl Default for RateLimiterSettings {
 }
 
 impl RateLimiterSettings {
-    /// Returns resilience4j's defaults: 50 calls in each 500 ns, which is next to no limit, and up to 5 s of waiting.
+    /// Returns resilience4j's defaults: 50 calls per 500 ns, which is practically no limit, and up to 5 s of waiting.
     pub fn resilience4j() -> Self {
         Self {
             limit: 50,

@@ -1,4 +1,4 @@
-//! Makes a call again that has failed.
+//! Retries failed calls.
 
 #[cfg(feature = "http")]
 mod retry_after;
@@ -30,22 +30,22 @@ pub use settings::{MAX_ATTEMPTS, RetrySettings};
 /// What to do after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// Return its result.
+    /// Return the result.
     Stop,
-    /// Make another one after a wait by the settings.
+    /// Retry after the wait of the settings.
     Retry,
-    /// Make another one, but not before this time: the target has asked for it.
+    /// Retry, but not before this time, because the target has asked for it.
     RetryAfter(Duration),
 }
 
-/// A retry; clones are handles to the same one, with one budget.
+/// A retry. Clones are handles to the same retry with one budget.
 ///
-/// The result of the last attempt is returned as it is. A call that a breaker, a rate limiter or a bulkhead of this crate
-/// refused inside an attempt is not repeated, whatever became of the error's type on its way, unless
-/// [`RetrySettings::retry_refused`] is set: the wait before the next attempt is usually shorter than what the refusal asks for.
-/// A task that the attempt spawns is not seen.
+/// The result of the last attempt is returned unchanged. A call that a breaker, rate limiter or bulkhead of this crate
+/// refused inside an attempt is not retried, whatever type its error has by then, unless
+/// [`RetrySettings::retry_refused`] is set: the wait before the next attempt is usually shorter than the refusal asks
+/// for. Calls in tasks that the attempt spawns are not observed.
 ///
-/// Waits need a tokio runtime with a timer.
+/// Waiting needs a tokio runtime with a timer.
 ///
 /// ```
 /// use std::time::Duration;
@@ -97,7 +97,7 @@ impl Inner for Tries {
             instrument,
             budget: Budget::new(settings.budget.as_ref()),
             settings: Current::new(settings),
-            // Differs from process to process, as their waits must.
+            // Differs between processes, so that their waits differ.
             chance: AtomicU64::new(RandomState::new().hash_one(0)),
         }
     }
@@ -124,14 +124,14 @@ impl Registered for Tries {
         }
     }
 
-    /// Not while the budget is spent in part: a new retry of that name would start with a full one.
+    /// Not idle while the budget is partly spent: a new retry of this name would start with a full one.
     fn is_idle(&self) -> bool {
         self.budget.is_full()
     }
 }
 
 impl Retry {
-    /// Runs the future that `call` returns, again and again while it fails, as the settings say.
+    /// Runs the future that `call` returns, and retries it while it fails, within the limits of the settings.
     ///
     /// # Errors
     /// Returns the error of the last attempt.
@@ -142,8 +142,8 @@ impl Retry {
         self.call_with(call, by_result).await
     }
 
-    /// As [`call`](Self::call), with `decide` asked after each attempt, but for refused ones (see above). If it panics, the
-    /// call ends with the result at hand.
+    /// As [`call`](Self::call); `decide` is called after each attempt, except for refused ones (see above). If it
+    /// panics, the call ends with the current result.
     ///
     /// # Errors
     /// Returns the error of the last attempt.
@@ -164,7 +164,7 @@ impl Retry {
             };
             match run.next(result.is_ok(), decision) {
                 Some(wait) => {
-                    // What failed may hold a connection.
+                    // Drop the failed result before waiting: it may hold a connection.
                     drop(result);
                     tokio::time::sleep(wait).await;
                 }
@@ -175,7 +175,7 @@ impl Retry {
 }
 
 impl Retry {
-    /// Warns, once, if the attempts may take longer than `deadline`.
+    /// Logs a warning, once, if the attempts may take longer than `deadline`.
     pub(crate) fn warn_beyond(&self, deadline: Duration, timeout: Option<Duration>) {
         let Tries {
             instrument,
@@ -202,7 +202,7 @@ impl Retry {
 }
 
 impl Tries {
-    /// How long to wait after an attempt.
+    /// Returns how long to wait after an attempt.
     fn wait_after(&self, attempt: u32) -> Duration {
         let chance = random(self.chance.fetch_add(1, Relaxed));
         self.settings

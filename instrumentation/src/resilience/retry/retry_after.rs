@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use http::HeaderMap;
 use http::header::RETRY_AFTER;
 
-/// Returns how long a response asks to wait, if it does so in a way that can be read. A date in the past is no wait; a number
-/// that is too large to be a duration is the longest one.
+/// Returns how long a response asks to wait, if it has a valid `Retry-After`. A date in the past means no wait; a
+/// number that is too large for a duration means the longest one.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     read(headers.get(RETRY_AFTER)?.to_str().ok()?, SystemTime::now())
 }
@@ -14,7 +14,7 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 fn read(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // Only overflow is left to fail.
+        // Only overflow can fail here.
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
     }
     let date = httpdate::parse_http_date(text).ok()?;

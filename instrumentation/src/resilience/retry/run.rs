@@ -1,4 +1,4 @@
-//! The attempts of one call, for whoever makes them: the closure, the layer, or a command.
+//! The attempts of one call, used by the closure, the layer and commands.
 
 use std::future::Future;
 use std::pin::pin;
@@ -12,12 +12,12 @@ use crate::resilience::attempt::{self, LastCall};
 use crate::resilience::event::EventKind;
 use crate::resilience::instrument::{Running, record};
 
-/// A call that may be made several times. Dropped before its end it was cancelled, or has panicked.
+/// A call that may be attempted several times. If it is dropped before its end, it counts as cancelled, or as panicked.
 #[derive(Debug)]
 pub(crate) struct Run<'a> {
     retry: &'a Tries,
     running: Running<'a>,
-    /// Of an attempt that is not the first one.
+    /// The span of an attempt after the first one.
     span: Span,
 }
 
@@ -32,12 +32,12 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The number of the attempt, the first one being 1.
+    /// Returns the number of the attempt, starting at 1.
     pub(crate) fn number(&self) -> u32 {
         self.running.attempt
     }
 
-    /// Makes an attempt, in a span if it is not the first one; says how the last call within ended too.
+    /// Makes an attempt, in a span if it is not the first one. Also returns how the last call inside it ended.
     pub(crate) async fn attempt<F: Future>(
         &mut self,
         call: impl FnOnce() -> F,
@@ -46,24 +46,24 @@ impl<'a> Run<'a> {
         if number > 1 {
             self.span = self.retry.instrument.span(Some(number));
         }
-        // By reference: the attempt of a command is large, and each of these would move it.
+        // By reference, because the attempt of a command is large and each of these would move it.
         let attempt = pin!(async { call().await });
         let scoped = attempt::scope(number, attempt);
         scoped.instrument(self.span.clone()).await
     }
 
-    /// Whether an attempt is the last one because the call was refused on this side.
+    /// Returns whether an attempt is the last one because the call was refused by this process.
     pub(crate) fn stops_at(&self, has_failed: bool, last: LastCall) -> bool {
         let was_refused = has_failed && matches!(last, LastCall::Refused(_));
         was_refused && !self.retry.settings.read(|settings| settings.retry_refused)
     }
 
-    /// Returns how long to wait before the next attempt, if one follows; else the call has ended.
+    /// Returns how long to wait before the next attempt; `None` if the call has ended.
     pub(crate) fn next(&mut self, is_ok: bool, decision: Decision) -> Option<Duration> {
         self.next_within(is_ok, decision, Duration::MAX)
     }
 
-    /// As [`next`](Self::next), for a call that has to end after `left`: no attempt follows that would begin later.
+    /// As [`next`](Self::next), for a call that must end within `left`: no attempt follows that would start later.
     pub(crate) fn next_within(
         &mut self,
         is_ok: bool,
@@ -82,7 +82,7 @@ impl<'a> Run<'a> {
         Some(wait)
     }
 
-    /// Ends the call although another attempt might follow: it cannot be made.
+    /// Ends the call without another attempt, because it cannot be repeated.
     #[cfg(feature = "http")]
     pub(crate) fn end(&mut self, is_ok: bool, decision: Decision) {
         self.ended(is_ok && decision == Decision::Stop);
@@ -115,7 +115,7 @@ impl<'a> Run<'a> {
         if wait >= left {
             return None;
         }
-        // Last: what is taken is used.
+        // Checked last, because a token that is taken is spent.
         if !self.retry.budget.take() {
             let instrument = self.running.instrument;
             instrument.note_attempt(EventKind::BudgetExhausted, self.number(), Duration::ZERO);

@@ -17,31 +17,31 @@ pub const MAX_ATTEMPTS: u32 = 100;
 /// Largest factor by which a wait grows.
 const MAX_FACTOR: f64 = 100.0;
 
-/// The settings of a retry. Default: three attempts, after 100 ms and 200 ms, half as long to half as long again at random,
-/// and no more retries than a fifth of all calls and ten a second.
+/// The settings of a retry. Default: three attempts, with waits of 100 ms and 200 ms that vary randomly by half, and a
+/// budget of a fifth of all calls plus ten retries per second.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RetrySettings {
-    /// Attempts of a call, the first one included. Default 3.
+    /// Most attempts per call, including the first. Default 3.
     pub max_attempts: u32,
     /// How long to wait before the second attempt. Default 100 ms.
     #[serde(deserialize_with = "duration_text::required")]
     pub wait: Duration,
-    /// By how much each further wait is longer than the one before: 1 for always the same. Default 2.
+    /// The factor by which each further wait grows: 1 for a constant wait. Default 2.
     pub wait_factor: f64,
-    /// Longest wait, jitter included. Default 10 s.
+    /// Longest wait, including jitter. Default 10 s.
     #[serde(deserialize_with = "duration_text::required")]
     pub wait_max: Duration,
-    /// By how much a wait is longer or shorter at random, percent, so that the callers of a target that has failed do not all
-    /// come back at once. Default 50.
+    /// The random deviation of each wait, percent, so that the callers of a failed target do not all retry at the same
+    /// time. Default 50.
     pub jitter_percent: f64,
-    /// Longest `Retry-After` that is waited for. What asks for more time is not repeated, as earlier would be in vain.
-    /// Default 10 s.
+    /// Longest `Retry-After` that is respected. If the target asks for more time, there is no retry, because an earlier
+    /// one would fail. Default 10 s.
     #[serde(deserialize_with = "duration_text::required")]
     pub retry_after_max: Duration,
-    /// Whether a call is repeated that a breaker, a rate limiter or a bulkhead on this side has refused. Default: no.
+    /// Whether to retry calls that a breaker, rate limiter or bulkhead of this process has refused. Default: no.
     pub retry_refused: bool,
-    /// How many retries all calls together may make. Default: see [`BudgetSettings`]; `None` for any number.
+    /// Limit of retries for all calls together. Default: see [`BudgetSettings`]; `None` for no limit.
     pub budget: Option<BudgetSettings>,
 }
 
@@ -61,8 +61,8 @@ impl Default for RetrySettings {
 }
 
 impl RetrySettings {
-    /// Returns resilience4j's defaults: three attempts, 500 ms apart. There is no budget, and refused calls are errors like
-    /// others.
+    /// Returns resilience4j's defaults: three attempts, 500 ms apart. There is no budget, and refused calls are retried
+    /// like other errors.
     pub fn resilience4j() -> Self {
         Self {
             max_attempts: 3,
@@ -76,8 +76,8 @@ impl RetrySettings {
         }
     }
 
-    /// Returns the longest time that a call can take if each attempt takes `limit`: all attempts and the waits between them,
-    /// without a `Retry-After`.
+    /// Returns the longest time that a call can take if each attempt takes `limit`: all attempts and the waits between
+    /// them, not counting `Retry-After`.
     pub fn longest(&self, limit: Duration) -> Duration {
         let waits = (1..self.max_attempts).map(|attempt| self.longest_wait(attempt));
         let attempts = limit.saturating_mul(self.max_attempts);
@@ -91,7 +91,7 @@ impl RetrySettings {
         longest.min(self.wait_max)
     }
 
-    /// How long to wait after an attempt; `chance`, from -1 to 1, chooses from the range of the jitter.
+    /// Returns how long to wait after an attempt; `chance`, from -1 to 1, selects a point in the range of the jitter.
     pub(super) fn wait_after(&self, attempt: u32, chance: f64) -> Duration {
         let jitter = self.jitter_percent;
         backoff(

@@ -1,4 +1,4 @@
-//! Which attempts a retry makes, when, and what it counts.
+//! Tests which attempts a retry makes, when, and what it counts.
 
 use std::sync::Mutex;
 
@@ -33,7 +33,7 @@ fn exact() -> RetrySettings {
     }
 }
 
-/// Makes attempts with these results; returns the last one, and when each attempt began, in milliseconds.
+/// Makes attempts with these results; returns the last one, and when each attempt started, in milliseconds.
 async fn attempts(
     retry: &Retry,
     results: &[Result<u32, &'static str>],
@@ -78,7 +78,7 @@ async fn attempts_follow_with_growing_waits_until_one_succeeds() {
     assert_eq!(counts.calls(), 4);
 }
 
-/// Guarantees: a target that asks for time gets it, at least; one that asks for too much is not asked again.
+/// Guarantees: at least the requested time is waited; a target that asks for too much time is not called again.
 #[tokio::test(start_paused = true)]
 async fn what_the_target_asks_for_is_waited() {
     let retry = retry(exact());
@@ -108,7 +108,7 @@ async fn what_the_target_asks_for_is_waited() {
     );
 }
 
-/// Guarantees: a result that is no error may be one to repeat.
+/// Guarantees: a result that is not an error can be retried too.
 #[tokio::test(start_paused = true)]
 async fn a_value_can_be_repeated_too() {
     let retry = retry(exact());
@@ -152,7 +152,7 @@ fn open_breaker() -> CircuitBreaker {
 }
 
 /// Scenario: the call goes through an open breaker, whose refusal reaches the retry as an error of another type.
-/// Guarantees: it is not repeated, unless the settings say so: then not before the breaker admits a call again.
+/// Guarantees: it is not retried, unless the settings say so, and then not before the breaker admits a call again.
 #[tokio::test(start_paused = true)]
 async fn what_an_open_breaker_refused_is_not_repeated() {
     let breaker = open_breaker();
@@ -174,7 +174,7 @@ async fn what_an_open_breaker_refused_is_not_repeated() {
     assert_eq!(*calls.lock().unwrap(), 1 + 3, "0, 100 and 300 ms");
 }
 
-/// Guarantees: a refusal that the attempt got over does not keep its later failure from being repeated.
+/// Guarantees: a refusal after which the attempt continued does not keep its later failure from being retried.
 #[tokio::test(start_paused = true)]
 async fn the_last_call_of_an_attempt_decides_whether_it_was_refused() {
     let (open, closed) = (
@@ -194,7 +194,7 @@ async fn the_last_call_of_an_attempt_decides_whether_it_was_refused() {
     assert_eq!(*attempts.lock().unwrap(), 4);
 }
 
-/// Guarantees: a retry around another one does not repeat what was refused within that.
+/// Guarantees: a retry around another one does not retry a call that was refused inside the inner one.
 #[tokio::test(start_paused = true)]
 async fn what_was_refused_within_an_inner_retry_is_not_repeated() {
     let (breaker, inner, outer) = (open_breaker(), retry(exact()), retry(exact()));
@@ -203,7 +203,7 @@ async fn what_was_refused_within_an_inner_retry_is_not_repeated() {
     assert_eq!(breaker.snapshot().calls.rejected, 1);
 }
 
-/// Guarantees: a full pool inside the attempt is a refusal.
+/// Guarantees: a full pool inside the attempt counts as a refusal.
 #[tokio::test(start_paused = true)]
 async fn what_a_full_pool_refused_is_not_repeated() {
     let settings = PoolSettings {
@@ -226,7 +226,7 @@ async fn what_a_full_pool_refused_is_not_repeated() {
     hangs.abort();
 }
 
-/// Guarantees: a full bulkhead inside the attempt is a refusal as well.
+/// Guarantees: a full bulkhead inside the attempt counts as a refusal.
 #[tokio::test(start_paused = true)]
 async fn what_a_full_bulkhead_refused_is_not_repeated() {
     let settings = BulkheadSettings {
@@ -248,7 +248,7 @@ async fn what_a_full_bulkhead_refused_is_not_repeated() {
     assert_eq!(bulkhead.snapshot().count(EventKind::Refused), 1);
 }
 
-/// Guarantees: all calls share one budget; when it is spent, calls are made once.
+/// Guarantees: all calls share one budget; when it is exhausted, calls are made once.
 #[tokio::test(start_paused = true)]
 async fn the_budget_limits_the_retries_of_all_calls() {
     let budget = BudgetSettings {
@@ -406,7 +406,7 @@ proptest! {
     }
 }
 
-/// Guarantees: what failed, a response with its connection for example, is not held while the retry waits.
+/// Guarantees: a failed result, for example a response with its connection, is not held while the retry waits.
 #[tokio::test(start_paused = true)]
 async fn what_failed_is_dropped_before_the_wait() {
     let retry = retry(exact());
