@@ -1,4 +1,4 @@
-//! The client of all exports: it adds the configured headers, and logs an outage of the collector once at its start and
+//! The client of all exports: adds the configured headers, and logs an outage of the collector once at its start and
 //! once at its end.
 
 use std::cell::Cell;
@@ -21,7 +21,7 @@ use super::protocol::Protocol;
 use super::transport::{Transport, TransportError, roots_of_file};
 
 thread_local! {
-    /// Whether this thread writes a log line about exports.
+    /// Whether this thread is writing a log line about exports.
     static IS_OWN_LINE: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -36,7 +36,7 @@ pub(super) struct OtlpClient {
     transport: Transport,
     headers: HeaderMap,
     timeout: Duration,
-    /// That of the exporter which holds this clone.
+    /// The protocol of the exporter that holds this clone.
     protocol: Protocol,
     shared: Arc<Shared>,
 }
@@ -44,8 +44,8 @@ pub(super) struct OtlpClient {
 #[derive(Debug, Default)]
 struct Shared {
     is_unreachable: AtomicBool,
-    /// The subscriber for log lines, as the exporters' threads have none of their own. Weak, because the subscriber owns
-    /// the exporters. Unset where the application has its own subscriber.
+    /// The subscriber for log lines, because the exporters' threads have none of their own. Weak, because the
+    /// subscriber owns the exporters. Unset if the application has its own subscriber.
     dispatch: OnceLock<WeakDispatch>,
 }
 
@@ -61,7 +61,7 @@ pub(super) enum ExportError {
 }
 
 impl ExportError {
-    /// Whether the same request may succeed later (the list of the OTLP specification).
+    /// Returns whether the same request may succeed later (according to the OTLP specification).
     pub(super) fn is_retryable(&self) -> bool {
         match self {
             Self::Unreachable(_) => true,
@@ -72,7 +72,7 @@ impl ExportError {
 }
 
 impl OtlpClient {
-    /// Creates the client; what is wrong with headers and authorities is added to the configuration's problems.
+    /// Creates the client; problems with headers and certificate authorities are added to the configuration's problems.
     pub(super) fn new(config: &mut TelemetryConfig) -> Result<Self, InitError> {
         let headers = header_map(&config.headers, &mut config.problems);
         let authorities = config.ca_file.as_deref().map(roots_of_file).transpose();
@@ -131,8 +131,8 @@ impl OtlpClient {
         }
     }
 
-    /// Posts JSON with the headers of exports, over gRPC as the message of a call; an outage is not logged here, as exports
-    /// notice it too.
+    /// Posts JSON with the headers of exports; over gRPC, as the message of a call. Does not log outages, because
+    /// exports detect them too.
     pub(super) async fn post_json(
         &self,
         protocol: Protocol,
@@ -192,7 +192,7 @@ impl OtlpClient {
 type SendFuture<'a> = Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'a>>;
 
 impl HttpClient for OtlpClient {
-    // As `async_trait` would write it.
+    // Written out as `async_trait` would expand it.
     fn send_bytes<'a, 'f>(&'a self, mut request: Request<Bytes>) -> SendFuture<'f>
     where
         'a: 'f,

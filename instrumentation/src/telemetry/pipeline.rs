@@ -1,5 +1,5 @@
-//! The exporters and their shutdown: spans and the application's metrics through the SDK, circuits on a thread of our
-//! own, all through one client.
+//! The exporters and their shutdown: spans and the application's metrics through the SDK, circuits on a separate
+//! thread, all through one client.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -31,14 +31,14 @@ pub(super) struct Pipeline {
     /// `None` until [`watch_circuits`](Self::watch_circuits).
     circuits: Option<CircuitExporter>,
     control: Option<ControlChannel>,
-    /// `None` where no log records are sent.
+    /// `None` if log records are off.
     pub(super) logs: Option<LogExporter>,
     pub(super) client: OtlpClient,
     resource: Resource,
 }
 
 impl Pipeline {
-    /// Starts the exporters; one that cannot be built is left out and becomes a problem of the configuration.
+    /// Starts the exporters; one that cannot be built is left out and reported as a problem of the configuration.
     pub(super) fn start(
         config: &mut TelemetryConfig,
         handles: &Handles,
@@ -58,7 +58,7 @@ impl Pipeline {
         })
     }
 
-    /// Starts to export what the breakers do, and to do with them what the collector's operators ask.
+    /// Starts the export of breakers and the control channel.
     pub(super) fn watch_circuits(
         &mut self,
         config: &TelemetryConfig,
@@ -105,7 +105,7 @@ fn tracer_provider(
     });
     match processor {
         Some(processor) => provider.with_span_processor(processor).build(),
-        // Spans still have ids for headers and log lines.
+        // Spans still need ids for headers and log lines.
         None => provider.build(),
     }
 }
@@ -173,7 +173,7 @@ fn metric_exporter(config: &mut TelemetryConfig, client: &OtlpClient) -> Option<
 }
 
 impl Drop for Pipeline {
-    /// Flushes each exporter on a thread of its own and does not wait for those that take too long.
+    /// Flushes each exporter on its own thread and does not wait for those that take too long.
     fn drop(&mut self) {
         self.control = None;
         if let Some(circuits) = &self.circuits {

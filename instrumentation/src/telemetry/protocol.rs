@@ -1,6 +1,6 @@
-//! The protocols of OTLP, and where each signal goes in them.
+//! The protocols of OTLP, and the address of each signal in them.
 
-/// How one signal is sent.
+/// The protocol of a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     /// `http/protobuf`: HTTP/1.1, by default to port 4318.
@@ -10,7 +10,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// Parses a value of `OTEL_EXPORTER_OTLP_PROTOCOL`; `http/json` is not spoken.
+    /// Parses a value of `OTEL_EXPORTER_OTLP_PROTOCOL`; `http/json` is not supported.
     pub(super) fn parse(text: &str) -> Option<Self> {
         match text {
             "http/protobuf" => Some(Self::HttpProtobuf),
@@ -27,7 +27,7 @@ impl Protocol {
         }
     }
 
-    /// Returns the path of a signal, `traces` for example, below the receiver's address.
+    /// Returns the path of a signal, for example `traces`, below the receiver's address.
     pub(super) fn path(self, signal: &str) -> String {
         let service = match signal {
             "traces" => "trace.v1.TraceService",

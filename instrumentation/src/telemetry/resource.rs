@@ -1,4 +1,4 @@
-//! The resource of all spans, metrics and events: which process of which service sends them.
+//! The resource of all spans, metrics and events, which identifies service and process.
 
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;

@@ -1,7 +1,7 @@
-//! The connections of all exports: HTTP/1.1 and gRPC, plain or over TLS by rustls with ring.
+//! The connections of all exports: HTTP/1.1 and gRPC, in plain text or over TLS by rustls with ring.
 //!
-//! They live on a thread of their own with a runtime of their own, so that an export needs none, in particular none that is
-//! shutting down. An exporter hands in a request and waits for the response on its own thread.
+//! The connections have their own thread and runtime, so that an export does not need the application's runtime, which
+//! may be shutting down. An exporter passes in a request and waits for the response on its own thread.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -26,15 +26,16 @@ use super::protocol::Protocol;
 const MAX_RESPONSE: usize = 64 * 1024;
 /// Bytes before a gRPC message: whether it is compressed, and its length.
 const GRPC_PREFIX: usize = 5;
-/// How long an idle connection is kept: less than proxies do (60 s and more), which close it as a request arrives.
+/// How long an idle connection is kept: shorter than proxies do (60 s and more), which may close it just as a request
+/// arrives.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
 type Connections = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
-/// Hands requests to the thread of the connections, which ends with the last handle.
+/// Passes requests to the thread of the connections, which ends with the last handle.
 #[derive(Debug, Clone)]
 pub(crate) struct Transport {
-    /// At most one request of each exporter is under way.
+    /// Each exporter has at most one request in progress.
     jobs: mpsc::UnboundedSender<Job>,
 }
 
@@ -60,7 +61,7 @@ pub(crate) enum TransportError {
 }
 
 impl Transport {
-    /// Starts the thread. `authorities` are those of a file, in place of the system's.
+    /// Starts the thread. `authorities` are read from a file and replace the system's.
     pub(crate) fn start(authorities: Option<RootCertStore>) -> Result<Self, InitError> {
         let roots = authorities.unwrap_or_else(system_roots);
         let (jobs, queue) = mpsc::unbounded_channel();
@@ -69,7 +70,7 @@ impl Transport {
             .build()
             .map_err(InitError::Thread)?;
         let serve = move || {
-            // What HTTP and TLS log must not be exported in turn.
+            // Logs of the HTTP and TLS libraries must not be exported in turn.
             tracing::dispatcher::with_default(&Dispatch::none(), || {
                 runtime.block_on(serve(queue, roots));
             });
@@ -91,7 +92,7 @@ impl Transport {
             .unwrap_or(Err(TransportError::Ended))
     }
 
-    /// As [`send`](Self::send), waiting on this thread, which must not run a runtime.
+    /// As [`send`](Self::send), blocking this thread, which must not run a runtime.
     pub(super) fn send_blocking(
         &self,
         protocol: Protocol,
@@ -165,7 +166,7 @@ async fn exchange(
     Ok(Response::from_parts(head, body))
 }
 
-/// Wraps the message of an OTLP request over HTTP as gRPC does.
+/// Frames the message of an OTLP request as gRPC does.
 fn to_grpc(mut request: Request<Bytes>) -> Request<Bytes> {
     let headers = request.headers_mut();
     let compression = headers.remove(header::CONTENT_ENCODING);
@@ -178,14 +179,14 @@ fn to_grpc(mut request: Request<Bytes>) -> Request<Bytes> {
     request.map(|message| {
         let mut framed = BytesMut::with_capacity(GRPC_PREFIX + message.len());
         framed.put_u8(is_compressed);
-        // The SDK's bounds keep a message far below 4 GiB.
+        // The SDK's limits keep a message far below 4 GiB.
         framed.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
         framed.put(message);
         framed.freeze()
     })
 }
 
-/// Returns the HTTP status that means the same as gRPC's: whether to send again is decided by it.
+/// Returns the HTTP status that corresponds to gRPC's; it decides whether to send again.
 fn grpc_status(headers: &HeaderMap, trailers: Option<&HeaderMap>) -> StatusCode {
     let status = |headers: &HeaderMap| headers.get("grpc-status").cloned();
     let status = status(headers).or_else(|| trailers.and_then(status));
@@ -203,7 +204,7 @@ fn grpc_status(headers: &HeaderMap, trailers: Option<&HeaderMap>) -> StatusCode 
     }
 }
 
-/// The message of the innermost cause says what is wrong: refused, unknown name, bad certificate.
+/// Uses the message of the innermost cause: refused, unknown name, bad certificate.
 fn connection_error(error: &(dyn std::error::Error + 'static)) -> TransportError {
     let chain = std::iter::successors(Some(error), |error| (*error).source());
     let innermost = chain.last().map(ToString::to_string);
@@ -234,14 +235,14 @@ fn connections(roots: &RootCertStore, is_grpc: bool) -> Connections {
         .build(connector)
 }
 
-/// The authorities that the system trusts; there may be none, and then no https endpoint is reached.
+/// Returns the authorities that the system trusts; without any, no https endpoint can be reached.
 fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     roots
 }
 
-/// Reads the authorities of a PEM file; the error says what is wrong with it.
+/// Reads the authorities of a PEM file.
 pub(super) fn roots_of_file(path: &str) -> Result<RootCertStore, String> {
     let describe =
         |what: &dyn Display| format!("certificates {path:?}: {what}; the system's are used");

@@ -1,5 +1,5 @@
-//! Log events of breakers: a record for each transition, with the trace of the call that caused it, and one for the
-//! settings, and one for the end of the process.
+//! Log events of breakers: one record for each transition, with the trace of the call that caused it, one for settings,
+//! and one for the end of the process.
 
 use std::time::SystemTime;
 
@@ -12,7 +12,7 @@ use super::{identity, number, scope, text, unix_nanos};
 use crate::circuit_breaker::{CircuitBreaker, EffectiveState, Transition};
 use crate::semconv;
 
-/// Makes the record of a transition; a transition to open is a warning.
+/// Creates the record of a transition; a transition to open is a warning.
 pub(super) fn transition(transition: &Transition) -> LogRecord {
     let mut attributes = identity(&transition.breaker, &transition.group);
     attributes.extend([
@@ -40,7 +40,7 @@ pub(super) fn transition(transition: &Transition) -> LogRecord {
     }
 }
 
-/// Makes the record of the settings of a breaker and of its override.
+/// Creates the record of a breaker's settings and override.
 pub(super) fn settings(breaker: &CircuitBreaker) -> LogRecord {
     let mut attributes = identity(breaker.name(), breaker.group());
     let settings = serde_json::to_string(&*breaker.settings());
@@ -57,13 +57,12 @@ pub(super) fn settings(breaker: &CircuitBreaker) -> LogRecord {
     record(semconv::EVENT_SETTINGS, severity, now, attributes)
 }
 
-/// Makes the record of the end of this instance.
+/// Creates the record of the end of this instance.
 pub(super) fn ended() -> LogRecord {
     let (severity, now) = (SeverityNumber::Info, SystemTime::now());
     record(semconv::EVENT_ENDED, severity, now, Vec::new())
 }
 
-/// Makes a request of records.
 pub(super) fn request(
     resource: &Resource,
     log_records: Vec<LogRecord>,
@@ -125,8 +124,8 @@ mod tests {
         Duration::from_secs(count)
     }
 
-    /// Guarantees: a new setting does not compile here until it is named, and none is sent under another name or
-    /// left out.
+    /// Guarantees: a new setting is a compile error here until it is named; none is sent under another name or left
+    /// out.
     #[test]
     fn every_setting_is_sent() {
         let settings = Settings {
@@ -192,7 +191,7 @@ mod tests {
         assert_eq!(sent(settings), expected);
     }
 
-    /// Guarantees: a reader can tell the two kinds of window apart, and "off" from a duration.
+    /// Guarantees: a reader can distinguish the two kinds of window, and "off" from a duration.
     #[test]
     fn a_time_window_and_absent_limits_are_sent_as_such() {
         let settings = Settings {

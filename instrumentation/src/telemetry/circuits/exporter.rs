@@ -15,17 +15,17 @@ use crate::circuit_breaker::{CircuitBreaker, CircuitSnapshot, Listener, Transiti
 use crate::telemetry::otlp_client::OtlpClient;
 use crate::telemetry::{InitError, TelemetryConfig};
 
-/// How often settings are sent again, for a collector that was started since.
+/// How often settings are sent again, for collectors that were started meanwhile.
 const SETTINGS_INTERVAL: Duration = Duration::from_secs(60);
-/// Timeout of one request: the next second has data of its own.
+/// Timeout of one request; the next second has its own data.
 const SEND_LIMIT: Duration = Duration::from_secs(2);
-/// Most records, breakers and policies of one request: a few hundred kilobytes, below the limits of receivers.
+/// Most records, breakers and policies per request: a few hundred kilobytes, below the limits of receivers.
 const RECORDS_PER_REQUEST: usize = 256;
 const BREAKERS_PER_REQUEST: usize = 256;
 const POLICIES_PER_REQUEST: usize = 256;
-/// Fewer of pools: each may list a thousand breakers.
+/// Most pools per request; each may list a thousand breakers.
 const POOLS_PER_REQUEST: usize = 16;
-/// Timeout of each of the last requests; three together stay below the limit of the whole flush.
+/// Timeout of each of the last requests; three together are shorter than the limit of the whole flush.
 const LAST_SEND_LIMIT: Duration = Duration::from_millis(600);
 
 /// Exports the breakers of a registry until it is stopped.
@@ -67,18 +67,18 @@ impl CircuitExporter {
         Ok(Self { inbox, ended })
     }
 
-    /// Makes the thread send what is queued and end.
+    /// Makes the thread send the queue and end.
     pub(in crate::telemetry) fn stop(&self) {
         self.inbox.stop();
     }
 
-    /// Waits for the end of the thread, for at most `limit`.
+    /// Waits for the end of the thread for at most `limit`.
     pub(in crate::telemetry) fn wait(&self, limit: Duration) {
         let _ = self.ended.recv_timeout(limit); // Nothing is ever sent.
     }
 }
 
-/// Puts events of breakers into the queue as long as the exporter exists.
+/// Queues events of breakers as long as the exporter exists.
 struct EventListener(Weak<Inbox>);
 
 impl Listener for EventListener {
@@ -138,11 +138,11 @@ impl Worker {
             let is_due = is_end || Instant::now() >= metrics_at;
             // Before the events, because a snapshot ends an expired override, which is an event.
             let snapshots = is_due.then(|| self.snapshots());
-            // What the collector did not accept waits for the next second or the next event.
+            // Events that the collector did not accept are sent again after a second, or with the next event.
             self.send_events();
             if let Some(snapshots) = snapshots {
                 self.send_metrics(&snapshots);
-                // From one due time to the next: counted from the end of a send, reports would drift.
+                // From one due time to the next; counted from the end of a request, reports would drift.
                 metrics_at = (metrics_at + self.config.circuit_interval).max(Instant::now());
             }
             if is_end {
@@ -178,11 +178,11 @@ impl Worker {
         }
     }
 
-    /// Says last that the process ends on purpose, so that the collector does not miss it.
+    /// Announces the regular end of the process, so that the collector does not report it as missing.
     fn say_ended(&self) {
         if self.config.logs.is_exported {
             let request = events::request(&self.resource, vec![events::ended()]);
-            // It may be too late for an answer; without it the collector waits for a sign of this instance.
+            // It may be too late for an answer; without it the collector waits for another message of this instance.
             let _ = self.client.send(&self.config.logs, &request, self.limit);
         }
     }

@@ -1,5 +1,5 @@
-//! The events of breakers that are not sent yet. Transitions are kept in a bounded queue; when it is full the oldest is
-//! dropped and counted. Of settings only the latest of each breaker matter, so only the names are kept.
+//! The events of breakers that have not been sent. Transitions are in a bounded queue; when it is full, the oldest is
+//! dropped and counted. For settings only the latest of each breaker matter, so only names are queued.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Condvar, PoisonError};
@@ -23,7 +23,7 @@ pub(super) struct Inbox {
 #[derive(Debug, Default)]
 struct Inner {
     pending: Pending,
-    /// Something was added since the thread last woke.
+    /// Whether something was added since the thread last woke.
     is_fresh: bool,
     is_stopped: bool,
     dropped: u64,
@@ -32,7 +32,7 @@ struct Inner {
 /// Events to be sent.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    /// Names of breakers whose settings are to be sent; at most as many as a registry holds.
+    /// Names of breakers whose settings must be sent; at most as many as a registry holds.
     pub(super) settings: BTreeSet<String>,
     /// Records of transitions, oldest first.
     pub(super) transitions: VecDeque<LogRecord>,
@@ -43,7 +43,7 @@ impl Pending {
         self.settings.is_empty() && self.transitions.is_empty()
     }
 
-    /// Takes the next `limit` events: settings, then the oldest transitions.
+    /// Takes the next `limit` events: settings first, then the oldest transitions.
     pub(super) fn split(&mut self, limit: usize) -> Self {
         let settings: BTreeSet<_> = std::iter::from_fn(|| self.settings.pop_first())
             .take(limit)
@@ -56,7 +56,7 @@ impl Pending {
         }
     }
 
-    /// Puts back what was taken, in front of what was added since.
+    /// Puts taken events back, in front of those added since.
     pub(super) fn put_back(&mut self, taken: Self) {
         self.settings.extend(taken.settings);
         for record in taken.transitions.into_iter().rev() {
@@ -82,7 +82,7 @@ impl Inbox {
         });
     }
 
-    /// Puts back what could not be sent.
+    /// Puts events back that could not be sent.
     pub(super) fn put_back(&self, unsent: Pending) {
         let mut inner = self.inner.lock();
         inner.pending.put_back(unsent);
@@ -94,7 +94,7 @@ impl Inbox {
         std::mem::take(&mut self.inner.lock().pending)
     }
 
-    /// The number of transitions dropped since the last call.
+    /// Returns the number of transitions dropped since the last call.
     pub(super) fn take_dropped(&self) -> u64 {
         std::mem::take(&mut self.inner.lock().dropped)
     }
@@ -104,7 +104,7 @@ impl Inbox {
         self.change(|inner| inner.is_stopped = true);
     }
 
-    /// Sleeps until something is added, `limit` has passed, or the end; returns whether it is the end.
+    /// Sleeps until something is added, `limit` has passed, or the exporter is stopped; returns whether it was stopped.
     pub(super) fn sleep(&self, limit: Duration) -> bool {
         let sleeps = |inner: &mut Inner| !inner.is_fresh && !inner.is_stopped;
         let inner = self.inner.lock();

@@ -1,8 +1,8 @@
 //! The counts of breakers as cumulative OTLP metrics.
 //!
-//! Every outcome is a point of one exponential histogram. Calls that did not run to an end (refused, no slot, cancelled)
-//! have no duration: they are counted in the zero bucket with a sum of 0, so that the counts of all outcomes add up to all
-//! calls.
+//! Every outcome is a data point of one exponential histogram. Calls that did not run to their end (refused, no slot,
+//! cancelled) have no duration: they count in the zero bucket with a sum of 0, so that the counts of all outcomes add
+//! up to all calls.
 
 use std::time::SystemTime;
 
@@ -22,7 +22,7 @@ use crate::circuit_breaker::{
 };
 use crate::semconv;
 
-/// Makes a request of all breakers; their counts started at `start`, or when they were created later.
+/// Creates a request with all breakers; their counts start at `start`, or at their creation if it was later.
 pub(super) fn request(
     resource: &Resource,
     snapshots: &[CircuitSnapshot],
@@ -39,7 +39,6 @@ pub(super) fn request(
     request_of(resource, metrics)
 }
 
-/// Makes a request of metrics.
 pub(super) fn request_of(resource: &Resource, metrics: Vec<Metric>) -> ExportMetricsServiceRequest {
     let scope_metrics = ScopeMetrics {
         scope: Some(scope()),
@@ -74,7 +73,7 @@ impl Points<'_> {
         metric(semconv::CALL_DURATION, description, "s", data)
     }
 
-    /// The point of one outcome; `None` until there is a call with it.
+    /// Returns the data point of one outcome; `None` before the first call with it.
     fn duration(
         &self,
         snapshot: &CircuitSnapshot,
@@ -132,7 +131,7 @@ impl Points<'_> {
         metric(semconv::INFLIGHT, "Calls that are running", "{call}", data)
     }
 
-    /// `None` until a fallback was called.
+    /// Returns `None` until a fallback was called.
     fn fallbacks(&self) -> Option<Metric> {
         let outcomes = |snapshot: &CircuitSnapshot| {
             let (attributes, totals) = (
@@ -154,7 +153,7 @@ impl Points<'_> {
         sum(semconv::FALLBACKS, description, "{fallback}", data_points)
     }
 
-    /// When the counts of a breaker began: one that was evicted or replaced begins again at zero.
+    /// Returns when the counts of a breaker started: after an eviction or replacement they start again at zero.
     fn start_of(&self, snapshot: &CircuitSnapshot) -> u64 {
         self.start.max(unix_nanos(snapshot.created))
     }
@@ -164,7 +163,7 @@ impl Points<'_> {
     }
 }
 
-/// Makes a point of a whole number.
+/// Creates an integer data point.
 pub(super) fn point(attributes: Vec<KeyValue>, value: u64, now: u64) -> NumberDataPoint {
     let value = i64::try_from(value).unwrap_or(i64::MAX);
     NumberDataPoint {
@@ -175,7 +174,7 @@ pub(super) fn point(attributes: Vec<KeyValue>, value: u64, now: u64) -> NumberDa
     }
 }
 
-/// Makes a gauge; `None` without points.
+/// Creates a gauge; `None` if there are no points.
 pub(super) fn gauge(
     name: &str,
     description: &str,
@@ -187,7 +186,7 @@ pub(super) fn gauge(
     (!is_empty).then(|| metric(name, description, unit, data))
 }
 
-/// Makes a cumulative sum that only grows; `None` without points.
+/// Creates a cumulative monotonic sum; `None` if there are no points.
 pub(super) fn sum(
     name: &str,
     description: &str,
@@ -213,7 +212,7 @@ pub(super) fn metric(name: &str, description: &str, unit: &str, data: Data) -> M
     }
 }
 
-/// `error.type` as far as the breaker counts it; the type of a failure is on its span.
+/// Returns the `error.type` that the breaker counts; the type of a failure is only on its span.
 fn error_type(outcome: Outcome) -> Option<&'static str> {
     match outcome {
         Outcome::Rejected => Some(semconv::ERROR_TYPE_CIRCUIT_OPEN),

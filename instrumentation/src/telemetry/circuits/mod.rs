@@ -1,6 +1,6 @@
-//! Exports the registered breakers, pools and policies over OTLP from one thread: their counts once a second as cumulative metrics, and each
-//! transition and change of settings at once as a log event. Breakers put events into a bounded queue; no call waits for
-//! an export.
+//! Exports the registered breakers, pools and policies over OTLP from one thread: counts once a second as cumulative
+//! metrics, and each transition and change of settings immediately as a log event. Breakers put events into a bounded
+//! queue; calls never wait for an export.
 
 mod events;
 mod exporter;

@@ -12,7 +12,7 @@ use super::{text, unix_nanos};
 use crate::resilience::{EventKind, Snapshot};
 use crate::semconv;
 
-/// Makes a request of all policies; their counts started at `start`, or when they were created later.
+/// Creates a request with all policies; their counts start at `start`, or at their creation if it was later.
 pub(super) fn request(
     resource: &Resource,
     snapshots: &[Snapshot],
@@ -54,7 +54,7 @@ pub(super) fn request(
     request_of(resource, metrics.collect())
 }
 
-/// `None` until there is an event.
+/// Returns `None` until there is an event.
 fn events(snapshots: &[Snapshot], start: u64, now: u64) -> Option<Metric> {
     let points = snapshots.iter().flat_map(|snapshot| {
         let start = start.max(unix_nanos(snapshot.created));

@@ -1,4 +1,4 @@
-//! The counts of isolation pools as OTLP metrics: what runs and waits now, and cumulative totals.
+//! The figures of isolation pools as OTLP metrics: running and waiting calls, and cumulative totals.
 
 use std::time::SystemTime;
 
@@ -12,7 +12,7 @@ use super::{text, unix_nanos};
 use crate::circuit_breaker::{IsolationPool, PoolSnapshot};
 use crate::semconv;
 
-/// A metric of a pool: its name, description and unit, and the figure.
+/// A metric of a pool: its name, description and unit, and the function that reads it.
 type Figure = (
     &'static str,
     &'static str,
@@ -74,7 +74,7 @@ const SUMS: [Figure; 3] = [
     ),
 ];
 
-/// Makes a request of pools, whose counts started at `start`, or with the pool, at zero.
+/// Creates a request with pools; their counts start at `start`, or with the pool, at zero.
 pub(super) fn request(
     resource: &Resource,
     pools: &[IsolationPool],
@@ -108,7 +108,7 @@ pub(super) fn request(
     request_of(resource, metrics)
 }
 
-/// Which breakers' calls each pool runs, and how many of them it refused.
+/// Returns the breakers whose calls each pool runs, with the number of refused calls.
 fn callers(
     pools: &[IsolationPool],
     counted: impl Fn(Vec<KeyValue>, u64) -> NumberDataPoint,

@@ -1,5 +1,4 @@
-//! Calls that one call answered for several callers, by breaker: answers from the caches of requests, and batches of
-//! collapsers.
+//! Calls answered without a call of their own, by breaker: from request caches, and in batches of collapsers.
 
 use std::time::SystemTime;
 
@@ -18,7 +17,7 @@ use super::{identity, unix_nanos};
 use crate::circuit_breaker::{CircuitBreaker, Collapsed, LatencyHistogram};
 use crate::semconv;
 
-/// Makes a request of what was shared; `None` where nothing was.
+/// Creates a request with these counts; `None` if there are none.
 pub(super) fn request(
     resource: &Resource,
     breakers: &[CircuitBreaker],
@@ -64,7 +63,7 @@ impl Moment {
         }
     }
 
-    /// The sizes of batches. Their sum is the number of calls.
+    /// Returns the sizes of batches; their sum is the number of calls.
     fn sizes(&self, collapsed: &Collapsed) -> ExponentialHistogramDataPoint {
         let (offset, bucket_counts) = collapsed.sizes.dense();
         ExponentialHistogramDataPoint {

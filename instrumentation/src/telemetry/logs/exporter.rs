@@ -17,11 +17,11 @@ use super::queue::{Line, Queue};
 use crate::telemetry::otlp_client::OtlpClient;
 use crate::telemetry::{InitError, TelemetryConfig};
 
-/// Most records of one request: a few hundred kilobytes.
+/// Most records per request: a few hundred kilobytes.
 const RECORDS_PER_REQUEST: usize = 512;
-/// Bytes after which a request ends: receivers over gRPC take 4 MiB by default, and refuse the same one each time.
+/// Bytes after which a request ends: gRPC receivers accept 4 MiB by default, and would refuse a larger one every time.
 const REQUEST_BYTES: usize = 1 << 20;
-/// Timeout of the last request; it stays below the limit of the whole flush.
+/// Timeout of the last request, shorter than the limit of the whole flush.
 const LAST_SEND_LIMIT: Duration = Duration::from_millis(900);
 
 /// Sends log records until it is stopped.
@@ -64,12 +64,12 @@ impl LogExporter {
         RecordLayer(Arc::clone(&self.queue))
     }
 
-    /// Makes the thread send what is queued and end.
+    /// Makes the thread send the queue and end.
     pub(in crate::telemetry) fn stop(&self) {
         self.queue.stop();
     }
 
-    /// Waits for the end of the thread, for at most `limit`.
+    /// Waits for the end of the thread for at most `limit`.
     pub(in crate::telemetry) fn wait(&self, limit: Duration) {
         let _ = self.ended.recv_timeout(limit); // Nothing is ever sent.
     }
@@ -97,13 +97,13 @@ impl Worker {
                 return;
             }
             if !is_sent {
-                // Many waiting lines would wake it at once, and again at once.
+                // Many waiting lines would otherwise wake it again immediately.
                 std::thread::sleep(self.config.span_delay);
             }
         }
     }
 
-    /// Sends what is queued; returns whether the collector took it, or never will.
+    /// Sends the queue; returns whether the collector accepted it or will never accept it.
     fn send(&self, limit: Duration) -> bool {
         loop {
             let lines = self.queue.take(RECORDS_PER_REQUEST, REQUEST_BYTES);
@@ -132,7 +132,7 @@ impl Worker {
     }
 }
 
-/// Makes a request of lines, those of one target together.
+/// Creates a request of lines, grouped by target.
 fn request(resource: &Resource, lines: &[Line]) -> ExportLogsServiceRequest {
     let mut scopes: BTreeMap<&str, ScopeLogs> = BTreeMap::new();
     for line in lines {

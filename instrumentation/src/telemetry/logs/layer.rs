@@ -18,16 +18,16 @@ use super::queue::{Line, Queue};
 use crate::telemetry::circuits::{attribute, text, unix_nanos};
 use crate::telemetry::otlp_client::is_own_line;
 
-/// Bytes of a message or value; longer ones are cut, as receivers do.
+/// Most bytes of a message or value; longer ones are cut, as receivers do.
 const TEXT_BYTES_MAX: usize = 32 * 1024;
 
-/// Queues every event that it receives, except those about exports.
+/// Queues every event except those about exports.
 #[derive(Debug, Clone)]
 pub(in crate::telemetry) struct RecordLayer(pub(super) Arc<Queue>);
 
 impl<S: Subscriber> Layer<S> for RecordLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        // A receiver that takes no logs would be sent one about each of its refusals, and refuse that too.
+        // Otherwise a receiver that refuses logs would be sent a log of each refusal, and refuse that too.
         if is_own_line() {
             return;
         }
@@ -127,13 +127,13 @@ impl Visit for Fields {
         self.text(field, value.to_owned());
     }
 
-    /// An error is an exception, with its causes.
+    /// An error is recorded as an exception with its causes.
     fn record_error(&mut self, _field: &Field, value: &(dyn Error + 'static)) {
         let mut causes: Vec<String> = Vec::new();
         let mut cause = Some(value);
         while let Some(error) = cause.filter(|_| causes.len() < CAUSES_MAX) {
             let words = error.to_string();
-            // Many errors say their cause themselves.
+            // Many errors already contain their cause in their own message.
             if !causes.last().is_some_and(|last| last.ends_with(&words)) {
                 causes.push(words);
             }
@@ -148,7 +148,7 @@ impl Visit for Fields {
     }
 }
 
-/// Causes of an error that are written: a chain may be a ring.
+/// Most causes of an error that are written, because a chain may be cyclic.
 const CAUSES_MAX: usize = 16;
 
 #[cfg(test)]
@@ -210,7 +210,7 @@ mod tests {
     }
 
     /// *Scenario*: an exporter logs an outage with the subscriber whose lines it sends, and then the application logs.
-    /// *Guarantees*: the line of the application alone is queued.
+    /// *Guarantees*: only the line of the application is queued.
     #[test]
     fn lines_about_exports_are_not_exported() {
         let queue = Arc::new(Queue::default());

@@ -1,6 +1,6 @@
-//! Sends the log lines of the process as OTLP log records, with the trace and span in which they were written. Lines go
-//! into a bounded queue, and a thread of its own sends them: no call waits for an export, and what finds no room is
-//! counted.
+//! Sends the log lines of the process as OTLP log records, with the trace and span in which they were written. A
+//! separate thread sends them from a bounded queue: calls never wait for an export, and lines that find the queue full
+//! are dropped and counted.
 
 mod exporter;
 mod layer;

@@ -1,5 +1,5 @@
-//! The records that are not sent yet: bounded by number and bytes. What finds no room is dropped and counted, as the lines
-//! before it explain more than those after it.
+//! The records that have not been sent, limited by number and bytes. New records are dropped and counted when the queue
+//! is full, because earlier lines explain more than later ones.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, PoisonError};
@@ -12,9 +12,9 @@ use crate::sync::Mutex;
 
 /// Most queued records: two seconds of a thousand lines a second.
 const RECORDS_MAX: usize = 2_048;
-/// Most bytes of queued records: as many of the usual 300 bytes, and some stack traces.
+/// Most bytes of queued records: enough for `RECORDS_MAX` of the usual 300 bytes and some stack traces.
 const BYTES_MAX: usize = 4 << 20;
-/// So many waiting records wake the thread before its time.
+/// This number of waiting records wakes the thread early.
 const WAKE_AT: usize = 512;
 
 /// A record and where in the program it was written.
@@ -58,7 +58,7 @@ impl Queue {
         }
     }
 
-    /// Takes the oldest lines, at most `limit`, and no more after `bytes_max`.
+    /// Takes the oldest lines: at most `limit`, and about `bytes_max` bytes.
     pub(super) fn take(&self, limit: usize, bytes_max: usize) -> Vec<Line> {
         let mut inner = self.inner.lock();
         let (mut taken, mut bytes) = (Vec::new(), 0);
@@ -73,7 +73,7 @@ impl Queue {
         taken
     }
 
-    /// Puts back what could not be sent, in front of what was added since, as far as there is room.
+    /// Puts lines back that could not be sent, in front of those added since, as far as there is room.
     pub(super) fn put_back(&self, lines: Vec<Line>) {
         let mut inner = self.inner.lock();
         for line in lines.into_iter().rev() {
@@ -100,7 +100,7 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// Sleeps until many lines wait, `limit` has passed, or the end; returns whether it is the end.
+    /// Sleeps until many lines wait, `limit` has passed, or the exporter is stopped; returns whether it was stopped.
     pub(super) fn sleep(&self, limit: Duration) -> bool {
         let sleeps = |inner: &mut Inner| inner.lines.len() < WAKE_AT && !inner.is_stopped;
         let inner = self.inner.lock();

@@ -1,4 +1,4 @@
-//! The last requests that the process answered, from its server spans: those that are sampled.
+//! The last requests that the process answered, from its sampled server spans.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use opentelemetry_sdk::trace::{BatchSpanProcessor, Span, SpanData, SpanProcessor
 
 use crate::sync::Mutex;
 
-/// Requests that are kept (Spring Boot, `InMemoryHttpExchangeRepository`).
+/// Most requests that are kept (Spring Boot, `InMemoryHttpExchangeRepository`).
 const EXCHANGES_MAX: usize = 100;
 
 /// The last requests; clones share them.
@@ -29,7 +29,7 @@ pub(crate) struct Exchange {
     pub(crate) uri: String,
     pub(crate) remote_address: Option<String>,
     pub(crate) user_agent: Option<String>,
-    /// `None` if none was sent.
+    /// `None` if no response was sent.
     pub(crate) status: Option<i64>,
 }
 
@@ -77,7 +77,7 @@ fn attribute<'a>(span: &'a SpanData, key: &str) -> Option<&'a Value> {
     found.map(|attribute| &attribute.value)
 }
 
-/// Joins the parts of the address, in which secrets have been masked already.
+/// Joins the parts of the address; secrets in them are already masked.
 fn uri(text: &dyn Fn(&str) -> Option<String>) -> String {
     let part = |key: &str| text(key).unwrap_or_default();
     let host = match part("server.address") {
@@ -93,7 +93,7 @@ fn uri(text: &dyn Fn(&str) -> Option<String>) -> String {
     )
 }
 
-/// Keeps the requests among spans on their way to the exporter, if there is one.
+/// Records the requests among spans on their way to the exporter, if there is one.
 #[derive(Debug)]
 pub(in crate::telemetry) struct ExchangeProcessor {
     pub(in crate::telemetry) exchanges: Exchanges,

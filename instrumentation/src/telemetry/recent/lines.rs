@@ -9,28 +9,28 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::sync::Mutex;
 
-/// Bytes of lines that are kept: some thousand lines.
+/// Most bytes of lines that are kept, some thousand lines.
 const BYTES_MAX: usize = 1 << 20;
 
-/// The last lines as the end of one long text, of which each byte has its place; clones share them.
+/// The last lines as the end of one long text whose bytes have fixed offsets. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Lines(Arc<Mutex<Kept>>);
 
 #[derive(Debug, Default)]
 struct Kept {
     bytes: VecDeque<u8>,
-    /// The place after the last byte.
+    /// The offset after the last byte.
     end: u64,
 }
 
 impl Lines {
-    /// Returns the places of the bytes that are kept.
+    /// Returns the offsets of the bytes that are kept.
     pub(crate) fn range(&self) -> Range<u64> {
         let kept = self.0.lock();
         kept.start()..kept.end
     }
 
-    /// Returns the bytes of a range, as far as they are kept, and the place of the first.
+    /// Returns the kept bytes of a range, and the offset of the first.
     pub(crate) fn read(&self, range: Range<u64>) -> (u64, Vec<u8>) {
         let kept = self.0.lock();
         let start = range.start.clamp(kept.start(), kept.end);
@@ -48,7 +48,7 @@ impl Lines {
         kept.end += (kept.bytes.len() - before) as u64;
         let surplus = kept.bytes.len().saturating_sub(BYTES_MAX);
         if surplus > 0 {
-            // Up to the end of a line.
+            // Removes whole lines.
             let mut rest = kept.bytes.range(surplus..);
             let end = rest.position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
             kept.bytes.drain(..surplus + end);
@@ -62,7 +62,7 @@ impl Kept {
     }
 }
 
-/// Appends text without the colours of terminals.
+/// Appends text without the colour codes of terminals.
 fn push_plain(bytes: &mut VecDeque<u8>, text: &[u8]) {
     let mut parts = text.split(|byte| *byte == b'\x1b');
     bytes.extend(parts.next().unwrap_or_default());
@@ -72,14 +72,14 @@ fn push_plain(bytes: &mut VecDeque<u8>, text: &[u8]) {
     }
 }
 
-/// Writes to standard error, and keeps what is written.
+/// Writes to standard error and keeps the written text.
 #[derive(Debug)]
 pub(crate) struct Tee(Lines);
 
 impl Write for Tee {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         self.0.push(text);
-        // A line that the terminal does not take is kept all the same.
+        // A line is kept even if standard error cannot be written.
         io::stderr().write_all(text)?;
         Ok(text.len())
     }

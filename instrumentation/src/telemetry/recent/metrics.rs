@@ -1,4 +1,4 @@
-//! The values of the application's own metrics when they were last read, which is as often as they are exported.
+//! The values of the application's own metrics at their last export.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 
 use crate::sync::Mutex;
 
-/// The metrics at their last export; clones share them.
+/// The metrics at their last export. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Meters(Arc<Mutex<Arc<Vec<Meter>>>>);
 
-/// One metric. The SDK bounds its points: 2,000 sets of attributes for each instrument.
+/// One metric. The SDK limits its points to 2,000 sets of attributes per instrument.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Meter {
     pub(crate) name: String,
@@ -31,7 +31,7 @@ pub(crate) struct Point {
     pub(crate) values: Vec<(Statistic, f64)>,
 }
 
-/// What a value says, in Micrometer's terms.
+/// The meaning of a value, in Micrometer's terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Statistic {
     Count,

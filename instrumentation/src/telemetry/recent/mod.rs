@@ -1,5 +1,5 @@
-//! What a process keeps of its recent past for the actuator: its last log lines, its last server spans, and the values that
-//! its own metrics had when they were last read. All of it is bounded and in memory only.
+//! The recent data of a process for the actuator: its last log lines, its last server spans, and the last values of its
+//! own metrics. All of it is bounded and in memory only.
 
 mod exchanges;
 mod lines;
@@ -11,7 +11,7 @@ pub(crate) use lines::Lines;
 pub(super) use metrics::MeterExporter;
 pub(crate) use metrics::{Meter, Meters, Point, Statistic};
 
-/// The recent past; clones share it.
+/// The recent data. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Recent {
     pub(crate) lines: Lines,
