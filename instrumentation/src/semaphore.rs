@@ -1,17 +1,17 @@
-//! A fair semaphore whose size may change while permits are held. Callers that wait get permits in the order in which they came.
+//! A fair semaphore whose size may change while permits are held. Waiting callers get permits in FIFO order.
 
 use crate::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::Arc;
 
-/// Permits, and how many of those held are not to come back.
+/// Permits, and the number of held permits that must be removed when they are returned.
 #[derive(Debug)]
 pub(crate) struct Semaphore {
     permits: tokio::sync::Semaphore,
-    /// By how many the size was reduced that were held then.
+    /// The number of held permits that a smaller size must still remove.
     surplus: AtomicU32,
 }
 
-/// A permit, which comes back when it is dropped.
+/// A permit, which is returned when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Permit {
     semaphore: Arc<Semaphore>,
@@ -25,31 +25,31 @@ impl Semaphore {
         })
     }
 
-    /// Takes a permit if one is free and none waits for it.
+    /// Takes a permit if one is free and no caller waits for it.
     pub(crate) fn try_acquire(self: &Arc<Self>) -> Option<Permit> {
         self.permits.try_acquire().ok()?.forget();
         Some(self.permit())
     }
 
-    /// Waits for a permit; dropped meanwhile, it leaves the queue.
+    /// Waits for a permit; leaves the queue if it is dropped.
     pub(crate) async fn acquire(self: &Arc<Self>) -> Permit {
-        // A permit that was on its way to a waiter which is dropped is free then, and may be one too many.
+        // If a waiter is dropped while it is given a permit, that permit becomes free and may be one too many.
         let _settles = Settles(self);
         let permit = self.permits.acquire().await;
         permit.expect("it is never closed").forget();
         self.permit()
     }
 
-    /// Returns how many permits are free.
     pub(crate) fn available(&self) -> u32 {
         u32::try_from(self.permits.available_permits()).unwrap_or(u32::MAX)
     }
 
-    /// Changes the size. Permits that are held stay so: a smaller size is reached as they come back. One call at a time.
+    /// Changes the size. Held permits remain valid: a smaller size is reached as they are returned. Only one call at a
+    /// time.
     pub(crate) fn resize(&self, from: u32, to: u32) {
         match to.checked_sub(from) {
             Some(more) => {
-                // Those that were not to come back do.
+                // Held permits that were to be removed are kept.
                 let kept = self
                     .surplus
                     .fetch_update(SeqCst, SeqCst, |surplus| Some(surplus.saturating_sub(more)));
@@ -77,11 +77,11 @@ impl Semaphore {
         self.settle();
     }
 
-    /// Takes free permits for those that are too many.
+    /// Removes free permits beyond the size.
     fn settle(&self) {
         while self.take_surplus() {
             let Ok(permit) = self.permits.try_acquire() else {
-                // All are held: the next one that comes back.
+                // All are held: the next returned permit is removed.
                 self.surplus.fetch_add(1, SeqCst);
                 if self.available() == 0 {
                     return;
@@ -93,13 +93,13 @@ impl Semaphore {
     }
 
     fn take_surplus(&self) -> bool {
-        // Usually there is none, and this is a load.
+        // Usually there is none, and this is one load.
         let take = |surplus: u32| surplus.checked_sub(1);
         self.surplus.fetch_update(SeqCst, SeqCst, take).is_ok()
     }
 }
 
-/// Settles when it is dropped.
+/// Calls `settle` when it is dropped.
 struct Settles<'a>(&'a Semaphore);
 
 impl Drop for Settles<'_> {
@@ -155,8 +155,8 @@ mod tests {
         assert_eq!(all(&semaphore).len(), 1);
     }
 
-    /// Scenario: the size grows and shrinks while eight threads take permits and give them back.
-    /// Guarantees: no permit is lost and none is made up.
+    /// Scenario: the size grows and shrinks while eight threads take and return permits.
+    /// Guarantees: no permit is lost or created.
     #[test]
     fn permits_are_exact_whatever_the_size_was() {
         let semaphore = Semaphore::new(3);

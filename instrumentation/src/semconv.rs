@@ -1,5 +1,5 @@
-//! The names of metrics, attributes and events, in one place so that this library, which writes them, and the collector,
-//! which reads them, stay in step. Attributes are text unless stated otherwise.
+//! The names of metrics, attributes and events, in one place so that this library, which writes them, and the
+//! collector, which reads them, agree. Attributes are text unless stated otherwise.
 
 /// Duration of calls through a breaker: exponential histogram, seconds, cumulative.
 /// Attributes: `BREAKER_NAME`, `BREAKER_GROUP`, `BREAKER_OUTCOME`, `ERROR_TYPE` (only if the call failed or was refused).
@@ -22,26 +22,26 @@ pub const EVENT_TRANSITION: &str = "fusebox.circuit_breaker.transition";
 /// `OVERRIDE_REASON` and, if it expires, `OVERRIDE_EXPIRES`.
 pub const EVENT_SETTINGS: &str = "fusebox.circuit_breaker.settings";
 
-/// Calls that a request's cache answered: monotonic sum. Attributes: `BREAKER_NAME`, `BREAKER_GROUP`.
+/// Calls that were answered from a request cache: monotonic sum. Attributes: `BREAKER_NAME`, `BREAKER_GROUP`.
 pub const CACHED: &str = "fusebox.circuit_breaker.cached";
 
-/// Calls that the workers of a pool run: gauge. Attributes: `POOL_NAME`.
+/// Calls running in a pool: gauge. Attributes: `POOL_NAME`.
 pub const POOL_ACTIVE: &str = "fusebox.pool.active";
-/// Calls that wait for a worker: gauge. Attributes: `POOL_NAME`.
+/// Calls waiting for a worker: gauge. Attributes: `POOL_NAME`.
 pub const POOL_QUEUED: &str = "fusebox.pool.queued";
-/// Workers that a pool may have: gauge. Attributes: `POOL_NAME`.
+/// Maximum number of workers of a pool: gauge. Attributes: `POOL_NAME`.
 pub const POOL_SIZE: &str = "fusebox.pool.size";
-/// The most workers that a pool has had at once: gauge. Attributes: `POOL_NAME`.
+/// Largest number of workers that ran at the same time: gauge. Attributes: `POOL_NAME`.
 pub const POOL_LARGEST: &str = "fusebox.pool.largest";
-/// Calls that may wait for a worker: gauge. Attributes: `POOL_NAME`.
+/// Maximum number of waiting calls: gauge. Attributes: `POOL_NAME`.
 pub const POOL_QUEUE_LIMIT: &str = "fusebox.pool.queue_limit";
-/// Calls that a worker took: monotonic sum. Attributes: `POOL_NAME`.
+/// Calls that a worker started: monotonic sum. Attributes: `POOL_NAME`.
 pub const POOL_EXECUTED: &str = "fusebox.pool.executed";
-/// Calls that ended, or whose caller gave them up: monotonic sum. Attributes: `POOL_NAME`.
+/// Calls that ended or were dropped by their caller: monotonic sum. Attributes: `POOL_NAME`.
 pub const POOL_COMPLETED: &str = "fusebox.pool.completed";
 /// Calls that a pool refused: monotonic sum. Attributes: `POOL_NAME`.
 pub const POOL_REJECTED: &str = "fusebox.pool.rejected";
-/// Those of a breaker, also 0 of one whose calls the pool runs: monotonic sum. Attributes: `POOL_NAME`, `BREAKER_NAME`.
+/// Calls of one breaker that a pool refused, 0 included: monotonic sum. Attributes: `POOL_NAME`, `BREAKER_NAME`.
 pub const POOL_CALLER_REJECTED: &str = "fusebox.pool.caller.rejected";
 /// Key of an isolation pool.
 pub const POOL_NAME: &str = "pool.name";
@@ -49,21 +49,21 @@ pub const POOL_NAME: &str = "pool.name";
 /// Sizes of the batches of the collapsers in front of a breaker: exponential histogram, calls, cumulative.
 /// Attributes: `BREAKER_NAME`, `BREAKER_GROUP`.
 pub const COLLAPSER_BATCH_SIZE: &str = "fusebox.collapser.batch.size";
-/// Calls that went out in batches: monotonic sum. Attributes: `BREAKER_NAME`, `BREAKER_GROUP`.
+/// Calls that were sent in batches: monotonic sum. Attributes: `BREAKER_NAME`, `BREAKER_GROUP`.
 pub const COLLAPSER_CALLS: &str = "fusebox.collapser.calls";
 /// Most calls of a batch: gauge. Attributes: `BREAKER_NAME`, `BREAKER_GROUP`.
 pub const COLLAPSER_BATCH_SIZE_MAX: &str = "fusebox.collapser.batch.size_max";
 /// How long the first call of a batch waits for others: gauge, milliseconds. Attributes: `BREAKER_NAME`, `BREAKER_GROUP`.
 pub const COLLAPSER_DELAY: &str = "fusebox.collapser.delay";
 
-/// Log event of an instance that ends on purpose, the last that it sends; without it, it is missing. No attributes: the
-/// resource names the instance.
+/// Log event that an instance sends last, before a regular end; an instance that stops without it is reported as
+/// missing. No attributes: the resource names the instance.
 pub const EVENT_ENDED: &str = "fusebox.instance.ended";
 
 /// Events of policies (retry, rate limiter, bulkhead, time limiter, hedge, cache): monotonic sum.
 /// Attributes: `POLICY_KIND`, `POLICY_NAME`, `POLICY_EVENT`.
 pub const POLICY_EVENTS: &str = "fusebox.resilience.events";
-/// What a policy has left: permits of a rate limiter's cycle, free slots of a bulkhead, retries or hedges of a budget: gauge.
+/// Remaining permits of a rate limiter, free slots of a bulkhead, remaining retries or hedges of a budget: gauge.
 /// Attributes: `POLICY_KIND`, `POLICY_NAME`.
 pub const POLICY_AVAILABLE: &str = "fusebox.resilience.available";
 /// Slots of a bulkhead, which an adaptive one changes: gauge. Attributes: `POLICY_KIND`, `POLICY_NAME`.
@@ -74,9 +74,9 @@ pub const POLICY_WAITING: &str = "fusebox.resilience.waiting";
 pub const POLICY_KIND: &str = "resilience.policy.kind";
 /// Name of a policy; also on spans.
 pub const POLICY_NAME: &str = "resilience.policy.name";
-/// What happened at a policy (`resilience::EventKind::as_str`); also on spans.
+/// Kind of event of a policy (`resilience::EventKind::as_str`); also on spans.
 pub const POLICY_EVENT: &str = "resilience.policy.event";
-/// Which attempt of a retried or hedged call it is, the first one being 1 (int); on spans.
+/// Number of the attempt of a retried or hedged call, starting at 1 (int); on spans.
 pub const POLICY_ATTEMPT: &str = "resilience.attempt";
 
 /// Name of the breaker; also on spans.
@@ -95,9 +95,9 @@ pub const BREAKER_PROBE: &str = "circuit_breaker.probe";
 pub const TRANSITION_FROM: &str = "circuit_breaker.from";
 /// State after a transition.
 pub const TRANSITION_TO: &str = "circuit_breaker.to";
-/// Why the state changed, as text for people.
+/// Reason of the transition, as text for people.
 pub const TRANSITION_REASON: &str = "circuit_breaker.reason";
-/// Until when the breaker stays open, Unix nanoseconds (int).
+/// End of the open time, Unix nanoseconds (int).
 pub const OPEN_UNTIL: &str = "circuit_breaker.open_until";
 /// All fields of `circuit_breaker::Settings` as JSON.
 pub const SETTINGS: &str = "circuit_breaker.settings";

@@ -1,10 +1,10 @@
-//! What settings are checked for: each check names the setting and says in a sentence what is wrong with it.
+//! Checks of settings: each names the setting and describes the problem in a sentence.
 
 use std::time::Duration;
 
 use crate::time::MAX_DURATION;
 
-/// What is wrong with a setting.
+/// A problem with a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
     /// Name of the setting.

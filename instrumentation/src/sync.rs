@@ -1,12 +1,11 @@
-//! Locks without poisoning. A breaker must protect its callers even after one of them has panicked, and no lock of
-//! this crate is held across code that could leave half a change: what a panicking thread leaves behind is whole.
+//! Locks without poisoning. A breaker must protect its callers even after one of them has panicked. No lock of this
+//! crate is held across code that could leave a partial change, so the state after a panic is consistent.
 
-// Atomics and thread locals are here too, because `models` puts those of a scheduler in this module's place.
+// Atomics and thread locals are here too, because `models` replaces this module by a model checker's types.
 pub(crate) use std::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard, atomic};
 use std::sync::{PoisonError, TryLockError};
 pub(crate) use std::thread_local;
 
-/// A mutual exclusion lock.
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
 
@@ -30,10 +29,8 @@ impl<T> Mutex<T> {
     }
 }
 
-/// A lock in a static.
 pub(crate) type StaticMutex<T> = Mutex<T>;
 
-/// A lock for many readers or one writer.
 #[derive(Debug, Default)]
 pub(crate) struct RwLock<T>(std::sync::RwLock<T>);
 

@@ -1,5 +1,5 @@
-//! The configuration of telemetry: the standard `OTEL_*` variables, overridden by code. What cannot be used is replaced by
-//! its default and becomes a sentence.
+//! The configuration of telemetry: the standard `OTEL_*` variables, overridden by code. An invalid value is replaced by
+//! its default and reported in a sentence.
 
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ use crate::resilience;
 
 /// Timeout of one export (OTLP specification).
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long spans wait to be sent in one batch. With the SDK's 5 s a live page would lag.
+/// How long spans wait to be sent in a batch. With the SDK's 5 s a live page would lag.
 const DEFAULT_SPAN_DELAY: Duration = Duration::from_millis(500);
 /// How often the application's own metrics are sent; the SDK's default is a minute.
 const DEFAULT_METRIC_INTERVAL: Duration = Duration::from_secs(10);
-/// How often circuit metrics are sent, and so the age of what the circuit wall shows.
+/// How often circuit metrics are sent, and so the age of the data on the circuit wall.
 const CIRCUIT_INTERVAL: Duration = Duration::from_secs(1);
-/// The shortest delay, interval and timeout: at 0 a thread would send without a pause, or never succeed.
+/// The shortest delay, interval and timeout: with 0 a thread would send without a pause, or always time out.
 const SHORTEST: Duration = Duration::from_millis(10);
 
 /// The configuration of `fusebox::init`.
@@ -50,11 +50,11 @@ pub struct TelemetryConfig {
     pub(super) log_filter: Option<String>,
     pub(super) log_format: LogFormat,
     pub(super) record_filter: Option<String>,
-    /// What is wrong with the environment and with the settings, in sentences.
+    /// The problems of the environment and of the settings, in sentences.
     pub(super) problems: Vec<String>,
 }
 
-/// Whether, where and how one of the three kinds of telemetry is sent.
+/// Whether, to which address and in which protocol a signal (traces, metrics or logs) is sent.
 #[derive(Debug, Clone)]
 pub(super) struct Signal {
     name: &'static str,
@@ -63,13 +63,13 @@ pub(super) struct Signal {
     address: Address,
 }
 
-/// Where a signal goes.
+/// The address of a signal.
 #[derive(Debug, Clone)]
 enum Address {
     Default,
-    /// A receiver, to which the signal's path is added.
+    /// The base address of a receiver; the signal's path is appended.
     Receiver(String),
-    /// The variable of one signal: with HTTP it is used unchanged.
+    /// The address from the signal's own variable; used unchanged over HTTP.
     Whole(String),
 }
 
@@ -79,8 +79,8 @@ impl TelemetryConfig {
     /// `OTEL_{TRACES,METRICS,LOGS}_EXPORTER=none`, `OTEL_PROPAGATORS`, `OTEL_BSP_SCHEDULE_DELAY`,
     /// `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_SDK_DISABLED` and `RUST_LOG`; and `FUSEBOX_LOG_FORMAT=json`,
     /// `FUSEBOX_LOG_RECORDS=off` (or a filter) and `FUSEBOX_CONTROL=off`.
-    /// The SDK itself reads the others (`OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`, limits). A value that cannot be used is replaced by its default and
-    /// logged at the start; [`doctor`](crate::doctor) lists them.
+    /// The SDK itself reads the others (`OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`, limits). An invalid value is replaced by
+    /// its default and logged at the start; [`doctor`](crate::doctor) lists them.
     pub fn from_env(service_name: &str) -> Self {
         Self::from_variables(service_name, &|name| std::env::var(name).ok())
     }
@@ -138,14 +138,14 @@ impl TelemetryConfig {
         config
     }
 
-    /// Sets the name of the service, in place of the environment's.
+    /// Sets the name of the service, overriding the environment.
     #[must_use]
     pub fn with_service_name(mut self, name: &str) -> Self {
         self.service_name = name.to_owned();
         self
     }
 
-    /// Adds an attribute to the resource or replaces it; `service.instance.id` is random unless set.
+    /// Adds or replaces an attribute of the resource; `service.instance.id` is random unless set.
     #[must_use]
     pub fn with_attribute(mut self, attribute: KeyValue) -> Self {
         self.attributes.retain(|known| known.key != attribute.key);
@@ -153,7 +153,7 @@ impl TelemetryConfig {
         self
     }
 
-    /// Sends everything to an OTLP receiver, for example `http://127.0.0.1:4318`; `https` is spoken too.
+    /// Sends everything to an OTLP receiver, for example `http://127.0.0.1:4318`; `https` is supported too.
     #[must_use]
     pub fn with_endpoint(mut self, endpoint: &str) -> Self {
         for signal in [&mut self.traces, &mut self.metrics, &mut self.logs] {
@@ -162,7 +162,7 @@ impl TelemetryConfig {
         self
     }
 
-    /// Sets how everything is sent. Default: HTTP with protobuf.
+    /// Sets the protocol of all signals. Default: HTTP with protobuf.
     #[must_use]
     pub fn with_protocol(mut self, protocol: Protocol) -> Self {
         for signal in [&mut self.traces, &mut self.metrics, &mut self.logs] {
@@ -171,7 +171,7 @@ impl TelemetryConfig {
         self
     }
 
-    /// Trusts the certificate authorities of a PEM file, in place of the system's, where the endpoint is https.
+    /// For https endpoints, trusts the certificate authorities of a PEM file instead of the system's.
     #[must_use]
     pub fn with_ca_file(mut self, path: &str) -> Self {
         self.ca_file = Some(path.to_owned());
@@ -201,7 +201,7 @@ impl TelemetryConfig {
         self
     }
 
-    /// Sets how long spans wait to be sent in one batch. Default 500 ms.
+    /// Sets how long spans wait to be sent in a batch. Default 500 ms.
     #[must_use]
     pub fn with_span_delay(mut self, delay: Duration) -> Self {
         self.span_delay = delay;
@@ -236,17 +236,17 @@ impl TelemetryConfig {
         self
     }
 
-    /// Sets whether the collector may switch the breakers and log levels of this process: for a time, with a reason, as its
-    /// operators ask. Default `true`. It is asked over the connection settings of the exports; where it has no such channel
-    /// (another OTLP receiver), nothing happens.
+    /// Sets whether the operators of the collector may change breakers and log levels of this process, for a limited
+    /// time and with a reason. Default `true`. The process polls the collector with the connection settings of the
+    /// exports. If the receiver has no such channel (another OTLP receiver), nothing changes.
     #[must_use]
     pub fn with_control(mut self, is_on: bool) -> Self {
         self.control = is_on;
         self
     }
 
-    /// Returns where changes of breakers are asked for, and how: beside the first signal that is sent over HTTP, else beside
-    /// the first over gRPC; `None` if that is switched off or nothing is sent.
+    /// Returns protocol and address of the control channel: that of the first signal sent over HTTP, else of the first
+    /// over gRPC; `None` if it is off or nothing is sent.
     pub(super) fn control_address(&self) -> Option<(Protocol, String)> {
         let signals = [&self.logs, &self.metrics, &self.traces];
         self.control.then_some(())?;
@@ -280,7 +280,7 @@ impl TelemetryConfig {
         self
     }
 
-    /// Returns the configuration as it can be used: what is wrong with it is replaced, and described in `problems`.
+    /// Returns the configuration with invalid values replaced and described in `problems`.
     pub(super) fn resolved(&self) -> Self {
         let mut config = self.clone();
         for signal in [&mut config.traces, &mut config.metrics, &mut config.logs] {
@@ -318,7 +318,7 @@ impl TelemetryConfig {
         &self.registry
     }
 
-    /// Returns the settings in force, without those that are secret.
+    /// Returns the settings in force, without secrets.
     pub(crate) fn properties(&self) -> serde_json::Value {
         let millis = |duration: Duration| duration.as_millis() as u64;
         let signal = |signal: &Signal| {
@@ -371,10 +371,10 @@ fn read_propagator(env: &mut Environment<'_>) -> Propagator {
     Propagator::from_list(&list)
 }
 
-/// What is wrong with an address.
+/// A problem with an address.
 struct AddressProblem {
     text: String,
-    /// Whether it can be used nevertheless.
+    /// Whether the address can be used nevertheless.
     is_assumption: bool,
 }
 
@@ -394,7 +394,7 @@ impl Signal {
             Protocol::parse,
             unknown,
         );
-        // The common variable is reported once, with the first signal.
+        // The common variable is reported once, for the first signal.
         let common = "OTEL_EXPORTER_OTLP_PROTOCOL";
         let common = match name {
             "traces" => env.choice(common, Protocol::parse, unknown),
@@ -415,7 +415,7 @@ impl Signal {
         }
     }
 
-    /// Returns the URL to which the signal is sent.
+    /// Returns the URL for the signal.
     pub(super) fn url(&self) -> String {
         let path = self.protocol.path(self.name);
         let (address, path) = match &self.address {
@@ -433,7 +433,7 @@ impl Signal {
         }
     }
 
-    /// Returns the URL of the control channel of the same receiver; `None` where it is unknown.
+    /// Returns the URL of the control channel of the same receiver; `None` if it is unknown.
     fn control_url(&self) -> Option<String> {
         let url = self.is_exported.then(|| self.url())?;
         let receiver = url.strip_suffix(&self.protocol.path(self.name))?;
@@ -467,19 +467,19 @@ impl Signal {
     }
 }
 
-/// Leaves out `user:secret@`, also of an address that cannot be parsed, and the query.
+/// Removes `user:secret@` and the query, also from an address that cannot be parsed.
 fn without_credentials(address: &str) -> String {
     let address = address.split('?').next().unwrap_or_default();
     let (scheme, rest) = match address.find("://") {
         Some(at) => address.split_at(at + "://".len()),
         None => ("", address),
     };
-    // A secret that is not encoded may hold any character: what stands before the last @ is left out.
+    // An unencoded secret may contain any character, so everything before the last @ is removed.
     let rest = rest.rfind('@').map_or(rest, |at| &rest[at + 1..]);
     format!("{scheme}{rest}")
 }
 
-/// Adds the scheme that is missing from `localhost:4317`, for example.
+/// Adds a missing scheme, for example to `localhost:4317`.
 fn with_scheme(address: &str) -> String {
     match address.contains("://") {
         true => address.to_owned(),

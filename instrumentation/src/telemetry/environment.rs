@@ -1,5 +1,5 @@
-//! The environment as telemetry reads it: a value that cannot be used is replaced by the default and becomes a sentence,
-//! which is logged at the start and listed by `fusebox::doctor`. None of them stops a service.
+//! The environment variables of telemetry. An invalid value is replaced by its default and described in a sentence,
+//! which is logged at the start and listed by `fusebox::doctor`. No invalid value stops a service.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 
-/// Values of `OTEL_TRACES_SAMPLER` that the SDK knows.
+/// Values of `OTEL_TRACES_SAMPLER` that the SDK supports.
 const SAMPLERS: [&str; 6] = [
     "always_on",
     "always_off",
@@ -17,7 +17,7 @@ const SAMPLERS: [&str; 6] = [
     "parentbased_traceidratio",
 ];
 
-/// Numbers that the SDK reads itself, and silently ignores if they are none.
+/// Numbers that the SDK reads itself, and silently ignores if they are invalid.
 const NUMBERS_OF_SDK: [&str; 7] = [
     "OTEL_BSP_MAX_QUEUE_SIZE",
     "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
@@ -28,7 +28,7 @@ const NUMBERS_OF_SDK: [&str; 7] = [
     "OTEL_METRIC_EXPORT_TIMEOUT",
 ];
 
-/// Standard variables that would change what is sent, and are not supported.
+/// Standard variables that would change what is sent, but are not supported.
 const UNSUPPORTED: [&str; 12] = [
     "OTEL_EXPORTER_OTLP_CLIENT_KEY",
     "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
@@ -44,7 +44,7 @@ const UNSUPPORTED: [&str; 12] = [
     "OTEL_CONFIG_FILE",
 ];
 
-/// Variables by which HTTP clients find a proxy; exports use none.
+/// Variables that configure a proxy for HTTP clients; exports use no proxy.
 const PROXIES: [&str; 6] = [
     "HTTPS_PROXY",
     "https_proxy",
@@ -54,7 +54,7 @@ const PROXIES: [&str; 6] = [
     "all_proxy",
 ];
 
-/// Reads variables, and collects what is wrong with them.
+/// Reads variables and collects their problems.
 pub(super) struct Environment<'a> {
     variable: &'a dyn Fn(&str) -> Option<String>,
     pub(super) problems: Vec<String>,
@@ -68,7 +68,7 @@ impl<'a> Environment<'a> {
         }
     }
 
-    /// Returns a variable; an empty one counts as unset, as OpenTelemetry specifies for all of them.
+    /// Returns a variable; an empty one counts as unset, as OpenTelemetry specifies.
     pub(super) fn get(&self, name: &str) -> Option<String> {
         let value = (self.variable)(name)?;
         let value = value.trim();
@@ -106,7 +106,7 @@ impl<'a> Environment<'a> {
         is_true
     }
 
-    /// Reads a value of a few; `None` if it is unset or unknown.
+    /// Reads one of several values; `None` if it is unset or unknown.
     pub(super) fn choice<T>(
         &mut self,
         name: &str,
@@ -131,7 +131,7 @@ impl<'a> Environment<'a> {
                     let value = percent_decode_str(value.trim()).decode_utf8_lossy();
                     pairs.push((key.trim().to_owned(), value.into_owned()));
                 }
-                // The value may be a credential: only its place is named.
+                // The value may be a credential, so only its position is reported.
                 _ => self.problems.push(format!(
                     "{name}: entry {} is no key=value and is left out",
                     pairs.len() + 1
@@ -141,7 +141,7 @@ impl<'a> Environment<'a> {
         pairs
     }
 
-    /// Checks what the SDK reads itself.
+    /// Checks the variables that the SDK reads itself.
     pub(super) fn check_sdk(&mut self) {
         for name in NUMBERS_OF_SDK {
             if let Some(value) = self.get(name)
@@ -177,7 +177,7 @@ impl<'a> Environment<'a> {
     }
 }
 
-/// Builds the headers of exports; one that is invalid is left out and becomes a sentence, without its value.
+/// Builds the headers of exports; an invalid one is left out and reported without its value.
 pub(super) fn header_map(headers: &[(String, String)], problems: &mut Vec<String>) -> HeaderMap {
     let mut map = HeaderMap::new();
     for (name, value) in headers {

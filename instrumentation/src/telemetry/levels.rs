@@ -1,6 +1,6 @@
-//! The levels of loggers, which can be changed while the process runs. A logger is a `tracing` target with everything below
-//! it: `shop` is `shop::page` too. The log filter and that of log records are behind one handle; a changed level holds in
-//! both until it expires, and a thread that exists only while there are such levels puts the old ones back.
+//! The levels of loggers, which can be changed at runtime. A logger is a `tracing` target with everything below it:
+//! `shop` includes `shop::page`. One handle changes the filter of log lines and that of log records. A changed level is
+//! in force in both until it expires; a thread that runs only while there are such levels restores the old ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,22 +15,23 @@ use tracing_subscriber::reload;
 
 use crate::sync::Mutex;
 
-/// The name of the logger above all others, as logging libraries of the JVM have it.
+/// The name of the root logger, as in logging libraries of the JVM.
 pub const ROOT: &str = "ROOT";
 
-/// The longest time for which a level may be changed: a level that was raised for an incident must not fill disks for ever.
+/// The longest time for which a level may be changed, so that a level that was raised during an incident does not fill
+/// disks indefinitely.
 pub const LEVEL_EXPIRY_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// Loggers whose level is changed at once; more are not changed by hand.
+/// Most loggers with a changed level; more are not changed by hand.
 const CHANGED_MAX: usize = 256;
 
-/// The longest name of a logger that is changed, bytes: many times that of any module.
+/// The longest name of a logger whose level can be changed, bytes; far longer than any module's name.
 const NAME_BYTES_MAX: usize = 256;
 
-/// Loggers that are listed; a process has some hundred targets.
+/// Most loggers that are listed; a process has some hundred targets.
 const SEEN_MAX: usize = 4_096;
 
-/// The levels of the process's loggers; clones are handles to the same.
+/// The levels of the process's loggers. Clones are handles to the same levels.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -63,7 +64,7 @@ struct State {
     waker: Option<mpsc::Sender<()>>,
 }
 
-/// A filter of one layer, and what it was configured with.
+/// The filter of one layer and its configured value.
 struct Reloadable {
     base: String,
     reload: Box<dyn Fn(EnvFilter) + Send + Sync>,
@@ -80,11 +81,11 @@ struct Changed {
 pub struct Logger {
     /// Its target, or [`ROOT`].
     pub name: String,
-    /// The level that is set for this very name, if any.
+    /// The level set for exactly this name, if any.
     pub configured: Option<LevelFilter>,
     /// The level in force.
     pub effective: LevelFilter,
-    /// In what time a changed level ends; `None` if it is as configured at the start.
+    /// The time until a changed level expires; `None` if it is the level configured at the start.
     pub expires_in: Option<Duration>,
 }
 
@@ -92,18 +93,18 @@ pub struct Logger {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LevelError {
-    /// No target can have that name.
+    /// The name is not valid for a target.
     #[error(
         "no logger can be named {0:?}: letters, digits, _, - and ::, at most {NAME_BYTES_MAX} bytes"
     )]
     Name(String),
-    /// It would be in force for too short or too long a time.
+    /// The time is zero or longer than [`LEVEL_EXPIRY_MAX`].
     #[error("a level may be changed for more than nothing and at most {LEVEL_EXPIRY_MAX:?}")]
     Expiry,
-    /// Too many levels are changed at once.
+    /// Too many levels are changed already.
     #[error("the levels of {CHANGED_MAX} loggers are changed already; put some back first")]
     TooMany,
-    /// The thread that would put the level back cannot be started.
+    /// The thread that restores levels could not be started.
     #[error("could not start the thread that puts levels back: {0}")]
     Thread(String),
 }
@@ -115,18 +116,18 @@ impl LogLevels {
         let (filter, handle) = reload::Layer::new(base);
         self.inner.state.lock().filters.push(Reloadable {
             base: text,
-            // Once the subscriber is gone there is nothing to reload.
+            // Once the subscriber is gone, there is nothing to reload.
             reload: Box::new(move |filter| drop(handle.reload(filter))),
         });
         filter
     }
 
-    /// Returns a filter that lets events through, and no spans, and notes which targets there are.
+    /// Returns a filter that passes events but not spans, and records the targets.
     pub(super) fn events(&self) -> Events {
         Events(self.clone())
     }
 
-    /// Returns every logger: the root, those that are configured, and those that are used in code that has run.
+    /// Returns every logger: the root, the configured ones, and those used by code that has run.
     pub fn list(&self) -> Vec<Logger> {
         let mut names: BTreeSet<String> = {
             let seen = self.inner.seen.lock();
@@ -142,17 +143,17 @@ impl LogLevels {
         names.map(|name| state.logger(name, &levels)).collect()
     }
 
-    /// Returns one logger; `None` if no target can have that name.
+    /// Returns one logger; `None` if the name is not valid for a target.
     pub fn get(&self, name: &str) -> Option<Logger> {
         directive(name, LevelFilter::OFF).ok()?;
         let state = self.inner.state.lock();
         Some(state.logger(canonical(name).to_owned(), &state.levels()))
     }
 
-    /// Changes the level of a logger for a time.
+    /// Changes the level of a logger for a limited time.
     ///
     /// # Errors
-    /// When the name or the time is not valid, or too many levels are changed.
+    /// Returns an error if the name or the time is invalid, or if too many levels are changed already.
     pub fn set(
         &self,
         name: &str,
@@ -176,7 +177,7 @@ impl LogLevels {
         Ok(())
     }
 
-    /// Puts the level of a logger back to what was configured; returns whether it was changed.
+    /// Restores the configured level of a logger; returns whether it was changed.
     pub fn reset(&self, name: &str) -> bool {
         let mut state = self.inner.state.lock();
         let was_changed = state.changed.remove(canonical(name)).is_some();
@@ -187,7 +188,7 @@ impl LogLevels {
         was_changed
     }
 
-    /// Starts the thread that puts levels back, unless it runs.
+    /// Starts the thread that restores levels, unless it is running.
     fn watch(&self, state: &mut State) -> Result<(), LevelError> {
         if state.waker.is_some() {
             return Ok(());
@@ -203,19 +204,19 @@ impl LogLevels {
     }
 }
 
-/// Puts levels back as they expire; ends when none is changed, or with the process's telemetry.
+/// Restores levels as they expire; ends when no level is changed, or with the process's telemetry.
 fn put_back(levels: &Weak<Inner>, woken: &mpsc::Receiver<()>) {
     while let Some(wait) = levels
         .upgrade()
         .and_then(|inner| inner.state.lock().expire())
     {
-        // Woken or not: what is next may have changed.
+        // Woken or not, the next expiry may have changed.
         let _ = woken.recv_timeout(wait);
     }
 }
 
 impl State {
-    /// Ends what has expired; returns for how long to wait, or `None` at the end, when the thread is forgotten.
+    /// Ends expired changes; returns how long to wait for the next, or `None` if there is none and the thread ends.
     fn expire(&mut self) -> Option<Duration> {
         let (now, before) = (Instant::now(), self.changed.len());
         self.changed.retain(|_, changed| changed.until > now);
@@ -244,7 +245,8 @@ impl State {
         }
     }
 
-    /// Returns what the log filter was configured with and what was changed. Directives for spans and fields are left out.
+    /// Returns the configured levels of the log filter with the changed ones. Directives for spans and fields are left
+    /// out.
     fn levels(&self) -> Targets {
         let base = self.filters.first().map_or("", |filter| &filter.base);
         let parts = base
@@ -327,7 +329,7 @@ impl fmt::Debug for LogLevels {
     }
 }
 
-/// Lets events through, and no spans.
+/// Passes events but not spans.
 #[derive(Debug)]
 pub(super) struct Events(LogLevels);
 

@@ -1,4 +1,4 @@
-//! Log lines that lead to their trace: text in the format of Spring Cloud Sleuth, or JSON.
+//! Log lines with the ids of their trace: text in the format of Spring Cloud Sleuth, or JSON.
 //!
 //! `2026-01-02T03:04:05.678901Z  INFO [product-page,4bf9…,00f0…] shop::page: page rendered product=7`
 //!
@@ -23,7 +23,7 @@ pub enum LogFormat {
     /// Text with `[service,trace id,span id]` after the level.
     #[default]
     Text,
-    /// An object a line, with `trace_id` and `span_id` inside a span.
+    /// One JSON object per line, with `trace_id` and `span_id` inside a span.
     Json,
 }
 
@@ -38,7 +38,7 @@ impl LogFormat {
     }
 }
 
-/// Formats an event in one of the formats; the ids of text are empty outside a span.
+/// Formats an event in one of the formats; in text, the ids are empty outside a span.
 #[derive(Debug)]
 pub(super) struct Formatter {
     pub(super) service_name: String,
@@ -46,7 +46,7 @@ pub(super) struct Formatter {
 }
 
 impl Formatter {
-    /// Writes an event as a JSON object. A field of the event never replaces one of ours.
+    /// Writes an event as a JSON object. Fields of the event cannot replace the standard ones.
     fn write_json(&self, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut fields = Fields::default();
         event.record(&mut fields);

@@ -1,10 +1,10 @@
 //! Sets up log lines, spans, metrics and circuit events over OTLP.
 //!
-//! Log lines go to standard error with the ids of their trace, and to the OTLP receiver as log records. Spans made with `tracing`, the metrics of the global meter
-//! provider, and the counts and events of every registered breaker go to an OTLP receiver from threads of their own: no
-//! call waits for an export or fails with it, and no runtime is needed. While the receiver is unreachable, spans are lost
-//! after a few retries; metrics are cumulative, so the next export makes up for the lost ones; transitions of breakers
-//! are queued and sent again.
+//! Log lines go to standard error with the ids of their trace, and to an OTLP receiver as log records. Spans made with
+//! `tracing`, the metrics of the global meter provider, and the counts and events of every registered breaker are sent
+//! to the receiver by separate threads: calls never wait for an export or fail because of one, and no runtime is
+//! needed. While the receiver is unreachable, spans are lost after a few retries; metrics are cumulative, so the next
+//! export makes up for lost ones; transitions of breakers are queued and sent again.
 
 mod circuits;
 mod config;
@@ -41,7 +41,7 @@ pub use protocol::Protocol;
 #[cfg(feature = "actuator")]
 pub(crate) use transport::Transport;
 
-/// Why telemetry could not be set up. A wrong setting is no such reason: it is replaced, and logged.
+/// Why telemetry could not be set up. Invalid settings are not an error: they are replaced by defaults and logged.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InitError {
@@ -55,8 +55,9 @@ pub enum InitError {
     AlreadyInstalled,
 }
 
-/// Running telemetry; dropping it sends what is still queued and that this instance ends on purpose, for at most two seconds. A
-/// process that ends without, killed or by `std::process::exit`, is missing to the collector.
+/// Running telemetry. Dropping it sends the queued data and announces the end of this instance, for at most two
+/// seconds. A process that ends without the drop (killed, or by `std::process::exit`) is reported as missing by the
+/// collector.
 #[derive(Debug)]
 #[must_use = "telemetry ends when it is dropped: keep it until the end of main"]
 pub struct Telemetry {
@@ -67,7 +68,7 @@ pub struct Telemetry {
     config: TelemetryConfig,
 }
 
-/// What is reachable while telemetry runs.
+/// The parts that are accessible while telemetry runs.
 #[derive(Debug, Clone, Default)]
 struct Handles {
     levels: LogLevels,
@@ -76,7 +77,7 @@ struct Handles {
 }
 
 impl Handles {
-    /// Returns where log lines are written.
+    /// Returns the writer of log lines.
     #[cfg(feature = "actuator")]
     fn writer(&self) -> recent::Lines {
         self.recent.lines.clone()
@@ -101,14 +102,14 @@ impl Handles {
 /// ```
 ///
 /// # Errors
-/// Returns an error if the process already has a subscriber or can start no thread. Neither a wrong setting nor an
-/// unreachable collector is an error: both are logged.
+/// Returns an error if the process already has a subscriber or a thread cannot be started. Invalid settings and an
+/// unreachable collector are not errors; both are logged.
 pub fn init(config: TelemetryConfig) -> Result<Telemetry, InitError> {
     let (mut config, pipeline, handles) = build(&config)?;
     let mut telemetry = Telemetry::of(&mut config, pipeline, handles);
     tracing::dispatcher::set_global_default(telemetry.dispatch.clone())
         .map_err(|_| InitError::AlreadyInstalled)?;
-    // Only now, so that a failed start does not show the collector an instance that never ran.
+    // Only now, so that a failed start does not announce an instance that never ran.
     telemetry.install(&config)?;
     report(&config);
     Ok(telemetry)
@@ -160,7 +161,7 @@ where
         config: config.clone(),
     };
     telemetry.install(&config)?;
-    // The subscriber that could log them does not exist yet.
+    // There is no subscriber yet that could log them.
     let mut lines = std::io::stderr().lock();
     for problem in config.problems.iter().filter(|_| !config.disabled) {
         let _ = writeln!(lines, "fusebox: {problem}");
@@ -172,7 +173,7 @@ where
 /// Layers for a subscriber of the application: spans, unless the SDK is disabled, and log lines.
 pub type Layers<S> = Vec<Box<dyn Layer<S> + Send + Sync>>;
 
-/// Returns what is wrong with the environment, in sentences; a program may print it.
+/// Checks the environment variables of telemetry; a program may print the result.
 ///
 /// ```
 /// let diagnosis = fusebox::doctor();
@@ -190,12 +191,12 @@ pub fn doctor() -> Diagnosis {
     Diagnosis(config.problems)
 }
 
-/// What [`doctor`] found.
+/// The problems that [`doctor`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnosis(Vec<String>);
 
 impl Diagnosis {
-    /// Returns a sentence for each problem: the variable, its value, what is wrong, and what is used instead.
+    /// Returns a sentence for each problem: the variable, its value, what is wrong, and the value used instead.
     pub fn problems(&self) -> &[String] {
         &self.0
     }
@@ -210,7 +211,7 @@ impl fmt::Display for Diagnosis {
     }
 }
 
-/// Starts the exporters, unless the SDK is disabled: then nothing else matters.
+/// Starts the exporters, unless the SDK is disabled; then the other problems do not matter.
 fn build(
     config: &TelemetryConfig,
 ) -> Result<(TelemetryConfig, Option<Pipeline>, Handles), InitError> {
@@ -224,7 +225,7 @@ fn build(
 }
 
 impl Telemetry {
-    /// Starts telemetry without installing it for the process: for several services in one process, as in tests.
+    /// Starts telemetry without installing it for the process, for several services in one process, as in tests.
     ///
     /// # Errors
     /// See [`init`].
@@ -261,7 +262,7 @@ impl Telemetry {
         }
     }
 
-    /// Installs everything but the subscriber for the process.
+    /// Installs everything except the subscriber for the process.
     fn install(&mut self, config: &TelemetryConfig) -> Result<(), InitError> {
         self.watch_circuits(config)?;
         config.propagator.configure();
@@ -301,8 +302,8 @@ impl Telemetry {
     }
 }
 
-/// Carries the instruments of HTTP in the subscriber, where the layers for servers and clients find them. It is off as a
-/// layer: it receives nothing, and enables nothing for the others.
+/// Carries the HTTP instruments in the subscriber, where the server and client layers find them. As a layer it is off:
+/// it receives no events and enables none for other layers.
 #[cfg(feature = "http")]
 fn durations_layer<S>(pipeline: &Pipeline) -> impl Layer<S> + use<S>
 where
@@ -314,7 +315,7 @@ where
 #[cfg(feature = "http")]
 impl<S: Subscriber> Layer<S> for crate::http::Durations {}
 
-/// Logs what is wrong with the configuration.
+/// Logs the problems of the configuration.
 fn report(config: &TelemetryConfig) {
     for problem in config.problems.iter().filter(|_| !config.disabled) {
         tracing::warn!(target: "fusebox", "{problem}");
@@ -338,7 +339,7 @@ where
         .with_filter(handles.levels.events().and(filter))
 }
 
-/// Sends events, but not spans, as log records; `None` where none are sent.
+/// Sends events, but not spans, as log records; `None` if log records are off.
 fn record_layer<S>(
     pipeline: &Pipeline,
     config: &mut TelemetryConfig,
@@ -358,7 +359,7 @@ fn log_filter(config: &mut TelemetryConfig) -> EnvFilter {
     filter("log", config.log_filter.clone(), config)
 }
 
-/// Parses a filter; of one with a mistake, what can be parsed is used, and `info` for the rest.
+/// Parses a filter; if it has a mistake, the valid parts are used, and `info` for the rest.
 fn filter(what: &str, text: Option<String>, config: &mut TelemetryConfig) -> EnvFilter {
     let text = text.as_deref().unwrap_or("info");
     EnvFilter::builder().parse(text).unwrap_or_else(|error| {
@@ -375,8 +376,8 @@ fn filter(what: &str, text: Option<String>, config: &mut TelemetryConfig) -> Env
     })
 }
 
-/// Converts `tracing` spans to OpenTelemetry's, without what the bridge would add to each at a cost: source location,
-/// thread, busy and idle times.
+/// Converts `tracing` spans to OpenTelemetry's, without attributes that the bridge would add at a cost: source
+/// location, thread, busy and idle times.
 fn span_layer<S>(provider: &SdkTracerProvider, config: &TelemetryConfig) -> impl Layer<S> + use<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,

@@ -1,5 +1,5 @@
-//! A clock: nanoseconds since its creation, read from tokio so that tests can pause it. Rules never read it; they are
-//! passed times.
+//! A clock: nanoseconds since its creation, read from tokio so that tests can pause it. Rules never read it; they
+//! receive times as arguments.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use super::nanos;
 
-/// Counts nanoseconds from its creation. Each breaker or limiter has its own, because the paused clocks of two test runtimes are
-/// unrelated.
+/// Counts nanoseconds from its creation. Each breaker or limiter has its own, because the paused clocks of two test
+/// runtimes are unrelated.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     base: Instant,
@@ -27,7 +27,7 @@ impl Clock {
         nanos(Instant::now().saturating_duration_since(self.base))
     }
 
-    /// When this clock shows `at`; a time that no clock reaches is a week from now.
+    /// Returns when this clock shows `at`; a time that no clock reaches is a week from now.
     pub(crate) fn instant(&self, at: u64) -> Instant {
         let at = self.base.checked_add(Duration::from_nanos(at));
         at.unwrap_or_else(|| Instant::now() + super::MAX_DURATION)

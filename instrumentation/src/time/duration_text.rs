@@ -1,5 +1,5 @@
-//! Durations in settings files: as text (`"30s"`, `"250ms"`, `"1m30s"`), or in serde's form for a `Duration`
-//! (`{"secs": 30, "nanos": 0}`), which is what settings are written in.
+//! Durations in settings files: as text (`"30s"`, `"250ms"`, `"1m30s"`), or in serde's form of a `Duration` (`{"secs":
+//! 30, "nanos": 0}`), in which settings are written.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// The units, longest name first where one is the beginning of another, with their nanoseconds.
+/// The units with their nanoseconds; a longer name precedes a shorter one that is its beginning.
 const UNITS: [(&str, f64); 8] = [
     ("ns", 1.0),
     ("us", 1e3),
@@ -63,7 +63,7 @@ impl<'de> Visitor<'de> for Text {
     }
 }
 
-/// Reads numbers with units, added up; each may have a fraction.
+/// Parses numbers with units and adds them up; each number may have a fraction.
 fn parse(text: &str) -> Result<Duration, String> {
     let mut rest = text.trim();
     let mut sum = Duration::ZERO;

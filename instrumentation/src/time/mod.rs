@@ -1,4 +1,4 @@
-//! Time as this crate counts it: nanoseconds of tokio's clock, durations in settings files, and random parts of a wait.
+//! Time in this crate: nanoseconds of tokio's clock, durations in settings files, and jitter of waits.
 
 pub(crate) mod clock;
 pub(crate) mod duration_text;
@@ -13,13 +13,13 @@ pub(crate) use rfc3339::rfc3339;
 /// Longest duration of any setting; keeps sums of nanoseconds far from overflow.
 pub const MAX_DURATION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Steps after which a wait grows no further; with the smallest factor it would still be below any maximum.
+/// Steps after which a wait no longer grows; with the smallest factor it would still be below any maximum.
 const MAX_GROWTH: u32 = 10_000;
 
 /// Nanoseconds in a second.
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// A duration in nanoseconds; more than 584 years saturate.
+/// Returns a duration in nanoseconds; more than 584 years saturate.
 #[inline]
 pub(crate) fn nanos(duration: Duration) -> u64 {
     duration
@@ -28,7 +28,7 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
         .saturating_add(u64::from(duration.subsec_nanos()))
 }
 
-/// A number from -1 to 1 (the finaliser of SplitMix64).
+/// Returns a number from -1 to 1 (the finaliser of SplitMix64).
 pub(crate) fn random(chance: u64) -> f64 {
     let mut bits = chance.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -37,8 +37,8 @@ pub(crate) fn random(chance: u64) -> f64 {
     (bits >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
 }
 
-/// How long to wait for the `step`th time, the first one being 0: `first`, then `factor` times as long each time, up to
-/// `longest`, which holds with the jitter too. `chance`, from -1 to 1, chooses from the range of the jitter.
+/// Returns the wait at `step`, starting at 0: `first`, then `factor` times as long each time, up to `longest`, which
+/// includes the jitter. `chance`, from -1 to 1, selects a point in the range of the jitter.
 pub(crate) fn backoff(
     first: Duration,
     factor: f64,

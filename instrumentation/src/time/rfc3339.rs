@@ -1,4 +1,4 @@
-//! Times as text for people and for other languages: `2026-01-02T03:04:05.678Z` (RFC 3339).
+//! Times as text for people and other languages: `2026-01-02T03:04:05.678Z` (RFC 3339).
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,9 +12,10 @@ pub(crate) fn rfc3339(time: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
 }
 
-/// Returns the date that many days after 1970-01-01. Years begin in March, so that the leap day is the last of one.
+/// Returns the date that is `days` after 1970-01-01. Years start in March, so that the leap day is the last day of a
+/// year.
 fn date(days: u64) -> (u64, u64, u64) {
-    // From 0000-03-01.
+    // Days since 0000-03-01.
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let leaps = day_of_era / 1_460 - day_of_era / 36_524 + day_of_era / 146_096;

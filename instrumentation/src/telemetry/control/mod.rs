@@ -1,6 +1,6 @@
-//! The control channel: asks the collector on a thread of its own what its operators want done with the breakers and log
-//! levels of this process, and does it. It needs no open port, holds no call up, and whatever the collector answers ends at its expiry,
-//! also when the collector is away by then.
+//! The control channel: a thread that polls the collector for changes to the breakers and log levels of this process,
+//! and applies them. It needs no open port and delays no calls. Every change expires, even if the collector is
+//! unreachable by then.
 
 mod switches;
 
@@ -22,18 +22,18 @@ use super::{InitError, TelemetryConfig};
 use crate::control::{Changes, LOGGERS_MAX, Level, LoggerLevel, Poll, WAIT_MAX};
 use switches::{SwitchListener, Switches};
 
-/// How much longer than its wait a poll may take: a slow network both ways.
+/// How much longer than its wait a poll may take, for slow networks.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// The pause after the first failure; it doubles with each further one.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
-/// The longest pause while the collector is away: services find it again within half a minute of its return.
+/// The longest pause while the collector is unreachable: services find it again within half a minute of its return.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// The pause where the receiver has no such channel: it may be replaced by a collector that has one.
+/// The pause if the receiver has no such channel; it may be replaced by a collector that has one.
 const PAUSE_WITHOUT_CHANNEL: Duration = Duration::from_secs(300);
-/// The shortest time from poll to poll without a change, whatever the collector does.
+/// The shortest interval of polls without a change, whatever the collector does.
 const ROUND_MIN: Duration = Duration::from_secs(1);
 
-/// An open channel; dropping it closes it. What was forced stays until it expires.
+/// An open channel; dropping it closes it. Changes stay in force until they expire.
 #[derive(Debug)]
 pub(super) struct ControlChannel {
     _open: oneshot::Sender<()>,
@@ -73,7 +73,7 @@ impl ControlChannel {
     }
 }
 
-/// Runs the worker on a thread of its own until the channel is dropped.
+/// Runs the worker on its own thread until the channel is dropped.
 fn start(worker: Worker, closed: oneshot::Receiver<()>) -> Result<(), InitError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -100,7 +100,7 @@ struct Worker {
     after: Option<u64>,
 }
 
-/// Why a poll brought nothing.
+/// Why a poll failed.
 #[derive(Debug, thiserror::Error)]
 enum PollError {
     #[error(transparent)]
@@ -130,14 +130,14 @@ impl Worker {
         }
     }
 
-    /// Polls once and does what the answer says; returns whether nothing new was to be done.
+    /// Polls once and applies the answer; returns whether it contained nothing new.
     async fn round(&mut self) -> Result<bool, PollError> {
         let acknowledged = self.switches.outcomes();
         let poll = Poll {
             service: self.service.clone(),
             instance: self.instance.clone(),
             after: self.after,
-            // The collector should have them at once.
+            // The collector should receive acknowledgements immediately.
             wait_ms: match acknowledged.is_empty() {
                 true => u64::try_from(WAIT_MAX.as_millis()).unwrap_or(u64::MAX),
                 false => 0,
@@ -157,7 +157,7 @@ impl Worker {
         Ok(applied == 0 && sent == 0)
     }
 
-    /// Waits for the answer; `None` when a change was applied meanwhile, which the collector should know.
+    /// Waits for the answer; returns `None` if a change was applied meanwhile, which the collector should know.
     async fn ask(&self, poll: &Poll) -> Option<Result<Changes, PollError>> {
         let mut answer = pin!(self.answer(poll));
         let mut news = pin!(self.switches.news(poll.acknowledged.len()));
@@ -181,7 +181,7 @@ impl Worker {
         }
     }
 
-    /// Logs the first of several failures; that the collector is unreachable is logged by the exports.
+    /// Logs the first of several failures; an unreachable collector is logged by the exports.
     fn report(&self, failures: u32, error: &PollError) {
         let is_refused = matches!(
             error,
@@ -198,7 +198,7 @@ impl Worker {
     }
 }
 
-/// Returns the levels that are worth a look: the root, those that are set, and those of whole crates.
+/// Returns the levels to report: the root, those that are set, and those of whole crates.
 fn loggers(levels: &LogLevels) -> Vec<LoggerLevel> {
     let (mut set, mut others): (Vec<_>, Vec<_>) = levels
         .list()
@@ -228,7 +228,8 @@ fn logger_level(logger: &Logger) -> LoggerLevel {
     }
 }
 
-/// Returns the pause after a failure: longer with each, and different in each process, so that not all come at once.
+/// Returns the pause after a failure. It grows with each failure and differs between processes, so that they do not all
+/// poll at the same time.
 fn pause(failures: u32, error: &PollError) -> Duration {
     let longest = match error {
         PollError::Send(ExportError::Status(

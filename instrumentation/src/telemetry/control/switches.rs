@@ -1,5 +1,5 @@
-//! What the collector's operators want of the breakers and loggers of this process: by breaker the latest change, which is
-//! applied at once, or when the breaker is made. A change that was seen before is not applied again.
+//! The changes that operators made to the breakers and loggers of this process. The latest change of each breaker is
+//! applied immediately, or when the breaker is created. A change that was applied before is not applied again.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -16,13 +16,14 @@ use crate::control::{
 use crate::sync::Mutex;
 use crate::telemetry::LogLevels;
 
-/// The longest name of a breaker of which a change is held: many times that of any in use.
+/// The longest name of a breaker for which a change is stored, far longer than any in use.
 const NAME_BYTES_MAX: usize = 4 << 10;
-/// Breakers of which a change is held at once, about 1 KiB each. More circuits of one service are not switched by hand.
+/// Most breakers with a stored change, about 1 KiB each. More circuits of one service are not switched by hand.
 const HELD_MAX: usize = 1_024;
-/// Outcomes that wait to be sent; of more, the oldest are dropped, and the collector shows these changes as pending.
+/// Most outcomes that wait to be sent; beyond that the oldest are dropped, and the collector shows those changes as
+/// pending.
 const OUTCOMES_MAX: usize = 2 * HELD_MAX;
-/// The longest text of who and why, with ": " between them.
+/// The longest text of person and reason, with ": " between them.
 const TEXT_CHARS_MAX: usize = BY_CHARS_MAX + 2 + REASON_CHARS_MAX;
 
 /// The changes in force.
@@ -38,7 +39,7 @@ pub(super) struct Switches {
 #[derive(Debug, Default)]
 struct Inner {
     by_breaker: BTreeMap<String, Held>,
-    /// The last change of a level; they come in order.
+    /// The id of the last change of a level; ids are in order.
     last_level: u64,
     outcomes: Vec<Acknowledgement>,
 }
@@ -50,7 +51,7 @@ struct Held {
     action: Action,
     reason: String,
     expires: SystemTime,
-    /// Whether the collector was or will be informed that it is in force.
+    /// Whether the collector was or will be informed that the change is in force.
     is_applied: bool,
 }
 
@@ -64,7 +65,8 @@ impl Switches {
         }
     }
 
-    /// Applies a change, unless it or a later one of the same breaker was applied before; returns whether it did.
+    /// Applies a change, unless it or a later one of the same breaker was applied before; returns whether it was
+    /// applied.
     pub(super) fn apply(&self, change: &Change) -> bool {
         match change.subject {
             Subject::Breaker => self.apply_to_breaker(change),
@@ -72,7 +74,7 @@ impl Switches {
         }
     }
 
-    /// Sets a level, unless a change that is as late was applied before; returns whether it did.
+    /// Sets a level, unless this change or a later one was applied before; returns whether it was set.
     fn apply_to_logger(&self, change: &Change) -> bool {
         let mut inner = self.inner.lock();
         if inner.last_level >= change.id {
@@ -85,7 +87,7 @@ impl Switches {
                 let set = self.levels.set(&change.name, filter(level), remaining);
                 set.is_ok()
             }
-            // It came late: what it replaced ends with it.
+            // The change has expired already, but it still ends the change that it replaced.
             Action::Level(_) | Action::Reset => {
                 self.levels.reset(&change.name);
                 true
@@ -111,12 +113,12 @@ impl Switches {
         true
     }
 
-    /// Applies the latest change to its breaker, if that was found.
+    /// Applies the latest change to its breaker, if the breaker exists.
     fn carry_out(&self, held: &Held, name: &str, breaker: Option<&CircuitBreaker>) {
         if let Some(breaker) = breaker {
             held.apply_to(breaker);
         }
-        // A breaker that is made from here on is reported by the listener.
+        // A breaker that is created from here on is reported by the listener.
         let outcome = match (breaker, held.action) {
             (None, action) if action != Action::Reset => Outcome::Waiting,
             _ => Outcome::Applied,
@@ -124,7 +126,7 @@ impl Switches {
         self.inner.lock().settle(name, held.id, outcome);
     }
 
-    /// Notes a change as the latest of its breaker; `None` if it is not, or there is no room.
+    /// Stores a change as the latest of its breaker; `None` if it is not the latest, or there is no room.
     fn hold(&self, change: &Change) -> Option<Held> {
         let now = SystemTime::now();
         let mut inner = self.inner.lock();
@@ -149,16 +151,16 @@ impl Switches {
         Some(held)
     }
 
-    /// Applies what is in force to a breaker that was just made.
+    /// Applies the change in force to a newly created breaker.
     fn registered(&self, breaker: &CircuitBreaker) {
         let latest = self.latest(breaker.name());
-        // A new breaker is as one that was reset.
+        // A new breaker is in the same state as one that was reset.
         if let Some(held) = latest.filter(|held| held.action != Action::Reset) {
             self.bring_up_to_date(breaker, held);
         }
     }
 
-    /// Applies a change, and whatever replaced it while that was done on another thread.
+    /// Applies a change, and then any change that replaced it on another thread meanwhile.
     fn bring_up_to_date(&self, breaker: &CircuitBreaker, mut held: Held) {
         held.apply_to(breaker);
         while let Some(newer) = self.latest(breaker.name()).filter(|new| new.id != held.id) {
@@ -171,7 +173,7 @@ impl Switches {
         self.news.notify_one();
     }
 
-    /// Returns the change of a breaker that is in force.
+    /// Returns the change in force for a breaker.
     fn latest(&self, breaker: &str) -> Option<Held> {
         let held = self.inner.lock().by_breaker.get(breaker).cloned();
         held.filter(|held| held.expires > SystemTime::now())
@@ -182,14 +184,14 @@ impl Switches {
         self.inner.lock().outcomes.clone()
     }
 
-    /// Forgets that many outcomes, which the collector has.
+    /// Removes this many outcomes, which the collector has received.
     pub(super) fn forget_outcomes(&self, sent: usize) {
         let mut inner = self.inner.lock();
         let sent = sent.min(inner.outcomes.len());
         inner.outcomes.drain(..sent);
     }
 
-    /// Resolves when there are other outcomes than the `sent` ones.
+    /// Resolves when there are more outcomes than the `sent` ones.
     pub(super) async fn news(&self, sent: usize) {
         while self.inner.lock().outcomes.len() <= sent {
             self.news.notified().await;
@@ -198,7 +200,8 @@ impl Switches {
 }
 
 impl Inner {
-    /// Acknowledges a change of a breaker. One that is in force no longer waits: the breaker was made after it was looked for.
+    /// Acknowledges a change of a breaker. A change in force is not reported as waiting: the breaker was created after
+    /// the lookup.
     fn settle(&mut self, breaker: &str, change: u64, outcome: Outcome) {
         let held = self.by_breaker.get_mut(breaker);
         if let Some(held) = held.filter(|held| held.id == change) {
@@ -221,7 +224,7 @@ impl Inner {
 impl Held {
     fn apply_to(&self, breaker: &CircuitBreaker) {
         if self.action != Action::Reset && self.expires <= SystemTime::now() {
-            // It came late: what it replaced ends with it.
+            // The change has expired already, but it still ends the change that it replaced.
             return breaker.release();
         }
         let kind = match self.action {
@@ -238,7 +241,7 @@ impl Held {
             reason: self.reason.clone(),
             expires: Some(self.expires),
         };
-        // The listener may have been quicker.
+        // The listener may have applied it already.
         if breaker.current_override().as_ref() != Some(&forced) {
             breaker.force(forced);
         }
@@ -256,7 +259,7 @@ fn filter(level: Level) -> LevelFilter {
     }
 }
 
-/// Applies changes to breakers that are made later.
+/// Applies changes to breakers that are created later.
 pub(super) struct SwitchListener(Weak<Switches>);
 
 impl SwitchListener {

@@ -1,4 +1,4 @@
-//! What changes do to the breakers of a registry.
+//! Tests how changes affect the breakers of a registry.
 
 use super::*;
 use crate::circuit_breaker::EffectiveState;
@@ -55,7 +55,7 @@ fn each_action_has_its_effect_and_its_reason() {
     }
 }
 
-/// Scenario: an answer is given twice, and a change of before comes after a later one.
+/// Scenario: an answer is received twice, and an earlier change arrives after a later one.
 /// Guarantees: neither has an effect.
 #[test]
 fn a_change_is_applied_once_and_in_order() {
@@ -72,8 +72,8 @@ fn a_change_is_applied_once_and_in_order() {
     assert_eq!(breaker.state(), EffectiveState::ForcedOpen);
 }
 
-/// Scenario: a change comes before the first call that makes the breaker.
-/// Guarantees: the breaker is forced from its first call on, and the collector hears of it.
+/// Scenario: a change arrives before the first call that creates the breaker.
+/// Guarantees: the breaker is forced from its first call on, and the collector is informed.
 #[test]
 fn a_breaker_that_is_made_later_is_forced_too() {
     let (registry, switches) = switches();
@@ -90,7 +90,7 @@ fn a_breaker_that_is_made_later_is_forced_too() {
     assert!(build(&registry).try_acquire().is_ok());
 }
 
-/// Scenario: while a new breaker is being forced, a later change comes on the thread of the channel.
+/// Scenario: while a new breaker is being forced, a later change arrives on the thread of the channel.
 /// Guarantees: the later one is in force in the end.
 #[test]
 fn a_change_that_comes_meanwhile_wins() {
@@ -110,8 +110,8 @@ fn a_change_that_comes_meanwhile_wins() {
     }
 }
 
-/// Scenario: a breaker is made just after the channel looked for it.
-/// Guarantees: the collector does not hear that the change waits after it heard that it is in force.
+/// Scenario: a breaker is created just after the channel looked for it.
+/// Guarantees: the change is not reported as waiting after it was reported as in force.
 #[test]
 fn a_change_in_force_does_not_wait() {
     let (registry, switches) = switches();
@@ -122,8 +122,8 @@ fn a_change_in_force_does_not_wait() {
     assert_eq!(outcomes(&switches), [(1, Outcome::Applied)]);
 }
 
-/// Scenario: an instance that was away gets a change that is over by now.
-/// Guarantees: it ends what it replaced.
+/// Scenario: an instance that was disconnected receives a change that has expired.
+/// Guarantees: it ends the change that it replaced.
 #[test]
 fn a_late_change_ends_the_one_before() {
     let (registry, switches) = switches();
@@ -168,8 +168,8 @@ fn a_collector_cannot_fill_the_memory() {
     }
 }
 
-/// Scenario: an answer names a breaker with a name as long as the answer.
-/// Guarantees: it is refused, and the name is not held.
+/// Scenario: an answer contains a breaker name as long as the whole answer.
+/// Guarantees: it is refused, and the name is not stored.
 #[test]
 fn endless_names_are_not_held() {
     let (_, switches) = switches();
@@ -183,8 +183,8 @@ fn endless_names_are_not_held() {
     assert!(switches.inner.lock().by_breaker.is_empty());
 }
 
-/// Scenario: the level of a logger is raised, the answer comes again, a later change puts it back; one comes too late, one has
-/// a name that no logger has.
+/// Scenario: the level of a logger is raised, the answer is repeated, and a later change restores the level; one change
+/// arrives too late, and one has an invalid name.
 /// Guarantees: each is done once and acknowledged.
 #[test]
 fn levels_are_set_once_and_put_back() {
