@@ -1,4 +1,5 @@
-//! Masks values that must not be shown: those whose name is that of a secret, and credentials in URLs.
+//! Masks values that must not be shown: those whose name is that of a secret, those that contain such a name with a
+//! value, and credentials in URLs.
 
 use serde_json::{Map, Value};
 
@@ -9,8 +10,9 @@ const MASK: &str = "******";
 
 /// Parts of names of secrets, in addition to those of [`is_secret_name`]. Only letters and digits are compared, without
 /// case.
-const PARTS: [&str; 10] = [
+const PARTS: [&str; 13] = [
     "authorization",
+    "connectionstring",
     "cookie",
     "credential",
     "passphrase",
@@ -20,14 +22,19 @@ const PARTS: [&str; 10] = [
     "secret",
     "signature",
     "token",
+    "vcapservices",
+    "webhook",
 ];
 
 /// Ends of names of secrets, for example `ENCRYPTION_KEY` and `OTEL_EXPORTER_OTLP_HEADERS`.
-const ENDS: [&str; 5] = ["auth", "dsn", "headers", "key", "pwd"];
+const ENDS: [&str; 7] = ["auth", "dsn", "headers", "key", "keys", "pass", "pwd"];
+
+/// Words of names of secrets at any place, for example `JWT_KEY_V2` and `DB_PASS_OLD`.
+const WORDS: [&str; 7] = ["creds", "jwt", "key", "keys", "pass", "pem", "pw"];
 
 /// Returns a value with secrets masked.
 pub(super) fn masked(name: &str, value: &str) -> String {
-    match is_secret(name) {
+    match is_secret(name) || holds_secret(value) {
         true => MASK.to_owned(),
         false => redacted_urls(value).into_owned(),
     }
@@ -58,6 +65,21 @@ fn is_secret(name: &str) -> bool {
     is_secret_name(name)
         || PARTS.iter().any(|part| plain.contains(part))
         || ENDS.iter().any(|end| plain.ends_with(end))
+        || name
+            .split(|c: char| !c.is_ascii_alphanumeric())
+            .any(|word| WORDS.iter().any(|known| word.eq_ignore_ascii_case(known)))
+}
+
+/// Returns whether a value has a secret among its own pairs: those of command lines, of connections, of a query, of JSON. Where
+/// such a secret ends depends on who reads it, so that none of the value is shown.
+fn holds_secret(value: &str) -> bool {
+    let is_between = |c: char| c.is_whitespace() || matches!(c, ';' | '&' | ',' | '?' | '{');
+    let mut names = value.split(is_between).filter_map(|pair| {
+        let (name, _) = pair.split_once(['=', ':'])?;
+        // Folders of a path are no names.
+        (!name.contains('/')).then_some(name)
+    });
+    names.any(is_secret)
 }
 
 #[cfg(test)]
@@ -75,11 +97,30 @@ mod tests {
             "OTEL_EXPORTER_OTLP_HEADERS",
             "SENTRY_DSN",
             "session",
+            "SMTP_PASS",
+            "DBPASS",
+            "API_KEYS",
+            "jwt.key-v2",
+            "AZURE_STORAGE_CONNECTION_STRING",
+            "SLACK_WEBHOOK_URL",
         ] {
             assert_eq!(masked(name, "hidden"), MASK, "{name}");
         }
         for name in ["PATH", "HOME", "KEYBOARD", "MONKEY_COUNT", "AUTHOR"] {
             assert_eq!(masked(name, "shown"), "shown", "{name}");
+        }
+        for value in [
+            "Server=db;User Id=ada;Password=hid den",
+            "host=db password='hid den'",
+            "-Xmx1g -Djavax.net.ssl.keyStorePassword=hidden",
+            "https://relay/send?api_key=hidden",
+            "{\"user\":\"ada\",\"password\":\"hidden\"}",
+            "Authorization: Bearer hidden",
+        ] {
+            assert_eq!(masked("SETTINGS", value), MASK, "{value}");
+        }
+        for value in ["/opt/key:/bin", "info,shop=debug", "db:5432", "a=b&c=d"] {
+            assert_eq!(masked("SETTINGS", value), value);
         }
         let shown = masked("DATABASE_URL", "postgres://ada:hidden@db/shop");
         assert!(

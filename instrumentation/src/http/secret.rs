@@ -91,14 +91,13 @@ pub(crate) fn redacted_urls(message: &str) -> Cow<'_, str> {
     let (mut redacted, mut rest) = (String::new(), message);
     while let Some(scheme) = rest.find("://") {
         let (before, url) = rest.split_at(scheme + "://".len());
-        let end = url.find(|c: char| c.is_whitespace() || matches!(c, '"' | '<' | '>'));
-        let (url, after) = url.split_at(end.unwrap_or(url.len()));
+        let (url, after) = url.split_at(url_length(url));
+        let host = host_start(url);
+        let (url, is_redacted) = (&url[host..], host > 0);
         let (url, query) = url.split_at(url.find(['?', '#']).unwrap_or(url.len()));
-        let authority = url.split('/').next().unwrap_or_default();
-        let host = authority.rfind('@').map_or(0, |at| at + 1);
         redacted.push_str(before);
-        redacted.push_str(if host > 0 { "REDACTED@" } else { "" });
-        redacted.push_str(&url[host..]);
+        redacted.push_str(if is_redacted { "REDACTED@" } else { "" });
+        redacted.push_str(url);
         redacted.push_str(if query.is_empty() { "" } else { "?REDACTED" });
         rest = after;
     }
@@ -106,6 +105,37 @@ pub(crate) fn redacted_urls(message: &str) -> Cow<'_, str> {
         true => Cow::Borrowed(message),
         false => Cow::Owned(redacted + rest),
     }
+}
+
+/// Returns where a URL ends, which begins behind its scheme: at a blank or a quotation mark, or where the next one of a list
+/// begins (`amqp://a:b@c,amqp://d:e@f`).
+fn url_length(text: &str) -> usize {
+    let is_end = |c: char| c.is_whitespace() || matches!(c, '"' | '<' | '>');
+    let whole = |text: &str| text.find(is_end).unwrap_or(text.len());
+    let Some(next) = text
+        .find("://")
+        .filter(|next| !text[..*next].contains(is_end))
+    else {
+        return whole(text);
+    };
+    let is_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    let before = text[..next].trim_end_matches(is_scheme);
+    match before.ends_with([',', ';', '|']) && !before.contains(['?', '#']) {
+        true => before.len(),
+        false => whole(text),
+    }
+}
+
+/// Returns where the host begins: behind the last `@` of the authority. A password may hold what should have been encoded
+/// (`ada:a/b#c@db`): it looks like a port that is no number.
+fn host_start(url: &str) -> usize {
+    let authority = &url[..url.find(['/', '?', '#']).unwrap_or(url.len())];
+    let is_port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let credentials = match authority.rsplit_once(':') {
+        Some((host, port)) if !is_port(port) && !host.contains('[') => url,
+        _ => authority,
+    };
+    credentials.rfind('@').map_or(0, |at| at + 1)
 }
 
 /// Returns whether a parameter, header or attribute of this name has a secret value, for example `password`,
@@ -186,6 +216,13 @@ mod tests {
                 "url: \"https://REDACTED@shop/?REDACTED\", source: https://b/c?REDACTED",
             ),
             ("user@http://a/b@c", "user@http://a/b@c"),
+            ("http://[::1]:80/b@c", "http://[::1]:80/b@c"),
+            (
+                "amqp://ada:secret@a:1/x,amqp://bob:secret@b|c://secret@d?e=f,g://secret@h",
+                "amqp://REDACTED@a:1/x,amqp://REDACTED@b|c://REDACTED@d?REDACTED",
+            ),
+            ("mongodb://ada:secret@a,b/c", "mongodb://REDACTED@a,b/c"),
+            ("pg://ada:sec#ret/s?@db/shop", "pg://REDACTED@db/shop"),
             ("connection refused?", "connection refused?"),
         ] {
             assert_eq!(redacted_urls(message), expected);
