@@ -24,7 +24,7 @@ export function rowsOf(trace) {
   const first = spans.reduce((least, { start }) => (start < least ? start : least), spans[0].start);
   const last = spans.reduce((most, { end }) => (end > most ? end : most), spans[0].end);
   const below = new Map(), known = new Set(spans.map(({ id }) => id));
-  for (const span of spans) { const caller = known.has(span.parent) && span.parent !== span.id ? span.parent : ""; below.set(caller, [...(below.get(caller) ?? []), span]); }
+  for (const span of spans) { const caller = known.has(span.parent) && span.parent !== span.id ? span.parent : ""; if (!below.has(caller)) below.set(caller, []); below.get(caller).push(span); }
   for (const calls of below.values()) calls.sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0));
   const rows = [], seen = new Set(), waiting = (below.get("") ?? []).map((span) => [span, 0]).reverse();
   const ms = (time) => Number(time) / 1e6;
@@ -34,7 +34,7 @@ export function rowsOf(trace) {
       if (seen.has(span)) continue;
       seen.add(span);
       rows.push({ ...span, depth, at: ms(span.start - first), took: ms(span.end - span.start) });
-      for (const call of [...(below.get(span.id) ?? [])].reverse()) waiting.push([call, depth + 1]);
+      for (const call of (below.get(span.id) ?? []).toReversed()) waiting.push([call, depth + 1]);
     }
   };
   take();
