@@ -89,3 +89,33 @@ impl From<KeepError> for Problem {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::tests::Fixture;
+    use crate::query::Kept;
+
+    const ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+    /// Scenario: the copy of a trace is damaged while the trace itself is still stored.
+    /// Guarantees: what is stored is shown.
+    #[tokio::test]
+    async fn a_damaged_copy_does_not_hide_what_is_stored() {
+        let fixture = Fixture::with_shop(UnixNanos::now().get());
+        let dir = tempfile::tempdir().unwrap();
+        let kept = Kept::open(dir.path(), 1 << 20).unwrap();
+        let query = fixture.state.query.clone().with_kept(kept.clone());
+        let stored = query.trace_by_text(ID).await.unwrap().unwrap();
+        let order = KeepOrder {
+            note: "outage".to_owned(),
+            by: "kim".to_owned(),
+        };
+        let now = UnixNanos::now();
+        kept.keep(stored.clone(), order, now).await.unwrap();
+        let copy = dir.path().join("kept").join(ID).with_extension("json");
+        std::fs::write(copy, "{").unwrap();
+        let shown = query.trace_by_text(ID).await.unwrap().unwrap();
+        assert_eq!(shown.spans, stored.spans);
+    }
+}

@@ -289,13 +289,7 @@ impl Area {
         let Some(file) = self.files.lock().get(&id.to_bytes()).cloned() else {
             return Ok(None);
         };
-        let path = self.path(id);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(StoreError::io("remove", &path, error));
-            }
-            _ => {}
-        }
+        durable::remove(&self.path(id))?;
         self.files.lock().remove(&id.to_bytes());
         Ok(Some(file.head))
     }
@@ -354,8 +348,16 @@ fn copy(trace: &Trace, head: &KeptTrace) -> Option<Vec<u8>> {
     (!trace.truncated && !trace.is_shortened()).then_some(copy)
 }
 
-/// Reads the first line of a file; `None` if the file is not a complete kept trace.
+/// Reads the first line of a file; `None` if the file is not a complete kept trace. What a crash left of one that was being
+/// written is removed: it is not counted as taken.
 fn read_head(path: &Path) -> io::Result<Option<([u8; 16], KeptFile)>> {
+    if path
+        .extension()
+        .is_some_and(|ending| ending == durable::FRESH)
+    {
+        fs::remove_file(path)?;
+        return Ok(None);
+    }
     if path.extension().is_none_or(|ending| ending != ENDING) {
         return Ok(None);
     }

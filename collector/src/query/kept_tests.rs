@@ -48,6 +48,7 @@ async fn a_kept_trace_is_the_same_after_a_restart() {
     .unwrap();
     let kept = Kept::open(dir.path(), 1 << 20).unwrap();
     assert_eq!(kept.list(), std::slice::from_ref(&head));
+    assert!(!dir.path().join("kept/x.new").exists());
     let read = kept.trace(one.id).await.unwrap().expect("it is kept");
     assert_eq!(read.spans, one.spans);
     assert_eq!(kept.remove(one.id).await.unwrap(), Some(head));

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use opentelemetry::TraceId;
 use tokio::time::{Instant, timeout};
+use tracing::warn;
 
 use super::hub::Hub;
 use super::stream::{self, StreamEvent};
@@ -231,7 +232,14 @@ impl QueryService {
     ) -> Result<Option<Trace>, QueryError> {
         let stored = in_time(self.store.trace_within(id, bytes_max)).await?;
         let fitted = |trace| fitting::fitted(trace, bytes_max);
-        let kept = in_time(self.kept.trace(id)).await?.map(fitted);
+        let kept = match in_time(self.kept.trace(id)).await {
+            Ok(kept) => kept.map(fitted),
+            Err(error) if stored.is_some() => {
+                warn!(%error, "could not read a kept trace; what is stored of it is shown");
+                None
+            }
+            Err(error) => return Err(error),
+        };
         let found = match (stored, kept) {
             // The retention may have taken a part of what is stored.
             (Some(stored), Some(kept)) if kept.spans.len() > stored.spans.len() => Some(kept),

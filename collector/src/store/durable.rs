@@ -1,4 +1,4 @@
-//! Atomically replaced small files: shipping positions and the InfluxDB token.
+//! Atomically replaced files: shipping positions, the InfluxDB token, kept traces.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -10,24 +10,60 @@ use crate::{files, handles};
 /// Largest file: 10,000 names known to InfluxDB with their hashes take some 3 MB.
 const BYTES_MAX: u64 = 64 << 20;
 
+/// The ending of a file that is being written.
+pub(crate) const FRESH: &str = "new";
+
 /// Replaces a file atomically: after a crash it has the old or the new content.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     handles::with_spare(|| replace(path, bytes))
         .map_err(|error| StoreError::io("write", path, error))
 }
 
+/// Removes a file; one that does not exist is no error. After a crash it does not come back.
+pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
+    let removed = handles::with_spare(|| match fs::remove_file(path) {
+        // Removed by an attempt that found no handle for its folder.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => sync_folder(path),
+        removed => removed.and_then(|()| sync_folder(path)),
+    });
+    removed.map_err(|error| StoreError::io("remove", path, error))
+}
+
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    files::create_private_dir_all(folder)?;
-    let fresh = path.with_extension("new");
+    create_folder(path)?;
+    let fresh = path.with_extension(FRESH);
     // A file left by a crash may be readable by others, so it is removed, not reused.
     let _absent = fs::remove_file(&fresh);
     let mut options = files::private();
     let mut file = options.write(true).create_new(true).open(&fresh)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)?;
-    File::open(folder)?.sync_all()
+    let renamed = file
+        .write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&fresh, path));
+    if renamed.is_err() {
+        // What a full disk has taken would make it fuller.
+        let _still_there = fs::remove_file(&fresh);
+    }
+    renamed.and_then(|()| sync_folder(path))
+}
+
+/// Creates the folder of a file; a new one is in its own folder after a crash too.
+fn create_folder(path: &Path) -> io::Result<()> {
+    let folder = folder(path);
+    if folder.is_dir() {
+        return Ok(());
+    }
+    files::create_private_dir_all(folder)?;
+    sync_folder(folder)
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(folder(path))?.sync_all()
+}
+
+fn folder(path: &Path) -> &Path {
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    folder.unwrap_or(Path::new("."))
 }
 
 /// Reads a file as JSON; `None` if it does not exist. Invalid JSON is an error that names the file.
@@ -62,5 +98,21 @@ mod tests {
         }
         fs::write(&path, "{").unwrap();
         assert!(matches!(read_json(&path), Err(StoreError::Damaged { .. })));
+        remove(&path).unwrap();
+        remove(&path).unwrap();
+        assert_eq!(read_json(&path).unwrap(), None);
+    }
+
+    /// Scenario: the file cannot take its place, as on a full disk.
+    /// Guarantees: nothing of it stays, and what was there is unchanged.
+    #[test]
+    fn what_could_not_be_written_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/trace.json");
+        fs::create_dir_all(path.join("in the way")).unwrap();
+        assert!(write(&path, b"{}").is_err());
+        let left = fs::read_dir(dir.path().join("a")).unwrap();
+        let left: Vec<_> = left.map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(left, [path]);
     }
 }
