@@ -2,21 +2,30 @@
 //! minutes of operations. Only calls served are counted: those of servers and consumers, and roots of other kinds.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use fusebox::circuit_breaker::LatencyHistogram;
 use serde::{Serialize, Serializer};
+use tokio::time::Instant;
 
 use super::answer::{Answer, Failure};
 use super::params::Params;
 use crate::api::ApiState;
 use crate::api::dialect::Refuse;
 use crate::model::{MINUTE, TimeRange, UnixNanos, format_timestamp};
+use crate::query::QueryError;
+use crate::store::StoreError;
+use crate::store::cancel::{self, READ_TIME_MAX, off_worker_until};
 use crate::store::series::RedMinute;
+
+/// What is at work, for errors.
+const WHAT: &str = "metrics of operations";
 
 /// The shortest step that shows more: operations are stored by the minute.
 const STEP_MIN_MS: u64 = 60_000;
@@ -119,7 +128,15 @@ async fn answer(state: &ApiState, params: &Params, figure: Figure) -> Result<Res
         );
         return Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, text));
     }
-    Ok(Json(table.family(&question, window, figure)).into_response())
+    let deadline = Instant::now() + READ_TIME_MAX;
+    let write = move || {
+        let family = table.family(&question, window, figure)?;
+        serde_json::to_vec(&family)
+            .map_err(|error| StoreError::io("write", Path::new(WHAT), error.into()))
+    };
+    let json = off_worker_until(Path::new(WHAT), deadline, write).await;
+    let content_type = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    Ok((content_type, json.map_err(QueryError::from)?).into_response())
 }
 
 impl Question {
@@ -156,7 +173,7 @@ impl Question {
 
     /// Returns the number of points of a series; both ends have one.
     fn points(&self) -> u64 {
-        self.lookback_ms / self.step_ms + 1
+        (self.lookback_ms / self.step_ms).saturating_add(1)
     }
 
     /// Returns the times of the points, milliseconds.
@@ -224,7 +241,7 @@ impl Window {
     }
 
     /// Returns the slots that are over at that time and count for it.
-    fn ending_at(self, time_ms: u64) -> std::ops::Range<u64> {
+    fn ending_at(self, time_ms: u64) -> Range<u64> {
         let end = time_ms / 60_000 / self.slot;
         end.saturating_sub(self.slots)..end
     }
@@ -260,16 +277,17 @@ impl Table {
             false => String::new(),
         };
         let key = (minute.service.clone(), operation);
-        let series = self.series.entry(key).or_default();
         let number = window.slot_of(minute.minute);
-        if !series.contains_key(&number) {
+        let known = self.series.get(&key);
+        if !known.is_some_and(|series| series.contains_key(&number)) {
             self.is_full |= self.slots >= ALL_SLOTS_MAX;
             if self.is_full {
                 return;
             }
             self.slots += 1;
         }
-        let slot = series.entry(number).or_default();
+        let slot = self.series.entry(key).or_default();
+        let slot = slot.entry(number).or_default();
         slot.calls += minute.calls;
         slot.errors += minute.errors;
         if matches!(figure, Figure::Latency(_)) {
@@ -277,7 +295,13 @@ impl Table {
         }
     }
 
-    fn family(&self, question: &Question, window: Window, figure: Figure) -> Family {
+    /// Adds up the slots of each point, which takes seconds for the largest answers.
+    fn family(
+        &self,
+        question: &Question,
+        window: Window,
+        figure: Figure,
+    ) -> Result<Family, StoreError> {
         let grouping = if question.by_operation {
             (" & operation", "service_operation")
         } else {
@@ -295,30 +319,50 @@ impl Table {
             ),
         };
         let metrics = self.series.iter().map(|((service, operation), slots)| {
-            let point = |time_ms| Point::new(time_ms, value(slots, window, time_ms, figure));
-            Metric {
+            let points = points(slots, question, window, figure);
+            Ok(Metric {
                 labels: labels(service, operation),
-                metric_points: question.times().map(point).collect(),
-            }
+                metric_points: points.collect::<Result<_, StoreError>>()?,
+            })
         });
-        Family {
+        Ok(Family {
             name: format!("{}_{name}", grouping.1),
             kind: "GAUGE",
             help: format!("{help}{}", grouping.0),
-            metrics: metrics.collect(),
-        }
+            metrics: metrics.collect::<Result<_, StoreError>>()?,
+        })
     }
+}
+
+/// Returns the points of a series. Those between the ends of two slots are of the same ones, which are added up once.
+fn points(
+    slots: &BTreeMap<u64, Slot>,
+    question: &Question,
+    window: Window,
+    figure: Figure,
+) -> impl Iterator<Item = Result<Point, StoreError>> {
+    let mut last = None;
+    question.times().map(move |time_ms| {
+        cancel::check()?;
+        let counted = window.ending_at(time_ms);
+        let value = match last.take() {
+            Some((same, value)) if same == counted => value,
+            _ => value(slots, window, counted.clone(), figure),
+        };
+        last = Some((counted, value));
+        Ok(Point::new(time_ms, value))
+    })
 }
 
 fn at_millis(millis: u64) -> UnixNanos {
     UnixNanos::of_window(millis, Duration::from_millis(1))
 }
 
-/// Returns a figure over the slots that end at that time; not a number where there was no call to judge by.
-fn value(slots: &BTreeMap<u64, Slot>, window: Window, time_ms: u64, figure: Figure) -> f64 {
+/// Returns a figure over slots; not a number where there was no call to judge by.
+fn value(slots: &BTreeMap<u64, Slot>, window: Window, counted: Range<u64>, figure: Figure) -> f64 {
     let (mut calls, mut errors) = (0, 0);
     let mut latency = LatencyHistogram::default();
-    for (_, slot) in slots.range(window.ending_at(time_ms)) {
+    for (_, slot) in slots.range(counted) {
         calls += slot.calls;
         errors += slot.errors;
         latency.merge(&slot.latency);

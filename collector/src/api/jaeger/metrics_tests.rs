@@ -120,6 +120,10 @@ async fn what_is_not_counted_is_empty_and_what_is_wrong_is_named() {
         ),
         ("/jaeger/api/metrics/calls?service=shop&step=0", "step"),
         ("/jaeger/api/metrics/calls?service=shop&step=1", "step"),
+        (
+            "/jaeger/api/metrics/calls?service=shop&step=1&lookback=18446744073709551615",
+            "step",
+        ),
     ] {
         let (status, _, body) = fixture.get(uri).await;
         let body: Value = serde_json::from_str(&body).unwrap();
