@@ -261,6 +261,8 @@ async fn lens_is_served_from_its_folder() {
         let html = "text/html; charset=utf-8";
         assert_eq!(answer, (200, html, "<title>Zipkin</title>"), "{page}");
     }
+    let policy = header(&fixture, "/zipkin/", "content-security-policy").await;
+    assert!(policy.starts_with("default-src 'self'") && policy.contains("frame-ancestors 'none'"));
     let script = "/zipkin/static/js/index.c4.js";
     let (status, content_type, body) = fixture.get(script).await;
     assert_eq!((status.as_u16(), body.as_str()), (200, "let lens"));
