@@ -95,7 +95,7 @@ pub struct Logger {
 pub enum LevelError {
     /// The name is not valid for a target.
     #[error(
-        "no logger can be named {0:?}: letters, digits, _, - and ::, at most {NAME_BYTES_MAX} bytes"
+        "no logger can be named {0:?}: letters, digits, _, -, . and ::, at most {NAME_BYTES_MAX} bytes"
     )]
     Name(String),
     /// The time is zero or longer than [`LEVEL_EXPIRY_MAX`].
@@ -305,7 +305,7 @@ fn directive(name: &str, level: LevelFilter) -> Result<Directive, LevelError> {
     if name == ROOT {
         return Ok(level.into());
     }
-    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ':');
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':');
     let is_name = !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.chars().all(is_part);
     let parsed = is_name.then(|| format!("{name}={level}").parse().ok());
     parsed.flatten().ok_or_else(|| {

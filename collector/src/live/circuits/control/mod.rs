@@ -118,6 +118,8 @@ impl Control {
         order: ChangeOrder,
         now: UnixNanos,
     ) -> Result<OperatorChange, ControlError> {
+        let name = order::logger(key.name);
+        let key = CircuitKey { name, ..key };
         let known = self.state().channels.with_levels(&key.service, now);
         if known.is_empty() {
             return Err(ControlError::NoLevels(key.service));

@@ -16,6 +16,9 @@ const RESET_WITHIN: Duration = Duration::from_secs(10 * 60);
 /// Instances that can be picked for one change; beyond that a change must be for all.
 const PICKED_MAX: usize = 100;
 
+/// The logger above all others.
+const ROOT: &str = "ROOT";
+
 /// A change ordered by an operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangeOrder {
@@ -102,13 +105,21 @@ fn invalid(parameter: &'static str, problem: impl Into<String>) -> ControlError 
     ControlError::Invalid { parameter, problem }
 }
 
+/// Returns the name of a logger as libraries have it: the root's is known to them in any case.
+pub(super) fn logger(name: String) -> String {
+    match name.eq_ignore_ascii_case(ROOT) {
+        true => ROOT.to_owned(),
+        false => name,
+    }
+}
+
 /// Validates the name of a `tracing` target.
 fn check_logger(name: &str) -> Result<(), ControlError> {
-    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ':');
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':');
     let is_name = (1..=LOGGER_NAME_BYTES_MAX).contains(&name.len()) && name.chars().all(is_part);
     is_name.then_some(()).ok_or_else(|| {
         let problem = format!(
-            "letters, digits, _, - and ::, at most {LOGGER_NAME_BYTES_MAX}; ROOT for all loggers"
+            "letters, digits, _, -, . and ::, at most {LOGGER_NAME_BYTES_MAX}; ROOT for all loggers"
         );
         invalid("logger", problem)
     })
