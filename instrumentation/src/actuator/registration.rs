@@ -2,6 +2,7 @@
 //! request every ten seconds as a heartbeat, and a final one that removes the service.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -10,16 +11,17 @@ use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use serde_json::{Map, Value, json};
-use tokio::sync::watch;
-use tokio::task::AbortHandle;
-use tokio::time::{sleep, timeout};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::telemetry::{Protocol, Transport};
 
 /// Interval of renewals (Spring Boot Admin, `period`).
 const PERIOD: Duration = Duration::from_secs(10);
-/// How long the end of a service waits for the answer to its first registration.
-const LEAVE_WITHIN: Duration = Duration::from_millis(500);
+/// How long the end of a service waits for the answer to a registration in progress, which could otherwise arrive after
+/// the removal.
+const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 /// Timeout of a request (`connect-timeout` and `read-timeout`).
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
@@ -48,9 +50,13 @@ impl Registration {
     }
 
     /// Reads the variables of Spring's client: `SPRING_BOOT_ADMIN_CLIENT_URL`, `_USERNAME` and `_PASSWORD`,
-    /// `_INSTANCE_MANAGEMENTBASEURL` and `_INSTANCE_SERVICEURL`. Returns `None` if the first is not set.
+    /// `_INSTANCE_MANAGEMENTBASEURL` and `_INSTANCE_SERVICEURL`. Returns `None` if the first is not set; empty ones count
+    /// as not set.
     pub fn from_env() -> Option<Self> {
-        let variable = |name: &str| std::env::var(format!("SPRING_BOOT_ADMIN_CLIENT_{name}")).ok();
+        let variable = |name: &str| {
+            let value = std::env::var(format!("SPRING_BOOT_ADMIN_CLIENT_{name}")).ok();
+            value.filter(|value| !value.is_empty())
+        };
         let mut registration = Self::with_server(&variable("URL")?);
         if let (Some(user), Some(password)) = (variable("USERNAME"), variable("PASSWORD")) {
             registration = registration.with_login(&user, &password);
@@ -130,6 +136,9 @@ impl Registration {
         address: SocketAddr,
         token: Option<&str>,
     ) -> Registered {
+        if self.address.is_none() && address.ip().is_unspecified() {
+            tracing::warn!(target: "fusebox", %address, "Registration::with_address must say how Spring Boot Admin reaches the actuator");
+        }
         let application = self.application(name, address, token).to_string();
         let (id, known) = watch::channel(None);
         let client = Client {
@@ -137,11 +146,13 @@ impl Registration {
             url: format!("{}/instances", self.server),
             login: self.login,
         };
-        let renewing = tokio::spawn(renew(client.clone(), application.into(), id));
+        let leaving = Arc::new(Notify::new());
+        let renewing = renew(client.clone(), application.into(), id, Arc::clone(&leaving));
         Registered {
             client,
             known,
-            renewing: renewing.abort_handle(),
+            leaving,
+            renewing: tokio::spawn(renewing),
         }
     }
 }
@@ -161,16 +172,17 @@ impl std::fmt::Debug for Registration {
 pub(super) struct Registered {
     client: Client,
     known: watch::Receiver<Option<String>>,
-    renewing: AbortHandle,
+    leaving: Arc<Notify>,
+    renewing: JoinHandle<()>,
 }
 
 impl Registered {
     /// Removes the service from the server.
     pub(super) async fn leave(mut self) {
-        // A registration may be in progress.
-        let known = timeout(LEAVE_WITHIN, self.known.wait_for(Option::is_some)).await;
-        let id = known.ok().and_then(|known| known.ok()?.clone());
+        self.leaving.notify_one();
+        let _ = timeout(LEAVE_WITHIN, &mut self.renewing).await;
         self.renewing.abort();
+        let id = self.known.borrow().clone();
         if let Some(id) = id {
             let url = format!("{}/{id}", self.client.url);
             let _ = self.client.send(Method::DELETE, &url, Bytes::new()).await;
@@ -204,8 +216,13 @@ enum RegistrationError {
     Answer,
 }
 
-/// Registers repeatedly; logs the first of several failures and the first success after it.
-async fn renew(client: Client, application: Bytes, id: watch::Sender<Option<String>>) {
+/// Registers repeatedly until the service leaves; logs the first of several failures and the first success after it.
+async fn renew(
+    client: Client,
+    application: Bytes,
+    id: watch::Sender<Option<String>>,
+    leaving: Arc<Notify>,
+) {
     let mut was_failing = false;
     loop {
         match client.register(application.clone()).await {
@@ -223,7 +240,9 @@ async fn renew(client: Client, application: Bytes, id: watch::Sender<Option<Stri
                 was_failing = true;
             }
         }
-        sleep(PERIOD).await;
+        if timeout(PERIOD, leaving.notified()).await.is_ok() {
+            return;
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a server is sent with which a service registers, by a server that keeps it.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
@@ -16,6 +17,11 @@ type Kept = (String, Option<String>, Value);
 
 /// Starts a server that registers everything; returns its address and what it is sent.
 async fn server() -> (String, Arc<Mutex<Vec<Kept>>>) {
+    slow_server(Duration::ZERO).await
+}
+
+/// As [`server`], which takes its time.
+async fn slow_server(answers_after: Duration) -> (String, Arc<Mutex<Vec<Kept>>>) {
     let kept: Arc<Mutex<Vec<Kept>>> = Arc::default();
     let keep = Arc::clone(&kept);
     let answer = move |request: Request| {
@@ -28,6 +34,7 @@ async fn server() -> (String, Arc<Mutex<Vec<Kept>>>) {
                 .await
                 .unwrap();
             let body = serde_json::from_slice(&body).unwrap_or_default();
+            tokio::time::sleep(answers_after).await;
             keep.lock().unwrap().push((line, login, body));
             (StatusCode::CREATED, json!({ "id": "a1b2" }).to_string()).into_response()
         }
@@ -87,4 +94,18 @@ async fn a_service_registers_and_leaves() {
     let (line, login, _) = sent(3).await;
     assert_eq!(line, "DELETE /instances/a1b2");
     assert!(login.is_some());
+}
+
+/// Scenario: a service ends while the server is still busy with its registration.
+/// Guarantees: it is taken out nevertheless, and last.
+#[tokio::test]
+async fn a_service_that_is_being_registered_leaves() {
+    let (address, kept) = slow_server(Duration::from_millis(800)).await;
+    let server = Registration::with_server(&address);
+    let serving = actuator().with_token(TOKEN).with_registration(server);
+    let serving = serving.serve("127.0.0.1:0").await.unwrap();
+    serving.stop().await;
+    let kept = kept.lock().unwrap();
+    let lines: Vec<&str> = kept.iter().map(|(line, _, _)| line.as_str()).collect();
+    assert_eq!(lines, ["POST /instances", "DELETE /instances/a1b2"]);
 }
