@@ -13,7 +13,9 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::Inner;
 use super::access::Anonymous;
@@ -23,6 +25,8 @@ use crate::circuit_breaker::EffectiveState;
 
 /// Timeout of a check; a check that takes longer is down.
 const CHECK_WITHIN: Duration = Duration::from_secs(5);
+/// How long clients without the token get the same result of the checks: they could otherwise keep a database busy.
+const CHECK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Most breakers that are listed, the worst first; Spring Boot Admin asks every ten seconds.
 const BREAKERS_MAX: usize = 100;
 /// Default limit of free disk space, in bytes; below it the disk is down (Spring Boot: 10 MB).
@@ -133,6 +137,49 @@ impl fmt::Debug for Check {
     }
 }
 
+/// The checks of the application and their last results.
+#[derive(Debug, Default)]
+pub(super) struct Checks {
+    pub(super) all: Vec<Arc<Check>>,
+    /// Locked while they run, so that they run once at a time.
+    last: Mutex<Option<(Instant, Vec<Health>)>>,
+}
+
+impl Checks {
+    /// Returns the results; a client without the token may get those of the last second.
+    async fn found(&self, is_anonymous: bool) -> Vec<Health> {
+        let mut last = self.last.lock().await;
+        let known = last.as_ref().filter(|_| is_anonymous);
+        let known = known.filter(|(at, _)| at.elapsed() < CHECK_AGAIN_AFTER);
+        if let Some((_, found)) = known {
+            return found.clone();
+        }
+        let found = self.run().await;
+        *last = Some((Instant::now(), found.clone()));
+        found
+    }
+
+    /// Runs them concurrently.
+    async fn run(&self) -> Vec<Health> {
+        let mut running = JoinSet::new();
+        for (place, check) in self.all.iter().cloned().enumerate() {
+            running.spawn(async move {
+                let health = tokio::time::timeout(CHECK_WITHIN, (check.run)()).await;
+                (place, health)
+            });
+        }
+        let late = || Health::down(format!("no answer within {CHECK_WITHIN:?}"));
+        let panicked = || Health::down("the check panicked");
+        let mut found: Vec<_> = self.all.iter().map(|_| panicked()).collect();
+        while let Some(ended) = running.join_next().await {
+            if let Ok((place, health)) = ended {
+                found[place] = health.unwrap_or_else(|_| late());
+            }
+        }
+        found
+    }
+}
+
 /// The disk whose free space is part of the health.
 #[derive(Debug, Clone)]
 pub(super) struct Disk {
@@ -160,7 +207,7 @@ pub(super) async fn overall(
     State(inner): State<Arc<Inner>>,
     anonymous: Option<Extension<Anonymous>>,
 ) -> Response {
-    let components = components(&inner).await;
+    let components = components(&inner, anonymous.is_some()).await;
     let groups = json!(["liveness", "readiness"]);
     answer(components, Some(groups), anonymous.is_some())
 }
@@ -181,7 +228,7 @@ pub(super) async fn part(
 }
 
 async fn component(inner: &Inner, path: &str) -> Answered {
-    let all = components(inner).await;
+    let all = components(inner, false).await;
     let (name, rest) = path.split_once('/').unwrap_or((path, ""));
     let found = all.into_iter().find(|(known, _)| known == name);
     let (_, component) = found.ok_or_else(|| missing("component", path))?;
@@ -228,7 +275,7 @@ fn code(status: &str) -> StatusCode {
     }
 }
 
-async fn components(inner: &Inner) -> Vec<(String, Component)> {
+async fn components(inner: &Inner, is_anonymous: bool) -> Vec<(String, Component)> {
     let named = |name: &str, health: Health| (name.to_owned(), Component::from(health));
     let mut all = vec![
         ("circuitBreakers".to_owned(), breakers(inner)),
@@ -239,30 +286,11 @@ async fn components(inner: &Inner) -> Vec<(String, Component)> {
     if let Ok(Some(health)) = tokio::task::spawn_blocking(move || free_space(&disk)).await {
         all.push(named("diskSpace", health));
     }
-    all.extend(checked(&inner.checks).await);
+    let found = inner.checks.found(is_anonymous).await.into_iter();
+    let names = inner.checks.all.iter().map(|check| check.name.clone());
+    all.extend(names.zip(found.map(Component::from)));
     all.sort_by(|left, right| left.0.cmp(&right.0));
     all
-}
-
-/// Runs the checks of the application concurrently.
-async fn checked(checks: &[Check]) -> Vec<(String, Component)> {
-    let mut running = JoinSet::new();
-    for (place, check) in checks.iter().enumerate() {
-        let check = tokio::time::timeout(CHECK_WITHIN, (check.run)());
-        running.spawn(async move { (place, check.await) });
-    }
-    let late = || Health::down(format!("no answer within {CHECK_WITHIN:?}"));
-    let mut found: Vec<_> = checks
-        .iter()
-        .map(|_| Health::down("the check panicked"))
-        .collect();
-    while let Some(ended) = running.join_next().await {
-        if let Ok((place, health)) = ended {
-            found[place] = health.unwrap_or_else(|_| late());
-        }
-    }
-    let names = checks.iter().map(|check| check.name.clone());
-    names.zip(found.into_iter().map(Component::from)).collect()
 }
 
 fn breakers(inner: &Inner) -> Component {
@@ -305,8 +333,8 @@ fn free_space(disk: &Disk) -> Option<Health> {
         Err(error) => return Some(Health::down(error)),
     };
     let (total, free) = (
-        space.f_blocks * space.f_frsize,
-        space.f_bavail * space.f_frsize,
+        space.f_blocks.saturating_mul(space.f_frsize),
+        space.f_bavail.saturating_mul(space.f_frsize),
     );
     let health = match free < disk.free_min {
         true => Health::down("too little space is free"),

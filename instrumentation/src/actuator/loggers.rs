@@ -61,6 +61,8 @@ pub(super) async fn update(
         false => body(&bytes)?,
     };
     let Some(level) = update.configured_level else {
+        let known = inner.levels.get(&name);
+        known.ok_or_else(|| missing("logger", &name))?;
         inner.levels.reset(&name);
         tracing::info!(target: "fusebox", logger = name, "the level of a logger was put back");
         return Ok(StatusCode::NO_CONTENT.into_response());

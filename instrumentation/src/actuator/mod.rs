@@ -27,8 +27,9 @@
 //! The actuator has its own listener, so that its endpoints are not exposed on the port for customers. On the loopback
 //! interface it needs no token, but then clients can only read; on any other address it does not start without a token.
 //! With a token, reading and changing need it, as a bearer token or as the password of any user; only the status is
-//! open to health probes. There is no heap dump. Values are masked if their name contains or ends with a word for a
-//! secret (such as `password`, `token`, `key`, `headers`), and so are credentials in URLs.
+//! open to health probes. It speaks plain HTTP, so anyone who can read the network's traffic can read the token. There is
+//! no heap dump. Values are masked if their name contains or ends with a word for a secret (such as `password`, `token`,
+//! `key`, `headers`) or if they contain such a name with a value (`host=db password=…`), and so are credentials in URLs.
 //!
 //! | path below `/actuator` | what |
 //! |---|---|
@@ -41,6 +42,11 @@
 //! | `threaddump` | the process's threads and their states (Linux), without stacks |
 //! | `logfile` | the last mebibyte of log lines |
 //! | `shutdown` | ends the service, where [`Actuator::with_shutdown`] allows it |
+
+#![expect(
+    clippy::result_large_err,
+    reason = "the error of an endpoint is its answer, which moves once"
+)]
 
 mod access;
 mod answer;
@@ -82,7 +88,7 @@ use crate::circuit_breaker::Registry;
 use crate::telemetry::recent::Recent;
 use crate::telemetry::{LEVEL_EXPIRY_MAX, LogLevels, Telemetry, Transport};
 use access::Token;
-use health::{Check, DISK_FREE_MIN, Disk};
+use health::{Check, Checks, DISK_FREE_MIN, Disk};
 
 /// Largest body of a change.
 const BODY_BYTES_MAX: usize = 16 << 10;
@@ -131,7 +137,7 @@ struct Inner {
     telemetry: Value,
     properties: Vec<(String, Value)>,
     info: Map<String, Value>,
-    checks: Vec<Check>,
+    checks: Checks,
     disk: Disk,
     readiness: Readiness,
     shutdown: Option<Arc<Notify>>,
@@ -155,7 +161,7 @@ impl Actuator {
             telemetry: config.properties(),
             properties: Vec::new(),
             info: Map::new(),
-            checks: Vec::new(),
+            checks: Checks::default(),
             disk: Disk {
                 path: Path::new(".").to_owned(),
                 free_min: DISK_FREE_MIN,
@@ -199,17 +205,18 @@ impl Actuator {
         self
     }
 
-    /// Adds a component to the health. The check runs for every request of the health, with a timeout of five seconds.
+    /// Adds a component to the health. The check runs for every request of the health with the token, and at most once a
+    /// second for those without; it is down after five seconds or if it panics.
     #[must_use]
     pub fn with_check<F, R>(mut self, name: &str, check: F) -> Self
     where
         F: Fn() -> R + Send + Sync + 'static,
         R: Future<Output = Health> + Send + 'static,
     {
-        self.inner.checks.push(Check {
+        self.inner.checks.all.push(Arc::new(Check {
             name: name.to_owned(),
             run: Box::new(move || Box::pin(check())),
-        });
+        }));
         self
     }
 

@@ -1,17 +1,21 @@
 //! `/actuator/httpexchanges`, `/actuator/threaddump` and `/actuator/shutdown`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use super::Inner;
 use super::answer::{Answered, json, problem};
 use crate::telemetry::recent::Exchange;
 use crate::time::rfc3339;
 
+/// Time to send the answer to a shutdown before the service ends and closes its connections (Spring Boot: 500 ms).
+const ANSWERED_WITHIN: Duration = Duration::from_millis(500);
 /// Most threads that are listed.
 const THREADS_MAX: usize = 1_000;
 
@@ -96,6 +100,10 @@ pub(super) async fn shutdown(State(inner): State<Arc<Inner>>) -> Answered {
     let shutdown = inner.shutdown.as_ref().ok_or_else(refused)?;
     tracing::warn!(target: "fusebox", "the service is ended through the actuator");
     inner.readiness.set(false);
-    shutdown.notify_one();
+    let shutdown = Arc::clone(shutdown);
+    tokio::spawn(async move {
+        sleep(ANSWERED_WITHIN).await;
+        shutdown.notify_one();
+    });
     Ok(json(&json!({ "message": "Shutting down, bye..." })))
 }

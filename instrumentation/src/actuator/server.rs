@@ -1,7 +1,8 @@
-//! The actuator's own listener. Connections are few and limited in time, so a slow client cannot use up more than its
-//! own connection.
+//! The actuator's own listener. Connections are few, limited in time, and not all from one address, so that a slow client
+//! cannot use up more than its own connections, and health probes find one.
 
-use std::net::SocketAddr;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +15,14 @@ use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::registration::Registered;
+use crate::sync::Mutex;
 
 /// Most concurrent connections; the next one waits.
 const CONNECTIONS_MAX: usize = 64;
+/// Most concurrent connections of one address; further ones are closed.
+const CONNECTIONS_OF_ADDRESS_MAX: usize = CONNECTIONS_MAX / 2;
+/// About the largest head of a request; hyper's own limit is 400 KiB.
+const HEAD_BYTES_MAX: usize = 64 << 10;
 /// How long the head of a request may take to arrive, and how long a connection may be idle.
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
 /// How long a connection may last; clients then open a new one.
@@ -56,25 +62,61 @@ impl Drop for Serving {
 /// Serves until it is aborted.
 pub(super) async fn serve(listener: TcpListener, router: Router) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let addresses = Addresses::default();
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
             return;
         };
-        let stream = accept(&listener).await;
+        let (stream, peer) = accept(&listener).await;
+        let Some(counted) = addresses.count(peer.ip()) else {
+            continue;
+        };
         let connection = connection(stream, router.clone());
         connections.spawn(async move {
             let _ = tokio::time::timeout(CONNECTION_MAX, connection).await;
-            drop(place);
+            drop((place, counted));
         });
     }
 }
 
-async fn accept(listener: &TcpListener) -> TcpStream {
+/// How many connections each address has.
+#[derive(Debug, Clone, Default)]
+struct Addresses(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// A connection of an address, until it is dropped.
+struct Counted(Addresses, IpAddr);
+
+impl Addresses {
+    /// Counts one more; `None` if the address has as many as it may.
+    fn count(&self, address: IpAddr) -> Option<Counted> {
+        let mut counts = self.0.lock();
+        let count = counts.entry(address).or_default();
+        if *count >= CONNECTIONS_OF_ADDRESS_MAX {
+            return None;
+        }
+        *count += 1;
+        Some(Counted(self.clone(), address))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let Self(Addresses(counts), address) = self;
+        let mut counts = counts.lock();
+        let left = counts.get(address).map_or(0, |count| count - 1);
+        match left {
+            0 => counts.remove(address),
+            left => counts.insert(*address, left),
+        };
+    }
+}
+
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok(accepted) => return accepted,
             Err(error) => {
                 tracing::debug!(target: "fusebox", %error, "could not accept a connection");
                 tokio::time::sleep(PAUSE).await;
@@ -88,6 +130,7 @@ async fn connection(stream: TcpStream, router: Router) {
     server
         .http1()
         .timer(TokioTimer::new())
+        .max_buf_size(HEAD_BYTES_MAX)
         .header_read_timeout(HEAD_WITHIN);
     let service = TowerToHyperService::new(router);
     let _ = server.serve_connection(TokioIo::new(stream), service).await;

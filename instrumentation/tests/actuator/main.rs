@@ -6,6 +6,7 @@ mod registration;
 mod shown;
 mod spring_boot_admin;
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -125,7 +126,7 @@ async fn every_link_answers() {
     }
     for path in [
         "/heapdump",
-        "/loggers/a.b",
+        "/loggers/a=b",
         "/metrics/none",
         "/env/NONE",
         "/circuitbreakers/none",
@@ -156,7 +157,7 @@ async fn the_health_is_that_of_the_worst_part_but_for_breakers() {
     let ill = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let is_ill = Arc::clone(&ill);
     let actuator = actuator().with_check("queue", move || {
-        let is_ill = is_ill.load(std::sync::atomic::Ordering::Relaxed);
+        let is_ill = is_ill.load(Relaxed);
         async move {
             if is_ill {
                 Health::down("full")
@@ -187,10 +188,75 @@ async fn the_health_is_that_of_the_worst_part_but_for_breakers() {
     assert_eq!((status, &health["status"]), (503, &json!("OUT_OF_SERVICE")));
     assert_eq!(asked.get("/health/liveness").await.0, 200);
     readiness.set(true);
-    ill.store(true, std::sync::atomic::Ordering::Relaxed);
+    ill.store(true, Relaxed);
     let (status, health) = asked.get("/health").await;
     assert_eq!((status, &health["status"]), (503, &json!("DOWN")));
     assert_eq!(health["components"]["queue"]["details"]["error"], "full");
+}
+
+/// Scenario: a check panics before it is a future; probes without the token ask again and again; so does who has the token.
+/// Guarantees: the check is down and the others are not; it runs once for the probes, and anew for the token.
+#[tokio::test]
+async fn checks_run_rarely_for_probes_and_may_panic() {
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&runs);
+    let actuator = actuator()
+        .with_check("counted", move || {
+            counted.fetch_add(1, Relaxed);
+            async { Health::up() }
+        })
+        .with_check("broken", || -> std::future::Ready<Health> {
+            panic!("a test")
+        });
+    let asked = Asked::start(actuator, Some(TOKEN)).await;
+    let url = format!("http://{}/actuator/health", asked.serving.address());
+    let began = tokio::time::Instant::now();
+    for _ in 0..20 {
+        let probe = asked.client.get(&url).send().await.unwrap();
+        assert_eq!(probe.status(), 503);
+    }
+    let seconds = began.elapsed().as_secs() as usize;
+    assert!(runs.load(Relaxed) <= 1 + seconds, "{seconds}");
+    let before = runs.load(Relaxed);
+    let (status, health) = asked.get("/health").await;
+    assert_eq!((status, runs.load(Relaxed)), (503, before + 1));
+    assert_eq!(health["components"]["counted"]["status"], "UP");
+    let broken = &health["components"]["broken"];
+    assert_eq!(broken["details"]["error"], "the check panicked");
+}
+
+/// Scenario: one address opens as many connections as there are places, and says nothing.
+/// Guarantees: another one is answered at once.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn one_address_does_not_take_every_place() {
+    let asked = Asked::start(actuator(), None).await;
+    let address = asked.serving.address();
+    let mut silent = Vec::new();
+    for _ in 0..64 {
+        silent.push(tokio::net::TcpStream::connect(address).await.unwrap());
+    }
+    let other = Client::builder()
+        .local_address(std::net::IpAddr::from([127, 0, 0, 2]))
+        .timeout(Duration::from_secs(15));
+    let health = format!("http://{address}/actuator/health");
+    let answer = other.build().unwrap().get(health).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+}
+
+/// Guarantees: what is longer than any request of a client is refused.
+#[tokio::test]
+async fn requests_have_a_bound() {
+    let asked = Asked::start(actuator(), Some(TOKEN)).await;
+    let head = asked.request(Method::GET, "/health");
+    let head = head.header("x-long", "x".repeat(300 << 10)).send().await;
+    // The connection may be closed before the client has read the answer.
+    assert!(head.map_or(true, |answer| answer.status() == 431));
+    let level = json!({ "configuredLevel": "x".repeat(17 << 10) });
+    let body = asked.post("/loggers/shop", level).await;
+    assert_eq!(body.status(), 413);
+    let no_name = asked.post("/loggers/a%0Ab", json!({})).await;
+    assert_eq!(no_name.status(), 404);
 }
 
 /// Guarantees: nothing can be changed without a token, by a page of another site, or through a name that anyone can

@@ -73,7 +73,7 @@ where
 /// - Failure: an error of the service, 5xx, 408 and 429: the target is unhealthy or asks for fewer requests.
 /// - Timeout: an error of the service that is a timeout.
 /// - Ignored: 400, 401, 403, 404, 405, 409, 410, 422, and a request that cannot be sent because it is invalid. These
-/// are the caller's fault and say nothing about the target.
+///   are the caller's fault and say nothing about the target.
 /// - Success: everything else.
 ///
 /// Whether 408, 429 and gRPC's `RESOURCE_EXHAUSTED` are failures is a choice: a target that throttles one caller may be
