@@ -70,6 +70,28 @@ impl Pages {
     }
 }
 
+/// The instance of the service, asked through the server as its pages do.
+struct Shown<'a> {
+    pages: &'a Pages,
+    id: String,
+}
+
+impl Shown<'_> {
+    fn path(&self, rest: &str) -> String {
+        format!("/instances/{}/actuator/{rest}", self.id)
+    }
+
+    async fn get(&self, rest: &str) -> Option<Value> {
+        self.pages.get(&self.path(rest)).await
+    }
+
+    async fn post(&self, rest: &str, body: Value) -> u16 {
+        let url = format!("{}{}", self.pages.server, self.path(rest));
+        let request = self.pages.client.post(url).json(&body);
+        request.send().await.unwrap().status().as_u16()
+    }
+}
+
 /// Scenario: a service with a token registers. Its pages are asked for through the server, a logger and a breaker are changed
 /// there, and the service ends.
 /// Guarantees: the server shows health, info, loggers, metrics, breakers, requests and log lines; what it changes is changed;
@@ -91,7 +113,20 @@ async fn a_spring_boot_admin_server_shows_and_changes_a_service() {
         client: Client::new(),
         server,
     };
+    let shown = is_listed(&pages).await;
+    levels_are_changed(&shown).await;
+    breakers_are_forced(&shown, &breaker).await;
+    all_else_is_shown(&shown).await;
 
+    serving.stop().await;
+    eventually("the service is gone", async || {
+        let all = pages.get("/instances").await?;
+        (all.as_array()?.is_empty()).then_some(())
+    })
+    .await;
+}
+
+async fn is_listed(pages: &Pages) -> Shown<'_> {
     let has_all =
         |it: &Value| it["statusInfo"]["status"] == "UP" && it["info"]["build"]["name"] == "fusebox";
     let instance = pages.instance("the service, up, with info", has_all).await;
@@ -118,61 +153,67 @@ async fn a_spring_boot_admin_server_shows_and_changes_a_service() {
     ] {
         assert!(ids.contains(&id), "{id} in {ids:?}");
     }
-    let id = instance["id"].as_str().unwrap();
-    let path = |rest: &str| format!("/instances/{id}/actuator/{rest}");
-    let post = async |rest: &str, body: Value| {
-        let url = format!("{}{}", pages.server, path(rest));
-        let request = pages.client.post(url).json(&body);
-        request.send().await.unwrap().status().as_u16()
-    };
+    let id = instance["id"].as_str().unwrap().to_owned();
+    Shown { pages, id }
+}
+
+async fn levels_are_changed(shown: &Shown<'_>) {
+    let logger = || with_telemetry(|it| it.log_levels().get("administered::place")).unwrap();
+    let loggers = shown.get("loggers").await.unwrap();
+    assert_eq!(loggers["loggers"]["ROOT"]["effectiveLevel"], "INFO");
+    assert_eq!(
+        shown
+            .post(
+                "loggers/administered::place",
+                json!({ "configuredLevel": "TRACE" })
+            )
+            .await,
+        204
+    );
+    let level = logger();
+    assert_eq!(level.effective, LevelFilter::TRACE);
+    assert!(level.expires_in > Some(Duration::from_secs(3_000)));
+    assert_eq!(
+        shown
+            .post(
+                "loggers/administered::place",
+                json!({ "configuredLevel": null })
+            )
+            .await,
+        204
+    );
+    let level = logger();
+    assert_eq!(level.effective, LevelFilter::INFO);
+}
+
+async fn breakers_are_forced(shown: &Shown<'_>, breaker: &CircuitBreaker) {
     breaker.transition_to(State::Open, "a test");
-    let health = pages.get(&path("health")).await.unwrap();
+    let health = shown.get("health").await.unwrap();
     let open = &health["components"]["circuitBreakers"]["components"]["administered"];
     assert_eq!(
         (&health["status"], &open["status"]),
         (&json!("UP"), &json!("DEGRADED"))
     );
-    let logger = || with_telemetry(|it| it.log_levels().get("administered::place")).unwrap();
-    let loggers = pages.get(&path("loggers")).await.unwrap();
-    assert_eq!(loggers["loggers"]["ROOT"]["effectiveLevel"], "INFO");
     assert_eq!(
-        post(
-            "loggers/administered::place",
-            json!({ "configuredLevel": "TRACE" })
-        )
-        .await,
-        204
-    );
-    let shown = logger();
-    assert_eq!(shown.effective, LevelFilter::TRACE);
-    assert!(shown.expires_in > Some(Duration::from_secs(3_000)));
-    assert_eq!(
-        post(
-            "loggers/administered::place",
-            json!({ "configuredLevel": null })
-        )
-        .await,
-        204
-    );
-    let shown = logger();
-    assert_eq!(shown.effective, LevelFilter::INFO);
-
-    let uptime = pages.get(&path("metrics/process.uptime")).await.unwrap();
-    assert!(uptime["measurements"][0]["value"].as_f64() > Some(0.0));
-    assert_eq!(
-        post(
-            "circuitbreakers/administered",
-            json!({ "updateState": "FORCE_OPEN" })
-        )
-        .await,
+        shown
+            .post(
+                "circuitbreakers/administered",
+                json!({ "updateState": "FORCE_OPEN" })
+            )
+            .await,
         200
     );
     assert_eq!(breaker.state(), EffectiveState::ForcedOpen);
-    let breakers = pages.get(&path("circuitbreakers")).await.unwrap();
+    let breakers = shown.get("circuitbreakers").await.unwrap();
     assert_eq!(
         breakers["circuitBreakers"]["administered"]["state"],
         "FORCED_OPEN"
     );
+}
+
+async fn all_else_is_shown(shown: &Shown<'_>) {
+    let uptime = shown.get("metrics/process.uptime").await.unwrap();
+    assert!(uptime["measurements"][0]["value"].as_f64() > Some(0.0));
     for rest in [
         "httpexchanges",
         "threaddump",
@@ -180,11 +221,10 @@ async fn a_spring_boot_admin_server_shows_and_changes_a_service() {
         "configprops",
         "circuitbreakerevents",
     ] {
-        assert!(pages.get(&path(rest)).await.is_some(), "{rest}");
+        assert!(shown.get(rest).await.is_some(), "{rest}");
     }
-    let log = pages
-        .client
-        .get(format!("{}{}", pages.server, path("logfile")));
+    let url = format!("{}{}", shown.pages.server, shown.path("logfile"));
+    let log = shown.pages.client.get(url);
     let log = log
         .header("range", "bytes=-300000")
         .header("accept", "text/plain");
@@ -196,11 +236,4 @@ async fn a_spring_boot_admin_server_shows_and_changes_a_service() {
             .unwrap()
             .contains("registered with Spring Boot Admin")
     );
-
-    serving.stop().await;
-    eventually("the service is gone", async || {
-        let all = pages.get("/instances").await?;
-        (all.as_array()?.is_empty()).then_some(())
-    })
-    .await;
 }
