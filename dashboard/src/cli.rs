@@ -22,7 +22,7 @@ use crate::{demo, load, serve, shop};
 
 /// Fusebox: which circuit breakers are open, and where one request went through all services.
 ///
-/// Without a subcommand it starts the collector and its pages on loopback; nothing need be installed.
+/// Without a subcommand it starts the collector and its pages on loopback, without configuration.
 #[derive(Debug, Parser)]
 #[command(name = "fusebox", version)]
 pub struct Cli {
@@ -34,7 +34,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Starts the collector, its pages and a small shop with real traffic, real faults and real breakers.
+    /// Starts the collector, its pages and a small shop with real traffic, faults and breakers.
     Demo(DemoArgs),
     /// Sends generated, realistic traces to any OTLP endpoint and prints spans/s, latency and refusals.
     Load(LoadArgs),
@@ -72,11 +72,12 @@ pub struct ServerArgs {
     /// How long data is kept, such as 168h.
     #[arg(long, global = true, env = "FUSEBOX_RETENTION", default_value = "168h", value_parser = duration, value_name = "TIME")]
     pub retention: Duration,
-    /// How long every trace is kept, such as 24h; then only those with an error, slow ones for their operation, those in which
-    /// a circuit breaker acted, and --keep-share of the others [default: for the retention].
+    /// How long every trace is kept, such as 24h; after that only traces with an error, traces that are slow for their
+    /// operation, traces in which a circuit breaker acted, and --keep-share of the others are kept [default: for the
+    /// retention].
     #[arg(long, global = true, env = "FUSEBOX_KEEP_AFTER", value_parser = duration, value_name = "TIME")]
     pub keep_after: Option<Duration>,
-    /// The share of the other traces that is kept after --keep-after, 0 to 1.
+    /// The share of the other traces that is kept longer than --keep-after, 0 to 1.
     #[arg(
         long,
         global = true,
@@ -85,17 +86,17 @@ pub struct ServerArgs {
         value_name = "SHARE"
     )]
     pub keep_share: f64,
-    /// Spans on disk, in GiB; the oldest are deleted beyond it.
+    /// Disk budget for spans and log records, in GiB; beyond it the oldest are deleted.
     #[arg(long, global = true, env = "FUSEBOX_DISK_GIB", default_value_t = 20, value_name = "N", value_parser = disk_gib)]
     pub disk_gib: u64,
-    /// Room for traces kept beyond the retention, in MiB, beside the disk budget.
+    /// Space for traces kept beyond the retention, in MiB, in addition to the disk budget.
     #[arg(long, global = true, env = "FUSEBOX_KEPT_MIB", default_value_t = 1024, value_name = "N", value_parser = clap::value_parser!(u64).range(..=1 << 30))]
     pub kept_mib: u64,
     /// Ingest shards [default: one per core].
     #[arg(long, global = true, env = "FUSEBOX_SHARDS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub shards: Option<u16>,
-    /// Bearer token that senders and readers must show, at least 16 characters; other users of this machine see it in the
-    /// list of processes: prefer --token-file. An address beyond loopback needs one of both.
+    /// Bearer token that senders and readers must send, at least 16 characters. Other users of this machine can see it
+    /// in the list of processes: prefer --token-file. A non-loopback address requires one of the two.
     #[arg(
         long,
         global = true,
@@ -104,18 +105,18 @@ pub struct ServerArgs {
         hide_env_values = true
     )]
     pub token: Option<Secret>,
-    /// File of tokens, one a line: `TOKEN`, or `ROLE,ROLE:TOKEN` with the roles `send`, `read`, `operate`. It is read again
-    /// when it changes.
+    /// File of tokens, one per line: `TOKEN`, or `ROLE,ROLE:TOKEN` with the roles `send`, `read`, `operate`. It is read
+    /// again when it changes.
     #[arg(long, global = true, env = "FUSEBOX_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// PEM file of the certificate of every listener, with those between it and the root: they speak TLS then. It is read
-    /// again when it changes, as are the key and the authorities.
+    /// PEM file with the certificate of all listeners and its intermediate certificates; they then use TLS. It is read
+    /// again when it changes, as are the key and the client authorities.
     #[arg(long, global = true, env = "FUSEBOX_TLS_CERT", value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
     /// PEM file of the certificate's private key.
     #[arg(long, global = true, env = "FUSEBOX_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
-    /// PEM file of the authorities of clients: each client must show a certificate of one of them.
+    /// PEM file of certificate authorities for clients: every client must have a certificate of one of them.
     #[arg(
         long,
         global = true,
@@ -123,7 +124,7 @@ pub struct ServerArgs {
         value_name = "FILE"
     )]
     pub tls_client_ca: Option<PathBuf>,
-    /// Origin whose pages may send from browsers, as `https://shop.example`, or `*`; repeat it for more.
+    /// Origin whose pages may send telemetry from browsers, such as `https://shop.example`, or `*`; repeatable.
     #[arg(
         long = "cors-allowed-origin",
         global = true,
@@ -132,8 +133,7 @@ pub struct ServerArgs {
         value_delimiter = ','
     )]
     pub cors_allowed_origins: Vec<String>,
-    /// A `hystrix.stream` or `turbine.stream` to pull onto the wall, as `shop=http://127.0.0.1:8081/hystrix.stream`; repeat it for
-    /// more.
+    /// A `hystrix.stream` or `turbine.stream` to read, such as `shop=http://127.0.0.1:8081/hystrix.stream`; repeatable.
     #[arg(
         long = "hystrix-stream",
         global = true,
@@ -142,8 +142,8 @@ pub struct ServerArgs {
         value_delimiter = ','
     )]
     pub hystrix_streams: Vec<HystrixSource>,
-    /// A reverse proxy, as address or network such as `10.0.0.0/8`, that is believed what it says of its clients' addresses
-    /// (`X-Forwarded-For`, `Forwarded`); repeat it for more.
+    /// Address or network (such as `10.0.0.0/8`) of a reverse proxy whose `X-Forwarded-For` and `Forwarded` are
+    /// trusted; repeatable.
     #[arg(
         long = "trusted-proxy",
         global = true,
@@ -152,12 +152,12 @@ pub struct ServerArgs {
         value_delimiter = ','
     )]
     pub trusted_proxies: Vec<TrustedProxy>,
-    /// File that says who is notified when circuits open, instances go down or the collector is in trouble; JSON, see
+    /// File with the targets that are notified when circuits open, instances go down or the collector fails; JSON, see
     /// NOTIFY.md. It is read again when it changes.
     #[arg(long, global = true, env = "FUSEBOX_NOTIFY_FILE", value_name = "FILE")]
     pub notify_file: Option<PathBuf>,
-    /// File that says which metrics of other libraries are about circuit breakers; JSON, see API.md. It is read again when it
-    /// changes.
+    /// File that describes metrics of other libraries about circuit breakers; JSON, see API.md. It is read again when
+    /// it changes.
     #[arg(
         long,
         global = true,
@@ -165,23 +165,23 @@ pub struct ServerArgs {
         value_name = "FILE"
     )]
     pub circuit_mapping: Option<PathBuf>,
-    /// Folder of Zipkin's own pages, Lens, to serve at `/zipkin/`: what the jar `zipkin-lens` has.
+    /// Folder of Zipkin's own pages (Lens), served at `/zipkin/`: the contents of the jar `zipkin-lens`.
     #[arg(long, global = true, env = "FUSEBOX_ZIPKIN_LENS", value_name = "DIR")]
     pub zipkin_lens: Option<PathBuf>,
-    /// Allows an address beyond loopback, and any host name, without a token.
+    /// Allows non-loopback addresses and any host name without a token.
     #[arg(long, global = true, env = "FUSEBOX_INSECURE", value_parser = BoolishValueParser::new())]
     pub insecure: bool,
-    /// The InfluxDB behind it, if any.
+    /// The InfluxDB to store in, if any.
     #[command(flatten)]
     pub influxdb: InfluxdbArgs,
 }
 
-/// The InfluxDB to store everything in. Ids are written out, because the flags of all structs share one namespace.
+/// The InfluxDB to store everything in. Ids are explicit, because the flags of all structs share one namespace.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "InfluxDB")]
 pub struct InfluxdbArgs {
-    /// Stores everything in the InfluxDB (1.x, 2.x, 3 or openGemini) at that address; the data directory becomes the
-    /// journal in front of it.
+    /// Stores everything in the InfluxDB (1.x, 2.x, 3 or openGemini) at this address; the data directory becomes a
+    /// buffer in front of it.
     #[arg(
         id = "influxdb",
         long,
@@ -248,17 +248,17 @@ pub struct InfluxdbArgs {
         value_parser = BoolishValueParser::new()
     )]
     onboard: bool,
-    /// How long spans stay in the data directory after they were sent to InfluxDB.
+    /// How long spans and log records stay in the data directory after they were sent to InfluxDB.
     #[arg(id = "influxdb-local", long, global = true, env = "FUSEBOX_INFLUXDB_LOCAL", default_value = "1h", value_parser = duration, value_name = "TIME")]
     local: Duration,
 }
 
 #[derive(Debug, Args)]
 struct DemoArgs {
-    /// Requests a second that the shop's customers make.
+    /// Requests per second of the shop's customers.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=500), value_name = "N")]
     rate: u32,
-    /// Injects no faults except those switched on the page.
+    /// Injects no faults except those set on the Demo page.
     #[arg(long)]
     quiet: bool,
 }
@@ -268,7 +268,7 @@ struct LoadArgs {
     /// Where to send: `http://127.0.0.1:4318`, or `http://127.0.0.1:4317` with --grpc.
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
-    /// Spans in all.
+    /// Number of spans to send.
     #[arg(long, default_value_t = 1_000_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     spans: u64,
     /// Connections that send at the same time.
@@ -280,10 +280,10 @@ struct LoadArgs {
     /// Compresses the requests.
     #[arg(long)]
     gzip: bool,
-    /// Spans in one request.
+    /// Spans per request.
     #[arg(long, default_value_t = 500, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     spans_per_request: u32,
-    /// Spans a second at most [default: unlimited].
+    /// Most spans per second [default: unlimited].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     rate: Option<u64>,
     /// Seed of the generated traces [default: the clock]; the same seed makes the same trace ids.
@@ -293,12 +293,12 @@ struct LoadArgs {
 
 #[derive(Debug, Args)]
 struct ShopArgs {
-    /// Which service.
+    /// The name of the service.
     service: String,
     /// Its address. Not `--listen`, which is the collector's.
     #[arg(long, default_value = "127.0.0.1:0")]
     address: SocketAddr,
-    /// Which of its instances.
+    /// The number of the instance.
     #[arg(long, default_value = "1")]
     instance: String,
     /// Base URLs of the services it calls: `name=url`, repeated for several instances.
@@ -307,10 +307,10 @@ struct ShopArgs {
 }
 
 impl Cli {
-    /// Runs the subcommand until it is done or the process is asked to stop.
+    /// Runs the subcommand until it ends or the process is asked to stop.
     ///
     /// # Errors
-    /// Returns what kept it from starting or running, in words for the person at the terminal.
+    /// Returns why it could not start or continue, as a message for the terminal.
     pub fn run(self) -> Result<(), Error> {
         match self.command {
             None => runtime()?.block_on(serve::run(self.server.config()?)),
@@ -340,7 +340,7 @@ impl Cli {
     }
 }
 
-/// Runs the load and prints its report: the one place of this program that writes a result to standard output.
+/// Runs the load and prints its report. This is the only result that the program writes to standard output.
 fn load_and_report(options: LoadOptions) -> Result<(), Error> {
     let report = runtime()?.block_on(load::run(options))?;
     print(report);
@@ -392,7 +392,7 @@ impl ServerArgs {
 }
 
 impl ServerArgs {
-    /// Returns the files of the certificate. A part of them is an error: it must not mean plain HTTP.
+    /// Returns the TLS files. An incomplete set is an error, because it must not result in plain HTTP.
     fn tls(&self) -> Result<Option<TlsFiles>, Error> {
         let client_ca = self.tls_client_ca.clone();
         match (self.tls_cert.clone(), self.tls_key.clone()) {
@@ -408,7 +408,7 @@ impl ServerArgs {
 }
 
 impl InfluxdbArgs {
-    /// Returns where the InfluxDB is; `None` without an address.
+    /// Returns the InfluxDB options; `None` without an address.
     fn options(&self) -> Result<Option<InfluxdbOptions>, Error> {
         let Some(url) = self.url.as_deref().filter(|url| !url.is_empty()) else {
             return Ok(None);
@@ -427,7 +427,6 @@ impl InfluxdbArgs {
 }
 
 impl LoadArgs {
-    /// Returns the options of the load generator.
     fn options(self) -> LoadOptions {
         let default = if self.grpc {
             "http://127.0.0.1:4317"
@@ -462,7 +461,6 @@ fn default_data_dir() -> Result<PathBuf, Error> {
     Ok(home.join(under).join("fusebox"))
 }
 
-/// Reads a duration argument.
 fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text)
         .map(Duration::from_nanos)
@@ -472,14 +470,12 @@ fn duration(text: &str) -> Result<Duration, String> {
 /// The most GiB whose bytes fit 64 bits.
 const DISK_GIB_MAX: u64 = u64::MAX >> 30;
 
-/// Reads the disk budget.
 fn disk_gib(text: &str) -> Result<u64, String> {
     let gib = text.parse().ok();
     gib.filter(|gib| (1..=DISK_GIB_MAX).contains(gib))
         .ok_or_else(|| format!("must be a whole number of GiB, from 1 to {DISK_GIB_MAX}"))
 }
 
-/// Reads `name=url`.
 fn peer(text: &str) -> Result<(String, String), String> {
     let (name, url) = text.split_once('=').ok_or("wanted name=url")?;
     Ok((name.to_owned(), url.to_owned()))

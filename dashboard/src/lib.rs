@@ -1,4 +1,4 @@
-//! The pages and the one binary `fusebox`: collector and pages in one process, the demo shop, the load generator.
+//! The pages and the binary `fusebox`: collector and pages in one process, the demo shop, the load generator.
 
 // Its macros, for words in the language of a page, are used below.
 #[macro_use]

@@ -19,7 +19,7 @@ use crate::pages::NavEntry;
 use crate::pages::frame::page::{Chrome, Page, Section, framed};
 use crate::shop::fault::FaultKind;
 
-/// The faults switched by hand and those in force; shared by the page and the fault loop.
+/// The faults set by hand and those in force; shared by the page and the fault loop.
 #[derive(Debug)]
 pub(super) struct ShopControl(Mutex<Switches>);
 
@@ -48,7 +48,7 @@ impl ShopControl {
         self.0.lock()
     }
 
-    /// Returns the fault that a service should have: the one switched by hand, else that of the story.
+    /// Returns the fault that a service should have: the one set by hand, else that of the story.
     pub(super) fn fault(&self, service: &str, second: u64) -> FaultKind {
         let switches = self.lock();
         match switches.switched.get(service) {
@@ -58,17 +58,14 @@ impl ShopControl {
         }
     }
 
-    /// Notes the fault of a service.
     pub(super) fn set_in_force(&self, service: &'static str, kind: FaultKind) {
         self.lock().in_force.insert(service, kind);
     }
 
-    /// Notes the addresses of the services.
     pub(super) fn set_addresses(&self, addresses: BTreeMap<&'static str, Vec<SocketAddr>>) {
         self.lock().addresses = addresses;
     }
 
-    /// Notes the second of the story.
     pub(super) fn set_second(&self, second: u64) {
         self.lock().second = second;
     }
@@ -98,7 +95,7 @@ impl ShopControl {
     }
 }
 
-/// The value of the form's service field that switches the story itself.
+/// The value of the form's service field that turns the story itself on or off.
 const STORY_FIELD: &str = "story";
 
 /// A submitted form: a service and its new fault, or `story` and `on` or `off`.
@@ -222,7 +219,7 @@ impl ServiceRow {
         }
     }
 
-    /// The faults it may have: value, word, and whether it has it now.
+    /// Returns the faults to choose from: value, word, and whether it is in force.
     fn kinds(&self) -> [(&'static str, &'static str, bool); 4] {
         FaultKind::ALL.map(|kind| {
             let word = match kind {
@@ -235,7 +232,7 @@ impl ServiceRow {
         })
     }
 
-    /// Class and word of the fault in force.
+    /// Returns class and word of the fault in force.
     fn mark(&self) -> (&'static str, &'static str) {
         match self.in_force {
             FaultKind::None => ("closed", t!("healthy")),

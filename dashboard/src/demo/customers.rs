@@ -9,9 +9,9 @@ use tracing::debug;
 const REVIEWS_EVERY: u64 = 5;
 /// Products that the shop sells.
 const PRODUCTS: u32 = 40;
-/// A customer gives up after that long.
+/// How long a customer waits.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// Requests in flight at most, however slow the shop is.
+/// Most requests in flight, however slow the shop is.
 const IN_FLIGHT_MAX: usize = 200;
 
 /// Makes requests for as long as it is polled.
@@ -38,7 +38,7 @@ pub(super) async fn run(gateway: String, requests_per_second: u32) {
     }
 }
 
-/// Returns what the next customer asks for.
+/// Returns the URL of the next customer's request.
 fn next_url(gateway: &str, count: u64) -> String {
     let product = fastrand::u32(1..=PRODUCTS);
     match count % REVIEWS_EVERY {

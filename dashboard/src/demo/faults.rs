@@ -1,4 +1,4 @@
-//! Injects faults into the shop: those switched on the page, else those of the story.
+//! Injects faults into the shop: those set on the page, else those of the story.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub(super) async fn run(shop: Arc<Shop>, control: Arc<ShopControl>) {
     }
 }
 
-/// Injects a fault into every instance of a service; returns whether that succeeded.
+/// Injects a fault into every instance of a service; returns whether it was successful.
 async fn apply(
     shop: &Shop,
     client: &reqwest::Client,

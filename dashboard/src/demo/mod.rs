@@ -27,11 +27,12 @@ use process::{Otlp, Shop};
 pub struct DemoOptions {
     /// Settings of the collector.
     pub server: CollectorConfig,
-    /// Which addresses were given: pages, OTLP over gRPC, OTLP over HTTP. Others may move when their port is taken.
+    /// Whether the addresses were given: pages, OTLP over gRPC, OTLP over HTTP. Others may change if their port is in
+    /// use.
     pub addresses_given: [bool; 3],
     /// Whether a data directory was given; else the demo uses a temporary one.
     pub data_dir_given: bool,
-    /// Requests a second that customers make.
+    /// Requests per second of the customers.
     pub requests_per_second: u32,
     /// Whether the story injects faults.
     pub faults_by_themselves: bool,
@@ -101,7 +102,7 @@ async fn run_shop(
     shop.stop().await;
 }
 
-/// Binds the configured ports; one that is in use and was not asked for is replaced by one that the system chooses.
+/// Binds the configured ports; a port that is in use and was not given is replaced by one that the system chooses.
 async fn bind_near(mut config: CollectorConfig, given: [bool; 3]) -> Result<Collector, Error> {
     let any = ListenAddr::from(SocketAddr::from(([127, 0, 0, 1], 0)));
     loop {
@@ -128,8 +129,8 @@ async fn bind_near(mut config: CollectorConfig, given: [bool; 3]) -> Result<Coll
     }
 }
 
-/// Replaces the data directory by a temporary one, which is deleted at the end, unless one was given. Its name cannot be
-/// guessed, it did not exist before, and it is its owner's alone.
+/// Unless a data directory was given, replaces it by a temporary one with an unpredictable name, which only its owner
+/// can access and which is deleted at the end.
 fn prepare_data_dir(options: &mut DemoOptions) -> Result<Option<TempDir>, Error> {
     if options.data_dir_given {
         return Ok(None);
@@ -139,7 +140,7 @@ fn prepare_data_dir(options: &mut DemoOptions) -> Result<Option<TempDir>, Error>
     Ok(Some(dir))
 }
 
-/// Prints what to open.
+/// Prints the addresses to open.
 fn announce_demo(web: SocketAddr) {
     print("The shop is starting. In half a minute a breaker trips:");
     print(format_args!("  open http://{web}         the circuit wall"));

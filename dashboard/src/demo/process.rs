@@ -1,7 +1,7 @@
 //! The shop's processes: start, kill, restart at the same address, stop.
 //!
-//! A child reads its standard input and ends at its end of file, so it ends with this process however
-//! this process ends. Its first line on standard output is its address.
+//! A child reads its standard input and ends at its end of file, so it ends with this process, however this process
+//! ends. Its first line on standard output is its address.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -37,16 +37,16 @@ pub(super) struct Instance {
     child: Mutex<Option<Child>>,
 }
 
-/// Where the services send their telemetry.
+/// The receiver of the services' telemetry.
 #[derive(Debug, Clone)]
 pub(super) struct Otlp {
     /// OTLP over HTTP.
     pub(super) url: String,
-    /// What they show there.
+    /// The token that the services send.
     pub(super) token: Option<Secret>,
 }
 
-/// How to start the process again.
+/// The arguments for starting the process again.
 #[derive(Debug, Clone)]
 struct Spec {
     service: &'static str,
@@ -56,7 +56,7 @@ struct Spec {
 }
 
 impl Shop {
-    /// Starts every service, leaves first.
+    /// Starts every service, those without callees first.
     pub(super) async fn start(otlp: &Otlp) -> Result<Self, Error> {
         let mut shop = Self {
             instances: Vec::new(),
@@ -135,7 +135,7 @@ impl Instance {
     /// Ends the process at once, as a crash would.
     pub(super) async fn kill(&self) {
         if let Some(mut child) = self.child.lock().await.take() {
-            // It may have ended already; either way it is gone afterwards.
+            // It may have ended already; either way it has ended afterwards.
             child.kill().await.ok();
         }
     }
@@ -197,7 +197,7 @@ impl Spec {
             let header = format!("authorization=Bearer%20{}", token.expose());
             command.env("OTEL_EXPORTER_OTLP_HEADERS", header);
         }
-        // Only warnings: the demo's terminal is for its addresses.
+        // Only warnings, because the demo's terminal shows its addresses.
         command.env(
             "RUST_LOG",
             std::env::var("FUSEBOX_SHOP_LOG").unwrap_or_else(|_| "off".to_owned()),

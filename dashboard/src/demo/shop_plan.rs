@@ -1,5 +1,5 @@
-//! Which services the shop has, how many instances, and who calls whom: leaves first, so that each service
-//! starts when those it calls are there.
+//! The services of the shop, their numbers of instances, and who calls whom. Callees come first, so that each service
+//! starts after those that it calls.
 
 /// One service of the shop.
 #[derive(Debug, Clone, Copy)]

@@ -2,7 +2,7 @@
 
 use crate::shop::fault::FaultKind;
 
-/// The services that faults are injected into; the others only feel the consequences.
+/// The services that faults are injected into; the others only experience the consequences.
 pub(super) const FAULTY: [&str; 5] = ["inventory", "price", "review", "recommendation", "legacy"];
 
 /// A chapter of the story: a service has a fault from one second to another.
@@ -13,7 +13,7 @@ struct Chapter {
     kind: FaultKind,
 }
 
-/// How long the story is.
+/// The length of the story.
 const STORY_SECONDS: u64 = 120;
 
 /// The story. Its first fault comes early: half a minute after the start a breaker is open.
@@ -50,7 +50,7 @@ const STORY: [Chapter; 5] = [
     },
 ];
 
-/// Returns the second of the story after that many seconds.
+/// Returns the second of the story after this many seconds.
 pub(super) fn second_of_story(elapsed_seconds: u64) -> u64 {
     elapsed_seconds % STORY_SECONDS
 }
@@ -65,8 +65,8 @@ pub(super) fn fault_at(service: &str, second: u64) -> FaultKind {
         .map_or(FaultKind::None, |chapter| chapter.kind)
 }
 
-/// Returns what happens next in the story after that second: which service gets which fault (or none), and how
-/// many seconds from then.
+/// Returns the next event of the story after this second: the service, its fault (or none), and the number of seconds
+/// until then.
 pub(super) fn next_chapter(second: u64) -> (&'static str, FaultKind, u64) {
     let turns = STORY.iter().flat_map(|chapter| {
         let ends = (chapter.service, FaultKind::None, chapter.to_seconds);
