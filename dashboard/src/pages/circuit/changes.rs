@@ -1,4 +1,4 @@
-//! What operators changed at a circuit: each change in force, and where it is.
+//! The changes that operators made to a circuit: each change in force, and its state on each instance.
 
 use fusebox::control::Action;
 use fusebox_collector::live::circuits::{ChangeStatus, Delivery, InstanceDelivery};
@@ -14,20 +14,20 @@ pub(crate) struct ShownChange {
     pub(crate) word: &'static str,
     pub(crate) by: String,
     pub(crate) reason: String,
-    /// When it was asked for, as HTML.
+    /// When it was requested, as HTML.
     pub(crate) since: String,
     /// When it ends, as HTML.
     pub(crate) until: String,
     pub(crate) instances: Vec<ShownDelivery>,
 }
 
-/// Where a change is with one instance.
+/// The state of a change on one instance.
 #[derive(Debug)]
 pub(crate) struct ShownDelivery {
     pub(crate) id: String,
     pub(crate) class: &'static str,
     pub(crate) word: &'static str,
-    /// What that means, where the word does not say it.
+    /// The meaning of the word, if it needs one.
     pub(crate) title: &'static str,
     /// When it was acknowledged, as HTML.
     pub(crate) time: String,

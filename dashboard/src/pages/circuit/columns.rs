@@ -1,4 +1,4 @@
-//! The values behind the chart of a circuit, bar by bar: what the pointer shows, and the same as a table.
+//! The values behind the chart of a circuit, bar by bar, for the pointer and as a table.
 
 use fusebox_collector::model::{CircuitCalls, CircuitHistory, TimeRange, nanos};
 
@@ -11,13 +11,13 @@ pub(super) const WIDTH: f64 = 1008.0;
 /// One bar with calls.
 #[derive(Debug, PartialEq)]
 pub(super) struct Column {
-    /// Where it begins, in units of the chart.
+    /// Its left edge, in units of the chart.
     pub(super) x: String,
-    /// How wide it is.
+    /// Its width, in units of the chart.
     pub(super) width: String,
-    /// When it begins, as HTML.
+    /// Its start, as HTML.
     pub(super) when: String,
-    /// When it begins, in UTC.
+    /// Its start, in UTC.
     pub(super) clock: String,
     /// Calls by outcome in words.
     pub(super) words: String,

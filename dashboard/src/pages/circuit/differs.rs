@@ -1,5 +1,5 @@
-//! What differs between the failing and the passing calls of a circuit: attribute values that are common among
-//! the ones and rare among the others. Looks at the span through the breaker and at its children.
+//! Differences between the failing and the passing calls of a circuit: attribute values that are common in one group
+//! and rare in the other. Compares the span of the breaker and its children.
 
 use std::collections::HashSet;
 
@@ -12,17 +12,16 @@ use opentelemetry::{SpanId, TraceId};
 use crate::pages::contrast::{Contrast, tells_only_the_outcome};
 use crate::pages::view::text;
 
-/// Traces looked at on each side.
+/// Most traces compared per group.
 const TRACES_MAX: usize = 60;
-/// Longer values are texts, not categories.
+/// Longer values are free text, not categories.
 const VALUE_BYTES_MAX: usize = 200;
 
-/// What differs.
 #[derive(Debug, Default)]
 pub(crate) struct Differs {
-    /// Failing calls looked at.
+    /// Failing calls compared.
     pub(crate) failing: usize,
-    /// Passing calls looked at.
+    /// Passing calls compared.
     pub(crate) passing: usize,
     /// The differences, greatest first.
     pub(crate) rows: Vec<Difference>,
@@ -44,7 +43,7 @@ impl Differs {
         }
     }
 
-    /// Returns what to say where nothing differs.
+    /// Returns the text for a comparison without differences.
     pub(crate) fn nothing_words(&self) -> &'static str {
         match self.failing {
             0 => t!("No failing calls found."),
@@ -64,10 +63,10 @@ pub(crate) struct Difference {
     pub(crate) passing: String,
 }
 
-/// Asks for failing and passing requests in that range and compares them.
+/// Compares failing and passing requests of this range.
 ///
 /// # Errors
-/// When the store fails.
+/// Returns an error if the store fails.
 pub(crate) async fn ask(
     query: &QueryService,
     key: &CircuitKey,
@@ -114,7 +113,7 @@ async fn ids(
         .collect())
 }
 
-/// Returns `key = value` of the spans through the breaker and of their children.
+/// Returns `key = value` of the spans of the breaker and of their children.
 fn values(trace: &Trace, key: &CircuitKey) -> Vec<String> {
     let through = |span: &&Span| {
         let breaker = span.attribute(semconv::BREAKER_NAME);
@@ -130,7 +129,7 @@ fn values(trace: &Trace, key: &CircuitKey) -> Vec<String> {
     let concerned = trace.spans.iter().filter(|span| {
         callers.contains(&span.span_id) || span.parent_span_id.is_some_and(|p| callers.contains(&p))
     });
-    // Each once from the beginning: thousands of spans share the attributes of a resource.
+    // Unique from the start, because thousands of spans share the attributes of a resource.
     let mut values = HashSet::new();
     for span in concerned {
         let side = if callers.contains(&span.span_id) {

@@ -1,5 +1,5 @@
-//! One circuit: its state and figures now, its history, every transition with the call that caused it, the requests
-//! that went through it, what differs in those that failed, its instances and settings.
+//! One circuit: its current state and figures, its history, every transition with the call that caused it, the requests
+//! that went through it, the differences of failed ones, its instances and settings.
 
 pub(crate) mod changes;
 mod columns;
@@ -39,7 +39,7 @@ use differs::Differs;
 use outage_list::OutageRow;
 use range::{Line, Shown};
 
-/// Transitions read; those of a breaker that flaps through a night make one line.
+/// Most transitions read; those of a breaker that flaps all night are one line.
 const TRANSITIONS_MAX: usize = 2_000;
 /// Transitions listed in the log.
 const LOG_MAX: usize = 50;
@@ -116,16 +116,16 @@ fn unknown(key: &CircuitKey, retention: Range) -> PageError {
     ))
 }
 
-/// How a circuit is looked at.
+/// How the circuit is displayed, from the URL.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct View {
-    /// The moment; `None`: now.
+    /// The time shown; `None`: now.
     pub(crate) at: Option<u64>,
-    /// Which requests are listed.
+    /// The outcome of the listed requests.
     pub(crate) outcome: String,
     /// Whether failing and passing calls are compared.
     pub(crate) differs: bool,
-    /// How much the chart shows, where that was chosen.
+    /// The range of the chart, if one was chosen.
     pub(crate) range: Option<String>,
 }
 
@@ -175,20 +175,19 @@ impl View {
     }
 }
 
-/// All that is known of a circuit.
+/// The data of the page.
 #[derive(Debug)]
 pub(crate) struct Known {
-    /// Itself.
     pub(crate) circuit: CircuitView,
     /// Its transitions, newest first.
     pub(crate) transitions: Vec<CircuitTransition>,
     /// Requests through it.
     pub(crate) requests: TracePage,
-    /// What operators changed, as far as it is in force.
+    /// The changes that operators made and that are in force.
     pub(crate) changes: Vec<ChangeStatus>,
-    /// What differs, where asked for.
+    /// The differences, if they were requested.
     pub(crate) differs: Option<Differs>,
-    /// How long data is kept: how far back transitions and requests are listed.
+    /// How long data is kept, which limits the listed transitions and requests.
     pub(crate) retention: Range,
 }
 
@@ -202,12 +201,12 @@ pub(crate) struct CircuitPage {
     shown: Shown,
     now: u64,
     rows: Vec<TraceRow>,
-    /// What stands around it now.
+    /// The policies around the circuit.
     policies: Vec<PolicyRow>,
 }
 
 impl CircuitPage {
-    /// Returns the page; `shown` is what its chart shows.
+    /// Returns the page; `shown` is the content of the chart.
     pub(crate) fn new(known: Known, view: View, shown: Shown, now: u64, palette: &Palette) -> Self {
         let key = &known.circuit.key;
         let live = Href::circuit(key).to_string();
@@ -320,7 +319,7 @@ impl CircuitPage {
         self.known.retention.words()
     }
 
-    /// The ranges to choose from: word, link, whether it is shown.
+    /// Returns the ranges to choose from: word, link, whether it is shown.
     fn ranges(&self) -> Vec<(String, String, bool)> {
         let choice = |range: Range| {
             let view = View {
@@ -351,7 +350,7 @@ impl CircuitPage {
         shares.filter(|share| share.calls > 0).collect()
     }
 
-    /// The share of the known time in which it refused calls, percent.
+    /// Returns the share of the known time in which it refused calls, percent.
     fn open_share(&self) -> Option<String> {
         let length = |span: &StateSpan| span.end - span.start;
         let states = &self.shown.history.states;
@@ -440,7 +439,7 @@ impl CircuitPage {
         Some((word, text::shown(&forced.reason, 1_000).into_owned(), until))
     }
 
-    /// The settings in force, those that its library has.
+    /// Returns the settings in force that its library reports.
     fn settings(&self) -> Vec<Figure> {
         let s = &self.known.circuit.settings;
         let ms = |ms: Option<u64>| ms.map(|ms| format_duration(ms.saturating_mul(1_000_000)));
@@ -506,7 +505,7 @@ impl CircuitPage {
             .collect()
     }
 
-    /// What its telemetry cannot answer, and why.
+    /// Returns what its telemetry cannot tell, and why.
     fn unanswered(&self) -> Option<&'static str> {
         match self.known.circuit.source {
             Source::Fusebox => None,
@@ -529,7 +528,7 @@ impl CircuitPage {
         }
     }
 
-    /// Whether there are switches: now, and where the library takes changes.
+    /// Returns whether the page offers changes: only for the present, and if the library accepts changes.
     fn can_switch(&self) -> bool {
         self.view.at.is_none() && self.known.circuit.source == Source::Fusebox
     }

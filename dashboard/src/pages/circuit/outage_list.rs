@@ -1,4 +1,4 @@
-//! The list of outages as the page shows it: words, links and moments of each line.
+//! The list of outages on the page: words, links and times of each line.
 
 use std::collections::BTreeSet;
 
@@ -9,33 +9,33 @@ use crate::pages::view::href::Href;
 use crate::pages::view::text;
 use crate::pages::view::{moment, reason};
 
-/// Lines listed; the log has the rest.
+/// Most lines; the log has the others.
 const LINES_MAX: usize = 30;
-/// Outages listed below one line of a breaker that flaps.
+/// Most outages listed below the line of a flapping breaker.
 const RUN_MAX: usize = 30;
 
 /// One line of the list.
 #[derive(Debug)]
 pub(super) struct OutageRow {
-    /// When it began, as HTML.
+    /// Its start, as HTML.
     pub(super) when: String,
-    /// The wall at that moment.
+    /// The link to the wall at that time.
     pub(super) at_href: String,
-    /// How long it lasted.
+    /// Its duration.
     pub(super) lasted: String,
-    /// Whether it is still under way.
+    /// Whether it is in progress.
     pub(super) is_under_way: bool,
-    /// Why it began.
+    /// The reason of its start.
     pub(super) why: String,
     /// Probes and instances.
     pub(super) details: String,
-    /// The call that began it.
+    /// The link to the call that started it.
     pub(super) call: Option<String>,
-    /// The outages of a breaker that flaps; empty for a single one.
+    /// The outages of a flapping breaker; empty for a single outage.
     pub(super) run: Vec<OutageRow>,
 }
 
-/// Returns the rows of these lines; `is_out` says whether the newest outage may be under way.
+/// Returns the rows of these lines; `is_out` tells whether the newest outage may be in progress.
 pub(super) fn rows(lines: &[Line], is_out: bool, now: u64) -> Vec<OutageRow> {
     let row = |(index, line): (usize, &Line)| {
         let is_out = is_out && index == 0;

@@ -1,5 +1,5 @@
-//! The outages of a circuit: from its transitions, newest first, to one line for each time it was out, whatever the number
-//! of instances and probes. Outages that follow one another closely are one line too: the breaker flaps.
+//! The outages of a circuit: turns its transitions into one line per outage, whatever the number of instances and
+//! probes. Outages in close succession are one line too: the breaker flaps.
 
 use std::collections::BTreeSet;
 
@@ -9,17 +9,17 @@ use opentelemetry::{SpanId, TraceId};
 
 use crate::pages::view::text::MINUTE;
 
-/// A breaker that is closed for a shorter time between two outages flaps.
+/// A breaker that is closed for less than this between two outages is flapping.
 const FLAPPING_GAP_NANOS: u64 = MINUTE;
-/// So many outages in a row are shown as one line.
+/// Number of outages in a row that are shown as one line.
 const FLAPPING_MIN: usize = 3;
 
-/// One time in which at least one instance let no call through but probes.
+/// A period in which at least one instance refused calls other than probes.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Outage {
-    /// When the first instance opened; of one that began before what is known, the first that is known of it.
+    /// When the first instance opened; if the outage began before the known data, its first known time.
     pub(super) start: UnixNanos,
-    /// Whether it began before that.
+    /// Whether it began before the known data.
     pub(super) began_before: bool,
     /// When the last instance closed.
     pub(super) end: Option<UnixNanos>,
@@ -42,11 +42,11 @@ pub(super) enum Line {
     Flapping(Vec<Outage>),
 }
 
-/// Returns the outages that these transitions make, newest first; the transitions are newest first too.
+/// Returns the outages of these transitions, newest first; the transitions are newest first too.
 pub(super) fn outages(transitions: &[CircuitTransition]) -> Vec<Outage> {
     let mut outages: Vec<Outage> = Vec::new();
     let mut known = BTreeSet::new();
-    // The instances that are out.
+    // The instances that are currently out.
     let mut out = BTreeSet::new();
     for transition in transitions.iter().rev() {
         let instance = transition.instance.as_str();
@@ -192,7 +192,7 @@ mod tests {
         assert!(found[1].began_before && found[1].reason.is_empty());
         assert_eq!(found[1].end, Some(UnixNanos::new(6 * SECOND)));
         assert!(!found[0].began_before);
-        // A breaker that is switched off and on was never out.
+        // A breaker that is disabled and enabled was never out.
         let off = EffectiveState::Disabled;
         let steps = [turn(1, "a", Closed, off), turn(2, "a", off, Closed)];
         assert_eq!(outages(&newest_first(steps.into())), []);

@@ -1,4 +1,4 @@
-//! The chart of a circuit: how much of the past it shows, and what happened in it.
+//! The chart of a circuit: its range of time and its data.
 
 use fusebox_collector::model::{CircuitHistory, CircuitKey, TimeRange, UnixNanos};
 use fusebox_collector::query::Missing;
@@ -11,7 +11,7 @@ use crate::pages::view::text::{self, DAY, HOUR};
 /// The shorter ranges that the chart offers.
 const LENGTHS: [u64; 2] = [HOUR, DAY];
 
-/// A line of the chart: place in percent, word, and for times of day the time in Unix milliseconds.
+/// A line of the chart: position in percent, word, and for times of day the time in Unix milliseconds.
 pub(crate) type Line = (String, String, Option<u64>);
 
 /// Returns the ranges that the chart offers.
@@ -30,7 +30,7 @@ pub(crate) fn lines(shown: TimeRange) -> Vec<Line> {
         .map(|time| {
             let place = (time - start) as f64 / length as f64 * 100.0;
             let place_words = format!("{place:.2}");
-            // At the very end a word would leave the chart.
+            // At the very end the label would leave the chart.
             if place >= 96.0 {
                 (place_words, String::new(), None)
             } else if apart >= DAY {
@@ -42,8 +42,8 @@ pub(crate) fn lines(shown: TimeRange) -> Vec<Line> {
         .collect()
 }
 
-/// Returns the range that ends there. Up to now it ends with the bar that is still growing, so that bars stand still
-/// from one refresh to the next and the calls of the running minute are in.
+/// Returns the range that ends at `end`. A live range ends with the bar that is still growing, so that bars keep their
+/// position between refreshes and include the calls of the current minute.
 fn until(range: Range, end: u64, live: bool) -> TimeRange {
     let bar = range.bar();
     let end = if live { end.div_ceil(bar) * bar } else { end };
@@ -53,7 +53,7 @@ fn until(range: Range, end: u64, live: bool) -> TimeRange {
     }
 }
 
-/// A range of the chart and what happened in it.
+/// A range of the chart and its data.
 #[derive(Debug)]
 pub(crate) struct Shown {
     /// Which of the ranges it is.
@@ -62,12 +62,12 @@ pub(crate) struct Shown {
     pub(crate) time: TimeRange,
     /// Calls and states in it.
     pub(crate) history: CircuitHistory,
-    /// What could not be read of them.
+    /// The part of the data that could not be read.
     pub(crate) missing: Option<Missing>,
 }
 
-/// Returns the range of the chart and what happened in it: the one asked for, else the shortest that holds all
-/// that is known, so that the first minutes of a breaker are not a hair at the end of the retention.
+/// Returns the range of the chart and its data: the requested range, else the shortest that contains all known data, so
+/// that the first minutes of a breaker are not a thin line at the end of the retention.
 pub(crate) async fn history(
     pages: &Pages,
     key: &CircuitKey,

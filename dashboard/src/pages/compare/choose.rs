@@ -1,4 +1,4 @@
-//! The page on which the traces to compare are chosen: by their ids, or one of the recent traces with the same root.
+//! The page for choosing the traces to compare: by their ids, or from recent traces with the same root.
 
 use askama::Template;
 use fusebox_collector::model::{Condition, TimeRange, TraceQuery, TraceSummary, UnixNanos};
@@ -11,9 +11,9 @@ use crate::pages::traces::{TraceRow, rows};
 use crate::pages::view::href::Href;
 use crate::pages::view::text;
 
-/// Traces offered.
+/// Most traces offered.
 const OFFERED_MAX: usize = 20;
-/// Traces looked through for those: calls of the same name may stand within others too.
+/// Most traces searched for them; calls of the same name may also occur inside other traces.
 const SEARCHED: usize = 100;
 
 /// The page.
@@ -22,13 +22,13 @@ const SEARCHED: usize = 100;
 pub(crate) struct ChoosePage {
     chrome: Chrome,
     ids: [String; 2],
-    /// What the root of the first trace is called.
+    /// The name of the root of the first trace.
     root: Option<String>,
     rows: Vec<TraceRow>,
 }
 
 impl ChoosePage {
-    /// Returns the page while no trace is chosen.
+    /// Returns the page before a trace is chosen.
     pub(crate) fn empty() -> Self {
         Self {
             chrome: Chrome::new(Section::Traces, t!("Compare traces")),
@@ -38,10 +38,10 @@ impl ChoosePage {
         }
     }
 
-    /// Asks for the recent traces with the same root as that one.
+    /// Searches recent traces with the same root as this one.
     ///
     /// # Errors
-    /// When there is no such trace, or the store fails.
+    /// Returns an error if there is no such trace, or if the store fails.
     pub(crate) async fn ask(pages: &Pages, id: &str) -> Result<Self, PageError> {
         let trace = pages.query.trace_by_text(id).await?;
         let trace = trace.ok_or_else(|| not_stored(id))?;
@@ -83,7 +83,7 @@ impl ChoosePage {
     }
 }
 
-/// Returns the rows of traces, each with a link to its comparison with that one.
+/// Returns the rows of traces, each with a link to its comparison with this one.
 fn offered(id: &str, found: &[TraceSummary], now: u64, pages: &Pages) -> Vec<TraceRow> {
     let rows = rows(found, now, &pages.palette).into_iter();
     let with_link = |(mut row, trace): (TraceRow, &TraceSummary)| {

@@ -1,5 +1,5 @@
-//! The difference of two call trees: calls with the same service and operation below the same callers are matched, and
-//! their numbers and times are set side by side. Pure; nothing here recurses.
+//! The difference of two call trees: matches calls with the same service and operation below the same callers, and
+//! compares their numbers and times. Pure, and without recursion.
 
 use std::collections::HashMap;
 
@@ -7,15 +7,15 @@ use fusebox_collector::model::{Span, StatusCode, Trace};
 
 use crate::pages::trace::call_tree::CallTree;
 
-/// Times count as different from this share of the longer one on, so that jitter is no difference.
+/// Times differ if they differ by at least this share of the longer one, which ignores jitter.
 const SHARE_MIN: f64 = 0.2;
-/// They also differ by at least this share of the longer trace: what is shorter explains nothing.
+/// They must also differ by at least this share of the longer trace, because smaller differences explain nothing.
 const TRACE_SHARE_MIN: f64 = 0.01;
 
 /// Service and operation; `None` for a caller that was not received.
 type Name<'t> = Option<(&'t str, &'t str)>;
 
-/// The calls of both traces, callers before those they call, as drawn.
+/// The calls of both traces in drawing order, callers before callees.
 #[derive(Debug)]
 pub(crate) struct Diff<'t> {
     /// The calls.
@@ -27,11 +27,11 @@ pub(crate) struct Diff<'t> {
 /// The calls of one service and operation below the same callers, in both traces.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Node<'t> {
-    /// What they are called.
+    /// Service and operation.
     pub(crate) name: Name<'t>,
-    /// Its caller, by its place among the nodes.
+    /// The index of its caller.
     pub(crate) parent: Option<usize>,
-    /// How deep it stands; roots are at 0.
+    /// Its level; roots are at 0.
     pub(crate) depth: usize,
     /// The calls in the first and in the second trace.
     pub(crate) sides: [Calls; 2],
@@ -40,13 +40,13 @@ pub(crate) struct Node<'t> {
 /// The calls of a node in one trace; times in nanoseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Calls {
-    /// How many.
+    /// The number of calls.
     pub(crate) count: u64,
-    /// Those whose status is error.
+    /// The number of calls with an error status.
     pub(crate) failed: u64,
-    /// Their durations added up.
+    /// The sum of their durations.
     pub(crate) total: u64,
-    /// Their part of the critical path.
+    /// Their time on the critical path.
     pub(crate) critical: u64,
     /// The earliest start, from the start of the trace.
     pub(crate) start: u64,
@@ -54,18 +54,18 @@ pub(crate) struct Calls {
     pub(crate) end: u64,
 }
 
-/// What changed from the first trace to the second.
+/// The change from the first to the second trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// Only the second has it.
+    /// Only in the second trace.
     Added,
-    /// Only the first has it.
+    /// Only in the first trace.
     Missing,
-    /// It took noticeably longer in the second.
+    /// Noticeably longer in the second trace.
     Slower,
-    /// It took noticeably longer in the first.
+    /// Noticeably longer in the first trace.
     Faster,
-    /// Neither.
+    /// No noticeable change.
     Same,
 }
 
@@ -85,14 +85,14 @@ impl Calls {
         self.end = self.end.max(end);
         self.count += 1;
         self.failed += u64::from(span.status.code == StatusCode::Error);
-        // Spans of a few decades each add up to more than there is room for.
+        // The sum of several spans of decades would overflow.
         self.total = self.total.saturating_add(span.duration_nanos());
         self.critical = self.critical.saturating_add(critical);
     }
 }
 
 impl Node<'_> {
-    /// Returns what changed, in traces of which the longer one took so long.
+    /// Returns the change, in traces of which the longer one took `longest`.
     pub(crate) fn change(&self, longest: u64) -> Change {
         let [first, second] = self.sides;
         let longer = first.total.max(second.total);
@@ -108,7 +108,7 @@ impl Node<'_> {
         }
     }
 
-    /// Returns whether the numbers of calls or of failed ones differ, or the time does.
+    /// Returns whether the numbers of calls, the numbers of failed calls or the times differ.
     pub(crate) fn differs(&self, longest: u64) -> bool {
         let [first, second] = self.sides;
         self.change(longest) != Change::Same
@@ -130,7 +130,7 @@ impl<'t> Diff<'t> {
         }
     }
 
-    /// Returns the places of the nodes that differ, and of their callers.
+    /// Returns the indexes of the nodes that differ, and of their callers.
     pub(crate) fn different(&self) -> Vec<usize> {
         let mut kept = vec![false; self.nodes.len()];
         for (at, node) in self.nodes.iter().enumerate().rev() {
@@ -142,8 +142,8 @@ impl<'t> Diff<'t> {
         (0..kept.len()).filter(|at| kept[*at]).collect()
     }
 
-    /// Returns the nodes whose part of the critical path changed most: place and nanoseconds more in the second trace,
-    /// most first. In traces of one root, all changes add up to the difference of their durations.
+    /// Returns the nodes whose time on the critical path changed most: index and additional nanoseconds in the second
+    /// trace, largest first. In traces with one root, all changes add up to the difference of their durations.
     pub(crate) fn causes(&self, count_max: usize) -> Vec<(usize, i128)> {
         let more = |node: &Node<'_>| {
             let [first, second] = node.sides.map(|calls| i128::from(calls.critical));
@@ -159,7 +159,7 @@ impl<'t> Diff<'t> {
     }
 }
 
-/// The nodes while they are being collected, and where each is found.
+/// The nodes while they are being collected, with an index.
 #[derive(Debug, Default)]
 struct Nodes<'t> {
     nodes: Vec<Node<'t>>,
@@ -195,7 +195,7 @@ impl<'t> Nodes<'t> {
     }
 }
 
-/// Returns the nodes depth first, those of one caller by their start.
+/// Returns the nodes depth first; siblings are ordered by their start.
 fn in_order(nodes: Vec<Node<'_>>) -> Vec<Node<'_>> {
     let start = |node: &Node<'_>| {
         let sides = node.sides.iter().filter(|calls| calls.count > 0);

@@ -1,5 +1,5 @@
-//! The comparison of two traces: which calls only one of them has, which took longer, and where on the critical path the
-//! difference lies. With one trace given, the page offers recent ones of the same root to compare it with.
+//! The comparison of two traces: which calls only one of them has, which took longer, and where the critical paths
+//! differ. If only one trace is given, the page offers recent ones with the same root.
 
 mod choose;
 mod diff;
@@ -36,14 +36,14 @@ pub(crate) async fn show(
     })
 }
 
-/// Returns the ids given: `a` and `b`, or two times `id`, as boxes that are ticked send it.
+/// Returns the given ids: `a` and `b`, or two `id`s, as ticked boxes send them.
 fn ids(params: &Params) -> Result<(Option<&str>, Option<&str>), PageError> {
     let mut ids = params.word("a").into_iter().chain(params.word("b"));
     let ticked: Vec<&str> = params.all("id").map(str::trim).collect();
     match ticked.as_slice() {
         [] => Ok((ids.next(), ids.next())),
         [first] => Ok((Some(*first), ids.next())),
-        // Rows stand newest first: what came later is compared with what came before.
+        // Rows are newest first: the later trace is compared with the earlier one.
         [later, earlier] => Ok((Some(*earlier), Some(*later))),
         more => Err(PageError::Invalid(t!(
             "two traces can be compared, and {n} are ticked",
@@ -58,7 +58,7 @@ async fn read(pages: &Pages, ids: [&str; 2]) -> Result<[Trace; 2], PageError> {
     Ok([first, second.ok_or_else(|| not_stored(ids[1]))?])
 }
 
-/// Compares off the async workers: two traces of many spans take long to match.
+/// Compares on a blocking thread, because matching two large traces takes long.
 async fn compare(
     [first, second]: [Trace; 2],
     view: CompareView,

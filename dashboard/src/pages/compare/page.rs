@@ -1,5 +1,5 @@
-//! The page of a comparison: both traces, what changed in numbers, where the time went, and the calls as a table with a bar
-//! for each trace.
+//! The page of a comparison: both traces, the changes in numbers, where the time was spent, and the calls as a table
+//! with a bar for each trace.
 
 use askama::Template;
 use fusebox_collector::model::{Span, StatusCode, Trace, format_duration};
@@ -14,18 +14,18 @@ use crate::pages::view::href::Href;
 use crate::pages::view::palette::Palette;
 use crate::pages::view::{moment, text};
 
-/// Rows on a page: about 700 bytes each.
+/// Most rows per page, about 700 bytes each.
 const ROWS_MAX: usize = 500;
-/// Calls named as where the time went.
+/// Most calls named as causes of the difference.
 const CAUSES_MAX: usize = 5;
-/// Characters of their names.
+/// Most characters of their names.
 const CAUSE_CHARS: usize = 40;
-/// How a comparison is looked at.
+/// How the comparison is displayed, from the URL.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct CompareView {
     /// Whether only calls that differ are shown, with their callers.
     only: bool,
-    /// The first row.
+    /// The index of the first row.
     from: usize,
 }
 
@@ -46,13 +46,13 @@ pub(crate) struct ComparePage {
     chrome: Chrome,
     ids: [String; 2],
     heads: [Head; 2],
-    /// How much longer the second trace took, and in which class.
+    /// How much longer the second trace took, and its class.
     longer: (String, &'static str),
     counts: Vec<(&'static str, &'static str, String)>,
     causes: Vec<(String, String)>,
     rows: Vec<Row>,
     view: CompareView,
-    /// Rows in this view, and in the one with all or only different calls.
+    /// The number of rows with all calls and with only different ones.
     total: usize,
     different: usize,
     all: usize,
@@ -117,7 +117,7 @@ impl ComparePage {
         href.to_string()
     }
 
-    /// Returns the views: words, link, whether it is the one shown.
+    /// Returns the views: words, link, whether it is shown.
     fn views(&self) -> [(String, String, bool); 2] {
         let all = text::count(self.all as u64);
         let different = text::count(self.different as u64);
@@ -178,7 +178,7 @@ impl Head {
     }
 }
 
-/// Returns how many rows changed in which way: class, word, number.
+/// Returns the number of rows by kind of change: class, word, number.
 fn counts(diff: &Diff<'_>) -> Vec<(&'static str, &'static str, String)> {
     let count = |change: Change| {
         let nodes = diff.nodes.iter();
@@ -198,7 +198,7 @@ fn counts(diff: &Diff<'_>) -> Vec<(&'static str, &'static str, String)> {
     .collect()
 }
 
-/// Returns where the time went: the calls and how much longer the second trace spent in them.
+/// Returns the causes: calls and how much longer the second trace spent in them.
 fn causes(diff: &Diff<'_>) -> Vec<(String, String)> {
     let words = |node: &Node<'_>| {
         let (service, operation) = node.name.unwrap_or_default();
@@ -211,7 +211,7 @@ fn causes(diff: &Diff<'_>) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Returns how much longer the second trace took, and the class of that.
+/// Returns how much longer the second trace took, and its class.
 fn longer([first, second]: [u64; 2]) -> (String, &'static str) {
     let by = first.abs_diff(second);
     let share = text::percent(by as f64 / first.max(1) as f64 * 100.0);
@@ -229,7 +229,7 @@ fn longer([first, second]: [u64; 2]) -> (String, &'static str) {
     }
 }
 
-/// Returns what is missing in the traces read.
+/// Returns what is missing in the traces.
 fn notes(traces: [&Trace; 2]) -> Vec<String> {
     let note = |(trace, words): (&Trace, &str)| {
         let is_cut = trace.truncated || trace.is_shortened();

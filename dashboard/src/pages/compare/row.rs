@@ -1,4 +1,4 @@
-//! One row of a comparison: the calls of one name below the same callers, with their numbers, times and bars in both traces.
+//! One row of a comparison: the calls of one name below the same callers, with numbers, times and bars of both traces.
 
 use fusebox_collector::model::{Trace, format_duration};
 
@@ -8,7 +8,7 @@ use crate::pages::view::href::Href;
 use crate::pages::view::palette::Palette;
 use crate::pages::view::text;
 
-/// Levels that are indented, as in the call tree.
+/// Most indented levels, as in the call tree.
 const INDENT_MAX: usize = 24;
 
 /// The calls of one name below the same callers.
@@ -17,9 +17,9 @@ pub(super) struct Row {
     depth: usize,
     /// Service and operation as shown; `None` for a caller that was not received.
     pub(super) name: Option<(String, String)>,
-    /// Both in full.
+    /// Service and operation in full.
     pub(super) title: String,
-    /// Where its spans are found.
+    /// The link to its spans.
     pub(super) href: String,
     /// Class of the service's colour.
     pub(super) colour: &'static str,
@@ -35,9 +35,9 @@ pub(super) struct Row {
 pub(super) struct Side {
     count: u64,
     failed: u64,
-    /// How long its calls took.
+    /// The duration of its calls.
     pub(super) took: String,
-    /// Where its bar begins and how wide it is, percent.
+    /// Start and width of its bar, percent.
     pub(super) bar: Option<(String, String)>,
 }
 
@@ -89,23 +89,23 @@ impl Row {
         self.depth + 1
     }
 
-    /// Returns the word of its change and the class of its colour.
+    /// Returns the word of its change and its class.
     pub(super) fn change(&self) -> Option<(&'static str, &'static str)> {
         look(self.change)
     }
 
-    /// Returns how many calls there were: `3`, or `3 → 4` where that changed.
+    /// Returns the number of calls: `3`, or `3 → 4` if it changed.
     pub(super) fn calls(&self) -> String {
         arrow(self.sides[0].count, self.sides[1].count)
     }
 
-    /// Returns how many calls failed, where any did.
+    /// Returns the number of failed calls, if any.
     pub(super) fn failed(&self) -> Option<String> {
         let [first, second] = [self.sides[0].failed, self.sides[1].failed];
         (first + second > 0).then(|| t!("{n} failed", n = arrow(first, second)))
     }
 
-    /// Returns what the bars say.
+    /// Returns the description of the bars.
     pub(super) fn words(&self) -> String {
         let [first, second] = [&self.sides[0].took, &self.sides[1].took];
         t!(
@@ -138,7 +138,7 @@ impl Side {
     }
 }
 
-/// Returns the word of a change and the class of its colour; red is kept for what failed.
+/// Returns the word of a change and its class; red is reserved for failures.
 pub(super) fn look(change: Change) -> Option<(&'static str, &'static str)> {
     match change {
         Change::Added => Some((t!("added"), "forced")),
@@ -156,7 +156,7 @@ fn arrow(first: u64, second: u64) -> String {
     }
 }
 
-/// Returns a difference of times with its sign.
+/// Returns a signed difference of times.
 pub(super) fn signed(nanos: i128) -> String {
     let sign = match nanos {
         0 => "",
