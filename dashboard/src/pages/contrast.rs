@@ -1,5 +1,5 @@
-//! What is more common in some traces than in others: values that each trace has are counted by side. The traces are read
-//! one by one, so that none but the one at hand is in memory, and for so long at most.
+//! Finds values that are more common in some traces than in others, by counting the values of each trace per side. The
+//! traces are read one by one, so that only one is in memory, within a time limit.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -14,19 +14,19 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::pages::view::text;
 
-/// How long traces are read.
+/// Time limit for reading traces.
 const TIME_MAX: Duration = Duration::from_secs(8);
-/// Bytes of one trace; of a larger one texts are cut and attributes left out.
+/// Most bytes of one trace; larger ones are shortened.
 const TRACE_BYTES_MAX: usize = 1 << 20;
-/// Bytes of the values counted; those that come later are not.
+/// Most bytes of the counted values; further values are not counted.
 const VALUES_BYTES_MAX: usize = 8 << 20;
-/// What a value takes beside its text.
+/// Bytes per value in addition to its text.
 const VALUE_BYTES: usize = 64;
 /// Differences shown.
 const SHOWN_MAX: usize = 10;
-/// Differences of shares below this one explain little.
+/// Smaller differences of shares explain little.
 const SHARE_MIN: f64 = 0.2;
-/// Standard deviations below which a difference may be chance: so many are exceeded once in 160 times.
+/// Fewer standard deviations may be chance; this many are exceeded once in 160 times.
 const DEVIATIONS_MIN: f64 = 2.5;
 
 /// A value that traces may have.
@@ -45,11 +45,11 @@ impl Feature for String {
 /// How often each value was seen on either side.
 #[derive(Debug)]
 pub(crate) struct Contrast<F> {
-    /// Traces looked at on each side.
+    /// Traces read per side.
     pub(crate) sizes: [usize; 2],
-    /// Traces that there was no time for, or no longer there.
+    /// Traces that could not be read within the time limit, or that no longer exist.
     pub(crate) unread: usize,
-    /// Whether there were more values than are counted.
+    /// Whether some values were not counted.
     pub(crate) is_full: bool,
     counts: HashMap<F, [usize; 2]>,
     bytes: usize,
@@ -67,7 +67,7 @@ pub(crate) struct Difference<F> {
 }
 
 impl<F> Difference<F> {
-    /// Returns its share on a side, as a number up to one.
+    /// Returns its share on a side, 0 to 1.
     pub(crate) fn share(&self, side: usize) -> f64 {
         self.counts[side] as f64 / self.sizes[side].max(1) as f64
     }
@@ -81,7 +81,8 @@ impl<F> Difference<F> {
         self.share(0) - self.share(1)
     }
 
-    /// Returns how many standard deviations apart the shares are, if both sides were drawn from the same traces.
+    /// Returns how many standard deviations the shares are apart, assuming that both sides come from the same
+    /// distribution.
     fn deviations(&self) -> f64 {
         let [first, second] = self.sizes.map(|size| size as f64);
         let [have, others] = self.counts.map(|count| count as f64);
@@ -102,11 +103,11 @@ impl<F: Feature> Contrast<F> {
         }
     }
 
-    /// Reads the traces of both sides by turns and counts the values that `look` finds in each; a value that it returns
-    /// twice counts once.
+    /// Reads the traces of both sides alternately and counts the values that `look` finds in each; duplicates within a
+    /// trace count once.
     ///
     /// # Errors
-    /// When the store fails.
+    /// Returns an error if the store fails.
     pub(crate) async fn read(
         query: &QueryService,
         sides: [Vec<TraceId>; 2],
@@ -119,7 +120,7 @@ impl<F: Feature> Contrast<F> {
             match read {
                 Ok(Ok(Some(trace))) => {
                     let look = look.clone();
-                    // A trace of a mebibyte takes milliseconds to look through.
+                    // Processing a trace of a mebibyte takes milliseconds.
                     let values = tokio::task::spawn_blocking(move || look(&trace)).await;
                     contrast.add(side, values.unwrap_or_default());
                 }
@@ -152,7 +153,7 @@ impl<F: Feature> Contrast<F> {
         }
     }
 
-    /// Returns the values that are more common on the first side, greatest difference first.
+    /// Returns the values that are more common on the first side, largest difference first.
     pub(crate) fn differences(&self) -> Vec<Difference<F>> {
         let difference = |(what, counts): (&F, &[usize; 2])| Difference {
             what: what.clone(),
@@ -172,7 +173,7 @@ impl<F: Feature> Contrast<F> {
     }
 }
 
-/// Returns whether an attribute says that a call failed, not why: the breaker's own words and status codes.
+/// Returns whether an attribute tells only that a call failed, not why: the breaker's own attributes and status codes.
 pub(crate) fn tells_only_the_outcome(key: &str) -> bool {
     key.starts_with("circuit_breaker.")
         || key == semconv::ERROR_TYPE
@@ -190,7 +191,7 @@ impl<F: Feature> FromIterator<(usize, Vec<F>)> for Contrast<F> {
     }
 }
 
-/// Returns the ids of both sides by turns, so that time that is over leaves some of each.
+/// Returns the ids of both sides alternately, so that both are represented when the time runs out.
 fn by_turns([first, second]: [Vec<TraceId>; 2]) -> Vec<(usize, TraceId)> {
     let (short, long) = (first.len(), second.len());
     let place = |at: usize, of: usize| (at as f64 + 0.5) / of as f64;

@@ -1,4 +1,4 @@
-//! The button of the empty state: sends one made-up request through the shop and leads to it.
+//! The button of the empty state: sends one generated request through the shop and redirects to its trace.
 
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -18,7 +18,7 @@ use crate::pages::Pages;
 use crate::pages::frame::error::PageError;
 use crate::pages::view::href::Href;
 
-/// Takes the trace in like any other; once that returns it is stored and can be shown.
+/// Ingests the trace like any other; once that returns, it is stored and can be shown.
 pub(crate) async fn send(
     State(pages): State<Pages>,
     headers: HeaderMap,
@@ -39,7 +39,7 @@ pub(crate) async fn send(
     Ok(Redirect::to(&target.to_string()))
 }
 
-/// Remembers the first trace id of a request.
+/// Records the first trace id of a request.
 #[derive(Debug, Default)]
 struct FirstTrace(Option<TraceId>);
 

@@ -1,6 +1,6 @@
-//! The hash that names contents: files in their URLs, cards on the wall, services by their colour.
+//! The hash that names content: files in their URLs, cards on the wall, colours of services.
 
-/// FNV-1a, 64 bits: names contents, guards nothing.
+/// FNV-1a, 64 bits; not for security.
 pub(crate) const fn fnv1a(bytes: &[u8]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut index = 0;

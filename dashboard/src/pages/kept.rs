@@ -1,5 +1,5 @@
-//! Traces kept beyond the retention: the form that keeps one, their list, and the button that removes one. The collector
-//! copies the trace; here is only what is asked and said.
+//! Traces kept beyond the retention: the form that keeps one, their list, and the button that removes one. The
+//! collector copies the trace; this module has only the pages.
 
 use std::borrow::Cow;
 
@@ -23,7 +23,7 @@ use super::view::text;
 /// Bytes of the form: a note and a name of 500 characters each.
 pub(crate) const FORM_BYTES_MAX: usize = 16 << 10;
 
-/// What was entered.
+/// The values entered in the form.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Entered {
     #[serde(default)]
@@ -49,7 +49,7 @@ pub(crate) async fn ask(
     )))
 }
 
-/// Keeps a trace, and leads back to it.
+/// Keeps a trace and redirects back to it.
 pub(crate) async fn keep(
     State(pages): State<Pages>,
     Path(id): Path<String>,
@@ -83,7 +83,7 @@ pub(crate) async fn list(State(pages): State<Pages>) -> Page<KeptPage> {
     Page(KeptPage::new(pages.query.kept(), UnixNanos::now().get()))
 }
 
-/// Removes a trace; one that is gone is as good.
+/// Removes a trace; it is not an error if it is already removed.
 pub(crate) async fn remove(
     State(pages): State<Pages>,
     Path(id): Path<String>,
@@ -104,13 +104,13 @@ pub(crate) struct KeepPage {
     chrome: Chrome,
     id: TraceId,
     order: KeepOrder,
-    /// Whether the request itself says who sends it.
+    /// Whether the request identifies its user.
     is_known: bool,
     error: Option<KeepError>,
 }
 
 impl KeepPage {
-    /// Returns the form for that trace; `user` is whom the request names.
+    /// Returns the form for this trace; `user` is the user of the request.
     pub(crate) fn new(
         id: TraceId,
         order: KeepOrder,
@@ -140,7 +140,7 @@ impl KeepPage {
         text::shown(&self.order.by, 2 * NOTE_CHARS_MAX)
     }
 
-    /// What is wrong with that field.
+    /// Returns the problem of this field.
     fn field_problem(&self, field: &str) -> Option<&str> {
         match &self.error {
             Some(KeepError::Invalid { parameter, problem }) if *parameter == field => Some(problem),
@@ -148,7 +148,7 @@ impl KeepPage {
         }
     }
 
-    /// What is wrong, but with no field.
+    /// Returns the problem that belongs to no field.
     fn conflict(&self) -> Option<String> {
         let mib = |bytes: u64| text::rate(bytes as f64 / (1 << 20) as f64);
         Some(match self.error.as_ref()? {
@@ -181,7 +181,7 @@ pub(crate) struct KeptPage {
 }
 
 impl KeptPage {
-    /// Returns the list of what is kept.
+    /// Returns the list of kept traces.
     pub(crate) fn new(kept: &Kept, now: u64) -> Self {
         let (taken, room) = kept.room();
         let mib = |bytes: u64| text::rate(bytes as f64 / (1 << 20) as f64);

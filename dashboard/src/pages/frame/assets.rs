@@ -1,4 +1,4 @@
-//! The few files beside the pages: built into the binary, named by their content, cached for ever.
+//! The static files of the pages: built into the binary, named by their content, cached forever.
 
 use std::sync::LazyLock;
 
@@ -43,7 +43,7 @@ static ASSETS: [Asset; 10] = [
     asset("traces.js", JS, include_bytes!("../../../assets/traces.js")),
     asset("upload.js", JS, include_bytes!("../../../assets/upload.js")),
     asset("icon.svg", SVG, include_bytes!("../../../assets/icon.svg")),
-    // The icon of a tab whose page knows of an open circuit.
+    // The icon for pages that know of an open circuit.
     asset(
         "icon-open.svg",
         SVG,
@@ -51,13 +51,13 @@ static ASSETS: [Asset; 10] = [
     ),
 ];
 
-/// The words of the scripts in Korean; in English they are those of the scripts.
+/// The Korean texts of the scripts; the English ones are in the scripts.
 static KOREAN: LazyLock<Asset> = LazyLock::new(|| {
     let words = words::of_scripts(Language::Korean);
     asset("words-ko.js", JS, words.leak().as_bytes())
 });
 
-/// Returns the URL of the words of scripts in a language; `None` where it is that of the scripts themselves.
+/// Returns the URL of the scripts' texts in a language; `None` for the language of the scripts themselves.
 pub(crate) fn words(language: Language) -> Option<String> {
     match language {
         Language::English => None,
@@ -65,7 +65,7 @@ pub(crate) fn words(language: Language) -> Option<String> {
     }
 }
 
-/// Returns the URL of a file by its plain name; an unknown name gets one that leads nowhere.
+/// Returns the URL of a file; an unknown name gets a URL without a file.
 pub(crate) fn url(name: &str) -> String {
     let hash = ASSETS
         .iter()
@@ -74,7 +74,7 @@ pub(crate) fn url(name: &str) -> String {
     format!("/assets/{hash:016x}/{name}")
 }
 
-/// Returns the file at a URL, if there is one; another content under the same name has another URL, so it never changes.
+/// Returns the file at a URL, if there is one. It never changes, because other content has another URL.
 pub(crate) fn find(hash: &str, name: &str) -> Option<Response> {
     let asset = ASSETS
         .iter()

@@ -1,4 +1,4 @@
-//! Why a page cannot be shown, and the error page: its status, its message and links to go on from.
+//! The errors of pages, and the error page with status, message and links.
 
 use askama::Template;
 use axum::http::header::ACCEPT;
@@ -33,7 +33,7 @@ pub(crate) enum PageError {
     /// Too many questions are being answered.
     #[error("{}", t!("too many pages and searches are being answered at once; try again in a few seconds"))]
     Overloaded,
-    /// The page could not be made.
+    /// The page could not be rendered.
     #[error("{}", failed(.0))]
     Failed(String),
     /// The query failed.
@@ -60,7 +60,7 @@ impl PageError {
             | Self::Query(QueryError::Store(StoreError::TimeOver)) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            // A failure of InfluxDB, which its own client logs.
+            // A failure of InfluxDB, which its client logs.
             Self::Query(QueryError::Store(StoreError::Remote { .. })) => StatusCode::BAD_GATEWAY,
             Self::Failed(_) | Self::Query(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -87,10 +87,10 @@ impl IntoResponse for PageError {
     }
 }
 
-/// Returns what is known, and `nothing` where nothing could be read: the page shows the rest, and says so.
+/// Returns the data, or `nothing` if it could not be read; the page then shows the rest with a note.
 ///
 /// # Errors
-/// When the question is wrong, or what is local cannot be read.
+/// Returns an error if the query is invalid, or if local data cannot be read.
 pub(crate) fn lenient<T>(
     answer: Result<Partial<T>, impl Into<QueryError>>,
     nothing: T,
@@ -111,7 +111,7 @@ pub(crate) fn lenient<T>(
     }
 }
 
-/// Answers every unknown path: a program with a problem document, a browser with a page.
+/// Answers requests for unknown paths: a problem document for programs, a page for browsers.
 pub(crate) async fn not_found(method: Method, headers: HeaderMap) -> Response {
     if wants_json(&method, &headers) {
         return Problem::not_found("there is nothing at this address").into_response();
@@ -119,7 +119,7 @@ pub(crate) async fn not_found(method: Method, headers: HeaderMap) -> Response {
     PageError::NotFound(t!("there is no page at this address").to_owned()).into_response()
 }
 
-/// Returns whether a request asks for JSON, or sends something without asking for a page.
+/// Returns whether a request asks for JSON, or sends data without asking for a page.
 fn wants_json(method: &Method, headers: &HeaderMap) -> bool {
     let accepted = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
     let accepted = accepted.unwrap_or_default().to_ascii_lowercase();

@@ -1,4 +1,4 @@
-//! What every page says about itself: nothing inline may run, nothing may be loaded from elsewhere.
+//! The security headers of every page: no inline code, nothing from other origins.
 
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue,
@@ -12,7 +12,7 @@ use crate::pages::words::Language;
 pub(crate) const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; \
     img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// Adds the headers to a response, among them the language of a page and what chose it.
+/// Adds the headers to a response, including the language of a page and the request headers that selected it.
 pub(crate) fn add(mut response: Response) -> Response {
     let headers = response.headers_mut();
     let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);

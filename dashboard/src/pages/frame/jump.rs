@@ -11,10 +11,10 @@ use crate::pages::view::href::Href;
 use crate::pages::view::range::Range;
 use crate::pages::view::text;
 
-/// Longest text looked at; names beyond it are not typed.
+/// Longest text that is interpreted; longer names are not typed.
 const TEXT_MAX: usize = 300;
 
-/// Leads to what was typed.
+/// Redirects to the typed object.
 pub(crate) async fn show(
     State(pages): State<Pages>,
     params: Params,

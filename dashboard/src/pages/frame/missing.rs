@@ -1,4 +1,4 @@
-//! The line on a page that says what could not be read of what it shows, since when, and why.
+//! The line on a page that tells which of its data could not be read, since when, and why.
 
 use fusebox_collector::query::{Missing, MissingPart};
 
@@ -9,16 +9,16 @@ use crate::pages::view::{moment, text};
 pub(crate) struct MissingLine {
     /// Why something is missing.
     pub(crate) reason: String,
-    /// Since when it cannot be read, as HTML.
+    /// Since when the data cannot be read, as HTML.
     pub(crate) since: Option<String>,
-    /// Everything that is older is missing; as HTML.
+    /// If all older data is missing: older than this, as HTML.
     pub(crate) older_than: Option<String>,
-    /// Else what is missing.
+    /// Otherwise: the missing part.
     pub(crate) part: &'static str,
 }
 
 impl MissingLine {
-    /// Returns the line about that, as seen at `now`.
+    /// Returns the line for `missing` at the time `now`.
     pub(crate) fn new(missing: &Missing, now: u64) -> Self {
         let (older_than, part) = match missing.part {
             MissingPart::OlderThan(at) => (Some(moment::short(at.get(), now)), ""),

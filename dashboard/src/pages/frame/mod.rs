@@ -1,4 +1,5 @@
-//! What every page shares: the frame around it, its headers and files, parameters, errors, preferences, and the jump box.
+//! The common parts of every page: the frame around it, its headers and files, parameters, errors, preferences, and the
+//! jump box.
 
 pub(crate) mod assets;
 pub(crate) mod error;

@@ -1,4 +1,4 @@
-//! What every page shares: the frame around it and how it becomes a response.
+//! The common frame of every page, and its rendering as a response.
 
 use askama::Template;
 use axum::Router;
@@ -18,10 +18,10 @@ use crate::pages::words::Language;
 #[derive(Debug)]
 pub(crate) struct Page<T: Template>(pub(crate) T);
 
-/// Renders a template without the line breaks and the indentation that only make the template readable.
+/// Renders a template without the line breaks and indentation that exist only for the template's source.
 ///
-/// A line break between two tags is layout; where a blank must be seen, the template has one on the same line. Text
-/// from outside is never touched: its `<` and `>` are escaped, so it cannot stand between two tags.
+/// A line break between two tags is layout; a visible blank must be on the same line in the template. Text from outside
+/// is never changed: its `<` and `>` are escaped, so it cannot be between two tags.
 pub(crate) fn draw(template: &impl Template) -> askama::Result<String> {
     let html = template.render()?;
     let mut compact = String::with_capacity(html.len());
@@ -76,14 +76,14 @@ pub(crate) enum Section {
     Changes,
     /// The page about this process.
     About,
-    /// An entry that was added to the usual ones, by its path.
+    /// An additional entry, by its path.
     Added(&'static str),
-    /// None: an error page.
+    /// No entry: an error page.
     None,
 }
 
 impl Section {
-    /// The sections that there always are.
+    /// The sections that always exist.
     const USUAL: [Self; 8] = [
         Self::Circuits,
         Self::Traces,
@@ -118,7 +118,7 @@ pub(crate) struct Chrome {
     pub(crate) title: String,
     /// Which entry of the navigation is current.
     pub(crate) section: Section,
-    /// Scripts of the page, beside the one that every page has.
+    /// Scripts of the page, in addition to the one of every page.
     pub(crate) scripts: &'static [&'static str],
     /// The pill at the right of the bar.
     pub(crate) pill: Pill,
@@ -126,13 +126,13 @@ pub(crate) struct Chrome {
     pub(crate) missing: Option<MissingLine>,
 }
 
-/// The pill at the right of the bar.
+/// The indicator at the right of the bar.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum Pill {
-    /// None: the page does not move.
+    /// No indicator: the page is static.
     #[default]
     None,
-    /// The page follows what happens; the link stays at this moment.
+    /// The page is live; the link goes to the same page at the current time.
     Live(String),
     /// The page shows the past; the link goes back to now.
     Paused(String),
@@ -149,19 +149,17 @@ impl Chrome {
         }
     }
 
-    /// Says what is missing from the page, if anything is.
+    /// Notes what is missing from the page, if anything is.
     pub(crate) fn lacking(mut self, missing: Option<&Missing>, now: u64) -> Self {
         self.missing = missing.map(|missing| MissingLine::new(missing, now));
         self
     }
 
-    /// Adds scripts.
     pub(crate) fn scripts(mut self, names: &'static [&'static str]) -> Self {
         self.scripts = names;
         self
     }
 
-    /// Sets the pill.
     pub(crate) fn pill(mut self, pill: Pill) -> Self {
         self.pill = pill;
         self
@@ -193,7 +191,6 @@ impl Chrome {
         Preferences::current().zone
     }
 
-    /// Returns the tag of the language of the page.
     pub(crate) fn language(&self) -> &'static str {
         Language::current().tag()
     }
@@ -203,7 +200,6 @@ impl Chrome {
         assets::words(Language::current())
     }
 
-    /// Returns the URL of one of our files.
     pub(crate) fn asset(&self, name: &str) -> String {
         assets::url(name)
     }
@@ -224,12 +220,12 @@ impl Chrome {
 pub type NavEntry = (&'static str, fn() -> &'static str);
 
 tokio::task_local! {
-    /// Entries of the navigation beside the usual ones, for the request at hand: every page has the frame, and
-    /// no page but the one behind the entry need know of it.
+    /// Additional entries of the navigation for the current request: every page has the frame, and only the page behind
+    /// the entry needs to know of it.
     static MORE_NAV: &'static [NavEntry];
 }
 
-/// Puts routes into the frame of all pages: their headers, the viewer's preferences, and those entries at the end of the
+/// Puts routes into the frame of all pages: headers, the viewer's preferences, and additional entries at the end of the
 /// navigation.
 pub(crate) fn framed<S: Clone + Send + Sync + 'static>(
     routes: Router<S>,
@@ -257,7 +253,7 @@ mod tests {
         text: &'static str,
     }
 
-    /// *Guarantees*: what is only the template's layout goes, and nothing that can be seen.
+    /// *Guarantees*: whitespace that is only the template's layout is removed, and nothing visible is.
     #[test]
     fn line_breaks_between_tags_are_dropped_and_text_is_kept() {
         let text = "at <a>\n\n  <b>\n\tat c\n";

@@ -1,5 +1,5 @@
-//! The query of a URL: names and values in order, with repeated names. A blank value counts as absent; blanks around
-//! another belong to it, as a name may begin or end with one.
+//! The query of a URL: names and values in order, with repeated names. A blank value counts as absent. Blanks around
+//! other values are kept, because a name may begin or end with one.
 
 use std::convert::Infallible;
 
@@ -14,19 +14,19 @@ use fusebox_collector::model::{UnixNanos, parse_timestamp};
 pub(crate) struct Params(Vec<(String, String)>);
 
 impl Params {
-    /// Returns the last value of that name that is not blank.
+    /// Returns the last non-blank value of this name.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let is_set = |(key, value): &&(String, String)| key == name && !value.trim().is_empty();
         let last = self.0.iter().rev().find(is_set);
         last.map(|(_, value)| value.as_str())
     }
 
-    /// Returns the same without blanks around it: for what is no name.
+    /// Returns the same without surrounding blanks, for values that are not names.
     pub(crate) fn word(&self, name: &str) -> Option<&str> {
         self.get(name).map(str::trim)
     }
 
-    /// Returns every value of that name that is not blank.
+    /// Returns every non-blank value of this name.
     pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let of_name = self.0.iter().filter(move |(key, _)| key == name);
         of_name
@@ -34,7 +34,7 @@ impl Params {
             .filter(|value| !value.trim().is_empty())
     }
 
-    /// Returns the moment that `at` names, if any.
+    /// Returns the time in `at`, if it is given.
     pub(crate) fn at(&self) -> Result<Option<u64>, PageError> {
         let Some(text) = self.word("at") else {
             return Ok(None);
@@ -48,7 +48,7 @@ impl Params {
         }
     }
 
-    /// Returns the number of that name, or the one given where it is absent or no number.
+    /// Returns the number of this name, or `otherwise` if it is absent or invalid.
     pub(crate) fn number(&self, name: &str, otherwise: usize) -> usize {
         self.word(name)
             .and_then(|v| v.parse().ok())
@@ -69,7 +69,7 @@ impl From<&[(&str, &str)]> for Params {
     }
 }
 
-/// Reads a moment: RFC 3339, Unix nanoseconds, or what a `datetime-local` field sends (taken as UTC).
+/// Parses a time: RFC 3339, Unix nanoseconds, or the value of a `datetime-local` field (as UTC).
 pub(crate) fn moment(text: &str) -> Option<u64> {
     let text = text.trim();
     let moment = parse_timestamp(text)

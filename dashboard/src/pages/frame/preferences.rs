@@ -1,20 +1,20 @@
-//! What a viewer prefers, kept in cookies of their browser: the theme, the time zone of the moments, and the language. Every
-//! page's frame says it; the style sheet and the script follow. Without JavaScript moments are UTC whatever the zone.
+//! The viewer's preferences, stored in cookies: theme, time zone and language. Every page's frame contains them for the
+//! style sheet and the script. Without JavaScript times are UTC in any zone.
 
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT_LANGUAGE, COOKIE};
 
 use crate::pages::words::Language;
 
-/// The cookie with the word of the theme.
+/// The cookie of the theme.
 pub(crate) const THEME_COOKIE: &str = "fusebox_theme";
-/// The cookie with the time zone.
+/// The cookie of the time zone.
 pub(crate) const ZONE_COOKIE: &str = "fusebox_zone";
-/// The cookie with the tag of the language.
+/// The cookie of the language.
 pub(crate) const LANGUAGE_COOKIE: &str = "fusebox_language";
-/// Bytes of cookies that are looked at: browsers send at most so many for one name.
+/// Most bytes of cookies that are parsed, which is also the limit of browsers for one cookie.
 const COOKIES_BYTES_MAX: usize = 4 << 10;
-/// The longest name in the database of time zones has 32 characters.
+/// The longest name of a time zone has 32 characters.
 const ZONE_BYTES_MAX: usize = 40;
 
 /// The colours of the pages.
@@ -30,10 +30,9 @@ pub(crate) enum Theme {
 }
 
 impl Theme {
-    /// Every theme.
     pub(crate) const ALL: [Self; 3] = [Self::System, Self::Light, Self::Dark];
 
-    /// Returns its word in the cookie and in the page.
+    /// Returns its value in the cookie and in the page.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::System => "system",
@@ -42,13 +41,12 @@ impl Theme {
         }
     }
 
-    /// Reads its word.
     pub(crate) fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|theme| theme.word() == word)
     }
 }
 
-/// What a viewer prefers.
+/// The preferences of a viewer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Preferences {
     /// The colours.
@@ -62,12 +60,12 @@ pub(crate) struct Preferences {
 }
 
 tokio::task_local! {
-    /// What the viewer of the page at hand prefers: every page has the frame, and none need pass it on.
+    /// The preferences for the current page: every page has the frame, and none needs to pass them on.
     static PREFERENCES: Preferences;
 }
 
 impl Preferences {
-    /// Reads the cookies of a request; what is no valid value counts as not given.
+    /// Reads the cookies of a request; invalid values count as absent.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let value = |name| cookie(headers, name);
         let theme = value(THEME_COOKIE).and_then(Theme::parse);
@@ -83,18 +81,18 @@ impl Preferences {
         }
     }
 
-    /// Returns those of the viewer of the page at hand.
+    /// Returns the preferences for the current page.
     pub(crate) fn current() -> Self {
         PREFERENCES.try_with(Self::clone).unwrap_or_default()
     }
 
-    /// Answers a request in these preferences.
+    /// Runs a request handler with these preferences.
     pub(crate) async fn scope<T>(self, answer: impl Future<Output = T>) -> T {
         PREFERENCES.scope(self, answer).await
     }
 }
 
-/// Returns whether a text may be the name of a time zone; whether there is such a zone, the browser knows.
+/// Returns whether a text may be the name of a time zone; the browser knows whether the zone exists.
 pub(crate) fn is_zone(text: &str) -> bool {
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '+');
     text.len() <= ZONE_BYTES_MAX && text.chars().all(is_name)

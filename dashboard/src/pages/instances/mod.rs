@@ -1,4 +1,4 @@
-//! Instances: which processes of each service there are, whether they are alive, since when, and how their circuits do.
+//! Instances: the processes of each service, whether they are alive, since when, and the states of their circuits.
 
 pub(crate) mod one;
 
@@ -16,7 +16,7 @@ use crate::pages::frame::params::Params;
 use crate::pages::view::href::Href;
 use crate::pages::view::{moment, text};
 
-/// Instances on one page; the filter looks at all of them.
+/// Most instances per page; the filter applies to all.
 const ROWS_MAX: usize = 500;
 
 /// Serves the list.
@@ -33,9 +33,9 @@ pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResu
 pub(crate) struct InstancesPage {
     chrome: Chrome,
     filter: String,
-    /// Those whose silence says something.
+    /// Those with heartbeats, whose absence is meaningful.
     with_heartbeat: usize,
-    /// How many are in each liveness: words.
+    /// The numbers by liveness, in words.
     sums: String,
     silent_at_once: Option<usize>,
     rows: Vec<Row>,
@@ -48,11 +48,11 @@ struct Row {
     service: String,
     service_href: String,
     id: String,
-    /// Its page, where it has an id.
+    /// The link to its page, if it has an id.
     href: Option<String>,
     class: &'static str,
     word: &'static str,
-    /// What that means, where the word does not say it.
+    /// The meaning of the word, if it needs one.
     title: &'static str,
     since: String,
     heard: String,
@@ -95,7 +95,7 @@ impl InstancesPage {
     }
 }
 
-/// Returns how many are in each liveness, as words.
+/// Returns the numbers of instances by liveness, in words.
 fn sums(instances: &[InstanceView]) -> String {
     let states = [
         Liveness::Live,

@@ -1,5 +1,5 @@
-//! One instance: whether it is alive, its circuits, and the levels of its loggers, which can be changed for a time. It works
-//! without JavaScript: the form is below, and what was sent leads back to the page.
+//! One instance: whether it is alive, its circuits, and the levels of its loggers, which can be changed for a limited
+//! time. It works without JavaScript: the page contains the form, and sending it returns to the page.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -28,9 +28,9 @@ use crate::pages::wall::card::InstanceRow;
 
 /// The longest form: a reason and a few words.
 pub(crate) const FORM_BYTES_MAX: usize = 16 << 10;
-/// The times that can be chosen, seconds.
+/// The durations to choose from, seconds.
 const LIFETIMES: [u64; 5] = [300, 900, 3_600, 14_400, 86_400];
-/// The time that is chosen at first: a level that is raised makes many lines.
+/// The preselected duration; short, because a raised level writes many lines.
 const LIFETIME_DEFAULT: u64 = 900;
 
 /// Serves the page.
@@ -45,7 +45,7 @@ pub(crate) async fn show(
     Ok(Page(InstancePage::new(found, entered, None, now())))
 }
 
-/// Takes a change of a level.
+/// Receives a change of a level.
 pub(crate) async fn send(
     State(pages): State<Pages>,
     Path((service, id)): Path<(String, String)>,
@@ -82,13 +82,13 @@ fn now() -> u64 {
     UnixNanos::now().get()
 }
 
-/// What is known of an instance.
+/// The data of the page.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) view: InstanceView,
     /// Its circuits, with class and word of the state.
     pub(crate) circuits: Vec<(CircuitKey, &'static str, &'static str)>,
-    /// `None` where it takes no changes of levels.
+    /// `None` if it accepts no changes of levels.
     pub(crate) loggers: Option<Vec<LoggerLevel>>,
     pub(crate) changes: Vec<ChangeStatus>,
 }
@@ -133,22 +133,22 @@ async fn find(pages: &Pages, service: &str, id: &str) -> Result<Found, PageError
     })
 }
 
-/// What was entered.
+/// The values entered in the form.
 #[derive(Debug, Clone)]
 pub(crate) struct Entered {
     logger: String,
-    /// A level, or `back`.
+    /// A level, or [`BACK`].
     level: String,
     reason: String,
     by: String,
-    /// Whether the request itself says who sends it.
+    /// Whether the request identifies its user.
     is_known: bool,
     seconds: Option<u64>,
     everywhere: bool,
 }
 
 impl Entered {
-    /// Reads it from an address or a form; `user` is whom the request names.
+    /// Reads the values from a URL or a form; `user` is the user of the request.
     pub(crate) fn read(params: &Params, user: Option<String>) -> Self {
         let text = |name| params.word(name).unwrap_or_default().to_owned();
         let seconds = params.word("expires_in_s");
@@ -163,7 +163,7 @@ impl Entered {
         }
     }
 
-    /// Returns the order; its parts are checked where it is taken.
+    /// Returns the order; it is validated where it is accepted.
     fn order(&self, id: &str) -> Result<ChangeOrder, ControlError> {
         let action = match self.level.as_str() {
             BACK => Some(Action::Reset),
@@ -180,7 +180,7 @@ impl Entered {
             action,
             reason: self.reason.clone(),
             by: self.by.clone(),
-            // No number is as wrong as 0.
+            // An invalid number is rejected like 0.
             lifetime: Duration::from_secs(self.seconds.unwrap_or(0)),
             instances: match self.everywhere {
                 true => Vec::new(),
@@ -190,7 +190,7 @@ impl Entered {
     }
 }
 
-/// The choice that puts a level back.
+/// The choice that restores the configured level.
 const BACK: &str = "back";
 
 /// The page.
@@ -210,14 +210,14 @@ pub(crate) struct InstancePage {
 struct ShownLogger {
     name: String,
     level: &'static str,
-    /// In what time its level ends.
+    /// The time until its level expires.
     left: String,
     /// The choices: word, link, whether it is in force.
     levels: Vec<(&'static str, String, bool)>,
 }
 
 impl InstancePage {
-    /// Returns the page with what was entered, and what is wrong with it.
+    /// Returns the page with the entered values and their problem.
     pub(crate) fn new(
         found: Found,
         entered: Entered,
@@ -247,7 +247,7 @@ impl InstancePage {
             .to_string()
     }
 
-    /// Its circuits: link, name, class and word of the state.
+    /// Returns its circuits: link, name, class and word of the state.
     fn circuits(&self) -> Vec<(String, Cow<'_, str>, &'static str, &'static str)> {
         let circuits = self.found.circuits.iter();
         let shown = circuits.map(|(key, class, word)| {
@@ -292,7 +292,7 @@ impl InstancePage {
         self.found.loggers.is_some()
     }
 
-    /// The changes of this instance: logger and change.
+    /// Returns the changes of this instance: logger and change.
     fn changes(&self) -> Vec<(String, ShownChange)> {
         let changes = self.found.changes.iter();
         let shown = changes.map(|status| {
@@ -302,7 +302,7 @@ impl InstancePage {
         shown.collect()
     }
 
-    /// The levels: value, word, whether it is chosen.
+    /// Returns the levels: value, word, whether it is selected.
     fn levels(&self) -> Vec<(&'static str, &'static str, bool)> {
         let chosen = self.entered.level.as_str();
         let levels =
@@ -311,7 +311,7 @@ impl InstancePage {
         levels.into_iter().chain([back]).collect()
     }
 
-    /// The times: seconds, words, whether it is chosen.
+    /// Returns the durations: seconds, words, whether it is selected.
     fn lifetimes(&self) -> Vec<(u64, String, bool)> {
         let chosen = self.entered.seconds;
         let words = |seconds| Range::of(seconds * SECOND).words();
@@ -339,7 +339,7 @@ impl InstancePage {
         BY_CHARS_MAX
     }
 
-    /// What is wrong with that field.
+    /// Returns the problem of this field.
     fn problem(&self, field: &str) -> Option<&str> {
         match &self.error {
             Some(ControlError::Invalid { parameter, problem }) if *parameter == field => {
@@ -349,7 +349,7 @@ impl InstancePage {
         }
     }
 
-    /// What is wrong, but with no field.
+    /// Returns the problem that belongs to no field.
     fn conflict(&self) -> Option<String> {
         let error = self.error.as_ref()?;
         let is_field = matches!(error, ControlError::Invalid { .. });

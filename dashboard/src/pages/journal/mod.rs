@@ -1,4 +1,5 @@
-//! The journal: who changed which circuit or log level, when, why, until when, and what became of it; for as long as data is kept.
+//! The journal: who changed which circuit or log level, when, why, until when, and with which result; for the
+//! retention.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -19,7 +20,7 @@ use crate::pages::{Pages, switch};
 
 /// Changes listed.
 const CHANGES_MAX: usize = 200;
-/// When the wall shows a change: instances that poll report it within a second, and an address has whole seconds.
+/// Delay after which the wall shows a change: polling instances report it within a second, and URLs have whole seconds.
 const REPORTED_AFTER: Duration = Duration::from_secs(2);
 
 /// Serves the journal.
@@ -52,7 +53,7 @@ pub(crate) struct JournalPage {
 struct Row {
     /// When, as HTML.
     time: String,
-    /// The wall just after.
+    /// The link to the wall just after the change.
     wall: String,
     service: String,
     circuit: String,
@@ -64,7 +65,7 @@ struct Row {
     until: String,
     /// For which instances.
     instances: String,
-    /// What became of it.
+    /// The outcomes by instance.
     outcomes: String,
 }
 
@@ -131,10 +132,10 @@ impl Row {
     }
 }
 
-/// Returns what became of a change: how many instances ended with which outcome.
+/// Returns the numbers of instances by outcome of a change.
 fn outcomes(entry: &JournalEntry) -> String {
     let outcomes = entry.outcomes.iter();
-    // Later ones of an instance replace earlier ones.
+    // A later outcome of an instance replaces earlier ones.
     let last: HashMap<&str, Outcome> = outcomes
         .map(|one| (one.instance.as_str(), one.outcome))
         .collect();
@@ -161,7 +162,7 @@ mod tests {
 
     use super::*;
 
-    /// Guarantees: of each instance the last outcome counts.
+    /// Guarantees: only the last outcome of each instance counts.
     #[test]
     fn an_instance_counts_once() {
         let key = CircuitKey {

@@ -1,4 +1,4 @@
-//! The form of the page of log records: what stands in its fields, what is wrong with them, and the question they make.
+//! The form of the page of log records: its fields, their problems, and the resulting query.
 
 use fusebox_collector::model::{
     LogCursor, LogQuery, Severity, TimeRange, UnixNanos, format_timestamp,
@@ -14,10 +14,10 @@ use crate::pages::view::text::{self, DAY, HOUR, MINUTE};
 const LENGTHS: [u64; 5] = [5 * MINUTE, 15 * MINUTE, HOUR, 6 * HOUR, DAY];
 /// The value of a range from one time to another.
 const CUSTOM: &str = "custom";
-/// Bytes of a text or attribute that is searched for.
+/// Most bytes of a searched text or attribute.
 const TEXT_BYTES_MAX: usize = 1_000;
 
-/// The fields as typed, and what is wrong with them.
+/// The fields as entered, and their problems.
 #[derive(Debug, Clone)]
 pub(crate) struct LogForm {
     /// Exact service, or empty.
@@ -51,7 +51,7 @@ impl LogForm {
         let (start, end) = (field("start"), field("end"));
         let is_custom = !start.is_empty() || !end.is_empty();
         let range = match params.word("range") {
-            // Exact times win over a range from the list: who typed them meant them.
+            // Explicit times win over a range from the list.
             _ if is_custom => CUSTOM.to_owned(),
             Some(range) => range.to_owned(),
             None => ranges.holding(HOUR).value(),
@@ -73,13 +73,13 @@ impl LogForm {
         }
     }
 
-    /// Returns what is wrong with a field.
+    /// Returns the problem of a field.
     pub(crate) fn problem(&self, field: &str) -> Option<&str> {
         let found = self.problems.iter().find(|(name, _)| *name == field);
         found.map(|(_, words)| words.as_str())
     }
 
-    /// Returns what is wrong with fields that have no words of their own beside them.
+    /// Returns problems of fields that are not shown beside the field.
     pub(crate) fn other_problems(&self) -> impl Iterator<Item = &str> {
         let others = ["cursor", "range", "service", "severity"];
         let problems = self.problems.iter();
@@ -87,12 +87,12 @@ impl LogForm {
         problems.map(|(_, words)| words.as_str())
     }
 
-    /// Returns whether the page shows what is newest.
+    /// Returns whether the page shows the newest records.
     pub(crate) fn is_live(&self) -> bool {
         self.range != CUSTOM && self.cursor.is_empty() && self.problems.is_empty()
     }
 
-    /// Returns whether it asks for less than everything.
+    /// Returns whether any condition is set.
     pub(crate) fn is_filtered(&self) -> bool {
         let fields = [
             &self.service,
@@ -113,12 +113,12 @@ impl LogForm {
         last.chain(custom).collect()
     }
 
-    /// Returns a time as its field shows it.
+    /// Returns a time in the format of its field.
     pub(crate) fn time_field(&self, typed: &str) -> String {
         moment(typed).map_or_else(String::new, text::datetime_local)
     }
 
-    /// Returns the question that the fields make; what is wrong is noted at its field.
+    /// Returns the query of the fields; problems are recorded by field.
     pub(crate) fn question(&mut self, now: u64) -> LogQuery {
         let mut query = LogQuery::in_range(self.time_range(now));
         query.limit = self.limit;
@@ -146,7 +146,7 @@ impl LogForm {
         self.problems.push((field, words.into()));
     }
 
-    /// Reads a field; `None` if it is empty or wrong.
+    /// Parses a field; `None` if it is empty or invalid.
     fn parsed<T>(
         &mut self,
         typed: String,
@@ -204,7 +204,7 @@ impl LogForm {
         }
     }
 
-    /// Returns the URL of this search, or of its page that begins there.
+    /// Returns the URL of this search, or of its page that begins at `cursor`.
     pub(crate) fn href(&self, cursor: Option<&LogCursor>) -> Href {
         let some = |text: &String| (!text.is_empty()).then(|| text.clone());
         Href::new("/logs")
@@ -220,7 +220,7 @@ impl LogForm {
             .with_some("cursor", cursor.map(LogCursor::encode))
     }
 
-    /// Returns the same search with its times written out, so that whoever opens it sees the same.
+    /// Returns the same search with absolute times, so that everyone who opens it sees the same.
     pub(crate) fn fixed(&self, now: u64) -> Self {
         let Some(range) = self.ranges.find(&self.range) else {
             return self.clone();

@@ -1,4 +1,4 @@
-//! The page of log records: by service, severity, text and attribute, newest first; what is new comes in by itself.
+//! The page of log records: by service, severity, text and attribute, newest first, with live updates.
 
 pub(crate) mod form;
 
@@ -18,10 +18,10 @@ use crate::pages::view::palette::Palette;
 use crate::pages::view::text;
 use form::LogForm;
 
-/// Services to choose from; any other can be given in the address.
+/// Most services to choose from; any other can be given in the URL.
 const SERVICES_LISTED_MAX: usize = 1_000;
 
-/// Serves the page; a wrong field gets its words beside it and the answer 400.
+/// Serves the page; an invalid field is described beside it, with the status 400.
 pub(crate) async fn show(
     State(pages): State<Pages>,
     params: Params,
@@ -66,7 +66,7 @@ struct Choice<'a> {
 }
 
 impl LogsPage {
-    /// Returns the page of what a search found.
+    /// Returns the page with the results of a search.
     pub(crate) fn new(
         form: LogForm,
         found: &LogPage,
