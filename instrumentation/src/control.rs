@@ -174,7 +174,8 @@ pub struct Change {
     /// Whether it applies to a breaker or to a logger.
     #[serde(default)]
     pub subject: Subject,
-    /// The name of the breaker or logger.
+    /// The name of the breaker or logger. Libraries that do not know loggers read it as `breaker`.
+    #[serde(rename = "breaker")]
     pub name: String,
     /// What to do.
     pub action: Action,

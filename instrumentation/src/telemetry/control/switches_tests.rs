@@ -55,6 +55,16 @@ fn each_action_has_its_effect_and_its_reason() {
     }
 }
 
+/// Guarantees: a library or a collector from before there were changes of loggers exchanges changes of breakers with this one.
+#[test]
+fn changes_of_breakers_are_written_as_before() {
+    let earlier = r#"{"id":1,"breaker":"stock","action":"reset","reason":"Ada: the disk is full","remaining_ms":60000}"#;
+    let read: Change = serde_json::from_str(earlier).unwrap();
+    assert_eq!(read, change(1, Action::Reset));
+    let written = serde_json::to_value(&read).unwrap();
+    assert_eq!(written["breaker"], "stock");
+}
+
 /// Scenario: an answer is received twice, and an earlier change arrives after a later one.
 /// Guarantees: neither has an effect.
 #[test]
