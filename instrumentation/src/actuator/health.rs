@@ -146,12 +146,13 @@ pub(super) struct Checks {
 }
 
 impl Checks {
-    /// Returns the results; a client without the token may get those of the last second.
+    /// Returns the results: those of a run that this call waited for, or, to a client without the token, of the last second.
     async fn found(&self, is_anonymous: bool) -> Vec<Health> {
+        let asked = Instant::now();
         let mut last = self.last.lock().await;
-        let known = last.as_ref().filter(|_| is_anonymous);
-        let known = known.filter(|(at, _)| at.elapsed() < CHECK_AGAIN_AFTER);
-        if let Some((_, found)) = known {
+        let is_recent = |at: Instant| is_anonymous && at.elapsed() < CHECK_AGAIN_AFTER;
+        let known = last.as_ref();
+        if let Some((_, found)) = known.filter(|(at, _)| *at > asked || is_recent(*at)) {
             return found.clone();
         }
         let found = self.run().await;

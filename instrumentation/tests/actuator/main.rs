@@ -225,6 +225,30 @@ async fn checks_run_rarely_for_probes_and_may_panic() {
     assert_eq!(broken["details"]["error"], "the check panicked");
 }
 
+/// Scenario: six clients with the token ask while a check takes its time.
+/// Guarantees: they share its result, where each would wait for the runs of those before it.
+#[tokio::test]
+async fn clients_that_wait_for_a_check_share_its_result() {
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&runs);
+    let actuator = actuator().with_check("slow", move || {
+        counted.fetch_add(1, Relaxed);
+        async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            Health::up()
+        }
+    });
+    let asked = Asked::start(actuator, Some(TOKEN)).await;
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..6 {
+        clients.spawn(asked.request(Method::GET, "/health").send());
+    }
+    while let Some(answer) = clients.join_next().await {
+        assert_eq!(answer.unwrap().unwrap().status(), 200);
+    }
+    assert!(runs.load(Relaxed) < 6, "{runs:?}");
+}
+
 /// Scenario: one address opens as many connections as there are places, and says nothing.
 /// Guarantees: another one is answered at once.
 #[cfg(target_os = "linux")]
