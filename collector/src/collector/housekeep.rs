@@ -1,6 +1,7 @@
 //! Periodic work beside serving: expires old live figures, replenishes spare file handles, and deletes data
 //! past the retention.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
@@ -54,9 +55,13 @@ pub(super) async fn sample(parts: Parts) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        let now = parts.clock.lock().now(UnixNanos::now());
-        let store = parts.store.clone();
-        let sampled = tokio::task::spawn_blocking(move || store.sample(now)).await;
+        let (clock, store) = (Arc::clone(&parts.clock), parts.store.clone());
+        // The clock is held for as long as segments are being deleted.
+        let sample = move || {
+            let now = clock.lock().now(UnixNanos::now());
+            store.sample(now)
+        };
+        let sampled = tokio::task::spawn_blocking(sample).await;
         if let Ok(Err(error)) = sampled {
             parts.counters.incidents.add(Incident::RetentionFailed, 1);
             warn!(%error, "could not sample old segments");

@@ -81,10 +81,10 @@ impl SlowRule for SlowByHour {
         &self,
         service: &str,
         operation: &str,
-        start: UnixNanos,
+        (began, _): (UnixNanos, UnixNanos),
         took: Duration,
     ) -> Result<bool, StoreError> {
-        let thresholds = self.thresholds(start.window(HOUR))?;
+        let thresholds = self.thresholds(began.window(HOUR))?;
         let threshold = thresholds.get(service).and_then(|of| of.get(operation));
         Ok(threshold.is_some_and(|slow| LatencyHistogram::index_of(took) >= *slow))
     }

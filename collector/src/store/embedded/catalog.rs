@@ -124,17 +124,27 @@ impl Catalog {
         }
     }
 
-    /// Shows readers a segment in the place of another, whose file stays until `take_replaced`.
-    pub(crate) fn replace(&self, old: &Place, new: Segment) {
+    /// Shows readers a segment in the place of another, whose file stays until `take_replaced`; returns false if that one is
+    /// no longer there.
+    pub(crate) fn replace(&self, old: &Place, new: &Segment) -> bool {
         self.damage.forget(|of| of == old.sequence);
         let mut segments = self.segments.write();
         let list = Arc::make_mut(&mut segments);
-        list.retain(|segment| segment.place().sequence != old.sequence);
+        let number = |segment: &Segment| segment.place().sequence;
+        let Ok(at) = list.binary_search_by_key(&old.sequence, number) else {
+            return false;
+        };
+        list.remove(at);
         // Its number is the highest that was given, but for those of segments begun meanwhile.
-        let sequence = new.place().sequence;
-        let at = list.partition_point(|other| other.place().sequence < sequence);
-        list.insert(at, new);
-        self.replaced.lock().push(old.path.clone());
+        let at = list.partition_point(|other| number(other) < number(new));
+        list.insert(at, new.clone());
+        self.note_replaced(old.path.clone());
+        true
+    }
+
+    /// Notes a file that is to be deleted.
+    pub(crate) fn note_replaced(&self, path: PathBuf) {
+        self.replaced.lock().push(path);
     }
 
     /// Returns the files that others took the place of since the last call.

@@ -43,14 +43,23 @@ fn is_first_try(catalog: &Catalog, segment: &Segment, block: u32) -> bool {
     !catalog.damage.is_reported(sequence, u64::from(block))
 }
 
-fn repair_block(catalog: &Catalog, segment: &Segment, block: u32) {
-    if let Some(meta) = segment.blocks().get(block as usize) {
-        let pages = repair(&segment.place().path, meta.offset);
-        catalog
-            .counters
-            .incidents
-            .add(Incident::RepairedPage, pages);
-    }
+/// Repairs the blocks of a segment; returns the number of restored pages.
+pub(crate) fn repair_all(catalog: &Catalog, segment: &Segment) -> u64 {
+    let blocks = 0..segment.blocks().len() as u32;
+    blocks
+        .map(|block| repair_block(catalog, segment, block))
+        .sum()
+}
+
+fn repair_block(catalog: &Catalog, segment: &Segment, block: u32) -> u64 {
+    let blocks = segment.blocks();
+    let meta = blocks.get(block as usize);
+    let pages = meta.map_or(0, |meta| repair(&segment.place().path, meta.offset));
+    catalog
+        .counters
+        .incidents
+        .add(Incident::RepairedPage, pages);
+    pages
 }
 
 /// Counts and logs the spans of an unreadable block, once.

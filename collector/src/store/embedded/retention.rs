@@ -134,15 +134,19 @@ pub(crate) fn delete(catalog: &Catalog, segment: &Segment) -> Result<(), StoreEr
 
 /// Deletes the files that others took the place of before the last minute: no reader has them any more.
 pub(crate) fn delete_replaced(catalog: &Catalog) -> Result<(), StoreError> {
-    catalog.take_replaced().into_iter().try_for_each(|path| {
+    let mut outcome = Ok(());
+    for path in catalog.take_replaced() {
         match fs::remove_file(&path) {
             // Retention was quicker.
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(StoreError::io("delete", &path, error))
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                outcome = outcome.and(Err(StoreError::io("delete", &path, error)));
+                catalog.note_replaced(path);
             }
-            _ => Ok(()),
+            Ok(()) => {}
         }
-    })
+    }
+    outcome
 }
 
 /// Sums up the catalog.

@@ -17,7 +17,8 @@ use tracing::{info, warn};
 
 use super::block::{BlockReader, PartKind, ints};
 use super::catalog::Catalog;
-use super::damage::skip_missing;
+use super::damage::{repair_all, skip_missing, tolerate};
+use super::rebuild::rebuild_broken;
 use super::retention::{delete, delete_replaced};
 use super::segment::{NamedPiece, SealedSegment, Segment};
 use crate::log::is_older;
@@ -33,7 +34,7 @@ const REASON: &str = "sampling";
 
 /// Distinguishes slow requests.
 pub(crate) trait SlowRule: Debug + Send + Sync {
-    /// Returns whether an operation of a service that began then was slow, among its own.
+    /// Returns whether an operation of a service that began and arrived then was slow, among its own.
     ///
     /// # Errors
     /// When what is known of the operation cannot be read.
@@ -41,7 +42,7 @@ pub(crate) trait SlowRule: Debug + Send + Sync {
         &self,
         service: &str,
         operation: &str,
-        start: UnixNanos,
+        began_and_arrived: (UnixNanos, UnixNanos),
         took: Duration,
     ) -> Result<bool, StoreError>;
 }
@@ -64,7 +65,10 @@ pub(crate) fn sample(
     if catalog.is_followed {
         return Ok(());
     }
+    // Nothing near a damaged footer is judged, and perhaps no reader meets it.
+    rebuild_broken(catalog);
     let begun = Instant::now();
+    let mut outcome = Ok(());
     for segment in catalog.snapshot().iter() {
         if begun.elapsed() > TIME_MAX {
             break;
@@ -77,17 +81,27 @@ pub(crate) fn sample(
         }
         // A damaged footer is rebuilt meanwhile, or by the next reader.
         let _one_at_a_time = catalog.rebuilding();
-        match sample_segment(catalog, sampling, segment, sealed) {
+        let sample = || sample_segment(catalog, sampling, segment, sealed);
+        let sampled = match sample() {
+            Err(StoreError::Damaged { .. }) if repair_all(catalog, segment) > 0 => sample(),
+            sampled => sampled,
+        };
+        match sampled {
             Err(error @ StoreError::Damaged { .. }) => {
                 warn!(%error, "a damaged segment is kept whole");
                 catalog.keep_whole(segment);
             }
-            // Retention deleted it meanwhile.
-            Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {}
-            outcome => outcome?,
+            Err(error) if is_gone(&error) => {}
+            // One that cannot be read must not hold up the others.
+            sampled => outcome = outcome.and(sampled),
         }
     }
-    Ok(())
+    outcome
+}
+
+/// Returns whether retention deleted a segment meanwhile.
+fn is_gone(error: &StoreError) -> bool {
+    matches!(error, StoreError::Io { source, .. } if source.kind() == ErrorKind::NotFound)
 }
 
 fn is_due(segment: &Segment, after: Duration, now: UnixNanos) -> bool {
@@ -113,9 +127,10 @@ fn sample_segment(
         let place = catalog.replacement_of(segment.place());
         let rewritten = catalog.rewrite_rows(segment, &place, &|reader| reader.rows_of_any(&kept));
         let rewritten = Segment::Sealed(Arc::new(rewritten?));
-        let size = (rewritten.totals().rows, rewritten.bytes());
-        catalog.replace(segment.place(), rewritten);
-        size
+        if !catalog.replace(segment.place(), &rewritten) {
+            return delete(catalog, &rewritten);
+        }
+        (rewritten.totals().rows, rewritten.bytes())
     };
     let spans = segment.totals().rows - rows;
     let bytes = segment.bytes().saturating_sub(bytes);
@@ -184,13 +199,14 @@ fn judge(
             known[at].add(piece, number);
         }
     }
-    keep_slow(sampling, &near, ids, &mut known)?;
+    keep_slow(catalog, sampling, &near, ids, &mut known)?;
     let kept = ids.iter().zip(&known).filter(|(_, known)| known.is_kept);
     Ok(Some(kept.map(|(id, _)| *id).collect()))
 }
 
 /// Keeps the slow ones among those that are not kept yet.
 fn keep_slow(
+    catalog: &Catalog,
     sampling: &Sampling,
     segments: &[&Segment],
     ids: &[u128],
@@ -205,46 +221,94 @@ fn keep_slow(
         if open.is_empty() {
             continue;
         }
-        for (id, took) in skip_missing(roots(segment, &open))?.unwrap_or_default() {
-            let known = &mut known[open[&id]];
-            if let Some((_, start, service, operation)) = &known.root {
-                let start = UnixNanos::new(*start);
-                known.is_kept = sampling.slow.is_slow(service, operation, start, took)?;
-            }
+        match roots(catalog, segment, &open) {
+            Ok(Some(roots)) => judge_roots(sampling, segment, &open, roots, known)?,
+            // Those that may have been slow stay.
+            Ok(None) => open.values().for_each(|at| known[*at].is_kept = true),
+            Err(error) if is_gone(&error) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(())
 }
 
-/// Returns how long the earliest root of each of those traces took in a segment.
+/// Keeps the slow ones among those of a segment's roots.
+fn judge_roots(
+    sampling: &Sampling,
+    segment: &Segment,
+    open: &HashMap<u128, usize>,
+    roots: Vec<Root>,
+    known: &mut [Known],
+) -> Result<(), StoreError> {
+    let arrived = UnixNanos::new(segment.totals().written);
+    for root in roots {
+        let known = &mut known[open[&root.trace]];
+        if let Some((_, start, service, operation)) = &known.root {
+            let times = (UnixNanos::new(*start), arrived);
+            let slow = &sampling.slow;
+            known.is_kept = slow.is_slow(service, operation, times, root.took)?;
+        }
+    }
+    Ok(())
+}
+
+/// The earliest root of a trace in a segment.
+struct Root {
+    trace: u128,
+    start: u64,
+    took: Duration,
+}
+
+/// Returns the earliest root of each of those traces in a segment, in the order of their starts; `None` if some cannot be read.
 fn roots(
+    catalog: &Catalog,
     segment: &Segment,
     wanted: &HashMap<u128, usize>,
-) -> Result<HashMap<u128, Duration>, StoreError> {
+) -> Result<Option<Vec<Root>>, StoreError> {
     let file = segment.file()?;
     let path = &segment.place().path;
     let mut roots: HashMap<u128, (u64, i64)> = HashMap::new();
-    for block in segment.blocks().iter() {
-        let reader = BlockReader::open(&file, path, block.offset, block.header_bytes)?;
-        let (ids, index) = reader.traces()?;
-        if !ids.iter().any(|id| wanted.contains_key(id)) {
-            continue;
-        }
-        let parents = reader.ids::<8>(PartKind::ParentIds)?;
-        let starts = reader.row_numbers(PartKind::Starts)?;
-        let durations = reader.row_numbers(PartKind::Durations)?;
-        for (((trace, parent), start), took) in
-            index.iter().zip(&parents).zip(starts).zip(durations)
-        {
-            let id = ids[*trace as usize];
-            if *parent != [0; 8] || !wanted.contains_key(&id) {
-                continue;
-            }
-            let root = roots.entry(id).or_insert((u64::MAX, 0));
-            *root = (*root).min((start, ints::from_ordered(took)));
+    for (number, block) in (0..).zip(segment.blocks().iter()) {
+        let read = || {
+            let reader = BlockReader::open(&file, path, block.offset, block.header_bytes)?;
+            roots_of_block(&reader, wanted)
+        };
+        let Some(found) = tolerate(catalog, segment, number, read)? else {
+            return Ok(None);
+        };
+        for (id, root) in found {
+            let earliest = roots.entry(id).or_insert((u64::MAX, 0));
+            *earliest = (*earliest).min(root);
         }
     }
     let took = |nanos: i64| Duration::from_nanos(u64::try_from(nanos).unwrap_or(0));
-    let roots = roots.into_iter();
-    Ok(roots.map(|(id, (_, nanos))| (id, took(nanos))).collect())
+    let roots = roots.into_iter().map(|(trace, (start, nanos))| Root {
+        trace,
+        start,
+        took: took(nanos),
+    });
+    let mut roots: Vec<Root> = roots.collect();
+    roots.sort_unstable_by_key(|root| (root.start, root.trace));
+    Ok(Some(roots))
+}
+
+/// Returns the start and the duration of each root of those traces in a block.
+fn roots_of_block(
+    reader: &BlockReader<'_>,
+    wanted: &HashMap<u128, usize>,
+) -> Result<Vec<(u128, (u64, i64))>, StoreError> {
+    let (ids, index) = reader.traces()?;
+    if !ids.iter().any(|id| wanted.contains_key(id)) {
+        return Ok(Vec::new());
+    }
+    let parents = reader.ids::<8>(PartKind::ParentIds)?;
+    let starts = reader.row_numbers(PartKind::Starts)?;
+    let durations = reader.row_numbers(PartKind::Durations)?;
+    let rows = index.iter().zip(&parents).zip(starts).zip(durations);
+    let roots = rows.filter(|(((_, parent), _), _)| **parent == [0; 8]);
+    let roots = roots.map(|(((trace, _), start), took)| {
+        let took = ints::from_ordered(took);
+        (ids[*trace as usize], (start, took))
+    });
+    Ok(roots.filter(|(id, _)| wanted.contains_key(id)).collect())
 }
