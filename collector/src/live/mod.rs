@@ -26,6 +26,7 @@ use circuits::Circuits;
 pub(crate) use dependencies::peer_name;
 use figures::Figures;
 pub(crate) use figures::{EdgeFigures, OperationFigures};
+pub(crate) use names::cut as cut_name;
 pub(crate) use red::{Exemplar, LATENCY_DOUBLINGS, Total};
 
 use crate::counters::Counters;

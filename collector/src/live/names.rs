@@ -361,7 +361,7 @@ impl<V: Default> Remembered<V> {
     }
 }
 
-pub(super) fn cut(name: &str) -> &str {
+pub(crate) fn cut(name: &str) -> &str {
     crate::model::cut(name, NAME_BYTES_MAX)
 }
 
