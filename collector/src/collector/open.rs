@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::sync::Arc;
 
+use tracing::warn;
+
 use super::clock::RetentionClock;
 use super::slow::SlowByHour;
 use super::{CollectorError, Parts, data_dir};
@@ -109,7 +111,13 @@ fn sampled(store: EmbeddedStore, config: &CollectorConfig, circuits: &Circuits) 
         return store;
     };
     let slow = Arc::new(SlowByHour::new(circuits.series().clone()));
-    store.with_sampling(Sampling { rule, slow })
+    let store = store.with_sampling(Sampling { rule, slow });
+    if store.sampling().is_none() {
+        warn!(
+            "all old traces are kept while the retention includes some that were sent to InfluxDB"
+        );
+    }
+    store
 }
 
 fn embedded_options(config: &CollectorConfig) -> EmbeddedOptions {

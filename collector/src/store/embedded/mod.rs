@@ -127,9 +127,10 @@ pub struct StoreStats {
 }
 
 impl EmbeddedStore {
-    /// Keeps only some traces once they are old.
+    /// Keeps only some traces once they are old; of a store that is followed all, as followers know spans by their place in a
+    /// segment.
     pub(crate) fn with_sampling(mut self, sampling: Sampling) -> Self {
-        self.sampling = Some(sampling);
+        self.sampling = (!self.catalog.is_followed).then_some(sampling);
         self
     }
 

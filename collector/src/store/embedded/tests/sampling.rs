@@ -9,12 +9,14 @@ use opentelemetry::{SpanId, TraceId};
 
 use super::super::block::BlockReader;
 use super::super::segment::{Place, Segment};
-use super::super::{EmbeddedStore, Sampling, ShardWriter, SlowRule, SpanLog};
+use super::super::{
+    EmbeddedOptions, EmbeddedStore, Sampling, ShardWriter, SlowRule, SpanLog, open_followed,
+};
 use super::support::*;
 use crate::counters::{Counters, Incident};
-use crate::log::{Fault, FaultyDisk};
+use crate::log::{Fault, FaultyDisk, Position};
 use crate::model::{Span, StatusCode, TailSampling, TimeRange, TraceQuery, UnixNanos, Value, made};
-use crate::store::{StoreError, TraceReader};
+use crate::store::{Follow, ShipProgress, StoreError, TraceReader};
 use fusebox::semconv::{BREAKER_NAME, BREAKER_OUTCOME, BREAKER_STATE};
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -390,4 +392,29 @@ fn a_segment_that_is_gone_is_not_replaced() {
     let before = store.stats();
     assert!(!store.catalog.replace(segments[0].place(), &segments[1]));
     assert_eq!(store.stats(), before);
+}
+
+/// *Scenario*: spans were sent to InfluxDB, and a later run does not.
+/// *Guarantees*: no segment is written anew, and nothing says that old traces are sampled.
+#[test]
+fn what_was_shipped_is_not_sampled() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = EmbeddedOptions {
+        dir: dir.path().to_owned(),
+        retention: 24 * HOUR,
+        disk_budget_bytes: u64::MAX,
+        shards: 2,
+    };
+    let deleted = dir.path().join("deleted.json");
+    let followed = ShipProgress::open(&deleted, Position::default()).unwrap();
+    let follow = Follow {
+        followed: Arc::new(followed),
+        keep: Duration::MAX,
+    };
+    let (store, mut writers) = open_followed(options, Some(follow), Arc::default()).unwrap();
+    let store = sampling(store);
+    fill(&mut writers, FEW);
+    let before = store.stats();
+    store.sample(later(3)).unwrap();
+    assert_eq!((store.stats(), store.sampling()), (before, None));
 }
