@@ -52,7 +52,13 @@ impl Ended {
             let mut times: Vec<_> = self.0.values().copied().collect();
             let (_, limit, _) = times.select_nth_unstable(ENDED_MAX / ROOM_PART);
             let limit = *limit;
-            self.0.retain(|_, at| *at > limit);
+            // All of one request have the same time.
+            let mut most = ENDED_MAX / ROOM_PART + 1;
+            self.0.retain(|_, at| {
+                let goes = *at <= limit && most > 0;
+                most -= usize::from(goes);
+                !goes
+            });
         }
     }
 
@@ -99,5 +105,9 @@ mod tests {
         assert_eq!(all.len(), ENDED_MAX - ENDED_MAX / ROOM_PART);
         assert_eq!(all.last().map(|(last, _)| last), Some(&id(ENDED_MAX)));
         assert!(ended.all(NOW + HOUR * 3).is_empty());
+        // Of many in one request most stay.
+        let many = (0..=ENDED_MAX).map(|n| id(20_000 + n)).collect();
+        end(&mut ended, many, NOW + HOUR * 9);
+        assert!(ended.all(NOW + HOUR * 9).len() >= ENDED_MAX - 2 * ENDED_MAX / ROOM_PART);
     }
 }
