@@ -23,6 +23,16 @@ const PROSE: [&str; 12] = [
     "tokens",
     "was",
 ];
+/// Parameters of a challenge, which stand there too: `Bearer error="invalid_token"`.
+const PARAMETERS: [&str; 7] = [
+    "charset",
+    "error",
+    "error_description",
+    "error_uri",
+    "realm",
+    "resource_metadata",
+    "scope",
+];
 /// How keys begin, and how many letters, digits, `_` and `-` follow at least: GitHub, GitLab, Slack, Stripe, Google, npm.
 const KEYS: [(&str, usize); 15] = [
     ("ghp_", 36),
@@ -131,7 +141,8 @@ fn credential(text: &str, begin: usize, end: usize) -> Option<(usize, usize)> {
         // A user and a password are some bytes in Base64.
         false => value.len() >= 8 && value.bytes().skip(1).any(|b| !b.is_ascii_lowercase()),
     };
-    let is_known = value.is_empty() || value == REDACTED;
+    let parameter = value.split_once('=').map_or("", |(name, _)| name);
+    let is_known = value.is_empty() || value == REDACTED || PARAMETERS.contains(&parameter);
     let begin = end + 1;
     (is_credential && !is_known).then_some((begin, begin + value.len()))
 }
@@ -199,6 +210,9 @@ mod tests {
             "basic usage",
             "Bearer ",
             "Bearer REDACTED",
+            "WWW-Authenticate: Bearer error=\"invalid_token\", scope=\"a b\"",
+            "Bearer realm=shop, charset=utf-8",
+            "Basic realm=shop-API",
             "AKIAIOSFODNN7",
             "ASIA-PACIFIC-REGION-1",
             "ASIAPACIFICREGIONSS",
