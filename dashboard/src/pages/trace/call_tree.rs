@@ -1,5 +1,5 @@
-//! From the spans of a trace to the rows of its call tree: who called whom, what is missing, where the time
-//! went. Pure; nothing here recurses, so a chain of any depth is safe.
+//! Builds the rows of a call tree from the spans of a trace: callers, missing spans, and where the time was spent. Pure
+//! and without recursion, so a chain of any depth is safe.
 
 use std::collections::{HashMap, HashSet};
 
@@ -30,7 +30,7 @@ enum Node {
 }
 
 impl CallTree {
-    /// Builds the tree; every span stands in it exactly once, whatever its parents say.
+    /// Builds the tree. Every span is in it exactly once, whatever its parents are.
     pub(crate) fn build(trace: &Trace) -> Self {
         let spans = &trace.spans;
         let (mut roots, children) = families(spans);
@@ -55,7 +55,7 @@ impl CallTree {
         for root in roots {
             tree.place(root, false, spans, &children, &mut placed);
         }
-        // Spans that no root reaches hang in a circle of parents: the earliest of each circle opens it.
+        // Spans that no root reaches are in a cycle of parents; the earliest span of each cycle becomes a root.
         for index in 0..spans.len() {
             if !placed[index] {
                 tree.place(Node::Span(index), true, spans, &children, &mut placed);
@@ -67,7 +67,7 @@ impl CallTree {
         tree
     }
 
-    /// Appends a node and all below it, depth first.
+    /// Appends a node and its descendants, depth first.
     fn place(
         &mut self,
         root: Node,
@@ -110,7 +110,7 @@ impl CallTree {
         }
     }
 
-    /// Returns the rows directly below each row, in order.
+    /// Returns the direct children of each row, in order.
     fn children_of_rows(&self) -> Vec<Vec<usize>> {
         let mut children = vec![Vec::new(); self.rows.len()];
         for (index, row) in self.rows.iter().enumerate() {
@@ -121,7 +121,7 @@ impl CallTree {
         children
     }
 
-    /// A row's own time: its duration without the union of its children's, cut to it.
+    /// Computes a row's own time: its duration minus the union of its children's times, clipped to it.
     fn measure_self_time(&mut self, spans: &[Span]) {
         let children = self.children_of_rows();
         for (index, below) in children.iter().enumerate() {
@@ -149,14 +149,14 @@ impl CallTree {
         }
     }
 
-    /// Returns the stretches of the critical path that run through a row, by time.
+    /// Returns the sections of the critical path that run through a row, by time.
     pub(crate) fn path_through(&self, row: usize) -> &[Section] {
         let first = self.path.partition_point(|section| section.row < row);
         let through = &self.path[first..];
         &through[..through.partition_point(|section| section.row == row)]
     }
 
-    /// Returns the tree of a span and what stands below it, with its own path and time.
+    /// Returns the subtree of a span, with its own critical path and duration.
     pub(crate) fn below(&self, id: SpanId, spans: &[Span]) -> Option<Self> {
         let of_id = |row: &Row| row.id == id && row.span.is_some();
         let root = self.rows.iter().position(of_id)?;
@@ -178,18 +178,18 @@ impl CallTree {
         Some(tree)
     }
 
-    /// Returns how long the whole trace took, at least a nanosecond so that it can divide.
+    /// Returns the duration of the whole trace, at least a nanosecond so that it can be a divisor.
     pub(crate) fn duration(&self) -> u64 {
         self.end.saturating_sub(self.start).max(1)
     }
 
-    /// Returns the row of the span that spends most time on the critical path itself.
+    /// Returns the row of the span that spends most time itself on the critical path.
     pub(crate) fn heaviest(&self) -> Option<&Row> {
         let on_path = self.rows.iter().filter(|row| row.critical_nanos > Some(0));
         on_path.max_by_key(|row| row.critical_nanos)
     }
 
-    /// Returns the indexes of the rows that are not folded away.
+    /// Returns the indexes of the rows that are not collapsed.
     pub(crate) fn visible(&self, folds: &Folds) -> Vec<usize> {
         let mut visible = Vec::with_capacity(self.rows.len());
         let mut index = 0;
@@ -205,17 +205,17 @@ impl CallTree {
     }
 }
 
-/// Which rows are folded: all at that depth and below, except those that were toggled.
+/// Which rows are collapsed: all at a certain depth and below, except for toggled rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Folds {
-    /// Levels that are open; `None`: all.
+    /// The number of expanded levels; `None`: all.
     pub(crate) levels: Option<usize>,
-    /// Rows for which it is the other way round.
+    /// Rows in the opposite state.
     pub(crate) toggled: HashSet<SpanId>,
 }
 
 impl Folds {
-    /// Opens what a row is folded away in.
+    /// Expands the ancestors of a row.
     pub(crate) fn reveal(&mut self, tree: &CallTree, row: usize) {
         let mut above = tree.rows[row].parent;
         while let Some(parent) = above.map(|index| &tree.rows[index]) {
@@ -226,7 +226,7 @@ impl Folds {
         }
     }
 
-    /// Returns whether what stands below that row is hidden.
+    /// Returns whether the children of a row are hidden.
     pub(crate) fn is_folded(&self, row: &Row) -> bool {
         let by_level = self.levels.is_some_and(|levels| row.depth + 1 >= levels);
         row.descendants > 0 && (by_level != self.toggled.contains(&row.id))
@@ -260,8 +260,8 @@ fn families(spans: &[Span]) -> (Vec<Node>, HashMap<Node, Vec<usize>>) {
     (roots, children)
 }
 
-/// Returns the parent of a span. Zipkin lets a client and its server share one id: then the server half is a
-/// child of the client half, and the children of that id belong to the server half.
+/// Returns the parent of a span. In Zipkin a client and its server may share one id: then the server span is a child of
+/// the client span, and the children of that id belong to the server span.
 fn parent_of(index: usize, spans: &[Span], by_id: &HashMap<SpanId, Vec<usize>>) -> Option<Node> {
     let span = &spans[index];
     let is_client = |other: &usize| spans[*other].kind == SpanKind::Client;

@@ -171,7 +171,7 @@ fn a_chain_of_ten_thousand_is_no_trouble() {
 }
 
 proptest! {
-    /// Whatever the parents say, every span stands in the tree once, below an earlier row.
+    /// Guarantees: whatever the parents are, every span is in the tree once, below an earlier row.
     #[test]
     fn every_span_stands_in_the_tree_once(
         shapes in prop::collection::vec((1_u64..40, prop::option::of(0_u64..50), 0_u64..1_000, 0_u64..500, 0_u8..6), 1..60)

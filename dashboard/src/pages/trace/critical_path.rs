@@ -1,5 +1,6 @@
-//! The critical path of a trace: the stretches of time in which nothing but one span kept the request waiting. As Jaeger's
-//! pages define it: of every root, children cut to their parents, consumers not waited for. Pure; nothing here recurses.
+//! The critical path of a trace: the periods in which the request waited for exactly one span. Defined as in Jaeger's
+//! pages: for every root, children are clipped to their parents, and consumers are not waited for. Pure and without
+//! recursion.
 
 use std::cmp::Reverse;
 
@@ -7,25 +8,24 @@ use fusebox_collector::model::{Span, SpanKind};
 
 use super::row::Row;
 
-/// A stretch of the critical path, which runs through one span.
+/// A section of the critical path, in one span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Section {
     /// The row of the span.
     pub(crate) row: usize,
-    /// Where it begins, Unix nanoseconds.
+    /// Its start, Unix nanoseconds.
     pub(crate) start: u64,
-    /// Where it ends, Unix nanoseconds.
+    /// Its end, Unix nanoseconds.
     pub(crate) end: u64,
 }
 
 impl Section {
-    /// Returns how long it is, in nanoseconds.
     pub(crate) fn nanos(self) -> u64 {
         self.end - self.start
     }
 }
 
-/// When a row counts for the path: its span's time, cut to that of its parent.
+/// The time in which a row can be on the path: its span's time, clipped to its parent's.
 type Cut = Option<(u64, u64)>;
 
 /// Returns the sections of all critical paths, by row and time. Those of one root do not overlap.
@@ -44,7 +44,7 @@ pub(crate) fn sections(rows: &[Row], spans: &[Span]) -> Vec<Section> {
 }
 
 /// Walks from the end of a row to its start: at each moment the path is in the child that ended last before it, else in
-/// the row itself. Children on the path are left in `waiting`.
+/// the row itself. Children on the path are pushed to `waiting`.
 fn walk_back(
     row: usize,
     (start, end): (u64, u64),
@@ -72,7 +72,7 @@ fn is_root(rows: &[Row], row: usize) -> bool {
     rows[row].span.is_some() && !rows[row].parent.is_some_and(has_parent)
 }
 
-/// Returns when each row counts. Parents stand before their children.
+/// Returns the clipped time of each row. Parents come before their children.
 fn cuts(rows: &[Row], spans: &[Span]) -> Vec<Cut> {
     let mut cuts: Vec<Cut> = Vec::with_capacity(rows.len());
     for (index, row) in rows.iter().enumerate() {
@@ -92,13 +92,13 @@ fn cuts(rows: &[Row], spans: &[Span]) -> Vec<Cut> {
     cuts
 }
 
-/// Returns the part of a child's time that lies in its parent's, if any.
+/// Returns the part of a child's time that is within its parent's, if any.
 fn cut_to((start, end): (u64, u64), (first, last): (u64, u64)) -> Cut {
     let is_outside = start >= last || (start < first && end <= first);
     (!is_outside).then_some((start.max(first), end.min(last)))
 }
 
-/// Returns the rows below each row that count, last end first, equal ends by start.
+/// Returns the children of each row that can be on the path, latest end first, equal ends by start.
 fn children_by_end(rows: &[Row], cuts: &[Cut]) -> Vec<Vec<usize>> {
     let mut children = vec![Vec::new(); rows.len()];
     for (index, row) in rows.iter().enumerate() {

@@ -109,7 +109,7 @@ fn a_child_that_ends_before_its_parent_starts_is_not() {
     assert_eq!(path(spans), [(1, 10, 30)]);
 }
 
-/// Jaeger's pages leave out a child that ends in the microsecond in which the next begins.
+/// Jaeger's pages leave out a child that ends in the same microsecond in which the next one starts.
 #[test]
 fn calls_without_a_pause_between_them_are_all_on_the_path() {
     let spans = vec![
@@ -134,7 +134,7 @@ fn every_root_has_a_path_also_one_whose_parent_is_missing() {
 }
 
 /// *Scenario*: a request waits for 10,000 calls, one after the other.
-/// *Guarantees*: what is drawn in one bar is bounded.
+/// *Guarantees*: the number of sections drawn in one bar is limited.
 #[test]
 fn a_bar_is_drawn_with_a_bounded_number_of_stretches() {
     let calls = (0..10_000).map(|n| span(n + 2, Some(1), n * 10 + 5, n * 10 + 10));

@@ -1,25 +1,24 @@
-//! What is looked for in a trace: terms apart by blanks, all of which one span must meet.
+//! The search within a trace: terms separated by blanks, all of which must match one span.
 
 use fusebox_collector::model::{Condition, Span, StatusCode, Test, Value};
 
-/// Terms of one question; the field is 200 characters long.
+/// Most terms of one search; its field has 200 characters.
 const TERMS_MAX: usize = 16;
 
-/// What is looked for.
+/// A parsed search.
 #[derive(Debug, Default)]
 pub(crate) struct Finder(Vec<Term>);
 
-/// One term of it.
 #[derive(Debug)]
 enum Term {
-    /// In lower case: anywhere in its names, ids, attributes, events, links and resource.
+    /// Text in lower case: anywhere in names, ids, attributes, events, links and resource.
     Text(String),
     /// `key=value`, `kind=server`, `service=shop`.
     Condition(Condition),
 }
 
 impl Finder {
-    /// Reads a question. A text in double quotes is one term; what is no condition is a text.
+    /// Parses a search. Text in double quotes is one term; a term that is not a condition is text.
     pub(crate) fn parse(question: &str) -> Self {
         let terms = split(question);
         let known = |term: (String, bool)| match term {
@@ -31,12 +30,12 @@ impl Finder {
         Self(terms.into_iter().map(known).collect())
     }
 
-    /// Returns whether nothing is looked for.
+    /// Returns whether the search is empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Returns whether a span meets every term.
+    /// Returns whether a span matches every term.
     pub(crate) fn matches(&self, span: &Span) -> bool {
         self.0.iter().all(|term| match term {
             Term::Text(needle) => has_text(span, needle),
@@ -45,7 +44,7 @@ impl Finder {
     }
 }
 
-/// Splits at blanks outside of double quotes; says of each part whether it stood in quotes as a whole.
+/// Splits at blanks outside double quotes; returns for each part whether it was quoted as a whole.
 fn split(question: &str) -> Vec<(String, bool)> {
     let (mut terms, mut term) = (Vec::new(), String::new());
     let (mut in_quotes, mut began_quoted) = (false, false);
@@ -65,7 +64,7 @@ fn split(question: &str) -> Vec<(String, bool)> {
             c => term.push(c),
         }
     }
-    // A quote without an end holds all that follows.
+    // A quote without an end extends to the end.
     if !term.trim().is_empty() && terms.len() < TERMS_MAX {
         terms.push((term.trim_end().to_owned(), true));
     }
@@ -95,7 +94,7 @@ fn condition(term: &str) -> Option<Condition> {
     }
 }
 
-/// Returns whether a span has that lower-case text anywhere.
+/// Returns whether a span has this lower-case text anywhere.
 fn has_text(span: &Span, needle: &str) -> bool {
     let has = |text: &str| text.to_lowercase().contains(needle);
     let pairs = |pairs: &[(String, Value)]| {

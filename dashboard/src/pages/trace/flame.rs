@@ -1,5 +1,5 @@
-//! The flame graph of a trace: calls of one name below the same callers are one box, as wide as the time that is spent in
-//! it and below it. Pure from the tree to boxes; nothing here recurses.
+//! The flame graph of a trace: calls of one name below the same callers are one box, whose width is the time spent in
+//! them and below them. Pure, and without recursion.
 
 use std::collections::HashMap;
 
@@ -12,11 +12,11 @@ use crate::pages::view::href::Href;
 use crate::pages::view::palette::Palette;
 use crate::pages::view::text;
 
-/// Levels drawn.
+/// Most levels drawn.
 const LEVELS_MAX: usize = 64;
-/// Boxes drawn: about 400 bytes each.
+/// Most boxes drawn, about 400 bytes each.
 const BOXES_MAX: usize = 1_000;
-/// Narrower boxes cannot be seen, percent.
+/// The narrowest box that is drawn, percent.
 const NARROWEST: f64 = 0.1;
 /// Height of a level, pixels.
 const LEVEL: usize = 22;
@@ -50,7 +50,7 @@ struct Node<'t> {
     parent: Option<usize>,
     level: usize,
     calls: u64,
-    /// Time in which none of their children ran, nanoseconds, and in the end that of all below them too.
+    /// Time in which none of their children ran, nanoseconds; after summing up also that of all descendants.
     nanos: u64,
 }
 
@@ -101,7 +101,7 @@ impl Flame {
     }
 }
 
-/// Returns the nodes, callers before those they call.
+/// Returns the nodes, callers before callees.
 fn nodes<'t>(trace: &'t Trace, shown: &Shown<'_>) -> Vec<Node<'t>> {
     let mut nodes: Vec<Node<'t>> = Vec::new();
     let mut known: HashMap<(Option<usize>, &str, &str), usize> = HashMap::new();
@@ -140,7 +140,7 @@ fn nodes<'t>(trace: &'t Trace, shown: &Shown<'_>) -> Vec<Node<'t>> {
     nodes
 }
 
-/// Returns where each node begins, nanoseconds from the left: beside those of the same caller before it.
+/// Returns the start of each node, nanoseconds from the left: after the previous node of the same caller.
 fn places(nodes: &[Node<'_>]) -> Vec<u64> {
     let mut places = Vec::with_capacity(nodes.len());
     let mut taken = vec![0; nodes.len()];

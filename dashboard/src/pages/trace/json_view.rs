@@ -1,28 +1,28 @@
-//! A value that is JSON, or a list or map, as parts that a template prints one after the other: what opens, what stands in
-//! it, what closes.
+//! A value that is JSON, a list or a map, as a flat list of parts that a template prints in order: opening, content,
+//! closing.
 
 use fusebox_collector::model::Value;
 use serde_json::Value as Json;
 
 use crate::pages::view::text::{self, VALUE_CHARS};
 
-/// Parts of one value; more are not shown, the text of the value is.
+/// Most parts of one value; of a larger one only the text is shown.
 const PARTS_MAX: usize = 500;
-/// Levels of one value.
+/// Most levels of one value.
 const LEVELS_MAX: usize = 32;
 
 /// A part of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// An object or list begins: its name in what is around it, and what it is.
+    /// The start of an object or list: its name in its parent, and its kind.
     Open(String, String),
-    /// It ends.
+    /// The end of an object or list.
     Close,
     /// A value with its name.
     Leaf(String, String),
 }
 
-/// Returns the parts of an object or a list with something in it; `None` for any other value, and for one that is too large.
+/// Returns the parts of a non-empty object or list; `None` for any other value, and for one that is too large.
 pub(crate) fn parts(value: &Value) -> Option<Vec<Part>> {
     let json = match value {
         Value::String(text) if text.trim_start().starts_with(['{', '[']) => {

@@ -1,11 +1,10 @@
-//! What pages say of a trace that is kept beyond the retention.
+//! A kept trace, as pages show it.
 
 use fusebox_collector::query::{KeptTrace, NOTE_CHARS_MAX};
 
 use crate::pages::view::href::Href;
 use crate::pages::view::{moment, text};
 
-/// A kept trace as pages show it.
 #[derive(Debug)]
 pub(crate) struct KeptRow {
     pub(crate) id: String,

@@ -1,5 +1,5 @@
-//! Log records as pages draw them: one line each, with what more there is behind it: the stack of an exception, attributes,
-//! the logger.
+//! Log records as pages draw them: one line each, which expands to the stack of an exception, attributes and the
+//! logger.
 
 use askama::Template;
 use fusebox_collector::model::{LogPage, LogQuery, LogRecord, Severity, Trace, Value};
@@ -12,9 +12,9 @@ use crate::pages::view::{moment, text};
 
 /// Characters of the line of a record.
 const LINE_CHARS: usize = 400;
-/// Records drawn in the detail of one span.
+/// Most records drawn in the details of one span.
 const LINES_MAX: usize = 100;
-/// The attribute that is shown apart from the others.
+/// The attribute that is shown separately.
 const STACK: &str = "exception.stacktrace";
 /// Characters of an exception in the line of a record.
 const EXCEPTION_CHARS: usize = 160;
@@ -24,23 +24,23 @@ const EXCEPTION_CHARS: usize = 160;
 #[template(path = "logs/line.html")]
 pub(crate) struct LogLine {
     anchor: String,
-    /// When, as HTML.
+    /// Its time, as HTML.
     time: String,
-    /// How long after the span began; empty outside of one.
+    /// The time since the start of the span; empty outside a span.
     after: String,
     severity: &'static str,
-    /// The sender's own word, where it says more.
+    /// The sender's own severity text, if it is more specific.
     word: String,
     service: String,
     colour: &'static str,
     line: String,
-    /// The whole text, where the line is not all of it.
+    /// The full text, if the line is shortened.
     body: Option<String>,
     exception: Option<String>,
     stack: Option<String>,
     attributes: Vec<Pair>,
     facts: Vec<Pair>,
-    /// The trace and span in which it was written.
+    /// The link to the trace and span in which it was written.
     trace: Option<String>,
 }
 
@@ -75,7 +75,7 @@ impl LogLine {
         }
     }
 
-    /// Draws a record at its moment within a span.
+    /// Draws a record with its time since the start of a span.
     fn within(record: &LogRecord, start: u64) -> Self {
         Self {
             after: offset(record.time.get(), start),
@@ -92,7 +92,7 @@ impl LogLine {
             || !self.facts.is_empty()
     }
 
-    /// Whether the sender's word says more than the level.
+    /// Returns whether the sender's severity text is more specific than the level.
     fn has_word(&self) -> bool {
         let is_same = |level: &str| {
             let word = self.word.to_lowercase();
@@ -102,7 +102,7 @@ impl LogLine {
     }
 }
 
-/// Returns what a record says: its body, else the exception, else the event's name.
+/// Returns the text of a record: its body, else the exception, else the event's name.
 fn said(record: &LogRecord) -> String {
     let body = record.body.to_string();
     let texts = [
@@ -161,15 +161,15 @@ pub(crate) struct LogMark {
 }
 
 impl TraceLogs {
-    /// Asks for the records of a trace.
+    /// Reads the records of a trace.
     ///
     /// # Errors
-    /// When the store fails.
+    /// Returns an error if the store fails.
     pub(crate) async fn ask(query: &QueryService, trace: &Trace) -> Result<Self, QueryError> {
         Ok(Self::from(query.logs_of_trace(trace).await?))
     }
 
-    /// Returns the lines of a span, oldest first, and how many more there are.
+    /// Returns the lines of a span, oldest first, and the number of further ones.
     pub(crate) fn lines(&self, span: SpanId, start: u64) -> (Vec<LogLine>, usize) {
         let of_span = || {
             self.records
@@ -181,7 +181,7 @@ impl TraceLogs {
         (lines, of_span().count().saturating_sub(LINES_MAX))
     }
 
-    /// Returns the marks of the records that say that something may be wrong, by span.
+    /// Returns the marks of warnings and errors, by span.
     pub(crate) fn marks(&self) -> impl Iterator<Item = (SpanId, LogMark)> {
         let bad = self
             .records
@@ -198,7 +198,7 @@ impl TraceLogs {
         })
     }
 
-    /// Returns how many there are, in words; `None` without any.
+    /// Returns the number of records in words; `None` if there are none.
     pub(crate) fn words(&self) -> Option<String> {
         let count = self.records.len();
         let words = match self.has_more {
@@ -208,7 +208,7 @@ impl TraceLogs {
         (count > 0).then_some(words)
     }
 
-    /// Returns the link to all of them.
+    /// Returns the link to all records.
     pub(crate) fn href(&self, trace: &Trace) -> String {
         let times = || self.records.iter().map(|record| record.time.get());
         let start = times().min().unwrap_or_default();

@@ -39,7 +39,7 @@ pub(crate) use statistics::spans_of;
 pub(crate) use summary::give_colours;
 pub(crate) use view::TraceView;
 
-/// Rows that the page brings along; more are fetched as they scroll in, or stand on further pages.
+/// Rows on the page; further ones are loaded on scrolling, or are on further pages.
 pub(crate) const ROWS_MAX: usize = 500;
 
 /// Serves a trace.
@@ -106,7 +106,7 @@ async fn around(
     Around::ask(&pages.query, span).await
 }
 
-/// Returns the first span that failed at that breaker or was refused by it.
+/// Returns the first span that failed at this breaker or was refused by it.
 fn troubled(trace: &Trace, circuit: &str) -> Option<SpanId> {
     let through = |span: &&Span| {
         let name = span.attribute(semconv::BREAKER_NAME);
@@ -122,7 +122,7 @@ async fn read(pages: &Pages, id: &str) -> Result<Trace, PageError> {
     found.ok_or_else(|| not_stored(id))
 }
 
-/// Returns what is answered where there is no such trace.
+/// Returns the error for an unknown trace.
 pub(crate) fn not_stored(id: &str) -> PageError {
     PageError::NotFound(t!(
         "no trace {id} is stored; it may not have arrived yet, be older than the retention, or not be kept by tail sampling",

@@ -1,4 +1,4 @@
-//! The page of a trace: its facts, its minimap, and around the call tree what folds and finds.
+//! The page of a trace: its facts, its minimap, and the controls around the call tree.
 
 use askama::Template;
 use fusebox_collector::model::{TailSampling, Trace, UnixNanos, format_duration};
@@ -40,9 +40,9 @@ pub(crate) struct TracePage {
     missing: usize,
     roots: usize,
     chips: Vec<Chip>,
-    /// How many log records there are, and the link to them.
+    /// The number of log records, and the link to them.
     logs: Option<(String, String)>,
-    /// What is said of it where it is kept beyond the retention.
+    /// Set if the trace is kept beyond the retention.
     kept: Option<KeptRow>,
     heaviest: Option<(String, String)>,
     path: Vec<PathShare>,
@@ -50,20 +50,20 @@ pub(crate) struct TracePage {
     notes: Vec<String>,
     truncated: bool,
     shortened: bool,
-    /// Which traces are kept, where this is one of them.
+    /// Which traces are kept after sampling, if this is one of them.
     sampled: Option<String>,
     deepest: usize,
-    /// What is found and how to go through it.
+    /// The search results and their navigation.
     found: Option<Found>,
     /// The span shown as the root, and the link to the whole trace.
     part: Option<(String, String)>,
-    /// Where the lanes begin within the trace, and how long they are.
+    /// Start of the lanes within the trace, and their length.
     lane: (u64, u64),
     body: Body,
     view: TraceView,
 }
 
-/// What the view of a trace draws.
+/// The content of the view.
 #[derive(Debug)]
 enum Body {
     Tree(Rows),
@@ -83,11 +83,11 @@ impl Body {
     }
 }
 
-/// What is found in a trace, and the links through it.
+/// The search results in a trace, with links.
 #[derive(Debug)]
 struct Found {
     count: usize,
-    /// Which of them is gone to, from 1.
+    /// The number of the current one, from 1.
     current: usize,
     previous: Option<String>,
     next: Option<String>,
@@ -102,7 +102,7 @@ struct Count {
 }
 
 impl TracePage {
-    /// Says by what rule the trace is still there, if it is old enough for one.
+    /// Adds the rule by which the trace was kept, if it is old enough.
     pub(crate) fn with_sampling(mut self, rule: Option<TailSampling>, now: UnixNanos) -> Self {
         let end = UnixNanos::new(self.start.saturating_add(self.duration));
         let rule = rule.filter(|rule| rule.reaches(end, now));
@@ -110,7 +110,7 @@ impl TracePage {
         self
     }
 
-    /// Returns the page of a trace looked at in that way.
+    /// Returns the page of a trace in this view.
     pub(crate) fn new(trace: &Trace, view: TraceView, palette: &Palette) -> Self {
         let tree = CallTree::build(trace);
         give_colours(trace, palette);
@@ -180,7 +180,7 @@ impl TracePage {
         }
     }
 
-    /// Adds to the open detail what the breaker did around the call.
+    /// Adds the state of the breaker around the time of the call to the open details.
     pub(crate) fn with_around(self, around: Option<Around>) -> Self {
         let body = match self.body {
             Body::Tree(rows) => Body::Tree(rows.with_around(around)),
@@ -189,7 +189,7 @@ impl TracePage {
         Self { body, ..self }
     }
 
-    /// Says that it is kept.
+    /// Adds the note that the trace is kept.
     pub(crate) fn with_kept(self, kept: Option<&KeptTrace>) -> Self {
         let kept = kept.map(|kept| KeptRow::new(kept, UnixNanos::now().get()));
         Self { kept, ..self }
@@ -213,7 +213,7 @@ impl TracePage {
         Href::service(&self.service).to_string()
     }
 
-    /// What is counted at the top of the page; of what should not be there only what is.
+    /// Returns the figures at the top of the page; those of problems only if there are any.
     fn counts(&self) -> Vec<Count> {
         let count = |value: usize, one, many| Count {
             value: text::count(value as u64),
@@ -243,7 +243,7 @@ impl TracePage {
         counts
     }
 
-    /// Returns the kinds of view: title, link, whether it is the one shown.
+    /// Returns the kinds of view: title, link, whether it is shown.
     fn layouts(&self) -> Vec<(&'static str, String, bool)> {
         let layout = |layout: Layout| {
             let view = TraceView {
@@ -257,7 +257,7 @@ impl TracePage {
         Layout::ALL.map(layout).into()
     }
 
-    /// Returns where the trace can be downloaded: format, path, name of the file.
+    /// Returns the downloads: format, path, file name.
     fn downloads(&self) -> [(&'static str, String, String); 3] {
         let file = |format, path, end: &str| {
             let path = Href::new(path).segment(&self.id).to_string();
@@ -328,7 +328,7 @@ impl TracePage {
         self.minimap.len().clamp(8, MINIMAP_MAX)
     }
 
-    /// Returns what the form keeps of the view: names and values of its hidden fields.
+    /// Returns the hidden fields of the form, which preserve the view: names and values.
     fn kept(&self) -> Vec<(&'static str, String)> {
         let view = TraceView {
             find: String::new(),
@@ -372,7 +372,7 @@ impl Found {
     }
 }
 
-/// Returns what the span shown as the root is called, and the link to the whole trace.
+/// Returns the name of the span shown as the root, and the link to the whole trace.
 fn part(trace: &Trace, shown: &Shown<'_>, base: &Href) -> Option<(String, String)> {
     let root = shown.tree.rows.first()?;
     let span = &trace.spans[root.span.filter(|_| shown.view.root == Some(root.id))?];

@@ -1,4 +1,4 @@
-//! Names and values as the details of a span and of a log record show them.
+//! Names and values in the details of a span or a log record.
 
 use fusebox_collector::model::{Value, format_duration};
 use opentelemetry::{SpanId, TraceId};
@@ -8,7 +8,7 @@ use crate::pages::view::href::Href;
 use crate::pages::view::moment;
 use crate::pages::view::text::{self, VALUE_CHARS};
 
-/// Attributes shown of one span or log record (the SDKs' default limit is 128).
+/// Most attributes shown per span or log record (the SDKs' default limit is 128).
 pub(super) const ATTRIBUTES_MAX: usize = 512;
 
 /// A name and its value.
@@ -20,7 +20,7 @@ pub(crate) struct Pair {
     pub(super) long: bool,
     /// The parts of a value that is JSON, a list or a map.
     pub(super) parts: Vec<Part>,
-    /// A moment before the value, as HTML.
+    /// A time before the value, as HTML.
     pub(super) moment: Option<String>,
 }
 
@@ -63,7 +63,7 @@ pub(super) fn span_href(trace: TraceId, span: SpanId) -> String {
     href.at(&format!("s-{span}")).to_string()
 }
 
-/// Returns how long after the start a time lies.
+/// Returns the time since the start.
 pub(super) fn offset(time: u64, start: u64) -> String {
     if time == 0 {
         return t!("no time").to_owned();
@@ -74,7 +74,7 @@ pub(super) fn offset(time: u64, start: u64) -> String {
     format!("+{}", format_duration(time - start))
 }
 
-/// Returns attributes as pairs; those of a service lead to the search for their values.
+/// Returns attributes as pairs; with a service, values link to the search for them.
 pub(super) fn pairs(attributes: &[(String, Value)], search_in: Option<&str>) -> Vec<Pair> {
     attributes
         .iter()

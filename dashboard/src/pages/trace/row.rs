@@ -7,18 +7,18 @@ use opentelemetry::SpanId;
 pub(crate) struct Row {
     /// Index of the span in the trace; `None` for a placeholder.
     pub(crate) span: Option<usize>,
-    /// Its id; of a placeholder, the id that its children name as their parent.
+    /// Its id; for a placeholder, the id that its children have as their parent.
     pub(crate) id: SpanId,
-    /// How deep it stands; roots and placeholders are at 0.
+    /// Its level; roots and placeholders are at 0.
     pub(crate) depth: usize,
-    /// Rows below it, at any depth; they follow it directly.
+    /// The number of its descendants, which directly follow it.
     pub(crate) descendants: usize,
-    /// The row of its parent.
+    /// The index of its parent's row.
     pub(crate) parent: Option<usize>,
     /// Time in which none of its children ran, nanoseconds.
     pub(crate) self_nanos: u64,
     /// Time it spends on the critical path itself, nanoseconds; `None` off the path.
     pub(crate) critical_nanos: Option<u64>,
-    /// Whether it is a root only because its ancestors form a circle.
+    /// Whether it is a root only because its ancestors form a cycle.
     pub(crate) cut_cycle: bool,
 }

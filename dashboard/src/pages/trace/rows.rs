@@ -1,5 +1,5 @@
-//! The rows of a call tree as drawn: indentation, name, breaker, bar. A range of them at a time, so that a
-//! trace of ten thousand spans opens at once.
+//! The rows of a call tree as drawn: indentation, name, breaker, bar. Only a range of them is drawn at a time, so that
+//! a trace of ten thousand spans opens quickly.
 
 use std::fmt::Write;
 
@@ -20,21 +20,21 @@ use crate::pages::view::palette::Palette;
 use crate::pages::view::state::{self, Chip};
 use crate::pages::view::text;
 
-/// Levels that are indented; what is deeper says how deep it is (`.d0` to `.d24` in the style sheet).
+/// Most indented levels; deeper rows show their level (`.d0` to `.d24` in the style sheet).
 const INDENT_MAX: usize = 24;
 
-/// Log records marked in one bar.
+/// Most log records marked in one bar.
 const MARKS_MAX: usize = 32;
 
-/// Stretches of the critical path drawn in one bar; what is nearer to each other is drawn as one.
+/// Most sections of the critical path drawn in one bar; sections that are closer together are merged.
 const SECTIONS_MAX: u64 = 64;
 
-/// Rows `from` to `to` of those that are not folded away.
+/// Rows `from` to `to` of those that are not collapsed.
 #[derive(Debug, Template)]
 #[template(path = "trace/rows.html")]
 pub(crate) struct Rows {
     rows: Vec<RowView>,
-    /// Visible rows in all.
+    /// The total number of visible rows.
     pub(crate) total: usize,
     from: usize,
     to: usize,
@@ -42,7 +42,7 @@ pub(crate) struct Rows {
     later: Option<String>,
     /// The query of these rows, without their range.
     query: String,
-    /// When the lanes begin and end.
+    /// Start and end of the lanes.
     lane: (u64, u64),
 }
 
@@ -69,7 +69,7 @@ pub(crate) struct RowView {
     detail: Option<SpanDetail>,
 }
 
-/// What folds the rows below a row away, or shows them again.
+/// The link that collapses or expands the rows below a row.
 #[derive(Debug)]
 pub(crate) struct Fold {
     folded: bool,
@@ -84,17 +84,17 @@ pub(crate) struct Bar {
     width: String,
     end: String,
     refused: bool,
-    /// Its stretches of the critical path, as a path over 1,000 units.
+    /// Its sections of the critical path, as an SVG path over 1,000 units.
     critical: Option<String>,
     events: Vec<String>,
-    /// Log records that say that something may be wrong: where, and the class.
+    /// Warnings and errors among its log records: position and class.
     logs: Vec<(String, &'static str)>,
     took: String,
     side: &'static str,
 }
 
 impl Rows {
-    /// Draws those of the rows shown that stand on the page.
+    /// Draws the shown rows that are on this page.
     pub(crate) fn new(trace: &Trace, shown: &Shown<'_>, palette: &Palette) -> Self {
         let (from, to) = shown.range();
         let draw = |index: &usize| RowView::new(trace, shown, palette, *index);
@@ -116,7 +116,7 @@ impl Rows {
 }
 
 impl Rows {
-    /// Adds to the open detail what the breaker did around the call.
+    /// Adds the state of the breaker around the time of the call to the open details.
     pub(crate) fn with_around(mut self, around: Option<Around>) -> Self {
         for row in &mut self.rows {
             row.detail = row
@@ -129,7 +129,7 @@ impl Rows {
 }
 
 impl Rows {
-    /// Adds the log records: as marks to the bars, as lines to the open detail.
+    /// Adds the log records: as marks to the bars, as lines to the open details.
     pub(crate) fn with_logs(mut self, logs: &TraceLogs) -> Self {
         let lane = self.lane;
         for (span, mark) in logs.marks() {
@@ -148,7 +148,7 @@ impl Rows {
     }
 }
 
-/// Returns where in a lane a time stands, in percent.
+/// Returns the position of a time in a lane, in percent.
 fn percent_of((start, end): (u64, u64), time: u64) -> f64 {
     let place = time.clamp(start, end) - start;
     place as f64 / (end - start).max(1) as f64 * 100.0
@@ -184,7 +184,7 @@ impl RowView {
         }
     }
 
-    /// Classes beside that of every row.
+    /// Returns additional classes.
     fn classes(&self) -> String {
         let classes = [
             (self.selected, " sel"),
@@ -235,7 +235,7 @@ impl Fold {
     }
 }
 
-/// Returns the link that opens a row's detail, or closes it.
+/// Returns the link that opens or closes the details of a row.
 fn detail_href(trace: &Trace, shown: &Shown<'_>, index: usize, is_open: bool) -> String {
     let id = shown.tree.rows[index].id;
     let view = TraceView {
@@ -249,7 +249,7 @@ fn detail_href(trace: &Trace, shown: &Shown<'_>, index: usize, is_open: bool) ->
     href.at(&anchor(&shown.tree, index)).to_string()
 }
 
-/// Returns the link to a view that stays at a row.
+/// Returns the link to a view that keeps a row in sight.
 fn href_near(trace: &Trace, shown: &Shown<'_>, view: &TraceView, index: usize) -> String {
     let href = view.href(Href::trace(trace.id));
     let href = href.with("near", shown.tree.rows[index].id);
@@ -263,7 +263,7 @@ impl Bar {
         let exceptions = span.events.iter().filter(|event| event.name == "exception");
         let outcome = span.attribute(semconv::BREAKER_OUTCOME);
         let refused = matches!(outcome, Some(Value::String(word)) if word == "rejected");
-        // The time stands inside a long bar, right of a short one, left of one at the right edge.
+        // The duration is inside a long bar, right of a short one, or left of one at the right edge.
         let side = match (end - start, end) {
             (width, _) if width > 18.0 => "inside",
             (_, end) if end > 86.0 => "left",
@@ -302,7 +302,7 @@ impl Bar {
     }
 }
 
-/// Returns the stretches of the critical path through a row as a path over 1,000 units of the lane.
+/// Returns the sections of the critical path through a row as an SVG path over 1,000 units of the lane.
 pub(super) fn critical(tree: &CallTree, row: usize) -> Option<String> {
     let through = tree.path_through(row);
     let gap_max = (through.last()?.end - through.first()?.start) / SECTIONS_MAX;
@@ -316,7 +316,7 @@ pub(super) fn critical(tree: &CallTree, row: usize) -> Option<String> {
     let place = |t: u64| (t - tree.start) as f64 / tree.duration() as f64 * 1000.0;
     let mut path = String::new();
     for (start, end) in drawn {
-        // What is thinner than a hair can still be seen.
+        // Keeps thin sections visible.
         let width = chart::trim((place(end) - place(start)).max(0.5));
         let _ = write!(path, "M{} 0h{width}v1h-{width}z", chart::trim(place(start)));
     }

@@ -1,5 +1,5 @@
-//! Which rows of a trace are shown: those of the part that is looked at, that are not folded away, that match what is
-//! looked for; and which range of them stands on the page.
+//! Which rows of a trace are shown: those of the selected subtree that are not collapsed and that match the search; and
+//! which range of them is on the page.
 
 use std::borrow::Cow;
 
@@ -14,24 +14,24 @@ use super::view::TraceView;
 /// The rows that a view of a trace shows.
 #[derive(Debug)]
 pub(crate) struct Shown<'t> {
-    /// The tree, or the part of it below the row that is looked at.
+    /// The tree, or the selected subtree.
     pub(crate) tree: Cow<'t, CallTree>,
-    /// The view, with the row to go to unfolded.
+    /// The view, with the target row expanded.
     pub(crate) view: TraceView,
     /// The rows shown.
     pub(crate) rows: Vec<usize>,
-    /// Rows that match what is looked for, shown or not; `None` when nothing is looked for.
+    /// Rows that match the search, shown or not; `None` without a search.
     pub(crate) hits: Option<Vec<usize>>,
-    /// Which of the hits is looked at, from 0.
+    /// The index of the current hit, from 0.
     pub(crate) hit: usize,
-    /// The row to go to.
+    /// The target row, to which the page scrolls.
     pub(crate) target: Option<usize>,
-    /// Its place among the rows shown, or the one nearest above it.
+    /// Its index among the shown rows, or that of the nearest one above it.
     place: usize,
 }
 
 impl<'t> Shown<'t> {
-    /// Finds the rows of a trace that a view shows.
+    /// Computes the rows of a trace that a view shows.
     pub(crate) fn new(trace: &Trace, whole: &'t CallTree, view: TraceView) -> Self {
         let tree = view.root.and_then(|root| whole.below(root, &trace.spans));
         let tree = tree.map_or(Cow::Borrowed(whole), Cow::Owned);
@@ -53,7 +53,7 @@ impl<'t> Shown<'t> {
     }
 
     fn choose_rows(&mut self) {
-        // Rows that are asked for by number are those of a page that was unfolded before.
+        // Rows that are requested by number belong to a page that was expanded before.
         let is_first = self.view.near.is_none() && self.view.from.is_none();
         if let Some(target) = self.target.filter(|_| is_first) {
             self.view.reveal(&self.tree, target);
@@ -70,7 +70,7 @@ impl<'t> Shown<'t> {
         }
     }
 
-    /// Returns the range of rows on the page: the one asked for, or the one with the row to go to.
+    /// Returns the range of rows on the page: the requested one, or the one with the target row.
     pub(crate) fn range(&self) -> (usize, usize) {
         let here = self.place / ROWS_MAX * ROWS_MAX;
         let from = self.view.from.unwrap_or(here).min(self.rows.len());
@@ -78,15 +78,15 @@ impl<'t> Shown<'t> {
         (from, to.min(from + ROWS_MAX).min(self.rows.len()))
     }
 
-    /// Returns whether a row matches; `None` when nothing is looked for.
+    /// Returns whether a row matches; `None` without a search.
     pub(crate) fn is_hit(&self, row: usize) -> Option<bool> {
         let hits = self.hits.as_ref()?;
         Some(hits.binary_search(&row).is_ok())
     }
 }
 
-/// Returns the name of a row's place on the page. Zipkin lets a call's two halves share an id; the server half stands
-/// below the client half.
+/// Returns the anchor of a row on the page. In Zipkin the client and server spans of a call may share an id; the server
+/// span is below the client span.
 pub(crate) fn anchor(tree: &CallTree, row: usize) -> String {
     let row = &tree.rows[row];
     let is_half = row
@@ -104,7 +104,7 @@ fn hits(tree: &CallTree, spans: &[Span], finder: &Finder) -> Vec<usize> {
     (0..tree.rows.len()).filter(is_hit).collect()
 }
 
-/// Returns the row to go to: the one asked for, the hit asked for, the open span, or the first hit.
+/// Returns the target row: the requested one, the requested hit, the open span, or the first hit.
 fn target(tree: &CallTree, view: &TraceView, hits: Option<&[usize]>, hit: usize) -> Option<usize> {
     let of_id = |id: SpanId| {
         tree.rows

@@ -1,4 +1,4 @@
-//! All that is known of one span: facts, breaker, attributes, events with stack traces, resource, links, notes.
+//! The details of one span: facts, breaker, attributes, events with stack traces, resource, links, notes.
 
 use askama::Template;
 use fusebox::circuit_breaker::{EffectiveState, FallbackOutcome, Outcome};
@@ -22,9 +22,9 @@ use crate::pages::view::state;
 use crate::pages::view::text::{self, MINUTE};
 use crate::pages::wall::card;
 
-/// Events shown of one span (the SDKs' default limit is 128).
+/// Most events shown per span (the SDKs' default limit is 128).
 const EVENTS_MAX: usize = 128;
-/// Bars of the minute around a call: one a second.
+/// Bars of the minute around a call, one per second.
 const AROUND_BARS: usize = 60;
 
 /// The detail of a span.
@@ -39,7 +39,7 @@ pub(crate) struct SpanDetail {
     links: Vec<LinkView>,
     /// Spans of this trace that link to this one.
     linked_from: Vec<LinkView>,
-    /// The tree below this span alone.
+    /// The link to the view with this span as the root.
     root_href: String,
     resource: Vec<Pair>,
     notes: Vec<String>,
@@ -51,7 +51,7 @@ pub(crate) struct SpanDetail {
     more_logs: usize,
 }
 
-/// What the breaker did around the call: half a minute before and after.
+/// The activity of the breaker around the call: half a minute before and after.
 #[derive(Debug, Clone)]
 pub(crate) struct Around {
     bars: Vec<Path>,
@@ -77,7 +77,7 @@ struct EventView {
 }
 
 impl SpanDetail {
-    /// Returns the detail of the first span of that id.
+    /// Returns the details of the first span of this id.
     pub(crate) fn find(trace: &Trace, tree: &CallTree, id: SpanId) -> Option<Self> {
         let row = tree
             .rows
@@ -86,7 +86,7 @@ impl SpanDetail {
         Self::of(trace, tree, row)
     }
 
-    /// Returns the detail of a row; `None` for a placeholder.
+    /// Returns the details of a row; `None` for a placeholder.
     pub(crate) fn of(trace: &Trace, tree: &CallTree, row: &Row) -> Option<Self> {
         let span = &trace.spans[row.span?];
         let notes = trace.notes.iter().filter(|note| note.span_id == row.id);
@@ -157,7 +157,7 @@ impl SpanDetail {
         self
     }
 
-    /// Adds what the breaker did around the call.
+    /// Adds the activity of the breaker around the call.
     pub(crate) fn with_around(mut self, around: Option<Around>) -> Self {
         self.around = around;
         self
@@ -165,10 +165,10 @@ impl SpanDetail {
 }
 
 impl Around {
-    /// Asks for the minute around a span that went through a breaker.
+    /// Reads the minute around a span of a breaker.
     ///
     /// # Errors
-    /// When the store fails.
+    /// Returns an error if the store fails.
     pub(crate) async fn ask(query: &QueryService, span: &Span) -> Result<Option<Self>, PageError> {
         let Some(key) = circuit_key(span) else {
             return Ok(None);
@@ -183,7 +183,7 @@ impl Around {
         Ok(Self::new(&key, at.get(), &history.buckets))
     }
 
-    /// Draws the minute; `None` where nothing was reported in it.
+    /// Draws the minute; `None` if nothing was reported in it.
     pub(crate) fn new(key: &CircuitKey, at: u64, buckets: &[SparkBucket]) -> Option<Self> {
         let bars = chart::stacked(buckets, 240.0, 46.0);
         let refused: u64 = buckets.iter().map(|b| b.calls.rejected).sum();
@@ -212,7 +212,7 @@ impl Around {
     }
 }
 
-/// Returns the links to a span from others of its trace; those from other traces are not known.
+/// Returns the links to a span from others of its trace; links from other traces are unknown.
 fn linked_from(trace: &Trace, span: &Span) -> Vec<LinkView> {
     let linking = trace.spans.iter().flat_map(|other| {
         let links = other.links.iter().map(move |link| (other, link));
@@ -271,7 +271,7 @@ fn facts(span: &Span, self_nanos: u64, critical: Option<u64>, start: u64) -> Vec
     facts
 }
 
-/// The breaker that the call went through: its name, its state then, what came of it, who shared the fate.
+/// Returns the breaker of the call: its name, its state at that time, the outcome, and the affected calls.
 fn circuit(span: &Span) -> Vec<Pair> {
     let Some(key) = circuit_key(span) else {
         return Vec::new();
@@ -309,7 +309,7 @@ fn circuit(span: &Span) -> Vec<Pair> {
     pairs
 }
 
-/// Says what is missing, and whether the sender dropped it or a limit of the collector.
+/// Returns notes about missing data, and whether the sender or a limit of the collector dropped it.
 fn dropped(span: &Span) -> Vec<String> {
     let here = &span.dropped_here;
     let what = [t!("attributes"), t!("events"), t!("links")];
@@ -334,7 +334,7 @@ fn dropped(span: &Span) -> Vec<String> {
     by_sender.chain(here).collect()
 }
 
-/// Clocks of two machines differ: a child that seems to begin before its parent is drawn as received, and says so.
+/// Clocks of two machines may differ: a child that seems to begin before its parent is drawn as received, with a note.
 fn clock_note(span: &Span, parent: Option<&Span>) -> Option<String> {
     let early = parent?.start - span.start;
     (!early.is_zero()).then(|| {

@@ -1,4 +1,4 @@
-//! The spans of a trace as a table, a page of them at a time, in an order of choice.
+//! The spans of a trace as a table with pages and a selectable order.
 
 use std::cmp::Reverse;
 
@@ -13,7 +13,7 @@ use crate::pages::view::palette::Palette;
 use crate::pages::view::text;
 use crate::pages::words::Text;
 
-/// Rows on a page.
+/// Rows per page.
 const ROWS_MAX: usize = 200;
 
 /// The table of spans.
@@ -42,7 +42,7 @@ struct SpanRow {
     failed: bool,
 }
 
-/// Word in the address, words of the column.
+/// The value in the URL, and the words of the column.
 const ORDERS: [(&str, Text); 3] = [
     ("start", Text::find("Start")),
     ("duration", Text::find("Duration")),

@@ -1,4 +1,4 @@
-//! The statistics of a trace: its spans by service and operation, with the time that they took.
+//! The statistics of a trace: its spans by service and operation, with their durations.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use crate::pages::view::palette::Palette;
 use crate::pages::view::text;
 use crate::pages::words::Text;
 
-/// Groups in the table; a trace of more has names that were made up for each call.
+/// Most groups in the table; a trace with more has generated names.
 const GROUPS_MAX: usize = 500;
 
 /// The table of groups.
@@ -43,7 +43,7 @@ struct Group {
     figures: Vec<String>,
 }
 
-/// What is known of the spans of one service and operation, times in nanoseconds.
+/// The figures of the spans of one service and operation, times in nanoseconds.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Figures {
     durations: Vec<u64>,
@@ -55,7 +55,7 @@ pub(crate) struct Figures {
 /// A figure by which groups are sorted, most first.
 type Key = fn(&Figures) -> u64;
 
-/// Word in the address, words of the column, figure.
+/// The value in the URL, the words of the column, and the figure.
 const FIGURES: [(&str, Text, Key); 7] = [
     ("self", Text::find("Self time"), |figures| figures.own),
     ("total", Text::find("Total"), Figures::total),
@@ -110,7 +110,7 @@ pub(crate) fn figures<'t>(
             .or_default();
         group.durations.push(span.duration_nanos());
         group.failed += u64::from(span.status.code == StatusCode::Error);
-        // Spans of a few decades each add up to more than there is room for.
+        // The sum of several spans of decades would overflow.
         group.own = group.own.saturating_add(row.self_nanos);
         group.critical = group
             .critical
@@ -158,9 +158,9 @@ impl Statistics {
     }
 }
 
-/// Returns the view in which the spans of that service and operation are found.
+/// Returns the view that shows the spans of this service and operation.
 pub(crate) fn spans_of(view: &TraceView, service: &str, operation: &str) -> TraceView {
-    // A quote within a name cannot be written in a question.
+    // A search cannot contain a name with a quote.
     let term = |key, name: &str| match name.contains('"') {
         true => String::new(),
         false => format!("{key}=\"{name}\""),

@@ -1,5 +1,5 @@
-//! What the head of a trace's page sums up: its services and their colours, where the critical path lies, what the breakers
-//! did, and a small picture of the whole. Pure functions of the trace and its call tree.
+//! The summary at the head of a trace's page: services and their colours, the distribution of the critical path, the
+//! breakers, and the minimap. Pure functions of the trace and its call tree.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,14 +13,14 @@ use crate::pages::view::palette::Palette;
 use crate::pages::view::state::Chip;
 use crate::pages::view::text;
 
-/// Bars of the minimap: more than there are pixels tell nothing.
+/// Most bars of the minimap, about one per pixel.
 pub(super) const MINIMAP_MAX: usize = 600;
-/// Services named above the rows.
+/// Most services named above the rows.
 const SERVICES_MAX: usize = 100;
-/// Services named with their part of the critical path.
+/// Most services named with their share of the critical path.
 const PATH_SERVICES_MAX: usize = 6;
 
-/// How much of the critical path lies in one service.
+/// The share of one service in the critical path.
 #[derive(Debug)]
 pub(super) struct PathShare {
     pub(super) service: String,
@@ -29,7 +29,7 @@ pub(super) struct PathShare {
     pub(super) percent: String,
 }
 
-/// Returns how much of the critical path lies in each service, most first.
+/// Returns the share of each service in the critical path, largest first.
 pub(super) fn critical_path(trace: &Trace, tree: &CallTree, palette: &Palette) -> Vec<PathShare> {
     let mut nanos_of: HashMap<&str, u64> = HashMap::new();
     for section in &tree.path {
@@ -51,24 +51,24 @@ pub(super) fn critical_path(trace: &Trace, tree: &CallTree, palette: &Palette) -
     services.into_iter().map(share).collect()
 }
 
-/// Gives colours to the services of a trace.
+/// Assigns colours to the services of a trace.
 pub(crate) fn give_colours(trace: &Trace, palette: &Palette) {
     palette.give(trace.spans.iter().map(Span::service));
 }
 
-/// Returns how many services took part.
+/// Returns the number of services.
 pub(super) fn service_count(trace: &Trace) -> usize {
     let services = trace.spans.iter().map(Span::service);
     services.collect::<HashSet<_>>().len()
 }
 
-/// Returns how many spans failed.
+/// Returns the number of failed spans.
 pub(super) fn errors(trace: &Trace) -> usize {
     let failed = |span: &&Span| span.status.code == StatusCode::Error;
     trace.spans.iter().filter(failed).count()
 }
 
-/// Services of a trace: name, class of the colour, spans; those with most spans, and in the order of their first spans.
+/// Returns the services with most spans, in the order of their first spans: name, class of the colour, spans.
 pub(super) fn services(trace: &Trace, palette: &Palette) -> Vec<(String, &'static str, usize)> {
     let mut spans_of: HashMap<&str, (usize, usize)> = HashMap::new();
     for (at, span) in trace.spans.iter().enumerate() {
@@ -84,7 +84,7 @@ pub(super) fn services(trace: &Trace, palette: &Palette) -> Vec<(String, &'stati
         .collect()
 }
 
-/// What the breakers did in this request, counted: `1 refused`, `1 probe`.
+/// Returns counts of breakers' actions in this request: `1 refused`, `1 probe`.
 pub(super) fn chips(trace: &Trace) -> Vec<Chip> {
     let mut chips: Vec<(usize, Chip)> = Vec::new();
     for span in &trace.spans {
@@ -107,7 +107,7 @@ pub(super) fn chips(trace: &Trace) -> Vec<Chip> {
     counted.take(8).collect()
 }
 
-/// Returns the bars of the small picture, each with its line.
+/// Returns the bars of the minimap, each with its line.
 pub(super) fn minimap(trace: &Trace, tree: &CallTree, palette: &Palette) -> Vec<(usize, Stretch)> {
     let rows = tree
         .rows

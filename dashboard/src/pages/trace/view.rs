@@ -1,4 +1,4 @@
-//! How a trace is looked at; every bit of it stands in the URL.
+//! The view of a trace; all of it is in the URL.
 
 use std::collections::HashSet;
 
@@ -8,12 +8,12 @@ use super::call_tree::{CallTree, Folds};
 use crate::pages::frame::params::Params;
 use crate::pages::view::href::Href;
 
-/// Toggled folds in a URL (16 digits each).
+/// Most toggled rows in a URL (16 digits each).
 const FOLDS_MAX: usize = 200;
-/// Characters of what is looked for, as many as its field takes.
+/// Most characters of a search, as in its field.
 const FIND_CHARS_MAX: usize = 200;
 
-/// Characters of the word of an order.
+/// Most characters of the value of an order.
 const SORT_CHARS_MAX: usize = 20;
 
 /// The kinds of view of one trace.
@@ -34,7 +34,7 @@ impl Layout {
     /// Every kind.
     pub(crate) const ALL: [Self; 4] = [Self::Tree, Self::Statistics, Self::Flame, Self::Spans];
 
-    /// Returns its word in a URL.
+    /// Returns its value in a URL.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Tree => "tree",
@@ -44,7 +44,7 @@ impl Layout {
         }
     }
 
-    /// Returns what pages call it.
+    /// Returns its title on pages.
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Tree => t!("Call tree"),
@@ -54,35 +54,35 @@ impl Layout {
         }
     }
 
-    /// Reads its word in a URL; an unknown one is the call tree.
+    /// Parses its value in a URL; an unknown one is the call tree.
     fn parse(word: &str) -> Self {
         let known = Self::ALL.into_iter().find(|layout| layout.word() == word);
         known.unwrap_or_default()
     }
 }
 
-/// How a trace is looked at; every bit of it stands in the URL.
+/// The view of a trace; all of it is in the URL.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct TraceView {
     /// The kind of view.
     pub(crate) layout: Layout,
-    /// The word of the order of a table; empty for the usual one.
+    /// The value of the order of a table; empty for the default.
     pub(crate) sort: String,
-    /// The span whose detail is open.
+    /// The span whose details are open.
     pub(crate) span: Option<SpanId>,
     /// The span that is shown as the root.
     pub(crate) root: Option<SpanId>,
-    /// What is folded away.
+    /// The collapsed rows.
     pub(crate) folds: Folds,
-    /// What is looked for.
+    /// The search.
     pub(crate) find: String,
-    /// Whether only what matches is shown.
+    /// Whether only matches are shown.
     pub(crate) only_hits: bool,
-    /// Which of the matches to go to, from 1.
+    /// The match to scroll to, from 1.
     pub(crate) hit: Option<usize>,
-    /// The row to go to, or to its nearest ancestor that is not folded away.
+    /// The row to scroll to, or to its nearest ancestor that is not collapsed.
     pub(crate) near: Option<SpanId>,
-    /// First row to draw; else the page has the row to go to.
+    /// First row to draw; by default the page with the target row.
     pub(crate) from: Option<usize>,
     /// First row not to draw.
     pub(crate) to: Option<usize>,
@@ -119,13 +119,13 @@ impl TraceView {
         }
     }
 
-    /// Returns its URL below that one, without the rows on the page.
+    /// Returns its URL below `base`, without the range of rows.
     pub(crate) fn href(&self, base: Href) -> Href {
         let pairs = self.pairs().into_iter();
         pairs.fold(base, |href, (name, value)| href.with(name, value))
     }
 
-    /// Returns what of it stands in a URL: names and values.
+    /// Returns its parameters in a URL: names and values.
     pub(crate) fn pairs(&self) -> Vec<(&'static str, String)> {
         let mut toggled: Vec<String> = self.folds.toggled.iter().map(SpanId::to_string).collect();
         toggled.sort_unstable();
@@ -148,7 +148,7 @@ impl TraceView {
             .collect()
     }
 
-    /// Opens what hides a row; everything, where that takes more than an address holds.
+    /// Expands the ancestors of a row; expands everything if a URL cannot hold the change.
     pub(crate) fn reveal(&mut self, tree: &CallTree, row: usize) {
         self.folds.reveal(tree, row);
         if self.folds.toggled.len() > FOLDS_MAX {
@@ -156,7 +156,7 @@ impl TraceView {
         }
     }
 
-    /// Returns the view with one row's fold turned round.
+    /// Returns the view with one row toggled.
     pub(crate) fn toggled(&self, id: SpanId) -> Self {
         let mut view = self.clone();
         if !view.folds.toggled.remove(&id) {
@@ -165,7 +165,7 @@ impl TraceView {
         view
     }
 
-    /// Returns the view with a table in that order.
+    /// Returns the view with a table in this order.
     pub(crate) fn sorted(&self, order: &str) -> Self {
         let sort = order.to_owned();
         Self {
@@ -174,7 +174,7 @@ impl TraceView {
         }
     }
 
-    /// Returns the view with that many levels open and nothing toggled.
+    /// Returns the view with this many levels expanded and nothing toggled.
     pub(crate) fn levels(&self, levels: Option<usize>) -> Self {
         let toggled = HashSet::new();
         let folds = Folds { levels, toggled };
