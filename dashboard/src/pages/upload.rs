@@ -1,5 +1,5 @@
-//! The page on which files of traces are uploaded to be looked at: OTLP, Jaeger and Zipkin in JSON. The collector keeps them in
-//! memory for a while and stores them nowhere.
+//! The page for uploading files of traces: OTLP, Jaeger and Zipkin JSON. The collector keeps them in memory for a while
+//! and does not store them.
 
 use askama::Template;
 use axum::extract::{Form, FromRequest, Request, State};
@@ -19,7 +19,7 @@ use super::frame::page::{Chrome, Page, Section};
 use super::view::href::Href;
 use super::view::text;
 
-/// Bytes of a request: a pasted file has up to three for one of the file, as forms write it.
+/// Most bytes of a request; the encoding of forms may triple a pasted file.
 pub(crate) const BODY_BYTES_MAX: usize = 3 * UPLOAD_BYTES_MAX + 64;
 
 /// The page.
@@ -51,7 +51,7 @@ pub(crate) async fn show(State(pages): State<Pages>) -> PageResult<UploadPage> {
     Ok(Page(UploadPage::new(&pages.query.uploads().list())))
 }
 
-/// Takes a file, as the body or pasted into the form, and leads to its trace, or to the list of several.
+/// Receives a file, as the body or pasted into the form, and redirects to its trace, or to the list of several.
 pub(crate) async fn send(
     State(pages): State<Pages>,
     request: Request,
@@ -63,7 +63,7 @@ pub(crate) async fn send(
     if file.len() > UPLOAD_BYTES_MAX {
         return Err(too_large());
     }
-    // A file of mebibytes takes long to read.
+    // Parsing a file of several mebibytes takes long.
     let read = tokio::task::spawn_blocking(move || read_upload(&file)).await;
     let read = read.map_err(|error| PageError::Failed(error.to_string()))?;
     let traces = read.map_err(|error| PageError::Invalid(error.to_string()))?;
@@ -72,7 +72,7 @@ pub(crate) async fn send(
     Ok(Redirect::to(&target.to_string()))
 }
 
-/// Returns where to look at what was uploaded.
+/// Returns the link to the uploaded traces.
 fn target(traces: &[Trace]) -> Href {
     match traces {
         [one] => Href::trace(one.id),
@@ -120,7 +120,7 @@ impl UploadPage {
         }
     }
 
-    /// Returns what is said of the bounds.
+    /// Returns the text about the limits.
     fn bounds(&self) -> String {
         t!(
             "Up to {size} MiB a file and {n} traces; each is kept in memory for {minutes} minutes, seen by whoever sees these pages, and stored nowhere. When more come, the oldest leave.",

@@ -1,24 +1,24 @@
-//! Of which traces of a search one asks what is different about them.
+//! The groups of traces of a search whose differences can be shown.
 
 use fusebox_collector::model::{Grade, TraceSummary};
 
-/// The slow ones are this part of all.
+/// The slow group is one in this many traces.
 const SLOW_PART: usize = 10;
 
-/// Which traces are asked about.
+/// A group of traces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asked {
     /// The slowest tenth.
     Slow,
-    /// Those that failed for their caller.
+    /// The traces that failed for their caller.
     Failed,
 }
 
 impl Asked {
-    /// Both questions.
+    /// Both groups.
     pub(crate) const ALL: [Self; 2] = [Self::Slow, Self::Failed];
 
-    /// Returns its word in a URL.
+    /// Returns its value in a URL.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Slow => "slow",
@@ -26,7 +26,7 @@ impl Asked {
         }
     }
 
-    /// Returns what the traces asked about are called.
+    /// Returns its name on pages.
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Slow => t!("slow ones"),
@@ -34,12 +34,12 @@ impl Asked {
         }
     }
 
-    /// Reads its word in a URL.
+    /// Parses its value in a URL.
     pub(crate) fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|asked| asked.word() == word)
     }
 
-    /// Returns the traces asked about, and the others.
+    /// Returns the traces of the group, and the others.
     pub(crate) fn split(self, traces: &[TraceSummary]) -> [Vec<&TraceSummary>; 2] {
         let mut those: Vec<&TraceSummary> = traces.iter().collect();
         match self {

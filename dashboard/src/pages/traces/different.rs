@@ -1,5 +1,5 @@
-//! What is different about the slow, or the failed, traces of a search: services, operations and attributes that are more
-//! common among them than among the others, each with a link to the search for it.
+//! Differences of the slow, or the failed, traces of a search: services, operations and attributes that are more common
+//! among them than among the others, each with a link to the search for it.
 
 use std::collections::HashSet;
 
@@ -15,20 +15,20 @@ use super::search_form::SearchForm;
 use crate::pages::contrast::{Contrast, Difference, Feature, tells_only_the_outcome};
 use crate::pages::view::text;
 
-/// Traces looked at on the side that is asked about.
+/// Most traces read of the group.
 const ASKED_MAX: usize = 60;
-/// Traces looked at on the other side.
+/// Most traces read of the others.
 const OTHERS_MAX: usize = 120;
-/// Longer values are texts, not categories.
+/// Longer values are free text, not categories.
 const VALUE_BYTES_MAX: usize = 200;
 
-/// What one of the spans of a trace is or has.
+/// A property of one of the spans of a trace.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Found {
     kind: Kind,
     key: String,
     value: String,
-    /// Whether a span has it that meets the conditions of the search, so that it can be added to them.
+    /// Whether a span that matches the conditions of the search has it, so that it can be added to them.
     is_here: bool,
 }
 
@@ -46,7 +46,7 @@ impl Feature for Found {
     }
 }
 
-/// What is different, as drawn.
+/// The differences, as drawn.
 #[derive(Debug, Template)]
 #[template(path = "traces/different.html")]
 pub(crate) struct Different {
@@ -62,7 +62,7 @@ pub(crate) struct Different {
 #[derive(Debug)]
 struct Row {
     words: String,
-    /// The search for it, and whether the conditions so far stay.
+    /// The search for it, and whether it keeps the current conditions.
     href: Option<(String, bool)>,
     shares: [String; 2],
     counts: [usize; 2],
@@ -72,7 +72,7 @@ impl Different {
     /// Reads traces of a search and compares them.
     ///
     /// # Errors
-    /// When the store fails.
+    /// Returns an error if the store fails.
     pub(crate) async fn ask(
         service: &QueryService,
         query: &TraceQuery,
@@ -97,7 +97,7 @@ impl Different {
         })
     }
 
-    /// Returns the question.
+    /// Returns the heading.
     fn heading(&self) -> String {
         let words = match (self.asked, &self.from) {
             (Asked::Slow, Some(from)) => {
@@ -147,8 +147,8 @@ impl Row {
     }
 }
 
-/// Returns the search with one more condition; without those so far on spans, if no span that meets them meets it too.
-/// There is none where the condition cannot be written, or stands there already.
+/// Returns the search with one more condition; without the current conditions on spans if no span that matches them
+/// matches it too. Returns `None` if the condition cannot be written, or is already present.
 fn form_with(form: &SearchForm, what: &Found) -> Option<SearchForm> {
     let mut form = SearchForm {
         differs: String::new(),
@@ -178,16 +178,16 @@ fn form_with(form: &SearchForm, what: &Found) -> Option<SearchForm> {
     Some(form)
 }
 
-/// Returns at most so many ids, evenly from all of them.
+/// Returns at most `count_max` ids, evenly distributed.
 fn spread(traces: &[&TraceSummary], count_max: usize) -> Vec<TraceId> {
     let count = traces.len().min(count_max);
     let at = |number: usize| traces[number * traces.len() / count].trace_id;
     (0..count).map(at).collect()
 }
 
-/// Returns what the spans of a trace are and have.
+/// Returns the properties of the spans of a trace.
 fn features(trace: &Trace, query: &TraceQuery, asked: Asked) -> Vec<Found> {
-    // Each once from the beginning: thousands of spans share the attributes of a resource.
+    // Unique from the start, because thousands of spans share the attributes of a resource.
     let mut found = HashSet::new();
     for span in &trace.spans {
         let is_here = query.matches(span);
@@ -199,7 +199,7 @@ fn features(trace: &Trace, query: &TraceQuery, asked: Asked) -> Vec<Found> {
         }));
     }
     let mut found: Vec<Found> = found.into_iter().collect();
-    // What a span that meets the conditions has, counts as that and no second time.
+    // A property of a span that matches the conditions counts only once.
     found.sort_unstable_by(|a, b| b.cmp(a));
     found.dedup_by(|next, kept| {
         (next.kind, &next.key, &next.value) == (kept.kind, &kept.key, &kept.value)

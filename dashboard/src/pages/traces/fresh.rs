@@ -1,4 +1,4 @@
-//! How many traces of a search are newer than those that the page shows; a page that is looked at asks again and again.
+//! The number of traces of a search that are newer than the shown ones; a visible page requests it repeatedly.
 
 use askama::Template;
 use axum::extract::State;
@@ -12,12 +12,12 @@ use crate::pages::frame::params::{Params, moment};
 use crate::pages::view::href::Href;
 use crate::pages::view::{moment as spelled, text};
 
-/// Newer traces counted.
+/// Most newer traces counted.
 const COUNTED_MAX: usize = 100;
-/// Spans arrive so long after they began; a search that found nothing looks for those too.
+/// Spans arrive up to this long after their start; a search without results also looks for those.
 const LATE_NANOS: u64 = 10 * text::SECOND;
 
-/// The line about newer traces; empty where there are none.
+/// The line about newer traces; empty if there are none.
 #[derive(Debug, Template)]
 #[template(path = "traces/fresh.html")]
 pub(crate) struct Fresh {
@@ -41,7 +41,7 @@ pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResu
     query.order = TraceOrder::Newest;
     query.range.start = query.range.start.max(UnixNanos::new(since));
     let mut found = pages.query.search(query).await?.traces;
-    // An older trace that goes on is not new.
+    // An older trace with new spans is not new.
     found.retain(|trace| trace.start.get() > since);
     Ok(Page(Fresh {
         count: found.len(),
@@ -50,7 +50,7 @@ pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResu
     }))
 }
 
-/// Returns where a page asks for what is newer than it shows; `None` where nothing newer can stand.
+/// Returns where a page requests newer traces; `None` if there cannot be any.
 pub(crate) fn href(form: &SearchForm, found: &TracePage, now: u64) -> Option<Href> {
     let is_live =
         form.range != CUSTOM && form.cursor.is_empty() && form.order == TraceOrder::Newest;

@@ -1,4 +1,4 @@
-//! Search: a form with every condition there is, and the traces that meet it, newest first.
+//! Search: a form with all conditions, and the matching traces, newest first.
 
 mod asked;
 mod different;
@@ -33,17 +33,17 @@ use different::Different;
 use overview::Overview;
 use search_form::{CUSTOM, LIMITS, SearchForm};
 
-/// For that long after its last span a trace without a root counts as still arriving: exporters send each one to
-/// five seconds, and the outermost span ends last.
+/// For this long after its last span a trace without a root counts as still arriving: exporters send every one to five
+/// seconds, and the outermost span ends last.
 const ARRIVING_NANOS: u64 = 10 * text::SECOND;
-/// Services to choose from; any other can be given in the address.
+/// Most services to choose from; any other can be given in the URL.
 const SERVICES_LISTED_MAX: usize = 1_000;
-/// Services named in a row; the rest is a number.
+/// Most services named in a row; the others are counted.
 const SERVICES_MAX: usize = 8;
-/// Breakers marked in a row.
+/// Most breakers marked in a row.
 const CHIPS_MAX: usize = 4;
 
-/// Serves the search; a wrong field gets its words beside it and the answer 400.
+/// Serves the search; an invalid field is described beside it, with the status 400.
 pub(crate) async fn show(
     State(pages): State<Pages>,
     params: Params,
@@ -79,7 +79,7 @@ pub(crate) async fn show(
     } else {
         StatusCode::BAD_REQUEST
     };
-    // The search says it too where it lacks something.
+    // The search also tells if it lacks data.
     let missing = services.missing.or(operations.missing);
     let missing = missing.filter(|_| found.missing.is_none());
     let known = Known {
@@ -95,7 +95,7 @@ pub(crate) async fn show(
     Ok((status, Page(page)))
 }
 
-/// Returns the page of a search, and for its first page all that is found, up to `TraceQuery::LIMIT_MAX`.
+/// Returns the page of a search, and for its first page all results up to `TraceQuery::LIMIT_MAX`.
 async fn search(
     pages: &Pages,
     query: TraceQuery,
@@ -119,12 +119,12 @@ async fn search(
     Ok((found, Some(all)))
 }
 
-/// What the fields may be completed with.
+/// The suggestions for the fields.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     /// Names of services.
     pub(crate) services: Vec<String>,
-    /// Operations of the service chosen.
+    /// Operations of the selected service.
     pub(crate) operations: Vec<String>,
 }
 
@@ -143,20 +143,20 @@ pub(crate) struct TracesPage {
     form: SearchForm,
     known: Known,
     rows: Vec<TraceRow>,
-    /// Whether rows can be ticked to be compared.
+    /// Whether rows can be ticked for a comparison.
     ticks: bool,
     next: Option<String>,
     missing: Option<String>,
     compared: Option<usize>,
-    /// Which traces are kept, where old ones of the range may be deleted.
+    /// Which traces are kept, if old ones in the range may have been sampled.
     sampled: Option<String>,
-    /// How many traces are found in all, and whether there may be more.
+    /// The total number of traces, and whether there may be more.
     total: Option<(usize, bool)>,
     overview: Option<Overview>,
     different: Option<Different>,
-    /// Where to ask for what is newer.
+    /// Where to request newer traces.
     fresh: Option<String>,
-    /// This search with its times written out.
+    /// The URL of this search with absolute times.
     fixed: String,
     teach: Teach,
 }
@@ -166,47 +166,46 @@ pub(crate) struct TracesPage {
 pub(crate) struct TraceRow {
     /// Its id.
     pub(crate) id: String,
-    /// Where it leads.
+    /// Its link.
     pub(crate) href: String,
-    /// Service and operation of its root.
+    /// The service of its root.
     pub(crate) service: String,
-    /// The operation.
+    /// The operation of its root.
     pub(crate) operation: String,
     /// Class of the service's colour.
     pub(crate) colour: &'static str,
-    /// Both in full.
+    /// Service and operation in full.
     pub(crate) title: String,
-    /// What is said of a root that was not received, and what that means.
+    /// The note about a missing root, and its meaning.
     pub(crate) rootless: Option<(&'static str, &'static str)>,
-    /// When it began, as HTML.
+    /// Its start, as HTML.
     pub(crate) when: String,
-    /// How long it took.
+    /// Its duration.
     pub(crate) took: String,
-    /// Its share of the longest, percent.
+    /// Its share of the longest duration, percent.
     pub(crate) share: String,
-    /// Its spans.
+    /// The number of its spans.
     pub(crate) spans: u32,
-    /// Those that failed.
+    /// The number of its failed spans.
     pub(crate) errors: u32,
-    /// Colour, name, spans.
+    /// Colour class, name and number of spans of its services.
     pub(crate) services: Vec<(&'static str, String, u32)>,
-    /// Services not named.
+    /// The number of further services.
     pub(crate) more_services: usize,
-    /// How it ended for its caller.
+    /// Its result for the caller.
     grade: Grade,
-    /// Breakers that it touched and that were not closed, or whose call did not end as it should.
+    /// Breakers that were not closed, or whose call did not succeed.
     pub(crate) chips: Vec<Chip>,
-    /// Breakers without a chip.
+    /// The number of breakers without a chip.
     more_circuits: usize,
 }
 
 impl TraceRow {
-    /// Returns whether a span of it failed.
     pub(crate) fn has_errors(&self) -> bool {
         self.errors > 0
     }
 
-    /// Returns the class of its row: only what failed for its caller is red.
+    /// Returns the class of its row; only failures for the caller are red.
     pub(crate) fn class(&self) -> &'static str {
         match self.grade {
             Grade::Failed => "failed",
@@ -215,26 +214,25 @@ impl TraceRow {
         }
     }
 
-    /// Returns how it ended for its caller, where that is worth a word, and the class of its colour.
+    /// Returns the word and class of its result for the caller, unless it is ok.
     pub(crate) fn ended(&self) -> Option<(&'static str, &'static str)> {
         let grade = (self.grade != Grade::Ok).then_some(self.grade)?;
         Some((state::grade_class(grade), state::grade_word(grade)))
     }
 
-    /// Returns what is said of the breakers without a chip.
+    /// Returns the text about the breakers without a chip.
     pub(crate) fn other_circuits(&self) -> Option<String> {
         let sign = if self.chips.is_empty() { "" } else { "+" };
         let count = format!("{sign}{}", self.more_circuits);
         (self.more_circuits > 0).then(|| t!("{n} closed", n = count))
     }
 
-    /// Returns whether there are services without a name in the row.
     pub(crate) fn has_more_services(&self) -> bool {
         self.more_services > 0
     }
 }
 
-/// Returns the rows of a list of traces, coloured and measured together.
+/// Returns the rows of a list of traces, with common colours and scale.
 pub(crate) fn rows(traces: &[TraceSummary], now: u64, palette: &Palette) -> Vec<TraceRow> {
     palette.give(traces.iter().flat_map(|t| {
         let roots = std::iter::once(t.root_service.as_str());
@@ -250,7 +248,7 @@ pub(crate) fn rows(traces: &[TraceSummary], now: u64, palette: &Palette) -> Vec<
     traces.iter().map(row).collect()
 }
 
-/// Returns what to say of a trace whose root was not received.
+/// Returns the note about a root that was not received.
 fn rootless(trace: &TraceSummary, now: u64) -> Option<(&'static str, &'static str)> {
     let ended = trace.start + Duration::from_nanos(trace.duration_nanos);
     match (trace.root_received, now.saturating_sub(ended.get())) {
@@ -304,7 +302,7 @@ impl TraceRow {
                 .map(|mark| {
                     let chip = state::call_chip(mark, false);
                     let name = text::shown(&mark.name, 24).into_owned();
-                    // The fallback that answered has a span, and so a mark, of its own.
+                    // The fallback that answered has its own span, and so its own mark.
                     let is_masked = mark.is_harmed() && trace.grade() == Grade::Degraded;
                     Chip {
                         class: match is_masked {
@@ -354,7 +352,7 @@ impl TracesPage {
         }
     }
 
-    /// Adds what is said and drawn of all that is found.
+    /// Adds the totals and the overview of all results.
     pub(crate) fn with_all(self, all: Option<&TracePage>, now: u64) -> Self {
         Self {
             total: all.map(|all| {
@@ -366,12 +364,12 @@ impl TracesPage {
         }
     }
 
-    /// Adds what is different about some of what is found.
+    /// Adds the differences of a group of the results.
     pub(crate) fn with_different(self, different: Option<Different>) -> Self {
         Self { different, ..self }
     }
 
-    /// Returns the questions what is different: link, and about which traces.
+    /// Returns the groups whose differences can be shown: link and name.
     fn questions(&self) -> [(String, &'static str); 2] {
         Asked::ALL.map(|asked| (self.form.asking(asked).to_string(), asked.title()))
     }
@@ -449,7 +447,7 @@ impl TracesPage {
         })
     }
 
-    /// The service chosen, where it is not among those known.
+    /// Returns the selected service, if it is not among the known ones.
     fn strange_service(&self) -> bool {
         !self.form.service.is_empty() && !self.known.services.contains(&self.form.service)
     }
@@ -466,7 +464,7 @@ impl TracesPage {
             || form.problem("attribute").is_some()
     }
 
-    /// The same search over a longer range: a day at least, else several times the present one.
+    /// Returns the same search over a longer range: at least a day, else several times the current one.
     fn wider(&self) -> Option<String> {
         let ranges = &self.form.ranges;
         let range = ranges.find(&self.form.range)?;
@@ -478,7 +476,7 @@ impl TracesPage {
         (wider > range).then(|| form.href(None).to_string())
     }
 
-    /// Returns whether no service has sent anything yet, as far as can be seen.
+    /// Returns whether no service has sent anything yet, as far as is known.
     fn is_bare(&self) -> bool {
         let nothing = self.known.services.is_empty() && self.rows.is_empty();
         nothing && self.missing.is_none() && self.form.problems.is_empty()
@@ -501,7 +499,7 @@ impl TracesPage {
     }
 }
 
-/// Returns what pages say of an order.
+/// Returns the words of an order.
 fn order_words(order: TraceOrder) -> &'static str {
     match order {
         TraceOrder::Newest => t!("newest first"),

@@ -1,5 +1,5 @@
-//! All that a search finds, up to a bound, as two drawings: when the traces began and how long they took (a point each), and
-//! how many took how long. A bar and a dragged area lead to the search for what is in them.
+//! All results of a search, up to a limit, as two drawings: a scatter plot of start and duration, and a histogram of
+//! durations. A bar or a dragged area links to the search for its traces.
 
 use askama::Template;
 use fusebox_collector::model::{Grade, TracePage, TraceSummary, format_duration};
@@ -8,9 +8,9 @@ use super::search_form::SearchForm;
 use crate::pages::view::href::Href;
 use crate::pages::view::{moment, state, text};
 
-/// Points drawn, about 170 bytes each; of more traces every second, third, … is drawn.
+/// Most points drawn, about 170 bytes each; with more traces every second, third, … is drawn.
 const POINTS_MAX: usize = 500;
-/// Bars of durations.
+/// Number of bars.
 const BARS: usize = 24;
 
 /// The drawings of a search.
@@ -25,7 +25,7 @@ pub(crate) struct Overview {
     every: usize,
 }
 
-/// What the points lie in: Unix nanoseconds, nanoseconds.
+/// The area of the points: Unix nanoseconds, nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Area {
     start: u64,
@@ -70,13 +70,13 @@ impl Area {
         at.saturating_sub(self.start) as f64 / (self.end - self.start) as f64
     }
 
-    /// Durations stand on a logarithmic scale, as they differ by powers of ten.
+    /// Durations have a logarithmic scale, because they differ by powers of ten.
     fn up(self, nanos: u64) -> f64 {
         let (shortest, longest) = ((self.shortest as f64).ln(), (self.longest as f64).ln());
         (((nanos.max(1) as f64).ln() - shortest) / (longest - shortest)).clamp(0.0, 1.0)
     }
 
-    /// Returns where the bar of that number begins, nanoseconds.
+    /// Returns the lower bound of a bar, nanoseconds.
     fn bound(self, bar: usize) -> u64 {
         let (shortest, longest) = ((self.shortest as f64).ln(), (self.longest as f64).ln());
         let bound = (shortest + (longest - shortest) * bar as f64 / BARS as f64).exp();
@@ -89,7 +89,7 @@ impl Area {
 }
 
 impl Overview {
-    /// Draws what a search found; `None` for fewer than two traces.
+    /// Draws the results of a search; `None` for fewer than two traces.
     pub(crate) fn new(found: &TracePage, form: &SearchForm, now: u64) -> Option<Self> {
         let traces = &found.traces;
         let area = Area::of(traces).filter(|_| traces.len() > 1)?;
@@ -124,7 +124,7 @@ impl Overview {
         format_duration(self.area.longest)
     }
 
-    /// Returns what the colours of the points mean: class and word.
+    /// Returns the legend of the points: class and word.
     fn grades(&self) -> [(&'static str, &'static str); 3] {
         Grade::ALL.map(|grade| (class(grade), state::grade_word(grade)))
     }
@@ -134,7 +134,7 @@ impl Overview {
     }
 }
 
-/// Returns the class of a point: colours that stay apart where points overlap, so `ok` has that of the bars.
+/// Returns the class of a point. The colours remain distinguishable where points overlap, so `ok` has that of the bars.
 fn class(grade: Grade) -> &'static str {
     match grade {
         Grade::Ok => "plain",
@@ -142,7 +142,7 @@ fn class(grade: Grade) -> &'static str {
     }
 }
 
-/// Returns how many traces took how long, from the shortest to the longest.
+/// Returns the number of traces per bar, from the shortest duration to the longest.
 fn counts(traces: &[TraceSummary], area: Area) -> Vec<usize> {
     let mut counts = vec![0; BARS];
     for trace in traces {
@@ -240,7 +240,7 @@ mod tests {
         );
     }
 
-    /// *Guarantees*: as in the list, only what failed for its caller is red, and the drawing says what its colours mean.
+    /// *Guarantees*: as in the list, only failures for the caller are red, and the drawing has a legend.
     #[test]
     fn points_have_the_colours_of_their_grades() {
         let mut found = found([1, 2, 3]);

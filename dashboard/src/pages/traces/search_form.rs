@@ -1,4 +1,4 @@
-//! The search form: what stands in its fields, what is wrong with them, and the question that they make.
+//! The search form: its fields, their problems, and the resulting query.
 
 use fusebox_collector::model::{
     Condition, Cursor, Grade, StatusCode, TimeRange, TraceCondition, TraceOrder, TraceQuery,
@@ -11,7 +11,7 @@ use crate::pages::view::href::Href;
 use crate::pages::view::range::Ranges;
 use crate::pages::view::text::{self, DAY, HOUR, MINUTE};
 
-/// Attribute conditions in one search.
+/// Most attribute conditions per search.
 const ATTRIBUTES_MAX: usize = 16;
 
 /// The shorter ranges that the search offers.
@@ -24,29 +24,29 @@ pub(crate) fn ranges(retention: u64) -> Ranges {
     Ranges::within(retention, &LENGTHS)
 }
 
-/// Numbers of traces to choose from.
+/// Numbers of traces per page to choose from.
 pub(crate) const LIMITS: [usize; 4] = [20, 50, 200, 1_000];
 
-/// The fields as typed, and what is wrong with them.
+/// The fields as entered, and their problems.
 #[derive(Debug, Clone)]
 pub(crate) struct SearchForm {
     /// Exact service, or empty.
     pub(crate) service: String,
     /// Exact operation, or empty.
     pub(crate) operation: String,
-    /// Shortest span, as typed.
+    /// Shortest span, as entered.
     pub(crate) min_duration: String,
-    /// Longest span, as typed.
+    /// Longest span, as entered.
     pub(crate) max_duration: String,
     /// A grade's word, or empty.
     pub(crate) grade: String,
-    /// Shortest trace, as typed.
+    /// Shortest trace, as entered.
     pub(crate) trace_min: String,
-    /// Longest trace, as typed.
+    /// Longest trace, as entered.
     pub(crate) trace_max: String,
     /// `true`, `false` or empty.
     pub(crate) error: String,
-    /// Conditions `key=value`, as typed.
+    /// Conditions `key=value`, as entered.
     pub(crate) attributes: Vec<String>,
     /// Exact breaker, or empty.
     pub(crate) circuit: String,
@@ -56,19 +56,19 @@ pub(crate) struct SearchForm {
     pub(crate) range: String,
     /// The ranges to choose from.
     pub(crate) ranges: Ranges,
-    /// Begin, as typed.
+    /// Start, as entered.
     pub(crate) start: String,
-    /// End, as typed.
+    /// End, as entered.
     pub(crate) end: String,
-    /// Traces on a page.
+    /// Traces per page.
     pub(crate) limit: usize,
     /// Their order.
     pub(crate) order: TraceOrder,
-    /// The page's begin, as typed.
+    /// The start of the page, as entered.
     pub(crate) cursor: String,
-    /// Whose differences are asked for: a word of [`Asked`], or empty.
+    /// The group whose differences are shown: a value of [`Asked`], or empty.
     pub(crate) differs: String,
-    /// Field and what is wrong with it.
+    /// Fields and their problems.
     pub(crate) problems: Vec<(&'static str, String)>,
 }
 
@@ -102,7 +102,7 @@ impl SearchForm {
             differs: field("differs"),
             problems: Vec::new(),
         };
-        // Exact times win over a range from the list: who typed them meant them.
+        // Explicit times win over a range from the list.
         if !form.start.is_empty() || !form.end.is_empty() {
             form.range = CUSTOM.to_owned();
         } else if form.range.is_empty() {
@@ -133,13 +133,13 @@ impl SearchForm {
         self.problems.push((field, words.into()));
     }
 
-    /// Returns what is wrong with a field.
+    /// Returns the problem of a field.
     pub(crate) fn problem(&self, field: &str) -> Option<&str> {
         let found = self.problems.iter().find(|(name, _)| *name == field);
         found.map(|(_, words)| words.as_str())
     }
 
-    /// Returns what is wrong with fields that have no words of their own beside them.
+    /// Returns problems of fields that are not shown beside the field.
     pub(crate) fn other_problems(&self) -> Vec<String> {
         let others = [
             "", "cursor", "range", "limit", "order", "grade", "error", "outcome", "differs",
@@ -154,12 +154,12 @@ impl SearchForm {
             .collect()
     }
 
-    /// Returns whose differences are asked for.
+    /// Returns the group whose differences are shown.
     pub(crate) fn asked(&self) -> Option<Asked> {
         Asked::parse(&self.differs)
     }
 
-    /// Returns this search with the question what is different about those.
+    /// Returns the URL of this search with the differences of a group.
     pub(crate) fn asking(&self, asked: Asked) -> Href {
         let form = Self {
             differs: asked.word().to_owned(),
@@ -168,7 +168,7 @@ impl SearchForm {
         form.href(None).at("different")
     }
 
-    /// Returns the search without what it asks of a span; times and what is asked of the trace as a whole stay.
+    /// Returns the search without its conditions on spans; times and conditions on whole traces are kept.
     pub(crate) fn without_span_conditions(self) -> Self {
         Self {
             service: String::new(),
@@ -183,17 +183,17 @@ impl SearchForm {
         }
     }
 
-    /// Returns the attribute that stands in the first row of fields.
+    /// Returns the attribute in the first row of fields.
     pub(crate) fn first_attribute(&self) -> &str {
         self.attributes.first().map_or("", String::as_str)
     }
 
-    /// Returns the attributes that stand among the further fields.
+    /// Returns the attributes in the additional fields.
     pub(crate) fn more_attributes(&self) -> &[String] {
         self.attributes.get(1..).unwrap_or_default()
     }
 
-    /// Returns the question that the fields make; what is wrong is noted at its field.
+    /// Returns the query of the fields; problems are recorded by field.
     pub(crate) fn question(&mut self, now: u64) -> TraceQuery {
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let mut query = TraceQuery::in_range(self.time_range(now));
@@ -313,7 +313,7 @@ impl SearchForm {
         }
     }
 
-    /// Returns the URL of this search, or of its page that begins there.
+    /// Returns the URL of this search, or of its page that begins at `cursor`.
     pub(crate) fn href(&self, cursor: Option<&Cursor>) -> Href {
         let some = |text: &String| (!text.is_empty()).then(|| text.clone());
         let mut href = Href::new("/traces")
@@ -339,7 +339,7 @@ impl SearchForm {
         href.with_some("cursor", cursor.map(Cursor::encode))
     }
 
-    /// Returns the same search with its times written out, so that whoever opens it sees the same.
+    /// Returns the same search with absolute times, so that everyone who opens it sees the same.
     pub(crate) fn fixed(&self, now: u64) -> Self {
         let Some(range) = self.ranges.find(&self.range) else {
             return self.clone();
@@ -352,7 +352,7 @@ impl SearchForm {
         }
     }
 
-    /// Returns the URL of this search for traces that took between so many nanoseconds, both included.
+    /// Returns the URL of this search for traces with durations from `min` to `max`, both included.
     pub(crate) fn taking(&self, min: u64, max: u64, now: u64) -> Href {
         let form = Self {
             trace_min: format!("{min}ns"),
@@ -363,7 +363,7 @@ impl SearchForm {
         form.href(None)
     }
 
-    /// Returns the order's word in a URL, unless it is the usual one.
+    /// Returns the order's value in a URL, unless it is the default.
     fn order_word(&self) -> Option<&'static str> {
         (self.order != TraceOrder::Newest).then(|| self.order.as_str())
     }
@@ -380,8 +380,8 @@ impl SearchForm {
     }
 }
 
-/// Returns a condition on an attribute without the blanks around its operator, as in `key = value`. A blank at one side
-/// of the operator only, or at the end, belongs to the key or the value.
+/// Returns an attribute condition without the blanks around its operator, as in `key = value`. A blank on one side of
+/// the operator only, or at the end, belongs to the key or the value.
 fn trimmed(text: &str) -> String {
     const OPERATORS: [char; 5] = ['=', '!', '<', '>', '~'];
     let (key, rest) = text.split_at(text.find(['=', '!', '<', '>']).unwrap_or(text.len()));

@@ -1,5 +1,5 @@
-//! Drawings as SVG attributes: stacked bars of calls, strips of states, shares. Pure functions; a chart is one
-//! path per outcome, so that a wall of a thousand circuits stays light.
+//! Drawings as SVG attributes: stacked bars of calls, strips of states, shares. Pure functions. A chart is one path per
+//! outcome, so that a wall of a thousand circuits remains fast.
 
 use std::fmt::Write;
 
@@ -8,7 +8,7 @@ use fusebox_collector::model::{CircuitCalls, SparkBucket, StateSpan, TimeRange, 
 
 use super::{state, text};
 
-/// One outcome of a count: how it is drawn, called, searched for, and how often it happened.
+/// One outcome of a count: its appearance, name, search value and number of calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Share {
     /// Class for its colour.
@@ -60,15 +60,15 @@ pub(crate) struct Path {
 pub(crate) struct Stretch {
     /// Class for its colour.
     pub(crate) class: &'static str,
-    /// Where it begins.
+    /// Its start.
     pub(crate) x: String,
-    /// How long it is.
+    /// Its length.
     pub(crate) width: String,
-    /// What it means, for the title.
+    /// Its meaning, for the title.
     pub(crate) title: String,
 }
 
-/// Returns stacked bars, one path per outcome, in a box of that size; the highest bar fills the height.
+/// Returns stacked bars, one path per outcome, in a box of this size; the highest bar fills the height.
 pub(crate) fn stacked(buckets: &[SparkBucket], width: f64, height: f64) -> Vec<Path> {
     let highest = buckets.iter().map(|b| b.calls.total()).max().unwrap_or(0);
     if highest == 0 {
@@ -80,7 +80,7 @@ pub(crate) fn stacked(buckets: &[SparkBucket], width: f64, height: f64) -> Vec<P
     for (index, bucket) in buckets.iter().enumerate() {
         let mut y = height;
         for share in shares(&bucket.calls).into_iter().filter(|s| s.calls > 0) {
-            // A single failure among thousands must still be seen: at least 0.7 units high.
+            // A single failure among thousands must be visible: at least 0.7 units high.
             let tall = (share.calls as f64 / highest as f64 * (height - 1.0)).max(0.7);
             let d = path_of(&mut paths, share.class);
             let _ = write!(d, "M{} {}", trim(index as f64 * step), trim(y));
@@ -91,8 +91,9 @@ pub(crate) fn stacked(buckets: &[SparkBucket], width: f64, height: f64) -> Vec<P
     paths
 }
 
-/// Returns stacked calls as areas of steps in whole units, one path per outcome, the one to be drawn first in front: each
-/// covers what is below it too, and is where its outcome is. A third as long as bars; what is there has a unit.
+/// Returns stacked calls as step areas in whole units, one path per outcome, to be drawn in this order. Each area also
+/// covers the outcomes below it, which are drawn over it. A third of the size of bars; every outcome with calls has at
+/// least one unit.
 pub(crate) fn areas(buckets: &[SparkBucket], height: u64) -> Vec<Path> {
     let highest = buckets.iter().map(|b| b.calls.total()).max().unwrap_or(0);
     let tops: Vec<[u64; 7]> = buckets
@@ -121,7 +122,7 @@ fn has_share(tops: &[u64; 7], place: usize) -> bool {
     tops[place] > below
 }
 
-/// Returns where each outcome's share of a bar ends, in whole units above the ground.
+/// Returns the upper edge of each outcome in a bar, in whole units above the baseline.
 fn tops(calls: &[u64; 7], highest: u64, height: u64) -> [u64; 7] {
     let units = |calls: u64| {
         let units = u128::from(calls) * u128::from(height) / u128::from(highest.max(1));
@@ -141,7 +142,7 @@ fn tops(calls: &[u64; 7], highest: u64, height: u64) -> [u64; 7] {
     })
 }
 
-/// Returns the outlines of steps of width 1, runs of equal ones as one.
+/// Returns the outlines of steps of width 1; runs of equal ones are merged.
 fn steps(tops: impl Iterator<Item = Option<u64>>, height: u64) -> String {
     let mut runs: Vec<(Option<u64>, usize)> = Vec::new();
     for top in tops {
@@ -177,7 +178,7 @@ fn path_of<'a>(paths: &'a mut Vec<Path>, class: &'static str) -> &'a mut String 
     &mut paths[at].d
 }
 
-/// Returns a number with one decimal at most.
+/// Returns a number with at most one decimal.
 pub(crate) fn trim(value: f64) -> String {
     let text = format!("{value:.1}");
     text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
@@ -202,10 +203,10 @@ pub(crate) fn strip(buckets: &[SparkBucket]) -> Vec<Stretch> {
     runs.into_iter().map(stretch).collect()
 }
 
-/// Eleven seconds of a week are thinner than a hair; a trip must be seen. Per mille of the strip: 4 px on a desk.
+/// The minimum width of a state, per mille of the strip (4 px on a desktop): seconds in a week would be invisible.
 const THINNEST: f64 = 3.0;
 
-/// Returns the states of a range in per mille of it.
+/// Returns the states of a range, in per mille of it.
 pub(crate) fn states(spans: &[StateSpan], range: TimeRange) -> Vec<Stretch> {
     let length = nanos(range.end - range.start).max(1) as f64;
     let place = |t: UnixNanos| {
@@ -227,13 +228,13 @@ pub(crate) fn states(spans: &[StateSpan], range: TimeRange) -> Vec<Stretch> {
             ),
         }
     };
-    // The worst is drawn last: what was widened to be seen is not hidden by what came after it.
+    // The worst state is drawn last, so that it is not hidden by what follows it.
     let mut sorted: Vec<&StateSpan> = spans.iter().collect();
     sorted.sort_by_key(|span| span.state);
     sorted.into_iter().map(stretch).collect()
 }
 
-/// Returns the shares of a count as stretches of 1,000 units; each share that is there can be seen.
+/// Returns the shares of a count as stretches of 1,000 units; every share is visible.
 pub(crate) fn mix(calls: &CircuitCalls) -> Vec<Stretch> {
     let total = calls.total();
     let mut x = 0.0;

@@ -1,4 +1,4 @@
-//! Builds links: every part that comes from outside is percent-encoded, so no name can leave its place.
+//! Builds links. Every part from outside is percent-encoded, so it cannot change the structure of a link.
 
 use std::fmt;
 
@@ -66,21 +66,21 @@ impl Href {
         }
     }
 
-    /// Appends parameters of a query that was built as a link.
+    /// Appends the parameters of a query that was built as a link.
     pub(crate) fn and(mut self, query: &str) -> Self {
         self.0.push(if self.0.contains('?') { '&' } else { '?' });
         self.0.push_str(query);
         self
     }
 
-    /// Appends where on the page to go.
+    /// Appends a fragment.
     pub(crate) fn at(mut self, fragment: &str) -> Self {
         self.0.push('#');
         self.0.extend(utf8_percent_encode(fragment, ENCODED));
         self
     }
 
-    /// Returns only its query, without the question mark.
+    /// Returns its query without the question mark.
     pub(crate) fn query(&self) -> &str {
         self.0.split_once('?').map_or("", |(_, query)| query)
     }

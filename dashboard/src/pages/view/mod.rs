@@ -1,4 +1,4 @@
-//! From values to what is drawn: words and figures, moments, states, links, colours, and SVG. Pure functions.
+//! Formatting of values for pages: words and figures, times, states, links, colours, and SVG. Pure functions.
 
 pub(crate) mod chart;
 pub(crate) mod href;

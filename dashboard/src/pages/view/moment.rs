@@ -1,9 +1,9 @@
-//! Moments as HTML: `<time>` elements that say UTC, which the page's script rewrites in the viewer's own time zone.
-//! Pure functions; what they return holds digits and names of days only, so templates print it as it is.
+//! Times as HTML: `<time>` elements in UTC, which the page's script rewrites in the viewer's time zone. Pure functions.
+//! Their results contain only digits and names of days, so templates print them without escaping.
 
 use super::text;
 
-/// Returns a moment as short as its distance from `now` allows.
+/// Returns a time as short as its distance from `now` allows.
 pub(crate) fn short(at: u64, now: u64) -> String {
     tag("short", at, &text::moment_short(at, now))
 }

@@ -1,4 +1,4 @@
-//! One colour per service, the same on every page for as long as the process runs.
+//! One colour per service, the same on every page while the process runs.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,9 +7,9 @@ use fusebox_collector::sync::Mutex;
 
 use crate::pages::hash::fnv1a;
 
-/// Colours there are (`.s0` to `.s11` in the style sheet).
+/// Number of colours (`.s0` to `.s11` in the style sheet).
 const COLOURS: usize = 12;
-/// Services whose colour is remembered; later ones get the colour of their name. About 1 MiB at names of usual length.
+/// Most services whose colour is remembered; others get the colour of their name's hash. About 1 MiB.
 const SERVICES_MAX: usize = 10_000;
 
 const CLASSES: [&str; COLOURS] = [
@@ -28,8 +28,8 @@ struct Given {
 }
 
 impl Palette {
-    /// Gives colours to those services that have none yet. They are taken by name, so that the same services get the
-    /// same colours whichever page shows them first.
+    /// Assigns colours to services without one. Colours are assigned in the order of names, so that the same services
+    /// get the same colours whichever page shows them first.
     pub(crate) fn give<'a>(&self, services: impl IntoIterator<Item = &'a str>) {
         let mut given = self.0.lock();
         let mut new: Vec<&str> = services
@@ -49,7 +49,7 @@ impl Palette {
 }
 
 impl Given {
-    /// Gives a service the colour of its name, or the next one that fewest services have.
+    /// Assigns a service the colour of its name's hash, or the next one with the fewest services.
     fn add(&mut self, service: &str) {
         if self.slots.len() >= SERVICES_MAX {
             return;

@@ -1,5 +1,4 @@
-//! Pools, collapsers, caches, limiters and retries as tables show them: what is so now, and what happened in the last ten
-//! seconds.
+//! Pools, collapsers, caches, limiters and retries as table rows: their current state, and the last ten seconds.
 
 use fusebox_collector::model::policy::{COLLAPSER, POOL, PolicyView, REQUEST_CACHE};
 
@@ -17,7 +16,7 @@ pub(crate) struct PolicyRow {
     pub(crate) recently: String,
 }
 
-/// Returns the rows of those that stand around the circuit of that name, or of all.
+/// Returns the rows of the policies around the circuit of this name, or of all.
 pub(crate) fn rows(policies: &[PolicyView], circuit: Option<&str>) -> Vec<PolicyRow> {
     let stands = |policy: &&PolicyView| circuit.is_none_or(|name| stands_around(policy, name));
     let shown = policies.iter().filter(stands).take(ROWS_MAX);
@@ -28,7 +27,7 @@ fn stands_around(policy: &PolicyView, circuit: &str) -> bool {
     match policy.kind {
         POOL => policy.callers.contains_key(circuit),
         COLLAPSER | REQUEST_CACHE => policy.name == circuit,
-        // Which circuits they are used with is not reported.
+        // The circuits with which they are used are not reported.
         _ => false,
     }
 }
@@ -44,7 +43,7 @@ impl PolicyRow {
     }
 }
 
-/// Returns what a kind is called; one that pages do not know keeps its name.
+/// Returns the name of a kind; an unknown one keeps its own.
 fn kind(kind: &str) -> String {
     let known = match kind {
         POOL => t!("pool"),
@@ -100,7 +99,7 @@ fn recently(policy: &PolicyView) -> String {
     }
 }
 
-/// Returns words behind commas; a dash for none.
+/// Returns words separated by commas; a dash if there are none.
 fn listed<T>(of: impl Iterator<Item = T>, words: impl Fn(T) -> String) -> String {
     let words: Vec<_> = of.map(words).collect();
     match words.is_empty() {

@@ -1,11 +1,11 @@
-//! The ranges of time that a page offers. None is longer than the retention, and the longest is the retention itself.
+//! The ranges of time that a page offers. The longest is the retention.
 
 use super::text::{DAY, HOUR, MINUTE};
 
-/// Ranges past those that a page names, as far as data is kept.
+/// Longer ranges that every page offers, up to the retention.
 const LONGER: [u64; 4] = [7 * DAY, 30 * DAY, 90 * DAY, 365 * DAY];
 
-/// Bars of a chart may be this long.
+/// Allowed lengths of bars in a chart.
 const BARS: [u64; 13] = [
     MINUTE,
     2 * MINUTE,
@@ -21,10 +21,10 @@ const BARS: [u64; 13] = [
     4 * DAY,
     7 * DAY,
 ];
-/// Bars in one chart: thinner ones cannot be distinguished on a small screen.
+/// Most bars per chart; thinner ones cannot be distinguished on a small screen.
 const BARS_MAX: u64 = 180;
 
-/// Labelled lines of a chart may be this far apart.
+/// Allowed distances of labelled lines in a chart.
 const LINES: [u64; 12] = [
     MINUTE,
     5 * MINUTE,
@@ -39,10 +39,10 @@ const LINES: [u64; 12] = [
     15 * DAY,
     60 * DAY,
 ];
-/// Labelled lines in one chart: more would run into each other.
+/// Most labelled lines per chart; more would overlap.
 const LINES_MAX: u64 = 8;
 
-/// A range of time that ends now or at the time shown, in nanoseconds.
+/// A range of time that ends now or at the shown time, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Range(u64);
 
@@ -84,13 +84,13 @@ impl Range {
         fitting(&BARS, self.0, BARS_MAX)
     }
 
-    /// Returns how far apart the labelled lines of a chart of this range are.
+    /// Returns the distance of labelled lines in a chart of this range.
     pub(crate) fn line(self) -> u64 {
         fitting(&LINES, self.0, LINES_MAX)
     }
 }
 
-/// Returns the shortest step of which at most `count_max` are needed.
+/// Returns the shortest step of which at most `count_max` fit.
 fn fitting(steps: &[u64], length: u64, count_max: u64) -> u64 {
     let mut fitting = steps
         .iter()
@@ -107,7 +107,7 @@ pub(crate) struct Ranges {
 }
 
 impl Ranges {
-    /// Returns those of `lengths` and of the usual longer ones that are shorter than the retention, and the retention.
+    /// Returns the given and the usual longer ranges that are shorter than the retention, and the retention.
     pub(crate) fn within(retention: u64, lengths: &[u64]) -> Self {
         let lengths = lengths.iter().chain(&LONGER);
         Self {
@@ -133,7 +133,7 @@ impl Ranges {
         self.shorter.iter().copied().chain([self.longest])
     }
 
-    /// Returns the range of that value; the longest for one past the retention, as an old link may have it.
+    /// Returns the range of this value; the longest for one beyond the retention, as in an old link.
     pub(crate) fn find(&self, value: &str) -> Option<Range> {
         let is_known = |range: &Range| range.value() == value;
         let past = || LONGER.into_iter().map(Range).find(is_known);
@@ -142,7 +142,7 @@ impl Ranges {
             .or_else(|| past().map(|_| self.longest))
     }
 
-    /// Returns the shortest range of at least that length, or the longest.
+    /// Returns the shortest range of at least this length, or the longest.
     pub(crate) fn holding(&self, length: u64) -> Range {
         let mut holding = self.iter().filter(|range| range.length() >= length);
         holding.next().unwrap_or(self.longest)

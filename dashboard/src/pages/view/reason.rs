@@ -1,5 +1,5 @@
-//! Why a breaker changed its state. Services say it in English; where it is one of the sentences of our library, a page in
-//! another language says it in that language, and anything else as it came.
+//! The reason of a breaker's transition. Services send it in English; sentences of our library are translated for pages
+//! in another language, and others are shown unchanged.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -7,7 +7,7 @@ use std::fmt::Display;
 use super::text;
 use crate::pages::words::{Language, Text};
 
-/// The sentences of the library, the more special ones first.
+/// The sentences of the library, more specific ones first.
 const SENTENCES: [Text; 16] = [
     Text::find("{percent} % of the last {calls} calls failed (limit {limit} %)"),
     Text::find("{percent} % of the last {calls} calls took longer than {time} (limit {limit} %)"),
@@ -29,7 +29,7 @@ const SENTENCES: [Text; 16] = [
     Text::find("would have gone from {from} to {to}: {reason}"),
 ];
 
-/// Returns a reason as shown, at most so many characters of it.
+/// Returns a reason as shown, with at most `chars_max` characters.
 pub(crate) fn shown(reason: &str, chars_max: usize) -> Cow<'_, str> {
     let cut = text::shown(reason, chars_max);
     match Language::current() {
@@ -57,7 +57,7 @@ fn said(reason: &str) -> Option<String> {
     Some(sentence.filled(&values))
 }
 
-/// Returns what stands in the places of a sentence; `None` where it is another sentence.
+/// Returns the values in a sentence; `None` if it is a different sentence.
 fn values<'s>(sentence: &'static str, said: &'s str) -> Option<Vec<(&'static str, &'s str)>> {
     let mut parts = sentence.split('{');
     let mut rest = said.strip_prefix(parts.next()?)?;

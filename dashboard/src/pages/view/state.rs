@@ -14,7 +14,7 @@ struct Look {
     word: &'static str,
 }
 
-/// The one table of what pages say of a state.
+/// The table with the appearance of every state.
 fn look(state: EffectiveState) -> Look {
     let (class, symbol, title, word) = match state {
         EffectiveState::Closed => ("closed", "g-closed", t!("Closed"), t!("closed")),
@@ -86,7 +86,7 @@ pub(crate) fn outcome_class(outcome: Outcome) -> &'static str {
     outcome_look(outcome).1
 }
 
-/// Returns the word for how a request ended for its caller.
+/// Returns the word for a request's result for its caller.
 pub(crate) fn grade_word(grade: Grade) -> &'static str {
     match grade {
         Grade::Failed => t!("failed"),
@@ -95,7 +95,7 @@ pub(crate) fn grade_word(grade: Grade) -> &'static str {
     }
 }
 
-/// Returns the class of a grade's colour: only what failed for its caller is red.
+/// Returns the class of a grade's colour; only failures for the caller are red.
 pub(crate) fn grade_class(grade: Grade) -> &'static str {
     match grade {
         Grade::Failed => "open",
@@ -104,7 +104,7 @@ pub(crate) fn grade_class(grade: Grade) -> &'static str {
     }
 }
 
-/// A small mark on a span or a trace: a glyph, a word and where it leads.
+/// A small mark on a span or a trace: a glyph, a word and a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Chip {
     /// Class for its colour.
@@ -141,13 +141,13 @@ pub(crate) fn call_words(
         None => return ended,
     };
     match (state, outcome) {
-        // The fallback's own span carries nothing of the call that it replaces.
+        // The fallback's own span has no information about the call that it replaces.
         (None, None) => fell_back.to_owned(),
         _ => format!("{ended}, {fell_back}"),
     }
 }
 
-/// Returns how the call ended for its caller: with an answer of its own, with a fallback's, or with none.
+/// Returns the result of the call for its caller: its own answer, a fallback's, or none.
 fn call_grade(mark: &CircuitMark) -> Grade {
     match mark.fallback {
         Some(FallbackOutcome::Success) => Grade::Degraded,
@@ -156,16 +156,16 @@ fn call_grade(mark: &CircuitMark) -> Grade {
     }
 }
 
-/// Returns whether there is nothing to see: the call went through a closed breaker and ended as it should.
+/// Returns whether the call went through a closed breaker and succeeded.
 pub(crate) fn is_normal(mark: &CircuitMark) -> bool {
     let state = mark.state.unwrap_or(EffectiveState::Closed);
     state == EffectiveState::Closed && !mark.is_harmed()
 }
 
-/// Returns the chip of a call through a breaker. It has the colour of how the call ended, or of the state where it ended
-/// as it should.
+/// Returns the chip of a call through a breaker. Its colour is that of the outcome, or that of the state if the call
+/// succeeded.
 pub(crate) fn call_chip(mark: &CircuitMark, probe: bool) -> Chip {
-    // A span that does not name a state gets the glyph of the normal one.
+    // A span without a state gets the glyph of a closed breaker.
     let state = mark.state.unwrap_or(EffectiveState::Closed);
     let class = match call_grade(mark) {
         Grade::Ok => class(state),

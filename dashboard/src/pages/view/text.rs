@@ -1,5 +1,5 @@
-//! Words and figures as people read them: durations, rates, moments, and foreign text made safe to look at.
-//! Pure functions from values to strings; escaping for HTML is askama's.
+//! Words and figures for people: durations, rates, times, and text from outside made safe to display. Pure functions
+//! from values to strings; askama escapes HTML.
 
 use std::borrow::Cow;
 
@@ -15,11 +15,11 @@ pub(crate) const MINUTE: u64 = nanos(model::MINUTE);
 pub(crate) const HOUR: u64 = nanos(model::HOUR);
 pub(crate) const DAY: u64 = nanos(model::DAY);
 
-/// Characters of a foreign name shown; the full text stands in its title.
+/// Most characters of a name from outside; its title has the full text.
 pub(crate) const NAME_CHARS: usize = 160;
-/// Characters of a foreign value shown in place (a stack trace of a deep framework is about 12 k).
+/// Most characters of a value from outside (a stack trace of a deep framework has about 12 k).
 pub(crate) const VALUE_CHARS: usize = 20_000;
-/// Characters of a foreign text kept in a `title`.
+/// Most characters of a text from outside in a `title`.
 const TITLE_CHARS: usize = 2_000;
 
 macro_rules! texts {
@@ -31,7 +31,7 @@ const MONTHS: [Text; 12] = texts![
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
 
-/// Returns a rate a second: two digits below ten, whole from there on.
+/// Returns a rate per second: two digits below ten, integers above.
 pub(crate) fn rate(per_second: f64) -> String {
     match per_second {
         v if !v.is_finite() || v <= 0.0 => "0".to_owned(),
@@ -41,7 +41,7 @@ pub(crate) fn rate(per_second: f64) -> String {
     }
 }
 
-/// Says which traces are kept once they are old.
+/// Returns the text that tells which traces are kept after sampling.
 pub(crate) fn sampled(rule: &TailSampling) -> String {
     t!(
         "Of what arrived more than {after} ago, traces with an error, slow ones for their operation, those in which a circuit breaker acted, and {percent} % of the others are kept.",
@@ -64,7 +64,7 @@ fn trim_zero(text: String) -> String {
     text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
 }
 
-/// Returns a duration, or a dash where there is none.
+/// Returns a duration, or a dash if there is none.
 pub(crate) fn maybe_duration(nanos: Option<u64>) -> String {
     nanos.map_or_else(|| "—".to_owned(), format_duration)
 }
@@ -81,7 +81,7 @@ pub(crate) fn brief_duration(nanos: Option<u64>) -> String {
     }
 }
 
-/// Returns how long something has lasted, in one or two units: `12 s`, `3 min`, `2 h 5 min`, `4 d`.
+/// Returns a length of time in one or two units: `12 s`, `3 min`, `2 h 5 min`, `4 d`.
 pub(crate) fn age(nanos: u64) -> String {
     match nanos {
         n if n < MINUTE => t!("{n} s", n = n / SECOND),
@@ -141,7 +141,7 @@ fn month(t: OffsetDateTime) -> Text {
     MONTHS[usize::from(u8::from(t.month())) - 1]
 }
 
-/// Returns a moment as short as its distance from `now` allows: `10:04:02`, `Sun 02:40`, `2 Nov 02:40`.
+/// Returns a time as short as its distance from `now` allows: `10:04:02`, `Sun 02:40`, `2 Nov 02:40`.
 pub(crate) fn moment_short(unix_nanos: u64, now: u64) -> String {
     let t = moment(unix_nanos);
     if t.date() == moment(now).date() {
@@ -163,7 +163,7 @@ pub(crate) fn moment_short(unix_nanos: u64, now: u64) -> String {
     )
 }
 
-/// Returns a moment as `datetime-local` fields write it, in UTC, to the second.
+/// Returns a time in the format of `datetime-local` fields, in UTC, to the second.
 pub(crate) fn datetime_local(unix_nanos: u64) -> String {
     let t = moment(unix_nanos);
     let (h, m, s) = (t.hour(), t.minute(), t.second());
@@ -171,8 +171,8 @@ pub(crate) fn datetime_local(unix_nanos: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}")
 }
 
-/// Returns foreign text fit to be looked at: at most that many characters, and no character that reorders,
-/// hides or breaks the text around it (bidi controls, C0 and C1 controls other than tab and newline).
+/// Returns text from outside made safe to display: at most `chars_max` characters, and no character that reorders,
+/// hides or breaks the text around it (bidi controls, C0 and C1 controls except tab and newline).
 pub(crate) fn shown(text: &str, chars_max: usize) -> Cow<'_, str> {
     let cut = text.char_indices().nth(chars_max).map(|(at, _)| at);
     if cut.is_none() && !text.chars().any(misleads) {
@@ -188,12 +188,12 @@ pub(crate) fn shown(text: &str, chars_max: usize) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Returns a foreign name as shown.
+/// Returns a name from outside as shown.
 pub(crate) fn name(text: &str) -> Cow<'_, str> {
     shown(text, NAME_CHARS)
 }
 
-/// Returns a foreign text for a `title`.
+/// Returns a text from outside for a `title`.
 pub(crate) fn title(text: &str) -> Cow<'_, str> {
     shown(text, TITLE_CHARS)
 }
