@@ -1,5 +1,5 @@
-//! Where services stand on the map: callers left, called right, and calls over several columns pass between the boxes.
-//! A pure function of the edges: the same calls always give the same picture.
+//! The positions of services on the map: callers are left of callees, and calls over several columns pass between the
+//! boxes. A pure function of the edges: the same calls always give the same picture.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,15 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) const WIDTH: f64 = 178.0;
 /// Height of a box.
 pub(crate) const HEIGHT: f64 = 46.0;
-/// From one column to the next.
+/// Horizontal distance of columns.
 const COLUMN: f64 = 316.0;
-/// Between what stands below each other.
+/// Vertical gap between boxes.
 const GAP: f64 = 30.0;
-/// Height that calls take where they pass between boxes.
+/// Height reserved for calls that pass between boxes.
 const LANE: f64 = 10.0;
-/// Around everything.
+/// Margin around the picture.
 const MARGIN: f64 = 14.0;
-/// Sweeps that put boxes near their neighbours; more change nothing that can be seen.
+/// Sweeps that move boxes near their neighbours; more make no visible difference.
 const SWEEPS: usize = 4;
 
 /// A box.
@@ -27,20 +27,20 @@ pub(crate) struct Place {
     pub(crate) y: f64,
 }
 
-/// The picture: places by name, ways between them, and its size.
+/// The picture: positions by name, routes between them, and its size.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Layout {
-    /// Boxes by name.
+    /// Positions of boxes by name.
     pub(crate) places: BTreeMap<String, Place>,
-    /// By caller and called, where a call over several columns passes each column between them: left edge and height.
+    /// By caller and callee, the positions where a call over several columns passes each column: left edge and height.
     pub(crate) ways: BTreeMap<(String, String), Vec<Place>>,
-    /// Width of all.
+    /// Width of the picture.
     pub(crate) width: f64,
-    /// Height of all.
+    /// Height of the picture.
     pub(crate) height: f64,
 }
 
-/// Places every name that an edge has.
+/// Computes a position for every name in an edge.
 pub(crate) fn layout(edges: &[(&str, &str)]) -> Layout {
     let names: BTreeSet<&str> = edges.iter().flat_map(|(a, b)| [*a, *b]).collect();
     let names: Vec<&str> = names.into_iter().collect();
@@ -74,7 +74,7 @@ pub(crate) fn layout(edges: &[(&str, &str)]) -> Layout {
     }
 }
 
-/// Returns where each node stands, and the height of the tallest column; the nodes after the services are lanes.
+/// Returns the position of each node, and the height of the tallest column; nodes after the services are lanes.
 fn stand(grid: &[Vec<usize>], services: usize, nodes: usize) -> (Vec<Place>, f64) {
     let tall = |node: &usize| if *node < services { HEIGHT } else { LANE };
     let height_of = |nodes: &Vec<usize>| {
@@ -94,15 +94,15 @@ fn stand(grid: &[Vec<usize>], services: usize, nodes: usize) -> (Vec<Place>, f64
     (spots, tallest)
 }
 
-/// Services and lanes, without cycles, each in its column. A call that skips columns takes a lane in each of them; calls
-/// to the same service share theirs, so that a database of many callers takes one lane and not many.
+/// Services and lanes, without cycles, each in its column. A call that skips columns has a lane in each of them; calls
+/// to the same service share lanes, so that a database with many callers needs only one.
 #[derive(Debug)]
 struct Graph {
-    /// By node, what it leads to; the lanes come after the services.
+    /// By node, its successors; lanes come after the services.
     forward: Vec<Vec<usize>>,
     /// By node, its column.
     columns: Vec<usize>,
-    /// By caller and called, the lanes between them.
+    /// By caller and callee, the lanes between them.
     ways: BTreeMap<(usize, usize), Vec<usize>>,
 }
 
@@ -149,7 +149,7 @@ impl Graph {
     }
 }
 
-/// Drops the edges that lead back to where a walk came from; roots are walked first.
+/// Removes the edges that lead back to a node of the current path; roots are visited first.
 fn without_cycles(ahead: &[BTreeSet<usize>]) -> Vec<Vec<usize>> {
     let called: BTreeSet<usize> = ahead.iter().flatten().copied().collect();
     let roots = (0..ahead.len()).filter(|node| !called.contains(node));
@@ -203,7 +203,7 @@ fn columns(forward: &[Vec<usize>]) -> Vec<usize> {
     columns
 }
 
-/// Sorts each column by where its neighbours stand, to and fro.
+/// Sorts each column by the positions of its neighbours, in both directions.
 fn untangle(grid: &mut [Vec<usize>], forward: &[Vec<usize>]) {
     let mut back = vec![Vec::new(); forward.len()];
     for (node, next) in forward.iter().enumerate() {
@@ -266,7 +266,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever calls whom: every service has a place, no two the same, all within the picture.
+        /// Guarantees: for any calls, every service has its own position within the picture.
         #[test]
         fn every_service_has_its_own_place(pairs in prop::collection::vec((0_u8..12, 0_u8..12), 0..50)) {
             let names: Vec<String> = (0..12).map(|n| format!("s{n}")).collect();
@@ -280,7 +280,7 @@ mod tests {
             prop_assert_eq!(picture, layout(&edges));
         }
 
-        /// Whatever calls whom: where a call passes a column, no box stands.
+        /// Guarantees: for any calls, no box is where a call passes a column.
         #[test]
         fn calls_pass_between_boxes(pairs in prop::collection::vec((0_u8..12, 0_u8..12), 0..50)) {
             let names: Vec<String> = (0..12).map(|n| format!("s{n}")).collect();

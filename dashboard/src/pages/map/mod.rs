@@ -1,4 +1,4 @@
-//! The map: who calls whom, how much, how well, and whether a breaker stands between them.
+//! The map: which service calls which, call rates, errors, durations, and the breakers between them.
 
 pub(crate) mod layout;
 
@@ -19,9 +19,9 @@ use crate::pages::view::text::{self, DAY, HOUR, MINUTE};
 use crate::pages::wall::Teach;
 use layout::{HEIGHT, WIDTH, layout};
 
-/// Edges drawn, those with most calls first; the table lists as many again.
+/// Most edges drawn, those with most calls first.
 const EDGES_MAX: usize = 120;
-/// Edges listed.
+/// Most edges listed in the table.
 const ROWS_MAX: usize = 500;
 /// The shorter ranges that the map offers.
 const LENGTHS: [u64; 3] = [15 * MINUTE, HOUR, DAY];
@@ -44,7 +44,6 @@ pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResu
     Ok(Page(page))
 }
 
-/// The page of the map.
 #[derive(Debug, Template)]
 #[template(path = "map/page.html")]
 pub(crate) struct MapPage {
@@ -69,18 +68,18 @@ struct Node {
     is_virtual: bool,
 }
 
-/// The calls of one service to another: words, links, breakers and its line on the map.
+/// The calls of one service to another: words, links, breakers and the line on the map.
 #[derive(Debug)]
 pub(crate) struct Edge {
-    /// Who calls.
+    /// The caller.
     pub(crate) parent: String,
-    /// Who is called.
+    /// The callee.
     pub(crate) child: String,
-    /// How often.
+    /// The number of calls.
     pub(crate) calls: String,
-    /// Which share failed, percent.
+    /// The share of failed calls, percent.
     pub(crate) errors: String,
-    /// The places of both among the services of the map.
+    /// The indexes of both among the services of the map.
     ends: Option<(usize, usize)>,
     class: &'static str,
     thickness: String,
@@ -89,9 +88,9 @@ pub(crate) struct Edge {
     /// The breakers between them, worst first.
     pub(crate) circuits: Vec<CircuitMark>,
     href: String,
-    /// The page of the one who calls.
+    /// The link to the caller's page.
     pub(crate) parent_href: String,
-    /// The page of the one who is called.
+    /// The link to the callee's page.
     pub(crate) child_href: String,
 }
 
@@ -120,7 +119,7 @@ pub(crate) struct CircuitMark {
 }
 
 impl MapPage {
-    /// Returns the map of these calls in that range.
+    /// Returns the map of these calls in this range.
     pub(crate) fn new(
         mut links: Vec<DependencyLink>,
         circuits: &[CircuitView],
@@ -177,13 +176,13 @@ impl MapPage {
         trim(self.height)
     }
 
-    /// The width of the picture, which is also the most that it takes: two services need not fill a screen.
+    /// Returns the maximum width of the picture, so that two services do not fill a screen.
     fn shown_width(&self) -> String {
         trim(self.width)
     }
 }
 
-/// Returns a range to choose: its words, its link, whether it is shown.
+/// Returns a range to choose from: its words, its link, whether it is shown.
 fn choice(range: Range, shown: Range) -> (String, String, bool) {
     let href = Href::new("/map").with("range", range.value());
     (range.words(), href.to_string(), range == shown)
@@ -266,7 +265,7 @@ impl Edge {
         Self::new(link, None, circuits)
     }
 
-    /// Returns whether so many fail that it is marked.
+    /// Returns whether so many calls fail that the edge is marked.
     pub(crate) fn fails(&self) -> bool {
         self.class != "e0"
     }
@@ -284,7 +283,7 @@ impl CircuitMark {
         }
     }
 
-    /// Returns whether there is nothing to mark.
+    /// Returns whether the breaker is closed.
     pub(crate) fn is_closed(&self) -> bool {
         self.state == EffectiveState::Closed
     }
@@ -292,7 +291,7 @@ impl CircuitMark {
 
 type Spot = (f64, f64);
 
-/// A call on the picture: curves of four points each, with straight pieces past the columns between its ends.
+/// A call on the picture: cubic curves of four points each, with straight sections past the columns between its ends.
 #[derive(Debug)]
 struct Line(Vec<[Spot; 4]>);
 
@@ -325,7 +324,7 @@ impl Line {
         curves.collect()
     }
 
-    /// Returns the middle of its first curve: where lines of one service to others are still apart.
+    /// Returns the middle of its first curve, where lines from one service to others are still apart.
     fn middle(&self) -> Spot {
         let [a, b, c, d] = self.0[0];
         let at = |f: fn(Spot) -> f64| (f(a) + 3.0 * f(b) + 3.0 * f(c) + f(d)) / 8.0;
@@ -339,7 +338,7 @@ fn ahead(start: Spot, end: Spot) -> [Spot; 4] {
     [start, (start.0 + bend, start.1), (end.0 - bend, end.1), end]
 }
 
-/// The curve of a call that leads back: it leaves below and returns below.
+/// Returns the curve of a call that leads back: it starts and ends below the boxes.
 fn back(from: &layout::Place, to: &layout::Place) -> [Spot; 4] {
     let start = (from.x + WIDTH * 0.4, from.y + HEIGHT);
     let end = (to.x + WIDTH * 0.6, to.y + HEIGHT);

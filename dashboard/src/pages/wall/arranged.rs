@@ -1,4 +1,4 @@
-//! Which circuits stand where on the wall: those that are not closed first, the others under their services.
+//! The order of circuits on the wall: first those that are not closed, then the others by service.
 
 use std::collections::HashMap;
 
@@ -8,23 +8,23 @@ use fusebox_collector::model::{CircuitView, CircuitWall};
 use super::view::{CARDS_MAX, Density, Shape, WallView};
 use crate::pages::view::text::MINUTE;
 
-/// How long a circuit that closed stays among those that are not closed.
+/// How long a circuit that closed remains among those that are not closed.
 const JUST_CLOSED_NANOS: u64 = MINUTE;
-/// Circuits under one heading, by their place on the wall.
+/// Circuits under one heading, by their index on the wall.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Arranged {
     /// The heading: a service, or `None` for those that are not closed.
     pub(crate) service: Option<String>,
     /// Indexes into the wall's circuits, in the order shown.
     pub(crate) circuits: Vec<usize>,
-    /// So many of them are cards, the others rows.
+    /// The number of cards; the others are rows.
     pub(crate) cards: usize,
-    /// How many stand under this heading on all pages.
+    /// The number of circuits under this heading on all pages.
     pub(crate) total: usize,
 }
 
 impl Arranged {
-    /// Returns its circuits, each with how it is drawn.
+    /// Returns its circuits, each with its shape.
     pub(crate) fn shapes(&self, density: Density) -> impl Iterator<Item = (usize, Shape)> {
         let card = match density {
             Density::Instances => Shape::Instances,
@@ -38,9 +38,9 @@ impl Arranged {
     }
 }
 
-/// Returns whether a circuit closed within the last minute: its card stays where it was looked at, before it moves.
+/// Returns whether a circuit closed within the last minute; its card then keeps its place for a while.
 fn just_closed(circuit: &CircuitView, at: u64) -> bool {
-    // A breaker that was never anything else has no transition, and so no reason.
+    // A breaker that was never open has no transition, and so no reason.
     let has_closed = circuit.state == EffectiveState::Closed && !circuit.reason.is_empty();
     has_closed && at.saturating_sub(circuit.since.get()) < JUST_CLOSED_NANOS
 }
@@ -51,7 +51,7 @@ fn heading(circuit: &CircuitView, at: u64) -> Option<&str> {
     is_closed.then_some(circuit.key.service.as_str())
 }
 
-/// Returns the circuits of one page under their headings, and how many match in all.
+/// Returns the circuits of one page under their headings, and the number of all that match.
 pub(crate) fn arrange(wall: &CircuitWall, view: &WallView) -> (Vec<Arranged>, usize) {
     let circuits = &wall.circuits;
     let heading = |index: usize| heading(&circuits[index], wall.at.get());

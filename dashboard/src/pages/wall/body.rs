@@ -1,5 +1,5 @@
-//! Everything on the wall that changes with time: the totals, and the circuits under their headings. It is drawn whole, and its
-//! parts again and again for live pages.
+//! The part of the wall that changes with time: totals, and circuits under their headings. It is drawn as a whole for
+//! the page, and in parts for live updates.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -80,7 +80,7 @@ impl Sum {
     /// Returns the totals of a wall.
     pub(crate) fn new(wall: &CircuitWall) -> Self {
         let not_closed = |state: EffectiveState| state != EffectiveState::Closed;
-        // Closed comes last, and like open it is shown also when there are none.
+        // Closed comes last; like open it is also shown if there are none.
         let closed_last = EffectiveState::ALL
             .into_iter()
             .filter(|state| not_closed(*state));
@@ -109,7 +109,7 @@ impl Sum {
     }
 }
 
-/// Everything on the wall that changes with time.
+/// The part of the wall that changes with time.
 #[derive(Debug, Template)]
 #[template(path = "wall/body.html")]
 pub(crate) struct WallBody {
@@ -131,7 +131,7 @@ impl WallBody {
         })
     }
 
-    /// Draws a wall around cards and rows that were drawn before.
+    /// Draws a wall with cards and rows that were drawn before.
     pub(crate) fn around(
         wall: &CircuitWall,
         view: &WallView,

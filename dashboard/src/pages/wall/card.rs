@@ -1,5 +1,5 @@
-//! One circuit as a card: from a `CircuitView` to words, figures and drawings. The wall, its stream and the
-//! circuit's own page all draw it through this.
+//! One circuit as a card: turns a `CircuitView` into words, figures and drawings. Used by the wall, its stream and the
+//! circuit's own page.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ use crate::pages::view::href::Href;
 use crate::pages::view::text::{self, MINUTE};
 use crate::pages::view::{moment, reason, state};
 
-/// Bars of the sparkline when a view brings none (the strip still needs a length).
+/// Bars of the sparkline if a view has none (the strip still needs a length).
 const SPARK_BARS: usize = 60;
 
 /// The card of a circuit at one moment.
@@ -36,12 +36,12 @@ pub(crate) struct Figure {
     pub(crate) name: &'static str,
     /// Its value.
     pub(crate) value: String,
-    /// What it means, where the name alone does not say it.
+    /// Its meaning, if the name needs an explanation.
     pub(crate) title: Option<&'static str>,
 }
 
 impl Figure {
-    /// Returns a figure whose name says what it is.
+    /// Returns a figure whose name needs no explanation.
     pub(crate) fn new(name: &'static str, value: String) -> Self {
         Self {
             name,
@@ -70,7 +70,7 @@ pub(crate) fn requests(key: &CircuitKey, outcome: Option<&str>, at: Option<u64>)
 }
 
 impl<'a> Card<'a> {
-    /// Returns the card as of `now`; `live` lets the ages tick.
+    /// Returns the card at `now`; in a `live` card ages are updated.
     pub(crate) fn new(
         circuit: &'a CircuitView,
         now: u64,
@@ -85,12 +85,11 @@ impl<'a> Card<'a> {
         }
     }
 
-    /// Returns the circuit that it is about.
     pub(crate) fn circuit(&self) -> &'a CircuitView {
         self.circuit
     }
 
-    /// Returns how often and how fast it was called, for a row: name and value.
+    /// Returns rate, errors and duration for a row: name and value.
     pub(crate) fn brief_figures(&self) -> [Figure; 3] {
         let latency = &self.circuit.latency;
         [
@@ -100,12 +99,10 @@ impl<'a> Card<'a> {
         ]
     }
 
-    /// Returns calls a second.
     pub(crate) fn rate(&self) -> String {
         text::rate(self.circuit.calls_per_second)
     }
 
-    /// Returns whether its state is worth a word.
     pub(crate) fn is_closed(&self) -> bool {
         self.circuit.state == EffectiveState::Closed && !self.is_stale()
     }
@@ -139,7 +136,7 @@ impl<'a> Card<'a> {
         text::title(&format!("{} → {}", key.service, key.name)).into_owned()
     }
 
-    /// Words that the filter looks at, in lower case.
+    /// Returns the text for the filter, in lower case.
     pub(crate) fn haystack(&self) -> String {
         let circuit = self.circuit;
         let target = (circuit.target != circuit.key.name).then_some(&circuit.target);
@@ -156,32 +153,32 @@ impl<'a> Card<'a> {
             .to_string()
     }
 
-    /// What the protected service is called, where that says more than the name.
+    /// Returns the name of the protected service, if it differs from the breaker's.
     fn target(&self) -> Option<Cow<'_, str>> {
         let circuit = self.circuit;
         let says_more = !circuit.target.is_empty() && circuit.target != circuit.key.name;
         says_more.then(|| text::name(&circuit.target))
     }
 
-    /// Since when it is closed, forced or out. A probe does not begin the time anew.
+    /// Returns since when it is closed, forced or out; a probe does not restart the time.
     fn since(&self) -> UnixNanos {
         let circuit = self.circuit;
         let outage = circuit.outage.as_ref().filter(|_| self.is_out());
         outage.map_or(circuit.since, |outage| outage.since.min(circuit.since))
     }
 
-    /// Whether only spans of its calls tell of it.
+    /// Returns whether it is known only from spans of its calls.
     fn is_from_spans(&self) -> bool {
         self.circuit.source == Source::Spans
     }
 
-    /// Whether calls are refused until a probe succeeds.
+    /// Returns whether calls are refused until a probe succeeds.
     fn is_out(&self) -> bool {
         use EffectiveState::{HalfOpen, Open};
         matches!(self.circuit.state, Open | HalfOpen)
     }
 
-    /// Why it is forced or open.
+    /// Returns why it is forced or open.
     fn why(&self) -> Option<String> {
         let reason = match (&self.circuit.forced, &self.circuit.outage) {
             (Some(forced), _) => &forced.reason,
@@ -192,14 +189,14 @@ impl<'a> Card<'a> {
         (!reason.is_empty()).then(|| reason::shown(reason, 200).into_owned())
     }
 
-    /// The probes that failed in the outage under way.
+    /// Returns the number of failed probes in the current outage.
     fn failed_probes(&self) -> Option<String> {
         let outage = self.circuit.outage.as_ref().filter(|_| self.is_out())?;
         let count = outage.failed_probes;
         (count > 0).then(|| tn!(count, "{n} probe failed", "{n} probes failed"))
     }
 
-    /// How long it has been in its state as HTML, and since when in Unix milliseconds where that ticks.
+    /// Returns the time in its state as HTML, with its start in Unix milliseconds if it is updated.
     pub(crate) fn lasted(&self) -> String {
         let since = self.since();
         if since == UnixNanos::new(0) {
@@ -226,7 +223,7 @@ impl<'a> Card<'a> {
         (self.live && until > UnixNanos::new(self.now)).then_some(until.millis())
     }
 
-    /// What comes next: when it tries again, how many probes are under way.
+    /// Returns what happens next: when it tries again, how many probes are running.
     pub(crate) fn next(&self) -> Option<String> {
         match self.circuit.state {
             EffectiveState::Open => self.circuit.retry_at.map(|at| self.retry(at.get())),
@@ -245,7 +242,7 @@ impl<'a> Card<'a> {
         t!("tries again in {age}", age = text::age(wait))
     }
 
-    /// Until when an override lasts, as HTML.
+    /// Returns when the override ends, as HTML.
     fn forced_until(&self) -> Option<String> {
         let forced = self.circuit.forced.as_ref()?;
         Some(match forced.expires {
@@ -254,7 +251,7 @@ impl<'a> Card<'a> {
         })
     }
 
-    /// Whether no instance has been heard of lately.
+    /// Returns whether no instance has reported recently.
     pub(crate) fn is_stale(&self) -> bool {
         let instances = &self.circuit.instances;
         !instances.is_empty() && instances.iter().all(|instance| instance.stale)
@@ -294,7 +291,7 @@ impl<'a> Card<'a> {
         ]
     }
 
-    /// How many instances are not closed, of all; with all closed only how many there are.
+    /// Returns how many of its instances are not closed; if all are closed, only their number.
     fn hosts(&self) -> String {
         let all = self.circuit.instances.len();
         let not_closed = self.circuit.instances.iter();
@@ -373,9 +370,9 @@ impl<'a> Card<'a> {
         self.circuit.calls.total() == 0
     }
 
-    /// The call that opened it.
+    /// Returns the link to the call that opened it.
     fn tripped_by(&self) -> Option<String> {
-        // No call forced it, and what tripped it before is in its history.
+        // A forced circuit was not opened by a call; an earlier one is in its history.
         if self.circuit.forced.is_some() {
             return None;
         }
@@ -384,7 +381,7 @@ impl<'a> Card<'a> {
         first.map(|id| self.call(id))
     }
 
-    /// The probe after which it opened again.
+    /// Returns the link to the probe after which it opened again.
     fn last_probe(&self) -> Option<String> {
         let outage = self.circuit.outage.as_ref().filter(|_| self.is_out())?;
         let last = self
@@ -421,7 +418,7 @@ impl<'a> Card<'a> {
     }
 }
 
-/// A row of an instance, shared by card and circuit page.
+/// A row of an instance, used by card and circuit page.
 pub(crate) trait InstanceRow {
     /// Returns its name.
     fn shown_id(&self) -> Cow<'_, str>;

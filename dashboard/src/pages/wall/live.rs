@@ -1,5 +1,5 @@
-//! The live wall: one task asks for the wall once a second and at once after a transition, and every open page gets the
-//! result. A card that changed is drawn once for all pages.
+//! The live wall: one task reads the wall once a second and immediately after a transition, and every open page
+//! receives the result. A changed card is drawn once for all pages.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -22,18 +22,18 @@ use crate::pages::frame::page::draw;
 use crate::pages::view::{reason, state, text};
 use crate::pages::words::Language;
 
-/// How often the wall is asked for.
+/// How often the wall is read.
 const TICK: Duration = Duration::from_secs(1);
-/// Changes within this time make one tick: a breaker of many instances opens many times at once.
+/// Changes within this time are one tick, because a breaker with many instances opens many times at once.
 const GATHER: Duration = Duration::from_millis(100);
-/// Ticks that a slow page may be behind; then it skips to the newest and gets all of it.
+/// Ticks that a slow page may be behind; beyond that it skips to the newest and receives everything.
 const LAG_MAX: usize = 2;
-/// Views of one tick that are kept for other pages, some 200 KB each; what more there are, each page makes for itself.
+/// Most views of one tick that are shared between pages, some 200 KB each; beyond that each page draws its own.
 const VIEWS_SHARED_MAX: usize = 32;
-/// Live pages at once; each costs a connection and a few kilobytes.
+/// Most live pages; each costs a connection and a few kilobytes.
 const PAGES_MAX: usize = 512;
 
-/// The wall at one time, drawn card by card when first asked for.
+/// The wall at one time; cards are drawn when they are first needed.
 #[derive(Debug)]
 pub(crate) struct Tick {
     /// The wall.
@@ -46,16 +46,16 @@ pub(crate) struct Tick {
     pub(crate) changed: HashSet<usize>,
     /// Indexes of the circuits that opened or closed since the tick before.
     pub(crate) announced: Vec<usize>,
-    /// Whether each circuit was last open or closed; a probe changes nothing.
+    /// Whether each circuit was last open or closed; a probe does not change that.
     open: Vec<bool>,
-    /// By language and shape.
+    /// Drawn circuits, by language and shape.
     drawn: Vec<[[OnceLock<Arc<str>>; 3]; Language::ALL.len()]>,
-    /// What the pages show, each view in each language once.
+    /// The content of pages, one entry per view and language.
     views: Mutex<HashMap<(Language, WallView), Arc<ViewTick>>>,
 }
 
 impl Tick {
-    /// Returns the tick of a wall; what differs from the tick before counts as changed.
+    /// Returns the tick of a wall; circuits that differ from the previous tick count as changed.
     pub(crate) fn new(wall: CircuitWall, before: Option<&Self>) -> Self {
         let ids: Vec<String> = wall.circuits.iter().map(card_id).collect();
         let known = before.map(Self::by_id).unwrap_or_default();
@@ -90,14 +90,14 @@ impl Tick {
         self.ids.iter().map(String::as_str).zip(circuits).collect()
     }
 
-    /// Returns that circuit as HTML in the language of the page at hand.
+    /// Returns this circuit as HTML in the language of the current page.
     pub(crate) fn circuit(&self, index: usize, shape: Shape) -> Arc<str> {
         let drawn = self.drawn[index][Language::current() as usize][shape as usize]
             .get_or_init(|| draw_circuit(&self.wall, index, shape));
         Arc::clone(drawn)
     }
 
-    /// Returns what pages of that view show, in the language of the page at hand.
+    /// Returns the content of pages with this view, in the language of the current page.
     pub(crate) fn view(&self, view: &WallView) -> Arc<ViewTick> {
         let mut views = self.views.lock();
         let key = (Language::current(), view.clone());
@@ -112,7 +112,7 @@ impl Tick {
     }
 }
 
-/// Which cards and rows a page shows, and where: two numbers, as many pages compare them each second.
+/// Which cards and rows a page shows, and where, as two hashes, because many pages compare them every second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Layout {
     in_order: u64,
@@ -138,13 +138,13 @@ impl Layout {
         }
     }
 
-    /// Returns whether the same cards stand below the same headings, in whatever order.
+    /// Returns whether the same cards are below the same headings, in any order.
     pub(super) fn has_same_cards(self, other: Self) -> bool {
         self.in_any_order == other.in_any_order
     }
 }
 
-/// What the pages of one view show at one tick, and the messages that tell them, made when first asked for.
+/// The content of one view at one tick, and its messages, which are created when first needed.
 #[derive(Debug)]
 pub(crate) struct ViewTick {
     view: WallView,
@@ -155,7 +155,7 @@ pub(crate) struct ViewTick {
     changes: OnceLock<Message>,
 }
 
-/// A card on its way to a page.
+/// A card that is being sent to a page.
 #[derive(serde::Serialize)]
 struct ChangedCard<'a> {
     id: &'a str,
@@ -192,7 +192,7 @@ impl ViewTick {
         })
     }
 
-    /// Returns the message with what changed since the tick before.
+    /// Returns the message with the changes since the previous tick.
     pub(super) fn changes(&self, tick: &Tick) -> &Message {
         self.changes.get_or_init(|| {
             let sum = draw(&Sum::new(&tick.wall)).unwrap_or_default();
@@ -216,7 +216,7 @@ impl ViewTick {
     }
 }
 
-/// Adds what opened and closed.
+/// Adds the announcements of circuits that opened or closed.
 fn with_words<'a>(tick: &Tick, mut events: Vec<(&'a str, String)>) -> Vec<(&'a str, String)> {
     if !tick.announced.is_empty() {
         let circuits = tick
@@ -229,7 +229,7 @@ fn with_words<'a>(tick: &Tick, mut events: Vec<(&'a str, String)>) -> Vec<(&'a s
     events
 }
 
-/// Draws the wall for all live pages, and sleeps while there are none.
+/// Draws the wall for all live pages; sleeps while there are none.
 #[derive(Debug, Clone)]
 pub(crate) struct LiveWall {
     query: QueryService,
@@ -238,7 +238,7 @@ pub(crate) struct LiveWall {
 }
 
 impl LiveWall {
-    /// Returns a live wall that asks `query` until the collector stops.
+    /// Returns a live wall that reads from `query` until the collector stops.
     pub(crate) fn new(query: QueryService, stop: Stop) -> Self {
         let hub = Arc::new(Hub::new(PAGES_MAX, LAG_MAX));
         Self { query, stop, hub }
@@ -250,7 +250,7 @@ impl LiveWall {
         self.hub.subscribe(start).ok_or(PageError::Busy)
     }
 
-    /// Sends ticks until no page is left or the collector stops.
+    /// Sends ticks until there are no pages or the collector stops.
     async fn run(mut self) {
         let mut changes = self.query.circuits().subscribe();
         let mut ticks = interval(TICK);
@@ -259,7 +259,7 @@ impl LiveWall {
         loop {
             tokio::select! {
                 () = next_tick(&mut ticks, &mut changes) => {}
-                // A server that stops waits for its streams, so they have to end.
+                // A server that stops waits for its streams, so they must end.
                 () = self.stop.requested() => return self.hub.close(),
             }
             let wall = self.query.circuits().wall(None).await;
@@ -296,7 +296,7 @@ async fn next_tick(ticks: &mut Interval, changes: &mut broadcast::Receiver<Circu
     while changes.try_recv().is_ok() {}
 }
 
-/// Returns whether a circuit in that state counts as open; in the states between it stays what it was.
+/// Returns whether a circuit in this state counts as open; states between open and closed keep the previous value.
 fn is_open(state: EffectiveState, was_open: bool) -> bool {
     match state {
         EffectiveState::Open | EffectiveState::ForcedOpen => true,

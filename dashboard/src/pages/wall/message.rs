@@ -1,30 +1,30 @@
-//! What a live page is sent at once: server-sent events as bytes, as they are and compressed. Pages that look at the same
-//! cards are sent the same bytes, so that each is made once for all of them.
+//! A message to live pages: server-sent events as bytes, plain and compressed. Pages that show the same cards receive
+//! the same bytes, which are created once.
 //!
-//! A compressed stream is one gzip member that never ends. Each message is a run of whole deflate blocks that refers to
-//! nothing before it (a full flush, RFC 1951 and the zlib manual), so it can follow any other.
+//! A compressed stream is one gzip member without an end. Each message is a sequence of complete deflate blocks that
+//! refers to no earlier data (a full flush, RFC 1951 and the zlib manual), so it can follow any other.
 
 use std::sync::OnceLock;
 
 use bytes::Bytes;
 use flate2::{Compress, Compression, FlushCompress, Status};
 
-/// The head of a gzip member without name and time (RFC 1952, 2.3): deflate, no flags, no time, no extra flags, unknown
-/// system.
+/// The header of a gzip member without name and time (RFC 1952, 2.3): deflate, no flags, no time, no extra flags,
+/// unknown system.
 pub(super) const GZIP_HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 /// Higher levels cost more than they save of a few dozen kilobytes.
 const LEVEL: u32 = 4;
 
-/// How the bytes of a stream are coded.
+/// The encoding of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Coding {
-    /// As they are.
+    /// Uncompressed.
     Identity,
-    /// With gzip.
+    /// Compressed with gzip.
     Gzip,
 }
 
-/// Events on their way to pages.
+/// Events to be sent to pages.
 #[derive(Debug, Default)]
 pub(super) struct Message {
     plain: Bytes,
@@ -51,7 +51,7 @@ impl Message {
         }
     }
 
-    /// Returns a comment, which keeps a quiet connection open.
+    /// Returns a comment, which keeps an idle connection open.
     pub(super) fn keep_alive() -> Self {
         Self {
             plain: Bytes::from_static(b":\n\n"),
@@ -75,7 +75,7 @@ fn blocks(plain: &[u8]) -> Bytes {
         let read = usize::try_from(compress.total_in()).unwrap_or(plain.len());
         let rest = plain.get(read..).unwrap_or_default();
         let status = compress.compress_vec(rest, &mut out, FlushCompress::Full);
-        // Memory holds all that is written; there is no other error.
+        // The buffer grows as needed, so there is no other error.
         let is_done = !matches!(status, Ok(Status::Ok)) || out.len() < out.capacity();
         if is_done {
             return out.into();
@@ -99,7 +99,7 @@ mod tests {
         );
     }
 
-    /// *Guarantees*: messages can be read in any order, by who was not there for the earlier ones, as soon as they arrive.
+    /// *Guarantees*: each message can be read immediately and without the earlier ones.
     #[test]
     fn each_message_stands_on_its_own() {
         let text = |n: usize| format!("{n} {}", "<article>&amp;".repeat(20_000));

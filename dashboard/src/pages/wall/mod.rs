@@ -1,4 +1,4 @@
-//! The circuit wall: which breakers are not closed, now or at any time that is kept.
+//! The circuit wall: which breakers are not closed, now or at any time within the retention.
 
 mod arranged;
 mod body;
@@ -27,7 +27,7 @@ use timeline::Timeline;
 use view::{Density, Sort};
 pub(crate) use view::{Shape, WallView};
 
-/// Transitions drawn on the timeline.
+/// Most transitions drawn on the timeline.
 const TICKS_MAX: usize = 2_000;
 
 /// Serves the wall.
@@ -67,7 +67,7 @@ pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResu
     Ok(Page(page))
 }
 
-/// Serves only what changes with time, for a head that is being dragged along the timeline.
+/// Serves only the part that changes with time, while the handle of the timeline is dragged.
 pub(crate) async fn fragment(State(pages): State<Pages>, params: Params) -> PageResult<WallBody> {
     let view = WallView::read(&params)?;
     let wall = pages
@@ -78,19 +78,19 @@ pub(crate) async fn fragment(State(pages): State<Pages>, params: Params) -> Page
     Ok(Page(WallBody::drawn(&wall.value, &view)))
 }
 
-/// What the empty wall teaches.
+/// The instructions on an empty wall.
 #[derive(Debug, Clone)]
 pub(crate) struct Teach {
     /// Where to send OTLP over HTTP.
     pub(crate) otlp_http: String,
     /// Where to send OTLP over gRPC.
     pub(crate) otlp_grpc: String,
-    /// Whether something was sent, but nothing for this page.
+    /// Whether data was received, but none for this page.
     pub(crate) has_services: bool,
 }
 
 impl Teach {
-    /// Returns what a page teaches where it is empty; only then services are asked for.
+    /// Returns the instructions; services are only queried if the page is empty.
     pub(crate) async fn of(pages: &Pages, is_empty: bool) -> Self {
         let names = is_empty.then(|| pages.query.service_names());
         let has_services = match names {
@@ -128,7 +128,7 @@ pub(crate) struct WallPage {
 }
 
 impl WallPage {
-    /// Returns the page of a wall with a timeline of the length `shown`, one of `lengths`.
+    /// Returns the page of a wall with a timeline of length `shown`, one of `lengths`.
     pub(crate) fn new(
         wall: &CircuitWall,
         transitions: &[CircuitTransition],

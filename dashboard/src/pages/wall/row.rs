@@ -1,4 +1,4 @@
-//! One circuit as a row, where there are too many for cards: the same words and figures, fewer of them.
+//! One circuit as a row, if there are too many for cards: fewer words and figures of the card.
 
 use askama::Template;
 
@@ -16,7 +16,7 @@ pub(crate) struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    /// Returns the row that says the most important of what a card says.
+    /// Returns the row with the most important content of a card.
     pub(crate) fn new(card: Card<'a>) -> Self {
         Self { card }
     }

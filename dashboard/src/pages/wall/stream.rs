@@ -1,5 +1,5 @@
-//! The stream of one live page: the whole wall when cards came, went or moved, else the cards that changed. What pages with
-//! the same view are sent is made once (`live::ViewTick`); here each page gets the part that it needs.
+//! The stream of one live page: the whole wall when cards were added, removed or moved, else only the changed cards.
+//! Messages for pages with the same view are created once (`live::ViewTick`); each page selects the one that it needs.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -23,9 +23,9 @@ use crate::pages::frame::error::PageError;
 use crate::pages::frame::params::Params;
 use crate::pages::words::Language;
 
-/// Ticks after which cards move to where their figures put them; more often would make them hard to read.
+/// Ticks after which cards move to their current order; more often would make them hard to read.
 const RESORT_TICKS: u64 = 10;
-/// A stream without a tick for that long says that it is alive: proxies close what is quiet for 30 to 60 s.
+/// After this time without a tick a stream sends a comment; proxies close connections that are idle for 30 to 60 s.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Streams the wall to one page.
@@ -61,10 +61,10 @@ pub(crate) async fn serve(
     Ok(response)
 }
 
-/// One live page and what it shows.
+/// One live page and its content.
 struct Client {
     view: WallView,
-    /// The stream goes on after the request in whose language it is.
+    /// The language of the page; the stream continues after the request is handled.
     language: Language,
     ticks: broadcast::Receiver<Arc<Tick>>,
     layout: Option<Layout>,
@@ -104,7 +104,7 @@ impl Client {
         }
     }
 
-    /// Returns whether cards came, went, or have to move.
+    /// Returns whether cards were added or removed, or must move.
     fn needs_all(&self, tick: &Tick, layout: Layout) -> bool {
         let may_move = tick.number.is_multiple_of(RESORT_TICKS);
         match self.layout {

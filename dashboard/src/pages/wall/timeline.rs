@@ -1,5 +1,5 @@
-//! The timeline above the wall, from 15 minutes to the retention: a tick where a circuit changed its state, a head at the
-//! time shown, and links to any other time and to the transitions before and after. With JavaScript the head can be dragged.
+//! The timeline above the wall, from 15 minutes to the retention: a tick per transition, a handle at the shown time,
+//! and links to other times and to the previous and next transition. With JavaScript the handle can be dragged.
 
 use std::collections::BTreeMap;
 
@@ -33,9 +33,9 @@ pub(crate) struct Timeline {
     parts: Vec<Part>,
     marks: Vec<Mark>,
     steps: Vec<(&'static str, String)>,
-    /// The transitions before and after the time shown.
+    /// The links to the previous and next transition.
     beside: Vec<(&'static str, String)>,
-    /// Whether its end is now.
+    /// Whether it ends now.
     ends_now: bool,
     head: String,
     at: Option<u64>,
@@ -53,7 +53,7 @@ struct Tick {
     height: usize,
 }
 
-/// A part of the timeline that leads to the time in its middle.
+/// A section of the timeline that links to its middle.
 #[derive(Debug)]
 struct Part {
     x: String,
@@ -62,7 +62,7 @@ struct Part {
     when: String,
 }
 
-/// A labelled place, such as the start of a day.
+/// A label, for example for the start of a day.
 #[derive(Debug)]
 struct Mark {
     x: String,
@@ -71,7 +71,7 @@ struct Mark {
     href: String,
 }
 
-/// What places times on the timeline: its start, and its length.
+/// The scale of the timeline: its start and length.
 #[derive(Debug, Clone, Copy)]
 struct Scale {
     start: u64,
@@ -79,8 +79,8 @@ struct Scale {
 }
 
 impl Timeline {
-    /// Returns the timeline of a range that ends now, or has the time shown in its middle where that is longer ago; `href`
-    /// leads to a time, `None` to now. Nothing is older than `kept`.
+    /// Returns the timeline of a range that ends now or, if the shown time is longer ago, has it in its middle. `href`
+    /// links to a time, `None` to now. Nothing is older than `kept`.
     pub(crate) fn new(
         transitions: &[CircuitTransition],
         at: Option<u64>,
@@ -113,7 +113,7 @@ impl Timeline {
         self.at.map(|at| at / 1_000_000)
     }
 
-    /// Returns the links to the transitions before and after the time shown.
+    /// Returns the links to the previous and next transition.
     pub(crate) fn beside(&self) -> &[(&'static str, String)] {
         &self.beside
     }
@@ -132,14 +132,14 @@ impl Timeline {
 }
 
 impl Scale {
-    /// Returns where a time stands, of 1,000.
+    /// Returns the position of a time, in 1/1,000.
     fn place(self, time: u64) -> f64 {
         let length = self.range.length();
         time.saturating_sub(self.start).min(length) as f64 / length.max(1) as f64 * 1000.0
     }
 }
 
-/// Returns one tick a place, the worst there: more could not be distinguished.
+/// Returns one tick per position, the worst of it, because more could not be distinguished.
 fn ticks<'a>(transitions: impl Iterator<Item = &'a CircuitTransition>, scale: Scale) -> Vec<Tick> {
     let mut worst: BTreeMap<u64, &CircuitTransition> = BTreeMap::new();
     for transition in transitions {
@@ -157,7 +157,7 @@ fn ticks<'a>(transitions: impl Iterator<Item = &'a CircuitTransition>, scale: Sc
 
 impl Tick {
     fn new(transition: &CircuitTransition, scale: Scale) -> Self {
-        // A trip stands out among the probes and recoveries around it.
+        // A transition to open stands out among probes and recoveries.
         let is_trip = transition.to > EffectiveState::HalfOpen;
         let height = if is_trip { 22 } else { 12 };
         Self {
@@ -169,7 +169,7 @@ impl Tick {
     }
 }
 
-/// Returns where a timeline ends that shows that time, or the oldest time that is kept.
+/// Returns the end of a timeline that shows this time, or the oldest kept time.
 fn end(at: u64, now: u64, range: Range, kept: u64) -> u64 {
     let length = range.length();
     if at >= now.saturating_sub(length) {
@@ -179,7 +179,7 @@ fn end(at: u64, now: u64, range: Range, kept: u64) -> u64 {
     at.saturating_add(length / 2).max(oldest).min(now)
 }
 
-/// Returns the links to the nearest transitions: to the whole second after them, as addresses have no fractions.
+/// Returns the links to the nearest transitions, rounded to the whole second after them because URLs have no fractions.
 fn beside(
     transitions: &[CircuitTransition],
     shown: u64,
@@ -227,7 +227,7 @@ fn marks(scale: Scale, end: u64, link: &impl Fn(u64) -> String) -> Vec<Mark> {
                 apart if apart >= DAY => text::day(time),
                 _ => text::hour_minute(time),
             },
-            // The middle of what the label stands for: of a day its noon.
+            // The middle of the labelled time: for a day its noon.
             href: link(match apart >= DAY {
                 true => (time + apart / 2).min(end.saturating_sub(MINUTE)),
                 false => time,
@@ -236,7 +236,7 @@ fn marks(scale: Scale, end: u64, link: &impl Fn(u64) -> String) -> Vec<Mark> {
         .collect()
 }
 
-/// Returns steps back, and forth where the time shown is past.
+/// Returns steps back, and forward if the shown time is in the past.
 fn steps(at: Option<u64>, now: u64, link: &impl Fn(u64) -> String) -> Vec<(&'static str, String)> {
     let shown = at.unwrap_or(now);
     let back = [

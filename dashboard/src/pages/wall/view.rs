@@ -1,5 +1,5 @@
-//! How the wall is looked at: order, filter, moment, page, and how circuits are drawn. It is read from the address, and every
-//! link of the wall is made of it.
+//! The view of the wall: order, filter, time, page, and density. It is read from the URL, and every link of the wall is
+//! built from it.
 
 use fusebox_collector::model::CircuitView;
 
@@ -9,24 +9,24 @@ use crate::pages::view::href::Href;
 use crate::pages::view::{state, text};
 use crate::pages::words::Text;
 
-/// Circuits on one page; a thousand circuits make five pages, and the filter looks at all of them.
+/// Most circuits per page; a thousand circuits make five pages, and the filter applies to all.
 pub(crate) const CARDS_MAX: usize = 200;
-/// More circuits than these are rows, but the first that are not closed.
+/// With more circuits than this, only the first that are not closed are cards, the others rows.
 const ALL_CARDS_MAX: usize = 20;
-/// So many of those are cards: they fill a screen.
+/// Most of those cards, which fill a screen.
 const OPEN_CARDS_MAX: usize = 6;
-/// How the wall is looked at; every bit of it stands in the URL.
+/// The view of the wall; all of it is in the URL.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) struct WallView {
     /// The order of the cards.
     pub(crate) sort: Sort,
-    /// Words that a card must have.
+    /// Words that a card must contain.
     pub(crate) filter: String,
     /// How circuits are drawn.
     pub(crate) density: Density,
-    /// The moment; `None`: now.
+    /// The time shown; `None`: now.
     pub(crate) at: Option<u64>,
-    /// Which page of cards, from 0.
+    /// The page of cards, from 0.
     pub(crate) page: usize,
     /// The length of the timeline as in the URL, or empty.
     pub(crate) range: String,
@@ -35,7 +35,7 @@ pub(crate) struct WallView {
 /// How circuits are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) enum Density {
-    /// As cards; of many, those that are not closed come first, and all others are rows.
+    /// As cards; if there are many, those that are not closed come first, and all others are rows.
     #[default]
     Fitting,
     /// As cards.
@@ -47,7 +47,7 @@ pub(crate) enum Density {
 }
 
 impl Density {
-    /// Each with its value in a URL and its word.
+    /// Each density with its value in a URL and its word.
     pub(super) const ALL: [(Self, &'static str, Text); 4] = [
         (Self::Fitting, "", Text::find("Cards and rows")),
         (Self::Cards, "cards", Text::find("Cards")),
@@ -60,7 +60,7 @@ impl Density {
         found.map_or(Self::Fitting, |(density, _, _)| density)
     }
 
-    /// Returns its value in a URL; the usual one has none.
+    /// Returns its value in a URL; the default has none.
     fn value(self) -> Option<&'static str> {
         let found = Self::ALL
             .into_iter()
@@ -70,7 +70,7 @@ impl Density {
             .filter(|value| !value.is_empty())
     }
 
-    /// Returns how many of a page's circuits are cards.
+    /// Returns how many circuits of a page are cards.
     pub(super) fn cards(self, matching: usize, not_closed: usize) -> usize {
         match self {
             Self::Fitting if matching > ALL_CARDS_MAX => not_closed.min(OPEN_CARDS_MAX),
@@ -135,7 +135,7 @@ impl Sort {
         found.map_or("worst", |(_, key, _)| key)
     }
 
-    /// Returns what to sort by, highest first; ties go by service and name.
+    /// Returns the sort key, highest first; ties are ordered by service and name.
     pub(super) fn weight(self, circuit: &CircuitView) -> (u64, u64, u64) {
         let error = (circuit.error_percent.unwrap_or(0.0) * 1e6) as u64;
         let volume = (circuit.calls_per_second * 1e3) as u64;
@@ -166,7 +166,7 @@ impl WallView {
         })
     }
 
-    /// Returns its URL below that path, at that moment.
+    /// Returns its URL at this path and time.
     pub(crate) fn href(&self, path: &'static str, at: Option<u64>) -> Href {
         let filter = (!self.filter.is_empty()).then_some(&self.filter);
         Href::new(path)

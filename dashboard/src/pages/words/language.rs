@@ -1,5 +1,5 @@
-//! The languages of the pages, and which one a viewer gets: the one chosen in this browser, else the first that the browser
-//! accepts, else English.
+//! The languages of the pages, and their selection: the language chosen in this browser, else the first that the
+//! browser accepts, else English.
 
 /// A language of the pages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -12,12 +12,11 @@ pub(crate) enum Language {
 }
 
 tokio::task_local! {
-    /// The language of the page at hand: what draws a word asks for it, and nothing passes it on.
+    /// The language of the current page: code that needs a word reads it, so it need not be passed on.
     static LANGUAGE: Language;
 }
 
 impl Language {
-    /// Every language.
     pub(crate) const ALL: [Self; 2] = [Self::English, Self::Korean];
 
     /// Returns its tag (BCP 47).
@@ -28,7 +27,7 @@ impl Language {
         }
     }
 
-    /// Returns its name as who speaks it reads it.
+    /// Returns its name in the language itself.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::English => "English",
@@ -36,14 +35,14 @@ impl Language {
         }
     }
 
-    /// Reads a tag; what follows its first part (`en-GB`) makes no difference.
+    /// Parses a tag; only its first part counts (`en` of `en-GB`).
     pub(crate) fn parse(tag: &str) -> Option<Self> {
         let first = tag.split(['-', '_']).next().unwrap_or_default();
         let mut all = Self::ALL.into_iter();
         all.find(|language| language.tag().eq_ignore_ascii_case(first.trim()))
     }
 
-    /// Returns the language that a header `Accept-Language` wants most (RFC 9110, 12.5.4).
+    /// Returns the preferred supported language of an `Accept-Language` header (RFC 9110, 12.5.4).
     pub(crate) fn accepted(header: &str) -> Option<Self> {
         let mut best: Option<(Self, f32)> = None;
         for part in header.split(',').take(ACCEPTED_MAX) {
@@ -58,7 +57,7 @@ impl Language {
         best.map(|(language, _)| language)
     }
 
-    /// Returns the language of the page at hand.
+    /// Returns the language of the current page.
     pub(crate) fn current() -> Self {
         LANGUAGE.try_with(|language| *language).unwrap_or_default()
     }
@@ -68,19 +67,19 @@ impl Language {
         LANGUAGE.sync_scope(self, draw)
     }
 
-    /// Answers a request in this language.
+    /// Runs a request handler in this language.
     pub(crate) async fn scope<T>(self, answer: impl Future<Output = T>) -> T {
         LANGUAGE.scope(self, answer).await
     }
 
-    /// Lets work that another thread does be done in the language of the page at hand.
+    /// Runs work on another thread in the language of the current page.
     pub(crate) fn carried<T>(draw: impl FnOnce() -> T) -> impl FnOnce() -> T {
         let language = Self::current();
         move || language.within(draw)
     }
 }
 
-/// Languages of a header that are looked at: browsers send a handful.
+/// Most languages of a header that are parsed; browsers send a handful.
 const ACCEPTED_MAX: usize = 32;
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
-//! The words of the pages in every language. A template or a function says a word in English, as `t!("Circuits")`, and the
-//! reader gets it in the language of the page. All words stand in one table, in parts by page; one that is not there does
-//! not compile.
+//! The texts of the pages in every language. Templates and functions name a text in English, as `t!("Circuits")`, and
+//! the reader gets it in the language of the page. All texts are in one table, in parts by page; a missing text is a
+//! compile error.
 //!
-//! What comes from elsewhere (names, values, messages of services) is shown as it is.
+//! Text from outside (names, values, messages of services) is shown unchanged.
 
-/// Words in the language of the page at hand: `t!("Circuits")`, and with values `t!("{service} is late", service = name)`.
+/// A text in the language of the current page: `t!("Circuits")`, and with values `t!("{service} is late", service =
+/// name)`.
 macro_rules! t {
     ($english:literal) => {
         const { $crate::pages::words::Text::find($english).with(&[]) }.get()
@@ -17,7 +18,7 @@ macro_rules! t {
     };
 }
 
-/// Words of one or of many: `tn!(3, "{n} span", "{n} spans")`; other values follow as in `t!`.
+/// A text in singular or plural: `tn!(3, "{n} span", "{n} spans")`; other values follow as in `t!`.
 macro_rules! tn {
     ($count:expr, $one:literal, $many:literal $(, $name:ident = $value:expr)* $(,)?) => {{
         let count = $crate::pages::words::Number::number(&$count);
@@ -29,7 +30,7 @@ macro_rules! tn {
     }};
 }
 
-/// Words that hold markup, for a template. A value `name = value` is escaped; those after a `;` are markup themselves.
+/// A text with markup, for a template. A value `name = value` is escaped; those after a `;` are markup themselves.
 macro_rules! h {
     ($english:literal) => {
         ::askama::filters::Safe(t!($english))
@@ -60,7 +61,8 @@ use std::fmt::{Display, Write};
 pub(crate) use language::Language;
 pub(crate) use script::of_scripts;
 
-/// A part of the table: English and Korean. What follows a `#` in the English tells two meanings apart and is not shown.
+/// A part of the table: English and Korean. The part of the English after a `#` distinguishes two meanings and is not
+/// shown.
 type Words = &'static [(&'static str, &'static str)];
 
 /// The table.
@@ -74,7 +76,7 @@ const TABLE: [Words; 7] = [
     pages::WORDS,
 ];
 
-/// Words in every language.
+/// A text in every language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Text {
     english: &'static str,
@@ -82,7 +84,7 @@ pub(crate) struct Text {
 }
 
 impl Text {
-    /// Finds words in the table. It runs when the program is compiled, which fails where they are missing.
+    /// Finds a text in the table. It runs at compile time, which fails if the text is missing.
     pub(crate) const fn find(english: &'static str) -> Self {
         match Self::find_maybe(english) {
             Some(text) => text,
@@ -90,7 +92,7 @@ impl Text {
         }
     }
 
-    /// Returns words that are the same in every language: `p99`.
+    /// Returns a text that is the same in every language, such as `p99`.
     pub(crate) const fn same(words: &'static str) -> Self {
         Self {
             english: words,
@@ -98,7 +100,7 @@ impl Text {
         }
     }
 
-    /// Finds words in the table.
+    /// Finds a text in the table.
     pub(crate) const fn find_maybe(english: &'static str) -> Option<Self> {
         let mut part = 0;
         while part < TABLE.len() {
@@ -116,7 +118,7 @@ impl Text {
         None
     }
 
-    /// Checks that the words have these places for values, and no others.
+    /// Checks that the text has exactly these placeholders.
     pub(crate) const fn with(self, names: &[&str]) -> Self {
         assert!(
             has_places(self.english, names) && has_places(self.korean, names),
@@ -130,12 +132,12 @@ impl Text {
         self.english
     }
 
-    /// Returns the words with values in their places.
+    /// Returns the text with values for its placeholders.
     pub(crate) fn filled(self, values: &[(&str, &dyn Display)]) -> String {
         fill(self.get(), values)
     }
 
-    /// Returns the words in the language of the page at hand.
+    /// Returns the text in the language of the current page.
     pub(crate) fn get(self) -> &'static str {
         match Language::current() {
             Language::English => self.english,
@@ -156,7 +158,7 @@ pub(crate) fn keys() -> impl Iterator<Item = &'static str> {
     TABLE.into_iter().flatten().map(|(english, _)| *english)
 }
 
-/// Returns what of a key is shown.
+/// Returns the shown part of a key.
 const fn shown(key: &'static str) -> &'static str {
     let mut at = 0;
     while at < key.len() {
@@ -182,7 +184,7 @@ const fn is_same(one: &[u8], other: &[u8]) -> bool {
     true
 }
 
-/// Returns whether a text has each of these places once, and no others.
+/// Returns whether a text has each of these placeholders once, and no others.
 const fn has_places(text: &str, names: &[&str]) -> bool {
     let (mut at, mut places) = (0, 0);
     while at < text.len() {
@@ -213,7 +215,7 @@ const fn has_place(text: &[u8], name: &[u8]) -> bool {
     false
 }
 
-/// Puts values into the places of a text.
+/// Replaces the placeholders of a text by values.
 pub(crate) fn fill(text: &'static str, values: &[(&str, &dyn Display)]) -> String {
     let mut filled = String::with_capacity(text.len() + 16);
     let mut rest = text;
@@ -236,7 +238,7 @@ pub(crate) fn escaped(value: &impl Display) -> String {
     safe.map_or_else(|never| match never {}, |safe| safe.to_string())
 }
 
-/// What is counted.
+/// A number to be counted with `tn!`.
 pub(crate) trait Number {
     /// Returns it as a number.
     fn number(&self) -> u64;

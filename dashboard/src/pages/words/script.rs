@@ -1,11 +1,11 @@
-//! The words of the scripts: `t("…")` in `assets/*.js` says them in English, and a page in another language loads a file that
-//! maps them to that language. Its source are the scripts and the table.
+//! The texts of the scripts: `t("…")` in `assets/*.js` names them in English, and a page in another language loads a
+//! file that maps them to that language. It is generated from the scripts and the table.
 
 use std::collections::BTreeMap;
 
 use super::{Language, Text};
 
-/// Scripts that say words.
+/// The scripts that contain texts.
 const SCRIPTS: [&str; 7] = [
     include_str!("../../../assets/page.js"),
     include_str!("../../../assets/wall.js"),
@@ -16,7 +16,7 @@ const SCRIPTS: [&str; 7] = [
     include_str!("../../../assets/upload.js"),
 ];
 
-/// Returns the script that hands the words of all scripts, in a language, to them.
+/// Returns the script with the texts of all scripts in a language.
 pub(crate) fn of_scripts(language: Language) -> String {
     let text = |english| Some((english, Text::find_maybe(english)?.get()));
     let words: BTreeMap<&str, &str> = language.within(|| said().filter_map(text).collect());
@@ -24,7 +24,7 @@ pub(crate) fn of_scripts(language: Language) -> String {
     format!("window.fuseboxWords = {json};\n")
 }
 
-/// Returns the words that the scripts say.
+/// Returns the texts in the scripts.
 pub(super) fn said() -> impl Iterator<Item = &'static str> {
     SCRIPTS.into_iter().flat_map(said_by)
 }
