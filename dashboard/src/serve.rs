@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::pages::{self, AppState, NavEntry};
 use crate::terminal::{print, printable};
 
-/// The exit status after a second signal: that of a process which SIGTERM ended.
+/// The exit status after a second signal, the same as after SIGTERM.
 const STOPPED_AT_ONCE: i32 = 143;
 
 /// Runs collector and pages until the process is asked to stop.
@@ -56,7 +56,7 @@ pub(crate) fn web_router_with(collector: &Collector, more_nav: &'static [NavEntr
     api::bounded(pages, collector.query(), pages::busy)
 }
 
-/// Prints the addresses, and the settings of a service that sends here.
+/// Prints the addresses, and the settings for services that send here.
 pub fn announce(collector: &Collector) {
     let (web, otlp) = (collector.web_addr(), collector.otlp_http_addr());
     let scheme = collector.scheme();
@@ -81,15 +81,15 @@ pub fn announce(collector: &Collector) {
 /// Writes the program's own logs to standard error, filtered by `RUST_LOG`.
 ///
 /// # Errors
-/// When logging was initialised before.
+/// Returns an error if logging was already initialised.
 pub fn init_logs() -> Result<(), Error> {
     logs_to(std::io::stderr).try_init()?;
     info!(version = env!("CARGO_PKG_VERSION"), "starting");
     Ok(())
 }
 
-/// Returns the logger. What it writes holds no control characters but its own, whatever a field holds: texts of senders
-/// and of an InfluxDB stand in errors.
+/// Returns the logger. Its output contains no control characters other than its own, even if a field does: errors may
+/// contain text from senders and from InfluxDB.
 fn logs_to<W>(writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
@@ -105,14 +105,14 @@ where
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .fmt_fields(fields.delimited(" "))
-        // A closed standard error is no reason to stop.
+        // A closed standard error must not stop the process.
         .log_internal_errors(false)
         .with_writer(writer)
         .finish()
 }
 
-/// Resolves when the process is asked to stop (Ctrl-C, SIGTERM). Asked a second time, the process ends at once: what was
-/// acknowledged is durable.
+/// Resolves when the process is asked to stop (Ctrl-C, SIGTERM). A second signal ends the process immediately, because
+/// acknowledged data is durable.
 pub async fn shutdown_signal() {
     asked_to_stop().await;
     tokio::spawn(async {

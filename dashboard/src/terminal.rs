@@ -1,7 +1,7 @@
 //! Text for a person at a terminal: results on standard output, problems on standard error.
 //!
-//! Text from elsewhere (a sender, an InfluxDB, a file name) cannot move the cursor, change colours or hide what stands
-//! beside it: such characters are written as escapes. A reader that has gone away is no error.
+//! Text from outside (a sender, an InfluxDB, a file name) cannot move the cursor, change colours or hide other text:
+//! such characters are escaped. A closed pipe is not an error.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -9,7 +9,7 @@ use std::io::Write;
 
 /// Writes lines to standard output.
 pub fn print(lines: impl Display) {
-    // Whoever reads it may be gone (`| head`): the program's work does not depend on it.
+    // The reader may have ended (`| head`), which must not affect the program.
     let _closed = writeln!(std::io::stdout(), "{}", lines_of(&lines.to_string()));
 }
 
@@ -22,7 +22,7 @@ pub fn complain(problem: impl Display) {
     );
 }
 
-/// Returns a text in which characters that a terminal obeys, or that reorder or hide others, are escapes: `\u{1b}`.
+/// Returns a text with escapes (`\u{1b}`) for characters that control a terminal, or that reorder or hide others.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if !text.contains(is_obeyed) {
         return Cow::Borrowed(text);
@@ -34,13 +34,13 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown.collect())
 }
 
-/// As `printable`, but with the ends of lines as they are.
+/// As `printable`, but keeps line ends.
 fn lines_of(text: &str) -> String {
     let lines: Vec<_> = text.split('\n').map(printable).collect();
     lines.join("\n")
 }
 
-/// Control characters (C0, C1), and what reorders or hides text: zero-width and bidirectional marks, isolates,
+/// Control characters (C0, C1), and characters that reorder or hide text: zero-width and bidirectional marks, isolates,
 /// overrides, the byte order mark (Unicode's "Bidi_Control" and the invisible ones of its general punctuation).
 fn is_obeyed(c: char) -> bool {
     c.is_control()

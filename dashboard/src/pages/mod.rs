@@ -1,7 +1,8 @@
-//! The web pages: circuit wall, circuit, traces, call tree, comparison, logs, services, map, about. Each handler asks the
-//! collector's `QueryService` and draws the answer with a template; what moves is drawn by the same templates.
+//! The web pages: circuit wall, circuit, traces, call tree, comparison, logs, services, instances, map, journal,
+//! notifications, about. Each handler asks the collector's `QueryService` and renders the answer with a template; live
+//! updates use the same templates.
 //!
-//! No inline script or style, nothing from elsewhere, no build step; everything but live updates works without
+//! No inline scripts or styles, nothing from other origins, no build step. Everything except live updates works without
 //! JavaScript.
 
 #[macro_use]
@@ -52,14 +53,14 @@ use view::palette::Palette;
 use wall::live::LiveWall;
 use wall::stream;
 
-/// What the pages need: whom to ask, where to send the demo trace, and what to say about this process.
+/// The dependencies of the pages: queries, ingest of the demo trace, and information about this process.
 #[derive(Debug, Clone)]
 pub struct AppState {
-    /// Answers questions.
+    /// Answers queries.
     pub query: QueryService,
-    /// Takes the demo trace.
+    /// Ingests the demo trace.
     pub ingest: Ingest,
-    /// The collector's counters, for the about page.
+    /// The collector's counters, for the About page.
     pub counters: Arc<Counters>,
     /// The OTLP/HTTP endpoint to paste into a service: `http://127.0.0.1:4318`.
     pub otlp_http: String,
@@ -69,17 +70,17 @@ pub struct AppState {
     pub version: String,
     /// The effective settings, name and value.
     pub settings: Vec<(String, String)>,
-    /// How it stands with the InfluxDB, where there is one.
+    /// The status of the InfluxDB, if one is configured.
     pub influxdb: Option<Influxdb>,
-    /// The incidents, and who is notified of them.
+    /// The incidents and the targets of notifications.
     pub notifier: Notifier,
-    /// When the collector stops; streams end then.
+    /// The collector's stop signal, which ends streams.
     pub stop: Stop,
-    /// Entries of the navigation beside the usual ones.
+    /// Additional entries of the navigation.
     pub more_nav: &'static [NavEntry],
 }
 
-/// What handlers share.
+/// The state shared by handlers.
 #[derive(Debug, Clone)]
 pub(crate) struct Pages {
     query: QueryService,
@@ -89,7 +90,7 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
-    /// Returns for how long data is kept, in nanoseconds: pages show and offer nothing older.
+    /// Returns the retention in nanoseconds; pages show and offer nothing older.
     fn retention(&self) -> u64 {
         nanos(self.query.retention())
     }
@@ -166,17 +167,17 @@ pub fn router(state: AppState) -> Router {
     page::framed(routes, more_nav)
 }
 
-/// Bounds the body of the forms that a page sends.
+/// Limits the body of forms.
 fn form(methods: MethodRouter<Pages>, bytes_max: usize) -> MethodRouter<Pages> {
     methods.layer(DefaultBodyLimit::max(bytes_max))
 }
 
-/// Answers a page for which there is no room.
+/// Responds that too many queries are running.
 pub(crate) fn busy() -> Response {
     PageError::Overloaded.into_response()
 }
 
-/// Serves a file beside the pages.
+/// Serves a static file.
 async fn asset(Path((hash, name)): Path<(String, String)>) -> Result<Response, PageError> {
     assets::find(&hash, &name)
         .ok_or_else(|| PageError::NotFound(t!("there is no such file").to_owned()))

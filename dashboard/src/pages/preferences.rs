@@ -1,4 +1,4 @@
-//! The page on which theme, time zone and language are chosen; cookies of the browser keep them, and nothing here does.
+//! The page for choosing theme, time zone and language. They are stored only in cookies of the browser.
 
 use askama::Template;
 use axum::extract::{Form, State};
@@ -47,7 +47,7 @@ pub(crate) async fn show(State(_): State<Pages>, params: Params) -> Page<Prefere
     Page(PreferencesPage::new(params.get("saved").is_some()))
 }
 
-/// Answers with the cookies of what was chosen.
+/// Responds with the cookies of the chosen values.
 pub(crate) async fn save(
     headers: HeaderMap,
     Form(chosen): Form<Chosen>,
@@ -83,7 +83,7 @@ pub(crate) async fn save(
 }
 
 impl PreferencesPage {
-    /// Returns the page; `saved` says that something was just chosen.
+    /// Returns the page; `saved` tells that values were just saved.
     pub(crate) fn new(saved: bool) -> Self {
         Self {
             chrome: Chrome::new(Section::None, t!("Preferences")),
@@ -92,7 +92,7 @@ impl PreferencesPage {
         }
     }
 
-    /// Returns the languages: tag, name, whether it is the one chosen.
+    /// Returns the languages: tag, name, whether it is selected.
     fn languages(&self) -> [(&'static str, &'static str, bool); 2] {
         Language::ALL.map(|language| {
             let is_chosen = self.chosen.is_language_chosen && language == self.chosen.language;
@@ -100,7 +100,7 @@ impl PreferencesPage {
         })
     }
 
-    /// Returns the themes: value, words, whether it is the one chosen.
+    /// Returns the themes: value, words, whether it is selected.
     fn themes(&self) -> [(&'static str, &'static str, bool); 3] {
         Theme::ALL.map(|theme| {
             let words = match theme {

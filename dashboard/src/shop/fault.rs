@@ -1,6 +1,6 @@
-//! A fault that a service of the shop has on demand: slow answers or failing ones.
+//! A fault that can be injected into a service of the shop: slow or failing answers.
 //!
-//! This is the demo's own machinery, not an example: a real service has its faults without it.
+//! This belongs to the demo and is not an example for real services.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use fusebox_collector::sync::Mutex;
 use serde::{Deserialize, Serialize};
 use tracing::error;
 
-/// What is wrong with a service.
+/// A kind of fault.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
@@ -25,7 +25,7 @@ pub enum FaultKind {
     Slow,
     /// Most answers are errors.
     Failing,
-    /// The process is gone.
+    /// The process is killed.
     Killed,
 }
 
@@ -33,7 +33,7 @@ impl FaultKind {
     /// Every kind, mildest first.
     pub const ALL: [Self; 4] = [Self::None, Self::Slow, Self::Failing, Self::Killed];
 
-    /// Returns the word in forms and JSON.
+    /// Returns the value in forms and JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -44,19 +44,19 @@ impl FaultKind {
     }
 }
 
-/// A fault and how bad it is.
+/// A fault and its strength.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Fault {
-    /// What is wrong.
+    /// Its kind.
     pub kind: FaultKind,
-    /// The share of requests that feel it, percent.
+    /// The share of affected requests, percent.
     pub percent: u8,
     /// How long a slow answer takes, milliseconds.
     pub delay_ms: u64,
 }
 
 impl Fault {
-    /// Returns that fault as bad as the demo wants it.
+    /// Returns a fault with the demo's strength.
     pub fn of(kind: FaultKind) -> Self {
         Self {
             kind,
@@ -80,13 +80,13 @@ impl FaultState {
     }
 }
 
-/// Takes a new fault.
+/// Receives a new fault.
 pub async fn put_fault(State(state): State<FaultState>, Json(fault): Json<Fault>) -> StatusCode {
     state.set(fault);
     StatusCode::NO_CONTENT
 }
 
-/// Lets a request feel the fault in force.
+/// Applies the fault in force to a request.
 pub async fn suffer(State(state): State<FaultState>, request: Request, next: Next) -> Response {
     let fault = state.get();
     if fastrand::u8(0..100) >= fault.percent {

@@ -1,7 +1,7 @@
-//! Where customers come in: product pages and reviews, each behind a breaker of its own.
+//! The entry point for customers: product pages and reviews, each behind its own breaker.
 //!
-//! There is no fallback here: while a breaker is open, customers get 503 with `Retry-After` at once instead of
-//! waiting for a service that is down. `CommandError` is that answer already.
+//! There is no fallback here: while a breaker is open, customers receive 503 with `Retry-After` immediately instead of
+//! waiting for a failed service. `CommandError` converts into that response.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use super::peer::{PeerError, Peers};
 use super::protected::Protected;
 use crate::error::Error;
 
-/// How long a customer waits: enough for a product page whose services are slow and fall back.
+/// How long a customer waits; long enough for a product page whose services are slow and fall back.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 struct Gateway {

@@ -1,4 +1,4 @@
-//! How many of a product are in stock: the new service, taken out of the monolith.
+//! The stock of a product: a new service, extracted from the monolith.
 
 use axum::extract::Path;
 use axum::routing::get;

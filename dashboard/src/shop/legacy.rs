@@ -1,4 +1,4 @@
-//! The monolith: slower than the new services, but it still knows stock and prices.
+//! The monolith: slower than the new services, but it still has stock and prices.
 
 use axum::extract::Path;
 use axum::routing::get;

@@ -8,8 +8,8 @@
 //!                      └→ review (no fallback: customers see 503 while its breaker is open)
 //! ```
 //!
-//! Every service is its own process with its own `service.name`; every hop is real HTTP; it uses nothing of
-//! `fusebox` but its public API. This is the example to copy from: `product_page.rs` first.
+//! Every service is its own process with its own `service.name`, every hop is real HTTP, and only the public API of
+//! `fusebox` is used. Use it as an example; start with `product_page.rs`.
 
 pub mod fault;
 
@@ -40,25 +40,25 @@ use crate::error::Error;
 use fault::FaultState;
 use peer::Peers;
 
-/// Which service to run, where, and whom it calls.
+/// Which service to run, its address and its callees.
 #[derive(Debug, Clone)]
 pub struct ShopOptions {
     /// `service.name`.
     pub service: String,
     /// Its address.
     pub listen: SocketAddr,
-    /// Which of its instances.
+    /// The number of its instance.
     pub instance: String,
-    /// Names and base URLs of the services it calls; a name may come several times.
+    /// Names and base URLs of the services it calls; a name may occur several times.
     pub peers: Vec<(String, String)>,
 }
 
 /// Runs one service until its standard input ends.
 ///
 /// # Errors
-/// Returns what kept it from starting.
+/// Returns why it could not start.
 pub fn run(options: ShopOptions) -> Result<(), Error> {
-    // Telemetry outlives the runtime: it is flushed when everything else has ended.
+    // Telemetry outlives the runtime: it is flushed after everything else has ended.
     let instance = format!("{}-{}", options.service, options.instance);
     let instance = KeyValue::new("service.instance.id", instance);
     let _telemetry =
@@ -82,7 +82,7 @@ async fn serve(options: ShopOptions) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns the service with its fault and its tracing around it.
+/// Returns the service with its fault and its tracing.
 fn app(options: &ShopOptions) -> Result<Router, Error> {
     let peers = Peers::new(&options.peers);
     let service = match options.service.as_str() {
@@ -96,15 +96,15 @@ fn app(options: &ShopOptions) -> Result<Router, Error> {
         other => return Err(format!("the shop has no service {other}").into()),
     };
     let fault = FaultState::default();
-    // Read from top (outermost): a request is traced first, then may feel the fault. `_fault` is neither.
+    // Read from top (outermost): a request is traced first, and then the fault applies. `_fault` requests skip both.
     let traced = service
         .layer(from_fn_with_state(fault.clone(), fault::suffer))
         .layer(TraceLayer::new());
     Ok(traced.route("/_fault", put(fault::put_fault).with_state(fault)))
 }
 
-/// Tells the demo, which reads the first line, where this service is. A demo that is gone already reads nothing,
-/// and this service ends as soon as it looks for it.
+/// Prints the address on the first line, which the demo reads. If the demo has already ended, this fails, and the
+/// service ends soon afterwards.
 fn announce(addr: SocketAddr) {
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{addr}")
@@ -112,7 +112,7 @@ fn announce(addr: SocketAddr) {
         .ok();
 }
 
-/// Resolves when the demo is gone: its end of our standard input closes, however it ended.
+/// Resolves when the demo has ended, which closes our standard input.
 async fn parent_gone() {
     let mut rest = [0; 64];
     while matches!(tokio::io::stdin().read(&mut rest).await, Ok(read) if read > 0) {}

@@ -28,7 +28,7 @@ pub(super) struct Peer {
     client: TracedClient,
 }
 
-/// Why a service gave no answer.
+/// Why a call to a service failed.
 #[derive(Debug, thiserror::Error)]
 #[error("no answer from {peer}: {error}")]
 pub(super) struct PeerError {
@@ -38,7 +38,7 @@ pub(super) struct PeerError {
 }
 
 impl Peers {
-    /// Takes names and base URLs; a name comes once for each instance.
+    /// Takes names and base URLs; a name occurs once for each instance.
     pub(super) fn new(urls: &[(String, String)]) -> Self {
         Self {
             urls: urls.to_vec(),
@@ -46,7 +46,7 @@ impl Peers {
         }
     }
 
-    /// Returns the service of that name.
+    /// Returns the service of this name.
     pub(super) fn get(&self, name: &str) -> Result<Peer, Error> {
         let urls: Arc<[String]> = self
             .urls
@@ -71,7 +71,7 @@ impl Peers {
 }
 
 impl Peer {
-    /// Asks its next instance; an answer of 4xx or 5xx is an error.
+    /// Calls its next instance; a status of 4xx or 5xx is an error.
     pub(super) async fn get_json(&self, path: String) -> Result<Value, PeerError> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let url = format!("{}{path}", self.urls[turn % self.urls.len()]);
@@ -97,7 +97,7 @@ impl Peer {
 }
 
 impl PeerError {
-    /// Returns whether we asked for the wrong thing, which says nothing about the service.
+    /// Returns whether this service made a mistake (such as a 404), which says nothing about the called one.
     pub(super) fn is_ours(&self) -> bool {
         client::outcome(&self.error) == Outcome::Ignored
     }

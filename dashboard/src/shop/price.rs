@@ -1,4 +1,4 @@
-//! What a product costs today.
+//! The price of a product.
 
 use axum::extract::Path;
 use axum::routing::get;

@@ -1,5 +1,5 @@
-//! One product's page, put together from four services, each call in a command of its own: time limit, slots,
-//! breaker and fallback in one place. Stock and price fall back to the monolith, which still knows them.
+//! The page of a product, composed from four services, each called in its own command: timeout, slots, breaker and
+//! fallback. Stock and price fall back to the monolith.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,13 +67,14 @@ async fn product(State(page): State<Arc<ProductPage>>, Path(id): Path<u32>) -> J
 }
 
 impl ProductPage {
-    /// Asks the new service; the monolith takes over when it fails or is refused, not when it knows no such product.
+    /// Calls the new service; falls back to the monolith on failures and refusals, but not if the product does not
+    /// exist.
     async fn stock(&self, id: u32) -> Value {
         self.new_or_legacy(&self.inventory, format!("/stock/{id}"))
             .await
     }
 
-    /// Asks the new service; the monolith takes over when it fails or is refused.
+    /// Calls the new service; falls back to the monolith on failures and refusals.
     async fn price(&self, id: u32) -> Value {
         self.new_or_legacy(&self.price, format!("/price/{id}"))
             .await
@@ -108,7 +109,7 @@ impl ProductPage {
             .unwrap_or_default()
     }
 
-    /// Best sellers stand in for recommendations.
+    /// Best sellers replace recommendations.
     async fn others(&self, id: u32) -> Value {
         self.recommendation
             .breaker

@@ -1,4 +1,4 @@
-//! A service that this one calls, with the breaker around calls to it.
+//! A service that this one calls, with a breaker around the calls.
 
 use std::time::Duration;
 
@@ -8,14 +8,13 @@ use serde_json::Value;
 use super::peer::{Peer, PeerError, Peers};
 use crate::error::Error;
 
-/// A service and the breaker around calls to it.
 pub(super) struct Protected {
     pub(super) peer: Peer,
     pub(super) breaker: CircuitBreaker,
 }
 
 impl Protected {
-    /// Protects calls of `caller` to `name`, which wait for an answer for `timeout` at most.
+    /// Protects calls from `caller` to `name` with a timeout of `timeout`.
     pub(super) fn new(
         peers: &Peers,
         caller: &str,
@@ -36,7 +35,7 @@ impl Protected {
         })
     }
 
-    /// Asks the service within the time limit, if the breaker lets it; there is no fallback.
+    /// Calls the service within the timeout, if the breaker admits it; there is no fallback.
     pub(super) async fn get(&self, path: String) -> Result<Value, CommandError<PeerError>> {
         self.breaker
             .command()

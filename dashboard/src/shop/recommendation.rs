@@ -1,4 +1,4 @@
-//! What others bought who looked at a product.
+//! Products that customers bought who looked at this one.
 
 use axum::extract::Path;
 use axum::routing::get;

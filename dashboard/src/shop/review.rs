@@ -1,4 +1,4 @@
-//! What customers wrote about a product.
+//! The reviews of a product.
 
 use axum::extract::Path;
 use axum::routing::get;

@@ -1,10 +1,10 @@
-//! What stands in for the shop's real work: time that passes inside a span, as a query or a computation would.
+//! Simulates the shop's real work: time that passes inside a span, as in a query or a computation.
 
 use std::time::Duration;
 
 use tracing::{Instrument, info_span};
 
-/// Passes that many milliseconds, give or take half, in a span like a database client's.
+/// Waits for this many milliseconds, more or less by half, in a span like a database client's.
 pub(super) async fn query(statement: &'static str, table: &'static str, milliseconds: u64) {
     let span = info_span!(
         "query",
@@ -17,7 +17,7 @@ pub(super) async fn query(statement: &'static str, table: &'static str, millisec
     pass(milliseconds).instrument(span).await;
 }
 
-/// Passes that many milliseconds, give or take half, in a span of its own.
+/// Waits for this many milliseconds, more or less by half, in its own span.
 pub(super) async fn compute(name: &'static str, milliseconds: u64) {
     pass(milliseconds)
         .instrument(info_span!("compute", otel.name = name))

@@ -1,5 +1,5 @@
-//! Notifications: the incidents under way, whether each target is reached, and the times in which nothing new is sent. The forms
-//! work without JavaScript.
+//! Notifications: current incidents, whether each target is reached, and quiet periods, in which no new incidents are
+//! announced. The forms work without JavaScript.
 
 use std::borrow::Cow;
 
@@ -25,11 +25,11 @@ use crate::pages::view::{moment, reason, text};
 
 /// The longest form: two names, a reason and a person.
 pub(crate) const FORM_BYTES_MAX: usize = 16 << 10;
-/// Incidents listed, those under way first.
+/// Most incidents listed, current ones first.
 const INCIDENTS_MAX: usize = 200;
-/// The times that can be chosen, seconds.
+/// The durations to choose from, seconds.
 const TIMES: [u64; 5] = [300, 900, 3_600, 14_400, 86_400];
-/// The time that is chosen at first: a deployment.
+/// The preselected duration, suitable for a deployment.
 const TIME_DEFAULT: u64 = 900;
 
 /// Serves the page.
@@ -44,7 +44,7 @@ pub(crate) async fn show(
     Ok(Page(NotificationsPage::new(found, entered, None, now)))
 }
 
-/// Takes a time of quiet.
+/// Begins a quiet period.
 pub(crate) async fn be_quiet(
     State(pages): State<Pages>,
     headers: HeaderMap,
@@ -59,7 +59,7 @@ pub(crate) async fn be_quiet(
     let order = QuietOrder {
         service: text("service"),
         circuit: text("circuit"),
-        // No number is as wrong as 0.
+        // An invalid number is rejected like 0.
         for_s: text("for_s").parse().unwrap_or(0),
         by: user.clone().unwrap_or_else(|| text("by")),
         reason: text("reason"),
@@ -80,7 +80,7 @@ pub(crate) async fn be_quiet(
     }
 }
 
-/// Ends a time of quiet; one that has ended is as good.
+/// Ends a quiet period; it is not an error if it has already ended.
 pub(crate) async fn end_quiet(
     State(pages): State<Pages>,
     Path(id): Path<u64>,
@@ -93,11 +93,11 @@ pub(crate) async fn end_quiet(
     Ok(Redirect::to("/notifications#quiet"))
 }
 
-/// What was entered into the form.
+/// The values entered in the form.
 #[derive(Debug)]
 pub(crate) struct Entered {
     order: QuietOrder,
-    /// Whether the request itself says who sends it.
+    /// Whether the request identifies its user.
     is_known: bool,
 }
 
@@ -145,12 +145,12 @@ struct TargetRow {
     host: String,
     sent: String,
     failed: String,
-    /// When, as HTML.
+    /// When it was last notified, as HTML.
     last: String,
     problem: Option<String>,
 }
 
-/// One time of quiet as listed.
+/// One quiet period as listed.
 #[derive(Debug)]
 struct QuietRow {
     id: u64,
@@ -161,7 +161,7 @@ struct QuietRow {
 }
 
 impl NotificationsPage {
-    /// Returns the page of what was found, with what was entered and what is wrong with it.
+    /// Returns the page with the incidents, the entered values and their problem.
     pub(crate) fn new(
         found: Overview,
         entered: Entered,
@@ -218,7 +218,7 @@ impl NotificationsPage {
         text::shown(&self.entered.order.by, 500)
     }
 
-    /// The times: seconds, words, whether it is chosen.
+    /// Returns the durations: seconds, words, whether it is selected.
     fn times(&self) -> Vec<(u64, String, bool)> {
         let chosen = match self.entered.order.for_s {
             0 => TIME_DEFAULT,
@@ -229,7 +229,7 @@ impl NotificationsPage {
         TIMES.map(choice).to_vec()
     }
 
-    /// What is wrong with that field.
+    /// Returns the problem of this field.
     fn field_problem(&self, field: &str) -> Option<&str> {
         match &self.error {
             Some(QuietError::Invalid { parameter, problem }) if *parameter == field => {
@@ -239,7 +239,7 @@ impl NotificationsPage {
         }
     }
 
-    /// What is wrong, but with no field.
+    /// Returns the problem that belongs to no field.
     fn conflict(&self) -> Option<String> {
         let error = self.error.as_ref()?;
         let is_field = matches!(error, QuietError::Invalid { .. });
@@ -272,7 +272,7 @@ impl IncidentRow {
     }
 }
 
-/// Returns what an incident is about, and the page to look at.
+/// Returns the subject of an incident, and the link to its page.
 fn what(subject: &Subject) -> (String, String) {
     match subject {
         Subject::Circuit(key) => {

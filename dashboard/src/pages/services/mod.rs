@@ -1,5 +1,5 @@
-//! Services: how much each served, how well and how fast, by operation; which instances were heard of; which of
-//! its circuits are not closed.
+//! Services: rate, errors and durations by operation, instances with their last reports, and the circuits that are not
+//! closed.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -26,21 +26,21 @@ use crate::pages::wall::Teach;
 use crate::pages::wall::card::Card;
 use crate::pages::words::Language;
 
-/// An instance silent for longer is late: exporters send at least every 60 s by default.
+/// An instance without a report for longer is late; exporters send at least every 60 s by default.
 const LATE_AFTER: u64 = 90 * SECOND;
-/// An instance silent for longer is gone.
+/// An instance without a report for longer is gone.
 const GONE_AFTER: u64 = 10 * MINUTE;
-/// Services on one page; the filter looks at all of them.
+/// Most services per page; the filter applies to all.
 const ROWS_MAX: usize = 100;
 /// Operations listed.
 const OPERATIONS_MAX: usize = 200;
 /// Instances listed.
 const INSTANCES_MAX: usize = 100;
-/// Callers, and callees, listed: those with most calls.
+/// Most callers, and callees, listed: those with most calls.
 const PEERS_MAX: usize = 50;
-/// How far back callers and callees are looked for.
+/// The range in which callers and callees are searched.
 const PEERS_RANGE: u64 = HOUR;
-/// Cards of circuits on the page of a service, some 5 KB each; the wall has all of them.
+/// Most cards of circuits on the page of a service, some 5 KB each; the wall has all of them.
 const CARDS_MAX: usize = 30;
 
 /// Serves the list.
@@ -95,7 +95,7 @@ pub(crate) async fn show(
     Ok(Page(page.await?))
 }
 
-/// Builds a page beside the async workers: there may be thousands of breakers to look through, and to drop.
+/// Builds a page on a blocking thread, because there may be thousands of breakers to process and drop.
 async fn aside<T: Send + 'static>(
     build: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, PageError> {
@@ -132,7 +132,7 @@ impl From<&RedStats> for Red {
     }
 }
 
-/// How fresh an instance is.
+/// Returns how recent the last report of an instance is.
 fn freshness(instance: &InstanceSeen, now: u64) -> (&'static str, &'static str) {
     match now.saturating_sub(instance.last_seen.get()) {
         silent if silent <= LATE_AFTER => ("closed", t!("reporting")),
@@ -149,7 +149,7 @@ pub(crate) struct ServicesPage {
     rows: Vec<ServiceRow>,
     /// Services on all pages.
     total: usize,
-    /// Which page, from 1.
+    /// The number of the page, from 1.
     number: usize,
     filter: String,
     retention: Range,
@@ -229,7 +229,7 @@ impl ServicesPage {
         }
     }
 
-    /// Makes it one page of several.
+    /// Makes it one of several pages.
     fn of(self, total: usize, number: usize, filter: &str) -> Self {
         Self {
             total,
@@ -243,7 +243,7 @@ impl ServicesPage {
         !self.filter.is_empty() || self.total > ROWS_MAX
     }
 
-    /// Returns the links to the pages beside this one, with their words.
+    /// Returns the links to the previous and next page, with their words.
     fn pages(&self) -> Vec<(String, &'static str)> {
         let link = |number: usize| {
             let filter = (!self.filter.is_empty()).then_some(&self.filter);
@@ -279,7 +279,7 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
-    /// Returns who calls that service and whom it calls, most calls first.
+    /// Returns the callers and callees of a service, most calls first.
     pub(crate) fn new(
         mut links: Vec<DependencyLink>,
         circuits: &[CircuitView],
@@ -303,11 +303,11 @@ impl Peers {
 pub(crate) struct ServicePage {
     chrome: Chrome,
     service: ServiceSummary,
-    /// Those that are shown, worst first.
+    /// The circuits that are shown, worst first.
     circuits: Vec<CircuitView>,
-    /// How many there are in all.
+    /// The total number of circuits.
     circuits_total: usize,
-    /// What stands around them.
+    /// The policies of the service.
     policies: Vec<PolicyRow>,
     peers: Peers,
     now: u64,
@@ -422,7 +422,7 @@ struct InstanceRow {
     class: &'static str,
     word: &'static str,
     last_seen: String,
-    /// A moment, as HTML.
+    /// When it was first seen, as HTML.
     first_seen: String,
 }
 
@@ -453,7 +453,7 @@ mod tests {
 
     const BREAKERS: usize = 10_000;
 
-    /// The largest wall of one service.
+    /// As many breakers as the largest service may have.
     fn breakers() -> Vec<CircuitView> {
         let mut circuits = fixtures::big_wall(BREAKERS).circuits;
         for circuit in &mut circuits {
@@ -482,7 +482,7 @@ mod tests {
         assert!(html.len() <= 300_000, "{} bytes", html.len());
     }
 
-    /// *Guarantees*: who depends on a service, and on whom it depends, stands on its page with the breakers between them.
+    /// *Guarantees*: the page of a service lists its callers and callees, with the breakers between them.
     #[test]
     fn the_page_of_a_service_has_its_callers_and_callees() {
         let mut service = fixtures::services().remove(0);

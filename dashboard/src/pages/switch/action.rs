@@ -1,4 +1,4 @@
-//! What pages say of the actions.
+//! The words of the actions.
 
 use fusebox::control::{Action, Level};
 

@@ -1,4 +1,4 @@
-//! The form: what was entered, and the page that asks for it.
+//! The form that changes a circuit: the entered values, and the page.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -16,25 +16,25 @@ use crate::pages::view::range::Range;
 use crate::pages::view::text::{self, SECOND};
 use crate::pages::wall::card::InstanceRow;
 
-/// The times that can be chosen, seconds.
+/// The durations to choose from, seconds.
 const LIFETIMES: [u64; 6] = [300, 900, 3_600, 14_400, 43_200, 86_400];
-/// The time that is chosen at first: long enough for an incident, and it ends by itself.
+/// The preselected duration: long enough for an incident.
 const LIFETIME_DEFAULT: u64 = 3_600;
 
-/// What was entered.
+/// The values entered in the form.
 #[derive(Debug, Clone)]
 pub(in crate::pages) struct Entered {
     action: Option<Action>,
     reason: String,
     by: String,
-    /// Whether the request itself says who sends it.
+    /// Whether the request identifies its user.
     is_known: bool,
     seconds: Option<u64>,
     instances: Vec<String>,
 }
 
 impl Entered {
-    /// Reads it from an address or a form; `user` is whom the request names.
+    /// Reads the values from a URL or a form; `user` is the user of the request.
     pub(in crate::pages) fn read(params: &Params, user: Option<String>) -> Self {
         let text = |name| params.get(name).unwrap_or_default().to_owned();
         let seconds = params.word("expires_in_s");
@@ -48,7 +48,7 @@ impl Entered {
         }
     }
 
-    /// Returns the order; its parts are checked where it is taken.
+    /// Returns the order; it is validated where it is accepted.
     pub(super) fn order(&self) -> Result<ChangeOrder, ControlError> {
         let action = self.action.ok_or_else(|| ControlError::Invalid {
             parameter: "action",
@@ -61,7 +61,7 @@ impl Entered {
             action,
             reason: self.reason.clone(),
             by: self.by.clone(),
-            // No number is as wrong as 0.
+            // An invalid number is rejected like 0.
             lifetime: Duration::from_secs(self.seconds.unwrap_or(0)),
             instances: self.instances.clone(),
         })
@@ -79,7 +79,7 @@ pub(crate) struct SwitchPage {
 }
 
 impl SwitchPage {
-    /// Returns the form with what was entered, and what is wrong with it.
+    /// Returns the form with the entered values and their problem.
     pub(in crate::pages) fn new(
         circuit: CircuitView,
         entered: Entered,
@@ -116,13 +116,13 @@ impl SwitchPage {
             .to_string()
     }
 
-    /// The library, where it takes no changes.
+    /// Returns the library, if it accepts no changes.
     fn other_library(&self) -> Option<&'static str> {
         let source = self.circuit.source;
         (source != Source::Fusebox).then(|| source.as_str())
     }
 
-    /// The actions: value, word, what it does, whether it is chosen.
+    /// Returns the actions: value, word, effect, whether it is selected.
     fn actions(&self) -> Vec<(&'static str, &'static str, &'static str, bool)> {
         let chosen = self.entered.action;
         let choice = |one: Action| {
@@ -132,7 +132,7 @@ impl SwitchPage {
         Action::ALL.map(choice).to_vec()
     }
 
-    /// The times: seconds, words, whether it is chosen.
+    /// Returns the durations: seconds, words, whether it is selected.
     fn lifetimes(&self) -> Vec<(u64, String, bool)> {
         let chosen = self.entered.seconds;
         let words = |seconds| Range::of(seconds * SECOND).words();
@@ -162,7 +162,7 @@ impl SwitchPage {
         BY_CHARS_MAX
     }
 
-    /// What is wrong with that field.
+    /// Returns the problem of this field.
     fn problem(&self, field: &str) -> Option<&str> {
         match &self.error {
             Some(ControlError::Invalid { parameter, problem }) if *parameter == field => {
@@ -172,7 +172,7 @@ impl SwitchPage {
         }
     }
 
-    /// What is wrong, but with no field.
+    /// Returns the problem that belongs to no field.
     fn conflict(&self) -> Option<String> {
         let error = self.error.as_ref()?;
         let is_field = matches!(error, ControlError::Invalid { .. });

@@ -1,5 +1,5 @@
-//! The switches of a circuit: the form that asks why, for how long and where, and what it leads to. It works without
-//! JavaScript: the form is a page of its own, so that nothing is switched by one click, and leads back to the circuit.
+//! The form that changes a circuit: it asks for reason, duration and instances, and returns to the circuit. It works
+//! without JavaScript. It is a page of its own, so that one click cannot change a circuit.
 
 mod action;
 pub(in crate::pages) mod form;
@@ -37,7 +37,7 @@ pub(crate) async fn show(
     Ok(Page(SwitchPage::new(circuit, entered, None)))
 }
 
-/// Takes what was entered.
+/// Receives the form.
 pub(crate) async fn send(
     State(pages): State<Pages>,
     Path((service, name)): Path<(String, String)>,
@@ -64,7 +64,7 @@ pub(crate) async fn send(
     }
 }
 
-/// Shows the form again, with what is wrong.
+/// Shows the form again with the problem.
 fn again(circuit: CircuitView, entered: Entered, error: ControlError) -> Response {
     let status = match error {
         ControlError::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,

@@ -271,7 +271,8 @@ fn facts(span: &Span, self_nanos: u64, critical: Option<u64>, start: u64) -> Vec
     facts
 }
 
-/// Returns the breaker of the call: its name, its state at that time, the outcome, and the affected calls.
+/// Returns the breaker of the call: its name, its state at that time, the outcome, and a link to calls with
+/// the same outcome.
 fn circuit(span: &Span) -> Vec<Pair> {
     let Some(key) = circuit_key(span) else {
         return Vec::new();
