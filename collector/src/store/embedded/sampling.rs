@@ -248,11 +248,12 @@ fn judge_roots(
     Ok(())
 }
 
-/// The earliest root of a trace in a segment.
+/// A root of a trace; the earliest is the least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Root {
-    trace: u128,
     start: u64,
     took: Duration,
+    trace: u128,
 }
 
 /// Returns the earliest root of each of those traces in a segment, in the order of their starts; `None` if some cannot be read.
@@ -263,7 +264,7 @@ fn roots(
 ) -> Result<Option<Vec<Root>>, StoreError> {
     let file = segment.file()?;
     let path = &segment.place().path;
-    let mut roots: HashMap<u128, (u64, i64)> = HashMap::new();
+    let mut roots: HashMap<u128, Root> = HashMap::new();
     for (number, block) in (0..).zip(segment.blocks().iter()) {
         let read = || {
             let reader = BlockReader::open(&file, path, block.offset, block.header_bytes)?;
@@ -272,27 +273,21 @@ fn roots(
         let Some(found) = tolerate(catalog, segment, number, read)? else {
             return Ok(None);
         };
-        for (id, root) in found {
-            let earliest = roots.entry(id).or_insert((u64::MAX, 0));
-            *earliest = (*earliest).min(root);
+        for root in found {
+            let earliest = roots.entry(root.trace).or_insert(root);
+            *earliest = root.min(*earliest);
         }
     }
-    let took = |nanos: i64| Duration::from_nanos(u64::try_from(nanos).unwrap_or(0));
-    let roots = roots.into_iter().map(|(trace, (start, nanos))| Root {
-        trace,
-        start,
-        took: took(nanos),
-    });
-    let mut roots: Vec<Root> = roots.collect();
-    roots.sort_unstable_by_key(|root| (root.start, root.trace));
+    let mut roots: Vec<Root> = roots.into_values().collect();
+    roots.sort_unstable();
     Ok(Some(roots))
 }
 
-/// Returns the start and the duration of each root of those traces in a block.
+/// Returns the roots of those traces in a block.
 fn roots_of_block(
     reader: &BlockReader<'_>,
     wanted: &HashMap<u128, usize>,
-) -> Result<Vec<(u128, (u64, i64))>, StoreError> {
+) -> Result<Vec<Root>, StoreError> {
     let (ids, index) = reader.traces()?;
     if !ids.iter().any(|id| wanted.contains_key(id)) {
         return Ok(Vec::new());
@@ -303,8 +298,14 @@ fn roots_of_block(
     let rows = index.iter().zip(&parents).zip(starts).zip(durations);
     let roots = rows.filter(|(((_, parent), _), _)| **parent == [0; 8]);
     let roots = roots.map(|(((trace, _), start), took)| {
-        let took = ints::from_ordered(took);
-        (ids[*trace as usize], (start, took))
+        let nanos = u64::try_from(ints::from_ordered(took)).unwrap_or(0);
+        Root {
+            start,
+            took: Duration::from_nanos(nanos),
+            trace: ids[*trace as usize],
+        }
     });
-    Ok(roots.filter(|(id, _)| wanted.contains_key(id)).collect())
+    Ok(roots
+        .filter(|root| wanted.contains_key(&root.trace))
+        .collect())
 }
