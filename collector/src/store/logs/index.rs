@@ -83,6 +83,8 @@ pub(super) struct Aged {
     pub(super) segment: SegmentId,
     /// When its last block was written.
     pub(super) ended: UnixNanos,
+    /// The latest time that one of its records says: some clocks are ahead.
+    pub(super) latest: UnixNanos,
     pub(super) bytes: u64,
     pub(super) records: u64,
 }
@@ -90,9 +92,11 @@ pub(super) struct Aged {
 impl Aged {
     fn of(segment: SegmentId, extents: &[Extent]) -> Self {
         let ended = extents.iter().map(|extent| extent.ended).max();
+        let latest = extents.iter().map(|extent| extent.zone.end).max();
         Self {
             segment,
             ended: ended.unwrap_or_default(),
+            latest: latest.unwrap_or_default(),
             bytes: end(extents),
             records: extents.iter().map(|extent| extent.records).sum(),
         }

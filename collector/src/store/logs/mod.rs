@@ -282,7 +282,9 @@ impl LogStore {
     fn note_deletion(&self, aged: &Aged) {
         if let Some(follow) = &self.inner.follow {
             let unshipped = follow.followed.unshipped(aged.segment.number, aged.records);
-            follow.followed.note_deleted(aged.ended.get(), unshipped);
+            // Searches ask for the times that records say: a later one is not here any more either.
+            let last = aged.ended.max(aged.latest);
+            follow.followed.note_deleted(last.get(), unshipped);
             let incidents = &self.inner.counters.incidents;
             incidents.add(Incident::LogRecordsLostUnshipped, unshipped);
         }

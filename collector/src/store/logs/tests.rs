@@ -425,3 +425,31 @@ fn what_is_not_shipped_stays_as_long_as_there_is_room() {
     let again = ShipProgress::open(&path, Position::default()).unwrap();
     assert_eq!(again.local_since(), followed.local_since());
 }
+
+/// *Scenario*: a service's clock is hours ahead, and its records are stored elsewhere and deleted here.
+/// *Guarantees*: no search for the times that they say takes what is here for all that there is.
+#[test]
+fn records_of_a_clock_that_is_ahead_are_known_to_be_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("deleted.json");
+    let followed = Arc::new(ShipProgress::open(&path, Position::default()).unwrap());
+    let follow = Follow {
+        followed: Arc::clone(&followed),
+        keep: HOUR,
+    };
+    let counters = Arc::default();
+    let bounds = (WEEK, 1 << 30);
+    let store =
+        LogStore::open_with(dir.path(), bounds, Duration::ZERO, Some(follow), counters).unwrap();
+    let now = UnixNanos::now();
+    let ahead = LogRecord {
+        time: now + 2 * HOUR,
+        ..record(1, "phone", 1, "ahead")
+    };
+    wait(store.append(vec![ahead])).unwrap();
+    let tail = store.tail(Class::Traced, &Position::BEGIN).unwrap();
+    followed.settle(tail.unwrap().position);
+    store.enforce_retention(now + HOUR + SECOND * 9).unwrap();
+    assert!(found(&store, everything()).is_empty());
+    assert!(followed.local_since() > (now + 2 * HOUR).get());
+}
