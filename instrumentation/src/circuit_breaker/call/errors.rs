@@ -1,6 +1,6 @@
 //! The errors of calls and commands.
 //!
-//! They implement `Error` for every `E` that implements `Display`, not only for types that implement `Error`, because
+//! They implement `Error` for every `E` with `Debug` and `Display`, not only for types that implement `Error`, because
 //! boxed errors, which tower's layers use, do not implement `Error`.
 
 use std::error::Error;
