@@ -83,7 +83,7 @@ pub(super) async fn file(
         None if is_static => return Err(not_found()),
         None => (folder.join(INDEX), TYPES[0].1),
     };
-    let read = tokio::task::spawn_blocking(move || files::read_regular(&place, FILE_BYTES_MAX));
+    let read = tokio::task::spawn_blocking(move || read(&folder, &place));
     let bytes = read.await.map_err(|_| not_found())?;
     let bytes = bytes.map_err(|_| not_found())?;
     let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static(content_type))];
@@ -95,6 +95,15 @@ pub(super) async fn file(
         headers.insert(header::CACHE_CONTROL, CACHE);
     }
     Ok(response)
+}
+
+/// Reads a file of the folder, which no symbolic link may leave.
+fn read(folder: &Path, file: &Path) -> io::Result<Vec<u8>> {
+    let file = file.canonicalize()?;
+    match file.starts_with(folder.canonicalize()?) {
+        true => files::read_regular(&file, FILE_BYTES_MAX),
+        false => Err(io::ErrorKind::NotFound.into()),
+    }
 }
 
 fn place(folder: &Path, path: &str) -> PathBuf {

@@ -245,6 +245,8 @@ async fn lens_is_served_from_its_folder() {
     ] {
         std::fs::write(lens.join(file), text).unwrap();
     }
+    std::os::unix::fs::symlink("../secret.js", lens.join("link.js")).unwrap();
+    std::os::unix::fs::symlink("static/js/index.c4.js", lens.join("index.js")).unwrap();
     let mut fixture = Fixture::with_shop(UnixNanos::now().get());
     refused(
         &fixture,
@@ -275,8 +277,10 @@ async fn lens_is_served_from_its_folder() {
             .await
             .contains("immutable")
     );
+    assert_eq!(fixture.get("/zipkin/index.js").await.2, "let lens");
     for gone in [
         "static/js/other.js",
+        "link.js",
         "static/js",
         ".hidden.js",
         "../secret.js",
