@@ -70,7 +70,7 @@ impl KeepError {
             Self::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Already => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Full { .. } | Self::TooMany => StatusCode::INSUFFICIENT_STORAGE,
+            Self::Full { .. } | Self::TooMany | Self::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
             Self::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -95,8 +95,18 @@ mod tests {
     use super::*;
     use crate::api::tests::Fixture;
     use crate::query::Kept;
+    use crate::store::StoreError;
 
     const ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+    #[test]
+    fn a_full_disk_is_named() {
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let path = std::path::Path::new("/data/kept/a.json");
+        let problem = Problem::from(KeepError::from(StoreError::io("write", path, full)));
+        let expected = "the disk is full, so the trace was not kept";
+        assert_eq!((problem.status, &*problem.detail), (507, expected));
+    }
 
     /// Scenario: the copy of a trace is damaged while the trace itself is still stored.
     /// Guarantees: what is stored is shown.

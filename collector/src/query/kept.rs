@@ -98,9 +98,21 @@ pub enum KeepError {
     /// The limit of traces is reached.
     #[error("{KEPT_MAX} traces are kept already; remove some")]
     TooMany,
+    /// The disk is full, whatever the limit of kept traces.
+    #[error("the disk is full, so the trace was not kept")]
+    DiskFull,
     /// It could not be written.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
+}
+
+impl From<StoreError> for KeepError {
+    fn from(error: StoreError) -> Self {
+        match error.is_disk_full() {
+            true => Self::DiskFull,
+            false => Self::Store(error),
+        }
+    }
 }
 
 /// The kept traces; cheap to clone.
