@@ -11,7 +11,8 @@ use crate::circuit_breaker::{
     Cause, CommandError, Execution, FallbackError, Override, OverrideKind,
 };
 
-/// Reference configuration C: volume 0, so that a single failure would open it; judged late where that disturbs.
+/// Reference configuration C: volume 0, so that a single failure opens it; the window is evaluated late where that
+/// would disturb.
 fn patient() -> CircuitBreaker {
     breaker(Settings {
         minimum_calls: 1_000,
@@ -275,7 +276,7 @@ async fn a_dropped_command_is_cancelled() {
     assert_eq!(snapshot.window.calls, 0);
 }
 
-/// Scenario: the caller leaves while the fallback runs. Guarantees: both events, and the slot is free again.
+/// Scenario: the caller drops the command while the fallback runs. Guarantees: both events, and the slot is free again.
 #[tokio::test(start_paused = true)]
 async fn a_command_dropped_in_its_fallback_frees_the_slot() {
     let breaker = breaker(Settings {
@@ -303,7 +304,7 @@ async fn a_command_dropped_in_its_fallback_frees_the_slot() {
     );
 }
 
-/// Scenario: the protected code panics. Guarantees: it has failed, in every count, and its slot is free.
+/// Scenario: the protected code panics. Guarantees: it counts as failed everywhere, and its slot is free.
 #[tokio::test(start_paused = true)]
 async fn a_panic_is_a_failure() {
     let breaker = breaker(Settings {

@@ -1,4 +1,4 @@
-//! Many threads on one breaker. Threads enter the test's runtime, so that all read its paused clock.
+//! Tests with many threads on one breaker. Threads enter the test's runtime, so that all read its paused clock.
 
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Barrier;
@@ -15,7 +15,7 @@ fn paused() -> Runtime {
     builder.enable_time().start_paused(true).build().unwrap()
 }
 
-/// Runs `work` on all threads at once, each with its number.
+/// Runs `work` concurrently on all threads, each with its number.
 fn together(handle: &Handle, work: impl Fn(usize) + Sync) {
     let start = Barrier::new(THREADS);
     let (start, work) = (&start, &work);
@@ -57,8 +57,8 @@ fn half_open_admits_only_the_configured_probes() {
     }
 }
 
-/// Scenario: calls from before the opening end, well and badly, on all threads while a probe is under way.
-/// Guarantees: only the probe moves the state.
+/// Scenario: calls from before the opening succeed and fail on all threads while a probe is running.
+/// Guarantees: only the probe changes the state.
 #[test]
 fn late_results_move_nothing_however_many_threads_bring_them() {
     let runtime = paused();
@@ -85,7 +85,7 @@ fn late_results_move_nothing_however_many_threads_bring_them() {
     assert_eq!(notes.take().len(), 3, "opened, half-opened, closed");
 }
 
-/// Guarantees: every call is counted once, in totals, histogram and window, whatever thread it ran on.
+/// Guarantees: every call is counted once in totals, histogram and window, whichever thread it ran on.
 #[test]
 fn no_call_is_lost_or_counted_twice() {
     const CALLS: u64 = 3_000;
@@ -150,7 +150,7 @@ fn under_load_the_changes_form_one_chain() {
     assert_eq!(ended, attempts.load(Relaxed) as u64);
     assert_eq!(snapshot.in_flight, 0);
     let mut changes = notes.take();
-    // Announced after the lock is released, so the order of arrival is not the order of change.
+    // Announced after the lock is released, so the order of arrival is not the order of changes.
     changes.sort_by_key(|change| change.time);
     let steps = |from, to| {
         let step = changes.iter().filter(|c| (c.from, c.to) == (from, to));

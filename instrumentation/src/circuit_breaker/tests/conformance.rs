@@ -1,5 +1,5 @@
-//! Hystrix's scenarios for the breaker itself (reference section 5, numbers 1-9 and 30), and those that fail
-//! upstream: a late success, short-circuits, bad requests, dropped and hung probes.
+//! Hystrix's scenarios for the breaker itself (reference section 5, numbers 1-9 and 30), and scenarios that fail in
+//! Hystrix: a late success, short-circuits, bad requests, dropped and hanging probes.
 
 use tokio::time::advance;
 
@@ -108,8 +108,8 @@ async fn few_calls_never_open_it() {
     assert_eq!(breaker.state(), EffectiveState::Closed);
 }
 
-/// Scenario: most calls failed, but too few; a success makes them enough. Guarantees: the volume counts,
-/// whatever the call that completes it.
+/// Scenario: most calls failed, but there are too few; a success completes the minimum number. Guarantees: the breaker
+/// opens, whichever call completes the minimum.
 #[tokio::test(start_paused = true)]
 async fn a_success_that_completes_the_volume_may_open_it() {
     let breaker = breaker(Settings {
@@ -162,7 +162,7 @@ async fn health_counts_what_hystrix_counts() {
     assert_eq!(window(&rejected), (2, 12));
 }
 
-/// Scenario 30: three failures and two short-circuits are three calls; everything ages out.
+/// Scenario 30: three failures and two short-circuits are three calls; all calls leave the window.
 #[tokio::test(start_paused = true)]
 async fn refused_calls_are_no_part_of_health_and_all_ages_out() {
     let breaker = breaker(Settings {
@@ -179,7 +179,7 @@ async fn refused_calls_are_no_part_of_health_and_all_ages_out() {
     assert_eq!(breaker.snapshot().calls.failure, 3, "totals stay");
 }
 
-/// Ours (a). Scenario: a call from before the opening answers well while a probe is under way.
+/// Ours (a). Scenario: a call from before the opening succeeds while a probe is running.
 #[tokio::test(start_paused = true)]
 async fn a_late_success_closes_nothing() {
     let breaker = breaker(hystrix());
@@ -198,7 +198,7 @@ async fn a_late_success_closes_nothing() {
     assert_eq!((snapshot.calls.success, snapshot.calls.failure), (2, 2));
 }
 
-/// Ours (b): upstream, short-circuits open it again, so it never closes under load.
+/// Ours (b): in Hystrix, short-circuits open it again, so it never closes under load.
 #[tokio::test(start_paused = true)]
 async fn refused_calls_do_not_disturb_the_probe() {
     let breaker = breaker(hystrix());
@@ -231,7 +231,7 @@ async fn a_probe_without_a_verdict_frees_its_slot() {
     }
 }
 
-/// Ours (e): a hung probe loses its slot, and its late failure does not outweigh the success of the probe after it.
+/// Ours (e): a hanging probe loses its slot, and its late failure does not outweigh the success of the next probe.
 #[tokio::test(start_paused = true)]
 async fn a_hung_probe_is_replaced_after_its_lease() {
     let breaker = breaker(Settings {
@@ -250,7 +250,7 @@ async fn a_hung_probe_is_replaced_after_its_lease() {
     assert_eq!(breaker.state(), EffectiveState::Closed);
 }
 
-/// Ours (f): whatever came before, one window of failures opens it.
+/// Ours (f): after any number of successes, one window of failures opens it.
 #[tokio::test(start_paused = true)]
 async fn any_number_of_successes_delays_opening_by_a_window_at_most() {
     for successes in [0, 100, 100_000] {

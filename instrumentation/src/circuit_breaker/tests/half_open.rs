@@ -1,5 +1,5 @@
-//! Half-open always ends: whatever timeout, lease and latency, a target that answers is let back in, and one that does not
-//! is shut off again. How long open and half-open last, and what happens without a call.
+//! Half-open always ends: for any timeout, lease and latency, a target that answers closes the breaker, and one that
+//! does not opens it again. How long open and half-open last, and what happens without calls.
 
 use std::sync::mpsc::{Sender, channel};
 
@@ -8,7 +8,7 @@ use tokio::time::{advance, interval, sleep};
 use super::*;
 use crate::circuit_breaker::State;
 
-/// Opens a breaker, then calls its target, which answers well after `latency`, once a second for an hour; returns how long
+/// Opens a breaker, then calls its target, which succeeds after `latency`, once a second for an hour; returns how long
 /// it took to close.
 async fn time_to_close(settings: Settings, latency: Duration) -> Option<Duration> {
     let breaker = breaker(settings);
@@ -33,7 +33,8 @@ async fn time_to_close(settings: Settings, latency: Duration) -> Option<Duration
     None
 }
 
-/// Guarantees: neither a lease shorter than the latency nor a limit of half-open keeps a healthy target out.
+/// Guarantees: neither a lease shorter than the latency nor a limit of half-open keeps the breaker of a healthy target
+/// open.
 #[tokio::test(start_paused = true)]
 async fn a_target_that_answers_is_let_back_in() {
     let second = Duration::from_secs;
@@ -61,7 +62,8 @@ async fn a_target_that_answers_is_let_back_in() {
     }
 }
 
-/// Scenario: every probe times out after its lease, and there is always a fresher one. Guarantees: it opens again.
+/// Scenario: every probe times out after its lease, and there is always a newer one. Guarantees: the breaker opens
+/// again.
 #[tokio::test(start_paused = true)]
 async fn a_target_that_hangs_is_shut_off_again() {
     let (breaker, notes) = observed(Settings {
@@ -134,7 +136,8 @@ async fn the_time_in_open_grows_to_its_maximum_until_it_closes() {
     assert_eq!(waits(&breaker, 1).await, [ms(200)]);
 }
 
-/// Guarantees: instances that opened together do not all probe together, and none waits longer than allowed.
+/// Guarantees: instances that opened at the same time do not all probe at the same time, and none waits longer than
+/// allowed.
 #[tokio::test(start_paused = true)]
 async fn jitter_spreads_the_ends_of_open() {
     let settings = Settings {
@@ -153,7 +156,7 @@ async fn jitter_spreads_the_ends_of_open() {
     assert!(seen.iter().any(|wait| *wait < ms(130)) && seen.iter().any(|wait| *wait > ms(200)));
 }
 
-/// Guarantees: an open breaker whose time is over says that it is due, or is half-open where that is set.
+/// Guarantees: an open breaker whose time is over is due, or is half-open if it becomes so by itself.
 #[tokio::test(start_paused = true)]
 async fn an_open_breaker_says_that_it_is_due() {
     let minute = Duration::from_secs(60);
@@ -191,7 +194,7 @@ impl Listener for States {
     }
 }
 
-/// Scenario: no runtime, no further call, no look at it. Guarantees: listeners hear of half-open and of its end.
+/// Scenario: no runtime, no further calls, no readers. Guarantees: listeners are notified of half-open and of its end.
 #[test]
 fn without_a_call_listeners_hear_of_half_open() {
     let (registry, (states, seen)) = (Registry::new(), channel());

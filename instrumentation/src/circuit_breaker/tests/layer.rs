@@ -1,4 +1,4 @@
-//! The tower layer: which instance is called, how responses count, what a drop does.
+//! Tests of the tower layer: which instance is called, how responses count, the effect of a drop.
 
 use std::convert::Infallible;
 use std::future::{Ready, pending, ready};
@@ -106,7 +106,7 @@ async fn the_readied_instance_is_the_one_that_is_called() {
     }
 }
 
-/// Scenario: the service never gets ready. Guarantees: that counts as a failure, though no call is made.
+/// Scenario: the service never becomes ready. Guarantees: this counts as a failure, although no call is made.
 #[tokio::test(start_paused = true)]
 async fn a_service_that_cannot_get_ready_has_failed() {
     #[derive(Clone)]
@@ -148,7 +148,7 @@ async fn a_dropped_response_future_frees_the_probe() {
     assert!(breaker.try_acquire().unwrap().is_probe());
 }
 
-/// Catches the panic of a future and keeps the future, as a layer does that catches panics.
+/// Catches the panic of a future and keeps the future, as a layer that catches panics does.
 struct Caught<F>(Pin<Box<F>>);
 
 impl<F: Future> Future for Caught<F> {
@@ -163,7 +163,7 @@ impl<F: Future> Future for Caught<F> {
     }
 }
 
-/// Scenario: a layer outside the breaker's catches the panics of the service, also of a probe.
+/// Scenario: a layer outside the breaker's catches panics of the service, including those of a probe.
 /// Guarantees: they are failures, which open the breaker and keep it open.
 #[tokio::test(start_paused = true)]
 async fn a_panic_caught_outside_is_a_failure() {
@@ -181,7 +181,7 @@ async fn a_panic_caught_outside_is_a_failure() {
     assert_eq!(breaker.snapshot().calls.cancelled, 0);
 }
 
-/// Scenario: the classifier panics, at the head, at an error and at gRPC's status behind a body.
+/// Scenario: the classifier panics, for a head, for an error and for gRPC's status after a body.
 /// Guarantees: the caller gets its result, and the call is a failure.
 #[tokio::test(start_paused = true)]
 async fn a_classifier_that_panics_leaves_a_failure_and_the_result() {
@@ -221,7 +221,7 @@ async fn a_classifier_that_panics_leaves_a_failure_and_the_result() {
     let response = service.oneshot(Request::new(())).await.unwrap();
     response.into_body().collect().await.unwrap();
     assert_eq!(breaker.snapshot().calls.failure, 4);
-    // Without a status the call has ended as UNKNOWN, which is a response all the same.
+    // Without a status the call ends as UNKNOWN, which is still a response.
     let service = layer().classify_http(ErrorsOnly).layer(grpc);
     let response = service.oneshot(Request::new(())).await.unwrap();
     response.into_body().collect().await.unwrap();
@@ -229,8 +229,8 @@ async fn a_classifier_that_panics_leaves_a_failure_and_the_result() {
     assert_eq!((calls.success, calls.failure), (1, 4));
 }
 
-/// Scenario: a server's stack has the tracing layer around the breaker's, without a router in between.
-/// Guarantees: the refusal, which happens before there is a future, stands in the response's header.
+/// Scenario: a server's stack has the tracing layer around the breaker's, without a router between them.
+/// Guarantees: the refusal, which happens before there is a future, is in the response's header.
 #[tokio::test(start_paused = true)]
 async fn a_refusal_in_a_server_stack_reaches_the_caller() {
     let breaker = breaker(hystrix());

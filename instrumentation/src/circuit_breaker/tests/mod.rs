@@ -1,4 +1,4 @@
-//! Tests of the breaker as a whole; what concerns one file is tested in that file.
+//! Tests of the breaker as a whole; tests of a single file are in that file.
 
 mod command;
 mod concurrency;
@@ -25,7 +25,7 @@ use super::{
     WindowSettings,
 };
 
-/// Keeps every transition.
+/// Records every transition.
 #[derive(Default)]
 struct Notes(Mutex<Vec<Transition>>);
 
@@ -76,7 +76,7 @@ fn observed(settings: Settings) -> (CircuitBreaker, Arc<Notes>) {
     (builder.settings(settings).build(), notes)
 }
 
-/// Makes calls that end at once, and ignores refusals.
+/// Makes calls that end immediately, and ignores refusals.
 fn calls(breaker: &CircuitBreaker, outcome: Outcome, count: usize) {
     for _ in 0..count {
         if let Ok(permit) = breaker.try_acquire() {

@@ -1,5 +1,5 @@
-//! Property tests against a naive model, which keeps a list of every call and counts it again each time: of the
-//! pure machine, and of the shell with its sharded counters.
+//! Property tests against a naive model, which keeps a list of every call and counts it again each time: for the pure
+//! machine, and for the shell with its sharded counters.
 
 mod naive;
 
@@ -22,17 +22,17 @@ const SECOND: u64 = 1_000_000_000;
 enum Step {
     /// Time passes.
     Wait(u64),
-    /// A call asks.
+    /// A call asks for admission.
     Start,
-    /// One of the calls under way ends.
+    /// One of the running calls ends.
     End {
         which: prop::sample::Index,
         outcome: Outcome,
         slow: bool,
     },
-    /// A call asks and ends at once.
+    /// A call is admitted and ends immediately.
     Quick(Outcome),
-    /// A call asks, and its code panics.
+    /// A call is admitted, and its code panics.
     Panic,
 }
 
@@ -49,7 +49,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        // Calls start at the borders of the ticks by which running calls are counted, so that these are exact.
+        // Calls start at the borders of the ticks of running calls, so that the counts are exact.
         2 => (0_u64..12).prop_map(|eighths| Step::Wait(eighths * SECOND / 8)),
         1 => (0_u64..9).prop_map(|seconds| Step::Wait(seconds * SECOND)),
         2 => Just(Step::Start),
@@ -101,12 +101,12 @@ fn settings() -> impl Strategy<Value = Settings> {
         )
 }
 
-/// How long a call of a test took; the model and the breaker judge by the same figure.
+/// Returns how long a call took; the model and the breaker use the same figure.
 fn elapsed(slow: bool) -> Duration {
     Duration::from_millis(if slow { 1_500 } else { 20 })
 }
 
-/// What is tested: admits, takes results, and has a state.
+/// The tested object: admits calls, takes results, and has a state.
 trait Subject {
     type Call;
     fn start(&mut self, now: u64) -> Option<(Self::Call, bool)>;
@@ -205,7 +205,7 @@ impl Subject for Whole {
     }
 
     fn panics(&mut self, _: u64) -> bool {
-        // Without the hook, which would print each of them.
+        // Without the panic hook, which would print each of them.
         let code = || -> Result<(), ()> { resume_unwind(Box::new("down")) };
         let call = || self.0.call_blocking(code);
         match catch_unwind(AssertUnwindSafe(call)) {
@@ -231,7 +231,7 @@ impl Subject for Whole {
     }
 }
 
-/// Takes the steps with the subject and with the model, and compares them after each.
+/// Applies the steps to the subject and to the model, and compares them after each step.
 async fn agree<S: Subject>(
     mut subject: S,
     settings: Settings,
@@ -260,7 +260,7 @@ async fn agree<S: Subject>(
                 slow,
             } if !under_way.is_empty() => {
                 let (call, ticket) = under_way.swap_remove(which.index(under_way.len()));
-                // Who gives up a call knows no duration; the breaker does.
+                // A caller that drops a call knows no duration; the breaker does.
                 let gives_up = outcome == Outcome::Cancelled;
                 let hung = model.counts_unfinished() && now - ticket.started > SECOND;
                 let slow = if gives_up { hung } else { slow };
@@ -310,7 +310,7 @@ proptest! {
         settings in settings(),
         steps in prop::collection::vec(step(), 1..120),
     ) {
-        // Which calls run is known to the shell.
+        // The shell knows which calls are running.
         let settings = Settings {
             count_unfinished_slow_calls: false,
             ..settings
@@ -328,7 +328,7 @@ proptest! {
         steps in prop::collection::vec(step(), 1..120),
     ) {
         paused(async {
-            // Leaked: the permits of the test borrow it, and the process ends with the test.
+            // Leaked, because the permits of the test borrow it; the process ends with the test.
             let breaker = Box::leak(Box::new(breaker(settings.clone())));
             let result = agree(Whole(breaker), settings, steps).await;
             prop_assert_eq!(breaker.snapshot().in_flight, 0);

@@ -1,4 +1,4 @@
-//! What an operator does by hand: reset, open, half-open, close, with the reason that listeners get.
+//! Tests of manual operations: reset, open, half-open, close, with the reason that listeners receive.
 
 use tokio::time::advance;
 
@@ -13,7 +13,7 @@ fn order(kind: OverrideKind) -> Override {
     }
 }
 
-/// Scenario: a time in open of seven days, set by mistake. Guarantees: a reset ends it, with everything that led to it.
+/// Scenario: an open time of seven days, set by mistake. Guarantees: a reset ends it, and clears the window.
 #[tokio::test(start_paused = true)]
 async fn a_reset_closes_whatever_the_state() {
     use OverrideKind::{Disabled, ForcedOpen};
@@ -60,7 +60,7 @@ async fn a_reset_of_a_closed_breaker_empties_its_window_silently() {
     assert_eq!(notes.take(), []);
 }
 
-/// Guarantees: a state entered by hand goes on by the rules.
+/// Guarantees: a state entered manually continues by the rules.
 #[tokio::test(start_paused = true)]
 async fn a_transition_by_hand_goes_on_by_the_rules() {
     let (breaker, notes) = observed(hystrix());
@@ -96,8 +96,9 @@ async fn a_transition_by_hand_goes_on_by_the_rules() {
     );
 }
 
-/// Scenario: a person sets how long an open breaker stays open, twice.
-/// Guarantees: listeners hear of the new end and its reason, and the time in open after a failed probe grows as if it had not been changed.
+/// Scenario: a person changes the end of an open breaker's time twice.
+/// Guarantees: listeners receive the new end and its reason, and the open time after a failed probe grows as if it had
+/// not been changed.
 #[tokio::test(start_paused = true)]
 async fn an_open_breaker_opened_for_another_time_says_so() {
     let (breaker, notes) = observed(Settings {
@@ -125,7 +126,7 @@ async fn an_open_breaker_opened_for_another_time_says_so() {
     assert_eq!(second, ms(400), "of the second opening");
 }
 
-/// Guarantees: an override stays in force over a transition by hand.
+/// Guarantees: a manual transition does not end an override.
 #[tokio::test(start_paused = true)]
 async fn a_transition_by_hand_stays_under_an_override() {
     let (breaker, notes) = observed(hystrix());

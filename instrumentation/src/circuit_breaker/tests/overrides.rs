@@ -34,7 +34,7 @@ async fn forced_open_refuses_until_released() {
     assert_eq!(notes[1].reason, "override released (Ada: maintenance)");
 }
 
-/// Scenario: the override ends by itself. Guarantees: at the next look or call, whichever comes first.
+/// Scenario: the override expires. Guarantees: the next reader or call sees it.
 #[tokio::test(start_paused = true)]
 async fn an_override_ends_by_itself() {
     for look in [true, false] {
@@ -87,9 +87,9 @@ async fn disabled_passes_every_call_and_counts_nothing() {
     assert_eq!(snapshot.computed, State::Closed);
 }
 
-/// Scenario: a breaker with half-open without a call opens, and a person forces it for an unknown time.
-/// Guarantees: the computed state goes on when its time in open is over, so that nothing stays due; listeners hear of it
-/// by the release.
+/// Scenario: a breaker with automatic half-open opens, and a person forces it for an unknown time. Guarantees: the
+/// computed state changes when its open time is over, so that nothing remains due; listeners are notified at the
+/// release.
 #[tokio::test(start_paused = true)]
 async fn the_computed_state_goes_on_under_an_override() {
     for kind in [
@@ -171,7 +171,7 @@ async fn settings_change_without_losing_the_state() {
     );
 }
 
-/// Scenario: a breaker further in refused. Guarantees: the call ends, and says nothing about this breaker's target.
+/// Scenario: an inner breaker refused. Guarantees: the call ends, and does not count for this breaker's target.
 #[tokio::test(start_paused = true)]
 async fn a_refusal_further_in_is_no_verdict() {
     let breaker = breaker(hystrix());

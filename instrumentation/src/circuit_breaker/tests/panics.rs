@@ -1,5 +1,5 @@
-//! Panics of the protected code and of everything that a breaker calls on the side, alone and while another panic is under
-//! way: each is a failure or is logged, no slot is lost, the others are still called, and the process goes on.
+//! Panics of the protected code and of all code that a breaker calls on the side, alone and during another panic: each
+//! is a failure or is logged, no slot is lost, the others are still called, and the process continues.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -42,7 +42,7 @@ async fn fails() -> Result<u32, io::Error> {
     Err(io::Error::other("out of stock"))
 }
 
-/// Guarantees: the caller gets its result, every listener hears of every event, and the probe's slot is free.
+/// Guarantees: the caller gets its result, every listener receives every event, and the probe's slot is free.
 #[tokio::test(start_paused = true)]
 async fn a_listener_that_panics_disturbs_no_other() {
     let (breaker, notes) = with_broken_listener(hystrix());
@@ -64,8 +64,8 @@ impl<F: FnMut()> Drop for CallsWhenDropped<F> {
     }
 }
 
-/// Scenario: a destructor uses the breaker while a panic unwinds, and a listener panics in there.
-/// Guarantees: the process goes on, and the calls count as what they were.
+/// Scenario: a destructor uses the breaker while a panic unwinds, and a listener panics in it.
+/// Guarantees: the process continues, and the calls count with their own outcomes.
 #[tokio::test(start_paused = true)]
 async fn calls_made_during_a_panic_count_as_what_they_are() {
     let (breaker, notes) = with_broken_listener(Settings {
@@ -94,7 +94,7 @@ async fn calls_made_during_a_panic_count_as_what_they_are() {
     assert_eq!(notes.take().len(), 1);
 }
 
-/// Guarantees: who holds a permit and panics has failed, whatever the permit.
+/// Guarantees: a permit dropped by a panic counts as failed, for every kind of permit.
 #[tokio::test(start_paused = true)]
 async fn a_permit_dropped_by_a_panic_has_failed() {
     let breaker = breaker(Settings {
@@ -121,7 +121,7 @@ async fn a_permit_dropped_by_a_panic_has_failed() {
     assert_eq!(snapshot.window.errors, 3);
 }
 
-/// Guarantees: a probe that panics has failed, in each of the ways to make a call, and the next probe may pass.
+/// Guarantees: a panicking probe counts as failed in each of the APIs, and the next probe may pass.
 #[tokio::test(start_paused = true)]
 async fn a_probe_that_panics_opens_the_breaker_again() {
     let breaker = breaker(hystrix());
@@ -169,7 +169,7 @@ async fn a_classifier_that_panics_leaves_a_failure_and_the_result() {
     assert_eq!(breaker.snapshot().calls.failure, 3);
 }
 
-/// Guarantees: a fallback that panics, in its closure or in its future, has failed in every count and frees its slot.
+/// Guarantees: a fallback that panics, in its closure or in its future, counts as failed everywhere and frees its slot.
 #[tokio::test(start_paused = true)]
 async fn a_fallback_that_panics_has_failed() {
     let breaker = breaker(Settings {
@@ -206,8 +206,7 @@ async fn a_fallback_that_panics_has_failed() {
     );
 }
 
-/// Guarantees: neither the result nor the process suffers from an observer that panics, also not in a drop that a panic
-/// causes.
+/// Guarantees: a panicking observer affects neither the result nor the process, even in a drop caused by a panic.
 #[tokio::test(start_paused = true)]
 async fn an_observer_that_panics_costs_nothing() {
     let breaker = breaker(hystrix());
@@ -229,7 +228,7 @@ async fn an_observer_that_panics_costs_nothing() {
     assert_eq!(breaker.snapshot().in_flight, 0);
 }
 
-/// Guarantees: a call through the breaker and its error type are the same whether the panic is caught in place or not.
+/// Guarantees: a call through the breaker and its error type are the same whether or not the panic is caught in place.
 #[tokio::test(start_paused = true)]
 async fn a_panic_is_counted_before_it_is_caught() {
     let breaker = breaker(Settings {

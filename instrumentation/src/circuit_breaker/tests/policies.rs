@@ -1,4 +1,4 @@
-//! Commands with a retry, a rate limiter, a bulkhead, a time limiter and a deadline.
+//! Tests of commands with a retry, a rate limiter, a bulkhead, a time limiter and a deadline.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -63,7 +63,7 @@ fn cause<T: std::fmt::Debug, E: std::fmt::Debug>(result: Result<T, CommandError<
     }
 }
 
-/// Guarantees: each attempt passes the breaker, and the fallback is called once, after the last one.
+/// Guarantees: each attempt passes the breaker, and the fallback is called once, after the last attempt.
 #[tokio::test(start_paused = true)]
 async fn attempts_pass_the_breaker_one_by_one() {
     let breaker = breaker(Settings::default());
@@ -93,7 +93,7 @@ async fn attempts_pass_the_breaker_one_by_one() {
     assert_eq!(fallbacks.load(Relaxed), 1);
 }
 
-/// Guarantees: errors that are the caller's fault, refusals and what the predicate stops are not repeated.
+/// Guarantees: errors that are the caller's fault, refusals, and failures that the predicate stops are not retried.
 #[tokio::test(start_paused = true)]
 async fn some_ends_are_not_repeated() {
     let breaker = breaker(Settings {
@@ -199,7 +199,7 @@ async fn limits_of_the_caller_do_not_open_the_breaker() {
     assert_eq!(breaker.snapshot().calls.bulkhead_full, 60);
 }
 
-/// Guarantees: the wait for a permit and for a slot makes a call neither slow, hanging nor late at the breaker.
+/// Guarantees: waiting for a permit and a slot makes a call neither slow, hanging nor late at the breaker.
 #[tokio::test(start_paused = true)]
 async fn waits_on_this_side_make_no_call_slow() {
     let breaker = breaker(Settings {
@@ -259,8 +259,8 @@ async fn a_probe_that_waited_closes_the_breaker() {
     assert_eq!(breaker.state(), EffectiveState::Closed);
 }
 
-/// Scenario: callers give up while they wait for a permit or a slot, after longer than a slow call takes.
-/// Guarantees: the breaker counts them as cancelled and not as slow, for the target was never called.
+/// Scenario: callers give up while waiting for a permit or a slot, after longer than the limit of slow calls.
+/// Guarantees: the breaker counts them as cancelled and not as slow, because the target was never called.
 #[tokio::test(start_paused = true)]
 async fn who_gives_up_on_this_side_makes_no_call_slow() {
     let breaker = breaker(Settings {
@@ -284,7 +284,8 @@ async fn who_gives_up_on_this_side_makes_no_call_slow() {
     assert_eq!(breaker.state(), EffectiveState::Closed);
 }
 
-/// Guarantees: the time of a call includes the wait for its slot; one that gets none in that time was not the target's fault.
+/// Guarantees: the time of a call includes the wait for its slot; a call without a slot by then does not count against
+/// the target.
 #[tokio::test(start_paused = true)]
 async fn the_wait_for_a_slot_is_part_of_the_timeout() {
     let breaker = breaker(Settings::default());
@@ -312,7 +313,7 @@ async fn the_wait_for_a_slot_is_part_of_the_timeout() {
     assert_eq!(limiter.snapshot().count(EventKind::TimedOut), 1);
 }
 
-/// Guarantees: no attempt runs beyond the deadline and none begins after it; one cut off early is no failure of the target.
+/// Guarantees: no attempt runs or starts after the deadline; an attempt that is cut short does not count as a failure.
 #[tokio::test(start_paused = true)]
 async fn the_deadline_limits_the_whole() {
     let breaker = breaker(Settings::default());
@@ -345,9 +346,9 @@ async fn the_deadline_limits_the_whole() {
     );
 }
 
-/// Scenario: a target hangs in the first attempt, or in the second one, for which the deadline leaves a quarter of the time.
-/// Guarantees: it has timed out if it had the whole time, also where its timeout is as long as the deadline, or where there is
-/// none.
+/// Scenario: a target hangs in the first attempt, or in the second one, for which the deadline leaves a quarter of the
+/// time. Guarantees: it has timed out if it had the whole time, also if its timeout is as long as the deadline, or if
+/// it has none.
 #[tokio::test(start_paused = true)]
 async fn only_an_attempt_with_less_time_is_cancelled_by_the_deadline() {
     for timeout in [None, Some(ms(400))] {
@@ -375,7 +376,7 @@ async fn only_an_attempt_with_less_time_is_cancelled_by_the_deadline() {
     }
 }
 
-/// Guarantees: a time limiter counts a call that found no slot as failed, and one that the deadline cut off as cancelled.
+/// Guarantees: a time limiter counts a call without a slot as failed, and one that the deadline ended as cancelled.
 #[tokio::test(start_paused = true)]
 async fn a_time_limiter_counts_what_others_ended() {
     let breaker = breaker(Settings::default());
@@ -401,8 +402,8 @@ async fn a_time_limiter_counts_what_others_ended() {
     );
 }
 
-/// Guarantees: a refusal that may be repeated is an error like others: the next attempt follows after the wait of the settings,
-/// not after that of the refusal.
+/// Guarantees: a refusal that may be retried is an error like others: the next attempt follows after the wait of the
+/// settings, not after that of the refusal.
 #[tokio::test(start_paused = true)]
 async fn refusals_are_repeated_after_the_waits_of_the_settings() {
     let breaker = breaker(Settings::default());
@@ -422,7 +423,7 @@ async fn refusals_are_repeated_after_the_waits_of_the_settings() {
     assert_eq!(started.elapsed(), ms(1_000));
 }
 
-/// Guarantees: what may take longer than the deadline is said once, with the figures.
+/// Guarantees: attempts that may take longer than the deadline are logged once, with the figures.
 #[test]
 fn attempts_beyond_the_deadline_are_warned_of() {
     let lines = Arc::new(Mutex::new(Vec::new()));
@@ -498,7 +499,8 @@ fn hedge(delay: Duration) -> Hedge {
         .build()
 }
 
-/// Guarantees: a slow attempt gets another one beside it, which passes the breaker too; the one that lost is cancelled there.
+/// Guarantees: a slow attempt gets a second one in parallel, which passes the breaker too; the breaker counts the loser
+/// as cancelled.
 #[tokio::test(start_paused = true)]
 async fn a_slow_attempt_is_hedged_behind_the_breaker() {
     let breaker = breaker(Settings::default());
@@ -517,8 +519,8 @@ async fn a_slow_attempt_is_hedged_behind_the_breaker() {
     assert_eq!((calls.success, calls.cancelled), (1, 1));
 }
 
-/// Guarantees: an error that is the caller's fault ends a hedged call at once, a retry repeats it when all of its attempts have
-/// failed, and a hedge that is refused does not stop the retry of an attempt that failed.
+/// Guarantees: an error that is the caller's fault ends a hedged call immediately, a retry repeats it when all of its
+/// attempts have failed, and a refused hedge does not prevent the retry of a failed attempt.
 #[tokio::test(start_paused = true)]
 async fn hedges_and_retries_work_together() {
     let breaker = breaker(Settings {
@@ -541,8 +543,8 @@ async fn hedges_and_retries_work_together() {
     assert_eq!(execution.attempts(), 6);
 }
 
-/// Scenario: the first attempt fails while the one beside it waits for a slot, which another call gets.
-/// Guarantees: the command ends with the last attempt, and its time does too.
+/// Scenario: the first attempt fails while the second one waits for a slot, which another call gets.
+/// Guarantees: the command ends with the last attempt, and so does its duration.
 #[tokio::test(start_paused = true)]
 async fn a_refused_hedge_ends_the_time_of_the_command() {
     let breaker = breaker(Settings::default());
@@ -597,7 +599,7 @@ async fn rejected_thread_with_no_fallback() {
     assert_eq!(pool.snapshot().rejected, 1);
 }
 
-/// Guarantees: an adaptive bulkhead around a pool that refuses takes no slots away for that.
+/// Guarantees: an adaptive bulkhead around a pool that refuses does not shrink because of the refusals.
 #[tokio::test(start_paused = true)]
 async fn what_a_pool_refuses_says_nothing_about_the_target() {
     let settings = BulkheadSettings {
@@ -620,8 +622,8 @@ async fn what_a_pool_refuses_says_nothing_about_the_target() {
     assert_eq!(slots.snapshot().limit, Some(10));
 }
 
-/// Guarantees: the wait for a worker is part of the timeout, a call that was given up leaves the pool, each attempt of a retry
-/// takes a worker, a panic is raised where the command waits, and code that blocks runs too.
+/// Guarantees: the wait for a worker is part of the timeout, a dropped call leaves the pool, each attempt of a retry
+/// takes a worker, a panic is propagated to the command, and blocking code works too.
 #[tokio::test(start_paused = true)]
 async fn code_runs_on_the_workers_of_a_pool() {
     let breaker = breaker(Settings {
@@ -660,7 +662,8 @@ async fn code_runs_on_the_workers_of_a_pool() {
 }
 
 /// Hystrix's scenario 26, testRequestCache1, with a cache that outlives requests.
-/// Guarantees: an answer that is kept asks no breaker, what a fallback gave is not kept, and the observer sees both events.
+/// Guarantees: a cached value does not ask the breaker, results of a fallback are not cached, and the observer receives
+/// both events.
 #[tokio::test(start_paused = true)]
 async fn answers_are_kept_around_the_command() {
     let breaker = breaker(Settings::default());
@@ -698,8 +701,10 @@ async fn answers_are_kept_around_the_command() {
     assert_eq!(plain.execute().await.unwrap(), 7);
 }
 
-/// Scenario: one command hangs while others wait for its answer: one with a deadline, one that is dropped, one to the end.
-/// Guarantees: the wait is part of the deadline and of the time that the command took, and each observer learns the end.
+/// Scenario: one command hangs while others wait for its result: one with a deadline, one that is dropped, one to the
+/// end.
+/// Guarantees: the wait is part of the deadline and of the command's duration, and each observer is notified of the
+/// end.
 #[tokio::test(start_paused = true)]
 async fn a_wait_for_an_answer_is_limited_and_observed() {
     let breaker = breaker(Settings::default());

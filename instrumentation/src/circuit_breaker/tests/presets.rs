@@ -1,4 +1,4 @@
-//! The presets, and what their difference means for a healthy target that is called more often than slots allow.
+//! Tests of the presets, and of their effect for a healthy target that receives more calls than slots allow.
 
 use tokio::time::{interval, sleep};
 
@@ -61,7 +61,7 @@ fn resilience4j_is_resilience4j_in_every_default() {
     assert_eq!(expected.validate(), Ok(()));
 }
 
-/// Makes 150 calls a second for a minute to a target that answers after 100 ms, so that 15 would run at once.
+/// Makes 150 calls a second for a minute to a target that answers after 100 ms, so that 15 would run concurrently.
 async fn a_minute_of_load(settings: Settings) -> CircuitBreaker {
     let breaker = breaker(settings);
     let mut tick = interval(Duration::from_micros(6_667));
@@ -77,8 +77,8 @@ async fn a_minute_of_load(settings: Settings) -> CircuitBreaker {
     breaker
 }
 
-/// Scenario: a healthy target gets more calls than there are slots. Guarantees: the calls beyond the slots find none, and
-/// the breaker stays closed for the others.
+/// Scenario: a healthy target receives more calls than there are slots. Guarantees: calls beyond the slots find none,
+/// and the breaker stays closed for the others.
 #[tokio::test(start_paused = true)]
 async fn too_many_calls_do_not_shut_off_a_healthy_target() {
     let breaker = a_minute_of_load(Settings::default()).await;
@@ -89,7 +89,7 @@ async fn too_many_calls_do_not_shut_off_a_healthy_target() {
     assert!(snapshot.calls.success >= 5_000, "{:?}", snapshot.calls);
 }
 
-/// Guarantees: the rule of Hystrix is there for those who want it.
+/// Guarantees: Hystrix's rule can be enabled.
 #[tokio::test(start_paused = true)]
 async fn with_the_rule_of_hystrix_they_open_it() {
     let strict = Settings {

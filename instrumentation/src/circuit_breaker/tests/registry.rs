@@ -1,4 +1,4 @@
-//! The registry: one breaker per name, a limit, and its listeners.
+//! Tests of the registry: one breaker per name, a limit, and listeners.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
@@ -52,7 +52,7 @@ fn a_name_is_one_breaker_and_the_first_settings_win() {
     assert!(registry.get("stock").is_none());
 }
 
-/// Guarantees: who gives no settings accepts any, and a change of the settings in force is no contradiction.
+/// Guarantees: a builder without settings accepts any, and changed settings in force are not a conflict.
 #[test]
 fn only_other_settings_are_a_conflict() {
     let registry = Registry::new();
@@ -64,7 +64,7 @@ fn only_other_settings_are_a_conflict() {
     assert_eq!(*builder().build().settings(), Settings::default());
 }
 
-/// Guarantees: other settings for a known name are said in the log, once, however often they come.
+/// Guarantees: other settings for a known name are logged once, however often they occur.
 #[test]
 fn a_conflict_is_logged_once() {
     #[derive(Clone, Default)]
@@ -113,13 +113,13 @@ fn wrong_settings_are_refused_by_name() {
     );
 }
 
-/// Builds the breaker of that name as those do who look it up for every call.
+/// Builds the breaker of this name, like callers that look it up for every call.
 fn named(registry: &Registry, name: &str) -> CircuitBreaker {
     let builder = CircuitBreaker::builder(name).registry(registry);
     builder.settings(hystrix()).build()
 }
 
-/// Scenario: as many names as fit came from outside, and one more is used with every call; its target is down.
+/// Scenario: a registry is full of names from outside, and one more is used for every call; its target is down.
 /// Guarantees: it is protected from its first failures on, and the registry stays within its limit.
 #[test]
 fn a_name_beyond_the_limit_is_protected() {
@@ -142,8 +142,8 @@ fn a_name_beyond_the_limit_is_protected() {
     assert!(registry.len() <= 100);
 }
 
-/// Scenario: new names keep coming, each for a call. Guarantees: those that were called go before those that are open or
-/// failing, and neither a held one nor a forced one goes.
+/// Scenario: new names keep arriving, each for a call. Guarantees: closed ones are removed before open or failing ones,
+/// and neither a breaker with a handle nor a forced one is removed.
 #[test]
 fn what_is_not_used_goes_first() {
     let registry = Registry::with_limit(64);
@@ -183,8 +183,8 @@ fn what_is_not_used_goes_first() {
     assert_eq!(registry.get("held").unwrap().state(), EffectiveState::Open);
 }
 
-/// Guarantees: while every breaker is in use the registry grows rather than leave a name without protection, and shrinks
-/// when they are not used any more.
+/// Guarantees: while every breaker is in use the registry grows rather than leave a name without protection, and
+/// shrinks when they are no longer used.
 #[test]
 fn breakers_in_use_are_never_removed() {
     let registry = Registry::with_limit(10);
@@ -202,8 +202,8 @@ fn breakers_in_use_are_never_removed() {
     assert!(registry.len() <= 10, "{}", registry.len());
 }
 
-/// Scenario: threads look up more names than fit, each for a call at a time, and all of the calls fail.
-/// Guarantees: no call of a name under way is lost by an eviction.
+/// Scenario: threads look up more names than the limit, each for one call at a time, and all calls fail.
+/// Guarantees: an eviction loses no running call of a name.
 #[test]
 fn an_eviction_loses_no_call_that_runs() {
     let registry = Registry::with_limit(8);
@@ -325,8 +325,7 @@ fn a_snapshot_is_json() {
     assert_eq!(json["latency"]["success"]["sum_nanos"], 30_000_000);
 }
 
-/// Scenario: names come from outside and are huge. Guarantees: each is one breaker that protects, under a name that is short
-/// enough for list and wire.
+/// Scenario: names from outside are huge. Guarantees: each is one working breaker under a shortened name.
 #[test]
 fn a_name_that_is_too_long_is_shortened() {
     let registry = Registry::new();

@@ -1,5 +1,5 @@
-//! Where a breaker lives: nested in another one, shared by tasks, threads and runtimes, used after its runtime has ended or
-//! without any, and under clocks that do not run.
+//! Tests of a breaker nested in another one, shared by tasks, threads and runtimes, used after its runtime has ended or
+//! without any, and under clocks that stand still.
 
 use std::io;
 use std::thread;
@@ -22,8 +22,8 @@ fn real() -> Runtime {
         .unwrap()
 }
 
-/// Guarantees: the inner breaker judges the target. The outer one counts the failures that reach it, but a refusal of the
-/// inner one says nothing about the target and leaves the outer one closed, if its caller says so.
+/// Guarantees: the inner breaker judges the target. The outer one counts the failures that reach it, but a refusal by
+/// the inner one does not count for the outer one if its caller classifies it so.
 #[tokio::test(start_paused = true)]
 async fn a_refusal_of_a_nested_breaker_is_no_failure_for_the_outer_one() {
     let (outer, inner) = (breaker(hystrix()), breaker(hystrix()));
@@ -92,7 +92,8 @@ fn several_runtimes_share_a_breaker() {
     assert_eq!(named().snapshot().calls.failure, 31);
 }
 
-/// Scenario: the runtime ends while a call is under way. Guarantees: the call is cancelled, and the breaker goes on.
+/// Scenario: the runtime ends while a call is running. Guarantees: the call is cancelled, and the breaker keeps
+/// working.
 #[test]
 fn a_breaker_outlives_its_runtime() {
     let runtime = real();
@@ -122,7 +123,8 @@ fn a_breaker_outlives_its_runtime() {
     );
 }
 
-/// Guarantees: where the clock does not run, nothing ages and nothing is due; where it jumps, everything is at once.
+/// Guarantees: while the clock stands still, no call leaves the window and nothing is due; when it jumps, everything
+/// is.
 #[tokio::test(start_paused = true)]
 async fn a_paused_clock_holds_a_breaker_where_it_is() {
     let breaker = breaker(Settings {
@@ -142,8 +144,8 @@ async fn a_paused_clock_holds_a_breaker_where_it_is() {
     assert_eq!(breaker.state(), EffectiveState::Closed);
 }
 
-/// Scenario: a breaker made under a paused clock is used by a thread that reads the real one, which is behind.
-/// Guarantees: time that runs backwards loses no call and opens nothing.
+/// Scenario: a breaker created under a paused clock is used by a thread that reads the real one, which is behind.
+/// Guarantees: time that runs backwards loses no call and does not open the breaker.
 #[test]
 fn a_clock_that_runs_backwards_does_no_harm() {
     let mut runtime = Builder::new_current_thread();

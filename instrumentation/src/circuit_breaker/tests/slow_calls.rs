@@ -1,4 +1,4 @@
-//! Slow calls that never return: given up by their caller, hanging, or late although the code blocked.
+//! Tests of slow calls that never return: dropped by their caller, hanging, or late although the code blocked.
 
 use std::future::pending;
 use std::io;
@@ -21,8 +21,8 @@ fn hang() -> impl Future<Output = Result<u32, io::Error>> {
     pending()
 }
 
-/// Scenario: a timeout further out gives up every call. Guarantees: those that were slow by then open the breaker, the
-/// others say nothing.
+/// Scenario: an outer timeout drops every call. Guarantees: those that were slow by then open the breaker, the others
+/// do not count.
 #[tokio::test(start_paused = true)]
 async fn calls_given_up_when_slow_count_as_slow() {
     let (breaker, notes) = observed(settings());
@@ -52,7 +52,8 @@ async fn calls_given_up_when_slow_count_as_slow() {
     assert_eq!(breaker.snapshot().calls.cancelled, 110);
 }
 
-/// Scenario: the first calls never return. Guarantees: they are seen while they run, by the next call as by a reader.
+/// Scenario: the first calls never return. Guarantees: they are detected while they run, by the next call and by a
+/// reader.
 #[tokio::test(start_paused = true)]
 async fn calls_that_hang_are_seen_while_they_run() {
     for reads in [true, false] {
@@ -76,7 +77,8 @@ async fn calls_that_hang_are_seen_while_they_run() {
     }
 }
 
-/// Guarantees: a call that was seen while it ran is not counted again when it returns, nor after the breaker has closed.
+/// Guarantees: a call that was detected while it ran is not counted again when it returns, nor after the breaker has
+/// closed.
 #[tokio::test(start_paused = true)]
 async fn a_hanging_call_counts_once() {
     let breaker = breaker(settings());
@@ -121,7 +123,7 @@ async fn a_probe_that_hangs_is_slow() {
     assert_eq!(breaker.state(), EffectiveState::Open);
 }
 
-/// Guarantees: where it is switched off, only calls that returned are slow.
+/// Guarantees: if the setting is off, only calls that returned are slow.
 #[tokio::test(start_paused = true)]
 async fn unfinished_calls_count_only_where_asked() {
     let breaker = breaker(Settings {
@@ -181,7 +183,7 @@ mod bodies {
         (response, sender)
     }
 
-    /// Scenario: a healthy target sends streams that last, and their readers are slow.
+    /// Scenario: a healthy target sends long streams, and their readers are slow.
     /// Guarantees: neither makes the calls slow, while they run or when they end.
     #[tokio::test(start_paused = true)]
     async fn a_long_body_makes_no_call_slow() {
@@ -205,7 +207,7 @@ mod bodies {
         assert_eq!(latency.sum_seconds(), 0.2, "the time to the head");
     }
 
-    /// Guarantees: a slow head is a slow call, though its body comes at once.
+    /// Guarantees: a slow head makes a slow call, even if its body arrives immediately.
     #[tokio::test(start_paused = true)]
     async fn a_slow_head_is_a_slow_call() {
         let breaker = breaker(settings());
@@ -217,7 +219,7 @@ mod bodies {
         assert_eq!(breaker.state(), EffectiveState::Open);
     }
 
-    /// Guarantees: bodies that break off open the breaker, those that hang until a timeout count as timeouts.
+    /// Guarantees: bodies that break off open the breaker; those that hang until a timeout count as timeouts.
     #[tokio::test(start_paused = true)]
     async fn bodies_that_break_off_or_hang_are_failures() {
         let breaker = breaker(settings());
@@ -247,7 +249,8 @@ mod bodies {
     }
 }
 
-/// Scenario: the code blocks its thread past the timeout, so that no timer can run. Guarantees: its result is late.
+/// Scenario: the code blocks its thread past the timeout, so that no timer can run. Guarantees: its result is a
+/// timeout.
 #[tokio::test]
 async fn a_result_after_the_timeout_is_late_though_the_code_blocked() {
     let breaker = breaker(Settings {

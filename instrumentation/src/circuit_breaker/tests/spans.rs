@@ -1,4 +1,4 @@
-//! The spans of calls, and that a transition carries the ids of the call that caused it.
+//! Tests of the spans of calls, and of transitions that carry the ids of the call that caused them.
 
 use std::io;
 
@@ -12,7 +12,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use super::*;
 use crate::circuit_breaker::request_log;
 
-/// Keeps every span that ended.
+/// Records every ended span.
 #[derive(Debug, Clone, Default)]
 struct Ended(Arc<Mutex<Vec<SpanData>>>);
 

@@ -1,4 +1,4 @@
-//! Pools alone and behind breakers.
+//! Tests of pools, alone and behind breakers.
 
 use std::future::{Future, pending, poll_fn};
 use std::sync::mpsc;
@@ -39,8 +39,8 @@ async fn settle() {
     }
 }
 
-/// Scenario: two workers and a queue of one; four calls come, and the first ones end.
-/// Guarantees: two run, one waits, one is refused; the one that waits runs as soon as a worker is free.
+/// Scenario: two workers and a queue of one; four calls arrive, and the first ones end.
+/// Guarantees: two run, one waits, one is refused; the waiting call runs as soon as a worker is free.
 #[tokio::test]
 async fn workers_then_the_queue_then_refusals() {
     let (_registry, pool) = pool(2, 1);
@@ -70,7 +70,7 @@ async fn workers_then_the_queue_then_refusals() {
     assert_eq!((idle.executed, idle.completed, idle.rejected), (3, 3, 1));
 }
 
-/// Guarantees: a caller that gives up leaves the queue and drops the call that runs.
+/// Guarantees: a caller that gives up leaves the queue and drops its running call.
 #[tokio::test]
 async fn callers_that_give_up_free_their_places() {
     let (_registry, pool) = pool(1, 1);
@@ -85,7 +85,7 @@ async fn callers_that_give_up_free_their_places() {
     assert_eq!(pool.run(async { 8 }).await, Ok(8));
 }
 
-/// Guarantees: code that blocks keeps its worker until it returns, though its caller has given up.
+/// Guarantees: blocking code occupies its worker until it returns, even if its caller has given up.
 #[tokio::test]
 async fn a_thread_keeps_its_worker() {
     let (registry, pool) = pool(1, 0);
@@ -203,7 +203,7 @@ async fn the_context_goes_along() {
     let context = Context::current_with_baggage([KeyValue::new("tenant", "blue")]);
     let mut both = Box::pin(async {
         let first = pool.run(task).await;
-        // Its worker may be a moment behind its answer.
+        // A worker may be freed slightly after its answer.
         while pool.snapshot().active > 0 {
             tokio::task::yield_now().await;
         }
@@ -256,8 +256,8 @@ async fn settings_change_while_calls_run() {
     assert!(registry.pool("warehouse", pool.settings()).is_ok());
 }
 
-/// Scenario: calls come through 1,200 breakers whose names come from outside, and whose registry holds ten.
-/// Guarantees: the pool lists the breakers that exist, also those that came last.
+/// Scenario: calls through 1,200 breakers with names from outside, in a registry with a limit of ten.
+/// Guarantees: the pool lists the existing breakers, including the newest.
 #[tokio::test]
 async fn breakers_that_were_evicted_make_room_in_the_list() {
     let registry = Registry::with_limit(10);

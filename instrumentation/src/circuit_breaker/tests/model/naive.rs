@@ -8,7 +8,7 @@ pub(super) struct Model {
     stay: u64,
     probes_ever: u64,
     openings: u32,
-    /// The calls under way, except probes: the stay and the time of their start.
+    /// The running calls, except probes: the stay and their start.
     under_way: Vec<(u64, u64)>,
     state: ModelState,
 }
@@ -81,7 +81,7 @@ impl Model {
         self.go(ModelState::Open { until, trial });
     }
 
-    /// What time alone brings.
+    /// Makes the changes that are due by time.
     pub(super) fn advance(&mut self, now: u64, asks: bool) {
         let unfinished = self.counts_unfinished();
         loop {
@@ -217,7 +217,7 @@ impl Model {
         self.decide(now);
     }
 
-    /// Opens or closes by the results; returns whether it did.
+    /// Opens or closes by the results; returns whether the state changed.
     fn decide(&mut self, now: u64) -> bool {
         let (ModelState::HalfOpen { trial, .. }
         | ModelState::Open {
@@ -254,7 +254,7 @@ impl Model {
         self.settings.count_unfinished_slow_calls && self.settings.slow_call_duration.is_some()
     }
 
-    /// The number of calls of this stay that are slow and still run.
+    /// Returns the number of calls of this stay that are slow and still running.
     pub(super) fn hanging(&self, now: u64) -> usize {
         let hangs = |call: &&(u64, u64)| call.0 == self.stay && now - call.1 > SECOND;
         let found = self.under_way.iter().filter(hangs).count();
@@ -282,7 +282,7 @@ impl Model {
             WindowSettings::Count { calls: last } => calls
                 .skip(log.len().saturating_sub(last as usize))
                 .collect(),
-            // Buckets of a second, counted from when the breaker closed.
+            // Buckets of a second, counted from the time at which the breaker closed.
             WindowSettings::Time { buckets, .. } => {
                 let bucket = |time: u64| (time - since) / SECOND;
                 calls
