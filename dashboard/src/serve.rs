@@ -117,7 +117,7 @@ pub async fn shutdown_signal() {
     asked_to_stop().await;
     tokio::spawn(async {
         asked_to_stop().await;
-        tracing::warn!("asked to stop a second time: ending at once");
+        tracing::warn!("asked to stop a second time: ending immediately");
         std::process::exit(STOPPED_AT_ONCE);
     });
 }

@@ -90,7 +90,7 @@ impl Peer {
                 error,
             };
             let cause: &(dyn std::error::Error + 'static) = &error;
-            warn!(peer = self.name, error = cause, "a service gave no answer");
+            warn!(peer = self.name, error = cause, "a service did not answer");
             error
         })
     }

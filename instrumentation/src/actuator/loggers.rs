@@ -64,7 +64,7 @@ pub(super) async fn update(
         let known = inner.levels.get(&name);
         known.ok_or_else(|| missing("logger", &name))?;
         inner.levels.reset(&name);
-        tracing::info!(target: "fusebox", logger = name, "the level of a logger was put back");
+        tracing::info!(target: "fusebox", logger = name, "the level of a logger was restored");
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
     let is_known = LEVELS

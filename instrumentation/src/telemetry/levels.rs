@@ -99,13 +99,13 @@ pub enum LevelError {
     )]
     Name(String),
     /// The time is zero or longer than [`LEVEL_EXPIRY_MAX`].
-    #[error("a level may be changed for more than nothing and at most {LEVEL_EXPIRY_MAX:?}")]
+    #[error("the time of a changed level must be above zero and at most {LEVEL_EXPIRY_MAX:?}")]
     Expiry,
     /// Too many levels are changed already.
-    #[error("the levels of {CHANGED_MAX} loggers are changed already; put some back first")]
+    #[error("the levels of {CHANGED_MAX} loggers are changed already; restore some first")]
     TooMany,
     /// The thread that restores levels could not be started.
-    #[error("could not start the thread that puts levels back: {0}")]
+    #[error("could not start the thread that restores levels: {0}")]
     Thread(String),
 }
 

@@ -193,7 +193,7 @@ impl Worker {
             true => {
                 tracing::warn!(target: "fusebox", %error, "breakers cannot be switched from the collector")
             }
-            false => tracing::debug!(target: "fusebox", %error, "could not ask for changes"),
+            false => tracing::debug!(target: "fusebox", %error, "could not poll for changes"),
         });
     }
 }

@@ -126,7 +126,7 @@ impl Worker {
         let dropped = self.queue.take_dropped();
         if dropped > 0 {
             self.client.log(|| {
-                tracing::warn!(target: "fusebox", dropped, "dropped log records that found no room in the queue");
+                tracing::warn!(target: "fusebox", dropped, "dropped log records because the queue was full");
             });
         }
     }
