@@ -1,5 +1,5 @@
-//! What a breaker adds to a call: nanoseconds for `try_acquire` and `record`, closed and open, on one thread and
-//! on two that share it. `record` reads the clock once, so the clock read alone is the line to subtract.
+//! The cost of a breaker for a call: nanoseconds for `try_acquire` and `record`, closed and open, on one thread and on
+//! two that share it. `record` reads the clock once: subtract the line with only the clock read.
 
 mod on_threads;
 

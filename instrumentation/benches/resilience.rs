@@ -1,5 +1,5 @@
-//! What a policy adds to a call that it lets pass: a permit of a rate limiter, a slot of a bulkhead, a retry whose first
-//! attempt succeeds, and a command with all of them. The clock read alone is the line to subtract.
+//! The cost of a policy for an admitted call: a permit of a rate limiter, a slot of a bulkhead, a retry whose first
+//! attempt succeeds, and a command with all of them. Subtract the line with only the clock read.
 
 #[expect(dead_code, reason = "one thread is enough here")]
 mod on_threads;
@@ -65,7 +65,7 @@ impl Policies {
     }
 }
 
-/// Polls a future that is ready at once: what is timed is the policy, not the runtime.
+/// Polls a future that is ready immediately, so that the policy is timed and not the runtime.
 fn ready<T, E>(future: impl Future<Output = Result<T, E>>) {
     let ended = pin!(future).poll(&mut Context::from_waker(Waker::noop()));
     black_box(matches!(ended, Poll::Ready(Ok(_))));

@@ -1,7 +1,7 @@
-//! What a span of five attributes costs the application, with the subscriber of `fusebox::Telemetry`: making,
-//! entering, ending and handing it to the exporter's queue. The exporter runs beside it and sends to a receiver
-//! that throws everything away. Times are what the application's thread spent on a processor, so that other work
-//! on the machine counts less.
+//! The cost of a span of five attributes for the application, with the subscriber of `fusebox::Telemetry`: creating,
+//! entering, ending and queueing it for the exporter. The exporter runs in parallel and sends to a receiver that
+//! discards everything. Times are CPU times of the application's thread, so that other work on the machine matters
+//! less.
 
 use std::hint::black_box;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -40,7 +40,7 @@ fn timed(iterations: u64, work: impl Fn()) -> Duration {
     }
 }
 
-/// Returns the time that this thread has run, if the system reports it (Linux).
+/// Returns the CPU time of this thread, if the system reports it (Linux).
 fn on_processor() -> Option<Duration> {
     let schedule = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     let nanos = schedule.split_whitespace().next()?.parse().ok()?;

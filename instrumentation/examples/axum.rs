@@ -1,4 +1,4 @@
-//! An axum service that asks another one behind a breaker. A missing product is a 404 and says nothing about the
+//! An axum service that calls another one behind a breaker. A missing product is a 404 and says nothing about the
 //! warehouse; a failure is a 502 and counts; a refused call is a 503 with `Retry-After` and a problem document.
 //!
 //! `cargo run -p fusebox --example axum --features axum`
@@ -29,7 +29,7 @@ async fn main() {
         .layer(TraceLayer::new()) // A span for each request, with the caller's trace.
         .with_state(warehouse);
 
-    // A service would `axum::serve(listener, app)` here; the example sends itself a few requests.
+    // A service would call `axum::serve(listener, app)` here; the example sends itself a few requests.
     for path in ["/stock/1", "/stock/404", "/stock/500", "/stock/500"] {
         send(&app, path).await;
     }
@@ -38,7 +38,7 @@ async fn main() {
     }
 }
 
-/// Answers with the pieces in stock; `?` turns a refusal into its 503.
+/// Answers with the stock; `?` converts a refusal into its 503.
 async fn stock(
     State(warehouse): State<CircuitBreaker>,
     Path(id): Path<u32>,
@@ -66,7 +66,7 @@ impl IntoResponse for StockError {
     }
 }
 
-/// Stands for a request to another service.
+/// Simulates a request to another service.
 async fn ask_warehouse(id: u32) -> Result<u32, StockError> {
     match id {
         404 => Err(StockError::NotFound),

@@ -1,4 +1,4 @@
-//! A breaker around a call that starts to fail: it opens, refuses, lets a probe through and closes again.
+//! A breaker around a call that starts to fail: it opens, refuses, admits a probe and closes again.
 //!
 //! `cargo run -p fusebox --example breaker`
 
@@ -47,7 +47,7 @@ async fn ask(inventory: &CircuitBreaker, is_up: bool) {
     }
 }
 
-/// Stands for a request to another service.
+/// Simulates a request to another service.
 async fn stock(is_up: bool) -> Result<u32, &'static str> {
     is_up.then_some(7).ok_or("connection refused")
 }

@@ -1,4 +1,4 @@
-//! A command: timeout, bulkhead, breaker and fallback around one call, with Hystrix's events for what happened.
+//! A command: timeout, bulkhead, breaker and fallback around one call, and Hystrix's events for its results.
 //!
 //! `cargo run -p fusebox --example command`
 
@@ -29,7 +29,7 @@ async fn main() {
         let command = breaker
             .command()
             .run(|| price(product))
-            // A product that does not exist says nothing about the price service, and no fallback can help.
+            // A missing product says nothing about the price service, and a fallback cannot help.
             .bad_request_if(|error| matches!(error, PriceError::NotFound(_)))
             .fallback_to("list price", |cause| {
                 println!("  falls back: {cause}");
@@ -44,7 +44,7 @@ async fn main() {
     }
 }
 
-/// Stands for a request to another service: it answers, fails, is too slow, or does not know the product.
+/// Simulates a request to another service: it answers, fails, is too slow, or does not know the product.
 async fn price(product: u32) -> Result<u32, PriceError> {
     match product {
         1 => Ok(20),

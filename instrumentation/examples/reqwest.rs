@@ -1,5 +1,6 @@
 //! Requests to another service behind a breaker, each with a span and the trace's headers. The breaker counts by
-//! status: 5xx, 408 and 429 are failures, 404 and its kind are ignored, and no connection or half a body is a failure.
+//! status: 5xx, 408 and 429 are failures, 404 and similar statuses are ignored; a failed connection and an incomplete
+//! body are failures.
 //!
 //! `cargo run -p fusebox --example reqwest --features reqwest`
 

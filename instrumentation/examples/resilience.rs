@@ -1,4 +1,4 @@
-//! Retry, rate limiter, bulkhead, time limiter and hedge: each alone, and all around one call in a command.
+//! Retry, rate limiter, bulkhead, time limiter and hedge: each alone, and all in one command.
 //!
 //! `cargo run -p fusebox --example resilience`
 
@@ -49,7 +49,7 @@ fn stock_retry() -> Retry {
     Retry::builder("stock").settings(settings).build()
 }
 
-/// Stands for a request to another service, which fails the first two times.
+/// Simulates a request to another service, which fails the first two times.
 fn busy_twice() -> impl FnMut() -> std::future::Ready<Result<u32, &'static str>> + Clone {
     let asked = Arc::new(AtomicU32::new(0));
     move || {

@@ -1,5 +1,5 @@
-//! Breakers and policies tell time by tokio's clock. A test that pauses it goes through hours in no time, and each step comes
-//! when the test says so: nothing sleeps, and nothing depends on how fast the machine is.
+//! Breakers and policies use tokio's clock. A test that pauses it can cover hours in no time and advance it step by
+//! step: nothing sleeps, and nothing depends on the speed of the machine.
 //!
 //! `cargo run -p fusebox --example test_clock`; in a test it is `#[tokio::test(start_paused = true)]`.
 
@@ -20,7 +20,7 @@ async fn main() {
     println!("{:?} have passed on the paused clock", began.elapsed());
 }
 
-/// Advances the clock over the time in open; the next call is a probe.
+/// Advances the clock past the open time; the next call is a probe.
 async fn opens_and_probes() {
     let settings = Settings {
         minimum_calls: 1,
@@ -39,7 +39,7 @@ async fn opens_and_probes() {
     println!("{sent:?}, then {:?}", breaker.state());
 }
 
-/// While every task waits, a paused clock jumps to whatever comes next, so waits need no help.
+/// While all tasks wait, a paused clock jumps to the next timer, so waits need no help.
 async fn waits_between_attempts() {
     let began = Instant::now();
     let mut answers = vec![Ok(7), Err("busy"), Err("busy")];

@@ -1,5 +1,5 @@
-//! Times work on several threads at once, by what the slowest of them spent on a processor, so that other work on the machine
-//! counts less.
+//! Times work on several threads at once, by the CPU time of the slowest one, so that other work on the machine matters
+//! less.
 
 use std::sync::Barrier;
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub(crate) fn on_this_thread(iterations: u64, mut work: impl FnMut()) -> Duratio
     on_processor().saturating_sub(start)
 }
 
-/// Returns the time that this thread has run.
+/// Returns the CPU time of this thread.
 fn on_processor() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(

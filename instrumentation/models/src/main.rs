@@ -1,7 +1,7 @@
-//! The breaker and the policies once more, from the library's own files, with [`sync`] that hands every atomic, lock and
-//! thread local to shuttle: each model runs under hundreds of interleavings of its threads.
+//! The breaker and the policies compiled again from the library's own files, with a [`sync`] that passes every atomic,
+//! lock and thread local to shuttle: each model runs under hundreds of interleavings of its threads.
 //!
-//! shuttle takes every access as sequentially consistent; what a weaker order could do is not modelled.
+//! shuttle treats every access as sequentially consistent; effects of weaker orders are not modelled.
 
 #![allow(dead_code, unused, unexpected_cfgs, reason = "a part of the library")]
 
@@ -29,7 +29,7 @@ mod models;
 
 use shuttle::scheduler::RandomScheduler;
 
-/// Of each thread of a model: snapshots hold histograms.
+/// Stack size of each thread of a model; snapshots contain histograms.
 const STACK_BYTES: usize = 512 << 10;
 
 /// Runs every model; a violation is a panic with the schedule that led to it.

@@ -1,4 +1,4 @@
-//! What must hold whatever the interleaving: no probe too many, no slot lost, no call counted twice, no permit made up.
+//! Properties for any interleaving: no additional probe, no lost slot, no call counted twice, no additional permit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -10,7 +10,7 @@ use crate::circuit_breaker::{CircuitBreaker, Outcome, Registry, Settings};
 use crate::resilience::{self, AdaptRule, AdaptSettings, Bulkhead, BulkheadSettings};
 use crate::semaphore::{Permit, Semaphore};
 
-/// Interleavings of each model: seconds in all.
+/// Interleavings per model; all together take seconds.
 pub(crate) const INTERLEAVINGS: usize = 500;
 
 /// The models by name.
@@ -35,7 +35,7 @@ pub(crate) const ALL: [(&str, fn()); 4] = [
 
 const MS: Duration = Duration::from_millis(1);
 
-/// Runs `work` on as many threads, each with its number.
+/// Runs `work` on this many threads, each with its number.
 fn together(threads: usize, work: impl Fn(usize) + Send + Sync + 'static) {
     let work = Arc::new(work);
     let run = |number: usize| {
@@ -53,7 +53,7 @@ fn breaker(settings: Settings) -> CircuitBreaker {
     builder.settings(settings).build()
 }
 
-/// A breaker that is half-open as soon as it is called, with two probes.
+/// Returns a breaker that is half-open when it is first called, with two probes.
 fn half_open() -> CircuitBreaker {
     let breaker = breaker(Settings {
         minimum_calls: 1,
@@ -65,8 +65,8 @@ fn half_open() -> CircuitBreaker {
     breaker
 }
 
-/// Scenario: four threads ask a half-open breaker; a probe succeeds, one fails, two are dropped.
-/// Guarantees: no more than two probes run at once, and no slot is lost: the next call finds one.
+/// Scenario: four threads call a half-open breaker; one probe succeeds, one fails, two are dropped.
+/// Guarantees: at most two probes run at the same time, and no slot is lost: the next call finds one.
 fn half_open_has_exactly_its_probes() {
     let (breaker, running) = (half_open(), Arc::new(AtomicU32::new(0)));
     let shared = breaker.clone();
@@ -113,8 +113,8 @@ fn no_call_is_lost_when_a_breaker_grows() {
     assert_eq!((counted.window.calls, counted.in_flight), (15, 0));
 }
 
-/// Scenario: slots of an adaptive bulkhead are taken and given back by calls that succeed and fail.
-/// Guarantees: whatever its size became, all slots are free at the end, and no more were taken than it may have.
+/// Scenario: slots of an adaptive bulkhead are taken and freed by calls that succeed and fail.
+/// Guarantees: for any sequence of sizes, all slots are free at the end, and there were never more than allowed.
 fn an_adaptive_bulkhead_loses_no_slot() {
     let settings = BulkheadSettings {
         max_concurrent: 2,
@@ -140,8 +140,8 @@ fn an_adaptive_bulkhead_loses_no_slot() {
     assert_eq!(counted.available, counted.limit);
 }
 
-/// Scenario: the size shrinks and grows while two threads take permits and give them back.
-/// Guarantees: no permit is lost and none is made up.
+/// Scenario: the size shrinks and grows while two threads take and return permits.
+/// Guarantees: no permit is lost or created.
 fn a_semaphore_has_as_many_permits_as_its_size() {
     let semaphore = Semaphore::new(2);
     let shared = Arc::clone(&semaphore);

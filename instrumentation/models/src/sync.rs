@@ -1,4 +1,4 @@
-//! What `src/sync.rs` of the library has, of shuttle.
+//! The counterpart of the library's `src/sync.rs`, with shuttle's types.
 
 use std::sync::{PoisonError, TryLockError};
 
@@ -43,7 +43,7 @@ impl<T> RwLock<T> {
     }
 }
 
-/// A lock in a static, which outlives a model: no thread of a model gives way while it is held.
+/// A lock in a static, which outlives a model: no thread of a model may yield while it is held.
 #[derive(Debug, Default)]
 pub(crate) struct StaticMutex<T>(std::sync::Mutex<T>);
 

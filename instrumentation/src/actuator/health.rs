@@ -146,7 +146,7 @@ pub(super) struct Checks {
 }
 
 impl Checks {
-    /// Returns the results: those of a run that this call waited for, or, to a client without the token, of the last second.
+    /// Returns the results: of a run that this call waited for or, for a client without the token, of the last second.
     async fn found(&self, is_anonymous: bool) -> Vec<Health> {
         let asked = Instant::now();
         let mut last = self.last.lock().await;

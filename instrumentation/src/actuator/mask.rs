@@ -70,13 +70,13 @@ fn is_secret(name: &str) -> bool {
             .any(|word| WORDS.iter().any(|known| word.eq_ignore_ascii_case(known)))
 }
 
-/// Returns whether a value has a secret among its own pairs: those of command lines, of connections, of a query, of JSON. Where
-/// such a secret ends depends on who reads it, so that none of the value is shown.
+/// Returns whether a value contains pairs of which one is a secret: a command line, connection parameters, a query, JSON.
+/// Where the secret ends depends on the format, so the whole value is masked.
 fn holds_secret(value: &str) -> bool {
     let is_between = |c: char| c.is_whitespace() || matches!(c, ';' | '&' | ',' | '?' | '{');
     let mut names = value.split(is_between).filter_map(|pair| {
         let (name, _) = pair.split_once(['=', ':'])?;
-        // Folders of a path are no names.
+        // The folders of a path are not names.
         (!name.contains('/')).then_some(name)
     });
     names.any(is_secret)

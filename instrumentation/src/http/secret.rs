@@ -107,8 +107,8 @@ pub(crate) fn redacted_urls(message: &str) -> Cow<'_, str> {
     }
 }
 
-/// Returns where a URL ends, which begins behind its scheme: at a blank or a quotation mark, or where the next one of a list
-/// begins (`amqp://a:b@c,amqp://d:e@f`).
+/// Returns the end of a URL, given without its scheme: a blank, a quotation mark, or the start of the next URL of a list
+/// (`amqp://a:b@c,amqp://d:e@f`).
 fn url_length(text: &str) -> usize {
     let is_end = |c: char| c.is_whitespace() || matches!(c, '"' | '<' | '>');
     let whole = |text: &str| text.find(is_end).unwrap_or(text.len());
@@ -126,8 +126,8 @@ fn url_length(text: &str) -> usize {
     }
 }
 
-/// Returns where the host begins: behind the last `@` of the authority. A password may hold what should have been encoded
-/// (`ada:a/b#c@db`): it looks like a port that is no number.
+/// Returns the start of the host: after the last `@` of the authority. A password may contain characters that should have
+/// been encoded (`ada:a/b#c@db`); it then looks like a port that is not a number.
 fn host_start(url: &str) -> usize {
     let authority = &url[..url.find(['/', '?', '#']).unwrap_or(url.len())];
     let is_port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());

@@ -82,7 +82,7 @@ fn json(event: &impl serde::Serialize) -> Value {
     serde_json::to_value(event).unwrap()
 }
 
-/// What differs in fields or types from Hystrix's object.
+/// Returns the differences in fields or types from Hystrix's object.
 fn differences(got: &Value, original: &str) -> Vec<String> {
     let original: Value = serde_json::from_str(original).unwrap();
     let kind = |value: &Value| match value {
@@ -146,7 +146,7 @@ fn counts_are_hystrix_sums() {
     assert_eq!(event["threadPool"], "warehouse");
 }
 
-/// Guarantees: a call without a slot is judged as the breaker judges it.
+/// Guarantees: a call without a slot counts as the breaker counts it.
 #[test]
 fn a_full_bulkhead_is_an_error_where_the_breaker_says_so() {
     let mut event = command(1, 0);
@@ -160,7 +160,7 @@ fn a_full_bulkhead_is_an_error_where_the_breaker_says_so() {
     assert_eq!(event["errorPercentage"], 15);
 }
 
-/// Guarantees: what the dashboard divides by the hosts is what it shows.
+/// Guarantees: figures that the dashboard divides by the number of hosts are shown correctly.
 #[test]
 fn figures_of_several_hosts_survive_the_division() {
     let one = json(&command(1, 0));
@@ -185,7 +185,7 @@ fn figures_of_several_hosts_survive_the_division() {
     assert_eq!(three["requestCount"], one["requestCount"]);
 }
 
-/// Guarantees: figures of hosts that send nonsense are nonsense, and the stream goes on.
+/// Guarantees: absurd figures of hosts do not end the stream.
 #[test]
 fn figures_that_overflow_are_sent() {
     let most = u64::MAX;

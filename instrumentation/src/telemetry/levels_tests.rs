@@ -16,7 +16,7 @@ impl<S: Subscriber> Layer<S> for Count {
     }
 }
 
-/// Runs a test with a subscriber that has that filter.
+/// Runs a test with a subscriber that has this filter.
 fn with(base: &str, test: impl FnOnce(&LogLevels, &Count)) {
     let (levels, count) = (LogLevels::default(), Count::default());
     let filter = levels.reloadable(base.parse().unwrap());
@@ -31,9 +31,8 @@ fn level(levels: &LogLevels, name: &str) -> LevelFilter {
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Scenario: lines of one place in the code are below its level; the level is raised, for the target, for the module above
-/// it, and for the root; and put back.
-/// Guarantees: they are written while it is, and not before and after.
+/// Scenario: lines of one place in the code are below its level; the level is raised for the target, for the module
+/// above it, and for the root, and restored. Guarantees: the lines are written only while the level is raised.
 #[test]
 fn a_raised_level_is_in_force_until_it_is_put_back() {
     with("info,deep=warn", |levels, count| {
@@ -60,7 +59,7 @@ fn a_raised_level_is_in_force_until_it_is_put_back() {
 }
 
 /// Scenario: two levels are changed for different times.
-/// Guarantees: the old levels come back by themselves, each at its time, and a later change starts the thread anew.
+/// Guarantees: each level is restored at its own time, and a later change starts the thread again.
 #[test]
 fn levels_expire() {
     with("info", |levels, count| {
@@ -101,7 +100,7 @@ fn loggers_are_those_configured_and_those_in_use() {
                 .collect();
             let (off, warn) = (LevelFilter::OFF, LevelFilter::WARN);
             let (debug, trace) = (LevelFilter::DEBUG, LevelFilter::TRACE);
-            // Other tests of this process may have registered targets of theirs.
+            // Other tests of this process may have registered their own targets.
             for logger in [
                 ("hyper", Some(off), off),
                 ("raised", Some(trace), trace),

@@ -1,4 +1,4 @@
-//! The actuator of a service, asked over HTTP; and a real Spring Boot Admin server that shows and changes it.
+//! Tests of a service's actuator over HTTP, and of a real Spring Boot Admin server that reads and changes it.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -51,7 +51,7 @@ async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T
     answer.unwrap_or_else(|_| panic!("in time: {what}"))
 }
 
-/// A served actuator, and a client of it.
+/// A served actuator, and a client for it.
 struct Asked {
     serving: Serving,
     client: Client,
@@ -98,7 +98,8 @@ fn breaker(name: &str) -> CircuitBreaker {
     CircuitBreaker::new(name)
 }
 
-/// Guarantees: every link leads to an endpoint, in the type that was asked for, and what is not there is a problem document.
+/// Guarantees: every link leads to an endpoint, in the requested type, and an unknown path is answered with a problem
+/// document.
 #[tokio::test]
 async fn every_link_answers() {
     let asked = Asked::start(actuator(), None).await;
@@ -149,8 +150,8 @@ async fn every_link_answers() {
     );
 }
 
-/// Scenario: a breaker opens; the service says that it takes no requests; a check fails; a check hangs.
-/// Guarantees: the first degrades a part alone; of the others each is down, with 503.
+/// Scenario: a breaker opens; the service does not accept requests; a check fails; a check hangs.
+/// Guarantees: the first only degrades its component; each of the others is down, with 503.
 #[tokio::test]
 async fn the_health_is_that_of_the_worst_part_but_for_breakers() {
     let relay = breaker("health-relay");
@@ -194,8 +195,9 @@ async fn the_health_is_that_of_the_worst_part_but_for_breakers() {
     assert_eq!(health["components"]["queue"]["details"]["error"], "full");
 }
 
-/// Scenario: a check panics before it is a future; probes without the token ask again and again; so does who has the token.
-/// Guarantees: the check is down and the others are not; it runs once for the probes, and anew for the token.
+/// Scenario: a check panics before it returns a future; probes without the token request the health repeatedly, as does
+/// a client with the token.
+/// Guarantees: the check is down and the others are not; it runs once for the probes, and again for the token.
 #[tokio::test]
 async fn checks_run_rarely_for_probes_and_may_panic() {
     let runs = Arc::new(AtomicUsize::new(0));
@@ -225,8 +227,8 @@ async fn checks_run_rarely_for_probes_and_may_panic() {
     assert_eq!(broken["details"]["error"], "the check panicked");
 }
 
-/// Scenario: six clients with the token ask while a check takes its time.
-/// Guarantees: they share its result, where each would wait for the runs of those before it.
+/// Scenario: six clients with the token request the health while a check is running.
+/// Guarantees: they share its result, instead of each waiting for the runs of those before it.
 #[tokio::test]
 async fn clients_that_wait_for_a_check_share_its_result() {
     let runs = Arc::new(AtomicUsize::new(0));
@@ -249,8 +251,8 @@ async fn clients_that_wait_for_a_check_share_its_result() {
     assert!(runs.load(Relaxed) < 6, "{runs:?}");
 }
 
-/// Scenario: one address opens as many connections as there are places, and says nothing.
-/// Guarantees: another one is answered at once.
+/// Scenario: one address opens as many connections as are allowed, and sends nothing.
+/// Guarantees: another address is answered immediately.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn one_address_does_not_take_every_place() {
@@ -268,7 +270,7 @@ async fn one_address_does_not_take_every_place() {
     assert_eq!(answer.status(), 200);
 }
 
-/// Guarantees: what is longer than any request of a client is refused.
+/// Guarantees: requests longer than those of any real client are refused.
 #[tokio::test]
 async fn requests_have_a_bound() {
     let asked = Asked::start(actuator(), Some(TOKEN)).await;
@@ -284,7 +286,7 @@ async fn requests_have_a_bound() {
 }
 
 /// Guarantees: nothing can be changed without a token, by a page of another site, or through a name that anyone can
-/// register; and where other machines reach it, it does not start without one.
+/// register; and on an address that other machines reach, it does not start without a token.
 #[tokio::test]
 async fn who_may_do_what() {
     breaker("guarded");
@@ -352,7 +354,7 @@ async fn who_may_do_what() {
 }
 
 /// Scenario: a logger is raised for an hour, then for a second.
-/// Guarantees: its lines are in the log file while it is, and not after, when its old level is back.
+/// Guarantees: its lines are in the log file only while the level is raised, and the old level is restored.
 #[tokio::test]
 async fn a_level_is_changed_for_a_time() {
     let asked = Asked::start(actuator(), Some(TOKEN)).await;
@@ -475,7 +477,7 @@ async fn a_breaker_is_switched() {
     );
 }
 
-/// Guarantees: a service that allows it is ended by those with the token.
+/// Guarantees: if the service allows it, clients with the token can end it.
 #[tokio::test]
 async fn a_service_is_ended_where_that_is_allowed() {
     let shutdown = Arc::new(Notify::new());

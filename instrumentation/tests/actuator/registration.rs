@@ -1,4 +1,4 @@
-//! What a server is sent with which a service registers, by a server that keeps it.
+//! The requests of a registering service, recorded by a test server.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,15 +12,15 @@ use serde_json::{Value, json};
 
 use super::{TOKEN, actuator, eventually};
 
-/// A request as the server got it: method and path, the login, the body.
+/// A request as the server received it: method and path, the login, the body.
 type Kept = (String, Option<String>, Value);
 
-/// Starts a server that registers everything; returns its address and what it is sent.
+/// Starts a server that accepts every registration; returns its address and the requests.
 async fn server() -> (String, Arc<Mutex<Vec<Kept>>>) {
     slow_server(Duration::ZERO).await
 }
 
-/// As [`server`], which takes its time.
+/// As [`server`], with a delay.
 async fn slow_server(answers_after: Duration) -> (String, Arc<Mutex<Vec<Kept>>>) {
     let kept: Arc<Mutex<Vec<Kept>>> = Arc::default();
     let keep = Arc::clone(&kept);
@@ -46,8 +46,8 @@ async fn slow_server(answers_after: Duration) -> (String, Arc<Mutex<Vec<Kept>>>)
     (address, kept)
 }
 
-/// Scenario: one service registers with a login and metadata, another one shows its token; the first ends.
-/// Guarantees: the server is sent where the endpoints are, the token only where that was asked for, and the end.
+/// Scenario: one service registers with a login and metadata, another one sends its token; the first ends.
+/// Guarantees: the server receives the addresses of the endpoints, the token only if that was enabled, and the removal.
 #[tokio::test]
 async fn a_service_registers_and_leaves() {
     let (address, kept) = server().await;
@@ -97,7 +97,7 @@ async fn a_service_registers_and_leaves() {
 }
 
 /// Scenario: a service ends while the server is still busy with its registration.
-/// Guarantees: it is taken out nevertheless, and last.
+/// Guarantees: it is removed nevertheless, and last.
 #[tokio::test]
 async fn a_service_that_is_being_registered_leaves() {
     let (address, kept) = slow_server(Duration::from_millis(800)).await;

@@ -1,4 +1,4 @@
-//! What the actuator shows: log lines by range, requests, metrics, settings.
+//! Tests of the actuator's read endpoints: log lines by range, requests, metrics, settings.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Asked, actuator, breaker, eventually};
 
-/// Guarantees: the end of the log is read as a file that grows.
+/// Guarantees: the end of the log can be read like a growing file.
 #[tokio::test]
 async fn the_log_file_is_read_by_range() {
     let asked = Asked::start(actuator(), None).await;
@@ -44,7 +44,7 @@ async fn the_log_file_is_read_by_range() {
 }
 
 /// Scenario: a service answers a request.
-/// Guarantees: it is shown, without the secret in its query; its metrics are, once they were exported.
+/// Guarantees: it is shown, without the secret in its query, and its metrics are shown once they were exported.
 #[tokio::test]
 async fn requests_and_metrics_are_shown() {
     let asked = Asked::start(actuator(), None).await;
@@ -113,7 +113,7 @@ async fn requests_and_metrics_are_shown() {
     }
 }
 
-/// Guarantees: settings are shown without secrets, and what was built is.
+/// Guarantees: settings are shown without secrets, and build information is shown.
 #[tokio::test]
 async fn settings_and_build_are_shown() {
     breaker("described");

@@ -57,7 +57,7 @@ impl Served {
         self.client.get(url).send().await.unwrap()
     }
 
-    /// Reads until `is` holds for what was sent of the breaker `name`.
+    /// Reads until `is` holds for the object of the breaker `name`.
     async fn wait_for(&self, name: &str, is: impl Fn(&Value) -> bool) -> Value {
         let mut reader = Reader::of(self.get("?delay=100").await);
         let found = async {
@@ -116,7 +116,7 @@ fn call(breaker: &CircuitBreaker, outcome: Outcome, times: usize) {
 }
 
 /// Scenario: a breaker is called, opens and refuses; another one is never called.
-/// Guarantees: what the dashboard shows of it is what happened; the other one is no tile.
+/// Guarantees: the dashboard shows what happened; the other breaker is not shown.
 #[tokio::test]
 async fn a_reader_is_sent_what_happened() {
     let served = Served::start(5).await;
@@ -154,7 +154,7 @@ async fn a_reader_is_sent_what_happened() {
     }
 }
 
-/// Guarantees: state, running calls and overrides are those of now.
+/// Guarantees: state, running calls and overrides are current.
 #[tokio::test]
 async fn a_reader_is_sent_every_change() {
     let served = Served::start(5).await;
@@ -194,7 +194,7 @@ async fn a_reader_is_sent_pools() {
         ..PoolSettings::default()
     };
     let pool = served.registry.pool("warehouse", settings).unwrap();
-    // The stream watches from before the calls.
+    // The stream is opened before the calls.
     let mut reader = Reader::of(served.get("?delay=100").await);
     let (release, released) = tokio::sync::oneshot::channel::<()>();
     let (by, called) = (pool.clone(), stock.clone());
@@ -238,7 +238,7 @@ async fn a_reader_is_sent_pools() {
     assert!(reader.next().await.is_some());
 }
 
-/// Guarantees: callers that were spared a call are counted.
+/// Guarantees: callers that were served without a call are counted.
 #[tokio::test]
 async fn a_reader_is_sent_what_requests_shared() {
     let served = Served::start(5).await;
@@ -264,7 +264,7 @@ async fn a_reader_is_sent_what_requests_shared() {
     assert_eq!(sent["propertyValue_timerDelayInMilliseconds"], 10);
 }
 
-/// Guarantees: streams are bounded, and a reader that leaves makes room.
+/// Guarantees: the number of streams is limited, and a reader that leaves frees its slot.
 #[tokio::test]
 async fn one_reader_too_many_is_refused() {
     let served = Served::start(1).await;
@@ -293,7 +293,7 @@ async fn one_reader_too_many_is_refused() {
 }
 
 /// Scenario 36, HystrixConfigSseServletTest.
-/// Guarantees: pings come without a breaker, and a closed stream ends and takes no reader.
+/// Guarantees: pings are sent without breakers, and a closed stream ends and accepts no reader.
 #[tokio::test]
 async fn a_closed_stream_ends() {
     let served = Served::start(5).await;

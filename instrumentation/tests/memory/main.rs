@@ -11,10 +11,10 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const BREAKERS: usize = 10_000;
 
-/// Most bytes of a breaker after its first call, with its name and its place in the registry.
+/// Most bytes of a breaker after its first call, with its name and its entry in the registry.
 const IDLE_BYTES: usize = 400;
 
-/// Most bytes of all breakers when each was called on eight threads.
+/// Most bytes of all breakers after each was called on eight threads.
 const CALLED_BYTES: usize = 40 * 1024 * 1024;
 
 fn name(number: usize) -> String {
@@ -27,7 +27,7 @@ fn call(registry: &Registry, name: &str, outcome: Outcome) {
     permit.record(outcome, Duration::from_millis(3));
 }
 
-/// Returns the bytes that are in use now and were not when `region` began.
+/// Returns the bytes allocated since `region` began and still in use.
 fn held(region: &Region<'_, System>) -> usize {
     let change = region.change();
     change
@@ -47,7 +47,7 @@ fn all_call(registry: &Registry, threads: usize, rounds: usize) {
     });
 }
 
-/// Prints what the documents say; `cargo test -p fusebox --test memory -- --nocapture`.
+/// Prints the figures for the documents; `cargo test -p fusebox --test memory -- --nocapture`.
 fn report(what: &str, bytes: usize) {
     eprintln!("{what}: {bytes} bytes");
 }

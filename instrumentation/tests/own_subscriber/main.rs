@@ -26,7 +26,7 @@ impl<S: tracing::Subscriber> Layer<S> for Names {
 }
 
 /// Scenario: an application installs its own subscriber with the layers in it, then starts telemetry a second time.
-/// Guarantees: spans are exported, its own layer works, and the refusal of the second start names the way.
+/// Guarantees: spans are exported, its own layer works, and the error of the second start names the solution.
 #[test]
 fn layers_fit_into_an_own_subscriber() {
     let (sink, endpoint) = Sink::start();

@@ -1,5 +1,6 @@
-//! Small programs that put breakers, commands and their errors where applications put them. That they compile is half of
-//! what they test: each type of error has a spawned task, a handler or a `?` in which the compiler once refused a shape that
+//! Small programs that use breakers, commands and their errors as applications do. Half of the test is that they
+//! compile: each type of error is used in a spawned task, in a handler and with `?`, where the compiler once rejected
+//! valid code.
 //! is right elsewhere.
 
 mod commands;
@@ -16,17 +17,17 @@ use std::io;
 
 use fusebox::circuit_breaker::{CircuitBreaker, Registry};
 
-/// A boxed error, as tower's layers have in common.
+/// A boxed error, as tower's layers use.
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// A breaker of its own for each program.
+/// A new breaker for each program.
 fn breaker() -> CircuitBreaker {
     CircuitBreaker::builder("program")
         .registry(&Registry::new())
         .build()
 }
 
-/// An error like that of anyhow or eyre: made from every error, shown, and no `Error` itself.
+/// An error like those of anyhow or eyre: created from every error, displayed, but not an `Error` itself.
 struct Report(BoxError);
 
 impl<E: Error + Send + Sync + 'static> From<E> for Report {

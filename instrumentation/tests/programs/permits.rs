@@ -1,4 +1,4 @@
-//! Permits that are settled later, elsewhere, or never.
+//! Permits that are completed later, elsewhere, or never.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -45,7 +45,7 @@ fn a_permit_is_settled_on_another_thread() {
     assert_eq!(breaker.snapshot().latency.success.count(), 1);
 }
 
-/// Requests under way, by their number, as a client of a message queue keeps them.
+/// Pending requests by number, as a client of a message queue stores them.
 struct Pending {
     breaker: CircuitBreaker,
     requests: HashMap<u64, OwnedPermit>,

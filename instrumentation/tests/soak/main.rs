@@ -1,8 +1,8 @@
-//! Many breakers under many tasks: calls that succeed, fail, are dropped and panic, permits, commands and overrides, all at
-//! once and on real time. What was asked must be what was counted, nothing may be left running, and once the targets work again
-//! every breaker must close.
+//! Many breakers under many tasks: calls that succeed, fail, are dropped and panic, permits, commands and overrides,
+//! all concurrently and in real time. The counts must equal the calls, nothing may be left running, and once the
+//! targets work again every breaker must close.
 //!
-//! A round takes a few seconds. `FUSEBOX_SOAK_SECONDS=600 cargo test -p fusebox --test soak` goes on for longer.
+//! A round takes a few seconds. `FUSEBOX_SOAK_SECONDS=600 cargo test -p fusebox --test soak` runs longer.
 
 use std::future::pending;
 use std::panic::AssertUnwindSafe;
@@ -22,14 +22,14 @@ const TASKS: usize = 64;
 /// Calls of a task in one round.
 const CALLS: u64 = 2_000;
 
-/// What the tasks asked for.
+/// The number of calls that the tasks made.
 #[derive(Default)]
 struct Asked {
     calls: AtomicU64,
     refused: AtomicU64,
 }
 
-/// Numbers that look random and are the same in every run (SplitMix64).
+/// Pseudo-random numbers that are the same in every run (SplitMix64).
 struct Chance(u64);
 
 impl Chance {
@@ -113,7 +113,7 @@ async fn call(breaker: &CircuitBreaker, is_bad: bool, kind: u64, asked: &Asked) 
 async fn task(number: u64, breakers: Arc<Vec<CircuitBreaker>>, asked: Arc<Asked>) {
     let mut chance = Chance(number);
     for _ in 0..CALLS {
-        // A quarter of the calls meets at a hundred breakers.
+        // A quarter of the calls goes to the same hundred breakers.
         let among = if chance.next(4) == 0 {
             100
         } else {
@@ -150,7 +150,7 @@ fn totals(breakers: &[CircuitBreaker]) -> CallTotals {
     sum
 }
 
-/// Calls each breaker until it is closed again: its target works.
+/// Calls each breaker until it is closed again; its target works.
 async fn heal(breakers: &[CircuitBreaker], asked: &Asked) {
     breakers.iter().for_each(CircuitBreaker::release);
     for breaker in breakers {
@@ -166,7 +166,7 @@ async fn heal(breakers: &[CircuitBreaker], asked: &Asked) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn ten_thousand_breakers_hold_under_sixty_four_tasks() {
     std::panic::set_hook(Box::new(|panic| {
-        // Those of the soak are many and wanted.
+        // The panics of this test are many and intended.
         if panic.payload().downcast_ref::<&str>() != Some(&"of the soak") {
             eprintln!("{panic}");
         }

@@ -1,4 +1,4 @@
-//! A breaker around a real client of tonic, and traces around its real server: statuses in headers and in trailers.
+//! A breaker around a real tonic client, and traces around its real server: statuses in headers and in trailers.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -20,7 +20,7 @@ use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Code, Request, Response, Status};
 use tower::{Layer, Service, service_fn};
 
-/// Messages that are a text as it is.
+/// Encodes messages as plain text.
 #[derive(Debug, Clone, Copy)]
 struct Texts;
 
@@ -60,7 +60,7 @@ impl Decoder for Texts {
     }
 }
 
-/// Answers every method: the name of a status in the request is the status of the answer.
+/// Answers every method with the status that the request names.
 #[derive(Debug, Clone, Default)]
 struct Stock {
     asked: Arc<AtomicUsize>,
@@ -120,9 +120,9 @@ async fn ask(client: &mut Client, what: &str) -> Result<String, Status> {
     Ok(answer.into_inner())
 }
 
-/// Scenario: calls succeed, ask for what is not there, and find the target unavailable until the breaker opens.
-/// Guarantees: a call counts by its status, whether that is in the headers or behind the message; a refused call does not
-/// reach the server, and its caller learns why.
+/// Scenario: calls succeed, request a missing item, and find the target unavailable until the breaker opens.
+/// Guarantees: a call counts by its status, whether that is in the headers or after the message; a refused call does
+/// not reach the server, and its caller gets the reason.
 #[tokio::test]
 async fn calls_of_tonic_count_by_their_status() {
     let settings = Settings {

@@ -1,4 +1,4 @@
-//! What crosses a boundary: from an untrusted peer into a trace, and with a redirect to another host.
+//! Data that crosses a boundary: from an untrusted peer into a trace, and with a redirect to another host.
 
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
@@ -13,7 +13,7 @@ use crate::{block_on, telemetry};
 
 const UNTRUSTED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
 
-/// Answers with the headers of ours that came in, `-` for none.
+/// Answers with our headers of the request, `-` for none.
 async fn echo(headers: HeaderMap) -> String {
     let names = [
         "traceparent",
@@ -32,8 +32,8 @@ async fn echo(headers: HeaderMap) -> String {
 }
 
 /// Scenario: an untrusted peer sends a context that is not sampled, and baggage, to a public endpoint that calls another service.
-/// Guarantees: the request is a sampled root of its own with a link to the peer's span, and no baggage goes on; for a
-/// trusted peer the trace goes on where only untrusted peers start new ones.
+/// Guarantees: the request is a sampled root span with a link to the peer's span, and no baggage is passed on; for a
+/// trusted peer the trace continues if only untrusted peers start new ones.
 #[test]
 fn a_public_endpoint_starts_a_trace_of_its_own() {
     let (sink, endpoint) = Sink::start();
@@ -123,7 +123,8 @@ fn no_propagator_neither_reads_nor_writes() {
 }
 
 /// Scenario: a service redirects within itself, then to another host.
-/// Guarantees: each hop is a span; the other host gets neither context nor baggage nor credentials, unless it is allowed.
+/// Guarantees: each redirect has a span; the other host receives neither context, baggage nor credentials, unless it is
+/// allowed.
 #[test]
 fn a_redirect_is_a_span_a_hop_and_takes_nothing_along() {
     let (sink, endpoint) = Sink::start();

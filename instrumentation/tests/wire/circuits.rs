@@ -52,7 +52,7 @@ fn metric(received: &Received, name: &str) -> Option<Metric> {
         .map(|(_, metric)| metric.clone())
 }
 
-/// Returns the count of calls that ended with `outcome`, and how many of them took no time.
+/// Returns the number of calls that ended with `outcome`, and how many of them have no duration.
 fn calls(received: &Received, outcome: Outcome) -> Option<(u64, u64)> {
     let Data::ExponentialHistogram(histogram) = metric(received, semconv::CALL_DURATION)?.data?
     else {
@@ -73,7 +73,7 @@ fn has_outcome(
     text(&point.attributes, semconv::BREAKER_OUTCOME) == outcome.as_str()
 }
 
-/// Returns the states of which the gauge says 1.
+/// Returns the states for which the gauge is 1.
 fn states(received: &Received) -> Option<Vec<String>> {
     let Data::Gauge(gauge) = metric(received, semconv::STATE)?.data? else {
         panic!("states are a gauge");
@@ -88,7 +88,7 @@ fn states(received: &Received) -> Option<Vec<String>> {
     )
 }
 
-/// Answers of a page whose breaker opens at the second failure: the one that opened it, and a refused one.
+/// The responses of a page whose breaker opens at the second failure: the one that opened it, and a refused one.
 struct Answers {
     last: HeaderMap,
     refused: HeaderMap,
@@ -147,8 +147,8 @@ fn a_refused_call_reaches_the_caller_with_breaker_and_wait() {
     );
 }
 
-/// Scenario: the peer is not trusted, or no peer gets headers about breakers.
-/// Guarantees: the problem document says no more than the headers, which is when to come back.
+/// Scenario: the peer is not trusted, or no peer receives headers about breakers.
+/// Guarantees: the problem document contains no more than the headers, which is when to retry.
 #[test]
 fn an_untrusted_peer_learns_nothing_about_breakers() {
     let (_sink, endpoint) = Sink::start();
@@ -209,7 +209,7 @@ fn the_collector_receives_a_breaker_that_opens() {
     assert!(!attribute(semconv::TRANSITION_REASON).is_empty());
     assert!(attribute(semconv::OPEN_UNTIL).parse::<u64>().unwrap() > opened.time_unix_nano);
 
-    // Three calls in one second's metrics or the next's.
+    // Three calls in the metrics of one second or the next.
     sink.wait_for("counts", |received| {
         let (failure, rejected) = (
             calls(received, Outcome::Failure)?,
@@ -221,7 +221,7 @@ fn the_collector_receives_a_breaker_that_opens() {
 }
 
 /// Scenario: a state is forced and released again.
-/// Guarantees: each is sent at once after the transition, not with the next second's counts.
+/// Guarantees: each is sent immediately after the transition, not with the counts of the next second.
 #[test]
 fn settings_and_overrides_are_sent() {
     let (sink, endpoint) = Sink::start();
@@ -267,7 +267,7 @@ fn settings_and_overrides_are_sent() {
     drop(telemetry);
 }
 
-/// Scenario: a breaker opens while the collector is unreachable, and the collector comes back.
+/// Scenario: a breaker opens while the collector is unreachable, and the collector becomes reachable again.
 /// Guarantees: the transition arrives nevertheless.
 #[test]
 fn transitions_wait_for_the_collector() {
@@ -297,7 +297,7 @@ fn transitions_wait_for_the_collector() {
     drop(page);
 }
 
-/// Scenario: the process ends at once after its last call.
+/// Scenario: the process ends right after its last call.
 /// Guarantees: the last counts and the last span have been sent when telemetry is dropped.
 #[test]
 fn dropping_telemetry_sends_the_rest() {

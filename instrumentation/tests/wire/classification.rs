@@ -1,4 +1,4 @@
-//! What counts as a failure of the other side: by the status, by gRPC's status, and by how the body ends.
+//! The classification of failures: by the status, by gRPC's status, and by how the body ends.
 
 use std::convert::Infallible;
 use std::io::{BufRead, BufReader, Write};
@@ -27,7 +27,7 @@ fn breaker() -> CircuitBreaker {
         .build()
 }
 
-/// Starts a service that answers `/404`, `/500` and so on with that status.
+/// Starts a service that answers `/404`, `/500` and so on with this status.
 fn statuses() -> SocketAddr {
     let answer = async |path: axum::extract::Path<u16>| StatusCode::from_u16(path.0).unwrap();
     let router = Router::new().route("/{status}", get(answer));
@@ -69,7 +69,7 @@ fn judged(calls: &CallTotals) -> [u64; 5] {
 }
 
 /// Scenario: 25 requests of a client behind a breaker, by status.
-/// Guarantees: 4xx never opens the breaker, though 429 does unless the choice is another; 5xx opens it.
+/// Guarantees: 4xx does not open the breaker, except for 429 unless configured otherwise; 5xx opens it.
 #[test]
 fn a_client_behind_a_breaker_judges_by_status() {
     let (_sink, endpoint) = Sink::start();
@@ -101,7 +101,7 @@ fn a_client_behind_a_breaker_judges_by_status() {
     assert_eq!(state_after(429, lenient), EffectiveState::Closed);
 }
 
-/// Reads a page with both kinds of client behind a breaker; returns what counted and the spans' errors.
+/// Reads a page with both kinds of client behind a breaker; returns the counted outcomes and the spans' errors.
 fn read_page(
     user: &Telemetry,
     sink: &Sink,
@@ -157,7 +157,7 @@ fn a_body_that_breaks_off_or_hangs_is_a_failure() {
             assert_eq!(error, ("body".to_owned(), true));
         }
     }
-    // Long enough for the head, which comes at once; the body never does.
+    // Long enough for the head, which arrives immediately; the body never does.
     let short = Duration::from_secs(2);
     for (counted, error) in read_page(&user, &sink, &format!("http://{hangs}/"), short) {
         assert_eq!(counted, [0, 0, 0, 1, 0]);
@@ -165,7 +165,7 @@ fn a_body_that_breaks_off_or_hangs_is_a_failure() {
     }
 }
 
-/// Scenario: a caller reads a part of a body and drops the response: because it has enough, or because it waits in vain.
+/// Scenario: a caller reads a part of a body and drops the response: because it has enough, or while it waits for more.
 /// Guarantees: the first is a success, the second a cancelled call.
 #[test]
 fn a_body_that_is_dropped_counts_by_whether_its_reader_waited() {
@@ -202,7 +202,7 @@ fn a_body_that_is_dropped_counts_by_whether_its_reader_waited() {
 
 type GrpcBody = http_body_util::combinators::UnsyncBoxBody<&'static [u8], Infallible>;
 
-/// A gRPC response with its status in the headers or behind the body; none for a body without a status.
+/// A gRPC response with its status in the headers or after the body; `None` for a body without a status.
 fn grpc(status: Option<u16>, is_in_head: bool) -> Response<GrpcBody> {
     let mut headers = HeaderMap::new();
     headers.extend(status.map(|s| {
@@ -234,7 +234,7 @@ fn grpc(status: Option<u16>, is_in_head: bool) -> Response<GrpcBody> {
 }
 
 /// Scenario: gRPC calls that end with each kind of status, in the headers and in the trailers, or with none.
-/// Guarantees: the server's failures count, the caller's faults do not; spans of both sides carry the status, an error by
+/// Guarantees: server failures count, the caller's mistakes do not; spans of both sides have the status, as an error by
 /// each side's own rule.
 #[test]
 fn grpc_calls_are_judged_by_their_status() {
@@ -304,7 +304,7 @@ fn check_grpc_spans(sink: &Sink, path: &str, name: &str) {
     );
 }
 
-/// Scenario: a handler's body fails half-way, and another one goes on when its client has gone.
+/// Scenario: a handler's body fails halfway, and another one continues after its client has left.
 /// Guarantees: the server's span is an error: of the body, and cancelled.
 #[test]
 fn a_server_span_lasts_as_long_as_its_body() {
@@ -330,7 +330,7 @@ fn a_server_span_lasts_as_long_as_its_body() {
     let address = serve(stock.dispatch().clone(), router);
     block_on(&user, async {
         let ask = |path| TracedClient::new().get(format!("http://{address}/{path}"));
-        // The server may break off before it has sent what it had.
+        // The server may close the connection before it has sent everything.
         if let Ok(response) = ask("breaks").send().await {
             assert!(response.bytes().await.is_err());
         }
@@ -343,7 +343,7 @@ fn a_server_span_lasts_as_long_as_its_body() {
     assert_eq!(error_of(&sink.span("stock", "GET /endless")), cancelled);
 }
 
-/// Guarantees: an answer to HEAD, and one whose body is not read, are no errors.
+/// Guarantees: an answer to HEAD, and one whose body is not read, are not errors.
 #[test]
 fn a_body_that_is_not_sent_is_no_error() {
     let (sink, endpoint) = Sink::start();

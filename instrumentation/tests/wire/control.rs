@@ -1,4 +1,4 @@
-//! The control channel: what a collector answers is done with the breakers of the process.
+//! The control channel: the changes in a collector's answers are applied to the breakers of the process.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use http::{HeaderMap, StatusCode};
 use crate::config;
 use crate::sink::{DEADLINE, serve};
 
-/// A collector with one change, given to whoever does not have it; it answers `failures` polls with 503 first.
+/// A collector with one change, sent to processes that do not have it; it first answers `failures` polls with 503.
 #[derive(Clone, Default)]
 struct Collector(Arc<Mutex<Seen>>);
 
@@ -84,8 +84,9 @@ fn start(collector: &Collector, registry: &Registry) -> Telemetry {
     Telemetry::start(&config).unwrap()
 }
 
-/// Scenario: a collector that is away at first has a change for a breaker; another one is made after the change came.
-/// Guarantees: the change is asked for with the headers of exports until it is there, applied, and acknowledged.
+/// Scenario: a collector that is unreachable at first has a change for a breaker; another breaker is created after the
+/// change arrived.
+/// Guarantees: polls have the headers of exports and continue until the change arrives; it is applied and acknowledged.
 #[test]
 fn a_change_is_fetched_applied_and_acknowledged() {
     let (collector, registry) = (Collector::default(), Registry::new());
@@ -135,8 +136,8 @@ async fn answer_call(collector: State<Collector>, headers: HeaderMap, call: Byte
     ([("grpc-status", "0")], framed).into_response()
 }
 
-/// Scenario: a service exports over gRPC alone.
-/// Guarantees: it asks by a call, and does what the answer says.
+/// Scenario: a service exports only over gRPC.
+/// Guarantees: it polls over gRPC, and applies the answer.
 #[test]
 fn changes_are_asked_for_over_grpc() {
     let (collector, registry) = (Collector::default(), Registry::new());
@@ -157,8 +158,8 @@ fn changes_are_asked_for_over_grpc() {
     assert_eq!(seen.headers["content-type"], "application/grpc");
 }
 
-/// Scenario: the channel is switched off.
-/// Guarantees: the library does not ask.
+/// Scenario: the channel is off.
+/// Guarantees: the library does not poll.
 #[test]
 fn without_control_nothing_is_asked() {
     let (collector, registry) = (Collector::default(), Registry::new());

@@ -1,5 +1,5 @@
-//! The types of everything that leaves: each attribute that `fusebox` sets is compared with the type that the
-//! semantic conventions give it, on real spans, metrics, events and resources as a receiver decodes them.
+//! The types of everything that is exported: each attribute that `fusebox` sets is compared with its type in the
+//! semantic conventions, on real spans, metrics, events and resources as a receiver decodes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
@@ -18,7 +18,7 @@ use opentelemetry_proto::tonic::metrics::v1::{Metric, metric::Data};
 use crate::sink::{Received, Sink, serve};
 use crate::{block_on, config};
 
-/// The types that are in use here; no attribute is a double or a list.
+/// The types in use; no attribute is a double or a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Type {
     Text,
@@ -112,7 +112,7 @@ const METRICS: [(&str, &str, &str); 9] = [
     ),
 ];
 
-/// Answers with the failure that the client asks for.
+/// Answers with the failure that the client requests.
 async fn broken() -> http::StatusCode {
     http::StatusCode::INTERNAL_SERVER_ERROR
 }
@@ -240,7 +240,7 @@ fn has_bounds_of_http(histogram: &opentelemetry_proto::tonic::metrics::v1::Histo
     points.all(|point| point.explicit_bounds == bounds)
 }
 
-/// Runs everything that sets attributes and waits until all of both tables has arrived.
+/// Sets all attributes and waits until everything in both tables has arrived.
 fn receive<T>(read: impl Fn(&Received) -> T) -> T {
     let (sink, endpoint) = Sink::start();
     let (registry, policies) = (Registry::new(), resilience::Registry::new());
@@ -279,8 +279,7 @@ fn receive<T>(read: impl Fn(&Received) -> T) -> T {
     })
 }
 
-/// Guarantees: an attribute that is not in the table, or has another type than the table says, fails; so does one
-/// of the table that nothing sets.
+/// Guarantees: an attribute fails the test if it is not in the table, if it has another type, or if nothing sets it.
 #[test]
 fn every_attribute_has_the_type_of_the_conventions() {
     let seen = receive(|received| {

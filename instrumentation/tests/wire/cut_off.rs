@@ -1,4 +1,4 @@
-//! Requests that are cut off: their caller gives up, or the code behind them panics.
+//! Requests that are dropped early: their caller gives up, or their code panics.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -32,8 +32,8 @@ fn now() -> u64 {
 }
 
 /// Scenario: the caller drops its request while the handler hangs, as a timeout does. A task that the handler started
-/// goes on, and holds the handler's span.
-/// Guarantees: the spans of both sides are cancelled, and end when the request was dropped, not at their last poll.
+/// continues, and holds the handler's span.
+/// Guarantees: the spans of both sides are cancelled, and end when the request is dropped, not at their last poll.
 #[test]
 fn an_abandoned_request_ends_when_it_is_dropped() {
     let (sink, endpoint) = Sink::start();
@@ -131,7 +131,7 @@ fn a_panicking_handler_is_an_error_on_both_sides() {
     assert_error(&sink.span("user", "GET"), "request");
 }
 
-/// Scenario: two requests run in one task; one panics, and the other is dropped while the panic is under way.
+/// Scenario: two requests run in one task; one panics, and the other is dropped by that panic.
 /// Guarantees: the other one was cancelled and did not panic.
 #[test]
 fn a_request_dropped_by_the_panic_of_another_is_cancelled() {

@@ -1,4 +1,4 @@
-//! How telemetry leaves: over gRPC, over TLS, and with settings that cannot be used.
+//! Exports over gRPC, over TLS, and with invalid settings.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ fn all_signals_go_over_grpc() {
 }
 
 /// Scenario: the endpoint is https, with a certificate of an authority that only a file names.
-/// Guarantees: with the file spans are sent; the head of the request is what the receiver reads.
+/// Guarantees: with the file spans are sent; the receiver reads the head of the request.
 #[test]
 fn spans_go_over_tls() {
     let key = KeyPair::generate().unwrap();
@@ -122,7 +122,7 @@ fn tls_receiver(
     (port, heads)
 }
 
-/// Scenario: a service starts with settings of which none can be used.
+/// Scenario: a service starts with settings that are all invalid.
 /// Guarantees: it starts, and its spans arrive.
 #[test]
 fn wrong_settings_stop_nothing() {
@@ -143,7 +143,7 @@ fn wrong_settings_stop_nothing() {
 }
 
 /// Scenario: the application's subscriber has no layer of this OpenTelemetry, and two requests bring a trace.
-/// Guarantees: that the trace ends here is said, and once.
+/// Guarantees: it is logged, once, that the trace ends here.
 #[test]
 fn a_subscriber_without_the_layer_is_noticed_once() {
     use std::sync::{Arc, Mutex};

@@ -16,8 +16,8 @@ fn said<'r>(received: &'r Received, message: &str) -> Option<&'r LogRecord> {
     received.logs.iter().map(|(_, record)| record).find(is_said)
 }
 
-/// Scenario: a service logs in a span and outside of one, while its own log lines are off.
-/// Guarantees: both are sent, the first with the ids of its span; what is milder than `info` is not.
+/// Scenario: a service logs inside and outside a span, while its own log lines are off.
+/// Guarantees: both are sent, the first with the ids of its span; records below `info` are not.
 #[test]
 fn log_lines_are_sent_with_their_trace() {
     let (sink, endpoint) = Sink::start();

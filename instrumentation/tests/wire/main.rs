@@ -249,8 +249,8 @@ fn response_headers_follow_the_policy() {
 }
 
 /// Scenario: nothing listens at the endpoint.
-/// Guarantees: calls pass, and the end of the process waits for a limited time. There is no assertion about the time: a
-/// drop that hangs makes the test hang.
+/// Guarantees: calls succeed, and the end of the process waits for a limited time. There is no assertion about the
+/// time: a drop that hangs makes the test hang.
 #[test]
 fn an_unreachable_collector_fails_no_call_and_does_not_delay_the_end() {
     let (_socket, endpoint) = silent_socket();

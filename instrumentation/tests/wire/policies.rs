@@ -31,7 +31,7 @@ pub(crate) fn points(received: &Received, name: &str) -> Vec<NumberDataPoint> {
     points.flatten().collect()
 }
 
-/// Returns the value of a policy, of an event if one is named.
+/// Returns the value of a policy, for an event if one is given.
 fn value(received: &Received, metric: &str, policy: (&str, &str), event: &str) -> Option<i64> {
     let points = points(received, metric);
     let found = points.into_iter().find(|point| {
@@ -46,9 +46,9 @@ fn value(received: &Received, metric: &str, policy: (&str, &str), event: &str) -
     }
 }
 
-/// Scenario: a service is busy twice; its caller repeats the request, and takes permits of a rate limiter.
-/// Guarantees: each request is a span that says how often it was sent before, each further attempt one that names the retry,
-/// and the collector gets the counts.
+/// Scenario: a service is busy twice; its caller retries the request, and takes permits of a rate limiter.
+/// Guarantees: each request is a span with the number of earlier attempts, each further attempt is a span that names
+/// the retry, and the collector receives the counts.
 #[test]
 fn a_retried_request_is_seen_as_such() {
     let (sink, endpoint) = Sink::start();

@@ -10,7 +10,7 @@ use crate::policies::points;
 use crate::sink::{Received, Sink, text};
 use crate::{block_on, config};
 
-/// Returns the newest value of a metric of the pool or breaker of that name.
+/// Returns the newest value of a metric of the pool or breaker of this name.
 fn newest(received: &Received, metric: &str, name: &str) -> Option<i64> {
     let points = points(received, metric).into_iter();
     let mut named = points.filter(|point| {
@@ -23,9 +23,9 @@ fn newest(received: &Received, metric: &str, name: &str) -> Option<i64> {
     }
 }
 
-/// Scenario: a pool of one worker runs a call and refuses another one; a request asks its cache three times, and a collapser
-/// makes two calls at once.
-/// Guarantees: the collector gets what runs, the totals, who the callers are, and the sizes of batches.
+/// Scenario: a pool of one worker runs a call and refuses another one; a request uses its cache three times, and a
+/// collapser makes two calls in one batch. Guarantees: the collector receives the running calls, the totals, the
+/// callers, and the sizes of batches.
 #[test]
 fn pools_and_what_requests_share_are_counted() {
     let (sink, endpoint) = Sink::start();

@@ -1,4 +1,4 @@
-//! An OTLP receiver in the test's process that keeps what it receives.
+//! An OTLP receiver in the test's process that records everything.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Condvar, Mutex};
@@ -18,7 +18,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 
-/// How long a condition may take to come true.
+/// Timeout of a condition.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(300);
 
 #[derive(Default)]
@@ -69,7 +69,7 @@ impl Sink {
         sink
     }
 
-    /// Waits until `condition` finds what it looks for.
+    /// Waits until `condition` returns a value.
     pub(crate) fn wait_for<T>(
         &self,
         what: &str,
@@ -162,7 +162,7 @@ fn grpc(service: &str) -> String {
 type GrpcAnswer = [(&'static str, &'static str); 2];
 const GRPC_OK: GrpcAnswer = [("content-type", "application/grpc"), ("grpc-status", "0")];
 
-/// Returns the message of a request, and checks what makes it one of gRPC.
+/// Returns the message of a request, and checks that it is a gRPC request.
 fn message(head: &http::HeaderMap, body: &Bytes) -> Bytes {
     assert_eq!(
         (&head["content-type"], &head["te"]),

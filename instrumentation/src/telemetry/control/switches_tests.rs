@@ -55,7 +55,7 @@ fn each_action_has_its_effect_and_its_reason() {
     }
 }
 
-/// Guarantees: a library or a collector from before there were changes of loggers exchanges changes of breakers with this one.
+/// Guarantees: changes of breakers work with libraries and collectors of versions without changes of loggers.
 #[test]
 fn changes_of_breakers_are_written_as_before() {
     let earlier = r#"{"id":1,"breaker":"stock","action":"reset","reason":"Ada: the disk is full","remaining_ms":60000}"#;
