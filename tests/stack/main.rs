@@ -15,6 +15,7 @@ mod hystrix;
 mod influxdb;
 mod influxql;
 mod jaeger;
+mod levels;
 mod load;
 mod logs;
 mod pages;
