@@ -1,6 +1,7 @@
 //! Caches results for the length of a request, as Hystrix's request cache does.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::future::Future;
 use std::hash::Hash;
@@ -11,13 +12,17 @@ use tokio::sync::OnceCell;
 
 use super::context::{Owner, RequestContext};
 use crate::circuit_breaker::CircuitBreaker;
+use crate::resilience::waiting::{Waiters, Waiting};
 use crate::sync::Mutex;
 
 /// Most results that one cache keeps per request; further keys are called each time.
 pub const KEYS_MAX: usize = 1_000;
+/// Most callers that wait for results in one cache per request, as many as of `resilience::Cache` by default; further ones
+/// make their own call.
+pub const WAITING_MAX: u32 = 1_000;
 
 /// Caches the results of calls behind a breaker for the length of a request. Each key is called once: concurrent
-/// callers wait for the same result, and errors are cached too.
+/// callers wait for the same result, up to [`WAITING_MAX`] of them, and errors are cached too.
 ///
 /// If the caller that makes the call is dropped, the next waiting caller makes it.
 ///
@@ -49,11 +54,50 @@ pub struct RequestCache<K, V, E> {
 type Answer<V, E> = Arc<OnceCell<Result<V, Arc<E>>>>;
 
 /// The results of one request.
-struct Answers<K, V, E>(Mutex<HashMap<K, Answer<V, E>>>);
+struct Answers<K, V, E> {
+    by_key: Mutex<HashMap<K, Answer<V, E>>>,
+    waiting: Waiters,
+}
+
+/// A key's result, and the place among those that wait for it if another caller is getting it.
+struct Place<'a, V, E> {
+    answer: Answer<V, E>,
+    waiting: Option<Waiting<'a>>,
+}
 
 impl<K, V, E> Default for Answers<K, V, E> {
     fn default() -> Self {
-        Self(Mutex::new(HashMap::new()))
+        Self {
+            by_key: Mutex::new(HashMap::new()),
+            waiting: Waiters::default(),
+        }
+    }
+}
+
+impl<K: Hash + Eq, V, E> Answers<K, V, E> {
+    /// Returns `None` if there is no room, for another key or for another one who waits.
+    fn place(&self, key: K) -> Option<Place<'_, V, E>> {
+        let (answer, is_new) = self.answer(key)?;
+        let waits = !is_new && !answer.initialized();
+        let waiting = waits.then(|| self.waiting.join(WAITING_MAX));
+        match waiting {
+            Some(None) => None,
+            waiting => Some(Place {
+                answer,
+                waiting: waiting.flatten(),
+            }),
+        }
+    }
+
+    fn answer(&self, key: K) -> Option<(Answer<V, E>, bool)> {
+        let mut by_key = self.by_key.lock();
+        let has_room = by_key.len() < KEYS_MAX;
+        match by_key.entry(key) {
+            Entry::Occupied(known) => Some((Arc::clone(known.get()), false)),
+            Entry::Vacant(new) => {
+                has_room.then(|| (Arc::clone(new.insert(Answer::default())), true))
+            }
+        }
     }
 }
 
@@ -85,12 +129,19 @@ where
     where
         F: Future<Output = Result<V, E>>,
     {
-        let Some(answer) = self.answer(request, key) else {
+        let part = self.part(request);
+        let Some(Place {
+            answer,
+            mut waiting,
+        }) = part.place(key)
+        else {
             return ask().await.map_err(Arc::new);
         };
         let mut asked = false;
         let result = answer.get_or_init(|| {
             asked = true;
+            // Whoever makes the call does not wait any more.
+            waiting = None;
             async { ask().await.map_err(Arc::new) }
         });
         let result = result.await.clone();
@@ -102,18 +153,8 @@ where
 
     /// Removes the result for `key` in this request, for example after the value has changed.
     pub fn clear(&self, request: &RequestContext, key: &K) {
-        let forgotten = self.part(request).0.lock().remove(key);
+        let forgotten = self.part(request).by_key.lock().remove(key);
         drop(forgotten); // Without the lock: it is the application's.
-    }
-
-    /// Returns `None` if there is no room.
-    fn answer(&self, request: &RequestContext, key: K) -> Option<Answer<V, E>> {
-        let part = self.part(request);
-        let mut answers = part.0.lock();
-        if answers.len() >= KEYS_MAX && !answers.contains_key(&key) {
-            return None;
-        }
-        Some(Arc::clone(answers.entry(key).or_default()))
     }
 
     fn part(&self, request: &RequestContext) -> Arc<Answers<K, V, E>> {

@@ -8,6 +8,6 @@ mod context;
 #[cfg(test)]
 mod tests;
 
-pub use cache::{KEYS_MAX, RequestCache};
+pub use cache::{KEYS_MAX, RequestCache, WAITING_MAX};
 pub use collapser::{BATCH_MAX, CollapseError, Collapser, CollapserSettings};
 pub use context::RequestContext;

@@ -92,6 +92,37 @@ async fn keys_of_a_request_are_bounded() {
     );
 }
 
+/// Scenario: as many callers as may wait for a slow call; then one more comes, and one with another key.
+/// Guarantees: one too many makes its own call, the other key is cached, and places are free again afterwards.
+#[tokio::test]
+async fn those_who_wait_are_bounded() {
+    let cache: RequestCache<u32, usize, ()> = RequestCache::new(&breaker());
+    let (request, asked) = (RequestContext::new(), AtomicUsize::new(0));
+    let never = std::future::pending::<Result<usize, ()>>;
+    let ask = || async { Ok(asked.fetch_add(1, Relaxed)) };
+    let mut first = Box::pin(cache.get(&request, 7, never));
+    assert!((&mut first).now_or_never().is_none());
+    let mut waiting: Vec<_> = (0..WAITING_MAX)
+        .map(|_| Box::pin(cache.get(&request, 7, ask)))
+        .collect();
+    assert!(waiting.iter_mut().all(|one| one.now_or_never().is_none()));
+    let one_more = cache.get(&request, 7, ask).now_or_never();
+    assert_eq!(one_more, Some(Ok(0)), "it does not wait");
+    for _ in 0..2 {
+        let other = cache.get(&request, 8, ask).now_or_never();
+        assert_eq!(other, Some(Ok(1)), "another key does not wait");
+    }
+    drop(first);
+    let answers = join_all(waiting).await;
+    assert!(answers.iter().all(|answer| *answer == Ok(2)));
+    assert_eq!(asked.load(Relaxed), 3);
+    cache.clear(&request, &7);
+    let mut first = Box::pin(cache.get(&request, 7, never));
+    assert!((&mut first).now_or_never().is_none());
+    let mut second = Box::pin(cache.get(&request, 7, ask));
+    assert!((&mut second).now_or_never().is_none(), "a place is free");
+}
+
 /// The sizes of the batches that were called.
 type Sizes = Arc<crate::sync::Mutex<Vec<usize>>>;
 

@@ -32,7 +32,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 pub(crate) mod time_limiter;
-mod waiting;
+pub(crate) mod waiting;
 
 pub use budget::BudgetSettings;
 pub use builder::Builder;
