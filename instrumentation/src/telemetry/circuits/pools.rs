@@ -74,7 +74,7 @@ const SUMS: [Figure; 3] = [
     ),
 ];
 
-/// Creates a request with pools; their counts start at `start`, or with the pool, at zero.
+/// Creates a request with pools; their counts start at `start`, or with the pool if that was later.
 pub(super) fn request(
     resource: &Resource,
     pools: &[IsolationPool],
@@ -83,8 +83,8 @@ pub(super) fn request(
 ) -> ExportMetricsServiceRequest {
     let snapshots: Vec<_> = pools.iter().map(IsolationPool::snapshot).collect();
     let (start, now) = (unix_nanos(start), unix_nanos(now));
-    let counted = |attributes, value| NumberDataPoint {
-        start_time_unix_nano: start,
+    let counted = |pool: &PoolSnapshot, attributes, value| NumberDataPoint {
+        start_time_unix_nano: start.max(unix_nanos(pool.created)),
         ..point(attributes, value, now)
     };
     let name = |pool: &PoolSnapshot| vec![text(semconv::POOL_NAME, &*pool.key)];
@@ -101,27 +101,65 @@ pub(super) fn request(
         .filter_map(|(metric, description, unit, figure)| {
             let points = snapshots
                 .iter()
-                .map(|pool| counted(name(pool), figure(pool)));
+                .map(|pool| counted(pool, name(pool), figure(pool)));
             sum(metric, description, unit, points.collect())
         });
-    let metrics: Vec<_> = gauges.chain(sums).chain(callers(pools, counted)).collect();
+    let callers = callers(pools, &snapshots, counted);
+    let metrics: Vec<_> = gauges.chain(sums).chain(callers).collect();
     request_of(resource, metrics)
 }
 
 /// Returns the breakers whose calls each pool runs, with the number of refused calls.
 fn callers(
     pools: &[IsolationPool],
-    counted: impl Fn(Vec<KeyValue>, u64) -> NumberDataPoint,
+    snapshots: &[PoolSnapshot],
+    counted: impl Fn(&PoolSnapshot, Vec<KeyValue>, u64) -> NumberDataPoint,
 ) -> Option<Metric> {
-    let of_pool = |pool: &IsolationPool| {
+    let of_pool = |(pool, snapshot): (&IsolationPool, &PoolSnapshot)| {
         let callers = pool.callers().into_iter();
         let points = callers.map(|(breaker, refused)| {
             let pool = text(semconv::POOL_NAME, pool.key());
-            counted(vec![pool, text(semconv::BREAKER_NAME, &*breaker)], refused)
+            let names = vec![pool, text(semconv::BREAKER_NAME, &*breaker)];
+            counted(snapshot, names, refused)
         });
         points.collect::<Vec<_>>()
     };
-    let points = pools.iter().flat_map(of_pool).collect();
+    let points = pools.iter().zip(snapshots).flat_map(of_pool).collect();
     let description = "Calls of a breaker that its pool refused";
     sum(semconv::POOL_CALLER_REJECTED, description, "{call}", points)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+
+    use super::*;
+    use crate::circuit_breaker::{CircuitBreaker, PoolSettings, Registry};
+
+    /// Guarantees: the counts of a pool start when it was created, unless the export began later; so a pool made long after
+    /// its process loses no count.
+    #[tokio::test]
+    async fn counts_start_with_their_pool() {
+        let registry = Registry::new();
+        let breaker = CircuitBreaker::builder("stock").registry(&registry).build();
+        let pool = registry.pool("warehouse", PoolSettings::default()).unwrap();
+        let _done = pool.call(&breaker, async { Ok::<_, ()>(()) }).await;
+        let created = pool.snapshot().created;
+        let starts_of = |start: SystemTime| {
+            let pools = [pool.clone()];
+            let request = request(&Resource::default(), &pools, start, SystemTime::now());
+            let metrics = request.resource_metrics[0].scope_metrics[0].metrics.clone();
+            let sums = metrics.into_iter().filter_map(|metric| match metric.data? {
+                Data::Sum(sum) => Some(sum.data_points[0].start_time_unix_nano),
+                _ => None,
+            });
+            sums.collect::<Vec<_>>()
+        };
+        let minute = Duration::from_secs(60);
+        let (before, later) = (created - minute, created + minute);
+        assert_eq!(starts_of(before), [unix_nanos(created); 4]);
+        assert_eq!(starts_of(later), [unix_nanos(later); 4]);
+    }
 }

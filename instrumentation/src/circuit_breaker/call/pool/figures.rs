@@ -1,5 +1,7 @@
 //! The counts of a pool.
 
+use std::time::SystemTime;
+
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::settings::PoolSettings;
@@ -10,6 +12,8 @@ use crate::name::Name;
 pub struct PoolSnapshot {
     /// The key of the pool.
     pub key: Name,
+    /// When the pool was created and its totals started at zero.
+    pub created: SystemTime,
     /// The settings in force.
     pub settings: PoolSettings,
     /// Calls that are running.
@@ -51,9 +55,16 @@ impl Figures {
         self.rejected.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn snapshot(&self, key: &Name, settings: PoolSettings, queued: u32) -> PoolSnapshot {
+    pub(super) fn snapshot(
+        &self,
+        key: &Name,
+        created: SystemTime,
+        settings: PoolSettings,
+        queued: u32,
+    ) -> PoolSnapshot {
         PoolSnapshot {
             key: key.clone(),
+            created,
             settings,
             active: self.active.load(Relaxed),
             queued,

@@ -86,7 +86,8 @@ impl IsolationPool {
     pub fn snapshot(&self) -> PoolSnapshot {
         let inner = &self.inner;
         let queued = inner.queue.in_use();
-        inner.figures.snapshot(&inner.key, self.settings(), queued)
+        let figures = &inner.figures;
+        figures.snapshot(&inner.key, inner.created, self.settings(), queued)
     }
 
     pub(in crate::circuit_breaker::call) fn called(&self, breaker: &CircuitBreaker) {

@@ -1,6 +1,7 @@
 //! The state shared by the handles of a pool, its workers and its queue.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::callers::Callers;
 use super::figures::Figures;
@@ -13,6 +14,8 @@ use crate::sync::RwLock;
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) key: Name,
+    /// When its counts started at zero.
+    pub(super) created: SystemTime,
     pub(super) settings: RwLock<PoolSettings>,
     pub(super) workers: Arc<Semaphore>,
     pub(super) queue: Bulkhead,
@@ -24,6 +27,7 @@ impl State {
     pub(super) fn new(key: Name, settings: PoolSettings) -> Self {
         Self {
             key,
+            created: SystemTime::now(),
             settings: RwLock::new(settings),
             workers: Semaphore::new(settings.core_size),
             queue: Bulkhead::default(),
