@@ -1,4 +1,4 @@
-//! What the flags and variables become.
+//! Tests of the configuration that flags and variables result in.
 
 use clap::CommandFactory;
 use clap::builder::ValueParser;

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 
-/// What a server got.
+/// The requests that a server received.
 #[derive(Debug, Default)]
 struct Received {
     requests: usize,
@@ -23,7 +23,7 @@ struct Received {
     paths: Vec<String>,
 }
 
-/// Starts a server whose nth request gets the nth answer, and the last one from then on.
+/// Starts a server that answers its nth request with the nth answer, and all further requests with the last one.
 async fn server(answers: Vec<Scripted>) -> (String, Arc<Mutex<Received>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

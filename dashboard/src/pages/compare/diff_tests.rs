@@ -1,4 +1,4 @@
-//! Two call trees side by side: matched by their callers, added, missing, slower and faster calls.
+//! Tests of two call trees side by side: matched by their callers, added, missing, slower and faster calls.
 
 use proptest::prelude::*;
 
@@ -65,7 +65,7 @@ fn what_is_different_is_kept_with_its_callers() {
     let (fast, slow) = (fast(), slow());
     let trees = [CallTree::build(&fast), CallTree::build(&slow)];
     let diff = Diff::new([&fast, &slow], [&trees[0], &trees[1]]);
-    // `stock` took as long as before, and calls what was called twice.
+    // `stock` took as long as before, and now calls a service that was called twice before.
     assert_eq!(diff.different(), [0, 1, 2, 3, 4]);
     let same = Diff::new([&fast, &fast], [&trees[0], &trees[0]]);
     assert!(same.different().is_empty());
@@ -119,8 +119,8 @@ fn any_trace() -> impl Strategy<Value = Trace> {
 }
 
 proptest! {
-    /// Guarantees: whatever the parents say, no call is lost, callers stand before those they call, one level above them,
-    /// and the other way round what was added is missing.
+    /// Guarantees: whatever the parents are, no call is lost, callers come before their callees, one level above them;
+    /// in the reverse comparison added calls are missing.
     #[test]
     fn every_call_stands_below_its_caller(first in any_trace(), second in any_trace()) {
         let trees = [CallTree::build(&first), CallTree::build(&second)];

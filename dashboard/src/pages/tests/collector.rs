@@ -1,4 +1,4 @@
-//! The pages in front of a real collector: from the empty state over the demo trace to every page about it.
+//! Tests of the pages in front of a real collector: from the empty state and the demo trace to every page about it.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use tower::ServiceExt;
 
 use crate::pages::{AppState, router};
 
-/// A collector on a directory of its own, and the pages in front of it.
+/// A collector with its own directory, and its pages.
 pub(super) struct Stack {
     pages: Router,
     pub(super) collector: Collector,
@@ -29,12 +29,12 @@ impl Stack {
         Self::keeping(CollectorConfig::for_test("").retention).await
     }
 
-    /// Starts a collector that keeps data for that long.
+    /// Starts a collector with this retention.
     async fn keeping(retention: Duration) -> Self {
         Self::open(tempfile::tempdir().expect("a directory"), retention).await
     }
 
-    /// Stops the collector, takes its spans away as the retention does, and starts another with what else it kept.
+    /// Stops the collector, deletes its spans as the retention does, and starts another one with the remaining data.
     pub(super) async fn again_without_spans(self) -> Self {
         let Self { collector, dir, .. } = self;
         let retention = CollectorConfig::for_test("").retention;
@@ -174,7 +174,7 @@ async fn the_demo_trace_leads_to_its_call_tree() {
     assert!(stack.get("/map").await.1.contains("<svg class=\"map\""));
 }
 
-/// *Guarantees*: from a trace one comes to recent ones of the same root, and from there to the comparison; two that are
+/// *Guarantees*: a trace links to recent ones with the same root, and from there to the comparison; two traces that are
 /// ticked in a search are compared, the earlier one first.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trace_is_compared_with_another_of_its_root() {
@@ -204,7 +204,8 @@ async fn a_trace_is_compared_with_another_of_its_root() {
     assert_eq!(ticked, page);
 }
 
-/// *Guarantees*: a page of a search knows where to ask for newer traces, and is answered with their number once there are any.
+/// *Guarantees*: a page of a search knows where to request newer traces, and is answered with their number once there
+/// are any.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_search_learns_of_newer_traces() {
     let stack = Stack::start().await;
@@ -228,8 +229,8 @@ async fn a_search_learns_of_newer_traces() {
     assert!(!past.contains("data-ask"));
 }
 
-/// *Scenario*: sixty requests, of which those that a warehouse far away answers take long.
-/// *Guarantees*: the warehouse is named as what is different about the slow ones, with the search for it.
+/// *Scenario*: sixty requests, of which those that a remote warehouse answers take long.
+/// *Guarantees*: the warehouse is shown as the difference of the slow ones, with the search for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_different_about_the_slow_ones_is_found() {
     let stack = Stack::start().await;
@@ -275,8 +276,8 @@ fn rows_of(html: &str) -> Vec<String> {
     rows.map(str::to_lowercase).collect()
 }
 
-/// *Scenario*: a trace is downloaded in each format, and uploaded to a collector that knows nothing of it.
-/// *Guarantees*: it is shown as the same call tree and stored nowhere; a page of another site uploads nothing.
+/// *Scenario*: a trace is downloaded in each format, and uploaded to a collector that does not have it.
+/// *Guarantees*: it is shown as the same call tree and not stored; a page of another site cannot upload.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_downloaded_trace_is_uploaded_as_the_same_tree() {
     let stack = Stack::start().await;
@@ -347,7 +348,8 @@ async fn a_file_that_is_no_trace_is_refused_with_the_reason() {
     assert!(location(&answer).is_some_and(|path| path.ends_with("00ab")));
 }
 
-/// *Guarantees*: theme, time zone and language are kept by cookies of the browser alone, and only a page of ours sets them.
+/// *Guarantees*: theme, time zone and language are stored only in cookies of the browser, and only our own page sets
+/// them.
 #[tokio::test(flavor = "multi_thread")]
 async fn theme_and_time_zone_are_kept_in_the_browser() {
     let stack = Stack::start().await;
@@ -401,7 +403,7 @@ async fn theme_and_time_zone_are_kept_in_the_browser() {
     assert!(other.contains("data-theme=\"system\" data-timezone=\"\""));
 }
 
-/// *Scenario*: of a trace whose first step ended two hours ago one span failed now.
+/// *Scenario*: in a trace whose first step ended two hours ago, one span failed now.
 /// *Guarantees*: a search of the last hour for failures shows it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_of_now_is_found_in_an_old_trace() {
@@ -502,7 +504,7 @@ async fn the_stream_begins_with_the_whole_wall() {
 }
 
 /// *Scenario*: a page watches the wall while the collector stops.
-/// *Guarantees*: its stream ends, so that the server need not wait for it.
+/// *Guarantees*: its stream ends, so that the server does not wait for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_stream_ends_with_the_collector() {
     let stack = Stack::start().await;
@@ -517,7 +519,7 @@ async fn the_stream_ends_with_the_collector() {
     stopped.expect("a clean stop");
 }
 
-/// *Scenario*: data is kept for 720 hours and a trace began 20 days ago.
+/// *Scenario*: the retention is 720 hours and a trace began 20 days ago.
 /// *Guarantees*: the search offers 30 days and finds it, and the timeline begins 30 days ago.
 #[tokio::test(flavor = "multi_thread")]
 async fn all_that_is_kept_is_searched_and_shown() {

@@ -1,4 +1,4 @@
-//! The pages of switches, changes and instances: friendly, empty, and with texts that try every trick.
+//! Tests of the pages of changes and instances: with friendly, empty and hostile data.
 
 use fusebox::control::{Action, Level, LoggerLevel, Outcome, Subject};
 use fusebox_collector::live::circuits::{
@@ -185,7 +185,7 @@ fn list([service, _, _, _, id]: [&str; 5], silent: Option<usize>, filter: &str) 
     html(InstancesPage::new(found, filter, NOW))
 }
 
-/// Returns the page of an instance with a change under way and a form that was refused.
+/// Returns the page of an instance with a pending change and a refused form.
 fn instance([service, name, by, reason, id]: [&str; 5], takes_levels: bool) -> String {
     let mut change = entry([service, name, by, reason, id]).change;
     (change.subject, change.action) = (Subject::Logger, Action::Level(Level::Debug));

@@ -55,7 +55,7 @@ async fn show_wall(params: Params) -> Page<WallPage> {
     ))
 }
 
-/// The retention is a week, or as many days as `days` says.
+/// Returns a retention of a week, or of `days` days.
 fn retention(params: &Params) -> Range {
     Range::of(params.number("days", 7) as u64 * DAY)
 }

@@ -1,5 +1,5 @@
-//! A made-up shop for tests and for looking at the pages: circuits in every state, a week of transitions, traces
-//! of every shape. Deterministic. `serve_fixtures` (ignored) serves them to a browser.
+//! A generated shop for tests and for viewing the pages: circuits in every state, a week of transitions, traces of
+//! every shape. Deterministic. `serve_fixtures` (ignored) serves them to a browser.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,14 +11,14 @@ use opentelemetry::{SpanId, TraceId};
 use crate::pages::hash::fnv1a;
 use crate::pages::view::text::{DAY, HOUR, MINUTE, SECOND};
 
-/// For how long the shop keeps data.
+/// The retention of the shop.
 pub(crate) const WEEK: u64 = 7 * DAY;
 use crate::pages::wall::Teach;
 
 /// Mon 2026-11-23 10:04:11.302 UTC.
 pub(crate) const NOW: u64 = 1_795_428_251_302_000_000;
 
-/// Text that tries to get out of its place.
+/// Text that tries to break out of its context.
 pub(crate) const HOSTILE: &str = "<script>alert(1)</script>\"'`&<img src=x onerror=alert(1)> javascript:alert(1) \u{202e}txt.exe";
 
 pub(crate) fn key(service: &str, name: &str) -> CircuitKey {
@@ -37,7 +37,7 @@ fn wave(seed: u64, index: u64) -> u64 {
     (x >> 7) % 100
 }
 
-/// Two minutes that lead to that state.
+/// Returns two minutes that lead to this state.
 fn story(seed: u64, state: State) -> Vec<SparkBucket> {
     let volume = 20 + seed % 80;
     (0..60)
@@ -113,7 +113,7 @@ fn settings() -> CircuitSettings {
     }
 }
 
-/// Returns a circuit in that state with two minutes of a story that led there.
+/// Returns a circuit in this state with two minutes that led to it.
 pub(crate) fn circuit(service: &str, name: &str, state: State) -> CircuitView {
     let seed = fnv1a(format!("{service}{name}").as_bytes()) % 1_000;
     let spark = story(seed, state);
@@ -206,7 +206,7 @@ pub(crate) fn wall() -> CircuitWall {
     }
 }
 
-/// Returns a wall of that many circuits in services of ten.
+/// Returns a wall of this many circuits in services of ten.
 pub(crate) fn big_wall(count: usize) -> CircuitWall {
     let state = |n: usize| {
         if n.is_multiple_of(97) {
@@ -494,7 +494,7 @@ pub(crate) fn trace() -> Trace {
     }
 }
 
-/// Returns a trace of that many spans, eight levels deep.
+/// Returns a trace of this many spans, eight levels deep.
 pub(crate) fn long_trace(count: u64) -> Trace {
     let services = [
         "gateway",
@@ -619,7 +619,7 @@ pub(crate) fn services() -> Vec<ServiceSummary> {
         .collect()
 }
 
-/// Returns who calls whom in the shop.
+/// Returns the dependencies of the shop.
 pub(crate) fn links() -> Vec<DependencyLink> {
     let link =
         |(parent, child, calls, errors, circuit): &(&str, &str, u64, u64, &str)| DependencyLink {

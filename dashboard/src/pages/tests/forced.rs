@@ -1,4 +1,4 @@
-//! Circuits that someone forced: what their cards and pages say of it, and the heading of their group.
+//! Tests of forced circuits: the texts of their cards and pages, and the heading of their group.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use opentelemetry::TraceId;
 use super::{KEPT, fixtures, html, wall_page};
 use crate::pages::circuit::View;
 
-/// Scenario: a circuit tripped, and was forced open afterwards.
-/// Guarantees: its card says in a line of its own who forced it and why, and calls nothing what tripped it.
+/// Scenario: a circuit opened, and was forced open afterwards.
+/// Guarantees: its card has a line with who forced it and why, and names no call that opened it.
 #[test]
 fn a_forced_card_says_why_and_names_no_call() {
     let mut wall = fixtures::wall();
@@ -25,8 +25,8 @@ fn a_forced_card_says_why_and_names_no_call() {
     assert!(!page.contains("what tripped it"), "{page}");
 }
 
-/// Guarantees: the switches, which are below all requests on a phone, are one link away from the head of the page; the past
-/// has none.
+/// Guarantees: the form that changes a circuit, which is below all requests on a phone, is linked from the head of the
+/// page; pages of the past have no such link.
 #[test]
 fn the_head_of_a_circuit_leads_to_its_switches() {
     let link = "<a class=\"btn\" href=\"#switch\">";
@@ -41,7 +41,7 @@ fn the_head_of_a_circuit_leads_to_its_switches() {
     }
 }
 
-/// Guarantees: the heading of the first group names what is in it.
+/// Guarantees: the heading of the first group describes its content.
 #[test]
 fn the_first_group_is_called_after_what_is_in_it() {
     use EffectiveState::{Closed, Open};

@@ -1,10 +1,11 @@
-//! How requests ended for their callers, in the list of traces: what is red, and which breakers have a chip.
+//! Tests of the results of requests for their callers in the list of traces: which are red, and which breakers have a
+//! chip.
 
 use fusebox_collector::model::{CircuitMark, Grade, TracePage};
 
 use super::{fixtures, search_page};
 
-/// Returns the row of a request that ended so, which called a breaker with each of these marks.
+/// Returns the row of a request with this result that called breakers with these marks.
 fn row(root_failed: bool, error_count: u32, marks: &[[&str; 3]]) -> String {
     let mut found = TracePage {
         next: None,
@@ -51,7 +52,7 @@ fn a_breaker_has_a_chip_only_where_something_was_not_normal() {
     let masked = row(false, 0, &marks);
     assert_eq!(masked.matches("class=\"chip ").count(), 2, "{masked}");
     assert!(masked.contains("+2 closed"), "{masked}");
-    // The caller had an answer: nothing is red. Where it had none, what no fallback answered is.
+    // The caller had an answer, so nothing is red. Without an answer, failures without a fallback are red.
     assert!(!masked.contains("chip open"), "{masked}");
     let failed = row(true, 2, &marks);
     assert_eq!(failed.matches("chip open").count(), 1, "{failed}");

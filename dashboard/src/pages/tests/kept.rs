@@ -1,4 +1,5 @@
-//! Traces kept beyond the retention, through the pages and the API of a collector that starts anew without its spans.
+//! Tests of traces kept beyond the retention, through the pages and the API of a collector that is restarted without
+//! its spans.
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -16,8 +17,8 @@ async fn post(stack: &Stack, path: &str, form: &'static str, site: &str) -> Resp
         .await
 }
 
-/// *Scenario*: a trace is kept with a note; the collector starts again and its spans are gone.
-/// *Guarantees*: the trace stays under its address with all its spans, in the API too, until it is removed.
+/// *Scenario*: a trace is kept with a note; the collector is restarted and its spans are gone.
+/// *Guarantees*: the trace is still found at its URL with all its spans, also in the API, until it is removed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kept_trace_outlives_its_spans() {
     let stack = Stack::start().await;
@@ -63,7 +64,7 @@ async fn a_kept_trace_outlives_its_spans() {
     assert_eq!(stack.get(&path).await.0, StatusCode::NOT_FOUND);
 }
 
-/// *Guarantees*: the API keeps, lists, refuses and removes with the status of each.
+/// *Guarantees*: the API keeps, lists, refuses and removes traces with the right statuses.
 #[tokio::test(flavor = "multi_thread")]
 async fn traces_are_kept_by_the_api() {
     let stack = Stack::start().await;

@@ -1,4 +1,4 @@
-//! Every page in Korean: what is not from elsewhere is Korean, and the viewer's browser chooses.
+//! Tests of every page in Korean: all texts of our own are Korean, and the viewer's browser selects the language.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,11 +10,11 @@ use super::collector::Stack;
 use super::*;
 use crate::pages::words::Language;
 
-/// Names of programs and formats, units, keys, and what is typed as it stands: the same in every language.
+/// Names of programs and formats, units, keys, and literal input: the same in every language.
 const SAME: &str = "fusebox opentelemetry otlp http https grpc json jaeger zipkin influxdb prometheus micrometer resilience4j \
     javascript utc asia seoul mib key value kind server service status error resource name esc ctrl shift enter and api sdk \
     alertmanager notify file md demo aria invalid true code response tracestate off info warn fatal debug trace";
-/// Words of the made data, and of what the collector says of it.
+/// Words of the test data, and of the collector's texts about it.
 const MADE: &str = "get order see was review gateway page product english fallback img src script incident mail shop search \
     step must not parent received the";
 
@@ -24,7 +24,7 @@ fn english(text: &str) -> impl Iterator<Item = &str> {
     words.filter(|word| word.len() > 2 && word.chars().all(|c| c.is_ascii_alphabetic()))
 }
 
-/// Returns what a viewer reads or hears of a page, without code and keys.
+/// Returns the visible and spoken text of a page, without code and keys.
 fn said(html: &str) -> String {
     let mut html = html.replace('<', " <");
     for tag in ["code", "pre", "kbd", "bdi", "script", "textarea"] {
@@ -51,7 +51,7 @@ fn said(html: &str) -> String {
     text
 }
 
-/// Returns the words in the texts of a program, without its tests.
+/// Returns the words in the string literals of a program, without its tests.
 fn literals(source: &str) -> BTreeSet<String> {
     let source = source.split("#[cfg(test)]\nmod tests {").next();
     let source = source
@@ -66,7 +66,7 @@ fn literals(source: &str) -> BTreeSet<String> {
     quoted.flat_map(english).map(str::to_lowercase).collect()
 }
 
-/// Returns the words that pages may say in English: those of their functions and of the table.
+/// Returns the words that pages may contain in English: those of their functions and of the table.
 fn ours() -> BTreeSet<String> {
     let sources = files("src/pages").into_iter();
     let sources = sources.filter(|(name, _)| !name.contains("tests"));
@@ -119,7 +119,7 @@ fn files(folder: &str) -> Vec<(String, String)> {
     files
 }
 
-/// Removes what stands between two marks.
+/// Removes the text between two marks.
 fn without(text: &str, from: &str, to: &str) -> String {
     let mut rest = text;
     let mut kept = String::new();
@@ -166,7 +166,7 @@ fn every_row_of_the_table_is_used() {
     assert!(unused.is_empty(), "{unused:?}");
 }
 
-/// *Guarantees*: a page is in the language that was chosen, else in that of the browser, and says so to caches.
+/// *Guarantees*: a page is in the chosen language, else in that of the browser, and tells caches so.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_browser_chooses_the_language() {
     let stack = Stack::start().await;
@@ -203,7 +203,7 @@ async fn the_browser_chooses_the_language() {
     assert!(words.starts_with("window.fuseboxWords = {"), "{words}");
 }
 
-/// *Guarantees*: live pages of one wall in two languages each get theirs, from one tick.
+/// *Guarantees*: live pages of one wall in two languages each get their own language, from one tick.
 #[test]
 fn a_tick_is_drawn_once_in_each_language() {
     let tick = live::Tick::new(fixtures::wall(), None);

@@ -1,4 +1,4 @@
-//! The page of log records, and log records in a trace.
+//! Tests of the page of log records, and of log records in a trace.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::pages::logs::LogsPage;
 use crate::pages::logs::form::LogForm;
 use crate::pages::trace::logs::TraceLogs;
 
-/// An error with a stack in the span of that number, so many milliseconds after the trace began.
+/// Returns an error with a stack in the span of this number, this many milliseconds after the start of the trace.
 fn record(span: u64, millis: u64, text: &str) -> LogRecord {
     let trace = fixtures::trace();
     let start = trace.spans.iter().map(|span| span.start).min();
@@ -130,7 +130,7 @@ fn a_record_is_one_line_with_its_stack_behind_it_and_leads_to_its_span() {
 }
 
 /// *Scenario*: a span has two records, and one of the trace belongs to none of its spans.
-/// *Guarantees*: the page counts all three, marks both in the lane, and lists them in the detail of the span.
+/// *Guarantees*: the page counts all three, marks both in the lane, and lists them in the details of the span.
 #[test]
 fn records_stand_in_the_trace_at_their_span() {
     let trace = fixtures::trace();

@@ -1,5 +1,5 @@
-//! Every page drawn from fixtures: how it looks (snapshots of the small ones), and what no page may hold: inline
-//! code or style, links out of the site, foreign text that runs or reorders.
+//! Tests of every page, rendered from fixtures: snapshots of the small ones, and what no page may contain: inline code
+//! or styles, links to other sites, hostile text that runs or reorders.
 
 mod collector;
 mod control;
@@ -45,7 +45,7 @@ use crate::pages::view::state;
 use crate::pages::view::text::{DAY, HOUR, MINUTE};
 use crate::pages::wall::{WallPage, WallView, arrange, card, live, timeline};
 
-/// For how long the pages of the tests say that data is kept.
+/// The retention in the tests.
 const KEPT: Range = Range::of(fixtures::WEEK);
 
 fn map_page(links: Vec<DependencyLink>, circuits: &[CircuitView], kept: Range) -> map::MapPage {
@@ -109,7 +109,7 @@ fn compare_page(traces: [&Trace; 2], params: &[(&str, &str)]) -> String {
     html(ComparePage::new(traces, view, &Palette::default()))
 }
 
-/// A name of ten kilobytes that begins with every trick.
+/// A name of ten kilobytes that begins with hostile text.
 fn nasty() -> String {
     format!("{HOSTILE}{}", "x".repeat(10_000))
 }
@@ -450,7 +450,7 @@ fn ids_are_unique_and_tables_have_scopes() {
     }
 }
 
-/// Guarantees: what only spans tell of is marked as that; of what reports itself nothing is said.
+/// Guarantees: breakers known only from spans are marked; others are not.
 #[test]
 fn a_card_says_when_only_spans_tell_of_its_breaker() {
     let mut circuit = fixtures::circuit("a", "b", EffectiveState::Closed);
@@ -530,7 +530,7 @@ fn a_long_trace_brings_its_first_rows_and_names_the_next() {
 }
 
 /// *Scenario*: the spans of a trace claim to take centuries each.
-/// *Guarantees*: every view of it is drawn, though their times add up to more than there is room for.
+/// *Guarantees*: every view of it is drawn, although the sum of their times overflows.
 #[test]
 fn a_comparison_has_a_page_of_rows_and_leads_to_the_next() {
     let (short, long) = (fixtures::trace(), fixtures::long_trace(2_000));
@@ -578,8 +578,8 @@ fn states_are_shown_by_shape_word_and_class() {
     );
 }
 
-/// *Scenario*: data is kept for 30 days, for one day.
-/// *Guarantees*: every page that offers ranges offers all of that and nothing beyond it, and draws it.
+/// *Scenario*: the retention is 30 days, or one day.
+/// *Guarantees*: every page that offers ranges offers the whole retention and nothing longer, and draws it.
 #[test]
 fn pages_offer_and_draw_as_much_as_is_kept() {
     let long_ago = CircuitTransition {
@@ -644,8 +644,8 @@ fn the_rows_of_a_trace_look_like_this() {
     insta::assert_snapshot!(rows.replace("<li", "\n<li"));
 }
 
-/// *Guarantees*: while InfluxDB is away an empty list claims neither that nothing meets the conditions nor that no service
-/// sends.
+/// *Guarantees*: while InfluxDB is unreachable an empty list claims neither that nothing matches nor that no service
+/// sends data.
 #[test]
 fn a_list_that_may_lack_something_says_so() {
     let found = TracePage {
@@ -732,7 +732,7 @@ async fn files_are_named_by_their_content_and_kept_for_ever() {
     }
 }
 
-/// A stream that is behind gets the newest wall in full; one that is up to date only what changed.
+/// A stream that is behind gets the whole newest wall; one that is up to date only the changes.
 #[test]
 fn a_stream_gets_what_changed() {
     let mut wall = fixtures::wall();
@@ -743,8 +743,8 @@ fn a_stream_gets_what_changed() {
     assert_eq!(second.changed.len(), 1);
 }
 
-/// *Guarantees*: a breaker that is out says since when, why, and how many probes failed; what tripped it and the last
-/// probe are two links.
+/// *Guarantees*: the card of an open breaker shows since when, why, and how many probes failed; what tripped it and the
+/// last probe are two links.
 #[test]
 fn an_outage_is_distinguished_from_its_last_probe() {
     let circuit = fixtures::circuit("gateway", "review", EffectiveState::Open);
@@ -771,7 +771,7 @@ fn an_outage_is_distinguished_from_its_last_probe() {
     }
 }
 
-/// *Guarantees*: probes that fail are not announced.
+/// *Guarantees*: failed probes are not announced.
 #[test]
 fn an_outage_is_announced_when_it_begins_and_when_it_ends() {
     use EffectiveState::{Closed, HalfOpen, Open};
@@ -793,7 +793,7 @@ fn an_outage_is_announced_when_it_begins_and_when_it_ends() {
     }
 }
 
-/// *Guarantees*: a card does not leave the group that is looked at the moment its circuit recovers.
+/// *Guarantees*: a card does not leave its group at the moment at which its circuit recovers.
 #[test]
 fn what_has_just_closed_stays_with_what_is_not_closed_for_a_minute() {
     let mut wall = fixtures::wall();

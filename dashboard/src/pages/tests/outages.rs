@@ -1,4 +1,4 @@
-//! The outages on the page of a circuit: one line each, a breaker that flaps in one line too, the log behind.
+//! Tests of the outages on the page of a circuit: one line each, one line for a flapping breaker, and the log.
 
 use fusebox::circuit_breaker::EffectiveState::{self, Closed, HalfOpen, Open};
 use fusebox_collector::model::{CircuitTransition, TimeRange, UnixNanos};
@@ -90,7 +90,7 @@ fn a_breaker_that_flaps_is_one_line() {
     let page = page(&turns, Closed);
     assert!(page.contains("4 outages, out for 40 s in all"), "{page}");
     assert_eq!(page.matches("Each of them").count(), 1);
-    // What ended is not under way, and an instance that is gone did not close.
+    // An ended outage is not in progress, and an instance that is gone did not close.
     assert!(!page.contains("so far"));
     let gone = super::outages::page(&[(300, "a", Closed, Open)], Closed);
     assert!(gone.contains("no end reported"), "{gone}");

@@ -1,4 +1,4 @@
-//! The wall of many circuits: which are cards and which are rows, and what a page and a tick of it weigh.
+//! Tests of a wall with many circuits: which are cards and which are rows, and the sizes of a page and of a tick.
 
 use fusebox::circuit_breaker::EffectiveState;
 
@@ -9,8 +9,8 @@ fn count(html: &str, class: &str) -> usize {
     html.matches(class).count()
 }
 
-/// *Guarantees*: with more circuits than fill a screen, the first that are not closed are cards and all others rows; who
-/// asks for cards or rows gets them.
+/// *Guarantees*: with more circuits than fill a screen, the first that are not closed are cards and all others rows;
+/// cards or rows can be selected.
 #[test]
 fn many_circuits_are_rows_but_what_is_not_closed() {
     let wall = fixtures::big_wall(1_000);
@@ -42,7 +42,7 @@ fn a_page_of_an_outage_of_everything_has_a_bounded_size() {
     assert!(page.len() <= 300_000, "{} bytes", page.len());
 }
 
-/// *Guarantees*: pages that look at the same circuits share one message, and those of very many filters keep no memory.
+/// *Guarantees*: pages with the same circuits share one message, and those with very many filters do not use memory.
 #[test]
 fn what_pages_with_one_view_are_sent_is_made_once() {
     let tick = live::Tick::new(fixtures::big_wall(100), None);

@@ -1,4 +1,4 @@
-//! The call tree on traces of every shape.
+//! Tests of the call tree on traces of every shape.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! The critical path on the nine shapes by which Jaeger's pages define it, times as there, and on made traces.
+//! Tests of the critical path on the nine shapes by which Jaeger's pages define it, with the same times, and on
+//! generated traces.
 
 use fusebox_collector::model::{SpanKind, Trace};
 use proptest::prelude::*;
@@ -161,7 +162,7 @@ fn sums(trace: &Trace, tree: &CallTree) -> Vec<(u64, u64)> {
 }
 
 proptest! {
-    /// The path of a root covers each moment of it once.
+    /// Guarantees: the path of a root covers each moment of it once.
     #[test]
     fn the_path_of_a_root_is_as_long_as_the_root(
         shapes in prop::collection::vec((1_u64..40, prop::option::of(0_u64..50), 0_u64..1_000, 0_u64..500, 0_u8..6), 1..60)

@@ -1,4 +1,4 @@
-//! What spans have, which search a difference leads to, and which traces are compared.
+//! Tests of the properties of spans, the searches that differences link to, and the traces that are compared.
 
 use fusebox_collector::model::{TimeRange, Value};
 
@@ -76,7 +76,7 @@ fn a_difference_is_added_to_the_search_or_searched_for_alone() {
         operation.contains("service=stock&operation=GET%20%2F"),
         "{operation}"
     );
-    // What stands there already, or cannot be written as key=value, has no link.
+    // A condition that is already present, or cannot be written as key=value, has no link.
     assert_eq!(href(&search, &found(Kind::Service, "", "shop", true)), None);
     assert_eq!(
         href(&search, &found(Kind::Attribute, "a<b", "c", true)),

@@ -1,4 +1,4 @@
-//! The table against what says its words, and every page in Korean.
+//! Tests of the table against the code that uses its texts, and of every page in Korean.
 
 use std::collections::BTreeSet;
 
@@ -48,7 +48,7 @@ fn words_take_values_in_the_order_of_their_language() {
         Language::Korean.within(counts),
         ["스팬 1개", "스팬 1,200개"]
     );
-    // What tells two meanings apart is not shown.
+    // The part that distinguishes two meanings is not shown.
     assert_eq!(t!("Calls#verb"), "Calls");
     assert_eq!(
         h!("You are <b>{name}</b>.", name = "<i>").0,
