@@ -30,8 +30,8 @@ pub(crate) struct Sources {
 #[derive(Debug, Default)]
 pub(super) struct Look {
     pub(super) findings: Vec<Finding>,
-    /// Every listed circuit and instance, including those of unknown state; `None` if instances were not
-    /// checked.
+    /// Every listed circuit and instance, including those of unknown state, but no instance that ended; `None`
+    /// if instances were not checked.
     pub(super) listed: Option<BTreeSet<Subject>>,
 }
 
@@ -65,11 +65,7 @@ impl Sources {
                 .circuits
                 .into_iter()
                 .map(|one| Subject::Circuit(one.key));
-            let instances = found.instances.into_iter().map(|one| Subject::Instance {
-                service: one.service,
-                id: one.id,
-            });
-            look.listed = Some(circuits.chain(instances).collect());
+            look.listed = Some(circuits.chain(remaining(found.instances)).collect());
         }
         Ok(())
     }
@@ -147,6 +143,16 @@ fn of_instances(found: &Instances, now: UnixNanos) -> Vec<Finding> {
     findings
 }
 
+/// Returns the instances that have not ended: the incident of one that was down and then ended is over.
+fn remaining(instances: Vec<InstanceView>) -> impl Iterator<Item = Subject> {
+    let instances = instances.into_iter();
+    let remaining = instances.filter(|one| one.liveness != Liveness::Ended);
+    remaining.map(|one| Subject::Instance {
+        service: one.service,
+        id: one.id,
+    })
+}
+
 fn of_instance(instance: &InstanceView) -> Option<Finding> {
     let problem = match instance.liveness {
         Liveness::Live => None,
@@ -155,7 +161,7 @@ fn of_instance(instance: &InstanceView) -> Option<Finding> {
             reason: "it missed three heartbeats".to_owned(),
             opened_by: None,
         }),
-        // One that ended on purpose is not missed; an incident that it was in ends when it is no longer listed.
+        // One that ended on purpose is not missed.
         Liveness::Late | Liveness::Silent | Liveness::Ended => return None,
     };
     let (service, id) = (instance.service.clone(), instance.id.clone());

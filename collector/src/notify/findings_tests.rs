@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::{CircuitKey, HOUR, Provenance, SECOND};
+use crate::notify::state::State;
 
 const NOW: UnixNanos = UnixNanos::new(1_760_000_000_000_000_000);
 
@@ -85,4 +86,28 @@ fn many_silent_instances_are_one_incident() {
     );
     found.silent_at_once = Some(5);
     assert_eq!(wrong(&found), pairs(&[("live", false), ("all", true)]));
+}
+
+/// Scenario: an instance was down, answers again, and is stopped on purpose before it is checked.
+/// Guarantees: its incident ends as gone; that of an instance which is still down goes on.
+#[test]
+fn an_incident_of_an_instance_that_ended_is_over() {
+    let mut state = State::default();
+    let found = |a| Instances {
+        instances: vec![instance("a", a), instance("b", Liveness::Down)],
+        silent_at_once: None,
+    };
+    state.observe(of_instances(&found(Liveness::Down), NOW), NOW);
+    let ended = found(Liveness::Ended);
+    state.observe(of_instances(&ended, NOW), NOW);
+    state.end_unlisted(&remaining(ended.instances).collect(), NOW + SECOND);
+    let over = state.incidents().iter();
+    let over = over.map(|one| (one.subject.instance(), one.ended, one.is_gone));
+    assert_eq!(
+        over.collect::<Vec<_>>(),
+        [
+            (Some("a"), Some(NOW + SECOND), true),
+            (Some("b"), None, false)
+        ]
+    );
 }

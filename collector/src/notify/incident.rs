@@ -48,7 +48,7 @@ pub struct Incident {
     pub opened_by: Option<String>,
     /// Whether it repeatedly begins and ends.
     pub is_flapping: bool,
-    /// Whether it ended because its circuit or instance is no longer listed.
+    /// Whether it ended because its circuit or instance is no longer listed, or its instance ended.
     #[serde(default)]
     pub is_gone: bool,
     /// Whether it ended in a quiet period: what was not sent until then is not sent any more.
@@ -184,7 +184,7 @@ impl Incident {
         true
     }
 
-    /// Ends it because its subject is no longer listed.
+    /// Ends it because its subject is no longer listed, or has ended.
     pub(super) fn vanish(&mut self, is_quiet: bool, now: UnixNanos) {
         self.is_present = false;
         self.ended = Some(now);

@@ -138,7 +138,7 @@ fn title(notice: &Notice) -> String {
             match notice.stage {
                 Stage::Begun => format!("{name} is {still}down"),
                 Stage::Flapping => format!("{name} {still}goes down again and again"),
-                Stage::Ended if notice.incident.is_gone => format!("{name} is no longer listed"),
+                Stage::Ended if notice.incident.is_gone => format!("{name} is gone"),
                 Stage::Ended => format!("{name} is back"),
             }
         }

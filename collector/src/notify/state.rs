@@ -116,8 +116,8 @@ impl State {
         }
     }
 
-    /// Ends the incidents of circuits and instances that are no longer listed; returns whether there were
-    /// any.
+    /// Ends the incidents of circuits and instances that are no longer listed, or have ended; returns
+    /// whether there were any.
     pub(super) fn end_unlisted(&mut self, listed: &BTreeSet<Subject>, now: UnixNanos) -> bool {
         let mut is_changed = false;
         for incident in &mut self.incidents {

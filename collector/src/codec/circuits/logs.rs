@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use serde_json::{Map, Value};
 
 use super::attributes::{Sender, bounded_text, moment, name, text};
-use super::{InstanceId, LogsBatch, SettingsReport};
+use super::{EndReport, InstanceId, LogsBatch, SettingsReport};
 use crate::model::{
     CircuitKey, CircuitSettings, CircuitTransition, OverrideView, Provenance, UnixNanos, nanos,
     zero_is_none,
@@ -45,9 +45,12 @@ fn decode_record(record: &LogRecord, sender: Option<&Sender>, batch: &mut LogsBa
             .and_then(|sender| settings(record, sender))
             .map(|settings| batch.settings.push(settings)),
         semconv::EVENT_ENDED => sender.map(|sender| {
-            batch.ended.push(InstanceId {
-                service: sender.service.clone(),
-                instance: sender.instance.clone(),
+            batch.ended.push(EndReport {
+                id: InstanceId {
+                    service: sender.service.clone(),
+                    instance: sender.instance.clone(),
+                },
+                time: time(record),
             });
         }),
         _ => {
@@ -69,6 +72,13 @@ fn event_name(record: &LogRecord) -> &str {
     }
 }
 
+fn time(record: &LogRecord) -> UnixNanos {
+    UnixNanos::new(match record.time_unix_nano {
+        0 => record.observed_time_unix_nano,
+        time => time,
+    })
+}
+
 fn key(record: &LogRecord, sender: &Sender) -> Option<CircuitKey> {
     Some(CircuitKey {
         service: sender.service.clone(),
@@ -79,15 +89,11 @@ fn key(record: &LogRecord, sender: &Sender) -> Option<CircuitKey> {
 fn transition(record: &LogRecord, sender: &Sender) -> Option<CircuitTransition> {
     let state = |key| EffectiveState::parse(text(&record.attributes, key)?);
     let to = state(semconv::TRANSITION_TO)?;
-    let time = match record.time_unix_nano {
-        0 => record.observed_time_unix_nano,
-        time => time,
-    };
     let open_until = moment(&record.attributes, semconv::OPEN_UNTIL);
     Some(CircuitTransition {
         key: key(record, sender)?,
         instance: sender.instance.clone(),
-        time: UnixNanos::new(time),
+        time: time(record),
         from: state(semconv::TRANSITION_FROM)?,
         to,
         reason: bounded_text(&record.attributes, semconv::TRANSITION_REASON),

@@ -139,6 +139,15 @@ pub struct InstanceId {
     pub instance: String,
 }
 
+/// The announcement that an instance ends.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EndReport {
+    /// The instance.
+    pub id: InstanceId,
+    /// When it was made, by the instance's clock.
+    pub time: UnixNanos,
+}
+
 /// The circuits in a logs request.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LogsBatch {
@@ -147,7 +156,7 @@ pub struct LogsBatch {
     /// Settings, new or repeated, in the order of the request.
     pub settings: Vec<SettingsReport>,
     /// Instances that announced their end.
-    pub ended: Vec<InstanceId>,
+    pub ended: Vec<EndReport>,
     /// Number of records that are not circuit events.
     pub ignored_records: u64,
     /// Number of circuit events with a missing, unknown or invalid value.

@@ -475,6 +475,7 @@ impl CircuitSink for Circuits {
             counters
                 .incidents
                 .add(Incident::BadCircuitPoint, batch.refused_points);
+            self.inner.control.note_starts(&batch.observations);
             self.take_policies(batch.policies, now);
             self.ingest(batch.observations, Vec::new(), now).await
         })

@@ -26,7 +26,7 @@ pub use state::{ChangeStatus, Delivery, InstanceDelivery};
 use self::channels::TooManyChannels;
 use self::state::State;
 use super::Kept;
-use crate::codec::circuits::InstanceId;
+use crate::codec::circuits::{EndReport, InstanceId, Observation};
 use crate::model::{
     CircuitKey, CircuitView, ControlRecord, OperatorChange, Source, TimeRange, UnixNanos,
 };
@@ -250,17 +250,18 @@ impl Control {
 
     /// Stores the announced ends of instances; returns the new ones once they are durable.
     ///
-    /// # Errors When the disk fails.
+    /// # Errors
+    /// When the disk fails.
     pub(crate) async fn end(
         &self,
-        instances: Vec<InstanceId>,
+        ends: Vec<EndReport>,
         now: UnixNanos,
     ) -> Result<Kept, StoreError> {
-        if instances.is_empty() {
+        if ends.is_empty() {
             return Ok(Kept::default());
         }
-        let ends = self.state().ended.new_ends(instances, now);
-        let records = ends.iter().cloned();
+        let ends = self.state().ended.new_ends(ends, now);
+        let records = ends.iter().map(|end| ended::record(end, now));
         let records = records.map(|end| SeriesRecord::Control(ControlRecord::Ended(end)));
         self.inner.log.append(records.collect()).await?;
         let kept = Kept {
@@ -268,8 +269,29 @@ impl Control {
             not_kept: 0,
         };
         let mut state = self.state();
-        ends.into_iter().for_each(|end| state.ended.insert(end));
+        ends.into_iter()
+            .for_each(|end| state.ended.insert(end, now));
         Ok(kept)
+    }
+
+    /// Forgets the ends of instances that report counts which started later: they were started again.
+    pub(super) fn note_starts(&self, observations: &[Observation]) {
+        let mut state = self.state();
+        if state.ended.is_empty() {
+            return;
+        }
+        let is_same = |a: &Observation, b: &Observation| {
+            a.instance == b.instance && a.key.service == b.key.service
+        };
+        for of_instance in observations.chunk_by(is_same) {
+            let id = InstanceId {
+                service: of_instance[0].key.service.clone(),
+                instance: of_instance[0].instance.clone(),
+            };
+            let counts = of_instance.iter().flat_map(|one| &one.counts);
+            let latest = counts.map(|count| count.start).max();
+            state.ended.counted_since(&id, latest.unwrap_or_default());
+        }
     }
 
     pub(crate) fn ended(&self, now: UnixNanos) -> Vec<(InstanceId, UnixNanos)> {
@@ -296,7 +318,16 @@ impl Control {
 
     fn connect(&self, poll: &Poll) -> Result<Channel, TooManyChannels> {
         let id = (poll.service.clone(), poll.instance.clone());
-        self.state().channels.connect(&id, UnixNanos::now())?;
+        let mut state = self.state();
+        state.channels.connect(&id, UnixNanos::now())?;
+        // The first poll of a process.
+        if poll.after.is_none() {
+            state.ended.started(&InstanceId {
+                service: poll.service.clone(),
+                instance: poll.instance.clone(),
+            });
+        }
+        drop(state);
         Ok(Channel {
             control: self.clone(),
             id,

@@ -113,7 +113,7 @@ impl State {
                 self.insert(change);
             }
             ControlRecord::Outcome(outcome) => self.settle(outcome),
-            ControlRecord::Ended(end) => self.ended.insert(end),
+            ControlRecord::Ended(end) => self.ended.restore(end),
         }
     }
 

@@ -168,6 +168,43 @@ async fn a_pending_change_survives_a_crash() {
     assert_eq!(ids(&world.poll("a", None).await.1), [id]);
 }
 
+/// Scenario: an instance ends and is started again at once, under the same id; a late report of the first process comes.
+/// Guarantees: it has ended until the new process polls for the first time, or reports calls counted since its start.
+#[tokio::test]
+async fn an_instance_that_is_started_again_has_not_ended() {
+    let world = World::new().await;
+    let control = world.circuits.control();
+    let report = async |start: UnixNanos| {
+        let now = UnixNanos::now();
+        let mut breaker = FakeBreaker::new("a", start.get());
+        breaker.count("success", 0, 1);
+        let metrics = observed(&breaker.metrics(now.get()));
+        world.circuits.ingest_metrics(metrics, now).await.unwrap();
+    };
+    let end = async || {
+        let id = InstanceId {
+            service: "product-page".to_owned(),
+            instance: "a".to_owned(),
+        };
+        let time = UnixNanos::now();
+        let announced = vec![EndReport { id, time }];
+        control.end(announced, time).await.unwrap();
+        time
+    };
+    let ended = || control.ended(UnixNanos::now()).len();
+    let time = end().await;
+    report(time - MINUTE).await;
+    world.poll("a", Some(7)).await;
+    world.poll("b", None).await;
+    assert_eq!(ended(), 1);
+    report(time + Duration::from_millis(1)).await;
+    assert_eq!(ended(), 0);
+    end().await;
+    assert_eq!(ended(), 1);
+    world.poll("a", None).await;
+    assert_eq!(ended(), 0);
+}
+
 /// Scenario: an answer is lost in transit.
 /// Guarantees: the next poll, with the same last change, gets it again.
 #[tokio::test]
