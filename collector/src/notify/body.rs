@@ -35,18 +35,22 @@ pub(super) fn slack(message: &Message) -> Value {
     let lines = lines
         .iter()
         .map(|(word, text)| format!("*{word}:* {}", escaped(text)));
+    let link = |words: &str, url: &str| {
+        let url = escaped(url).replace('|', "%7C");
+        format!("<{url}|{}>", escaped(words))
+    };
     let links = message.links();
-    let links = links
-        .iter()
-        .map(|(word, url)| format!("<{}|{word}>", escaped(url).replace('|', "%7C")));
+    let links = links.iter().map(|(word, url)| link(word, url));
     let lines: Vec<_> = lines.chain(links).collect();
     let section =
         |text: String| json!({"type": "section", "text": {"type": "mrkdwn", "text": text}});
     let title = escaped(&message.title);
-    json!({
-        "text": title.clone(),
-        "blocks": [section(format!("*{title}*")), section(lines.join("\n"))],
-    })
+    let head = [section(format!("*{title}*")), section(lines.join("\n"))];
+    let listed = message.listed.iter();
+    let listed = listed.map(|(title, url)| section(link(title, url)));
+    let blocks = head.into_iter().chain(listed);
+    let blocks: Vec<_> = blocks.chain(message.rest().map(section)).collect();
+    json!({"text": title, "blocks": blocks})
 }
 
 /// Returns an adaptive card for the webhooks of Teams' workflows.
@@ -65,6 +69,18 @@ pub(super) fn teams(message: &Message) -> Value {
         "color": if is_over { "Good" } else { "Attention" },
     });
     let facts = json!({"type": "FactSet", "facts": facts.collect::<Vec<_>>()});
+    let line = |text: &str| json!({"type": "TextBlock", "text": text, "wrap": true});
+    // Not a link in the text: Teams reads Markdown there, and the names come from outside.
+    let listed = message.listed.iter().map(|(title, url)| {
+        let open = json!({"type": "Action.OpenUrl", "url": url});
+        json!({"type": "Container", "items": [line(title)], "selectAction": open})
+    });
+    let rest = message.rest().map(|rest| line(&rest));
+    let body: Vec<_> = [title, facts]
+        .into_iter()
+        .chain(listed)
+        .chain(rest)
+        .collect();
     json!({
         "type": "message",
         "attachments": [{
@@ -72,7 +88,7 @@ pub(super) fn teams(message: &Message) -> Value {
             "content": {
                 "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
                 "type": "AdaptiveCard", "version": "1.4",
-                "body": [title, facts],
+                "body": body,
                 "actions": actions.collect::<Vec<_>>(),
             },
         }],

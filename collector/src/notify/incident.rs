@@ -263,7 +263,7 @@ impl Target {
         }
     }
 
-    fn is_alertmanager(&self) -> bool {
+    pub(super) fn is_alertmanager(&self) -> bool {
         matches!(self.channel, Channel::Alertmanager(_))
     }
 }

@@ -135,3 +135,59 @@ fn a_webhook_without_a_template_gets_everything() {
     let filled = body::webhook(&message, Some(&json!(["{{event}}"])));
     assert_eq!(filled, json!(["circuit_open"]));
 }
+
+/// Scenario: circuits of one service open, one of another one closes, and an instance is still down.
+/// Guarantees: one message has how many there are of each kind, a bounded list with links, and what is the same for all.
+#[test]
+fn several_incidents_are_one_message() {
+    let of = |service: &str, count: usize| {
+        let one = notice(service, Stage::Begun);
+        vec![one; count]
+    };
+    let same = Message::of(&of("shop", 3), "https://f.example");
+    assert_eq!(same.title, "3 circuits open");
+    assert_eq!(
+        (same.event, same.service.as_str()),
+        ("circuit_open", "shop")
+    );
+    assert_eq!(same.link, "https://f.example/circuits/shop/stock%2F%3C7%3E");
+    let mut mixed = of("shop", 29);
+    mixed.push(notice("page", Stage::Ended));
+    let links = Message::of(&mixed, "https://f.example").link;
+    assert_eq!(links, "https://f.example/circuits");
+    let mut down = notice("shop", Stage::Begun);
+    down.is_reminder = true;
+    down.incident.subject = Subject::Instance {
+        service: "shop".to_owned(),
+        id: "a".to_owned(),
+    };
+    mixed.push(down);
+    let mixed = Message::of(&mixed, "https://f.example");
+    let title = "29 circuits open, 1 circuit closed again, 1 instance still down";
+    assert_eq!((mixed.event, mixed.title.as_str()), ("several", title));
+    assert_eq!((mixed.service.as_str(), mixed.until.as_str()), ("", ""));
+    assert_eq!(mixed.link, "https://f.example/notifications");
+    assert_eq!((mixed.listed.len(), mixed.unlisted), (20, 11));
+    assert!(
+        mixed.text().ends_with("- and 11 more\n"),
+        "{}",
+        mixed.text()
+    );
+    let card = &body::teams(&mixed)["attachments"][0]["content"];
+    let lines = card["body"].as_array().unwrap();
+    assert_eq!(lines.len(), 2 + 20 + 1);
+    let url = "https://f.example/circuits/shop/stock%2F%3C7%3E";
+    assert_eq!(lines[2]["selectAction"]["url"], url);
+}
+
+/// Guarantees: with the longest names there are, a message stays within the 28 KB of a card.
+#[test]
+fn a_message_about_several_is_bounded() {
+    let name = "\u{1f600}".repeat(64);
+    let all = vec![notice(&name, Stage::Begun); 1_000];
+    let message = Message::of(&all, "https://f.example");
+    let bytes = body::teams(&message).to_string().len();
+    assert!(bytes < 28 << 10, "{bytes}");
+    assert_eq!(message.listed.len() + message.unlisted, 1_000);
+    assert!(!message.listed.is_empty());
+}

@@ -266,6 +266,11 @@ impl Notifier {
     /// Records the result of sending; returns whether the message is settled.
     fn report(&self, target: &Target, notices: &[Notice], sent: &Result<(), SendError>) -> bool {
         let now = UnixNanos::now();
+        // Alertmanager gets an alert each, others one message about all.
+        let messages = match target.is_alertmanager() {
+            true => notices.len() as u64,
+            false => 1,
+        };
         let mut reports = self.inner.reports.lock();
         let Reports {
             targets, refusals, ..
@@ -274,7 +279,7 @@ impl Notifier {
         let refusals = refusals.entry(target.name.clone()).or_default();
         let is_settled = match sent {
             Ok(()) => {
-                report.sent += notices.len() as u64;
+                report.sent += messages;
                 report.sent_at = Some(now);
                 (report.failures, *refusals) = (0, 0);
                 report.problem = None;
@@ -289,7 +294,7 @@ impl Notifier {
                 *refusals += u32::from(error.is_final());
                 let is_given_up = *refusals >= TRIES_MAX;
                 if is_given_up {
-                    report.given_up += notices.len() as u64;
+                    report.given_up += messages;
                     // The next message gets the same number of attempts.
                     (report.failures, *refusals) = (0, 0);
                 }

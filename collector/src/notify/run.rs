@@ -9,7 +9,6 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{info, warn};
 
-use super::channel::Channel;
 use super::findings::{Look, Sources, of_transition};
 use super::send::{SendError, Sender};
 use super::settings::{Settings, Source, Target};
@@ -165,15 +164,25 @@ impl Notifier {
 /// Sends what is due to one target.
 async fn serve(notifier: Notifier, sender: Sender, target: Arc<Target>) {
     let mut news = notifier.inner.news.subscribe();
-    let most = match target.channel {
-        Channel::Alertmanager(_) => ALERTS_MAX,
-        _ => 1,
-    };
+    let gathers = !target.is_alertmanager() && !target.gather.is_zero();
+    let mut is_gathered = !gathers;
     loop {
         news.mark_unchanged();
+        let most = match (target.is_alertmanager(), gathers) {
+            (true, _) => ALERTS_MAX,
+            // After a rejection alone, so that one that is never accepted does not take others with it.
+            (false, true) if !notifier.is_refused(&target.name) => usize::MAX,
+            (false, _) => 1,
+        };
         let due = notifier.state().due(&target, UnixNanos::now(), most);
         if due.is_empty() {
+            is_gathered = !gathers;
             let _looked = timeout(DUE_EVERY, news.changed()).await;
+            continue;
+        }
+        if !is_gathered {
+            is_gathered = true;
+            sleep(target.gather).await;
             continue;
         }
         let sent = sender.send(&target, &due, &notifier.url()).await;
@@ -187,13 +196,20 @@ async fn serve(notifier: Notifier, sender: Sender, target: Arc<Target>) {
                 warn!(target = name, %error, "could not notify");
             }
             sleep(pause(failures, error)).await;
-        } else if most == 1 {
+        } else if !target.is_alertmanager() {
+            is_gathered = !gathers;
             sleep(MESSAGE_PAUSE).await;
         }
     }
 }
 
 impl Notifier {
+    /// Whether the target rejected its last message.
+    fn is_refused(&self, target: &str) -> bool {
+        let reports = self.inner.reports.lock();
+        reports.refusals.get(target).is_some_and(|count| *count > 0)
+    }
+
     fn failures(&self, target: &str) -> u32 {
         let reports = self.inner.reports.lock();
         let Reports { targets, .. } = &*reports;

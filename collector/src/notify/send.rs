@@ -107,7 +107,7 @@ impl Sender {
         })
     }
 
-    /// Sends what is due to a target; `url` is the base of the links.
+    /// Sends what is due to a target: to Alertmanager as an alert each, otherwise as one message. `url` is the base of the links.
     pub(super) async fn send(
         &self,
         target: &Target,
@@ -115,43 +115,27 @@ impl Sender {
         url: &str,
     ) -> Result<(), SendError> {
         let sending = async {
-            if let Channel::Alertmanager(hook) = &target.channel {
-                let messages = notices
-                    .iter()
-                    .map(|notice| (notice, Message::new(notice, url)));
-                let alerts = body::alerts(&messages.collect::<Vec<_>>(), UnixNanos::now());
-                return self.post(hook, "/api/v2/alerts", &alerts).await;
+            let message = Message::of(notices, url);
+            match &target.channel {
+                Channel::Alertmanager(hook) => {
+                    let messages = notices
+                        .iter()
+                        .map(|notice| (notice, Message::new(notice, url)));
+                    let alerts = body::alerts(&messages.collect::<Vec<_>>(), UnixNanos::now());
+                    self.post(hook, "/api/v2/alerts", &alerts).await
+                }
+                Channel::Webhook(hook, template) => {
+                    let body = body::webhook(&message, template.as_ref());
+                    self.post(hook, "", &body).await
+                }
+                Channel::Slack(hook) => self.post(hook, "", &body::slack(&message)).await,
+                Channel::Teams(hook) => self.post(hook, "", &body::teams(&message)).await,
+                Channel::Mail(mail) => self.mail(mail, notices, &message).await,
             }
-            for notice in notices {
-                self.send_one(&target.channel, notice, url).await?;
-            }
-            Ok(())
         };
         timeout(SEND_WITHIN, sending)
             .await
             .unwrap_or(Err(SendError::TimedOut))
-    }
-
-    async fn send_one(
-        &self,
-        channel: &Channel,
-        notice: &Notice,
-        url: &str,
-    ) -> Result<(), SendError> {
-        let message = Message::new(notice, url);
-        match channel {
-            Channel::Webhook(hook, template) => {
-                let body = body::webhook(&message, template.as_ref());
-                self.post(hook, "", &body).await
-            }
-            Channel::Slack(hook) => self.post(hook, "", &body::slack(&message)).await,
-            Channel::Teams(hook) => self.post(hook, "", &body::teams(&message)).await,
-            Channel::Alertmanager(hook) => {
-                let alerts = body::alerts(&[(notice, message)], UnixNanos::now());
-                self.post(hook, "/api/v2/alerts", &alerts).await
-            }
-            Channel::Mail(mail) => self.mail(mail, notice, &message).await,
-        }
     }
 
     /// Posts JSON. Redirects are not followed: only the file decides where to send.
@@ -187,8 +171,13 @@ impl Sender {
         })
     }
 
-    async fn mail(&self, mail: &Mail, notice: &Notice, message: &Message) -> Result<(), SendError> {
-        let letter = letter(mail, notice, message).map_err(failed(true))?;
+    async fn mail(
+        &self,
+        mail: &Mail,
+        notices: &[Notice],
+        message: &Message,
+    ) -> Result<(), SendError> {
+        let letter = letter(mail, notices, message).map_err(failed(true))?;
         let transport = self.transport(mail).map_err(failed(false))?;
         match transport.send(letter).await {
             Ok(_) => Ok(()),
@@ -238,8 +227,8 @@ fn failed(is_final: bool) -> impl Fn(String) -> SendError {
     move |text| SendError::Mail { text, is_final }
 }
 
-/// Returns the mail; those of one incident form a thread.
-fn letter(mail: &Mail, notice: &Notice, message: &Message) -> Result<lettre::Message, String> {
+/// Returns the mail. Those about one incident alone form a thread; one about several belongs to none.
+fn letter(mail: &Mail, notices: &[Notice], message: &Message) -> Result<lettre::Message, String> {
     let mailbox = |address: &str| {
         let parsed = address.parse::<Mailbox>();
         parsed.map_err(|error| format!("{address:?}: {error}"))
@@ -250,15 +239,20 @@ fn letter(mail: &Mail, notice: &Notice, message: &Message) -> Result<lettre::Mes
     for address in &mail.to {
         builder = builder.to(mailbox(address)?);
     }
-    let begun = format!("<{}@fusebox>", notice.thread());
-    builder = match notice.is_first() {
-        true => builder.message_id(Some(begun)),
-        false => {
-            let own = format!("<{}.{}@fusebox>", notice.thread(), UnixNanos::now().get());
-            let builder = builder.message_id(Some(own));
-            builder.in_reply_to(begun.clone()).references(begun)
-        }
-    };
+    if let [notice] = notices {
+        let begun = format!("<{}@fusebox>", notice.thread());
+        builder = match notice.is_first() {
+            true => builder.message_id(Some(begun)),
+            false => {
+                let own = format!("<{}.{}@fusebox>", notice.thread(), UnixNanos::now().get());
+                let builder = builder.message_id(Some(own));
+                builder.in_reply_to(begun.clone()).references(begun)
+            }
+        };
+    } else {
+        let own = format!("<several.{}@fusebox>", UnixNanos::now().get());
+        builder = builder.message_id(Some(own));
+    }
     let letter = builder.header(ContentType::TEXT_PLAIN).body(message.text());
     letter.map_err(|error| error.to_string())
 }

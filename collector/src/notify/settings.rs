@@ -18,6 +18,8 @@ const FILE_BYTES_MAX: u64 = 512 << 10;
 /// Number of targets: each is a task with a connection.
 const TARGETS_MAX: usize = 20;
 const PATTERNS_MAX: usize = 100;
+/// How long a target's messages are gathered: openings of one outage come within seconds, and a person reacts no faster.
+const GATHER: Duration = Duration::from_secs(3);
 const REMIND_MIN: Duration = Duration::from_secs(60);
 /// Longest interval of reminders, and longest delay of the first message.
 const WAIT_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -43,6 +45,8 @@ pub(super) struct Target {
     /// How long an incident must last before it is sent.
     pub(super) after: Duration,
     pub(super) remind: Option<Duration>,
+    /// How long messages are gathered into one; zero sends each by itself.
+    pub(super) gather: Duration,
 }
 
 /// Why the file cannot be used; no message contains a secret.
@@ -100,6 +104,7 @@ struct Entry {
     ends: Option<bool>,
     after: Option<String>,
     remind: Option<String>,
+    gather: Option<String>,
 }
 
 /// Names, with `*` for any text; empty means all.
@@ -194,6 +199,7 @@ fn target(entry: Entry) -> Result<Target, String> {
     }
     let after = time("after", entry.after.as_deref(), Duration::ZERO)?;
     let remind = time("remind", entry.remind.as_deref(), REMIND_MIN)?;
+    let gather = time("gather", entry.gather.as_deref(), Duration::ZERO)?;
     Ok(Target {
         channel: ChannelEntry {
             webhook: entry.webhook,
@@ -213,6 +219,7 @@ fn target(entry: Entry) -> Result<Target, String> {
         ends: entry.ends.unwrap_or(true),
         after: after.unwrap_or_default(),
         remind,
+        gather: gather.unwrap_or(GATHER),
     })
 }
 

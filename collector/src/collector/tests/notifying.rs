@@ -5,7 +5,7 @@ use std::sync::Mutex as StdMutex;
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use fusebox::circuit_breaker::EffectiveState;
 use http::{HeaderMap, Uri};
@@ -36,6 +36,7 @@ impl Hooks {
             .route("/slack", post(take))
             .route("/teams", post(take))
             .route("/hook", post(take))
+            .route("/strict", post(take_single))
             .route("/alerts/api/v2/alerts", post(take_alerts))
             .with_state(hooks.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -76,6 +77,19 @@ async fn take(
     }
     received.posts.push((uri.path().to_owned(), headers, body));
     (StatusCode::OK, [("retry-after", "0")], "ok")
+}
+
+/// Rejects a message about several incidents.
+async fn take_single(
+    hooks: State<Hooks>,
+    uri: Uri,
+    headers: HeaderMap,
+    Json(body): Json<Value>,
+) -> Response {
+    match body["circuit"].as_str() {
+        Some("") => StatusCode::BAD_REQUEST.into_response(),
+        _ => take(hooks, uri, headers, Json(body)).await.into_response(),
+    }
 }
 
 /// Accepts alerts like Alertmanager: each needs non-empty labels, and times.
@@ -346,6 +360,56 @@ async fn quiet_is_ordered_over_the_api() {
     assert_eq!(send(collector.web, end("77"), "").await.0, 404);
     assert_eq!(send(collector.web, end(&id), "").await.0, 200);
     eventually(async || hooks.texts().len() == 1).await;
+    collector.stop().await;
+}
+
+/// Scenario: 25 circuits open; one of the targets rejects messages about several incidents.
+/// Guarantees: the chat gets one message that lists 20 of them; the other target gets each by itself.
+#[tokio::test]
+async fn many_incidents_at_once_are_one_message() {
+    let dir = tempfile::tempdir().unwrap();
+    let (hooks, at) = Hooks::start().await;
+    let file = json!({"targets": [
+        {"name": "chat", "slack": {"url": format!("http://{at}/slack")}, "gather": "1s"},
+        {"name": "strict", "webhook": {"url": format!("http://{at}/strict")}, "circuits": ["stock-1", "stock-2"],
+            "gather": "1s"},
+    ]});
+    let collector = Running::start(config(dir.path(), &file)).await;
+    // They become due at the same moment, however slow the machine is.
+    let order = json!({"for_s": 900, "reason": "a test", "by": "Ada"}).to_string();
+    let path = "/api/notifications/quiet";
+    let request = Request::post(path).header("content-type", "application/json");
+    let (_, quiet) = send(collector.web, request, order).await;
+    let id = serde_json::from_slice::<Value>(&quiet).unwrap()["id"].to_string();
+    for number in 1..=25 {
+        let now = UnixNanos::now();
+        let mut breaker = FakeBreaker::new("a", now.get());
+        breaker.name = format!("stock-{number}").leak();
+        breaker.state = EffectiveState::Open;
+        let metrics = observed(&breaker.metrics(now.get()));
+        let circuits = collector.query.circuits();
+        circuits.ingest_metrics(metrics, now).await.unwrap();
+    }
+    eventually(async || {
+        let found = collector.ask("/api/notifications").await;
+        found["incidents"].as_array().unwrap().len() == 25
+    })
+    .await;
+    send(collector.web, Request::delete(format!("{path}/{id}")), "").await;
+    eventually(async || hooks.bodies("/strict").len() == 2 && hooks.texts().len() == 1).await;
+    assert_eq!(hooks.texts(), ["25 circuits open"]);
+    let blocks = hooks.bodies("/slack")[0]["blocks"].clone();
+    let blocks = blocks.as_array().unwrap();
+    assert_eq!(blocks.len(), 2 + 20 + 1);
+    assert_eq!(blocks[22]["text"]["text"], "and 5 more");
+    let first = blocks[2]["text"]["text"].as_str().unwrap();
+    assert!(first.contains("/circuits/product-page/stock-"), "{first}");
+    let singles = hooks.bodies("/strict");
+    let events: Vec<_> = singles.iter().map(|body| &body["event"]).collect();
+    assert_eq!(events, ["circuit_open"; 2]);
+    assert_ne!(singles[0]["circuit"], singles[1]["circuit"]);
+    let found = collector.ask("/api/notifications").await;
+    assert_eq!(found["targets"][0]["sent"], 1);
     collector.stop().await;
 }
 
