@@ -8,21 +8,8 @@ use crate::model::cut;
 
 /// Schemes of HTTP whose credential is one word.
 const SCHEMES: [&str; 2] = ["Bearer", "Basic"];
-/// Words that stand behind a scheme in a sentence.
-const PROSE: [&str; 12] = [
-    "auth",
-    "authentication",
-    "authorization",
-    "credentials",
-    "header",
-    "is",
-    "not",
-    "of",
-    "scheme",
-    "token",
-    "tokens",
-    "was",
-];
+/// Shortest credential behind `Bearer`: 16 characters of Base64 are 96 bits, and fewer can be guessed.
+const BEARER_MIN: usize = 16;
 /// Parameters of a challenge, which stand there too: `Bearer error="invalid_token"`.
 const PARAMETERS: [&str; 7] = [
     "charset",
@@ -133,11 +120,8 @@ fn credential(text: &str, begin: usize, end: usize) -> Option<(usize, usize)> {
     let is_outside = |c: char| !is_of_word(c) && !matches!(c, '.' | '~' | '+' | '/' | '=');
     let bytes = value.find(is_outside).unwrap_or(value.len());
     let value = value[..bytes].trim_end_matches(['.', '-']);
-    let is_word = value.bytes().all(|byte| byte.is_ascii_lowercase());
-    // `Bearer abc` is how HTTP writes it; `bearer abc` may be a sentence.
-    let is_written = word == SCHEMES[0] && !PROSE.contains(&value.to_ascii_lowercase().as_str());
     let is_credential = match *scheme == SCHEMES[0] {
-        true => is_written || !is_word && value.bytes().any(|byte| byte.is_ascii_digit()),
+        true => is_token(value),
         // A user and a password are some bytes in Base64.
         false => value.len() >= 8 && value.bytes().skip(1).any(|b| !b.is_ascii_lowercase()),
     };
@@ -145,6 +129,15 @@ fn credential(text: &str, begin: usize, end: usize) -> Option<(usize, usize)> {
     let is_known = value.is_empty() || value == REDACTED || PARAMETERS.contains(&parameter);
     let begin = end + 1;
     (is_credential && !is_known).then_some((begin, begin + value.len()))
+}
+
+/// Returns whether a word has the shape of a token (RFC 6750, `b64token`): long, and with a digit or so many capitals that it
+/// is no name of a type.
+fn is_token(word: &str) -> bool {
+    let count = |is: fn(&u8) -> bool| word.bytes().filter(is).count();
+    let (capitals, small) = (count(u8::is_ascii_uppercase), count(u8::is_ascii_lowercase));
+    let is_mixed = small > 0 && capitals * 4 > word.len();
+    word.len() >= BEARER_MIN && (count(u8::is_ascii_digit) > 0 || is_mixed)
 }
 
 /// Returns where the text of a private key is whose first line begins in that word: in JSON, the `n` of a line break stands
@@ -175,8 +168,13 @@ mod tests {
         let google = format!("AIza{}", "Sy-01".repeat(7));
         let jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc-_9";
         for (text, wanted) in [
-            ("sent Bearer abc", "sent Bearer REDACTED"),
-            ("got bearer a1.b2~c+d/e== then", "got bearer REDACTED then"),
+            ("sent Bearer mF_9.B5f-4.1JqMx, x", "sent Bearer REDACTED, x"),
+            (
+                "got bearer a1.b2~c+d/e+f-g_h== then",
+                "got bearer REDACTED then",
+            ),
+            ("Bearer aBCdEfgHiJKlmnOp", "Bearer REDACTED"),
+            ("BEARER 4bf92f3577b34da6", "BEARER REDACTED"),
             ("Basic YWRhOnNlY3JldA==, x", "Basic REDACTED, x"),
             ("key AKIAIOSFODNN7EXAMPLE.", "key REDACTED."),
             ("(ASIAIOSFODNN7EXAMPLE)", "(REDACTED)"),
@@ -205,6 +203,15 @@ mod tests {
             "",
             "Bearer token is missing",
             "Bearer Authentication failed",
+            "Bearer tokens expire after 3600 s",
+            "Bearer realm=\"shop\", error=\"invalid_token\"",
+            "Bearer challenge sent",
+            "Bearer scheme expected, got Basic",
+            "Bearer JwtAuthenticationFilter rejected the request",
+            "Bearer authentication-not-configured",
+            "Bearer INVALID_TOKEN_SIGNATURE",
+            "Bearer abc",
+            "Ring Bearer Frodo left",
             "the bearer of bad news",
             "Basic authentication of ada",
             "basic usage",
