@@ -8,7 +8,7 @@ use std::sync::{Arc, MutexGuard};
 use super::arrival::ArrivalClock;
 use super::block::BlockReader;
 use super::segment::seal::{Rows, rewrite, seal};
-use super::segment::{Caches, OpenSegment, Place, SealedSegment, Segment};
+use super::segment::{Caches, OpenSegment, Place, Replacement, SealedSegment, Segment};
 use crate::counters::{Counters, Incident};
 use crate::log::{Damage, Day, LogFile};
 use crate::model::UnixNanos;
@@ -17,8 +17,6 @@ use crate::sync::{Mutex, RwLock};
 
 /// Below the data directory.
 const SPANS_FOLDER: &str = "spans";
-/// Shard number in the names of rebuilt files; no real shard has it.
-pub(crate) const NO_SHARD: usize = 9_999;
 /// Ending of a segment file.
 pub(crate) const SEGMENT_SUFFIX: &str = "seg";
 
@@ -114,10 +112,11 @@ impl Catalog {
     }
 
     /// Names the segment that takes the place of another, beside it.
-    pub(crate) fn replacement_of(&self, place: &Place) -> Place {
+    pub(crate) fn replacement_of(&self, place: &Place, kind: Replacement) -> Place {
         let sequence = self.next.fetch_add(1, Ordering::Relaxed);
         let replaced = place.sequence;
-        let name = format!("{sequence:010}-{NO_SHARD}-{replaced:010}.{SEGMENT_SUFFIX}");
+        let shard = kind as u32;
+        let name = format!("{sequence:010}-{shard}-{replaced:010}.{SEGMENT_SUFFIX}");
         Place {
             sequence,
             path: place.path.with_file_name(name),

@@ -1,18 +1,18 @@
 //! Rebuilds a sealed segment whose footer is damaged: reads its blocks as after a crash and writes them to a
 //! new file.
 //!
-//! The new file gets a new number and name, so that readers and caches never mix the two.
+//! The new file gets a new number and name, so that readers and caches never mix the two. The name has the old number: after a
+//! crash between the two steps, the start deletes the old file.
 
 use std::sync::Arc;
 
 use tracing::warn;
 
-use super::catalog::{Catalog, NO_SHARD};
+use super::catalog::Catalog;
 use super::retention;
-use super::segment::Segment;
 use super::segment::recovery::reread;
+use super::segment::{Replacement, Segment};
 use crate::counters::Incident;
-use crate::model::UnixNanos;
 use crate::store::StoreError;
 
 /// Rebuilds every segment whose footer was found damaged.
@@ -38,7 +38,11 @@ fn rebuild(catalog: &Catalog, segment: &Segment) -> Result<(), StoreError> {
     };
     damage.count(incidents);
     warn!(path = %old.path.display(), "footer of a segment is damaged, rebuilt from its blocks");
-    let place = catalog.place(NO_SHARD, UnixNanos::now());
+    let kind = match old.is_sampled() {
+        true => Replacement::Sampled,
+        false => Replacement::Rebuilt,
+    };
+    let place = catalog.replacement_of(&old, kind);
     match catalog.rewrite(&open, &place) {
         Ok(sealed) => {
             catalog.put(Segment::Sealed(Arc::new(sealed)));

@@ -20,7 +20,7 @@ use super::catalog::Catalog;
 use super::damage::{repair_all, skip_missing, tolerate};
 use super::rebuild::rebuild_broken;
 use super::retention::{delete, delete_replaced};
-use super::segment::{NamedPiece, SealedSegment, Segment};
+use super::segment::{NamedPiece, Replacement, SealedSegment, Segment};
 use crate::log::is_older;
 use crate::model::{TailSampling, UnixNanos};
 use crate::store::StoreError;
@@ -102,7 +102,7 @@ fn is_gone(error: &StoreError) -> bool {
 
 fn is_due(segment: &Segment, after: Duration, now: UnixNanos) -> bool {
     let arrived = UnixNanos::new(segment.totals().written);
-    segment.place().replaces().is_none() && !segment.is_broken() && is_older(arrived, after, now)
+    !segment.place().is_sampled() && !segment.is_broken() && is_older(arrived, after, now)
 }
 
 fn sample_segment(
@@ -120,7 +120,7 @@ fn sample_segment(
         catalog.counters.segments_deleted.add(REASON, 1);
         (0, 0)
     } else {
-        let place = catalog.replacement_of(segment.place());
+        let place = catalog.replacement_of(segment.place(), Replacement::Sampled);
         let rewritten = catalog.rewrite_rows(segment, &place, &|reader| reader.rows_of_any(&kept));
         let rewritten = Segment::Sealed(Arc::new(rewritten?));
         if !catalog.replace(segment.place(), &rewritten) {

@@ -82,11 +82,29 @@ pub(crate) struct Place {
     pub(crate) path: PathBuf,
 }
 
+/// Why a segment takes the place of another: the number in its name where others have their shard; no shard has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Replacement {
+    /// The footer was damaged.
+    Rebuilt = 9_998,
+    /// Some of its traces are kept.
+    Sampled = 9_999,
+}
+
 impl Place {
     /// Returns the number of the segment that this one takes the place of: it is in the file's name.
     pub(crate) fn replaces(&self) -> Option<u64> {
+        self.part_of_name(2)
+    }
+
+    pub(crate) fn is_sampled(&self) -> bool {
+        let shard = self.part_of_name(1);
+        self.replaces().is_some() && shard == Some(Replacement::Sampled as u64)
+    }
+
+    fn part_of_name(&self, number: usize) -> Option<u64> {
         let name = self.path.file_stem()?.to_str()?;
-        name.split('-').nth(2)?.parse().ok()
+        name.split('-').nth(number)?.parse().ok()
     }
 }
 

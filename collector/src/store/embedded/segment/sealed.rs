@@ -50,7 +50,7 @@ impl SealedSegment {
         }
     }
 
-    pub(super) fn damaged(&self, what: &str) -> StoreError {
+    pub(in super::super) fn damaged(&self, what: &str) -> StoreError {
         self.broken.store(true, Ordering::Relaxed);
         StoreError::damaged(&self.place.path, what)
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use opentelemetry::{SpanId, TraceId};
 
 use super::super::block::BlockReader;
-use super::super::segment::{Place, Segment};
+use super::super::segment::{Place, Replacement, Segment};
 use super::super::{
     EmbeddedOptions, EmbeddedStore, Sampling, ShardWriter, SlowRule, SpanLog, open_followed,
 };
@@ -318,6 +318,31 @@ fn a_damaged_segment_stays_as_it_is() {
     assert_eq!(replacements(dir.path()), segments.len() - 1);
 }
 
+/// *Scenario*: footers are damaged, and no reader meets them.
+/// *Guarantees*: they are rebuilt and sampled, and what is sampled is not judged again when it is rebuilt.
+#[test]
+fn what_is_rebuilt_is_sampled_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut writers, _) = open_sampling(dir.path());
+    fill(&mut writers, TRACES);
+    let break_footers = || {
+        let segments = store.catalog.snapshot();
+        let sealed = segments.iter().filter_map(|segment| match segment {
+            Segment::Sealed(sealed) => Some(sealed),
+            Segment::Open(_) => None,
+        });
+        sealed.for_each(|sealed| drop(sealed.damaged("footer")));
+    };
+    break_footers();
+    store.sample(later(3)).unwrap();
+    check(&store, TRACES, true);
+    break_footers();
+    store.sample(later(3)).unwrap();
+    check(&store, TRACES, true);
+    let segments = store.catalog.snapshot();
+    assert!(segments.iter().all(|segment| segment.place().is_sampled()));
+}
+
 #[test]
 fn a_segment_that_can_be_repaired_is_sampled() {
     let dir = tempfile::tempdir().unwrap();
@@ -360,7 +385,9 @@ fn one_file_does_not_hold_up_the_others() {
     fill(&mut writers, TRACES);
     let segments = store.catalog.snapshot();
     // The next number is that of the first replacement.
-    let Place { sequence, path } = store.catalog.replacement_of(segments[0].place());
+    let Place { sequence, path } = store
+        .catalog
+        .replacement_of(segments[0].place(), Replacement::Sampled);
     let of = segments[0].place().sequence;
     let blocked = path.with_file_name(format!("{:010}-9999-{of:010}.tmp", sequence + 1));
     std::fs::create_dir(&blocked).unwrap();
