@@ -16,10 +16,17 @@ use crate::circuit_breaker::{CircuitSnapshot, EffectiveState, Outcome};
 use crate::semconv;
 use crate::telemetry::recent::{Meter, Point, Statistic};
 
+/// The metrics of breakers.
+const OF_BREAKERS: [&str; 3] = [semconv::CALL_DURATION, semconv::STATE, semconv::INFLIGHT];
+/// Most values listed for one tag: a person chooses from them.
+const TAG_VALUES_MAX: usize = 1_000;
+
 /// `GET /actuator/metrics`
 pub(super) async fn names(State(inner): State<Arc<Inner>>) -> Response {
-    let meters = inner.meters();
-    let names: BTreeSet<&str> = meters.iter().map(|meter| meter.name.as_str()).collect();
+    let (latest, of_process) = (inner.recent.meters.latest(), inner.of_process());
+    let meters = latest.iter().chain(&of_process);
+    let names = meters.map(|meter| meter.name.as_str()).chain(OF_BREAKERS);
+    let names: BTreeSet<&str> = names.collect();
     json(&json!({ "names": names }))
 }
 
@@ -30,8 +37,9 @@ pub(super) async fn one(
     uri: Uri,
 ) -> Answered {
     let wanted = tags(uri.query().unwrap_or_default())?;
-    let meters = inner.meters();
-    let same: Vec<&Meter> = meters.iter().filter(|meter| meter.name == name).collect();
+    let (latest, own) = (inner.recent.meters.latest(), inner.own(&name));
+    let exported = latest.iter().filter(|meter| meter.name == name);
+    let same: Vec<&Meter> = exported.chain(&own).collect();
     let first = same.first().ok_or_else(|| missing("metric", &name))?;
     let points = same.iter().flat_map(|meter| &meter.points);
     let points: Vec<&Point> = points.filter(|point| has(point, &wanted)).collect();
@@ -89,7 +97,10 @@ fn available(points: &[&Point], wanted: &[(String, String)]) -> Vec<Value> {
     let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (key, value) in points.iter().flat_map(|point| &point.tags) {
         if !wanted.iter().any(|(known, _)| known == key) {
-            values.entry(key).or_default().insert(value);
+            let values = values.entry(key).or_default();
+            if values.len() < TAG_VALUES_MAX {
+                values.insert(value);
+            }
         }
     }
     let values = values.into_iter();
@@ -99,16 +110,15 @@ fn available(points: &[&Point], wanted: &[(String, String)]) -> Vec<Value> {
 }
 
 impl Inner {
-    fn meters(&self) -> Vec<Meter> {
-        let mut all = self.recent.meters.latest().to_vec();
-        let breakers = self
-            .registry
-            .all()
-            .into_iter()
-            .map(|breaker| breaker.snapshot());
-        all.extend(of_breakers(&breakers.collect::<Vec<_>>()));
-        all.extend(self.of_process());
-        all
+    /// Returns the metric of that name of the breakers or the process; builds no other one, as a page reads each by itself.
+    fn own(&self, name: &str) -> Option<Meter> {
+        if OF_BREAKERS.contains(&name) {
+            let breakers = self.registry.all().into_iter();
+            let breakers = breakers.map(|breaker| breaker.snapshot());
+            return Some(of_breakers(name, &breakers.collect::<Vec<_>>()));
+        }
+        let mut of_process = self.of_process().into_iter();
+        of_process.find(|meter| meter.name == name)
     }
 
     fn of_process(&self) -> Vec<Meter> {
@@ -154,7 +164,8 @@ fn resident_bytes() -> Option<f64> {
     Some(kib * 1024.0)
 }
 
-fn of_breakers(breakers: &[CircuitSnapshot]) -> Vec<Meter> {
+/// Returns the metric of that name, one of [`OF_BREAKERS`].
+fn of_breakers(name: &str, breakers: &[CircuitSnapshot]) -> Meter {
     let identity = |it: &CircuitSnapshot, more: Option<(&'static str, &'static str)>| {
         let tags = [
             (semconv::BREAKER_NAME, it.name.as_str()),
@@ -165,40 +176,36 @@ fn of_breakers(breakers: &[CircuitSnapshot]) -> Vec<Meter> {
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect::<Vec<_>>()
     };
-    let calls = breakers.iter().flat_map(|it| {
-        Outcome::ALL.map(|outcome| {
-            let tags = identity(it, Some((semconv::BREAKER_OUTCOME, outcome.as_str())));
-            point(&tags, Statistic::Count, it.calls.of(outcome) as f64)
-        })
-    });
-    let states = breakers.iter().flat_map(|it| {
-        EffectiveState::ALL.map(|state| {
-            let tags = identity(it, Some((semconv::BREAKER_STATE, state.as_str())));
-            point(
-                &tags,
-                Statistic::Value,
-                f64::from(u8::from(state == it.state)),
-            )
-        })
-    });
-    let running = breakers
-        .iter()
-        .map(|it| point(&identity(it, None), Statistic::Value, it.in_flight as f64));
-    vec![
-        meter(
-            semconv::CALL_DURATION,
-            "",
-            "Calls through a breaker by outcome: how many",
-            calls.collect(),
-        ),
-        meter(
-            semconv::STATE,
-            "",
-            "1 for the state in force",
-            states.collect(),
-        ),
-        meter(semconv::INFLIGHT, "", "Running calls", running.collect()),
-    ]
+    let each = breakers.iter();
+    let (description, points) = match name {
+        semconv::CALL_DURATION => {
+            let calls = |it: &CircuitSnapshot| {
+                Outcome::ALL.map(|outcome| {
+                    let tags = identity(it, Some((semconv::BREAKER_OUTCOME, outcome.as_str())));
+                    point(&tags, Statistic::Count, it.calls.of(outcome) as f64)
+                })
+            };
+            let description = "Calls through a breaker by outcome: how many";
+            (description, each.flat_map(calls).collect())
+        }
+        semconv::STATE => {
+            let states = |it: &CircuitSnapshot| {
+                EffectiveState::ALL.map(|state| {
+                    let tags = identity(it, Some((semconv::BREAKER_STATE, state.as_str())));
+                    let is_in_force = f64::from(u8::from(state == it.state));
+                    point(&tags, Statistic::Value, is_in_force)
+                })
+            };
+            ("1 for the state in force", each.flat_map(states).collect())
+        }
+        _ => {
+            let running = |it: &CircuitSnapshot| {
+                point(&identity(it, None), Statistic::Value, it.in_flight as f64)
+            };
+            ("Running calls", each.map(running).collect())
+        }
+    };
+    meter(name, "", description, points)
 }
 
 fn meter(name: &str, unit: &str, description: &str, points: Vec<Point>) -> Meter {
@@ -220,6 +227,7 @@ fn point(tags: &[(String, String)], statistic: Statistic, value: f64) -> Point {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::circuit_breaker::{CircuitBreaker, Registry};
 
     #[test]
     fn points_are_added_up_and_narrowed_down() {
@@ -237,5 +245,27 @@ mod tests {
         let left = json!([{ "tag": "method", "values": ["GET"] }]);
         assert_eq!(json!(available(&[&a], &wanted)), left);
         assert!(tags("tag=route").is_err());
+    }
+
+    /// Guarantees: of the breakers only the metric that is asked for is built, each with its own points.
+    #[test]
+    fn one_metric_of_the_breakers_is_built() {
+        let registry = Registry::new();
+        let breaker = CircuitBreaker::builder("stock").registry(&registry).build();
+        let points = |name| of_breakers(name, &[breaker.snapshot()]).points.len();
+        let expected = [Outcome::ALL.len(), EffectiveState::ALL.len(), 1];
+        assert_eq!(OF_BREAKERS.map(points), expected);
+    }
+
+    #[test]
+    fn values_of_a_tag_are_bounded() {
+        let of = |number: usize| Point {
+            tags: vec![("user".to_owned(), format!("{number:05}"))],
+            values: vec![(Statistic::Count, 1.0)],
+        };
+        let points: Vec<_> = (0..=TAG_VALUES_MAX).map(of).collect();
+        let listed = available(&points.iter().collect::<Vec<_>>(), &[]);
+        let values = listed[0]["values"].as_array().unwrap();
+        assert_eq!(values.len(), TAG_VALUES_MAX);
     }
 }
