@@ -68,7 +68,7 @@ impl KeepError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Already => StatusCode::CONFLICT,
+            Self::Already | Self::Arriving { .. } => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Full { .. } | Self::TooMany | Self::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
             Self::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -121,7 +121,8 @@ mod tests {
             note: "outage".to_owned(),
             by: "kim".to_owned(),
         };
-        let now = UnixNanos::now();
+        // When no more spans are expected.
+        let now = UnixNanos::now() + crate::model::MINUTE;
         kept.keep(stored.clone(), order, now).await.unwrap();
         let copy = dir.path().join("kept").join(ID).with_extension("json");
         std::fs::write(copy, "{").unwrap();

@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use opentelemetry::TraceId;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,11 @@ pub const KEPT_TRACE_BYTES_MAX: usize = UPLOAD_BYTES_MAX;
 pub const KEPT_MAX: usize = 1_000;
 /// Longest note, and longest name of a person, in characters.
 pub const NOTE_CHARS_MAX: usize = 500;
+/// How long after the end of its last span a trace may still get more: SDKs export every five seconds by default, and may
+/// have to try again.
+const ARRIVING: Duration = Duration::from_secs(15);
+/// The same for a trace in which a parent is missing: that span may still run.
+const ARRIVING_WITH_A_GAP: Duration = Duration::from_secs(60);
 /// Longest first line: a note, a name, a service and an operation.
 const HEAD_BYTES_MAX: u64 = 16 << 10;
 /// Longest service and operation in a list, in characters.
@@ -80,6 +86,12 @@ pub enum KeepError {
     /// It is kept already.
     #[error("this trace is kept already; remove it first to keep what has arrived since")]
     Already,
+    /// Spans of it may be on their way.
+    #[error("spans of this trace are still arriving, try again in {seconds} s")]
+    Arriving {
+        /// When none is expected any more.
+        seconds: u64,
+    },
     /// It is too large.
     #[error("the copy of this trace would be larger than {} MiB", KEPT_TRACE_BYTES_MAX >> 20)]
     TooLarge,
@@ -181,7 +193,7 @@ impl Kept {
     /// Copies a trace; returns once the copy is on disk.
     ///
     /// # Errors
-    /// When the order is invalid, there is no space, or the copy cannot be written.
+    /// When the order is invalid, spans are still arriving, there is no space, or the copy cannot be written.
     pub async fn keep(
         &self,
         trace: Trace,
@@ -190,6 +202,10 @@ impl Kept {
     ) -> Result<KeptTrace, KeepError> {
         let note = text("note", &order.note)?;
         let by = text("by", &order.by)?;
+        if let Some(left) = arriving(&trace, now) {
+            let seconds = left.as_secs() + 1;
+            return Err(KeepError::Arriving { seconds });
+        }
         let area = Arc::clone(&self.0);
         let write = move || Ok(area.write(&trace, note, by, now));
         off_worker(&self.0.folder, write).await?
@@ -344,6 +360,20 @@ fn head(trace: &Trace, note: String, by: String, now: UnixNanos) -> KeptTrace {
         by,
         kept: now,
     }
+}
+
+/// Returns how long spans of a trace may still arrive. The copy would not have them, and stay when the others go.
+fn arriving(trace: &Trace, now: UnixNanos) -> Option<Duration> {
+    let is_gap = trace.notes.iter().any(|note| note.code == "missing_parent");
+    let longest = match is_gap {
+        true => ARRIVING_WITH_A_GAP,
+        false => ARRIVING,
+    };
+    let ends = trace.spans.iter().map(|span| span.end);
+    // A later end is by a clock that is ahead, and says nothing.
+    let latest = ends.filter(|end| *end <= now + longest).max()?;
+    let until = latest + longest;
+    (until > now).then(|| until - now)
 }
 
 /// `None` if the file would be too large, or the trace is truncated or shortened.

@@ -1,6 +1,9 @@
 //! The area of kept traces: over a restart, full, and with orders that are wrong.
 
 use super::*;
+use crate::model::Note;
+
+const NOW: UnixNanos = UnixNanos::new(77_000_000_000);
 
 fn trace(id: u128, name: &str) -> Trace {
     let file = format!(
@@ -20,7 +23,7 @@ fn order(note: &str) -> KeepOrder {
 }
 
 async fn keep(kept: &Kept, trace: Trace) -> Result<KeptTrace, KeepError> {
-    kept.keep(trace, order("outage"), UnixNanos::new(77)).await
+    kept.keep(trace, order("outage"), NOW).await
 }
 
 #[tokio::test]
@@ -102,4 +105,35 @@ async fn an_order_says_who_and_why() {
     cut.truncated = true;
     assert!(matches!(keep(&kept, cut).await, Err(KeepError::TooLarge)));
     assert!(kept.list().is_empty());
+}
+
+/// Guarantees: a trace is not copied while spans of it may arrive, which takes longer if a parent is missing; an end in the
+/// far future, by a clock that is ahead, does not count.
+#[tokio::test]
+async fn a_trace_whose_spans_arrive_is_not_kept_yet() {
+    let dir = tempfile::tempdir().unwrap();
+    let kept = Kept::open(dir.path(), 1 << 20).unwrap();
+    let ended = |seconds_ago: u64| {
+        let mut one = trace(1, "a");
+        one.spans[0].end = NOW - Duration::from_secs(seconds_ago);
+        one
+    };
+    let left = |result| match result {
+        Err(KeepError::Arriving { seconds }) => seconds,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(left(keep(&kept, ended(0)).await), 16);
+    assert_eq!(left(keep(&kept, ended(14)).await), 2);
+    let mut gap = ended(20);
+    gap.notes.push(Note {
+        code: "missing_parent",
+        span_id: gap.spans[0].span_id,
+        message: String::new(),
+    });
+    assert_eq!(left(keep(&kept, gap).await), 41);
+    assert!(kept.list().is_empty());
+    keep(&kept, ended(15)).await.unwrap();
+    let mut ahead = trace(2, "a");
+    ahead.spans[0].end = NOW + Duration::from_secs(3_600);
+    assert_eq!(keep(&kept, ahead).await.unwrap().spans, 1);
 }

@@ -7,7 +7,7 @@ use askama::Template;
 use axum::extract::{Form, Path, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect, Response};
-use fusebox_collector::model::UnixNanos;
+use fusebox_collector::model::{Trace, UnixNanos};
 use fusebox_collector::query::{KeepError, KeepOrder, Kept, NOTE_CHARS_MAX, read_trace_id};
 use fusebox_collector::{is_same_origin, user_name};
 use opentelemetry::TraceId;
@@ -42,7 +42,7 @@ pub(crate) async fn ask(
     let trace = trace.ok_or_else(|| not_stored(&id))?;
     let order = KeepOrder::default();
     Ok(Page(KeepPage::new(
-        trace.id,
+        &trace,
         order,
         user_name(&headers),
         None,
@@ -61,18 +61,21 @@ pub(crate) async fn keep(
     }
     let trace = pages.query.trace_by_text(&id).await?;
     let trace = trace.ok_or_else(|| not_stored(&id))?;
-    let (id, user) = (trace.id, user_name(&headers));
+    let user = user_name(&headers);
     let order = KeepOrder {
         by: user.clone().unwrap_or(entered.by),
         note: entered.note,
     };
     let kept = pages.query.kept();
-    match kept.keep(trace, order.clone(), UnixNanos::now()).await {
-        Ok(_) => Ok(Redirect::to(&Href::trace(id).to_string()).into_response()),
+    match kept
+        .keep(trace.clone(), order.clone(), UnixNanos::now())
+        .await
+    {
+        Ok(_) => Ok(Redirect::to(&Href::trace(trace.id).to_string()).into_response()),
         Err(KeepError::Store(error)) => Err(error.into()),
         Err(error) => {
             let status = error.status();
-            let page = KeepPage::new(id, order, user, Some(error));
+            let page = KeepPage::new(&trace, order, user, Some(error));
             Ok((status, Page(page)).into_response())
         }
     }
@@ -103,6 +106,8 @@ pub(crate) async fn remove(
 pub(crate) struct KeepPage {
     chrome: Chrome,
     id: TraceId,
+    /// Number of its spans.
+    spans: usize,
     order: KeepOrder,
     /// Whether the request identifies its user.
     is_known: bool,
@@ -112,7 +117,7 @@ pub(crate) struct KeepPage {
 impl KeepPage {
     /// Returns the form for this trace; `user` is the user of the request.
     pub(crate) fn new(
-        id: TraceId,
+        trace: &Trace,
         order: KeepOrder,
         user: Option<String>,
         error: Option<KeepError>,
@@ -121,7 +126,8 @@ impl KeepPage {
         let by = user.unwrap_or_else(|| order.by.clone());
         Self {
             chrome: Chrome::new(Section::Traces, t!("Keep this trace")),
-            id,
+            id: trace.id,
+            spans: trace.spans.len(),
             order: KeepOrder { by, ..order },
             is_known,
             error,
@@ -130,6 +136,10 @@ impl KeepPage {
 
     fn trace_href(&self) -> String {
         Href::trace(self.id).to_string()
+    }
+
+    fn spans(&self) -> String {
+        text::count(self.spans as u64)
     }
 
     fn note(&self) -> Cow<'_, str> {
@@ -164,6 +174,10 @@ impl KeepPage {
                 max = mib(*bytes_max)
             ),
             KeepError::Already => t!("This trace is kept already.").to_owned(),
+            KeepError::Arriving { seconds } => t!(
+                "Spans of this trace are still arriving. Try again in {n} s.",
+                n = seconds
+            ),
             KeepError::TooLarge => t!("This trace is too large to be kept.").to_owned(),
             error => error.to_string(),
         })

@@ -3,6 +3,9 @@
 
 use axum::http::StatusCode;
 use axum::response::Response;
+use bytes::Bytes;
+use fusebox_collector::codec::Format;
+use fusebox_collector::sample;
 use http_body_util::BodyExt;
 
 use super::collector::{Stack, location};
@@ -17,12 +20,41 @@ async fn post(stack: &Stack, path: &str, form: &'static str, site: &str) -> Resp
         .await
 }
 
+/// Sends a trace that ended a minute ago, and returns its path.
+async fn send_trace(stack: &Stack) -> String {
+    let ended = UnixNanos::now() - Duration::from_secs(60);
+    let request = Bytes::from(sample::demo_trace(ended.get()));
+    let ingest = stack.collector.ingest();
+    let reservation = ingest.begin(None).expect("it is running");
+    let stored = ingest.spans(Format::OtlpProtobuf, request, reservation);
+    stored.await.expect("stored");
+    let (_, list) = stack.get("/traces?range=1h").await;
+    let (_, link) = list.split_once("href=\"/traces/").expect("a trace");
+    let (id, _) = link.split_at(32);
+    format!("/traces/{id}")
+}
+
+/// *Guarantees*: a trace that has just been sent is not kept yet, and the page says when, and how many spans it has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_that_is_arriving_is_not_kept() {
+    let stack = Stack::start().await;
+    let path = location(&stack.send_demo_trace("same-origin").await).expect("a trace");
+    let keep = format!("{path}/keep");
+    let (_, form) = stack.get(&keep).await;
+    assert!(form.contains("Spans now: 9."), "{form}");
+    let refused = post(&stack, &keep, "note=why&by=Kim", "same-origin").await;
+    assert_eq!(refused.status(), StatusCode::CONFLICT);
+    let body = refused.into_body().collect().await.expect("a body");
+    let html = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+    assert!(html.contains("still arriving. Try again in "), "{html}");
+}
+
 /// *Scenario*: a trace is kept with a note; the collector is restarted and its spans are gone.
 /// *Guarantees*: the trace is still found at its URL with all its spans, also in the API, until it is removed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kept_trace_outlives_its_spans() {
     let stack = Stack::start().await;
-    let path = location(&stack.send_demo_trace("same-origin").await).expect("a trace");
+    let path = send_trace(&stack).await;
     let (_, before) = stack.get(&path).await;
     let keep = format!("{path}/keep");
     assert!(before.contains(&format!("href=\"{keep}\"")), "{before}");
@@ -68,7 +100,7 @@ async fn a_kept_trace_outlives_its_spans() {
 #[tokio::test(flavor = "multi_thread")]
 async fn traces_are_kept_by_the_api() {
     let stack = Stack::start().await;
-    let path = location(&stack.send_demo_trace("same-origin").await).expect("a trace");
+    let path = send_trace(&stack).await;
     let web = crate::serve::web_router(&stack.collector);
     let ask = |method: &str, path: String, body: &'static str| {
         let request = Request::builder().method(method).uri(path);

@@ -249,6 +249,8 @@ pub(super) const WORDS: Words = &[
     ("To#time", "끝"),
     ("Keep this trace", "이 트레이스 보관"),
     ("There is no room: this trace needs {needed} MiB, and kept traces take {taken} of {max} MiB. Remove some first.", "공간이 부족합니다. 이 트레이스에 {needed} MiB가 필요한데, 보관된 트레이스가 {max} MiB 중 {taken} MiB를 쓰고 있습니다. 먼저 일부를 삭제하세요."),
+    ("Spans of this trace are still arriving. Try again in {n} s.", "이 트레이스의 스팬이 아직 도착하고 있습니다. {n}초 후에 다시 시도하세요."),
+    ("Spans now: {n}.", "현재 스팬 {n}개."),
     ("This trace is kept already.", "이미 보관된 트레이스입니다."),
     ("This trace is too large to be kept.", "트레이스가 너무 커서 보관할 수 없습니다."),
     ("Kept traces", "보관된 트레이스"),
