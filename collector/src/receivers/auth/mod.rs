@@ -296,7 +296,7 @@ fn deny(denied: Denied) -> Response {
             (StatusCode::FORBIDDEN, problem).into_response()
         }
         Denied::Remote => {
-            let problem = "without a token circuits are changed from this machine alone; set a token with the role operate \
+            let problem = "without a token, changes are accepted only from this machine; set a token with the role operate \
                            (--token-file)\n";
             (StatusCode::FORBIDDEN, problem).into_response()
         }

@@ -1,5 +1,5 @@
 //! Checks on requests that change something, besides the token: no page of another site may send them; and
-//! without configured tokens, changes of running services must come from this machine.
+//! without configured tokens, changes of running services and of kept traces must come from this machine.
 
 use std::sync::Arc;
 
@@ -9,14 +9,18 @@ use fusebox::http::{is_same_origin, names_private_host};
 use super::{Auth, Denied};
 use crate::receivers::places::Session;
 
-/// Paths whose changes affect running services or the people on call.
-const CONTROL_PATHS: [&str; 6] = [
+/// Paths whose changes affect running services, the people on call, or what is kept for them.
+const CONTROL_PATHS: [&str; 10] = [
     "/circuits/",
     "/api/circuits/",
     "/instances/",
     "/api/services/",
     "/notifications/",
     "/api/notifications/",
+    "/traces/",
+    "/api/traces/",
+    "/kept/",
+    "/api/kept/",
 ];
 
 /// Headers added by proxies: then the request may come from any machine, although the connection is local.
@@ -73,10 +77,26 @@ mod tests {
         host: &str,
         headers: &[(&'static str, &'static str)],
     ) -> Result<(), Denied> {
+        judged_at(
+            "/api/circuits/shop/stock/changes",
+            auth,
+            peer,
+            host,
+            headers,
+        )
+    }
+
+    fn judged_at(
+        path: &str,
+        auth: &Auth,
+        peer: &str,
+        host: &str,
+        headers: &[(&'static str, &'static str)],
+    ) -> Result<(), Denied> {
         let places = Places::new("web", PlaceLimits::of(16));
         let peer = peer.parse::<IpAddr>().unwrap();
         let (place, _) = places.take(peer.into()).unwrap();
-        let request = Request::post("/api/circuits/shop/stock/changes").header(HOST, host);
+        let request = Request::post(path).header(HOST, host);
         let mut request = request.body(Body::empty()).unwrap();
         request.headers_mut().extend(headers_of(headers));
         request.extensions_mut().insert(Arc::clone(place.session()));
@@ -98,6 +118,23 @@ mod tests {
         let tokens = Tokens::one(&"operator-operator".into()).unwrap();
         let closed = Auth::new(Some(tokens), false, Access::default());
         assert_eq!(judged(&closed, "192.0.2.7", "fusebox.example"), Ok(()));
+    }
+
+    #[test]
+    fn without_a_token_only_this_machine_keeps_and_removes_traces() {
+        let open = Auth::new(None, true, Access::default());
+        for path in [
+            "/traces/1f/keep",
+            "/api/traces/1f/keep",
+            "/kept/1f/remove",
+            "/api/kept/1f",
+        ] {
+            let judged = |peer| judged_at(path, &open, peer, "fusebox:9411", &[]);
+            assert_eq!(judged("192.0.2.7"), Err(Denied::Remote), "{path}");
+            assert_eq!(judged("127.0.0.1"), Ok(()), "{path}");
+        }
+        let spans = judged_at("/api/v2/spans", &open, "192.0.2.7", "fusebox:9411", &[]);
+        assert_eq!(spans, Ok(()));
     }
 
     fn headers_of(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
