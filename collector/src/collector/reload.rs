@@ -15,42 +15,70 @@ use crate::sync::LogThrottle;
 /// small files.
 const EVERY: Duration = Duration::from_secs(1);
 
-pub(super) async fn reload(mut tokens: TokenSource, auth: Auth) {
-    let mut tick = interval(EVERY);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut warnings = LogThrottle::default();
-    while tokens.file().is_some() {
-        tick.tick().await;
-        let read = tokio::task::spawn_blocking(move || {
-            let changed = tokens.changed();
-            (tokens, changed)
-        });
-        let Ok((read, changed)) = read.await else {
-            return;
-        };
-        tokens = read;
-        match changed {
-            Ok(Some(changed)) => {
-                auth.replace(changed);
-                info!("read the tokens again: the file has changed");
-            }
-            Ok(None) => {}
-            Err(error) if warnings.is_due() => {
-                warn!(%error, "could not read the tokens again: those from before stay valid");
-            }
-            Err(_) => {}
-        }
-    }
+/// What the log says of a file.
+struct Words {
+    read: &'static str,
+    failed: &'static str,
 }
 
-pub(super) async fn reload_certificate(mut source: TlsSource, tls: Tls) {
+pub(super) async fn reload(tokens: TokenSource, auth: Auth) {
+    if tokens.file().is_none() {
+        return;
+    }
+    let words = Words {
+        read: "read the tokens again: the file has changed",
+        failed: "could not read the tokens again: those from before stay valid",
+    };
+    follow(
+        tokens,
+        TokenSource::changed,
+        |tokens| auth.replace(tokens),
+        words,
+    )
+    .await;
+}
+
+pub(super) async fn reload_certificate(source: TlsSource, tls: Tls) {
+    let words = Words {
+        read: "read the certificate again: its files have changed",
+        failed: "could not read the certificate again: the one from before stays in use",
+    };
+    follow(
+        source,
+        TlsSource::changed,
+        |config| tls.replace(config),
+        words,
+    )
+    .await;
+}
+
+pub(super) async fn reload_mapping(file: MappingFile, circuits: Circuits) {
+    let words = Words {
+        read: "read the mapping of metrics again: the file has changed",
+        failed: "could not read the mapping of metrics again: the one from before stays in use",
+    };
+    let replace = |mapping| circuits.map_metrics(mapping);
+    follow(file, MappingFile::changed, replace, words).await;
+}
+
+/// Hands on what `changed` finds that is new, and warns now and then while it fails. Runs until aborted.
+async fn follow<S, T, E>(
+    mut source: S,
+    changed: fn(&mut S) -> Result<Option<T>, E>,
+    replace: impl Fn(T),
+    words: Words,
+) where
+    S: Send + 'static,
+    T: Send + 'static,
+    E: std::error::Error + Send + 'static,
+{
     let mut tick = interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut warnings = LogThrottle::default();
     loop {
         tick.tick().await;
         let read = tokio::task::spawn_blocking(move || {
-            let changed = source.changed();
+            let changed = changed(&mut source);
             (source, changed)
         });
         let Ok((read, changed)) = read.await else {
@@ -58,43 +86,12 @@ pub(super) async fn reload_certificate(mut source: TlsSource, tls: Tls) {
         };
         source = read;
         match changed {
-            Ok(Some(config)) => {
-                tls.replace(config);
-                info!("read the certificate again: its files have changed");
+            Ok(Some(new)) => {
+                replace(new);
+                info!("{}", words.read);
             }
             Ok(None) => {}
-            Err(error) if warnings.is_due() => {
-                warn!(%error, "could not read the certificate again: the one from before stays in use");
-            }
-            Err(_) => {}
-        }
-    }
-}
-
-/// Takes over the mapping of metrics whenever its file changes. Runs until aborted.
-pub(super) async fn reload_mapping(mut file: MappingFile, circuits: Circuits) {
-    let mut tick = interval(EVERY);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut warnings = LogThrottle::default();
-    loop {
-        tick.tick().await;
-        let read = tokio::task::spawn_blocking(move || {
-            let changed = file.changed();
-            (file, changed)
-        });
-        let Ok((read, changed)) = read.await else {
-            return;
-        };
-        file = read;
-        match changed {
-            Ok(Some(mapping)) => {
-                circuits.map_metrics(mapping);
-                info!("read the mapping of metrics again: the file has changed");
-            }
-            Ok(None) => {}
-            Err(error) if warnings.is_due() => {
-                warn!(%error, "could not read the mapping of metrics again: the one from before stays in use");
-            }
+            Err(error) if warnings.is_due() => warn!(%error, "{}", words.failed),
             Err(_) => {}
         }
     }
