@@ -6,6 +6,7 @@ pub(crate) mod error;
 pub(crate) mod headers;
 pub(crate) mod jump;
 pub(crate) mod missing;
+pub(crate) mod operator;
 pub(crate) mod page;
 pub(crate) mod params;
 pub(crate) mod preferences;

@@ -2,14 +2,13 @@
 //! time. It works without JavaScript: the page contains the form, and sending it returns to the page.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use askama::Template;
 use axum::Form;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
-use fusebox::control::{Action, BY_CHARS_MAX, Level, LoggerLevel, REASON_CHARS_MAX};
+use fusebox::control::{Action, Level, LoggerLevel};
 use fusebox_collector::live::circuits::{ChangeOrder, ChangeStatus, ControlError};
 use fusebox_collector::model::{CircuitKey, UnixNanos};
 use fusebox_collector::query::InstanceView;
@@ -19,11 +18,11 @@ use super::Row;
 use crate::pages::Pages;
 use crate::pages::circuit::changes::ShownChange;
 use crate::pages::frame::error::{PageError, PageResult};
+use crate::pages::frame::operator::{self, Operator};
 use crate::pages::frame::page::{Chrome, Page, Section};
 use crate::pages::frame::params::Params;
 use crate::pages::view::href::Href;
-use crate::pages::view::range::Range;
-use crate::pages::view::text::{self, SECOND};
+use crate::pages::view::text;
 use crate::pages::wall::card::InstanceRow;
 
 /// The longest form: a reason and a few words.
@@ -139,11 +138,7 @@ pub(crate) struct Entered {
     logger: String,
     /// A level, or [`BACK`].
     level: String,
-    reason: String,
-    by: String,
-    /// Whether the request identifies its user.
-    is_known: bool,
-    seconds: Option<u64>,
+    operator: Operator,
     everywhere: bool,
 }
 
@@ -151,14 +146,10 @@ impl Entered {
     /// Reads the values from a URL or a form; `user` is the user of the request.
     pub(crate) fn read(params: &Params, user: Option<String>) -> Self {
         let text = |name| params.word(name).unwrap_or_default().to_owned();
-        let seconds = params.word("expires_in_s");
         Self {
             logger: text("logger"),
             level: text("level"),
-            reason: text("reason"),
-            is_known: user.is_some(),
-            by: user.unwrap_or_else(|| text("by")),
-            seconds: seconds.map_or(Some(LIFETIME_DEFAULT), |seconds| seconds.parse().ok()),
+            operator: Operator::read(params, user, LIFETIME_DEFAULT),
             everywhere: params.word("where") == Some("all"),
         }
     }
@@ -176,17 +167,11 @@ impl Entered {
                 Level::ALL.map(Level::as_str).join(", ")
             ),
         })?;
-        Ok(ChangeOrder {
-            action,
-            reason: self.reason.clone(),
-            by: self.by.clone(),
-            // An invalid number is rejected like 0.
-            lifetime: Duration::from_secs(self.seconds.unwrap_or(0)),
-            instances: match self.everywhere {
-                true => Vec::new(),
-                false => vec![id.to_owned()],
-            },
-        })
+        let instances = match self.everywhere {
+            true => Vec::new(),
+            false => vec![id.to_owned()],
+        };
+        Ok(self.operator.order(action, instances))
     }
 }
 
@@ -313,46 +298,20 @@ impl InstancePage {
 
     /// Returns the durations: seconds, words, whether it is selected.
     fn lifetimes(&self) -> Vec<(u64, String, bool)> {
-        let chosen = self.entered.seconds;
-        let words = |seconds| Range::of(seconds * SECOND).words();
-        let choice = |seconds| (seconds, words(seconds), Some(seconds) == chosen);
-        LIFETIMES.map(choice).to_vec()
+        self.entered.operator.lifetimes(&LIFETIMES)
     }
 
     fn logger(&self) -> Cow<'_, str> {
         text::shown(&self.entered.logger, 300)
     }
 
-    fn reason(&self) -> Cow<'_, str> {
-        text::shown(&self.entered.reason, 2 * REASON_CHARS_MAX)
-    }
-
-    fn by(&self) -> Cow<'_, str> {
-        text::shown(&self.entered.by, 2 * BY_CHARS_MAX)
-    }
-
-    fn reason_chars_max(&self) -> usize {
-        REASON_CHARS_MAX
-    }
-
-    fn by_chars_max(&self) -> usize {
-        BY_CHARS_MAX
-    }
-
     /// Returns the problem of this field.
     fn problem(&self, field: &str) -> Option<&str> {
-        match &self.error {
-            Some(ControlError::Invalid { parameter, problem }) if *parameter == field => {
-                Some(problem)
-            }
-            _ => None,
-        }
+        operator::field_problem(self.error.as_ref(), field)
     }
 
     /// Returns the problem that belongs to no field.
     fn conflict(&self) -> Option<String> {
-        let error = self.error.as_ref()?;
-        let is_field = matches!(error, ControlError::Invalid { .. });
-        (!is_field).then(|| error.to_string())
+        operator::conflict(self.error.as_ref())
     }
 }

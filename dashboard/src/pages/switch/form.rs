@@ -1,19 +1,18 @@
 //! The form that changes a circuit: the entered values, and the page.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use askama::Template;
-use fusebox::control::{Action, BY_CHARS_MAX, REASON_CHARS_MAX};
+use fusebox::control::Action;
 use fusebox_collector::live::circuits::{ChangeOrder, ControlError};
 use fusebox_collector::model::{CircuitInstanceView, CircuitView, Source};
 
 use super::action;
+use crate::pages::frame::operator::{self, Operator};
 use crate::pages::frame::page::{Chrome, Section};
 use crate::pages::frame::params::Params;
 use crate::pages::view::href::Href;
-use crate::pages::view::range::Range;
-use crate::pages::view::text::{self, SECOND};
+use crate::pages::view::text;
 use crate::pages::wall::card::InstanceRow;
 
 /// The durations to choose from, seconds.
@@ -25,25 +24,16 @@ const LIFETIME_DEFAULT: u64 = 3_600;
 #[derive(Debug, Clone)]
 pub(in crate::pages) struct Entered {
     action: Option<Action>,
-    reason: String,
-    by: String,
-    /// Whether the request identifies its user.
-    is_known: bool,
-    seconds: Option<u64>,
+    operator: Operator,
     instances: Vec<String>,
 }
 
 impl Entered {
     /// Reads the values from a URL or a form; `user` is the user of the request.
     pub(in crate::pages) fn read(params: &Params, user: Option<String>) -> Self {
-        let text = |name| params.get(name).unwrap_or_default().to_owned();
-        let seconds = params.word("expires_in_s");
         Self {
             action: params.word("action").and_then(Action::parse),
-            reason: text("reason"),
-            is_known: user.is_some(),
-            by: user.unwrap_or_else(|| text("by")),
-            seconds: seconds.map_or(Some(LIFETIME_DEFAULT), |seconds| seconds.parse().ok()),
+            operator: Operator::read(params, user, LIFETIME_DEFAULT),
             instances: params.all("instance").map(str::to_owned).collect(),
         }
     }
@@ -57,14 +47,7 @@ impl Entered {
                 words = Action::ALL.map(Action::as_str).join(", ")
             ),
         })?;
-        Ok(ChangeOrder {
-            action,
-            reason: self.reason.clone(),
-            by: self.by.clone(),
-            // An invalid number is rejected like 0.
-            lifetime: Duration::from_secs(self.seconds.unwrap_or(0)),
-            instances: self.instances.clone(),
-        })
+        Ok(self.operator.order(action, self.instances.clone()))
     }
 }
 
@@ -134,10 +117,7 @@ impl SwitchPage {
 
     /// Returns the durations: seconds, words, whether it is selected.
     fn lifetimes(&self) -> Vec<(u64, String, bool)> {
-        let chosen = self.entered.seconds;
-        let words = |seconds| Range::of(seconds * SECOND).words();
-        let choice = |seconds| (seconds, words(seconds), Some(seconds) == chosen);
-        LIFETIMES.map(choice).to_vec()
+        self.entered.operator.lifetimes(&LIFETIMES)
     }
 
     fn instances(&self) -> Vec<(&CircuitInstanceView, bool)> {
@@ -146,36 +126,13 @@ impl SwitchPage {
             .collect()
     }
 
-    fn reason(&self) -> Cow<'_, str> {
-        text::shown(&self.entered.reason, 2 * REASON_CHARS_MAX)
-    }
-
-    fn by(&self) -> Cow<'_, str> {
-        text::shown(&self.entered.by, 2 * BY_CHARS_MAX)
-    }
-
-    fn reason_chars_max(&self) -> usize {
-        REASON_CHARS_MAX
-    }
-
-    fn by_chars_max(&self) -> usize {
-        BY_CHARS_MAX
-    }
-
     /// Returns the problem of this field.
     fn problem(&self, field: &str) -> Option<&str> {
-        match &self.error {
-            Some(ControlError::Invalid { parameter, problem }) if *parameter == field => {
-                Some(problem)
-            }
-            _ => None,
-        }
+        operator::field_problem(self.error.as_ref(), field)
     }
 
     /// Returns the problem that belongs to no field.
     fn conflict(&self) -> Option<String> {
-        let error = self.error.as_ref()?;
-        let is_field = matches!(error, ControlError::Invalid { .. });
-        (!is_field).then(|| error.to_string())
+        operator::conflict(self.error.as_ref())
     }
 }
