@@ -42,6 +42,9 @@ pub struct LogRecord {
     pub scope: Arc<Scope>,
 }
 
+/// The attribute with an event's name before OTLP 1.5.
+pub(crate) const EVENT_NAME_KEY: &str = "event.name";
+
 impl LogRecord {
     /// Returns the name of the sending service.
     pub fn service(&self) -> &str {
@@ -56,7 +59,7 @@ impl LogRecord {
 
     /// Returns the event's name: a field since OTLP 1.5, an attribute before; empty for other records.
     pub fn event(&self) -> &str {
-        match self.attribute("event.name") {
+        match self.attribute(EVENT_NAME_KEY) {
             Some(Value::String(name)) if self.event_name.is_empty() => name,
             _ => &self.event_name,
         }

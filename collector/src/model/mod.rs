@@ -29,6 +29,7 @@ pub(crate) use condition::{EVENT_NAME, SCOPE_NAME, SCOPE_VERSION};
 pub use control::{ChangeOutcome, ControlRecord, InstanceEnd, OperatorChange};
 pub use dependency::DependencyLink;
 pub use duration::{format_duration, parse_duration};
+pub(crate) use log::EVENT_NAME_KEY;
 pub use log::{LogCursor, LogPage, LogQuery, LogRecord, Severity};
 pub use sampling::TailSampling;
 pub use search::{Cursor, TraceCondition, TraceOrder, TracePage, TraceQuery};

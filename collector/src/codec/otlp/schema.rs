@@ -294,7 +294,7 @@ static SCOPE_LOGS: Message = message(&[
     one(3, "schemaUrl", Text),
 ]);
 
-static LOG_RECORD: Message = item(&[
+pub(super) static LOG_RECORD: Message = item(&[
     one(1, "timeUnixNano", Fixed64),
     one(2, "severityNumber", Enum(&SEVERITY)),
     one(3, "severityText", Text),

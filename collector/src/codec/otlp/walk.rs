@@ -225,7 +225,7 @@ impl<'a, V: SpanVisitor> Walk<'a, '_, V> {
 
     #[cold]
     fn repaired_resource(&mut self, message: Reader<'a>, url: &[u8]) -> Result<(), Malformed> {
-        let (head, url) = self.repaired_head(message, url, &schema::RESOURCE)?;
+        let (head, url) = repaired_head(message, url, &schema::RESOURCE, &mut self.replaced)?;
         let mut resource = ResourceScratch::default();
         let cut = &mut self.truncated;
         resource.read(Reader::new(&head), self.limits, cut)?;
@@ -241,30 +241,13 @@ impl<'a, V: SpanVisitor> Walk<'a, '_, V> {
         url: &[u8],
         visit: fn(&mut V, &ScopeView<'_>),
     ) -> Result<(), Malformed> {
-        let (head, url) = self.repaired_head(message, url, &schema::SCOPE)?;
+        let (head, url) = repaired_head(message, url, &schema::SCOPE, &mut self.replaced)?;
         let mut scope = ScopeScratch::default();
         let cut = &mut self.truncated;
         scope.read(Reader::new(&head), self.limits, cut)?;
         scope.set_schema_url(url.as_bytes(), self.limits, cut);
         visit(self.visitor, &scope.view());
         Ok(())
-    }
-
-    /// Returns a repaired copy of a resource or scope, merged from its pieces, and its schema URL.
-    fn repaired_head<'u>(
-        &mut self,
-        message: Reader<'a>,
-        schema_url: &'u [u8],
-        schema: &'static Message,
-    ) -> Result<(Vec<u8>, Cow<'u, str>), Malformed> {
-        let mut merged = Vec::new();
-        read_head(message, |head| {
-            self.replaced += replace_ill_formed(head.rest(), schema, &mut merged);
-            Ok(())
-        })?;
-        let url = String::from_utf8_lossy(schema_url);
-        self.replaced += u64::from(matches!(url, Cow::Owned(_)));
-        Ok((merged, url))
     }
 
     #[cold]
@@ -330,6 +313,23 @@ pub(super) fn read_head<'a>(
         }
     }
     Ok(any_body.then_some(schema_url))
+}
+
+/// Returns a repaired copy of the resource or scope of a message, merged from its pieces, and its schema URL.
+pub(super) fn repaired_head<'u>(
+    message: Reader<'_>,
+    schema_url: &'u [u8],
+    schema: &'static Message,
+    replaced: &mut u64,
+) -> Result<(Vec<u8>, Cow<'u, str>), Malformed> {
+    let mut merged = Vec::new();
+    read_head(message, |head| {
+        *replaced += replace_ill_formed(head.rest(), schema, &mut merged);
+        Ok(())
+    })?;
+    let url = String::from_utf8_lossy(schema_url);
+    *replaced += u64::from(matches!(url, Cow::Owned(_)));
+    Ok((merged, url))
 }
 
 /// Walks the scopes of a resource or the spans of a scope.

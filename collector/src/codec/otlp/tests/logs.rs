@@ -1,7 +1,10 @@
 //! Log records out of requests: what is kept, cut, redacted and refused.
 
+use fusebox::semconv;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, any_value};
+use opentelemetry_proto::tonic::common::v1::{
+    AnyValue, ArrayValue, InstrumentationScope, KeyValue, any_value,
+};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord as Sent, ResourceLogs, ScopeLogs};
 use proptest::prelude::*;
 use prost::Message;
@@ -133,6 +136,63 @@ fn a_body_that_is_too_large_a_list_is_kept_as_text() {
         ..Sent::default()
     });
     assert!(matches!(record.body, Value::String(text) if text.starts_with("[7, 7, ")));
+}
+
+/// *Scenario*: a service, a logger, an attribute and a body in Latin-1.
+/// *Guarantees*: nothing of a record is lost to them: what is no UTF-8 is replaced, and counted.
+#[test]
+fn ill_formed_text_is_replaced_and_counted() {
+    let mut request = logs(
+        resource("caf~", Some("one")),
+        Sent {
+            body: body("pi~ata"),
+            attributes: vec![text("se~or", "ma~ana"), text("plain", "text")],
+            trace_id: vec![7; 16],
+            ..Sent::default()
+        },
+    );
+    request.resource_logs[0].scope_logs[0].scope = Some(InstrumentationScope {
+        name: "ni~o".to_owned(),
+        ..InstrumentationScope::default()
+    });
+    let mut bytes = request.encode_to_vec();
+    let marks = bytes.iter_mut().filter(|byte| **byte == b'~');
+    marks.for_each(|byte| *byte = 0xf1);
+    let read = read_logs(&bytes, &Limits::default(), NOW).unwrap();
+    assert_eq!((read.replaced, read.truncated), (5, 0));
+    let record = &read.records[0];
+    assert_eq!(record.service(), "caf\u{fffd}");
+    assert_eq!(record.scope.name, "ni\u{fffd}o");
+    assert_eq!(record.body, Value::String("pi\u{fffd}ata".to_owned()));
+    let value = record.attribute("se\u{fffd}or");
+    assert_eq!(value, Some(&Value::String("ma\u{fffd}ana".to_owned())));
+    assert_eq!((record.attributes.len(), record.dropped_here), (2, 0));
+    assert_eq!(record.trace_id.unwrap().to_bytes(), [7; 16]);
+}
+
+/// *Guarantees*: events of circuits are separated from other records, whatever their clock says, and keep their values.
+#[test]
+fn events_of_circuits_are_separated_from_records() {
+    let ahead = (NOW + 7 * DAY).get();
+    let named = Sent {
+        time_unix_nano: ahead,
+        event_name: semconv::EVENT_TRANSITION.to_owned(),
+        attributes: vec![text(semconv::BREAKER_NAME, "token=of-the-shop")],
+        ..Sent::default()
+    };
+    let by_attribute = Sent {
+        time_unix_nano: ahead,
+        attributes: vec![text("event.name", semconv::EVENT_ENDED)],
+        ..Sent::default()
+    };
+    for sent in [named, by_attribute] {
+        let mut read = read(sent);
+        assert_eq!((read.records.len(), read.refused), (0, 0));
+        let event = read.events.remove(0);
+        assert_eq!(event.time.get(), ahead);
+        let name = event.attribute(semconv::BREAKER_NAME);
+        assert!(name.is_none_or(|name| name.to_string() == "token=of-the-shop"));
+    }
 }
 
 proptest! {
