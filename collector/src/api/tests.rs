@@ -10,15 +10,14 @@ use fusebox::circuit_breaker::Settings;
 use fusebox::semconv;
 use futures_util::StreamExt;
 use http_body_util::BodyExt;
-use prost::Message;
 use serde_json::Value;
 use tempfile::TempDir;
 use tower::ServiceExt;
 
 use super::*;
-use crate::codec::circuits::{Mapping, decode_metrics};
+use crate::codec::circuits::{Mapping, decode_metrics, read_events};
 use crate::codec::otlp::{
-    Limits, ResourceView, ScopeView, SpanView, SpanVisitor, json, walk_traces,
+    Limits, ResourceView, ScopeView, SpanView, SpanVisitor, json, read_logs, walk_traces,
 };
 use crate::codec::{Format, zipkin};
 use crate::live::circuits::{CircuitSink, Circuits};
@@ -155,9 +154,10 @@ impl Fixture {
             .ingest_metrics(metrics, UnixNanos::new(now))
             .await
             .unwrap();
-        let logs = Message::decode(logs.as_slice()).unwrap();
+        let now = UnixNanos::new(now);
+        let read = read_logs(&logs, &Limits::default(), now).unwrap();
         self.circuits
-            .ingest_logs(logs, UnixNanos::new(now))
+            .ingest_events(read_events(&read.events), now)
             .await
             .unwrap();
     }

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fusebox::semconv;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::messages::{self, Request};
+use super::messages;
 use super::queue::{Job, Queue};
 use super::{Budget, Health, IngestError, Log, Reservation, count_repairs};
+use crate::codec::circuits::{MetricsBatch, decode_metrics, read_events};
 use crate::codec::otlp::{Accepted, DecodeError, Limits, LogsRead, Repairs, read_logs};
 use crate::codec::{Format, Signal};
 use crate::counters::{Counters, Incident};
@@ -84,10 +84,12 @@ impl Ingest {
         message: Bytes,
         mut reservation: Reservation,
     ) -> Result<Accepted, IngestError> {
-        let decoded = self.decode(format, message, &mut reservation).await?;
-        let circuits = &self.circuits;
-        let stored = circuits.ingest_metrics(decoded.request, UnixNanos::now());
-        let (points_not_kept, accepted) = self.record(stored.await, decoded.repairs)?;
+        let rewritten = self.rewrite(Signal::Metrics, format, message, &mut reservation);
+        let (message, repairs) = rewritten.await?;
+        let (batch, replaced) = self.read_metrics(message, &mut reservation).await?;
+        let stored = self.circuits.ingest_metrics(batch, UnixNanos::now());
+        let repairs = repairs.and_replaced(replaced);
+        let (points_not_kept, accepted) = self.record(stored.await, repairs)?;
         Ok(Accepted {
             points_not_kept,
             ..accepted
@@ -104,11 +106,13 @@ impl Ingest {
         message: Bytes,
         mut reservation: Reservation,
     ) -> Result<Accepted, IngestError> {
-        let decoded = self.decode(format, message, &mut reservation).await?;
+        let rewritten = self.rewrite(Signal::Logs, format, message, &mut reservation);
+        let (message, repairs) = rewritten.await?;
         let now = UnixNanos::now();
-        let read = self.read_logs(&decoded, now).await?;
-        let stored = self.circuits.ingest_logs(decoded.request, now).await;
-        let (records_not_kept, accepted) = self.record(stored, decoded.repairs)?;
+        let read = self.read_logs(message, now, &mut reservation).await?;
+        let stored = self.circuits.ingest_events(read_events(&read.events), now);
+        let repairs = repairs.and_replaced(read.replaced);
+        let (records_not_kept, accepted) = self.record(stored.await, repairs)?;
         self.store_logs(read.records, reservation).await?;
         Ok(Accepted {
             records_not_kept,
@@ -118,30 +122,27 @@ impl Ingest {
         })
     }
 
-    /// Decodes the log records of a request that was already decoded for the circuits.
-    async fn read_logs<R>(
+    /// Decodes log records, for which memory is reserved first.
+    async fn read_logs(
         &self,
-        decoded: &Decoded<R>,
+        message: Bytes,
         now: UnixNanos,
+        reservation: &mut Reservation,
     ) -> Result<LogsRead, IngestError> {
-        let (message, limits) = (decoded.message.clone(), self.limits.clone());
-        let is_long = message.len() > INLINE_REWRITE_BYTES_MAX;
+        let decoded_bytes = messages::logs_bytes(&message)?;
+        reservation.resize(message.len() + decoded_bytes).await?;
+        let limits = self.limits.clone();
+        let is_long =
+            message.len() > INLINE_REWRITE_BYTES_MAX || decoded_bytes > INLINE_DECODE_BYTES_MAX;
         let read = move || read_logs(&message, &limits, now);
         Ok(self.off_worker(is_long, read).await??)
     }
 
-    /// Stores log records, except circuit events, which the circuits store.
     async fn store_logs(
         &self,
-        mut records: Vec<LogRecord>,
+        records: Vec<LogRecord>,
         reservation: Reservation,
     ) -> Result<(), IngestError> {
-        let events = [
-            semconv::EVENT_TRANSITION,
-            semconv::EVENT_SETTINGS,
-            semconv::EVENT_ENDED,
-        ];
-        records.retain(|record| !events.contains(&record.event()));
         if records.is_empty() {
             return Ok(());
         }
@@ -200,67 +201,57 @@ impl Ingest {
         Ok((not_kept, accepted))
     }
 
-    /// Decodes to structs that are many times larger than their bytes, so their estimated size is reserved too.
-    async fn decode<R: Request>(
+    /// Converts a message to OTLP's protobuf, and reserves memory for it.
+    async fn rewrite(
         &self,
+        signal: Signal,
         format: Format,
         message: Bytes,
         reservation: &mut Reservation,
-    ) -> Result<Decoded<R>, IngestError> {
+    ) -> Result<(Bytes, Repairs), IngestError> {
         let rewritten = format.rewritten_bytes(&message);
         reservation.resize(message.len() + rewritten).await?;
-        let (message, mut repairs) = match rewritten {
-            0 => (message, Repairs::default()),
-            _ => {
-                let rewrite = move || {
-                    let (otlp, repairs) = format.to_otlp(R::SIGNAL, &message)?;
-                    Ok::<_, DecodeError>((Bytes::from(otlp.into_owned()), repairs))
-                };
-                let is_long = rewritten > INLINE_REWRITE_BYTES_MAX;
-                self.off_worker(is_long, rewrite).await??
-            }
-        };
-        match self.build(message.clone(), reservation).await {
-            Ok(request) => Ok(Decoded {
-                request,
-                message,
-                repairs,
-            }),
-            Err(error) => {
-                // A message is rejected for one string that is not UTF-8.
-                reservation.resize(4 * message.len()).await?;
-                let is_long = message.len() > INLINE_DECODE_BYTES_MAX;
-                let repair = move || messages::repaired::<R>(&message);
-                let (message, replaced) = self.off_worker(is_long, repair).await?.ok_or(error)?;
-                repairs.replaced += replaced;
-                let message = Bytes::from(message);
-                let request = self.build(message.clone(), reservation).await?;
-                Ok(Decoded {
-                    request,
-                    message,
-                    repairs,
-                })
-            }
+        if rewritten == 0 {
+            return Ok((message, Repairs::default()));
         }
+        let rewrite = move || {
+            let (otlp, repairs) = format.to_otlp(signal, &message)?;
+            Ok::<_, DecodeError>((Bytes::from(otlp.into_owned()), repairs))
+        };
+        let is_long = rewritten > INLINE_REWRITE_BYTES_MAX;
+        Ok(self.off_worker(is_long, rewrite).await??)
     }
 
-    /// Builds the structs of a protobuf message.
-    async fn build<R: Request>(
+    /// Decodes metrics; returns the number of repaired strings too.
+    async fn read_metrics(
         &self,
         message: Bytes,
         reservation: &mut Reservation,
-    ) -> Result<R, IngestError> {
-        let decoded_bytes = messages::decoded_bytes::<R>(&message)?;
-        // Log records are built beside the request that they come from.
-        let (copies, to_read) = match R::SIGNAL {
-            Signal::Logs => (2, decoded_bytes),
-            _ => (1, message.len()),
+    ) -> Result<(MetricsBatch, u64), IngestError> {
+        let error = match self.try_metrics(message.clone(), reservation).await {
+            Ok(batch) => return Ok((batch, 0)),
+            Err(error) => error,
         };
-        let bytes = message.len() + copies * decoded_bytes;
+        // A message is rejected for one string that is not UTF-8.
+        reservation.resize(4 * message.len()).await?;
+        let is_long = message.len() > INLINE_DECODE_BYTES_MAX;
+        let repair = move || messages::repaired_metrics(&message);
+        let (message, replaced) = self.off_worker(is_long, repair).await?.ok_or(error)?;
+        let batch = self.try_metrics(message.into(), reservation).await?;
+        Ok((batch, replaced))
+    }
+
+    /// Decodes metrics whose text is UTF-8.
+    async fn try_metrics(
+        &self,
+        message: Bytes,
+        reservation: &mut Reservation,
+    ) -> Result<MetricsBatch, IngestError> {
+        let bytes = message.len() + messages::metrics_bytes(&message);
         reservation.resize(bytes).await?;
-        let is_long = to_read > INLINE_DECODE_BYTES_MAX;
+        let is_long = message.len() > INLINE_DECODE_BYTES_MAX;
         let mapping = self.circuits.mapping();
-        let decoded = self.off_worker(is_long, move || R::read(&message, &mapping));
+        let decoded = self.off_worker(is_long, move || decode_metrics(&message, &mapping));
         Ok(decoded.await??)
     }
 
@@ -278,13 +269,6 @@ impl Ingest {
             IngestError::Internal(format!("could not decode: {panic}"))
         })
     }
-}
-
-/// A decoded request, and its protobuf with valid UTF-8.
-struct Decoded<R> {
-    request: R,
-    message: Bytes,
-    repairs: Repairs,
 }
 
 impl std::fmt::Debug for Ingest {

@@ -1,14 +1,10 @@
-//! Decodes metrics to what they say of circuits, and logs to prost structs, bounding their memory beforehand.
+//! Estimates the memory of decoded metrics and logs before they are decoded, and repairs the text of metrics.
 //!
 //! Two bytes of hostile input (an empty attribute) become a struct of 100, so a body within its limit could
-//! take gigabytes. Therefore a scan first sums the sizes of the structs. Metrics are read from their bytes, and spans
-//! are never decoded: a shard walks their bytes.
+//! take gigabytes. Therefore a scan first sums the sizes of the structs. Spans are never decoded: a shard walks
+//! their bytes.
 
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use prost::Message;
-
-use crate::codec::Signal;
-use crate::codec::circuits::{DECODED_BYTES_MAX, Mapping, MetricsBatch, decode_metrics};
+use crate::codec::circuits::DECODED_BYTES_MAX;
 use crate::codec::otlp::DecodeError;
 use crate::codec::otlp::repairs::replace_ill_formed;
 use crate::codec::otlp::schema;
@@ -17,75 +13,35 @@ use crate::codec::otlp::schema;
 /// attribute, and becomes an observation of 800. Beyond the bound of all observations the decoder itself stops.
 const METRICS_GROWTH: usize = 16;
 
-/// prost itself rejects deeper messages (its recursion limit).
+/// Deeper messages are not decoded: lists and maps nest at most 16 deep, with three messages a level.
 const DEPTH_MAX: usize = 100;
 
-/// A kind of request and its structure.
-pub(super) trait Request: Sized + Send + 'static {
-    const SIGNAL: Signal;
-    /// Its fields, for repairing text.
-    const SCHEMA: &'static schema::Message;
-
-    /// Returns the approximate size of the decoded request, including strings.
-    fn estimate(message: &[u8]) -> usize;
-
-    /// Fails when it is malformed or has text that is not UTF-8.
-    fn read(message: &[u8], mapping: &Mapping) -> Result<Self, DecodeError>;
+/// Returns the most memory that decoded metrics take.
+pub(super) fn metrics_bytes(message: &[u8]) -> usize {
+    let bytes = message.len().saturating_mul(METRICS_GROWTH);
+    bytes.min(DECODED_BYTES_MAX)
 }
 
-impl Request for MetricsBatch {
-    const SIGNAL: Signal = Signal::Metrics;
-    const SCHEMA: &'static schema::Message = &schema::METRICS_REQUEST;
-
-    fn estimate(message: &[u8]) -> usize {
-        let bytes = message.len().saturating_mul(METRICS_GROWTH);
-        bytes.min(DECODED_BYTES_MAX)
-    }
-
-    fn read(message: &[u8], mapping: &Mapping) -> Result<Self, DecodeError> {
-        decode_metrics(message, mapping)
-    }
-}
-
-impl Request for ExportLogsServiceRequest {
-    const SIGNAL: Signal = Signal::Logs;
-    const SCHEMA: &'static schema::Message = &schema::LOGS_REQUEST;
-
-    fn estimate(message: &[u8]) -> usize {
-        LOGS_REQUEST.decoded_bytes(message, DEPTH_MAX)
-    }
-
-    fn read(message: &[u8], _mapping: &Mapping) -> Result<Self, DecodeError> {
-        Self::decode(message).map_err(|error| {
-            tracing::debug!(%error, "could not decode");
-            DecodeError::Protobuf {
-                offset: 0,
-                what: "not a readable OTLP message",
-            }
-        })
-    }
-}
-
-/// Returns the approximate size of the decoded request, including strings.
+/// Returns the approximate size of decoded logs, including strings and the copy of a record that is repaired.
 ///
 /// # Errors
 /// When it exceeds [`DECODED_BYTES_MAX`].
-pub(super) fn decoded_bytes<R: Request>(message: &[u8]) -> Result<usize, DecodeError> {
-    let bytes = R::estimate(message);
+pub(super) fn logs_bytes(message: &[u8]) -> Result<usize, DecodeError> {
+    let bytes = LOGS_REQUEST.decoded_bytes(message, DEPTH_MAX);
     if bytes > DECODED_BYTES_MAX {
         return Err(DecodeError::Protobuf {
             offset: 0,
-            what: "more than 64 MiB when decoded (data points, records and attributes)",
+            what: "more than 64 MiB when decoded (records and attributes)",
         });
     }
     Ok(bytes)
 }
 
-/// Returns a copy of a request with text that is not UTF-8 replaced, and the number of such strings; `None`
+/// Returns a copy of metrics with text that is not UTF-8 replaced, and the number of such strings; `None`
 /// if there are none. The copy takes up to three times the bytes.
-pub(super) fn repaired<R: Request>(message: &[u8]) -> Option<(Vec<u8>, u64)> {
+pub(super) fn repaired_metrics(message: &[u8]) -> Option<(Vec<u8>, u64)> {
     let mut copy = Vec::with_capacity(message.len());
-    let replaced = replace_ill_formed(message, R::SCHEMA, &mut copy);
+    let replaced = replace_ill_formed(message, &schema::METRICS_REQUEST, &mut copy);
     (replaced > 0).then_some((copy, replaced))
 }
 
@@ -100,7 +56,7 @@ impl Shape {
         Self { bytes, fields }
     }
 
-    /// Sums the message and everything nested; a malformed rest counts nothing, since prost stops there too.
+    /// Sums the message and everything nested; a malformed rest counts nothing, since the decoder stops there too.
     fn decoded_bytes(&self, message: &[u8], depth: usize) -> usize {
         let mut sum = self.bytes + message.len();
         let mut rest = message;
@@ -152,7 +108,7 @@ fn varint(rest: &mut &[u8]) -> Option<u64> {
     None
 }
 
-// Sizes of the generated structs on 64-bit, rounded up; vectors grow by doubling, so points count double.
+// Sizes of the structs of the model on 64-bit, rounded up; vectors grow by doubling, so their items count double.
 static LOGS_REQUEST: Shape = Shape::of(24, &[(1, &RESOURCE_LOGS)]);
 static RESOURCE_LOGS: Shape = Shape::of(256, &[(1, &RESOURCE), (2, &SCOPE_LOGS)]);
 static SCOPE_LOGS: Shape = Shape::of(256, &[(1, &SCOPE), (2, &LOG_RECORD)]);
@@ -162,18 +118,18 @@ static RESOURCE: Shape = Shape::of(0, &[(1, &KEY_VALUE), (3, &ENTITY_REF)]);
 static ENTITY_REF: Shape = Shape::of(192, &[(3, &STRING), (4, &STRING)]);
 static SCOPE: Shape = Shape::of(0, &[(3, &KEY_VALUE)]);
 static STRING: Shape = Shape::of(48, &[]);
-static KEY_VALUE: Shape = Shape::of(96, &[(2, &ANY_VALUE)]);
+static KEY_VALUE: Shape = Shape::of(128, &[(2, &ANY_VALUE)]);
 static ANY_VALUE: Shape = Shape::of(64, &[(5, &ARRAY), (6, &LIST)]);
 static ARRAY: Shape = Shape::of(24, &[(1, &ANY_VALUE)]);
 static LIST: Shape = Shape::of(24, &[(1, &KEY_VALUE)]);
 
 #[cfg(test)]
 mod tests {
-    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
-    use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
     use proptest::prelude::*;
 
     use super::*;
+    use crate::codec::otlp::{Limits, read_logs};
+    use crate::model::{EntityRef, LogRecord, Resource, Scope, UnixNanos, Value};
 
     fn nested(field: u8, payload: &[u8]) -> Vec<u8> {
         let mut message = vec![field << 3 | 2];
@@ -185,37 +141,43 @@ mod tests {
     #[test]
     fn a_body_of_empty_records_is_refused_before_it_is_built() {
         let request = |records: usize| nested(1, &nested(2, &nested(2, &[]).repeat(records)));
-        assert!(decoded_bytes::<ExportLogsServiceRequest>(&request(1 << 20)).is_err());
-        assert!(decoded_bytes::<ExportLogsServiceRequest>(&request(1 << 10)).is_ok());
+        assert!(logs_bytes(&request(1 << 20)).is_err());
+        assert!(logs_bytes(&request(1 << 10)).is_ok());
     }
 
+    /// *Guarantees*: a value that nests too deep costs that value alone.
     #[test]
     fn deep_nesting_ends() {
         let mut value = nested(1, b"x");
         for _ in 0..5_000 {
             value = nested(5, &nested(1, &value));
         }
-        let request = nested(1, &nested(2, &nested(2, &nested(5, &value))));
-        assert!(decoded_bytes::<ExportLogsServiceRequest>(&request).is_ok());
-        let mapping = Mapping::shipped();
-        assert!(ExportLogsServiceRequest::read(&request, &mapping).is_err());
+        let deep = nested(2, &nested(6, &nested(2, &value)));
+        let flat = nested(2, &nested(5, &nested(1, b"flat")));
+        let request = nested(1, &nested(2, &[deep, flat].concat()));
+        assert!(logs_bytes(&request).is_ok());
+        let read = read_logs(&request, &Limits::default(), UnixNanos::new(1)).unwrap();
+        let [deep, flat] = &read.records[..] else {
+            panic!("{read:?}");
+        };
+        assert_eq!((deep.attributes.len(), deep.dropped_here), (0, 1));
+        assert_eq!(flat.body, Value::String("flat".to_owned()));
     }
 
     #[test]
     fn the_estimate_covers_the_structs() {
-        assert!(LOG_RECORD.bytes >= size_of::<LogRecord>());
-        assert!(SCOPE_LOGS.bytes >= size_of::<ScopeLogs>());
-        assert!(RESOURCE_LOGS.bytes >= size_of::<ResourceLogs>());
-        assert!(KEY_VALUE.bytes + ANY_VALUE.bytes >= 2 * size_of::<KeyValue>());
-        assert!(ANY_VALUE.bytes >= 2 * size_of::<AnyValue>());
-        assert!(size_of::<any_value::Value>() <= 32);
+        assert!(LOG_RECORD.bytes >= 2 * size_of::<LogRecord>());
+        assert!(SCOPE_LOGS.bytes >= size_of::<Scope>());
+        assert!(RESOURCE_LOGS.bytes >= size_of::<Resource>());
+        assert!(KEY_VALUE.bytes >= 2 * size_of::<(String, Value)>());
+        assert!(ANY_VALUE.bytes >= 2 * size_of::<Value>());
+        assert!(ENTITY_REF.bytes >= size_of::<EntityRef>());
     }
 
     proptest! {
         #[test]
         fn noise_never_panics(noise in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = MetricsBatch::read(&noise, &Mapping::shipped());
-            let _ = decoded_bytes::<ExportLogsServiceRequest>(&noise);
+            let _ = logs_bytes(&noise);
         }
     }
 }

@@ -3,16 +3,14 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use opentelemetry_proto::tonic::collector::{
-    logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest,
-};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 use tempfile::TempDir;
 
 use super::{Health, Ingest, IngestError, Pipeline, PipelineOptions};
 use crate::codec::Format;
-use crate::codec::circuits::MetricsBatch;
+use crate::codec::circuits::{LogsBatch, MetricsBatch};
 use crate::codec::otlp::{Accepted, Limits, ResourceView, ScopeView, SpanView, SpanVisitor};
 use crate::counters::Counters;
 use crate::live::LiveTap;
@@ -204,7 +202,7 @@ impl CircuitSink for FakeCircuits {
         self.stored()
     }
 
-    fn ingest_logs(&self, _request: ExportLogsServiceRequest, _now: UnixNanos) -> Stored<'_> {
+    fn ingest_events(&self, _batch: LogsBatch, _now: UnixNanos) -> Stored<'_> {
         *self.log_requests.lock().unwrap() += 1;
         self.stored()
     }

@@ -4,15 +4,12 @@ use std::time::Duration;
 
 use fusebox::circuit_breaker::{EffectiveState, OverrideKind, Settings, WindowSettings};
 use fusebox::semconv;
-use opentelemetry::{SpanId, TraceId};
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use serde_json::{Map, Value};
 
 use super::attributes::{Sender, bounded_text, moment, name, text};
 use super::{EndReport, InstanceId, LogsBatch, SettingsReport};
 use crate::model::{
-    CircuitKey, CircuitSettings, CircuitTransition, OverrideView, Provenance, UnixNanos, nanos,
+    CircuitKey, CircuitSettings, CircuitTransition, LogRecord, OverrideView, Provenance, nanos,
     zero_is_none,
 };
 
@@ -24,95 +21,78 @@ const BULKHEAD_FULL_IS_FAILURE: &str = "bulkhead_full_is_failure";
 
 const WINDOW_KEYS: [&str; 3] = ["duration", "buckets", "calls"];
 
-/// Decodes every circuit event of a request.
-pub fn decode_logs(request: &ExportLogsServiceRequest) -> LogsBatch {
+/// Reads circuit events, which `read_logs` separates from other records.
+pub fn read_events(events: &[LogRecord]) -> LogsBatch {
     let mut batch = LogsBatch::default();
-    for block in &request.resource_logs {
-        let sender = Sender::of(block.resource.as_ref());
-        for record in block.scope_logs.iter().flat_map(|scope| &scope.log_records) {
-            decode_record(record, sender.as_ref(), &mut batch);
+    for event in events {
+        if read_event(event, &mut batch).is_none() {
+            batch.refused_records += 1;
         }
     }
     batch
 }
 
-fn decode_record(record: &LogRecord, sender: Option<&Sender>, batch: &mut LogsBatch) {
-    let taken = match event_name(record) {
-        semconv::EVENT_TRANSITION => sender
-            .and_then(|sender| transition(record, sender))
-            .map(|transition| batch.transitions.push(transition)),
-        semconv::EVENT_SETTINGS => sender
-            .and_then(|sender| settings(record, sender))
-            .map(|settings| batch.settings.push(settings)),
-        semconv::EVENT_ENDED => sender.map(|sender| {
-            batch.ended.push(EndReport {
-                id: InstanceId {
-                    service: sender.service.clone(),
-                    instance: sender.instance.clone(),
-                },
-                time: time(record),
-            });
+/// Returns `None` if a value is missing or invalid.
+fn read_event(event: &LogRecord, batch: &mut LogsBatch) -> Option<()> {
+    let sender = sender(event)?;
+    match event.event() {
+        semconv::EVENT_TRANSITION => batch.transitions.push(transition(event, &sender)?),
+        semconv::EVENT_SETTINGS => batch.settings.push(settings(event, &sender)?),
+        semconv::EVENT_ENDED => batch.ended.push(EndReport {
+            id: InstanceId {
+                service: sender.service,
+                instance: sender.instance,
+            },
+            time: event.time,
         }),
-        _ => {
-            batch.ignored_records += 1;
-            return;
-        }
-    };
-    if taken.is_none() {
-        batch.refused_records += 1;
+        _ => return None,
     }
+    Some(())
 }
 
-/// Returns the event's name: a field since OTLP 1.5, an attribute before.
-fn event_name(record: &LogRecord) -> &str {
-    if record.event_name.is_empty() {
-        text(&record.attributes, "event.name").unwrap_or_default()
-    } else {
-        &record.event_name
-    }
-}
-
-fn time(record: &LogRecord) -> UnixNanos {
-    UnixNanos::new(match record.time_unix_nano {
-        0 => record.observed_time_unix_nano,
-        time => time,
+/// Returns the sender; `None` if a name is too long.
+fn sender(event: &LogRecord) -> Option<Sender> {
+    let resource = &event.resource;
+    Sender::named(|key| match key {
+        "service.name" => Some(&resource.service_name),
+        _ => Some(&resource.instance_id),
     })
 }
 
-fn key(record: &LogRecord, sender: &Sender) -> Option<CircuitKey> {
+fn key(event: &LogRecord, sender: &Sender) -> Option<CircuitKey> {
     Some(CircuitKey {
         service: sender.service.clone(),
-        name: name(&record.attributes, semconv::BREAKER_NAME)?.to_owned(),
+        name: name(event, semconv::BREAKER_NAME)?.to_owned(),
     })
 }
 
-fn transition(record: &LogRecord, sender: &Sender) -> Option<CircuitTransition> {
-    let state = |key| EffectiveState::parse(text(&record.attributes, key)?);
+fn transition(event: &LogRecord, sender: &Sender) -> Option<CircuitTransition> {
+    let state = |key| EffectiveState::parse(text(event, key)?);
     let to = state(semconv::TRANSITION_TO)?;
-    let open_until = moment(&record.attributes, semconv::OPEN_UNTIL);
+    let open_until = moment(event, semconv::OPEN_UNTIL);
     Some(CircuitTransition {
-        key: key(record, sender)?,
+        key: key(event, sender)?,
         instance: sender.instance.clone(),
-        time: time(record),
+        time: event.time,
         from: state(semconv::TRANSITION_FROM)?,
         to,
-        reason: bounded_text(&record.attributes, semconv::TRANSITION_REASON),
+        reason: bounded_text(event, semconv::TRANSITION_REASON),
         provenance: Provenance::Reported,
         open_until: open_until.filter(|_| to == EffectiveState::Open),
-        trace_id: trace_id(&record.trace_id),
-        span_id: span_id(&record.span_id),
+        trace_id: event.trace_id,
+        span_id: event.span_id,
     })
 }
 
-fn settings(record: &LogRecord, sender: &Sender) -> Option<SettingsReport> {
-    let document = text(&record.attributes, semconv::SETTINGS)
-        .filter(|document| document.len() <= MAX_SETTINGS_BYTES)?;
-    let group = name(&record.attributes, semconv::BREAKER_GROUP);
+fn settings(event: &LogRecord, sender: &Sender) -> Option<SettingsReport> {
+    let document =
+        text(event, semconv::SETTINGS).filter(|document| document.len() <= MAX_SETTINGS_BYTES)?;
+    let group = name(event, semconv::BREAKER_GROUP);
     Some(SettingsReport {
-        key: key(record, sender)?,
+        key: key(event, sender)?,
         instance: sender.instance.clone(),
         settings: reported(document, group.unwrap_or_default())?,
-        forced: forced(record),
+        forced: forced(event),
     })
 }
 
@@ -122,11 +102,11 @@ pub(crate) fn override_kind(word: &str) -> Option<OverrideKind> {
     kinds.find(|kind| kind.as_str() == word)
 }
 
-fn forced(record: &LogRecord) -> Option<OverrideView> {
+fn forced(event: &LogRecord) -> Option<OverrideView> {
     Some(OverrideView {
-        kind: override_kind(text(&record.attributes, semconv::OVERRIDE_KIND)?)?,
-        reason: bounded_text(&record.attributes, semconv::OVERRIDE_REASON),
-        expires: moment(&record.attributes, semconv::OVERRIDE_EXPIRES),
+        kind: override_kind(text(event, semconv::OVERRIDE_KIND)?)?,
+        reason: bounded_text(event, semconv::OVERRIDE_REASON),
+        expires: moment(event, semconv::OVERRIDE_EXPIRES),
     })
 }
 
@@ -203,14 +183,4 @@ fn view(settings: &Settings, group: &str) -> CircuitSettings {
         fallback_max_concurrent: some(*fallback_max_concurrent),
         bulkhead_full_is_failure: Some(*bulkhead_full_is_failure),
     }
-}
-
-fn trace_id(bytes: &[u8]) -> Option<TraceId> {
-    let id = TraceId::from_bytes(bytes.try_into().ok()?);
-    (id != TraceId::INVALID).then_some(id)
-}
-
-fn span_id(bytes: &[u8]) -> Option<SpanId> {
-    let id = SpanId::from_bytes(bytes.try_into().ok()?);
-    (id != SpanId::INVALID).then_some(id)
 }

@@ -20,8 +20,8 @@ pub(crate) mod tests;
 
 use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram, Outcome};
 
-pub use logs::decode_logs;
 pub(crate) use logs::override_kind;
+pub use logs::read_events;
 pub use mapping::{Mapping, MappingError};
 pub(crate) use metrics::DECODED_BYTES_MAX;
 pub use metrics::decode_metrics;
@@ -157,8 +157,6 @@ pub struct LogsBatch {
     pub settings: Vec<SettingsReport>,
     /// Instances that announced their end.
     pub ended: Vec<EndReport>,
-    /// Number of records that are not circuit events.
-    pub ignored_records: u64,
     /// Number of circuit events with a missing, unknown or invalid value.
     pub refused_records: u64,
 }

@@ -14,7 +14,9 @@ use opentelemetry_proto::tonic::metrics::v1::{
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 
-use super::{Mapping, MetricsBatch, decode_metrics};
+use super::{LogsBatch, Mapping, MetricsBatch, decode_metrics, read_events};
+use crate::codec::otlp::{Limits, read_logs};
+use crate::model::UnixNanos;
 
 const R4J: &str = "resilience4j.circuitbreaker.";
 
@@ -22,6 +24,17 @@ const R4J: &str = "resilience4j.circuitbreaker.";
 pub(crate) fn observed(request: &ExportMetricsServiceRequest) -> MetricsBatch {
     let decoded = decode_metrics(&request.encode_to_vec(), &Mapping::shipped());
     decoded.expect("generated types encode what can be decoded")
+}
+
+/// Returns the circuit events of a request.
+pub(crate) fn events(request: &ExportLogsServiceRequest) -> LogsBatch {
+    let read = read_logs(
+        &request.encode_to_vec(),
+        &Limits::default(),
+        UnixNanos::new(0),
+    );
+    let read = read.expect("generated types encode what can be decoded");
+    read_events(&read.events)
 }
 
 pub(crate) fn text(key: &str, value: &str) -> KeyValue {

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::request::{
-    FakeBreaker, gauge, int, logs, metric, metrics, micrometer, observed, resource, text,
+    FakeBreaker, events, gauge, int, logs, metric, metrics, micrometer, observed, resource, text,
 };
 use super::*;
 use crate::codec::otlp::write;
@@ -168,7 +168,7 @@ fn what_cannot_be_believed_is_refused_and_counted() {
 fn a_transition_carries_its_call_and_its_end() {
     let mut breaker = FakeBreaker::new("a", START);
     let request = breaker.turn(EffectiveState::Open, NOW, "52 % of 118 calls failed");
-    let batch = decode_logs(&request);
+    let batch = events(&request);
     let [transition] = &batch.transitions[..] else {
         panic!("{batch:?}");
     };
@@ -196,7 +196,7 @@ fn settings_are_read_from_their_document() {
         ..fusebox::circuit_breaker::Settings::default()
     };
     let document = serde_json::to_string(&settings).unwrap();
-    let batch = decode_logs(&breaker.settings(NOW, &document));
+    let batch = events(&breaker.settings(NOW, &document));
     let [report] = &batch.settings[..] else {
         panic!("{batch:?}");
     };
@@ -225,10 +225,10 @@ fn settings_are_read_from_their_document() {
     };
     assert_eq!(report.settings, expected);
     assert_eq!(report.forced, None);
-    let broken = decode_logs(&breaker.settings(NOW, "{"));
+    let broken = events(&breaker.settings(NOW, "{"));
     assert_eq!(broken.refused_records, 1);
-    let other = decode_logs(&logs(resource("shop", None), LogRecord::default()));
-    assert_eq!(other.ignored_records, 1);
+    let other = events(&logs(resource("shop", None), LogRecord::default()));
+    assert_eq!(other, LogsBatch::default());
 }
 
 /// Guarantees: a setting unknown to this build is ignored, and one unknown to the sender is not read as its
@@ -238,7 +238,7 @@ fn settings_of_other_builds_are_read() {
     let breaker = FakeBreaker::new("a", START);
     let document = r#"{"minimum_calls": 7, "added_later": {"secs": 1},
         "window": {"count": {"calls": 30, "added_later": true}}}"#;
-    let batch = decode_logs(&breaker.settings(NOW, document));
+    let batch = events(&breaker.settings(NOW, document));
     assert_eq!(batch.settings[0].settings.minimum_calls, Some(7));
     assert_eq!(batch.settings[0].settings.window_calls, Some(30));
     assert_eq!(batch.settings[0].settings.bulkhead_full_is_failure, None);

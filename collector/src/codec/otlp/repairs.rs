@@ -24,6 +24,14 @@ impl Repairs {
         self.left_out += other.left_out;
         self.empty = self.empty.take().or(other.empty);
     }
+
+    /// Adds replaced strings.
+    pub(crate) fn and_replaced(self, strings: u64) -> Self {
+        Self {
+            replaced: self.replaced + strings,
+            ..self
+        }
+    }
 }
 
 /// Nesting depth of messages that are repaired: values nest at most 16 deep, with two messages a level.

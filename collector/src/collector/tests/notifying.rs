@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::mail_server::MailServer;
 use super::tls::Authority;
 use super::*;
-use crate::codec::circuits::request::{FakeBreaker, observed};
+use crate::codec::circuits::request::{FakeBreaker, events, observed};
 use crate::live::circuits::CircuitSink;
 use crate::model::parse_timestamp;
 
@@ -136,7 +136,7 @@ async fn turn(collector: &Running, to: EffectiveState) {
     }
     let event = breaker.turn(to, now.get(), "too many errors");
     let circuits = collector.query.circuits();
-    circuits.ingest_logs(event, now).await.unwrap();
+    circuits.ingest_events(events(&event), now).await.unwrap();
     report(collector, to).await;
 }
 

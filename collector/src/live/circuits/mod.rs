@@ -38,7 +38,6 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
@@ -58,7 +57,7 @@ use self::limit::Limit;
 use self::others::Others;
 use self::policies::Policies;
 use self::records::Records;
-use crate::codec::circuits::{Mapping, MetricsBatch, Observation, SettingsReport, decode_logs};
+use crate::codec::circuits::{LogsBatch, Mapping, MetricsBatch, Observation, SettingsReport};
 use crate::counters::{Counters, Incident};
 use crate::model::{
     CircuitHistory, CircuitKey, CircuitTransition, CircuitView, CircuitWall, SECOND, TimeRange,
@@ -137,7 +136,7 @@ pub(crate) trait CircuitSink: Send + Sync {
     ///
     /// # Errors
     /// When the disk fails; the sender may retry.
-    fn ingest_logs(&self, request: ExportLogsServiceRequest, now: UnixNanos) -> Stored<'_>;
+    fn ingest_events(&self, batch: LogsBatch, now: UnixNanos) -> Stored<'_>;
 }
 
 impl Circuits {
@@ -481,9 +480,8 @@ impl CircuitSink for Circuits {
         })
     }
 
-    fn ingest_logs(&self, request: ExportLogsServiceRequest, now: UnixNanos) -> Stored<'_> {
+    fn ingest_events(&self, batch: LogsBatch, now: UnixNanos) -> Stored<'_> {
         Box::pin(async move {
-            let batch = decode_logs(&request);
             let counters = &self.inner.counters;
             let events = batch.transitions.len() + batch.settings.len();
             counters

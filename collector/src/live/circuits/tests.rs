@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::codec::circuits::request::{FakeBreaker, micrometer, observed};
+use crate::codec::circuits::request::{FakeBreaker, events, micrometer, observed};
 use crate::codec::circuits::tests::any_request;
 use crate::model::{CircuitCalls, Provenance, Source, StateSpan, UnixNanos, nanos};
 use crate::store::series::SeriesRecord;
@@ -58,7 +58,7 @@ impl World {
     async fn turn(&self, breaker: &mut FakeBreaker, to: EffectiveState, reason: &str, now: u64) {
         let request = breaker.turn(to, now, reason);
         self.circuits
-            .ingest_logs(request, UnixNanos::new(now))
+            .ingest_events(events(&request), UnixNanos::new(now))
             .await
             .unwrap();
     }
@@ -248,7 +248,7 @@ async fn the_state_set_heals_a_missed_event() {
     let late = a.turn(EffectiveState::Open, at(1.9), "probe failed");
     world
         .circuits
-        .ingest_logs(late, UnixNanos::new(at(4.5)))
+        .ingest_events(events(&late), UnixNanos::new(at(4.5)))
         .await
         .unwrap();
     let view = world.only(at(4.5));
@@ -284,7 +284,7 @@ async fn the_words_of_a_reason_are_never_taken_for_a_provenance() {
     let older = b.turn(EffectiveState::Open, at(1.5), "it failed");
     world
         .circuits
-        .ingest_logs(older, UnixNanos::new(at(2.5)))
+        .ingest_events(events(&older), UnixNanos::new(at(2.5)))
         .await
         .unwrap();
     let view = world.only(at(2.5));
@@ -327,7 +327,7 @@ async fn an_older_report_does_not_undo_an_event() {
     let overtaken = a.turn(EffectiveState::Closed, at(1.5), "probe succeeded");
     world
         .circuits
-        .ingest_logs(overtaken, UnixNanos::new(at(2.5)))
+        .ingest_events(events(&overtaken), UnixNanos::new(at(2.5)))
         .await
         .unwrap();
     assert_eq!(world.only(at(2.5)).state, EffectiveState::Open);
@@ -346,7 +346,7 @@ async fn a_clock_that_is_far_off_is_not_believed() {
     let wrong = a.turn(EffectiveState::Open, at(86_400.0), "failed");
     world
         .circuits
-        .ingest_logs(wrong, UnixNanos::new(at(1.0)))
+        .ingest_events(events(&wrong), UnixNanos::new(at(1.0)))
         .await
         .unwrap();
     let view = world.only(at(1.0));
@@ -472,7 +472,7 @@ async fn play(world: &World, seed: u64, seconds: u32) -> Vec<(u64, CircuitWall)>
     let settings = breakers[0].settings(at(0.0), &document);
     world
         .circuits
-        .ingest_logs(settings, UnixNanos::new(at(0.0)))
+        .ingest_events(events(&settings), UnixNanos::new(at(0.0)))
         .await
         .unwrap();
     let mut walls = Vec::new();

@@ -7,7 +7,7 @@ use fusebox::circuit_breaker::EffectiveState;
 
 use super::series::MergedSeries;
 use super::union;
-use crate::codec::circuits::request::{FakeBreaker, observed};
+use crate::codec::circuits::request::{FakeBreaker, events, observed};
 use crate::live::circuits::{CircuitChange, CircuitSink, Circuits};
 use crate::model::{
     CircuitKey, CircuitView, CircuitWall, SHORTENED, Span, TimeRange, UnixNanos, Value,
@@ -56,7 +56,9 @@ impl Collector {
 
     fn turn(&self, server: &Server, breaker: &mut FakeBreaker, to: EffectiveState, time: u64) {
         let request = breaker.turn(to, time, "it failed");
-        let ingested = self.circuits.ingest_logs(request, UnixNanos::new(time));
+        let ingested = self
+            .circuits
+            .ingest_events(events(&request), UnixNanos::new(time));
         server.runtime.block_on(ingested).unwrap();
     }
 

@@ -3,7 +3,7 @@
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 
 use super::*;
-use crate::codec::circuits::request::{metrics, observed, resource, text};
+use crate::codec::circuits::request::{events, metrics, observed, resource, text};
 use crate::live::circuits::board::MAX_INSTANCES;
 use fusebox::semconv;
 use opentelemetry_proto::tonic::metrics::v1::{
@@ -86,7 +86,9 @@ async fn an_opening_without_room_is_counted_until_idle_ones_make_room() {
     }
     let mut real = FakeBreaker::new("a", at(1.0));
     let opens = real.turn(EffectiveState::Open, at(1.0), "errors");
-    let kept = world.circuits.ingest_logs(opens, UnixNanos::new(at(1.0)));
+    let kept = world
+        .circuits
+        .ingest_events(events(&opens), UnixNanos::new(at(1.0)));
     assert_eq!(kept.await.unwrap().not_kept, 1);
     assert_eq!(world.counters.incidents.all()["circuit_opening_limit"], 1);
     assert_eq!(world.counters.incidents.all()["series_limit"], 1);
