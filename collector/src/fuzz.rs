@@ -9,11 +9,12 @@ use crate::{api, codec, pipeline, receivers, store};
 pub type Target = fn(&[u8]);
 
 /// Every target by name.
-pub const TARGETS: [(&str, Target); 25] = [
+pub const TARGETS: [(&str, Target); 27] = [
     ("traces_protobuf", codec::fuzz::traces_protobuf),
     ("traces_json", codec::fuzz::traces_json),
     ("metrics_protobuf", pipeline::fuzz::metrics),
     ("metrics_json", codec::fuzz::metrics_json),
+    ("circuit_mapping", codec::fuzz::circuit_mapping),
     ("logs_protobuf", pipeline::fuzz::logs),
     ("logs_json", codec::fuzz::logs_json),
     ("zipkin_json_v2", codec::fuzz::zipkin_json_v2),
@@ -23,6 +24,7 @@ pub const TARGETS: [(&str, Target); 25] = [
     ("hystrix_stream", receivers::fuzz::hystrix_stream),
     ("bodies", receivers::fuzz::bodies),
     ("grpc_frame", receivers::fuzz::grpc_frame),
+    ("grpc_web_text", receivers::fuzz::grpc_web_text),
     ("control_poll", receivers::fuzz::control_poll),
     ("segment_file", store::fuzz::segment_file),
     ("segment_block", store::fuzz::segment_block),

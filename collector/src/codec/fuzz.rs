@@ -7,6 +7,7 @@ use opentelemetry_proto::tonic::collector::{
 };
 use prost::Message;
 
+use super::circuits::{MAX_COUNT, Mapping, decode_metrics};
 use super::otlp::{
     Limits, ResourceView, ScopeView, SpanView, SpanVisitor, decode, read_logs, walk_traces,
 };
@@ -50,6 +51,24 @@ pub(crate) fn metrics_json(text: &[u8]) {
     if let Some(bytes) = rewritten(Format::OtlpJson, Signal::Metrics, text) {
         let decoded = ExportMetricsServiceRequest::decode(&bytes[..]);
         decoded.expect("what the transcoder writes is protobuf");
+    }
+}
+
+/// Reads the text before a zero byte as a file that maps metrics onto circuits, and by it the metrics in OTLP JSON behind.
+///
+/// # Panics
+/// As [`traces_json`], and when a count exceeds its limit.
+pub(crate) fn circuit_mapping(text: &[u8]) {
+    let mut parts = text.splitn(2, |byte| *byte == 0);
+    let [file, metrics] = [parts.next(), parts.next()].map(Option::unwrap_or_default);
+    let Ok(mapping) = Mapping::read(&String::from_utf8_lossy(file)) else {
+        return;
+    };
+    if let Some(bytes) = rewritten(Format::OtlpJson, Signal::Metrics, metrics) {
+        let batch = decode_metrics(&bytes, &mapping);
+        let batch = batch.expect("what the transcoder writes is protobuf");
+        let counts = batch.observations.iter().flat_map(|one| &one.counts);
+        counts.for_each(|point| assert!(point.count <= MAX_COUNT));
     }
 }
 

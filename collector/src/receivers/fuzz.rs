@@ -1,12 +1,15 @@
-//! Invariants for bytes that peers send, before a decoder sees them: compressed bodies, gRPC frames, Hystrix
-//! streams, polls of the control channel. Fuzz targets.
+//! Invariants for bytes that peers send, before a decoder sees them: compressed bodies, gRPC frames and their
+//! base64, Hystrix streams, polls of the control channel. Fuzz targets.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use fusebox::control::Poll;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
 use super::decompress::{Encoding, inflate};
+use super::grpc::web::decode_text;
 use super::grpc::{answer_by, message_length, unframe};
 use super::hystrix;
 
@@ -44,6 +47,20 @@ pub(crate) fn grpc_frame(bytes: &[u8]) {
     if let Ok(frame) = unframe(Bytes::copy_from_slice(bytes)) {
         assert_eq!(length, Some(bytes.len()));
         assert!(bytes.ends_with(&frame.message));
+    }
+}
+
+/// Reads the text as the body of a gRPC-web call in base64.
+///
+/// # Panics
+/// When the frame is longer than its text allows, or is not what its own base64 says.
+pub(crate) fn grpc_web_text(text: &[u8]) {
+    if let Ok(framed) = decode_text(text) {
+        assert!(framed.len() <= text.len() / 4 * 3);
+        let again = STANDARD.encode(&framed);
+        let again = decode_text(again.as_bytes()).ok();
+        assert_eq!(again.as_ref(), Some(&framed));
+        let _ = unframe(framed);
     }
 }
 
