@@ -77,7 +77,12 @@ fn figures(report: &InfluxdbReport) -> Vec<(&'static str, String)> {
     let figures = &report.figures;
     [
         (t!("spans waiting to be written"), report.backlog_spans),
+        (
+            t!("log records waiting to be written"),
+            report.backlog_log_records,
+        ),
         (t!("spans written"), figures.spans),
+        (t!("log records written"), figures.log_records),
         (t!("points written"), figures.points),
         (t!("requests retried"), figures.retries),
     ]
@@ -93,6 +98,10 @@ fn losses(report: &InfluxdbReport) -> Vec<(String, String)> {
         (
             t!("spans deleted before they were written"),
             report.spans_lost,
+        ),
+        (
+            t!("log records deleted before they were written"),
+            report.log_records_lost,
         ),
         (t!("names written as __other__"), report.names_capped),
     ];

@@ -63,6 +63,7 @@ fn counters(counters: &Counters) -> Vec<(&'static str, String)> {
         (t!("spans waiting for disk"), &counters.spans_queued),
         (t!("spans on disk"), &counters.spans_written),
         (t!("bytes written"), &counters.bytes_written),
+        (t!("log records on disk"), &counters.log_records_written),
         (
             t!("attributes, events and links truncated"),
             &counters.items_truncated,
