@@ -1,6 +1,5 @@
-//! The part of a query that the store can evaluate: conditions that hold for one span, or the trace as a
-//! whole, in every trace with matches. They may let more traces through, never fewer; the query itself then
-//! decides.
+//! The part of a query that the store can evaluate: conditions that hold for every selected span, or for the trace as
+//! a whole. They may let more through, never less; the query itself then decides.
 
 use std::ops::Bound::{self, Excluded, Included, Unbounded};
 
@@ -31,26 +30,19 @@ pub(crate) struct Pushed {
 }
 
 impl Query {
-    /// Returns conditions that every trace with matches meets. For a metric, every counted span meets the
-    /// span conditions.
+    /// Returns conditions that every selected span meets, and every trace that has one.
     pub(crate) fn pushed(&self) -> Pushed {
-        let mut pushed = of_pipeline(&self.pipeline);
-        let first = self.pipeline.0.first();
-        let is_single = matches!(first, Some(Stage::Select(Spansets::Matching(_))));
-        // With several selections, the conditions of one may hold outside of the range, whereas counted spans
-        // must be in it.
-        if self.metric.is_some() && !is_single {
-            pushed.spans.clear();
-        }
-        pushed
+        of_pipeline(&self.pipeline)
     }
 }
 
+/// Each stage selects among the spans of the one before it.
 fn of_pipeline(pipeline: &Pipeline) -> Pushed {
-    match pipeline.0.first() {
-        Some(Stage::Select(selection)) => of_selection(selection),
-        _ => Pushed::default(),
-    }
+    let stages = pipeline.0.iter().filter_map(|stage| match stage {
+        Stage::Select(selection) => Some(of_selection(selection)),
+        _ => None,
+    });
+    stages.fold(Pushed::default(), Pushed::and)
 }
 
 fn of_selection(selection: &Spansets) -> Pushed {
@@ -58,21 +50,14 @@ fn of_selection(selection: &Spansets) -> Pushed {
         Spansets::Matching(None) => Pushed::default(),
         Spansets::Matching(Some(expression)) => of_expression(expression),
         Spansets::Piped(pipeline) => of_pipeline(pipeline),
-        Spansets::Combined(Combination::Or, left, right) => {
-            of_selection(left).or(of_selection(right))
-        }
-        Spansets::Combined(Combination::Related(_, Keep::Unrelated), _, right) => {
-            of_selection(right)
-        }
-        // Both sides have spans, but not the same ones.
-        Spansets::Combined(_, left, right) => {
+        Spansets::Combined(how, left, right) => {
             let (left, right) = (of_selection(left), of_selection(right));
-            let is_narrower = left.spans.len() >= right.spans.len();
-            let spans = if is_narrower { left.spans } else { right.spans };
-            Pushed {
-                spans,
-                traces: [left.traces, right.traces].concat(),
-                trace: left.trace.or(right.trace),
+            match how {
+                Combination::Or => left.or(right),
+                Combination::And | Combination::Related(_, Keep::Both) => left.both(right),
+                Combination::Related(_, Keep::Unrelated) => right,
+                // Spans of the left side are in the trace, and perhaps not in the range.
+                Combination::Related(_, Keep::Right) => Pushed::of_trace(left).and(right),
             }
         }
     }
@@ -121,6 +106,23 @@ impl Pushed {
         self.traces.extend(other.traces);
         self.trace = self.trace.or(other.trace);
         self
+    }
+
+    /// Returns the conditions without those on spans.
+    fn of_trace(self) -> Self {
+        Self {
+            spans: Vec::new(),
+            ..self
+        }
+    }
+
+    /// Returns conditions that hold if a trace has spans of both sides, and each selected span is of one of them.
+    fn both(self, other: Self) -> Self {
+        let traces = self.clone().of_trace().and(other.clone().of_trace());
+        Self {
+            spans: self.or(other).spans,
+            ..traces
+        }
     }
 
     /// Returns conditions that hold if either side does: one of each pair.

@@ -5,6 +5,7 @@ use super::ast::{Combination, Keep, Pipeline, Relation, Spansets as Selection};
 use super::field::Field;
 use super::value::Value;
 use super::view::TraceView;
+use crate::model::TimeRange;
 use crate::store::StoreError;
 use crate::store::cancel;
 
@@ -23,6 +24,14 @@ pub(crate) struct Spansets {
     pub(crate) sets: Vec<Spanset>,
     /// The fields that the query uses, to be shown with each span.
     pub(crate) fields: Vec<Field>,
+}
+
+impl Spansets {
+    /// Returns whether a selected span begins in a range.
+    pub(crate) fn begin_in(&self, range: TimeRange, view: &TraceView<'_>) -> bool {
+        let mut spans = self.sets.iter().flat_map(|set| &set.spans);
+        spans.any(|at| range.contains(view.span(*at).start))
+    }
 }
 
 impl Selection {

@@ -79,6 +79,8 @@ async fn by_query(
     spans_max: usize,
 ) -> Result<Response, Refusal> {
     let mut scan = candidates(state, &query, range, None, Reach::default()).await;
+    // A trace that is named is found whenever it was.
+    let is_named = query.pushed().trace.is_some();
     let (mut traces, mut bytes, mut room) = (Vec::new(), 0, Room(ANSWER_BYTES_MAX));
     while traces.len() < limit {
         let Some(trace) = scan.next(TRACE_BYTES_MAX).await? else {
@@ -89,7 +91,7 @@ async fn by_query(
         let work = off_worker(Path::new("trace"), move || {
             let view = TraceView::new(&trace)?;
             let found = query.find(&view)?;
-            let is_found = !found.sets.is_empty();
+            let is_found = is_named && !found.sets.is_empty() || found.begin_in(range, &view);
             let found = is_found.then(|| Found::of_trace(&view, &found, spans_max, &mut room));
             Ok((found, room))
         });

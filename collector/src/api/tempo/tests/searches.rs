@@ -67,6 +67,46 @@ async fn spansets_say_by_what_they_were_split() {
     assert_eq!(sets[0]["attributes"], by);
 }
 
+/// *Scenario*: `product` begins before the range, and a client below it within.
+/// *Guarantees*: a trace is found by the spans that a query selects, whichever side has more conditions.
+#[tokio::test]
+async fn a_trace_is_found_by_selected_spans_that_begin_in_the_range() {
+    let fixture = Fixture::with_shop(NOW);
+    let range = format!("start={}&end={}", NOW + 3_000_000, NOW + 1_000_000_000);
+    for (query, found) in [
+        ("{ name = \"product\" }", 0),
+        (
+            "{ name = \"product\" && kind != consumer } >> { kind = client }",
+            1,
+        ),
+        (
+            "{ kind = client && status = error } << { name = \"product\" }",
+            0,
+        ),
+        (
+            "{ name = \"product\" && kind != consumer } && { kind = client }",
+            1,
+        ),
+        (
+            "{ name = \"product\" } && { kind = client && status = error }",
+            1,
+        ),
+        ("{ name = \"product\" } && { name = \"GET\" }", 0),
+        ("{ name = \"product\" } || { kind = client }", 1),
+        ("{ name = \"product\" } &>> { kind = client }", 1),
+    ] {
+        let uri = format!("/tempo/api/search?{range}&{}", encoded(query));
+        let answer = fixture.json(&uri).await;
+        let traces = answer["traces"].as_array().unwrap();
+        assert_eq!(traces.len(), found, "{query}");
+    }
+    let named = encoded(&format!(
+        "{{ trace:id = \"{TRACE}\" && name = \"product\" }}"
+    ));
+    let uri = format!("/tempo/api/search?{range}&{named}");
+    assert_eq!(fixture.json(&uri).await["traces"][0]["traceID"], TRACE);
+}
+
 /// Guarantees: the answer has only the fields of Tempo's messages, because Grafana rejects unknown ones.
 #[tokio::test]
 async fn searches_have_the_fields_of_tempos_messages_alone() {
