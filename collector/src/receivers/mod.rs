@@ -16,7 +16,7 @@ mod control;
 mod cors;
 mod forwarded;
 pub(crate) mod fuzz;
-mod grpc;
+pub(crate) mod grpc;
 mod guesses;
 mod held;
 mod http;

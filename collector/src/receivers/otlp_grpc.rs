@@ -8,18 +8,16 @@ use std::convert::Infallible;
 
 use bytes::Bytes;
 use fusebox::control::GRPC_PATH;
-use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Version, request};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Empty, Full};
+use http::{HeaderMap, HeaderName, Request, Response, request};
+use http_body_util::{BodyExt, Full};
 use tokio::time::{Instant, timeout_at};
 
 use super::body::RequestBody;
 use super::decompress::Encoding;
 use super::grpc::web::{self, Web};
 use super::grpc::{
-    answer_by, frame, health, message_length, refusal_trailers, short_trailers, success_trailers,
-    unframe,
+    GrpcBody, answer_by, fail, frame, health, is_grpc, message_length, not_grpc, refusal_trailers,
+    short_trailers, succeed, success_trailers, unframe,
 };
 use super::intake::Intake;
 use super::refusal::Refusal;
@@ -28,10 +26,6 @@ use crate::codec::Format;
 use crate::pipeline::Reservation;
 
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
-const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
-
-/// The body of an answer: one framed message and trailers, or nothing.
-pub(crate) type GrpcBody = UnsyncBoxBody<Bytes, Infallible>;
 
 #[derive(Debug, Clone)]
 pub(crate) struct OtlpGrpc {
@@ -194,22 +188,6 @@ impl OtlpGrpc {
     }
 }
 
-/// Returns whether a request is a gRPC call with protobuf messages.
-fn is_grpc(head: &request::Parts) -> bool {
-    let content_type = head
-        .headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split(';').next())
-        .map(|value| value.trim().to_ascii_lowercase());
-    head.version == Version::HTTP_2
-        && head.method == Method::POST
-        && matches!(
-            content_type.as_deref(),
-            Some("application/grpc" | "application/grpc+proto")
-        )
-}
-
 fn message_encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
     let Some(value) = headers.get(GRPC_ENCODING) else {
         return Ok(Encoding::Identity);
@@ -222,41 +200,6 @@ fn confirm(message: &[u8]) -> Response<GrpcBody> {
     succeed(frame(message))
 }
 
-fn succeed(framed: Bytes) -> Response<GrpcBody> {
-    let message = Full::new(framed);
-    let trailers = async { Some(Ok(success_trailers())) };
-    grpc_response(message.with_trailers(trailers).boxed_unsync())
-}
-
 fn refuse(refusal: &Refusal) -> Response<GrpcBody> {
     fail(refusal_trailers(refusal))
-}
-
-/// Answers with trailers only.
-fn fail(trailers: HeaderMap) -> Response<GrpcBody> {
-    let mut response = grpc_response(Empty::new().boxed_unsync());
-    response.headers_mut().extend(trailers);
-    response
-}
-
-fn grpc_response(body: GrpcBody) -> Response<GrpcBody> {
-    let mut response = Response::new(body);
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    headers.insert(
-        GRPC_ACCEPT_ENCODING,
-        HeaderValue::from_static(Encoding::ACCEPTED),
-    );
-    response
-}
-
-/// Answers non-gRPC clients in plain HTTP.
-fn not_grpc(why: &'static str) -> Response<GrpcBody> {
-    let mut response = Response::new(Full::from(why).boxed_unsync());
-    *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-    response.headers_mut().insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
-    response
 }

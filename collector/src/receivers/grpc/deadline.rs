@@ -10,7 +10,7 @@ use tokio::time::Instant;
 const MARGIN_MAX: Duration = Duration::from_millis(250);
 
 /// Returns the deadline for the answer; `None` without a timeout.
-pub(in crate::receivers) fn answer_by(headers: &HeaderMap, now: Instant) -> Option<Instant> {
+pub(crate) fn answer_by(headers: &HeaderMap, now: Instant) -> Option<Instant> {
     let timeout = parse(headers.get("grpc-timeout")?.as_bytes())?;
     let margin = (timeout / 10).min(MARGIN_MAX);
     now.checked_add(timeout - margin)

@@ -8,10 +8,10 @@ use crate::receivers::refusal::Refusal;
 const PREFIX_BYTES: usize = 5;
 
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::receivers) struct Frame {
+pub(crate) struct Frame {
     /// Whether the message is compressed with `grpc-encoding`.
-    pub(in crate::receivers) compressed: bool,
-    pub(in crate::receivers) message: Bytes,
+    pub(crate) compressed: bool,
+    pub(crate) message: Bytes,
 }
 
 /// Returns the total length that a body's first bytes announce.
@@ -26,7 +26,7 @@ pub(in crate::receivers) fn message_length(first: &[u8]) -> Option<usize> {
 ///
 /// # Errors
 /// When there is none, more than one, or an incomplete one.
-pub(in crate::receivers) fn unframe(mut body: Bytes) -> Result<Frame, Refusal> {
+pub(crate) fn unframe(mut body: Bytes) -> Result<Frame, Refusal> {
     if body.is_empty() {
         return Err(malformed("the call carries no message"));
     }
@@ -49,7 +49,7 @@ pub(in crate::receivers) fn unframe(mut body: Bytes) -> Result<Frame, Refusal> {
     }
 }
 
-pub(in crate::receivers) fn frame(message: &[u8]) -> Bytes {
+pub(crate) fn frame(message: &[u8]) -> Bytes {
     let mut framed = BytesMut::with_capacity(PREFIX_BYTES + message.len());
     framed.put_u8(0);
     framed.put_u32(u32::try_from(message.len()).expect("our responses are short"));

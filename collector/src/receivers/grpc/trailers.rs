@@ -17,7 +17,7 @@ const STATUS_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-
 /// Python's exporter reads the retry delay only from this header.
 const RETRY_INFO: HeaderName = HeaderName::from_static("google.rpc.retryinfo-bin");
 
-pub(in crate::receivers) fn success_trailers() -> HeaderMap {
+pub(crate) fn success_trailers() -> HeaderMap {
     HeaderMap::from_iter([(GRPC_STATUS, HeaderValue::from_static("0"))])
 }
 
@@ -34,7 +34,7 @@ pub(in crate::receivers) fn refusal_trailers(refusal: &Refusal) -> HeaderMap {
 }
 
 /// Returns the trailers of a rejected call without details.
-pub(in crate::receivers) fn short_trailers(code: Code, message: &str) -> HeaderMap {
+pub(crate) fn short_trailers(code: Code, message: &str) -> HeaderMap {
     HeaderMap::from_iter([
         (GRPC_STATUS, HeaderValue::from(code as i32)),
         (GRPC_MESSAGE, percent_encoded(message)),
