@@ -1,6 +1,8 @@
 //! The fields of every OTLP message by number and JSON name, for decoding JSON and repairing text. Fields of
 //! earlier versions that senders still use have both names.
 
+pub(crate) mod tempo;
+
 use Kind::{
     Base64, Bool, Double, Enum, Fixed32, Fixed64, Id, Int64Or, Nested, Sfixed64Or, Sint32, Text,
     Uint32, Uint64,
@@ -56,6 +58,8 @@ pub(super) struct Field {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
     Nested(&'static Message),
+    /// `map<string, …>` of such messages.
+    Map(&'static Message),
     /// `string`.
     Text,
     /// `bytes` with a trace or span id of that length.

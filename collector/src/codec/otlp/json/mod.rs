@@ -42,6 +42,18 @@ pub fn logs_to_protobuf(json: &[u8]) -> Result<(Vec<u8>, Repairs), DecodeError> 
     transcode(json, &schema::LOGS_REQUEST)
 }
 
+/// Converts an answer of ours to protobuf.
+///
+/// # Errors
+/// As [`traces_to_protobuf`].
+pub(crate) fn answer_to_protobuf(
+    json: &[u8],
+    form: &'static Message,
+) -> Result<Vec<u8>, DecodeError> {
+    let (sink, _) = json_text::read(json, |json| documents(json, form))?;
+    Ok(sink.out)
+}
+
 fn transcode(json: &[u8], request: &'static Message) -> Result<(Vec<u8>, Repairs), DecodeError> {
     let (sink, replaced) = json_text::read(json, |json| documents(json, request))?;
     let empty = match sink.items {

@@ -22,7 +22,7 @@ pub(super) struct Unfit;
 pub(super) fn write(field: &Field, scalar: Scalar<'_>, out: &mut Vec<u8>) -> Result<(), Unfit> {
     let number = field.number;
     match field.kind {
-        Kind::Nested(_) => return Err(Unfit),
+        Kind::Nested(_) | Kind::Map(_) => return Err(Unfit),
         Kind::Text => write::bytes(out, number, text(scalar).as_bytes()),
         Kind::Id(length) => write::bytes(out, number, &id(scalar, length)?),
         Kind::Base64 => write::bytes(out, number, &bytes(scalar)?),

@@ -246,6 +246,16 @@ impl<'de> Visitor<'de> for FieldSeed<'_> {
                 MessageSeed::new(message, sink).write_fields(object)?;
                 write::end(&mut sink.out, start);
             }
+            Kind::Map(message) if sink.depth < DEPTH_MAX => {
+                while let Some(key) = object.next_key::<String>()? {
+                    let start = write::begin(&mut sink.out, field.number);
+                    write::text(&mut sink.out, 1, &key);
+                    let value = write::begin(&mut sink.out, 2);
+                    object.next_value_seed(MessageSeed::new(message, sink))?;
+                    write::end(&mut sink.out, value);
+                    write::end(&mut sink.out, start);
+                }
+            }
             _ => {
                 sink.left_out += 1;
                 while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
