@@ -117,7 +117,7 @@ fn cost(request: &Request, queries: &QueryService) -> Option<Cost> {
         .uri()
         .query()
         .is_some_and(|query| query.contains("at="));
-    let is_heavy = reads_store || is_past || HEAVY.contains(&path) || path.starts_with("/tempo/");
+    let is_heavy = reads_store || is_past || HEAVY.contains(&path) || path.starts_with("/tempo");
     Some(match is_heavy {
         true => Cost::Heavy,
         false if WALLS.contains(&path) => queries.wall_cost(),
@@ -133,7 +133,7 @@ fn refuse(uri: &Uri, error: Busy, busy: fn() -> Response) -> Response {
         zipkin::refusal(status, text)
     } else if is_below("/jaeger/") {
         jaeger::failure(status, text)
-    } else if is_below("/tempo/") {
+    } else if is_below("/tempo/") || is_below("/tempopb.") {
         tempo::refusal(status, text)
     } else if is_below("/api/") || is_below("/metrics") {
         <Problem as Refuse>::new(status, text).into_response()

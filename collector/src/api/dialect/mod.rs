@@ -17,7 +17,7 @@ use opentelemetry::TraceId;
 use super::ApiState;
 pub(super) use gather::{gather, too_long};
 pub(super) use listed::{Listed, Outcome};
-pub(super) use missing::with_missing;
+pub(super) use missing::{missing_of, with_missing};
 pub(super) use params::{Params, shortened};
 pub(super) use scan::{Reach, Scan, SearchLimit, Stop, TIME_MAX as SEARCH_TIME_MAX};
 

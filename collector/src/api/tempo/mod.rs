@@ -6,6 +6,7 @@ mod answer;
 mod metrics;
 mod params;
 mod search;
+mod stream;
 mod tags;
 #[cfg(test)]
 mod tests;
@@ -14,7 +15,7 @@ mod values;
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
 
@@ -43,7 +44,10 @@ pub(super) fn router() -> Router<ApiState> {
         .route("/metrics/query_range", get(metrics::range))
         .route("/metrics/query", get(metrics::instant));
     let missing = "there is no such route under /tempo/api";
-    Router::new().nest("/tempo/api", dialect::closed::<Refusal>(routes, missing))
+    Router::new()
+        .nest("/tempo/api", dialect::closed::<Refusal>(routes, missing))
+        // Grafana takes only host and port of the data source's URL for its gRPC calls.
+        .route("/tempopb.StreamingQuerier/{method}", post(stream::call))
 }
 
 /// `GET /tempo/api/status/buildinfo`

@@ -36,6 +36,9 @@ const OPEN_PATH: &str = "/healthz";
 /// Paths that the role `operate` alone may see: the collector's state, and the assets of its pages.
 const OPERATORS_PATHS: [&str; 5] = [OPEN_PATH, "/metrics", "/about", "/demo", "/assets/"];
 
+/// gRPC calls, which are sent by POST and only read.
+const READING_CALLS: &str = "/tempopb.StreamingQuerier/";
+
 /// The challenge in a 401 to senders.
 pub(super) const BEARER_CHALLENGE: HeaderValue =
     HeaderValue::from_static("Bearer realm=\"fusebox\"");
@@ -216,7 +219,7 @@ impl Auth {
             self.turn_away(extensions, Denied::Host);
             return Err(Denied::Host);
         }
-        if !is_read(request.method()) {
+        if !is_read(request.method(), request.uri().path()) {
             let judged = self.judge_write(request);
             judged.inspect_err(|denied| self.turn_away(extensions, *denied))?;
         }
@@ -244,7 +247,7 @@ fn needed(method: &Method, path: &str) -> Roles {
     let is_operators = OPERATORS_PATHS
         .iter()
         .any(|prefix| path.starts_with(prefix));
-    match (is_read(method), is_operators) {
+    match (is_read(method, path), is_operators) {
         (true, false) => Roles::of(&[Role::Read]),
         (true, true) => Roles::of(&[Role::Read, Role::Operate]),
         (false, _) if VIEWERS_PATHS.contains(&path) => Roles::of(&[Role::Read, Role::Operate]),
@@ -252,8 +255,8 @@ fn needed(method: &Method, path: &str) -> Roles {
     }
 }
 
-fn is_read(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD)
+fn is_read(method: &Method, path: &str) -> bool {
+    matches!(*method, Method::GET | Method::HEAD) || path.starts_with(READING_CALLS)
 }
 
 /// Returns the token in a request.
@@ -363,6 +366,8 @@ mod tests {
         assert!(meets(Role::Read, Method::HEAD, "/metrics"));
         assert!(!meets(Role::Read, Method::POST, "/demo/faults"));
         assert!(meets(Role::Read, Method::POST, "/preferences"));
+        let call = "/tempopb.StreamingQuerier/Search";
+        assert!(meets(Role::Read, Method::POST, call) && !meets(Role::Send, Method::POST, call));
         assert!(!meets(Role::Send, Method::POST, "/preferences"));
         assert!(meets(Role::Operate, Method::POST, "/demo/faults"));
         assert!(meets(Role::Operate, Method::GET, "/metrics"));
