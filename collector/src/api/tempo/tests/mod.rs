@@ -3,6 +3,7 @@
 mod lists;
 mod metrics;
 mod searches;
+mod stream;
 mod traces;
 
 use axum::http::StatusCode;
