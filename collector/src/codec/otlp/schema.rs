@@ -13,6 +13,8 @@ pub(crate) struct Message {
     fields: &'static [Field],
     /// Whether it is a data item: a span, a metric or a log record.
     pub(super) is_item: bool,
+    /// Whether it is an attribute, for which some senders write `{"key": value}`.
+    pub(super) is_attribute: bool,
 }
 
 impl Message {
@@ -159,13 +161,14 @@ const fn message(fields: &'static [Field]) -> Message {
     Message {
         fields,
         is_item: false,
+        is_attribute: false,
     }
 }
 
 const fn item(fields: &'static [Field]) -> Message {
     Message {
-        fields,
         is_item: true,
+        ..message(fields)
     }
 }
 
@@ -210,7 +213,10 @@ static ARRAY_VALUE: Message = message(&[many(1, "values", Nested(&ANY_VALUE))]);
 
 static KEY_VALUE_LIST: Message = message(&[many(1, "values", Nested(&KEY_VALUE))]);
 
-static KEY_VALUE: Message = message(&[one(1, "key", Text), one(2, "value", Nested(&ANY_VALUE))]);
+static KEY_VALUE: Message = Message {
+    is_attribute: true,
+    ..message(&[one(1, "key", Text), one(2, "value", Nested(&ANY_VALUE))])
+};
 
 pub(super) static RESOURCE: Message = message(&[
     many(1, "attributes", Nested(&KEY_VALUE)),

@@ -241,6 +241,9 @@ impl<'de> Visitor<'de> for FieldSeed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
         let Self { field, sink, .. } = self;
         match field.kind {
+            Kind::Nested(message) if sink.depth < DEPTH_MAX && message.is_attribute => {
+                write_attributes((field, message), sink, object)?;
+            }
             Kind::Nested(message) if sink.depth < DEPTH_MAX => {
                 let start = write::begin(&mut sink.out, field.number);
                 MessageSeed::new(message, sink).write_fields(object)?;
@@ -262,5 +265,61 @@ impl<'de> Visitor<'de> for FieldSeed<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Writes an attribute, `{"key": "a", "value": …}`; or several in the form of some senders, `{"a": …, "b": …}`.
+fn write_attributes<'de, A: MapAccess<'de>>(
+    (field, message): (&'static Field, &'static Message),
+    sink: &mut Sink,
+    mut object: A,
+) -> Result<(), A::Error> {
+    sink.depth += 1;
+    let first = object.next_key_seed(AttributeName(message))?;
+    if let (Some(Err(name)), Some(value)) = (&first, message.by_name("value")) {
+        let mut name = Some(name.clone());
+        while let Some(key) = name {
+            let start = write::begin(&mut sink.out, field.number);
+            write::text(&mut sink.out, 1, &key);
+            object.next_value_seed(FieldSeed::new(value, sink))?;
+            write::end(&mut sink.out, start);
+            name = object.next_key()?;
+        }
+    } else {
+        let start = write::begin(&mut sink.out, field.number);
+        let mut name = first;
+        while let Some(known) = name {
+            match known {
+                Ok(field) => object.next_value_seed(FieldSeed::new(field, sink))?,
+                Err(_) => drop(object.next_value::<IgnoredAny>()?),
+            }
+            name = object.next_key_seed(AttributeName(message))?;
+        }
+        write::end(&mut sink.out, start);
+    }
+    sink.depth -= 1;
+    Ok(())
+}
+
+/// Reads a name: a field of an attribute, else the name itself.
+struct AttributeName(&'static Message);
+
+impl<'de> DeserializeSeed<'de> for AttributeName {
+    type Value = Result<&'static Field, String>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_identifier(self)
+    }
+}
+
+impl Visitor<'_> for AttributeName {
+    type Value = Result<&'static Field, String>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a name")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(self.0.by_name(name).ok_or_else(|| name.to_owned()))
     }
 }

@@ -4,7 +4,7 @@ use opentelemetry_proto::tonic::collector::{
     logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
     trace::v1::ExportTraceServiceRequest,
 };
-use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use proptest::prelude::*;
 use prost::Message;
@@ -204,6 +204,36 @@ fn snake_case_names_of_enums_and_base64_ids_are_read() {
     assert_eq!(value.value, Some(Value::IntValue(7)));
     assert_eq!(span.dropped_events_count, 3);
     assert_eq!(repairs, Repairs::default());
+}
+
+/// *Guarantees*: attributes that a sender wrote as an object are read like a list of them.
+#[test]
+fn attributes_may_be_an_object() {
+    let json = br#"{"resourceSpans": [{"resource": {"attributes": {"service.name": "shop", "value": 7}},
+        "scopeSpans": [{"spans": [{"traceId": "0af7651916cd43dd8448eb211c803199", "spanId": "b7ad6b7169203331",
+            "attributes": [{"http.route": "/cart", "retry": true}, {"value": {"stringValue": "v"}, "key": "k"}]}]}]}]}"#;
+    let (bytes, repairs) = traces_to_protobuf(json).unwrap();
+    assert_eq!(repairs, Repairs::default());
+    let request = ExportTraceServiceRequest::decode(&bytes[..]).unwrap();
+    let block = &request.resource_spans[0];
+    let shown = |attributes: &[KeyValue]| -> Vec<String> {
+        let one = |attribute: &KeyValue| {
+            let value = attribute.value.clone().and_then(|any| any.value);
+            format!("{}={:?}", attribute.key, value.unwrap())
+        };
+        attributes.iter().map(one).collect()
+    };
+    let resource = block.resource.as_ref().unwrap();
+    assert_eq!(
+        shown(&resource.attributes),
+        [r#"service.name=StringValue("shop")"#, "value=IntValue(7)"]
+    );
+    let expected = [
+        r#"http.route=StringValue("/cart")"#,
+        "retry=BoolValue(true)",
+        r#"k=StringValue("v")"#,
+    ];
+    assert_eq!(shown(&block.scope_spans[0].spans[0].attributes), expected);
 }
 
 #[test]
