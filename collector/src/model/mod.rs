@@ -44,4 +44,6 @@ pub use time::{
     DAY, HOUR, MINUTE, NANOSECOND, SECOND, TimeRange, UnixNanos, format_timestamp, nanos,
     parse_timestamp,
 };
-pub use trace::{ARRIVED, CircuitMark, Grade, Note, SHORTENED, ServiceCount, Trace, TraceSummary};
+pub use trace::{
+    ARRIVED, CircuitMark, DEBUG, Grade, Note, SHORTENED, ServiceCount, Trace, TraceSummary,
+};

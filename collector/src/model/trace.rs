@@ -22,6 +22,9 @@ pub struct Trace {
 /// The attribute of a span that was received without a time: it ends at its arrival.
 pub const ARRIVED: &str = "fusebox.arrived";
 
+/// The attribute (`true`) of a span that Zipkin's reporter marked as `debug`: its trace was asked for by hand.
+pub const DEBUG: &str = "zipkin.debug";
+
 /// The attribute (`true`) of a span, resource or scope that lost something: cut values, or dropped
 /// attributes, events and links.
 pub const SHORTENED: &str = "fusebox.shortened";

@@ -10,7 +10,8 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::api::dialect::short_id;
 use crate::model::{
-    ARRIVED, Event, Link, SCOPE_NAME, SCOPE_VERSION, Span, SpanKind, StatusCode, Trace, Value,
+    ARRIVED, DEBUG, Event, Link, SCOPE_NAME, SCOPE_VERSION, Span, SpanKind, StatusCode, Trace,
+    Value,
 };
 
 /// Where the span was made.
@@ -66,7 +67,8 @@ pub(super) struct ZipkinSpan {
     pub(super) name: String,
     #[serde(skip_serializing_if = "is_zero")]
     timestamp: u64,
-    /// Microseconds, at least 1.
+    /// Microseconds, at least 1; 0 if no time passed, or the span did not end.
+    #[serde(skip_serializing_if = "is_zero")]
     pub(super) duration: u64,
     pub(super) local_endpoint: Endpoint,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,6 +77,8 @@ pub(super) struct ZipkinSpan {
     pub(super) annotations: Vec<Annotation>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) tags: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "is_false")]
+    debug: bool,
     #[serde(skip_serializing_if = "is_false")]
     shared: bool,
 }
@@ -108,11 +112,15 @@ pub(super) fn render_span(span: &Span, clients: &HashSet<SpanId>) -> ZipkinSpan 
             Some(_) => 0,
             None => span.start.micros(),
         },
-        duration: (span.duration_nanos() / 1_000).max(1),
+        duration: match span.duration_nanos() {
+            0 => 0,
+            nanos => (nanos / 1_000).max(1),
+        },
         local_endpoint: Endpoint::local(span),
         remote_endpoint: Endpoint::remote(span),
         annotations: annotations(&span.events),
         tags: tags(span),
+        debug: span.attribute(DEBUG) == Some(&Value::Bool(true)),
         shared,
     }
 }
@@ -297,6 +305,7 @@ fn tags(span: &Span) -> BTreeMap<String, String> {
     let mut tags: BTreeMap<_, _> = attributes
         .map(|(key, value)| (key.clone(), text_of(value)))
         .collect();
+    tags.remove(DEBUG);
     add_scope(&mut tags, span);
     add_status(&mut tags, span);
     add_dropped(&mut tags, span);

@@ -124,7 +124,8 @@ impl Fields for Span {
                 map.next_value_seed(Entries(|key: &str, value: &str| self.tag(key, value)))?
             }
             "binaryAnnotations" => return Err(A::Error::custom(NOT_V2)),
-            // `debug` and `shared` are not stored, nor are unknown fields.
+            "debug" => self.debug = map.next_value::<Text<'_>>()?.0 == "true",
+            // `shared` is not stored, nor are unknown fields.
             _ => drop(map.next_value::<IgnoredAny>()?),
         }
         Ok(())
@@ -198,6 +199,7 @@ impl Fields for SpanV1 {
                 *left_out += span.add_binary_annotation(annotation);
             }))?,
             "tags" | "localEndpoint" => return Err(A::Error::custom(NOT_V1)),
+            "debug" => span.debug = map.next_value::<Text<'_>>()?.0 == "true",
             _ => drop(map.next_value::<IgnoredAny>()?),
         }
         Ok(())

@@ -21,6 +21,7 @@ const LOCAL: u32 = length_key(8);
 const REMOTE: u32 = length_key(9);
 const ANNOTATIONS: u32 = length_key(10);
 const TAGS: u32 = length_key(11);
+const DEBUG: u32 = varint_key(12);
 
 const SERVICE_NAME: u32 = length_key(1);
 const IPV4: u32 = length_key(2);
@@ -83,7 +84,8 @@ impl List {
                 REMOTE => self.span.remote = self.endpoint(reader.message()?)?,
                 ANNOTATIONS => self.annotation(reader.message()?)?,
                 TAGS => self.tag(reader.message()?)?,
-                // `debug` and `shared` are not stored.
+                DEBUG => self.span.debug = reader.varint()? != 0,
+                // `shared` is not stored.
                 _ => reader.skip(key)?,
             }
         }

@@ -2,6 +2,7 @@
 //! OpenTelemetry's Zipkin receiver, so that spans of Zipkin exporters look like those of OTLP exporters.
 
 use super::super::otlp::write;
+use crate::model::DEBUG;
 
 const STATUS_OK: u64 = 1;
 const STATUS_ERROR: u64 = 2;
@@ -36,6 +37,7 @@ pub(super) struct Span {
     pub(super) duration_us: u64,
     pub(super) local: Endpoint,
     pub(super) remote: Endpoint,
+    pub(super) debug: bool,
     /// Name, annotations and tags, encoded as fields of the OTLP `Span` while they are read.
     fields: Vec<u8>,
     first_annotation_us: u64,
@@ -171,6 +173,9 @@ impl Span {
             attribute(out, 9, "peer.service", &remote.service_name);
         }
         out.extend_from_slice(&self.fields);
+        if self.debug {
+            key_value(out, 9, DEBUG, |out| write::varint(out, 2, 1));
+        }
         if self.status_code > 0 {
             write::message(out, 15, |out| {
                 write::text(out, 2, &self.status_message);

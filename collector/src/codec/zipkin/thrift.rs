@@ -81,6 +81,7 @@ impl<'a> Reader<'a> {
                     reader.repairs.left_out += span.add_binary_annotation(annotation);
                     Ok(())
                 })?,
+                (9, kind::BOOL) => span.debug = reader.byte()? != 0,
                 (10, kind::I64) => span.timestamp_us = reader.number()?,
                 (11, kind::I64) => span.duration_us = reader.number()?,
                 (12, kind::I64) => span.trace_id[..8].copy_from_slice(&reader.array::<8>()?),

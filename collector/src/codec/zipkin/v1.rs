@@ -22,6 +22,7 @@ pub(super) struct Span {
     pub(super) name: String,
     pub(super) timestamp_us: u64,
     pub(super) duration_us: u64,
+    pub(super) debug: bool,
     annotations: Vec<Annotation>,
     binary_annotations: Vec<BinaryAnnotation>,
 }
@@ -342,6 +343,7 @@ fn half_of(source: &Span) -> Half {
     half.trace_id = source.trace_id;
     half.id = source.id;
     half.parent_id = source.parent_id;
+    half.debug = source.debug;
     half.name(crate::model::cut(&source.name, NAME_BYTES_MAX));
     half
 }

@@ -243,7 +243,8 @@ async fn what_was_sent_comes_back() {
     sent["remoteEndpoint"] = json!({"serviceName": "web", "ipv6": "2001:db8::c001", "port": 3036});
     sent["name"] = json!("{\"foo\":\"bar\"}");
     sent["tags"]["long"] = json!("a".repeat(1_024));
-    let client = span("2<1 CLIENT web", now);
+    let mut client = span("2<1 CLIENT web", now);
+    client["debug"] = json!(true);
     let nameless = span("3<2 SERVER frontend", now);
     let mut fixture = Fixture::new();
     let mut nameless_sent = nameless.clone();
@@ -276,7 +277,15 @@ async fn what_was_sent_comes_back() {
         of("SERVER", "3")["remoteEndpoint"],
         nameless_sent["remoteEndpoint"]
     );
-    assert_eq!(of("CLIENT", "2")["shared"], Value::Null);
+    let back = of("CLIENT", "2");
+    assert_eq!(
+        (&back["shared"], &back["duration"]),
+        (&Value::Null, &Value::Null)
+    );
+    assert_eq!(
+        (&back["debug"], &back["tags"]["zipkin.debug"]),
+        (&json!(true), &Value::Null)
+    );
 }
 
 /// *Scenario*: the times of a span come apart from the rest of it, and a batch is sent twice.

@@ -101,7 +101,7 @@ async fn what_is_shown_is_what_is_found() {
 async fn durations_are_compared_in_whole_microseconds() {
     let now = UnixNanos::now().get();
     let mut fixture = Fixture::new();
-    for (id, nanos) in [(1, 5_999), (2, 0)] {
+    for (id, nanos) in [(1, 5_999), (2, 0), (3, 999)] {
         let mut request = one_span("shop", id, "buy", now);
         let span = &mut request["resourceSpans"][0]["scopeSpans"][0]["spans"][0];
         span["endTimeUnixNano"] = json!((now + nanos).to_string());

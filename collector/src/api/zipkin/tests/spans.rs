@@ -1,6 +1,7 @@
 //! Spans as OpenTelemetry's rules for Zipkin exporters want them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use opentelemetry::{SpanId, TraceId};
 use serde_json::json;
@@ -81,15 +82,19 @@ fn a_plain_span_has_the_fields_that_it_needs() {
 }
 
 #[test]
-fn short_ids_stay_short_and_no_duration_is_zero() {
+fn short_ids_stay_short_and_what_took_no_time_has_no_duration() {
+    let mut quick = span(SpanKind::Internal, &[]);
+    quick.end = quick.start + Duration::from_nanos(7);
+    assert_eq!(rendered_one(quick)["duration"], 1);
     let mut short = span(SpanKind::Internal, &[]);
     short.trace_id = TraceId::from_bytes(0xabc_u128.to_be_bytes());
     short.parent_span_id = None;
     short.end = short.start;
     let json = rendered_one(short);
     assert_eq!(json["traceId"], "0000000000000abc");
-    assert_eq!(json["duration"], 1);
-    assert!(json.get("parentId").is_none() && json.get("kind").is_none());
+    for absent in ["duration", "parentId", "kind", "debug"] {
+        assert!(json.get(absent).is_none(), "{absent}");
+    }
 }
 
 #[test]

@@ -27,6 +27,7 @@ impl Sent {
                 let value = attribute.value.as_ref().and_then(|any| any.value.as_ref());
                 let text = match value.unwrap() {
                     Value::StringValue(text) => text.clone(),
+                    Value::BoolValue(truth) => truth.to_string(),
                     Value::IntValue(number) => number.to_string(),
                     Value::DoubleValue(number) => number.to_string(),
                     Value::BytesValue(bytes) => format!("{bytes:?}"),

@@ -116,6 +116,7 @@ fn a_list_of_spans_and_a_span_alone_are_read() {
             "n64=9223372036854775807",
             "ratio=1.5",
             "raw=[0, 255]",
+            "zipkin.debug=true",
         ];
         assert_eq!(sent.attributes(), expected);
     }

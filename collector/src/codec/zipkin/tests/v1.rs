@@ -25,6 +25,7 @@ fn annotation(at_us: u64, value: &str, service: &str) -> Json {
 #[test]
 fn the_client_s_half_alone_is_a_client_span() {
     let spans = of(&json!({
+        "debug": true,
         "annotations": [annotation(100, "cs", "web"), annotation(150, "foo", "web"), annotation(180, "cr", "web")],
         "binaryAnnotations": [
             {"key": "sa", "value": true, "endpoint": at("stock")},
@@ -37,6 +38,11 @@ fn the_client_s_half_alone_is_a_client_span() {
     assert_eq!((client.service.as_str(), client.span.kind), ("web", 3));
     assert_eq!(client.times_us(), (100, 80));
     assert_eq!(client.events(), [(150, "foo")]);
+    assert!(
+        client
+            .attributes()
+            .contains(&"zipkin.debug=true".to_owned())
+    );
     assert_eq!(client.span.status.as_ref().unwrap().message, "boom");
     let attributes = client.attributes();
     assert!(attributes.contains(&"peer.service=stock".to_owned()));

@@ -9,7 +9,7 @@ use super::*;
 const SPAN: &str = r#"{"id":"352bff9a74ca9ad2","traceId":"5af7183fb1d4cf5f","parentId":"6b221d5bc9e6496c",
     "name":"get /api","timestamp":1556604172355737,"duration":1431,"kind":"SERVER",
     "localEndpoint":{"serviceName":"backend","ipv4":"192.168.99.1","port":3306},
-    "remoteEndpoint":{"serviceName":"web","ipv4":"172.19.0.2","port":58648},"shared":true,
+    "remoteEndpoint":{"serviceName":"web","ipv4":"172.19.0.2","port":58648},"shared":true,"debug":true,
     "annotations":[{"timestamp":1556604172355800,"value":"cache miss"}],
     "tags":{"http.method":"GET","error":"boom","otel.scope.name":"brave","otel.scope.version":"6"}}"#;
 
@@ -143,6 +143,7 @@ fn a_span_becomes_one_of_otlp_in_either_encoding() {
             "network.peer.port=58648",
             "peer.service=web",
             "http.method=GET",
+            "zipkin.debug=true",
         ];
         assert_eq!(sent.attributes(), expected, "{encoding:?}");
     }
