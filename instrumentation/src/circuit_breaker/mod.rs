@@ -46,5 +46,6 @@ pub use registry::{MAX_BREAKERS, Registry};
 pub use rules::settings::{Settings, WindowSettings};
 pub use rules::state::{EffectiveState, FallbackOutcome, Outcome, Override, OverrideKind, State};
 pub use rules::validation::{MAX_BUCKETS, MAX_PROBES, MAX_WINDOW_CALLS, SettingsError};
+pub use rules::values::SettingValues;
 #[cfg(any(feature = "axum", feature = "telemetry"))]
 pub(crate) use shell::shared::Collapsed;

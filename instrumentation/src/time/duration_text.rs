@@ -63,8 +63,19 @@ impl<'de> Visitor<'de> for Text {
     }
 }
 
+/// Writes a duration exactly, as a whole number with its largest unit from nanoseconds to seconds.
+pub(crate) fn write(duration: Duration) -> String {
+    let nanos = duration.as_nanos();
+    let units = [("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000)];
+    let exact = units
+        .into_iter()
+        .find(|(_, unit)| nanos.is_multiple_of(*unit));
+    let (name, unit) = exact.unwrap_or(("ns", 1));
+    format!("{}{name}", nanos / unit)
+}
+
 /// Parses numbers with units and adds them up; each number may have a fraction.
-fn parse(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let mut rest = text.trim();
     let mut sum = Duration::ZERO;
     let wrong = || {

@@ -10,5 +10,6 @@ pub(crate) mod state_machine;
 mod time_in_open;
 mod trial;
 pub(crate) mod validation;
+pub(crate) mod values;
 pub(crate) mod verdict;
 pub(crate) mod window;

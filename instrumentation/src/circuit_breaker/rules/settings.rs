@@ -126,14 +126,6 @@ impl Default for Settings {
     }
 }
 
-/// Compares settings field by field; a missing field is a compile error.
-macro_rules! compare {
-    ($left:ident, $right:ident: $($field:ident,)*) => {{
-        let Settings { $($field,)* } = $left;
-        [$((stringify!($field), *$field == $right.$field),)*]
-    }};
-}
-
 impl Settings {
     /// The longest duration of a call that is not slow, nanoseconds.
     pub(crate) fn slow_above(&self) -> u64 {
@@ -144,31 +136,5 @@ impl Settings {
     pub(crate) fn slow_before_return(&self) -> Option<u64> {
         let limit = self.slow_call_duration.map(nanos);
         limit.filter(|_| self.count_unfinished_slow_calls)
-    }
-
-    /// The names of the settings that differ.
-    pub(crate) fn differences(&self, other: &Self) -> Vec<&'static str> {
-        let compared = compare! { self, other:
-            window,
-            minimum_calls,
-            failure_rate_percent,
-            slow_call_duration,
-            slow_call_rate_percent,
-            count_unfinished_slow_calls,
-            open_duration,
-            open_duration_factor,
-            open_duration_max,
-            open_duration_jitter_percent,
-            automatic_half_open,
-            half_open_max_duration,
-            half_open_probes,
-            probe_lease,
-            timeout,
-            max_concurrent,
-            fallback_max_concurrent,
-            bulkhead_full_is_failure,
-        };
-        let different = compared.into_iter().filter(|(_, equal)| !equal);
-        different.map(|(name, _)| name).collect()
     }
 }
