@@ -74,7 +74,8 @@ impl CircuitBreaker {
         self.shell.settings()
     }
 
-    /// Replaces the settings. State and totals are kept; if `window` changes, the window starts empty.
+    /// Replaces the settings. State and totals are kept. If `window` changes, the new window has the calls that both hold;
+    /// it starts empty only if it changes between time and calls.
     ///
     /// # Errors
     /// Returns the first invalid setting and changes nothing.

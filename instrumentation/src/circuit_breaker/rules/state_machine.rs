@@ -177,10 +177,11 @@ impl StateMachine {
         }
     }
 
-    /// Replaces the settings and keeps the state; if `window` changes, the window starts empty.
+    /// Replaces the settings and keeps the state, and of the window what the new one can hold.
     pub(crate) fn apply(&mut self, settings: Arc<Settings>, now: u64, total: Tally) {
         if settings.window != self.settings.window {
-            self.window = Window::new(&settings.window, now, total);
+            self.roll(now, total);
+            self.window = self.window.resized(&settings.window, now, total);
         }
         self.limits = Limits::of(&settings);
         self.settings = settings;

@@ -68,6 +68,21 @@ impl Window {
         }
     }
 
+    /// Returns a window of another size with those of these calls that it can hold. A window of time cannot continue one
+    /// of calls, nor the reverse: it starts empty.
+    pub(crate) fn resized(&self, settings: &WindowSettings, now: u64, total: Tally) -> Self {
+        let mut resized = Self::new(settings, now, total);
+        match (self, &mut resized) {
+            (Self::Time(old), Self::Time(new)) => new.continue_from(old, now),
+            (Self::Count(old), Self::Count(new)) => {
+                old.iter()
+                    .for_each(|verdict| new.push(verdict.bad, verdict.slow));
+            }
+            _ => {}
+        }
+        resized
+    }
+
     /// Removes every call.
     pub(crate) fn clear(&mut self, now: u64, total: Tally) {
         match self {
@@ -109,6 +124,25 @@ impl TimeWindow {
         self.marks.fill(total);
         self.origin = now;
         self.tick = 0;
+    }
+
+    /// Takes over the calls of another window, which ends at `now` too.
+    fn continue_from(&mut self, old: &Self, now: u64) {
+        self.tick = (now / self.bucket_nanos).min(self.marks.len() as u64 - 1);
+        self.origin = now - self.tick * self.bucket_nanos;
+        self.marks.fill(old.base());
+        for (tick, mark) in (0..=self.tick).zip(&mut self.marks) {
+            *mark = old.total_at(self.origin + tick * self.bucket_nanos);
+        }
+    }
+
+    /// Returns the running totals at a time, as exactly as the buckets tell; those at the start of the oldest for all times
+    /// before.
+    fn total_at(&self, time: u64) -> Tally {
+        let buckets = self.marks.len() as u64;
+        let oldest = (self.tick + 1).saturating_sub(buckets);
+        let next = time.saturating_sub(self.origin).div_ceil(self.bucket_nanos);
+        self.marks[(next.clamp(oldest, self.tick) % buckets) as usize]
     }
 
     /// Advances to the bucket of `now`; the growth of `total` belongs to the buckets that end here. An older `now`
@@ -170,6 +204,13 @@ impl CountWindow {
         self.sum = Tally::default();
     }
 
+    /// Returns the calls, oldest first.
+    fn iter(&self) -> impl Iterator<Item = Verdict> {
+        let size = self.verdicts.len();
+        let first = self.next + size - self.len;
+        (first..first + self.len).map(move |place| self.verdicts[place % size])
+    }
+
     /// Adds a call in place of the oldest.
     pub(crate) fn push(&mut self, bad: bool, slow: bool) {
         let old = std::mem::replace(&mut self.verdicts[self.next], Verdict { bad, slow });
@@ -182,5 +223,75 @@ impl CountWindow {
         }
         self.sum.add(bad, slow);
         self.next = (self.next + 1) % self.verdicts.len();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn time(seconds: u64, buckets: u32) -> WindowSettings {
+        WindowSettings::Time {
+            duration: Duration::from_secs(seconds),
+            buckets,
+        }
+    }
+
+    /// Adds ten calls a second until the end, and returns the running totals.
+    fn fill(window: &mut Window, seconds: std::ops::Range<u64>, mut total: Tally) -> Tally {
+        for tenth in seconds.start * 10..seconds.end * 10 {
+            if let Window::Time(window) = window {
+                window.roll(tenth * SECOND / 10, total);
+            }
+            total.add(tenth % 2 == 0, false);
+        }
+        total
+    }
+
+    /// Scenario: a window of 10 s is made longer, shorter, and divided into other buckets, and filled again.
+    /// Guarantees: it keeps the calls that both hold, within a bucket, and goes on as a new one of its size would.
+    #[test]
+    fn a_window_of_another_length_keeps_its_calls() {
+        for start in [0, 1_000] {
+            let mut old = Window::new(&time(10, 10), start * SECOND, Tally::default());
+            let total = fill(&mut old, start..start + 30, Tally::default());
+            let now = (start + 30) * SECOND - 1;
+            assert_eq!(old.sum(total).calls(), 100);
+            for (seconds, buckets, kept) in [(60, 6, 90..=100), (5, 5, 40..=50), (10, 20, 90..=100)]
+            {
+                let mut new = old.resized(&time(seconds, buckets), now, total);
+                let sum = new.sum(total);
+                assert!(kept.contains(&sum.calls()), "{seconds} s: {sum:?}");
+                assert!(sum.good.abs_diff(sum.bad) <= 1);
+                let total = fill(&mut new, start + 30..start + 200, total);
+                let full = seconds * 10;
+                let bucket = full / u64::from(buckets);
+                assert!(
+                    (full - bucket..=full).contains(&new.sum(total).calls()),
+                    "{seconds} s"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_window_of_fewer_calls_keeps_the_latest() {
+        let calls = |calls| WindowSettings::Count { calls };
+        let mut old = Window::new(&calls(5), 0, Tally::default());
+        if let Window::Count(window) = &mut old {
+            (0..8).for_each(|call| window.push(call >= 6, call == 3));
+        }
+        let sum = |size| {
+            old.resized(&calls(size), 0, Tally::default())
+                .sum(Tally::default())
+        };
+        assert_eq!((sum(3).calls(), sum(3).bad, sum(3).slow), (3, 2, 0));
+        assert_eq!((sum(9).calls(), sum(9).bad, sum(9).slow), (5, 2, 1));
+        let other = old.resized(&time(10, 10), SECOND, Tally::default());
+        assert_eq!(other.sum(Tally::default()), Tally::default());
     }
 }
