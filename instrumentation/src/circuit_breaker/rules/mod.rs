@@ -5,6 +5,7 @@ pub(crate) mod call;
 mod presets;
 pub(crate) mod reason;
 pub(crate) mod settings;
+pub(crate) mod simulation;
 pub(crate) mod state;
 pub(crate) mod state_machine;
 mod time_in_open;
