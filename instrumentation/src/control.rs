@@ -1,5 +1,5 @@
-//! The messages of the control channel, through which a collector changes the breakers and log levels of a running
-//! service.
+//! The messages of the control channel, through which a collector changes the breakers, their settings and the log levels
+//! of a running service.
 //!
 //! The service polls, so it needs no open port: it posts a [`Poll`] as JSON to [`PATH`] of the collector. The collector
 //! holds the request until there is a change or the wait is over, and answers with [`Changes`]. Lost answers are
@@ -10,13 +10,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::circuit_breaker::SettingValues;
+
 /// The path for polls.
 pub const PATH: &str = "/fusebox/v1/control";
 
 /// The unary gRPC method for polls, for services that export only over gRPC. Its messages are the same JSON documents.
 pub const GRPC_PATH: &str = "/fusebox.control.v1.ControlService/Poll";
 
-/// The longest time for which a change may be in force, so that a person decides again every day.
+/// The longest time for which a change of a state or a level may be in force, so that a person decides again every day.
+/// Settings may be changed without expiry.
 pub const EXPIRY_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// The longest reason, in characters: a sentence or two, and a link to the incident.
@@ -24,6 +27,9 @@ pub const REASON_CHARS_MAX: usize = 500;
 
 /// The longest name of a person, in characters: an e-mail address has at most 254, most have 30.
 pub const BY_CHARS_MAX: usize = 100;
+
+/// The longest explanation of a refused change, in characters.
+pub const PROBLEM_CHARS_MAX: usize = 500;
 
 /// The longest time for which a poll may be held, below the 60 s after which proxies close a request.
 pub const WAIT_MAX: Duration = Duration::from_secs(25);
@@ -51,6 +57,9 @@ pub struct Poll {
     /// The levels of the service's main loggers, the root first; empty if levels cannot be changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub loggers: Vec<LoggerLevel>,
+    /// Whether it takes changes of settings; libraries without them cannot read such a change.
+    #[serde(default)]
+    pub takes_settings: bool,
 }
 
 /// The level of a logger.
@@ -123,15 +132,20 @@ pub enum Subject {
     Breaker,
     /// A logger.
     Logger,
+    /// The settings of a breaker.
+    Settings,
 }
 
 /// The outcome of a change in one process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acknowledgement {
     /// [`Change::id`] of the change.
     pub change: u64,
     /// The outcome of the change.
     pub outcome: Outcome,
+    /// Why it was refused; at most [`PROBLEM_CHARS_MAX`].
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub problem: String,
 }
 
 /// The outcome of a change.
@@ -142,7 +156,7 @@ pub enum Outcome {
     Applied,
     /// The process has no breaker of this name yet; the change is applied when it creates one.
     Waiting,
-    /// The process already holds the maximum number of changes.
+    /// The process holds the maximum number of changes, or its breaker cannot have these settings.
     Refused,
 }
 
@@ -166,7 +180,7 @@ pub struct Changes {
     pub changes: Vec<Change>,
 }
 
-/// One change of one breaker or logger.
+/// One change of one breaker, its settings, or one logger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// The number of the change; later changes have higher numbers.
@@ -182,11 +196,25 @@ pub struct Change {
     /// Who made the change and why, as in [`Override::reason`](crate::circuit_breaker::Override::reason).
     pub reason: String,
     /// How long the change stays in force from now on, milliseconds; at most [`EXPIRY_MAX`]. A duration, because the
-    /// clocks of service and collector may differ.
-    pub remaining_ms: u64,
+    /// clocks of service and collector may differ. `None`, only for settings: until the next change.
+    pub remaining_ms: Option<u64>,
+    /// The settings, if the change is of settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<SettingsChange>,
 }
 
-/// A change that a person can make to a breaker or a logger.
+/// The settings of a breaker that an operator changed. It replaces earlier changes: all other settings are those of the
+/// service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingsChange {
+    /// The changed settings; empty to return to the service's own.
+    pub values: SettingValues,
+    /// Those that are in force after the change has expired.
+    #[serde(default, skip_serializing_if = "SettingValues::is_empty")]
+    pub then: SettingValues,
+}
+
+/// A change that a person can make to a breaker, its settings or a logger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
@@ -198,14 +226,17 @@ pub enum Action {
     Disable,
     /// Pass every call, keep counting, and report the transitions that would have happened.
     MetricsOnly,
-    /// End the override, close the breaker and empty its window; for a logger, restore the configured level.
+    /// End the override, close the breaker and empty its window; for a logger, restore the configured level; for settings,
+    /// restore the service's own.
     Reset,
     /// Set the level of a logger.
     Level(Level),
+    /// Change the settings of a breaker to those in [`Change::settings`].
+    Settings,
 }
 
 impl Action {
-    /// Every action on a breaker.
+    /// Every action on a breaker's state.
     pub const ALL: [Self; 5] = [
         Self::ForceOpen,
         Self::ForceClosed,
@@ -223,6 +254,7 @@ impl Action {
             Self::MetricsOnly => "metrics_only",
             Self::Reset => "reset",
             Self::Level(_) => "level",
+            Self::Settings => "settings",
         }
     }
 

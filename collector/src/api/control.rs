@@ -60,7 +60,7 @@ pub(super) async fn order(
         action: order.action,
         reason: order.reason,
         by: user_name(&headers).unwrap_or(order.by),
-        lifetime: Duration::from_secs(order.expires_in_s),
+        lifetime: Some(Duration::from_secs(order.expires_in_s)),
         instances: order.instances.into_iter().collect(),
     };
     let control = state.query.circuits().control();

@@ -78,7 +78,7 @@ pub(super) async fn change(
         action: order.level.map_or(Action::Reset, Action::Level),
         reason: order.reason,
         by: user_name(&headers).unwrap_or(order.by),
-        lifetime: Duration::from_secs(order.expires_in_s),
+        lifetime: Some(Duration::from_secs(order.expires_in_s)),
         instances: order.instances.into_iter().collect(),
     };
     let key = CircuitKey { service, name };

@@ -48,6 +48,7 @@ fn poll(instance: &str, after: Option<u64>, loggers: &[(&str, Level)]) -> Poll {
         wait_ms: 0,
         acknowledged: Vec::new(),
         loggers: loggers.iter().map(logger).collect(),
+        takes_settings: false,
     }
 }
 
@@ -104,7 +105,7 @@ async fn a_level_is_listed_changed_and_acknowledged() {
         (one.name.as_str(), one.action),
         ("shop::page", Action::Level(Level::Debug))
     );
-    assert!(one.remaining_ms > 590_000 && one.remaining_ms <= 600_000);
+    assert!(one.remaining_ms > Some(590_000) && one.remaining_ms <= Some(600_000));
     assert_eq!(one.reason, "Ada: orders are lost");
 
     let mut answer = poll("new", Some(given.after), &levels);
@@ -112,6 +113,7 @@ async fn a_level_is_listed_changed_and_acknowledged() {
     answer.acknowledged = vec![Acknowledgement {
         change: one.id,
         outcome,
+        problem: String::new(),
     }];
     control.poll(answer, Instant::now()).await.unwrap();
     let listed = get(&fixture, LOGGERS).await;

@@ -1,11 +1,12 @@
-//! Operators' changes of breakers and log levels, and their outcomes in the instances.
+//! Operators' changes of breakers, their settings and log levels, and their outcomes in the instances.
 
+use fusebox::circuit_breaker::SettingValues;
 use fusebox::control::{Action, Outcome, Subject};
 use serde::{Deserialize, Serialize};
 
 use super::{CircuitKey, UnixNanos};
 
-/// An operator's change of a breaker or log level.
+/// An operator's change of a breaker, its settings or a log level.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperatorChange {
     /// The change's number; later changes have higher numbers.
@@ -25,11 +26,48 @@ pub struct OperatorChange {
     #[serde(rename = "time_unix_nanos")]
     pub time: UnixNanos,
     /// When it expires: instances that force a state then return to automatic. Afterwards it is only
-    /// delivered to instances that may still be under a change that it replaced.
+    /// delivered to instances that may still be under a change that it replaced. `None`, only for settings:
+    /// never.
     #[serde(rename = "expires_unix_nanos")]
-    pub expires: UnixNanos,
+    pub expires: Option<UnixNanos>,
     /// The instances to change; empty means all, including those that start later.
     pub instances: Vec<String>,
+    /// The settings, if the change is of settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<OperatorSettings>,
+}
+
+/// The settings of a breaker that an operator changed; all others are the service's own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorSettings {
+    /// The changed settings; empty returns to the service's own.
+    pub values: SettingValues,
+    /// Those in force after the change has expired.
+    #[serde(default, skip_serializing_if = "SettingValues::is_empty")]
+    pub then: SettingValues,
+    /// Those in force before.
+    #[serde(default, skip_serializing_if = "SettingValues::is_empty")]
+    pub before: SettingValues,
+    /// The service's own values of all these settings.
+    #[serde(default, skip_serializing_if = "SettingValues::is_empty")]
+    pub own: SettingValues,
+    /// The change that the collector repeated so that it outlives the retention.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renews: Option<u64>,
+}
+
+impl OperatorSettings {
+    /// Returns each setting that it changed: name, value before, value after.
+    pub fn differences(&self) -> Vec<(&str, &str, &str)> {
+        let compared = self.own.iter().map(|(name, own)| {
+            let before = self.before.get(name).unwrap_or(own);
+            let after = self.values.get(name).unwrap_or(own);
+            (name.as_str(), before.as_str(), after.as_str())
+        });
+        compared
+            .filter(|(_, before, after)| before != after)
+            .collect()
+    }
 }
 
 fn is_breaker(subject: &Subject) -> bool {
@@ -42,6 +80,30 @@ impl OperatorChange {
         self.instances.is_empty()
             || other.instances.is_empty()
             || self.instances.iter().any(|picked| other.is_for(picked))
+    }
+
+    /// Returns whether nothing of it is in force any more.
+    pub fn is_over(&self, now: UnixNanos) -> bool {
+        let leaves = self.settings.as_ref().is_some_and(|it| !it.then.is_empty());
+        self.expires.is_some_and(|expires| expires <= now) && !leaves
+    }
+
+    /// Returns the changed settings that are in force at a time.
+    pub fn values_at(&self, now: UnixNanos) -> SettingValues {
+        let settings = self.settings.clone().unwrap_or_default();
+        match self.expires.is_some_and(|expires| expires <= now) {
+            true => settings.then,
+            false => settings.values,
+        }
+    }
+
+    /// Returns the settings that stay in force without expiry.
+    pub(crate) fn lasting(&self) -> SettingValues {
+        let settings = self.settings.clone().unwrap_or_default();
+        match self.expires {
+            None => settings.values,
+            Some(_) => settings.then,
+        }
     }
 
     /// Returns whether an instance is to be changed.
@@ -67,6 +129,9 @@ pub struct ChangeOutcome {
     pub time: UnixNanos,
     /// The outcome.
     pub outcome: Outcome,
+    /// Why the instance refused it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub problem: String,
 }
 
 /// An instance that announced its end.
@@ -101,6 +166,16 @@ impl ControlRecord {
             Self::Outcome(outcome) => &outcome.key,
             Self::Ended(end) => &end.key,
         }
+    }
+
+    /// Returns whether it is about settings, which may be in force for as long as data is kept.
+    pub(crate) fn is_of_settings(&self) -> bool {
+        let subject = match self {
+            Self::Change(change) => change.subject,
+            Self::Outcome(outcome) => outcome.subject,
+            Self::Ended(_) => return false,
+        };
+        subject == Subject::Settings
     }
 
     /// Returns the record's time.

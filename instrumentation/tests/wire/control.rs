@@ -50,7 +50,8 @@ async fn answer(
         name: "stock".to_owned(),
         action: Action::ForceOpen,
         reason: "Ada: the disk is full".to_owned(),
-        remaining_ms: 60_000,
+        remaining_ms: Some(60_000),
+        settings: None,
     };
     if after == Some(7) {
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -95,6 +96,7 @@ fn a_change_is_fetched_applied_and_acknowledged() {
     let waiting = Acknowledgement {
         change: 7,
         outcome: Outcome::Waiting,
+        problem: String::new(),
     };
     let has = |wanted: Acknowledgement| {
         let seen = collector.0.lock().unwrap();
@@ -103,7 +105,7 @@ fn a_change_is_fetched_applied_and_acknowledged() {
             .find(|poll| poll.acknowledged.contains(&wanted))
             .cloned()
     };
-    let poll = wait_for("acknowledgement", || has(waiting));
+    let poll = wait_for("acknowledgement", || has(waiting.clone()));
     assert_eq!((poll.after, poll.wait_ms), (Some(7), 0));
     assert_eq!((poll.service.as_str(), poll.instance.len()), ("shop", 36));
     let builder = CircuitBreaker::builder("stock").registry(&registry);
@@ -115,7 +117,7 @@ fn a_change_is_fetched_applied_and_acknowledged() {
         outcome: Outcome::Applied,
         ..waiting
     };
-    wait_for("second acknowledgement", || has(applied));
+    wait_for("second acknowledgement", || has(applied.clone()));
     let seen = collector.0.lock().unwrap();
     assert_eq!(seen.headers["authorization"], "Bearer sender");
     assert_eq!(seen.polls[0].after, None);

@@ -28,7 +28,7 @@ async fn force(receivers: &Receivers) {
         action: Action::ForceOpen,
         reason: "the disk is full".to_owned(),
         by: "Ada".to_owned(),
-        lifetime: Duration::from_secs(60),
+        lifetime: Some(Duration::from_secs(60)),
         instances: Vec::new(),
     };
     let control = circuits.control();

@@ -144,8 +144,9 @@ fn one_of_each(second: u64) -> Vec<SeriesRecord> {
             reason: "the disk is full".to_owned(),
             by: "Ada".to_owned(),
             time: UnixNanos::new(time),
-            expires: UnixNanos::new(time + 5 * SECOND),
+            expires: Some(UnixNanos::new(time + 5 * SECOND)),
             instances: vec!["a".to_owned()],
+            settings: None,
         })),
     ]
 }

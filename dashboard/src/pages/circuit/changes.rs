@@ -43,7 +43,7 @@ impl ShownChange {
             since: moment::short(change.time.get(), now),
             until: match change.action {
                 Action::Reset => String::new(),
-                _ => moment::short(change.expires.get(), now),
+                _ => moment::some(change.expires, now),
             },
             instances: status
                 .deliveries

@@ -42,7 +42,7 @@ impl Operator {
             reason: self.reason.clone(),
             by: self.by.clone(),
             // An invalid number is rejected like 0.
-            lifetime: Duration::from_secs(self.seconds.unwrap_or(0)),
+            lifetime: Some(Duration::from_secs(self.seconds.unwrap_or(0))),
             instances,
         }
     }

@@ -111,7 +111,7 @@ impl Row {
             service: text::name(&change.key.service).into_owned(),
             circuit: text::name(&change.key.name).into_owned(),
             circuit_href: match change.subject {
-                Subject::Breaker => Href::circuit(&change.key),
+                Subject::Breaker | Subject::Settings => Href::circuit(&change.key),
                 Subject::Logger => Href::new("/instances").with("filter", &change.key.service),
             }
             .to_string(),
@@ -120,7 +120,7 @@ impl Row {
             reason: text::shown(&change.reason, 500).into_owned(),
             until: match change.action {
                 Action::Reset => String::new(),
-                _ => moment::short(change.expires.get(), now),
+                _ => moment::some(change.expires, now),
             },
             instances: match change.instances.as_slice() {
                 [] => t!("all").to_owned(),
@@ -176,6 +176,7 @@ mod tests {
             instance: instance.to_owned(),
             time: UnixNanos::new(1),
             outcome,
+            problem: String::new(),
         };
         let mut entry = JournalEntry {
             change: OperatorChange {
@@ -186,8 +187,9 @@ mod tests {
                 reason: "full".to_owned(),
                 by: "Ada".to_owned(),
                 time: UnixNanos::new(1),
-                expires: UnixNanos::new(2),
+                expires: Some(UnixNanos::new(2)),
                 instances: Vec::new(),
+                settings: None,
             },
             outcomes: vec![
                 outcome("a", Outcome::Waiting),

@@ -18,6 +18,7 @@ pub(crate) fn word(action: Action) -> &'static str {
             Level::Debug => t!("Level debug"),
             Level::Trace => t!("Level trace"),
         },
+        Action::Settings => t!("Settings"),
     }
 }
 
@@ -39,6 +40,7 @@ pub(super) fn effect(action: Action) -> &'static str {
         Action::Reset => {
             t!("Ends what is forced, closes the circuit and empties its window, once.")
         }
+        Action::Settings => t!("Limits, windows and durations are changed."),
         Action::Level(_) => t!("Lines of this level and worse are written until it expires."),
     }
 }

@@ -76,6 +76,7 @@ fn entry([service, name, by, reason, instance]: [&str; 5]) -> JournalEntry {
         instance: instance.to_owned(),
         time: UnixNanos::new(NOW),
         outcome: Outcome::Applied,
+        problem: String::new(),
     };
     JournalEntry {
         change: OperatorChange {
@@ -86,8 +87,9 @@ fn entry([service, name, by, reason, instance]: [&str; 5]) -> JournalEntry {
             reason: reason.to_owned(),
             by: by.to_owned(),
             time: UnixNanos::new(NOW - HOUR),
-            expires: UnixNanos::new(NOW),
+            expires: Some(UnixNanos::new(NOW)),
             instances: vec![instance.to_owned()],
+            settings: None,
         },
         outcomes: vec![outcome],
     }
@@ -193,6 +195,7 @@ fn instance([service, name, by, reason, id]: [&str; 5], takes_levels: bool) -> S
         instance: id.to_owned(),
         state,
         time: None,
+        problem: String::new(),
     };
     let logger = LoggerLevel {
         name: name.to_owned(),

@@ -1,11 +1,18 @@
 //! Times as HTML: `<time>` elements in UTC, which the page's script rewrites in the viewer's time zone. Pure functions.
 //! Their results contain only digits and names of days, so templates print them without escaping.
 
+use fusebox_collector::model::UnixNanos;
+
 use super::text;
 
 /// Returns a time as short as its distance from `now` allows.
 pub(crate) fn short(at: u64, now: u64) -> String {
     tag("short", at, &text::moment_short(at, now))
+}
+
+/// As [`short`]; nothing without a time.
+pub(crate) fn some(at: Option<UnixNanos>, now: u64) -> String {
+    at.map(|at| short(at.get(), now)).unwrap_or_default()
 }
 
 /// Returns day and time to the second.

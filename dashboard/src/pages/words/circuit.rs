@@ -6,6 +6,7 @@ use super::Words;
 #[rustfmt::skip]
 pub(super) const WORDS: Words = &[
     ("all", "전체"),
+    ("Limits, windows and durations are changed.", "임계값, 집계 구간, 시간을 변경합니다."),
     ("acknowledged", "적용 확인"),
     ("waiting", "대기 중"),
     ("pending", "보류 중"),

@@ -144,6 +144,7 @@ impl Worker {
             },
             acknowledged,
             loggers: loggers(&self.levels),
+            takes_settings: false,
         };
         let sent = poll.acknowledged.len();
         let answer = match self.ask(&poll).await {

@@ -71,6 +71,7 @@ impl Switches {
         match change.subject {
             Subject::Breaker => self.apply_to_breaker(change),
             Subject::Logger => self.apply_to_logger(change),
+            Subject::Settings => false,
         }
     }
 
@@ -81,7 +82,7 @@ impl Switches {
             return false;
         }
         inner.last_level = change.id;
-        let remaining = Duration::from_millis(change.remaining_ms).min(EXPIRY_MAX);
+        let remaining = remaining(change);
         let is_done = match change.action {
             Action::Level(level) if !remaining.is_zero() => {
                 let set = self.levels.set(&change.name, filter(level), remaining);
@@ -100,6 +101,7 @@ impl Switches {
                 true => Outcome::Applied,
                 false => Outcome::Refused,
             },
+            String::new(),
         );
         true
     }
@@ -137,14 +139,14 @@ impl Switches {
         }
         let has_room = held.is_some() || inner.by_breaker.len() < HELD_MAX;
         if !has_room || change.name.len() > NAME_BYTES_MAX {
-            inner.acknowledge(change.id, Outcome::Refused);
+            inner.acknowledge(change.id, Outcome::Refused, String::new());
             return None;
         }
         let held = Held {
             id: change.id,
             action: change.action,
             reason: change.reason.chars().take(TEXT_CHARS_MAX).collect(),
-            expires: now + Duration::from_millis(change.remaining_ms).min(EXPIRY_MAX),
+            expires: now + remaining(change),
             is_applied: false,
         };
         inner.by_breaker.insert(change.name.clone(), held.clone());
@@ -210,14 +212,18 @@ impl Inner {
             }
             held.is_applied = outcome == Outcome::Applied;
         }
-        self.acknowledge(change, outcome);
+        self.acknowledge(change, outcome, String::new());
     }
 
-    fn acknowledge(&mut self, change: u64, outcome: Outcome) {
+    fn acknowledge(&mut self, change: u64, outcome: Outcome, problem: String) {
         if self.outcomes.len() >= OUTCOMES_MAX {
             self.outcomes.remove(0);
         }
-        self.outcomes.push(Acknowledgement { change, outcome });
+        self.outcomes.push(Acknowledgement {
+            change,
+            outcome,
+            problem,
+        });
     }
 }
 
@@ -233,8 +239,8 @@ impl Held {
             Action::Disable => OverrideKind::Disabled,
             Action::MetricsOnly => OverrideKind::MetricsOnly,
             Action::Reset => return breaker.reset(&self.reason),
-            // Only loggers have levels.
-            Action::Level(_) => return,
+            // Only loggers have levels, and settings are changed elsewhere.
+            Action::Level(_) | Action::Settings => return,
         };
         let forced = Override {
             kind,
@@ -246,6 +252,12 @@ impl Held {
             breaker.force(forced);
         }
     }
+}
+
+/// Returns how long a change of a state or a level is in force.
+fn remaining(change: &Change) -> Duration {
+    let remaining = change.remaining_ms.map(Duration::from_millis);
+    remaining.unwrap_or(EXPIRY_MAX).min(EXPIRY_MAX)
 }
 
 fn filter(level: Level) -> LevelFilter {

@@ -17,7 +17,8 @@ fn change(id: u64, action: Action) -> Change {
         name: "stock".to_owned(),
         action,
         reason: "Ada: the disk is full".to_owned(),
-        remaining_ms: 60_000,
+        remaining_ms: Some(60_000),
+        settings: None,
     }
 }
 
@@ -140,7 +141,7 @@ fn a_late_change_ends_the_one_before() {
     let breaker = build(&registry);
     switches.apply(&change(1, Action::ForceOpen));
     switches.apply(&Change {
-        remaining_ms: 0,
+        remaining_ms: Some(0),
         ..change(2, Action::MetricsOnly)
     });
     assert_eq!(breaker.state(), EffectiveState::Closed);
@@ -150,7 +151,7 @@ fn a_late_change_ends_the_one_before() {
 fn what_has_expired_forces_nothing() {
     let (registry, switches) = switches();
     let expired = Change {
-        remaining_ms: 0,
+        remaining_ms: Some(0),
         ..change(1, Action::ForceOpen)
     };
     switches.apply(&expired);
@@ -164,7 +165,7 @@ fn a_collector_cannot_fill_the_memory() {
         let mut change = change(id, Action::ForceOpen);
         change.name = format!("breaker-{id}");
         change.reason = "é".repeat(100_000);
-        change.remaining_ms = u64::MAX;
+        change.remaining_ms = Some(u64::MAX);
         switches.apply(&change);
     }
     let last = switches.outcomes().pop().unwrap();
@@ -214,7 +215,7 @@ fn levels_are_set_once_and_put_back() {
     assert!(!switches.apply(&raise), "it came late");
     switches.apply(&of(7, "shop", Action::Level(Level::Info)));
     let late = Change {
-        remaining_ms: 0,
+        remaining_ms: Some(0),
         ..of(8, "shop", Action::Level(Level::Warn))
     };
     assert!(switches.apply(&late));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fusebox::control::{LOGGER_NAME_BYTES_MAX, LOGGERS_MAX, LoggerLevel, WAIT_MAX};
+use fusebox::control::{LOGGER_NAME_BYTES_MAX, LOGGERS_MAX, LoggerLevel, Subject, WAIT_MAX};
 
 use crate::model::UnixNanos;
 
@@ -25,6 +25,8 @@ struct ChannelState {
     open: usize,
     /// Whether it takes changes of log levels.
     takes_levels: bool,
+    /// Whether it takes changes of settings.
+    takes_settings: bool,
     loggers: Vec<LoggerLevel>,
     first_seen: UnixNanos,
     last_seen: UnixNanos,
@@ -68,6 +70,7 @@ impl Channels {
         let channel = self.by_id.entry(id.clone()).or_insert(ChannelState {
             open: 0,
             takes_levels: false,
+            takes_settings: false,
             loggers: Vec::new(),
             first_seen: now,
             last_seen: now,
@@ -77,11 +80,17 @@ impl Channels {
         Ok(())
     }
 
-    /// Records the levels of an instance's loggers.
-    pub(super) fn note_loggers(&mut self, id: &(String, String), mut loggers: Vec<LoggerLevel>) {
+    /// Records what an instance takes besides changes of its breakers: the levels of its loggers, and settings.
+    pub(super) fn note(
+        &mut self,
+        id: &(String, String),
+        mut loggers: Vec<LoggerLevel>,
+        takes_settings: bool,
+    ) {
         let Some(channel) = self.by_id.get_mut(id) else {
             return;
         };
+        channel.takes_settings = takes_settings;
         channel.takes_levels = !loggers.is_empty();
         self.loggers -= channel.loggers.len();
         loggers.retain(|logger| logger.name.len() <= LOGGER_NAME_BYTES_MAX);
@@ -130,10 +139,14 @@ impl Channels {
         self.by_id.iter().map(seen).collect()
     }
 
-    /// Whether an instance takes changes of its log levels.
-    pub(super) fn takes_levels(&self, service: &str, instance: &str) -> bool {
+    /// Whether an instance takes such changes; older libraries know only those of breakers.
+    pub(super) fn takes(&self, service: &str, instance: &str, subject: Subject) -> bool {
         let channel = self.get(service, instance);
-        channel.is_some_and(|channel| channel.takes_levels)
+        match subject {
+            Subject::Breaker => true,
+            Subject::Logger => channel.is_some_and(|channel| channel.takes_levels),
+            Subject::Settings => channel.is_some_and(|channel| channel.takes_settings),
+        }
     }
 
     /// Whether an instance polls, or polled so lately that it may come again.

@@ -1,4 +1,4 @@
-//! Operators' changes of breakers and log levels: accepts and stores them, delivers each to its instances
+//! Operators' changes of breakers, their settings and log levels: accepts and stores them, delivers each to its instances
 //! when they poll, and records their acknowledgements. Services poll through `receivers`; changes come from
 //! `api` and the pages.
 
@@ -68,11 +68,14 @@ impl Control {
     pub(crate) fn open(log: SeriesLog, now: UnixNanos) -> Result<Self, StoreError> {
         let mut state = State::default();
         let range = TimeRange {
-            start: now - EXPIRY_MAX,
+            start: UnixNanos::default(),
             end: UnixNanos::MAX,
         };
+        let oldest = now - EXPIRY_MAX;
         log.scan(SeriesKind::Control, range, None, &mut |record| {
-            if let SeriesRecord::Control(record) = record {
+            if let SeriesRecord::Control(record) = record
+                && (record.time() >= oldest || record.is_of_settings())
+            {
                 state.restore(record);
             }
         })?;
@@ -156,7 +159,7 @@ impl Control {
             action = change.action.as_str(),
             by,
             reason = change.reason,
-            "an operator changed a circuit or a log level"
+            "an operator changed a circuit, its settings or a log level"
         );
         Ok(change)
     }
@@ -188,7 +191,7 @@ impl Control {
         let id = (poll.service.clone(), poll.instance.clone());
         self.state()
             .channels
-            .note_loggers(&id, std::mem::take(&mut poll.loggers));
+            .note(&id, std::mem::take(&mut poll.loggers), poll.takes_settings);
         let mut news = self.inner.news.subscribe();
         loop {
             let is_closed = news.borrow_and_update().is_closed;

@@ -28,8 +28,8 @@ pub struct ChangeOrder {
     pub reason: String,
     /// The operator.
     pub by: String,
-    /// How long it is in force; ignored by a reset.
-    pub lifetime: Duration,
+    /// How long it is in force; ignored by a reset. Settings may be changed without an end.
+    pub lifetime: Option<Duration>,
     /// The instances to change; empty means all.
     pub instances: Vec<String>,
 }
@@ -73,18 +73,24 @@ impl ChangeOrder {
         if subject == Subject::Logger {
             check_logger(&key.name)?;
         }
-        let is_level = matches!(self.action, Action::Level(_));
-        if self.action != Action::Reset && is_level != (subject == Subject::Logger) {
+        let is_possible = match self.action {
+            Action::Reset => true,
+            Action::Level(_) => subject == Subject::Logger,
+            Action::Settings => subject == Subject::Settings,
+            _ => subject == Subject::Breaker,
+        };
+        if !is_possible {
             return Err(invalid(
                 "action",
-                "circuits are switched, and loggers have levels",
+                "circuits are switched, loggers have levels, and settings have values",
             ));
         }
         let reason = text("reason", &self.reason, REASON_CHARS_MAX)?;
         let by = text("by", &self.by, BY_CHARS_MAX)?;
-        let lifetime = match self.action {
-            Action::Reset => RESET_WITHIN,
-            _ => lifetime(self.lifetime)?,
+        let lifetime = match (self.action, self.lifetime) {
+            (Action::Reset, _) => Some(RESET_WITHIN),
+            (Action::Settings, None) => None,
+            (_, wanted) => Some(lifetime(wanted.unwrap_or_default())?),
         };
         Ok(OperatorChange {
             id: 0,
@@ -94,13 +100,14 @@ impl ChangeOrder {
             reason,
             by,
             time: now,
-            expires: now + lifetime,
+            expires: lifetime.map(|lifetime| now + lifetime),
             instances: picked(self.instances, known)?,
+            settings: None,
         })
     }
 }
 
-fn invalid(parameter: &'static str, problem: impl Into<String>) -> ControlError {
+pub(super) fn invalid(parameter: &'static str, problem: impl Into<String>) -> ControlError {
     let problem = problem.into();
     ControlError::Invalid { parameter, problem }
 }
@@ -177,7 +184,7 @@ pub(super) fn spoken(change: &OperatorChange) -> String {
 }
 
 /// Returns the remaining lifetime of a change; never more than ordered, even if the clock has gone back.
-pub(super) fn remaining_ms(change: &OperatorChange, now: UnixNanos) -> u64 {
-    let remaining = change.expires - now.max(change.time);
-    u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX)
+pub(super) fn remaining_ms(change: &OperatorChange, now: UnixNanos) -> Option<u64> {
+    let remaining = change.expires? - now.max(change.time);
+    Some(u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX))
 }

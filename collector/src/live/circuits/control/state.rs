@@ -3,13 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use fusebox::control::{Action, Change, Changes, EXPIRY_MAX, Outcome, Poll, Subject};
+use fusebox::control::{
+    Action, Change, Changes, EXPIRY_MAX, Outcome, PROBLEM_CHARS_MAX, Poll, SettingsChange, Subject,
+};
 use serde::Serialize;
 
 use super::channels::Channels;
 use super::ended::Ended;
 use super::order::{ControlError, remaining_ms, spoken};
-use crate::model::{ChangeOutcome, CircuitKey, ControlRecord, OperatorChange, UnixNanos};
+use crate::model::{
+    ChangeOutcome, CircuitKey, ControlRecord, OperatorChange, OperatorSettings, UnixNanos,
+};
 
 /// Changes held per circuit or logger, which are for picked instances, since one for all replaces them.
 const PER_CIRCUIT_MAX: usize = 32;
@@ -75,6 +79,9 @@ pub struct InstanceDelivery {
     /// When this stage was acknowledged.
     #[serde(rename = "time_unix_nanos")]
     pub time: Option<UnixNanos>,
+    /// Why the instance refused it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub problem: String,
 }
 
 /// The stage of a change's delivery to an instance.
@@ -164,7 +171,7 @@ impl State {
     /// Removes changes once everything that they replaced has expired too.
     pub(super) fn prune(&mut self, now: UnixNanos) {
         self.targets.retain(|_, held| {
-            held.retain(|tracked| tracked.change.time + EXPIRY_MAX > now);
+            held.retain(|tracked| tracked.is_needed(now));
             !held.is_empty()
         });
         self.outcomes = self.targets.values().map(|held| outcomes_of(held)).sum();
@@ -172,9 +179,9 @@ impl State {
 
     /// Returns the changes that an instance has not got yet, oldest first, as many as fit.
     pub(super) fn changes_for(&self, poll: &Poll, now: UnixNanos, bytes_max: usize) -> Changes {
-        // Older libraries have no loggers.
-        let takes_levels = self.channels.takes_levels(&poll.service, &poll.instance);
-        let is_taken = |change: &OperatorChange| takes_levels || change.subject == Subject::Breaker;
+        let (service, instance) = (&poll.service, &poll.instance);
+        let takes = |subject| self.channels.takes(service, instance, subject);
+        let is_taken = |change: &OperatorChange| takes(change.subject);
         let mut found: Vec<_> = self
             .of_service(&poll.service)
             .filter_map(|held| latest(held, &poll.instance))
@@ -189,7 +196,13 @@ impl State {
         let mut bytes = 0;
         for change in found {
             // JSON needs at most six bytes for each byte of text.
-            bytes += 200 + 6 * (change.key.name.len() + change.reason.len() + change.by.len());
+            let settings = change.settings.as_ref().map(wire_settings);
+            let texts = settings
+                .iter()
+                .flat_map(|it| it.values.iter().chain(&it.then));
+            let texts: usize = texts.map(|(name, text)| name.len() + text.len()).sum();
+            let names = change.key.name.len() + change.reason.len() + change.by.len();
+            bytes += 200 + 6 * (names + texts);
             if bytes > bytes_max && !answer.changes.is_empty() {
                 answer.after = answer.changes.last().map_or(0, |last: &Change| last.id);
                 break;
@@ -201,6 +214,7 @@ impl State {
                 action: change.action,
                 reason: spoken(change),
                 remaining_ms: remaining_ms(change, now),
+                settings,
             });
         }
         answer
@@ -210,16 +224,16 @@ impl State {
     pub(super) fn new_outcomes(&self, poll: &Poll, now: UnixNanos) -> Vec<ChangeOutcome> {
         let mut latest = BTreeMap::new();
         for acknowledged in &poll.acknowledged {
-            latest.insert(acknowledged.change, acknowledged.outcome);
+            latest.insert(acknowledged.change, acknowledged);
         }
         let mut room = OUTCOMES_ALL_MAX.saturating_sub(self.outcomes);
         let held = self.of_service(&poll.service).flatten();
         held.filter(|tracked| tracked.change.is_for(&poll.instance))
             .filter_map(|tracked| {
-                let outcome = *latest.get(&tracked.change.id)?;
+                let acknowledged = *latest.get(&tracked.change.id)?;
                 let known = tracked.outcomes.get(&poll.instance);
                 let is_new = match known {
-                    Some(known) => known.outcome != outcome,
+                    Some(known) => known.outcome != acknowledged.outcome,
                     None => room > 0 && tracked.outcomes.len() < OUTCOMES_MAX,
                 };
                 room -= usize::from(is_new && known.is_none());
@@ -229,7 +243,8 @@ impl State {
                     change: tracked.change.id,
                     instance: poll.instance.clone(),
                     time: now,
-                    outcome,
+                    outcome: acknowledged.outcome,
+                    problem: problem(&acknowledged.problem),
                 })
             })
             .collect()
@@ -270,7 +285,7 @@ impl State {
         let Some(held) = self.targets.get(target) else {
             return Vec::new();
         };
-        let in_force = held.iter().rev().filter(|t| t.change.expires > now);
+        let in_force = held.iter().rev().filter(|t| !t.change.is_over(now));
         let status = in_force.map(|tracked| ChangeStatus {
             change: tracked.change.clone(),
             deliveries: self.deliveries(held, tracked, live, now),
@@ -307,6 +322,7 @@ impl State {
                 instance: id.clone(),
                 state,
                 time: outcome.map(|outcome| outcome.time),
+                problem: outcome.map(|it| it.problem.clone()).unwrap_or_default(),
             }
         };
         ids.iter().filter(is_last).map(|id| delivery(id)).collect()
@@ -315,11 +331,30 @@ impl State {
     /// Whether an instance can be given a change.
     fn has_channel(&self, change: &OperatorChange, instance: &str, now: UnixNanos) -> bool {
         let service = &change.key.service;
-        let takes = match change.subject {
-            Subject::Breaker => true,
-            Subject::Logger => self.channels.takes_levels(service, instance),
-        };
-        takes && self.channels.is_open(service, instance, now)
+        self.channels.takes(service, instance, change.subject)
+            && self.channels.is_open(service, instance, now)
+    }
+
+    /// Returns the changes of a breaker's settings that may be in force somewhere, oldest first.
+    pub(super) fn of_settings(&self, key: &CircuitKey) -> Vec<OperatorChange> {
+        let held = self.targets.get(&(key.clone(), Subject::Settings));
+        let held = held.into_iter().flatten();
+        held.map(|tracked| tracked.change.clone()).collect()
+    }
+
+    /// Returns the changes of settings without an end, or what one that has expired leaves, ordered before `oldest`.
+    pub(super) fn lasting_before(&self, oldest: UnixNanos, now: UnixNanos) -> Vec<OperatorChange> {
+        let settings = self
+            .targets
+            .iter()
+            .filter(|((_, it), _)| *it == Subject::Settings);
+        let changes = settings
+            .flat_map(|(_, held)| held)
+            .map(|tracked| &tracked.change);
+        let lasts = |change: &&OperatorChange| change.expires.is_none_or(|at| at <= now);
+        let old = changes.filter(|change| change.time < oldest).filter(lasts);
+        let old = old.filter(|change| !change.lasting().is_empty());
+        old.cloned().collect()
     }
 
     /// Returns the changes of each circuit and logger of a service.
@@ -346,18 +381,29 @@ impl Tracked {
         let change = &self.change;
         let Some(after) = after else {
             // A process that has just started has nothing to reset.
-            return change.action != Action::Reset && change.expires > now;
+            return change.action != Action::Reset && !change.is_over(now);
         };
         // An instance that was away may still be under a replaced change, even after this one expired.
         let is_under = |earlier: Earlier| earlier.first <= after && earlier.until > now;
-        change.id > after && (change.expires > now || self.earlier.is_some_and(is_under))
+        change.id > after && (!change.is_over(now) || self.earlier.is_some_and(is_under))
+    }
+
+    /// Whether some instance may have to get it, now or when it returns.
+    fn is_needed(&self, now: UnixNanos) -> bool {
+        let is_recent = self.change.time + EXPIRY_MAX > now;
+        is_recent
+            || !self.change.is_over(now)
+            || self.earlier.is_some_and(|earlier| earlier.until > now)
     }
 
     /// Returns the changes that may be in force in an instance which does not get the next one.
     fn in_force(&self, now: UnixNanos) -> Option<Earlier> {
         let own = Earlier {
             first: self.change.id,
-            until: self.change.expires,
+            until: match self.change.lasting().is_empty() {
+                true => self.change.expires.unwrap_or(UnixNanos::MAX),
+                false => UnixNanos::MAX,
+            },
         };
         let own = (self.change.action != Action::Reset).then_some(own);
         let all = own.into_iter().chain(self.earlier);
@@ -372,6 +418,17 @@ impl Earlier {
             until: self.until.max(other.until),
         }
     }
+}
+
+fn wire_settings(settings: &OperatorSettings) -> SettingsChange {
+    SettingsChange {
+        values: settings.values.clone(),
+        then: settings.then.clone(),
+    }
+}
+
+fn problem(reported: &str) -> String {
+    reported.chars().take(PROBLEM_CHARS_MAX).collect()
 }
 
 fn target(change: &OperatorChange) -> Target {

@@ -112,6 +112,7 @@ fn poll(instance: &str, after: Option<u64>, acknowledged: Vec<Acknowledgement>) 
         wait_ms: 0,
         acknowledged,
         loggers: Vec::new(),
+        takes_settings: true,
     }
 }
 
@@ -120,7 +121,7 @@ fn order(action: Action, instances: &[&str]) -> ChangeOrder {
         action,
         reason: "the disk is full".to_owned(),
         by: "Ada".to_owned(),
-        lifetime: HOUR,
+        lifetime: Some(HOUR),
         instances: instances.iter().map(|id| (*id).to_owned()).collect(),
     }
 }
@@ -131,7 +132,11 @@ fn ids(changes: &[Change]) -> Vec<u64> {
 
 fn applied(change: u64) -> Vec<Acknowledgement> {
     let outcome = Outcome::Applied;
-    vec![Acknowledgement { change, outcome }]
+    vec![Acknowledgement {
+        change,
+        outcome,
+        problem: String::new(),
+    }]
 }
 
 fn owned<const N: usize>(pairs: [(&str, Delivery); N]) -> Vec<(String, Delivery)> {
@@ -149,7 +154,7 @@ async fn a_pending_change_survives_a_crash() {
     let (after, changes) = world.poll("a", after).await;
     assert_eq!((ids(&changes), after), (vec![id], Some(id)));
     assert_eq!(changes[0].reason, "Ada: the disk is full");
-    let left = Duration::from_millis(changes[0].remaining_ms);
+    let left = Duration::from_millis(changes[0].remaining_ms.unwrap());
     assert!(left <= HOUR && left > HOUR - MINUTE, "{left:?}");
     world.poll_with("a", after, applied(id)).await;
     let expected = owned([("a", Delivery::Applied), ("b", Delivery::NoChannel)]);
@@ -266,7 +271,7 @@ async fn a_clock_that_goes_back_prolongs_nothing() {
     state.insert(change);
     let asked = poll("a", None, Vec::new());
     let given = state.changes_for(&asked, now - HOUR, 1_000).changes;
-    assert_eq!(Duration::from_millis(given[0].remaining_ms), HOUR);
+    assert_eq!(given[0].remaining_ms.map(Duration::from_millis), Some(HOUR));
 }
 
 #[tokio::test]
@@ -277,7 +282,7 @@ async fn a_later_change_replaces_earlier_ones() {
     let picked = world.force(&["a"]).await;
     let reset = world.order(order(Action::Reset, &["a"])).await.unwrap();
     assert!(first < picked && picked < reset.id);
-    assert_eq!(reset.expires - reset.time, MINUTE * 10);
+    assert_eq!(reset.expires, Some(reset.time + MINUTE * 10));
     assert_eq!(ids(&world.poll("a", after).await.1), [reset.id]);
     assert_eq!(ids(&world.poll("b", after).await.1), [first]);
     // A process that has just started is as after a reset, but not as before it.
@@ -301,7 +306,7 @@ async fn an_instance_that_was_away_is_freed() {
         let mut state = State::default();
         let mut take = |action, lifetime| {
             let order = ChangeOrder {
-                lifetime,
+                lifetime: Some(lifetime),
                 ..order(action, &[])
             };
             let change = order
@@ -321,7 +326,7 @@ async fn an_instance_that_was_away_is_freed() {
             let given = found.first();
             given.map(|change| (change.id, change.remaining_ms))
         };
-        assert_eq!(given(Some(forced), HOUR), Some((freed, 0)));
+        assert_eq!(given(Some(forced), HOUR), Some((freed, Some(0))));
         assert_eq!(given(Some(freed), HOUR), None);
         assert_eq!(given(Some(forced - 1), HOUR), None);
         assert_eq!(given(None, HOUR), None);
@@ -333,13 +338,13 @@ async fn an_instance_that_was_away_is_freed() {
 async fn what_has_expired_is_not_given() {
     let world = World::new().await;
     let brief = ChangeOrder {
-        lifetime: Duration::from_secs(1),
+        lifetime: Some(Duration::from_secs(1)),
         ..order(Action::Disable, &[])
     };
     let past = UnixNanos::now() - MINUTE;
     let control = world.circuits.control();
     let change = control.request(&world.circuit(), brief, past).await;
-    assert!(change.unwrap().expires < UnixNanos::now());
+    assert!(change.unwrap().expires < Some(UnixNanos::now()));
     assert_eq!(world.poll("a", Some(0)).await.1, []);
     assert_eq!(world.deliveries(), []);
 }
@@ -402,14 +407,14 @@ async fn a_wrong_order_names_what_is_wrong() {
         (
             "expires_in_s",
             ChangeOrder {
-                lifetime: Duration::ZERO,
+                lifetime: Some(Duration::ZERO),
                 ..good()
             },
         ),
         (
             "expires_in_s",
             ChangeOrder {
-                lifetime: HOUR * 25,
+                lifetime: Some(HOUR * 25),
                 ..good()
             },
         ),

@@ -98,7 +98,7 @@ fn loggers_are_bounded() {
     for instance in (0..1_000).map(|n| format!("pod-{}", n / 2)) {
         let id = ("shop".to_owned(), instance);
         state.channels.connect(&id, now).unwrap();
-        state.channels.note_loggers(&id, loggers.clone());
+        state.channels.note(&id, loggers.clone(), false);
     }
     let kept = |n: usize| state.channels.loggers("shop", &format!("pod-{n}")).unwrap();
     assert_eq!((kept(0).len(), kept(0)[0].name.as_str()), (64, "logger-1"));
@@ -106,7 +106,7 @@ fn loggers_are_bounded() {
     for n in 500..2_000 {
         let id = ("shop".to_owned(), format!("pod-{n}"));
         state.channels.connect(&id, now).unwrap();
-        state.channels.note_loggers(&id, loggers.clone());
+        state.channels.note(&id, loggers.clone(), false);
     }
     let kept = |n: usize| state.channels.loggers("shop", &format!("pod-{n}")).unwrap();
     assert_eq!((0..2_000).map(|n| kept(n).len()).sum::<usize>(), 50_000);
