@@ -1,7 +1,8 @@
 //! The control channel: a thread that polls the collector for changes to the breakers and log levels of this process,
-//! and applies them. It needs no open port and delays no calls. Every change expires, even if the collector is
-//! unreachable by then.
+//! and applies them. It needs no open port and delays no calls. A change expires when it should, even if the collector
+//! is unreachable by then.
 
+mod settings;
 mod switches;
 
 use std::future::{Future, poll_fn};
@@ -80,7 +81,9 @@ fn start(worker: Worker, closed: oneshot::Receiver<()>) -> Result<(), InitError>
         .build()
         .map_err(InitError::Thread)?;
     let run = move || {
-        // The worker ends with the runtime.
+        // Both end with the runtime.
+        let switches = Arc::clone(&worker.switches);
+        runtime.spawn(async move { switches.expire_settings().await });
         runtime.spawn(worker.run());
         let _ = runtime.block_on(closed);
     };
@@ -144,7 +147,7 @@ impl Worker {
             },
             acknowledged,
             loggers: loggers(&self.levels),
-            takes_settings: false,
+            takes_settings: true,
         };
         let sent = poll.acknowledged.len();
         let answer = match self.ask(&poll).await {

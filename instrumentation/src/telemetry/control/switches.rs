@@ -1,5 +1,6 @@
 //! The changes that operators made to the breakers and loggers of this process. The latest change of each breaker is
-//! applied immediately, or when the breaker is created. A change that was applied before is not applied again.
+//! applied immediately, or when the breaker is created. A change that was applied before is not applied again. Changes
+//! of settings are in `settings`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -7,6 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::Notify;
 use tracing_subscriber::filter::LevelFilter;
+
+use super::settings::{ChangedSettings, HELD_MAX, NAME_BYTES_MAX, Verdict};
 
 use crate::circuit_breaker::{CircuitBreaker, Listener, Override, OverrideKind, Registry};
 use crate::control::{
@@ -16,10 +19,6 @@ use crate::control::{
 use crate::sync::Mutex;
 use crate::telemetry::LogLevels;
 
-/// The longest name of a breaker for which a change is stored, far longer than any in use.
-const NAME_BYTES_MAX: usize = 4 << 10;
-/// Most breakers with a stored change, about 1 KiB each. More circuits of one service are not switched by hand.
-const HELD_MAX: usize = 1_024;
 /// Most outcomes that wait to be sent; beyond that the oldest are dropped, and the collector shows those changes as
 /// pending.
 const OUTCOMES_MAX: usize = 2 * HELD_MAX;
@@ -31,6 +30,7 @@ const TEXT_CHARS_MAX: usize = BY_CHARS_MAX + 2 + REASON_CHARS_MAX;
 pub(super) struct Switches {
     registry: Registry,
     levels: LogLevels,
+    settings: ChangedSettings,
     inner: Mutex<Inner>,
     /// Notified when a change was applied outside a round.
     news: Notify,
@@ -58,6 +58,7 @@ struct Held {
 impl Switches {
     pub(super) fn new(registry: Registry, levels: LogLevels) -> Self {
         Self {
+            settings: ChangedSettings::new(registry.clone()),
             registry,
             levels,
             inner: Mutex::default(),
@@ -71,8 +72,29 @@ impl Switches {
         match change.subject {
             Subject::Breaker => self.apply_to_breaker(change),
             Subject::Logger => self.apply_to_logger(change),
-            Subject::Settings => false,
+            Subject::Settings => self.apply_settings(change),
         }
+    }
+
+    fn apply_settings(&self, change: &Change) -> bool {
+        let verdict = self.settings.apply(change);
+        let is_new = verdict.is_some();
+        self.answer(verdict);
+        is_new
+    }
+
+    fn answer(&self, verdict: Option<Verdict>) {
+        if let Some((change, outcome, problem)) = verdict {
+            let mut inner = self.inner.lock();
+            inner.acknowledge(change, outcome, problem);
+            drop(inner);
+            self.news.notify_one();
+        }
+    }
+
+    /// Ends changes of settings when they expire; never returns.
+    pub(super) async fn expire_settings(&self) {
+        self.settings.expire().await;
     }
 
     /// Sets a level, unless this change or a later one was applied before; returns whether it was set.
@@ -153,8 +175,9 @@ impl Switches {
         Some(held)
     }
 
-    /// Applies the change in force to a newly created breaker.
+    /// Applies the changes in force to a newly created breaker.
     fn registered(&self, breaker: &CircuitBreaker) {
+        self.answer(self.settings.registered(breaker));
         let latest = self.latest(breaker.name());
         // A new breaker is in the same state as one that was reset.
         if let Some(held) = latest.filter(|held| held.action != Action::Reset) {
@@ -284,6 +307,12 @@ impl Listener for SwitchListener {
     fn registered(&self, breaker: &CircuitBreaker) {
         if let Some(switches) = self.0.upgrade() {
             switches.registered(breaker);
+        }
+    }
+
+    fn settings_changed(&self, breaker: &CircuitBreaker) {
+        if let Some(switches) = self.0.upgrade() {
+            switches.answer(switches.settings.changed_by_program(breaker));
         }
     }
 
