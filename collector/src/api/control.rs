@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::circuits::unknown;
 use super::params::Params;
 use super::{ApiState, Problem};
-use crate::live::circuits::{ChangeOrder, ChangeStatus, ControlError, JournalEntry, JournalFilter};
+use crate::live::circuits::{ChangeOrder, ChangeStatus, ControlError, JournalEntry, JournalFilter, JournalKind};
 use crate::model::{CircuitKey, CircuitView, OperatorChange, UnixNanos};
 use crate::receivers::user_name;
 
@@ -81,17 +81,22 @@ pub(super) async fn changes(
     Ok(Json(Statuses { changes }))
 }
 
-/// `GET /api/changes?service&circuit&text&start&end&limit`
+/// `GET /api/changes?service&circuit&kind&by&text&start&end&limit`
 pub(super) async fn journal(
     State(state): State<ApiState>,
     params: Params,
 ) -> Result<Json<Journal>, Problem> {
-    let params = params.only(&["service", "circuit", "text", "start", "end", "limit"])?;
+    let known = [
+        "service", "circuit", "kind", "by", "text", "start", "end", "limit",
+    ];
+    let params = params.only(&known)?;
     let text = |name| params.text(name).map(Option::unwrap_or_default);
     let filter = JournalFilter {
         service: text("service")?,
         circuit: text("circuit")?,
         text: text("text")?,
+        kind: params.read("kind", kinds(), JournalKind::parse)?,
+        by: text("by")?,
     };
     let range = params.range(state.query.retention())?;
     let limit = params.count("limit", CHANGES_MAX)?;
@@ -100,6 +105,13 @@ pub(super) async fn journal(
     Ok(Json(Journal {
         changes: journal.await?,
     }))
+}
+
+fn kinds() -> String {
+    format!(
+        "one of {}",
+        JournalKind::ALL.map(JournalKind::as_str).join(", ")
+    )
 }
 
 async fn find(state: &ApiState, key: CircuitKey) -> Result<CircuitView, Problem> {

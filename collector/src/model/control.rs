@@ -146,6 +146,43 @@ pub struct InstanceEnd {
     pub time: UnixNanos,
 }
 
+/// Something else that an operator did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorEvent {
+    /// Its number; later events and changes have higher numbers.
+    pub id: u64,
+    /// What the operator did.
+    pub event: EventKind,
+    /// The service and circuit; empty parts mean all, or that there is none.
+    pub key: CircuitKey,
+    /// The trace, or the number of the quiet period.
+    pub object: String,
+    /// The operator's reason.
+    pub reason: String,
+    /// The operator; empty if unknown.
+    pub by: String,
+    /// When, by the collector's clock.
+    #[serde(rename = "time_unix_nanos")]
+    pub time: UnixNanos,
+    /// When a quiet period ends.
+    #[serde(rename = "expires_unix_nanos")]
+    pub expires: Option<UnixNanos>,
+}
+
+/// What an operator did besides changing services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// Began a quiet period of notifications.
+    BeginQuiet,
+    /// Ended one early.
+    EndQuiet,
+    /// Kept a trace beyond the retention.
+    KeepTrace,
+    /// Removed a kept trace.
+    RemoveTrace,
+}
+
 /// A stored record about changes and the instances that they are for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -156,6 +193,8 @@ pub enum ControlRecord {
     Outcome(ChangeOutcome),
     /// An instance ended.
     Ended(InstanceEnd),
+    /// An operator did something else.
+    Event(OperatorEvent),
 }
 
 impl ControlRecord {
@@ -165,6 +204,7 @@ impl ControlRecord {
             Self::Change(change) => &change.key,
             Self::Outcome(outcome) => &outcome.key,
             Self::Ended(end) => &end.key,
+            Self::Event(event) => &event.key,
         }
     }
 
@@ -173,7 +213,7 @@ impl ControlRecord {
         let subject = match self {
             Self::Change(change) => change.subject,
             Self::Outcome(outcome) => outcome.subject,
-            Self::Ended(_) => return false,
+            Self::Ended(_) | Self::Event(_) => return false,
         };
         subject == Subject::Settings
     }
@@ -184,6 +224,7 @@ impl ControlRecord {
             Self::Change(change) => change.time,
             Self::Outcome(outcome) => outcome.time,
             Self::Ended(end) => end.time,
+            Self::Event(event) => event.time,
         }
     }
 }

@@ -26,7 +26,10 @@ pub use circuit::{
 pub(crate) use circuit::{optional_hex, zero_is_none};
 pub use condition::{Condition, Pattern, Place, Test};
 pub(crate) use condition::{EVENT_NAME, SCOPE_NAME, SCOPE_VERSION};
-pub use control::{ChangeOutcome, ControlRecord, InstanceEnd, OperatorChange, OperatorSettings};
+pub use control::{
+    ChangeOutcome, ControlRecord, EventKind, InstanceEnd, OperatorChange, OperatorEvent,
+    OperatorSettings,
+};
 pub use dependency::DependencyLink;
 pub use duration::{format_duration, parse_duration};
 pub(crate) use log::EVENT_NAME_KEY;

@@ -4,14 +4,13 @@ use fusebox::control::Action;
 use fusebox_collector::live::circuits::{ChangeStatus, Delivery, InstanceDelivery};
 use fusebox_collector::model::CircuitKey;
 
-use crate::pages::switch;
 use crate::pages::view::href::Href;
-use crate::pages::view::{moment, text};
+use crate::pages::view::{action, moment, text};
 
 /// A change as the page of its circuit shows it.
 #[derive(Debug)]
 pub(crate) struct ShownChange {
-    pub(crate) word: &'static str,
+    pub(crate) word: String,
     pub(crate) by: String,
     pub(crate) reason: String,
     /// When it was requested, as HTML.
@@ -28,7 +27,9 @@ pub(crate) struct ShownDelivery {
     pub(crate) class: &'static str,
     pub(crate) word: &'static str,
     /// The meaning of the word, if it needs one.
-    pub(crate) title: &'static str,
+    pub(crate) title: String,
+    /// Whether the title tells why it was refused.
+    pub(crate) is_refused: bool,
     /// When it was acknowledged, as HTML.
     pub(crate) time: String,
 }
@@ -37,7 +38,7 @@ impl ShownChange {
     pub(in crate::pages) fn new(status: &ChangeStatus, now: u64) -> Self {
         let change = &status.change;
         Self {
-            word: switch::word(change.action),
+            word: action::what(change),
             by: text::name(&change.by).into_owned(),
             reason: text::shown(&change.reason, 500).into_owned(),
             since: moment::short(change.time.get(), now),
@@ -81,6 +82,10 @@ impl ShownDelivery {
                 t!("the instance holds as many changes as it can"),
             ),
         };
+        let title = match delivery.problem.as_str() {
+            "" => title.to_owned(),
+            problem => text::shown(problem, 500).into_owned(),
+        };
         let time = delivery.time.map(|time| moment::short(time.get(), now));
         Self {
             id: match delivery.instance.as_str() {
@@ -90,6 +95,7 @@ impl ShownDelivery {
             class,
             word,
             title,
+            is_refused: delivery.state == Delivery::Refused,
             time: time.unwrap_or_default(),
         }
     }
@@ -100,7 +106,7 @@ pub(super) fn links(key: &CircuitKey) -> Vec<(&'static str, String)> {
     let link = |action: Action| {
         let form = Href::circuit(key).segment("switch");
         let form = form.with("action", action.as_str());
-        (switch::word(action), form.to_string())
+        (action::word(action), form.to_string())
     };
     Action::ALL.map(link).to_vec()
 }

@@ -1,5 +1,5 @@
-//! The journal: who changed which circuit or log level, when, why, until when, and with which result; for the
-//! retention.
+//! The journal: who changed which circuit, setting or log level, kept a trace or quietened notifications, when, why, until
+//! when, and with which result; for the retention.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -8,15 +8,15 @@ use std::time::Duration;
 use askama::Template;
 use axum::extract::State;
 use fusebox::control::{Action, Outcome, Subject};
-use fusebox_collector::live::circuits::{JournalEntry, JournalFilter};
-use fusebox_collector::model::{TimeRange, UnixNanos};
+use fusebox_collector::live::circuits::{JournalEntry, JournalFilter, JournalKind, Recorded};
+use fusebox_collector::model::{EventKind, OperatorChange, OperatorEvent, TimeRange, UnixNanos};
 
+use crate::pages::Pages;
 use crate::pages::frame::error::PageResult;
 use crate::pages::frame::page::{Chrome, Page, Section};
 use crate::pages::frame::params::Params;
 use crate::pages::view::href::Href;
-use crate::pages::view::{moment, text};
-use crate::pages::{Pages, switch};
+use crate::pages::view::{action, moment, text};
 
 /// Changes listed.
 const CHANGES_MAX: usize = 200;
@@ -32,6 +32,8 @@ pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResu
         service: text("service"),
         circuit: text("circuit"),
         text: text("text"),
+        kind: params.word("kind").and_then(JournalKind::parse),
+        by: text("by"),
     };
     let range = TimeRange::until(end, pages.query.retention());
     let control = pages.query.circuits().control();
@@ -55,10 +57,10 @@ struct Row {
     time: String,
     /// The link to the wall just after the change.
     wall: String,
-    service: String,
-    circuit: String,
-    circuit_href: String,
-    word: &'static str,
+    /// What it is about.
+    target: String,
+    href: String,
+    what: String,
     by: String,
     reason: String,
     /// When it ended or ends, as HTML.
@@ -95,6 +97,22 @@ impl JournalPage {
         text::shown(&self.filter.circuit, 300)
     }
 
+    fn by(&self) -> Cow<'_, str> {
+        text::shown(&self.filter.by, 300)
+    }
+
+    /// Returns the kinds to choose from: value, word, whether it is selected.
+    fn kinds(&self) -> Vec<(&'static str, &'static str, bool)> {
+        let choice = |kind| {
+            (
+                JournalKind::as_str(kind),
+                word(kind),
+                Some(kind) == self.filter.kind,
+            )
+        };
+        JournalKind::ALL.map(choice).to_vec()
+    }
+
     fn text(&self) -> Cow<'_, str> {
         text::shown(&self.filter.text, 300)
     }
@@ -102,33 +120,89 @@ impl JournalPage {
 
 impl Row {
     fn new(entry: &JournalEntry, now: u64) -> Self {
-        let change = &entry.change;
-        let shown = change.time + REPORTED_AFTER;
-        let at = text::datetime_local(shown.get().min(now));
-        Self {
-            time: moment::short(change.time.get(), now),
+        let (time, expires) = entry.recorded.time();
+        let (by, reason) = entry.recorded.by();
+        let at = text::datetime_local((time + REPORTED_AFTER).get().min(now));
+        let common = Self {
+            time: moment::short(time.get(), now),
             wall: Href::new("/").with("at", at).to_string(),
-            service: text::name(&change.key.service).into_owned(),
-            circuit: text::name(&change.key.name).into_owned(),
-            circuit_href: match change.subject {
-                Subject::Breaker | Subject::Settings => Href::circuit(&change.key),
-                Subject::Logger => Href::new("/instances").with("filter", &change.key.service),
+            by: text::name(by).into_owned(),
+            reason: text::shown(reason, 500).into_owned(),
+            until: moment::some(expires, now),
+            target: String::new(),
+            href: String::new(),
+            what: String::new(),
+            instances: String::new(),
+            outcomes: String::new(),
+        };
+        match &entry.recorded {
+            Recorded::Change(change) => Self {
+                outcomes: outcomes(entry),
+                ..common.of_change(change)
+            },
+            Recorded::Event(event) => common.of_event(event),
+        }
+    }
+
+    fn of_change(self, change: &OperatorChange) -> Self {
+        let key = &change.key;
+        Self {
+            target: format!("{} → {}", text::name(&key.service), text::name(&key.name)),
+            href: match change.subject {
+                Subject::Breaker | Subject::Settings => Href::circuit(key),
+                Subject::Logger => Href::new("/instances").with("filter", &key.service),
             }
             .to_string(),
-            word: switch::word(change.action),
-            by: text::name(&change.by).into_owned(),
-            reason: text::shown(&change.reason, 500).into_owned(),
+            what: action::what(change),
             until: match change.action {
                 Action::Reset => String::new(),
-                _ => moment::some(change.expires, now),
+                _ => self.until,
             },
             instances: match change.instances.as_slice() {
                 [] => t!("all").to_owned(),
                 [one] => text::name(one).into_owned(),
                 some => t!("{n} picked", n = some.len()),
             },
-            outcomes: outcomes(entry),
+            ..self
         }
+    }
+
+    fn of_event(self, event: &OperatorEvent) -> Self {
+        let is_trace = matches!(event.event, EventKind::KeepTrace | EventKind::RemoveTrace);
+        let (service, circuit) = (&event.key.service, &event.key.name);
+        Self {
+            target: match (service.as_str(), circuit.as_str()) {
+                ("", "") => t!("all").to_owned(),
+                (service, "") => text::name(service).into_owned(),
+                (service, circuit) => format!("{} → {}", text::name(service), text::name(circuit)),
+            },
+            href: match is_trace {
+                true => format!("/traces/{}", event.object),
+                false => "/notifications#quiet".to_owned(),
+            },
+            what: match event.event {
+                EventKind::BeginQuiet => t!("Quiet period begun"),
+                EventKind::EndQuiet => t!("Quiet period ended"),
+                EventKind::KeepTrace => t!("Trace kept"),
+                EventKind::RemoveTrace => t!("Kept trace removed"),
+            }
+            .to_owned(),
+            by: match event.by.is_empty() {
+                true => t!("unknown").to_owned(),
+                false => self.by,
+            },
+            ..self
+        }
+    }
+}
+
+fn word(kind: JournalKind) -> &'static str {
+    match kind {
+        JournalKind::Switch => t!("States"),
+        JournalKind::Settings => t!("Settings"),
+        JournalKind::Level => t!("Log levels"),
+        JournalKind::Quiet => t!("Quiet periods"),
+        JournalKind::Trace => t!("Kept traces"),
     }
 }
 
@@ -158,7 +232,7 @@ fn outcomes(entry: &JournalEntry) -> String {
 
 #[cfg(test)]
 mod tests {
-    use fusebox_collector::model::{ChangeOutcome, CircuitKey, OperatorChange};
+    use fusebox_collector::model::{ChangeOutcome, CircuitKey};
 
     use super::*;
 
@@ -179,7 +253,8 @@ mod tests {
             problem: String::new(),
         };
         let mut entry = JournalEntry {
-            change: OperatorChange {
+            kind: JournalKind::Switch,
+            recorded: Recorded::Change(OperatorChange {
                 subject: Subject::Breaker,
                 id: 1,
                 key: key.clone(),
@@ -190,7 +265,7 @@ mod tests {
                 expires: Some(UnixNanos::new(2)),
                 instances: Vec::new(),
                 settings: None,
-            },
+            }),
             outcomes: vec![
                 outcome("a", Outcome::Waiting),
                 outcome("b", Outcome::Waiting),

@@ -7,12 +7,12 @@ use fusebox::control::Action;
 use fusebox_collector::live::circuits::{ChangeOrder, ControlError};
 use fusebox_collector::model::{CircuitInstanceView, CircuitView, Source};
 
-use super::action;
+use super::effect::effect;
 use crate::pages::frame::operator::{self, Operator};
 use crate::pages::frame::page::{Chrome, Section};
 use crate::pages::frame::params::Params;
 use crate::pages::view::href::Href;
-use crate::pages::view::text;
+use crate::pages::view::{action, text};
 use crate::pages::wall::card::InstanceRow;
 
 /// The durations to choose from, seconds.
@@ -109,7 +109,7 @@ impl SwitchPage {
     fn actions(&self) -> Vec<(&'static str, &'static str, &'static str, bool)> {
         let chosen = self.entered.action;
         let choice = |one: Action| {
-            let (word, effect) = (action::word(one), action::effect(one));
+            let (word, effect) = (action::word(one), effect(one));
             (one.as_str(), word, effect, Some(one) == chosen)
         };
         Action::ALL.map(choice).to_vec()

@@ -1,7 +1,7 @@
 //! The form that changes a circuit: it asks for reason, duration and instances, and returns to the circuit. It works
 //! without JavaScript. It is a page of its own, so that one click cannot change a circuit.
 
-mod action;
+mod effect;
 pub(in crate::pages) mod form;
 
 use axum::Form;
@@ -12,7 +12,6 @@ use fusebox_collector::live::circuits::ControlError;
 use fusebox_collector::model::{CircuitKey, CircuitView, UnixNanos};
 use fusebox_collector::{is_same_origin, user_name};
 
-pub(crate) use action::word;
 use form::{Entered, SwitchPage};
 
 use crate::pages::Pages;
@@ -74,7 +73,10 @@ fn again(circuit: CircuitView, entered: Entered, error: ControlError) -> Respons
     (status, Page(page)).into_response()
 }
 
-async fn find(pages: &Pages, key: CircuitKey) -> Result<CircuitView, PageError> {
+pub(in crate::pages) async fn find(
+    pages: &Pages,
+    key: CircuitKey,
+) -> Result<CircuitView, PageError> {
     let circuit = pages.query.circuits().circuit(&key, None).await?;
     circuit.value.ok_or_else(|| {
         let (service, name) = (text::name(&key.service), text::name(&key.name));

@@ -3,6 +3,7 @@
 use fusebox::control::{Action, Level, LoggerLevel, Outcome, Subject};
 use fusebox_collector::live::circuits::{
     ChangeStatus, ControlError, Delivery, InstanceDelivery, JournalEntry, JournalFilter,
+    JournalKind, Recorded,
 };
 use fusebox_collector::notify::{Overview, Quiet, QuietError, QuietOrder, TargetReport};
 use fusebox_collector::query::{InstanceView, Instances, Liveness};
@@ -26,6 +27,8 @@ pub(super) fn pages() -> Vec<(&'static str, String)> {
         service: text.to_owned(),
         circuit: text.to_owned(),
         text: text.to_owned(),
+        kind: None,
+        by: text.to_owned(),
     };
     vec![
         ("changes", journal(&[entry(friendly)], filter(""))),
@@ -79,7 +82,8 @@ fn entry([service, name, by, reason, instance]: [&str; 5]) -> JournalEntry {
         problem: String::new(),
     };
     JournalEntry {
-        change: OperatorChange {
+        kind: JournalKind::Switch,
+        recorded: Recorded::Change(OperatorChange {
             subject: Subject::Breaker,
             id: 1,
             key,
@@ -90,7 +94,7 @@ fn entry([service, name, by, reason, instance]: [&str; 5]) -> JournalEntry {
             expires: Some(UnixNanos::new(NOW)),
             instances: vec![instance.to_owned()],
             settings: None,
-        },
+        }),
         outcomes: vec![outcome],
     }
 }
@@ -189,7 +193,9 @@ fn list([service, _, _, _, id]: [&str; 5], silent: Option<usize>, filter: &str) 
 
 /// Returns the page of an instance with a pending change and a refused form.
 fn instance([service, name, by, reason, id]: [&str; 5], takes_levels: bool) -> String {
-    let mut change = entry([service, name, by, reason, id]).change;
+    let Recorded::Change(mut change) = entry([service, name, by, reason, id]).recorded else {
+        panic!("the entry of a change");
+    };
     (change.subject, change.action) = (Subject::Logger, Action::Level(Level::Debug));
     let delivery = |state| InstanceDelivery {
         instance: id.to_owned(),

@@ -1,5 +1,6 @@
 //! Formatting of values for pages: words and figures, times, states, links, colours, and SVG. Pure functions.
 
+pub(crate) mod action;
 pub(crate) mod chart;
 pub(crate) mod href;
 pub(crate) mod moment;

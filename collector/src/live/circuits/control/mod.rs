@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout_at};
 
 pub use channels::ChannelSeen;
 pub(crate) use ended::UNDER_WAY;
-pub use journal::{JournalEntry, JournalFilter};
+pub use journal::{JournalEntry, JournalFilter, JournalKind, Recorded};
 pub use order::{ChangeOrder, ControlError};
 pub use state::{ChangeStatus, Delivery, InstanceDelivery};
 
@@ -28,7 +28,8 @@ use self::state::State;
 use super::Kept;
 use crate::codec::circuits::{EndReport, InstanceId, Observation};
 use crate::model::{
-    CircuitKey, CircuitView, ControlRecord, OperatorChange, Source, TimeRange, UnixNanos,
+    CircuitKey, CircuitView, ControlRecord, OperatorChange, OperatorEvent, Source, TimeRange,
+    UnixNanos,
 };
 use crate::store::cancel::{READ_TIME_MAX, off_worker_until};
 use crate::store::series::{SeriesKind, SeriesLog, SeriesRecord};
@@ -105,8 +106,7 @@ impl Control {
         if circuit.source != Source::Fusebox {
             return Err(ControlError::NotSwitchable(circuit.source));
         }
-        let known = circuit.instances.iter().map(|instance| instance.id.clone());
-        let known: Vec<_> = known.collect();
+        let known = instances(circuit);
         let change = order.checked(Subject::Breaker, circuit.key.clone(), &known, now)?;
         self.submit(change, now).await
     }
@@ -164,6 +164,20 @@ impl Control {
         Ok(change)
     }
 
+    /// Records what an operator did besides changing services. It has happened by then, so a failure is only logged.
+    pub(crate) async fn note(&self, event: OperatorEvent) {
+        let id = self.state().next_id(event.time);
+        let event = ControlRecord::Event(OperatorEvent { id, ..event });
+        let noted = self
+            .inner
+            .log
+            .append(vec![SeriesRecord::Control(event)])
+            .await;
+        if let Err(error) = noted {
+            tracing::warn!(%error, "could not write into the journal what an operator did");
+        }
+    }
+
     /// Stores a change, then puts it in force.
     async fn take(&self, change: OperatorChange) -> Result<OperatorChange, StoreError> {
         let record = ControlRecord::Change(change.clone());
@@ -215,9 +229,13 @@ impl Control {
     /// Returns a circuit's changes that are in force or being delivered, latest first, each with its delivery
     /// to the instances that have no later one.
     pub fn changes(&self, circuit: &CircuitView, now: UnixNanos) -> Vec<ChangeStatus> {
+        self.statuses(circuit, Subject::Breaker, now)
+    }
+
+    fn statuses(&self, circuit: &CircuitView, of: Subject, now: UnixNanos) -> Vec<ChangeStatus> {
         let live = circuit.instances.iter().filter(|known| !known.stale);
         let live: Vec<_> = live.map(|known| known.id.clone()).collect();
-        let target = (circuit.key.clone(), Subject::Breaker);
+        let target = (circuit.key.clone(), of);
         self.state().statuses(&target, &live, now)
     }
 
@@ -340,6 +358,11 @@ impl Control {
     fn state(&self) -> MutexGuard<'_, State> {
         self.inner.state.lock()
     }
+}
+
+fn instances(circuit: &CircuitView) -> Vec<String> {
+    let ids = circuit.instances.iter().map(|instance| instance.id.clone());
+    ids.collect()
 }
 
 #[derive(Debug, thiserror::Error)]

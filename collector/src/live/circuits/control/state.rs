@@ -121,6 +121,7 @@ impl State {
             }
             ControlRecord::Outcome(outcome) => self.settle(outcome),
             ControlRecord::Ended(end) => self.ended.restore(end),
+            ControlRecord::Event(event) => self.last_id = self.last_id.max(event.id),
         }
     }
 
@@ -144,11 +145,15 @@ impl State {
             let problem = format!("changes of {CIRCUITS_MAX} circuits and loggers are in force");
             return Err(ControlError::TooMany(problem));
         }
-        self.last_id = (now.get() / 1_000).max(self.last_id + 1);
         Ok(OperatorChange {
-            id: self.last_id,
+            id: self.next_id(now),
             ..change
         })
+    }
+
+    pub(super) fn next_id(&mut self, now: UnixNanos) -> u64 {
+        self.last_id = (now.get() / 1_000).max(self.last_id + 1);
+        self.last_id
     }
 
     /// Puts a change in force, replacing earlier ones.

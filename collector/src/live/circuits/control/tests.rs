@@ -487,7 +487,7 @@ async fn the_journal_is_filtered_and_bounded() {
             .unwrap();
         entries
             .iter()
-            .map(|entry| entry.change.id)
+            .map(|entry| entry.recorded.id())
             .collect::<Vec<_>>()
     };
     let all = JournalFilter::default();

@@ -1,26 +1,6 @@
-//! The words of the actions.
+//! What the actions do, in words.
 
-use fusebox::control::{Action, Level};
-
-/// Returns the action as a label.
-pub(crate) fn word(action: Action) -> &'static str {
-    match action {
-        Action::ForceOpen => t!("Force open"),
-        Action::ForceClosed => t!("Force closed"),
-        Action::Disable => t!("Disable"),
-        Action::MetricsOnly => t!("Metrics only"),
-        Action::Reset => t!("Reset"),
-        Action::Level(level) => match level {
-            Level::Off => t!("Level off"),
-            Level::Error => t!("Level error"),
-            Level::Warn => t!("Level warn"),
-            Level::Info => t!("Level info"),
-            Level::Debug => t!("Level debug"),
-            Level::Trace => t!("Level trace"),
-        },
-        Action::Settings => t!("Settings"),
-    }
-}
+use fusebox::control::Action;
 
 /// Returns what the action does.
 pub(super) fn effect(action: Action) -> &'static str {
