@@ -56,10 +56,15 @@ pub(super) async fn keep(
 pub(super) async fn remove(
     State(state): State<ApiState>,
     Path(id): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Json<KeptTrace>, Problem> {
     let unknown = || Problem::not_found(format!("no trace {id} is kept"));
     let trace = read_trace_id(&id).ok_or_else(unknown)?;
-    let removed = state.query.kept().remove(trace).await?;
+    let removed = state
+        .query
+        .kept()
+        .remove(trace, user_name(&headers))
+        .await?;
     removed.map(Json).ok_or_else(unknown)
 }
 

@@ -35,8 +35,9 @@ pub(super) async fn be_quiet(
 pub(super) async fn end_quiet(
     State(state): State<ApiState>,
     Path(id): Path<u64>,
+    headers: HeaderMap,
 ) -> Result<Json<Quiet>, Problem> {
-    let ended = state.notifier.end_quiet(id).await?;
+    let ended = state.notifier.end_quiet(id, user_name(&headers)).await?;
     ended
         .map(Json)
         .ok_or_else(|| Problem::not_found(format!("there is no quiet period {id}")))

@@ -61,7 +61,7 @@ pub(super) fn open(config: &CollectorConfig) -> Result<Opened, CollectorError> {
         Some(shipping) => (shipping.traces(&store), shipping.logs(&logs)),
         None => (Traces::from(store.clone()), Logs::from(logs.clone())),
     };
-    let kept = Kept::open(&config.data_dir, config.kept_bytes)?;
+    let kept = Kept::open(&config.data_dir, config.kept_bytes)?.with_journal(circuits.control());
     let query = query_service(traces, circuits.clone(), live.clone(), series);
     let query = query.with_logs(all_logs).with_kept(kept);
     let shards = writers.into_iter().map(|writer| (writer, live.span_tap()));
@@ -84,7 +84,8 @@ pub(super) fn open(config: &CollectorConfig) -> Result<Opened, CollectorError> {
     let notifier = match config.notify_file {
         Some(_) => Notifier::open(&config.data_dir),
         None => Notifier::default(),
-    };
+    }
+    .with_journal(circuits.control());
     let parts = Parts {
         notifier,
         store,

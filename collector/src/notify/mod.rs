@@ -19,7 +19,7 @@ mod template;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, MutexGuard};
+use std::sync::{Arc, MutexGuard, OnceLock};
 
 use serde::Serialize;
 use tokio::sync::{Mutex as AsyncMutex, watch};
@@ -35,7 +35,8 @@ use self::incident::Notice;
 use self::send::SendError;
 use self::settings::{Settings, Target};
 use self::state::State;
-use crate::model::UnixNanos;
+use crate::live::circuits::Control;
+use crate::model::{CircuitKey, EventKind, OperatorEvent, UnixNanos};
 use crate::store::{StoreError, durable};
 use crate::sync::{Mutex, RwLock};
 
@@ -63,6 +64,8 @@ struct Inner {
     news: watch::Sender<u64>,
     /// Held while writing, so that an older state never replaces a newer one.
     writing: AsyncMutex<()>,
+    /// Where operators' quiet periods are recorded.
+    journal: OnceLock<Control>,
 }
 
 #[derive(Debug, Default)]
@@ -151,8 +154,36 @@ impl Notifier {
                 settings: RwLock::default(),
                 news: watch::channel(0).0,
                 writing: AsyncMutex::default(),
+                journal: OnceLock::new(),
             }),
         }
+    }
+
+    /// Records quiet periods in this journal.
+    pub(crate) fn with_journal(self, journal: &Control) -> Self {
+        self.inner.journal.get_or_init(|| journal.clone());
+        self
+    }
+
+    async fn note(&self, event: EventKind, quiet: &Quiet, by: &str) {
+        let Some(journal) = self.inner.journal.get() else {
+            return;
+        };
+        let key = CircuitKey {
+            service: quiet.service.clone(),
+            name: quiet.circuit.clone(),
+        };
+        let noted = journal.note(OperatorEvent {
+            id: 0,
+            event,
+            key,
+            object: quiet.id.to_string(),
+            reason: quiet.reason.clone(),
+            by: by.to_owned(),
+            time: UnixNanos::now(),
+            expires: (event == EventKind::BeginQuiet).then_some(quiet.until),
+        });
+        noted.await;
     }
 
     /// Returns the state of notifications.
@@ -208,20 +239,27 @@ impl Notifier {
                 self.state().end_quiet(quiet.id);
             }
             saved?;
+            self.note(EventKind::BeginQuiet, quiet, by).await;
         }
         Ok(quiet)
     }
 
-    /// Ends a quiet period early; `None` if it does not exist.
+    /// Ends a quiet period early; `None` if it does not exist. `by` is the user, if known.
     ///
     /// # Errors
     /// When the disk fails.
-    pub async fn end_quiet(&self, id: u64) -> Result<Option<Quiet>, StoreError> {
+    pub async fn end_quiet(
+        &self,
+        id: u64,
+        by: Option<String>,
+    ) -> Result<Option<Quiet>, StoreError> {
         let ended = self.state().end_quiet(id);
-        if ended.is_some() {
+        if let Some(quiet) = &ended {
             tracing::info!(id, "notifications are no longer quiet");
             self.save().await?;
             self.wake();
+            let by = by.unwrap_or_default();
+            self.note(EventKind::EndQuiet, quiet, &by).await;
         }
         Ok(ended)
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use opentelemetry::TraceId;
@@ -16,7 +16,8 @@ use tracing::warn;
 use super::uploads::{UPLOAD_BYTES_MAX, read_file};
 use crate::codec::otlp::encode::ResourceSpans;
 use crate::files;
-use crate::model::{Trace, UnixNanos};
+use crate::live::circuits::Control;
+use crate::model::{CircuitKey, EventKind, OperatorEvent, Trace, UnixNanos};
 use crate::store::cancel::off_worker;
 use crate::store::{StoreError, durable};
 use crate::sync::Mutex;
@@ -138,6 +139,8 @@ struct Area {
     /// Held while a file is written or removed.
     writing: Mutex<()>,
     files: Mutex<BTreeMap<[u8; 16], KeptFile>>,
+    /// Where it is recorded who keeps and removes traces.
+    journal: OnceLock<Control>,
 }
 
 #[derive(Debug, Clone)]
@@ -187,7 +190,35 @@ impl Kept {
             bytes_max,
             writing: Mutex::new(()),
             files: Mutex::new(files),
+            journal: OnceLock::new(),
         }))
+    }
+
+    /// Records in this journal who keeps and removes traces.
+    pub(crate) fn with_journal(self, journal: &Control) -> Self {
+        self.0.journal.get_or_init(|| journal.clone());
+        self
+    }
+
+    async fn note(&self, event: EventKind, trace: &KeptTrace, by: String) {
+        let Some(journal) = self.0.journal.get() else {
+            return;
+        };
+        let key = CircuitKey {
+            service: trace.service.clone(),
+            name: String::new(),
+        };
+        let noted = journal.note(OperatorEvent {
+            id: 0,
+            event,
+            key,
+            object: trace.trace_id.clone(),
+            reason: trace.note.clone(),
+            by,
+            time: UnixNanos::now(),
+            expires: None,
+        });
+        noted.await;
     }
 
     /// Copies a trace; returns once the copy is on disk.
@@ -208,16 +239,28 @@ impl Kept {
         }
         let area = Arc::clone(&self.0);
         let write = move || Ok(area.write(&trace, note, by, now));
-        off_worker(&self.0.folder, write).await?
+        let kept = off_worker(&self.0.folder, write).await??;
+        self.note(EventKind::KeepTrace, &kept, kept.by.clone())
+            .await;
+        Ok(kept)
     }
 
-    /// Removes a trace and returns its entry.
+    /// Removes a trace and returns its entry. `by` is the user, if known.
     ///
     /// # Errors
     /// When its file cannot be removed.
-    pub async fn remove(&self, id: TraceId) -> Result<Option<KeptTrace>, StoreError> {
+    pub async fn remove(
+        &self,
+        id: TraceId,
+        by: Option<String>,
+    ) -> Result<Option<KeptTrace>, StoreError> {
         let area = Arc::clone(&self.0);
-        off_worker(&self.0.folder, move || area.remove(id)).await
+        let removed = off_worker(&self.0.folder, move || area.remove(id)).await?;
+        if let Some(trace) = &removed {
+            let by = by.unwrap_or_default();
+            self.note(EventKind::RemoveTrace, trace, by).await;
+        }
+        Ok(removed)
     }
 
     /// Returns the entry of a trace; `None` if it is not kept.

@@ -54,7 +54,7 @@ async fn a_kept_trace_is_the_same_after_a_restart() {
     assert!(!dir.path().join("kept/x.new").exists());
     let read = kept.trace(one.id).await.unwrap().expect("it is kept");
     assert_eq!(read.spans, one.spans);
-    assert_eq!(kept.remove(one.id).await.unwrap(), Some(head));
+    assert_eq!(kept.remove(one.id, None).await.unwrap(), Some(head));
     assert_eq!(kept.trace(one.id).await.unwrap(), None);
     assert!(Kept::open(dir.path(), 1 << 20).unwrap().list().is_empty());
 }
@@ -77,7 +77,7 @@ async fn the_room_is_bounded_and_its_end_is_said() {
     );
     assert!(error.to_string().contains("remove some"), "{error}");
     // What is removed makes room.
-    kept.remove(TraceId::from(1_u128)).await.unwrap();
+    kept.remove(TraceId::from(1_u128), None).await.unwrap();
     assert_eq!(kept.room().0, 0);
     keep(&kept, trace(2, "GET /")).await.unwrap();
 }

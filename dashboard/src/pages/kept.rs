@@ -96,7 +96,8 @@ pub(crate) async fn remove(
         return Err(PageError::Forbidden);
     }
     let trace = read_trace_id(&id).ok_or_else(|| not_stored(&id))?;
-    pages.query.kept().remove(trace).await?;
+    let kept = pages.query.kept();
+    kept.remove(trace, user_name(&headers)).await?;
     Ok(Redirect::to("/kept"))
 }
 

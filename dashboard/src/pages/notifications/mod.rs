@@ -89,7 +89,8 @@ pub(crate) async fn end_quiet(
     if !is_same_origin(&headers) {
         return Err(PageError::Forbidden);
     }
-    pages.info.notifier.end_quiet(id).await?;
+    let notifier = &pages.info.notifier;
+    notifier.end_quiet(id, user_name(&headers)).await?;
     Ok(Redirect::to("/notifications#quiet"))
 }
 
