@@ -44,7 +44,14 @@ pub(super) async fn housekeep(parts: Parts) {
                 handles::refill();
             }
             _ = memory_tick.tick() => parts.store.release_memory(),
-            _ = retention_tick.tick() => enforce_retention(&parts, UnixNanos::now()).await,
+            _ = retention_tick.tick() => {
+                let now = UnixNanos::now();
+                // Before anything is deleted.
+                if let Err(error) = parts.circuits.control().renew(now).await {
+                    warn!(%error, "could not store changes of settings again, which the retention will delete");
+                }
+                enforce_retention(&parts, now).await;
+            }
         }
     }
 }

@@ -43,7 +43,7 @@ use tokio::time::Instant;
 
 pub use self::control::{
     ChangeOrder, ChangeStatus, ChannelSeen, Control, ControlError, Delivery, InstanceDelivery,
-    JournalEntry, JournalFilter, JournalKind, Recorded,
+    JournalEntry, JournalFilter, JournalKind, Origin, Recorded, SettingInForce,
 };
 pub(crate) use self::control::{PollError, UNDER_WAY};
 

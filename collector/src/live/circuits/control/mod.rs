@@ -6,6 +6,7 @@ mod channels;
 mod ended;
 mod journal;
 mod order;
+mod settings;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ pub use channels::ChannelSeen;
 pub(crate) use ended::UNDER_WAY;
 pub use journal::{JournalEntry, JournalFilter, JournalKind, Recorded};
 pub use order::{ChangeOrder, ControlError};
+pub use settings::{Origin, SettingInForce};
 pub use state::{ChangeStatus, Delivery, InstanceDelivery};
 
 use self::channels::TooManyChannels;
