@@ -1,6 +1,7 @@
 //! Changes from the operator to the instances, over restarts, and their bounds.
 
 mod bounds;
+mod settings;
 
 use std::time::Duration;
 
