@@ -1,41 +1,20 @@
 //! Operators' changes of breakers: accepts orders and reports their delivery.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
-
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use fusebox::control::Action;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::circuits::unknown;
+use super::order::{Order, invalid};
 use super::params::Params;
 use super::{ApiState, Problem};
-use crate::live::circuits::{ChangeOrder, ChangeStatus, ControlError, JournalEntry, JournalFilter, JournalKind};
+use crate::live::circuits::{ChangeStatus, ControlError, JournalEntry, JournalFilter, JournalKind};
 use crate::model::{CircuitKey, CircuitView, OperatorChange, UnixNanos};
-use crate::receivers::user_name;
 
-/// Largest body of an order: a reason and a hundred instances.
-pub(super) const ORDER_BYTES_MAX: usize = 64 << 10;
 const CHANGES_MAX: usize = 1_000;
 const CHANGES_DEFAULT: usize = 100;
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Order {
-    action: Action,
-    reason: String,
-    /// Optional if the request identifies its user (`Authorization: Basic`).
-    #[serde(default)]
-    by: String,
-    /// Optional for a reset.
-    #[serde(default)]
-    expires_in_s: u64,
-    #[serde(default)]
-    instances: BTreeSet<String>,
-}
 
 #[derive(Debug, Serialize)]
 pub(super) struct Statuses {
@@ -54,16 +33,13 @@ pub(super) async fn order(
     headers: HeaderMap,
     order: Result<Json<Order>, JsonRejection>,
 ) -> Result<(StatusCode, Json<OperatorChange>), Problem> {
-    let Json(order) = order.map_err(|error| Problem::new(error.status(), error.body_text()))?;
+    let order = Order::read(order, &["action"])?;
+    let action = order
+        .action
+        .ok_or_else(|| invalid("action", "missing field"))?;
     let circuit = find(&state, CircuitKey { service, name }).await?;
-    let order = ChangeOrder {
-        action: order.action,
-        reason: order.reason,
-        by: user_name(&headers).unwrap_or(order.by),
-        lifetime: Some(Duration::from_secs(order.expires_in_s)),
-        instances: order.instances.into_iter().collect(),
-    };
     let control = state.query.circuits().control();
+    let order = order.of(action, &headers);
     let change = control.request(&circuit, order, UnixNanos::now()).await?;
     Ok((StatusCode::ACCEPTED, Json(change)))
 }

@@ -30,7 +30,11 @@ async fn post(
     (status, body)
 }
 
-async fn order(fixture: &Fixture, path: &str, order: &Value) -> (StatusCode, Value) {
+pub(in crate::api) async fn order(
+    fixture: &Fixture,
+    path: &str,
+    order: &Value,
+) -> (StatusCode, Value) {
     let headers = [("content-type", "application/json")];
     post(fixture, path, &headers, order.to_string()).await
 }
@@ -45,7 +49,7 @@ fn with(field: &str, value: Value) -> Value {
     order
 }
 
-async fn fixture() -> Fixture {
+pub(in crate::api) async fn fixture() -> Fixture {
     let fixture = Fixture::new();
     fixture.trip(UnixNanos::now().get()).await;
     fixture

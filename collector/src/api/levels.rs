@@ -1,37 +1,17 @@
 //! The levels of loggers of running services: which there are, and what operators change at them.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
-
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use fusebox::control::{Action, Level, LoggerLevel};
-use serde::{Deserialize, Serialize};
+use fusebox::control::{Action, LoggerLevel};
+use serde::Serialize;
 
+use super::order::Order;
 use super::params::Params;
 use super::{ApiState, Problem};
-use crate::live::circuits::{ChangeOrder, ChangeStatus};
+use crate::live::circuits::ChangeStatus;
 use crate::model::{CircuitKey, OperatorChange, UnixNanos};
-use crate::receivers::user_name;
-
-/// The body of a change.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Order {
-    /// Without one, the level is put back.
-    level: Option<Level>,
-    reason: String,
-    /// Not needed where the request names its user (`Authorization: Basic`).
-    #[serde(default)]
-    by: String,
-    /// Not needed to put a level back.
-    #[serde(default)]
-    expires_in_s: u64,
-    #[serde(default)]
-    instances: BTreeSet<String>,
-}
 
 /// The answer to `/loggers`.
 #[derive(Debug, Serialize)]
@@ -73,14 +53,9 @@ pub(super) async fn change(
     headers: HeaderMap,
     order: Result<Json<Order>, JsonRejection>,
 ) -> Result<(StatusCode, Json<OperatorChange>), Problem> {
-    let Json(order) = order.map_err(|error| Problem::new(error.status(), error.body_text()))?;
-    let order = ChangeOrder {
-        action: order.level.map_or(Action::Reset, Action::Level),
-        reason: order.reason,
-        by: user_name(&headers).unwrap_or(order.by),
-        lifetime: Some(Duration::from_secs(order.expires_in_s)),
-        instances: order.instances.into_iter().collect(),
-    };
+    let order = Order::read(order, &["level"])?;
+    let action = order.level.map_or(Action::Reset, Action::Level);
+    let order = order.of(action, &headers);
     let key = CircuitKey { service, name };
     let control = state.query.circuits().control();
     let change = control.request_level(key, order, UnixNanos::now()).await?;

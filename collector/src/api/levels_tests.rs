@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::Request;
-use fusebox::control::{Acknowledgement, Outcome, Poll};
+use fusebox::control::{Acknowledgement, Level, Outcome, Poll};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::time::Instant;

@@ -20,6 +20,7 @@ mod levels;
 mod logs;
 mod metrics;
 mod notifications;
+mod order;
 mod params;
 mod partial;
 mod pieces;
@@ -114,14 +115,14 @@ pub fn router(state: ApiState) -> Router {
             "/circuits/{service}/{name}/changes",
             get(control::changes)
                 .post(control::order)
-                .layer(DefaultBodyLimit::max(control::ORDER_BYTES_MAX)),
+                .layer(DefaultBodyLimit::max(order::BYTES_MAX)),
         )
         .route("/policies", get(circuits::policies))
         .route("/changes", get(control::journal))
         .route("/notifications", get(notifications::overview))
         .route(
             "/notifications/quiet",
-            post(notifications::be_quiet).layer(DefaultBodyLimit::max(control::ORDER_BYTES_MAX)),
+            post(notifications::be_quiet).layer(DefaultBodyLimit::max(order::BYTES_MAX)),
         )
         .route(
             "/notifications/quiet/{id}",
@@ -132,7 +133,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/traces/{id}", get(traces::trace))
         .route(
             "/traces/{id}/keep",
-            post(kept::keep).layer(DefaultBodyLimit::max(control::ORDER_BYTES_MAX)),
+            post(kept::keep).layer(DefaultBodyLimit::max(order::BYTES_MAX)),
         )
         .route("/kept", get(kept::list))
         .route("/kept/{id}", delete(kept::remove))
@@ -142,7 +143,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/services/{name}/loggers", get(levels::loggers))
         .route(
             "/services/{name}/loggers/{logger}",
-            post(levels::change).layer(DefaultBodyLimit::max(control::ORDER_BYTES_MAX)),
+            post(levels::change).layer(DefaultBodyLimit::max(order::BYTES_MAX)),
         )
         .route("/dependencies", get(services::dependencies))
         .route("/stream", get(stream::stream));
