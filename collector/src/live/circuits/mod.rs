@@ -18,6 +18,7 @@ mod instance_figures;
 mod limit;
 mod others;
 mod policies;
+mod preview;
 mod recent;
 mod records;
 mod replay;
@@ -46,6 +47,7 @@ pub use self::control::{
     JournalEntry, JournalFilter, JournalKind, Origin, Recorded, SettingInForce,
 };
 pub(crate) use self::control::{PollError, UNDER_WAY};
+pub use self::preview::{Course, InstancePreview, Preview, Turn};
 
 use self::board::{Board, Effects};
 use self::facts::Facts;
