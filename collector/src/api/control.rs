@@ -90,7 +90,7 @@ fn kinds() -> String {
     )
 }
 
-async fn find(state: &ApiState, key: CircuitKey) -> Result<CircuitView, Problem> {
+pub(super) async fn find(state: &ApiState, key: CircuitKey) -> Result<CircuitView, Problem> {
     let circuit = state.query.circuits().circuit(&key, None).await?.value;
     circuit.ok_or_else(|| unknown(&key))
 }
@@ -113,4 +113,4 @@ impl From<ControlError> for Problem {
 
 #[cfg(test)]
 #[path = "control_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -27,6 +27,7 @@ mod pieces;
 mod problem;
 mod refusal;
 mod services;
+mod settings;
 mod stream;
 mod tempo;
 #[cfg(test)]
@@ -116,6 +117,16 @@ pub fn router(state: ApiState) -> Router {
             get(control::changes)
                 .post(control::order)
                 .layer(DefaultBodyLimit::max(order::BYTES_MAX)),
+        )
+        .route(
+            "/circuits/{service}/{name}/settings",
+            get(settings::show)
+                .post(settings::change)
+                .layer(DefaultBodyLimit::max(order::BYTES_MAX)),
+        )
+        .route(
+            "/circuits/{service}/{name}/settings/preview",
+            get(settings::preview),
         )
         .route("/policies", get(circuits::policies))
         .route("/changes", get(control::journal))
