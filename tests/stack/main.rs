@@ -23,6 +23,7 @@ mod panel_data;
 mod panel_source;
 mod panels;
 mod process;
+mod prometheus;
 mod restart;
 mod sdk;
 mod stopping;
