@@ -1,4 +1,4 @@
-//! Real OpenTelemetry SDKs of other languages send to the collector.
+//! Real OpenTelemetry SDKs of other languages, and Zipkin's own, send to the collector.
 
 use std::process::Stdio;
 
@@ -105,4 +105,25 @@ async fn the_node_sdk_can_send() {
         assert_eq!(names, ["GET /cart/:id", "POST", "SELECT cart"]);
     }
     metrics_and_logs_are_counted(&stack, 3).await;
+}
+
+#[tokio::test]
+#[ignore = "needs FUSEBOX_TEST_NODE_MODULES"]
+async fn zipkins_own_library_can_send() {
+    let modules = needed("FUSEBOX_TEST_NODE_MODULES");
+    let stack = Stack::start().await;
+    for (version, endpoint) in [
+        ("v1", &stack.web),
+        ("v2", &stack.web),
+        ("v2", &stack.otlp_http),
+    ] {
+        let mut sender = Command::new("node");
+        sender.env("NODE_PATH", &modules);
+        sender
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/sdk/node/zipkin.cjs"))
+            .args([version, endpoint]);
+        let id = send(sender).await;
+        let names = arrives(&stack, &id, &format!("zipkin-js-{version}")).await;
+        assert_eq!(names, ["get /cart/:id", "post"]);
+    }
 }
