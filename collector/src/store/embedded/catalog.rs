@@ -26,8 +26,8 @@ pub(crate) struct Catalog {
     next: AtomicU64,
     segments: RwLock<Arc<Vec<Segment>>>,
     rebuilding: Mutex<()>,
-    /// Files that others took the place of: readers may still have them.
-    replaced: Mutex<Vec<PathBuf>>,
+    /// Files that others took the place of, with their sizes: readers may still have them.
+    replaced: Mutex<Vec<(PathBuf, u64)>>,
     /// Segments that are damaged, and so are not sampled.
     whole: Mutex<BTreeSet<u64>>,
     /// Gives blocks their time of arrival.
@@ -133,21 +133,27 @@ impl Catalog {
         let Ok(at) = list.binary_search_by_key(&old.sequence, number) else {
             return false;
         };
-        list.remove(at);
+        let bytes = list.remove(at).bytes();
         // Its number is the highest that was given, but for those of segments begun meanwhile.
         let at = list.partition_point(|other| number(other) < number(new));
         list.insert(at, new.clone());
-        self.note_replaced(old.path.clone());
+        self.note_replaced(old.path.clone(), bytes);
         true
     }
 
     /// Notes a file that is to be deleted.
-    pub(crate) fn note_replaced(&self, path: PathBuf) {
-        self.replaced.lock().push(path);
+    pub(crate) fn note_replaced(&self, path: PathBuf, bytes: u64) {
+        self.replaced.lock().push((path, bytes));
+    }
+
+    /// Returns the size of the files that others took the place of and that are not deleted yet.
+    pub(crate) fn replaced_bytes(&self) -> u64 {
+        let replaced = self.replaced.lock();
+        replaced.iter().map(|(_, bytes)| bytes).sum()
     }
 
     /// Returns the files that others took the place of since the last call.
-    pub(crate) fn take_replaced(&self) -> Vec<PathBuf> {
+    pub(crate) fn take_replaced(&self) -> Vec<(PathBuf, u64)> {
         std::mem::take(&mut *self.replaced.lock())
     }
 

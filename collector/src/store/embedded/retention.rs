@@ -58,7 +58,7 @@ fn delete_expired(
         max_age: options.retention,
         max_bytes: options.disk_budget_bytes,
     };
-    let mut bytes: u64 = segments.iter().map(Segment::bytes).sum();
+    let mut bytes = segments.iter().map(Segment::bytes).sum::<u64>() + catalog.replaced_bytes();
     let mut by_age: Vec<&Segment> = segments.iter().filter(|s| s.is_finished()).collect();
     by_age.sort_by_key(|segment| segment.totals().written);
     for segment in by_age {
@@ -135,13 +135,13 @@ pub(crate) fn delete(catalog: &Catalog, segment: &Segment) -> Result<(), StoreEr
 /// Deletes the files that others took the place of before the last minute: no reader has them any more.
 pub(crate) fn delete_replaced(catalog: &Catalog) -> Result<(), StoreError> {
     let mut outcome = Ok(());
-    for path in catalog.take_replaced() {
+    for (path, bytes) in catalog.take_replaced() {
         match fs::remove_file(&path) {
             // Retention was quicker.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
                 outcome = outcome.and(Err(StoreError::io("delete", &path, error)));
-                catalog.note_replaced(path);
+                catalog.note_replaced(path, bytes);
             }
             Ok(()) => {}
         }

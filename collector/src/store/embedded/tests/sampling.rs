@@ -254,6 +254,26 @@ fn a_crash_at_any_step_costs_nothing_that_is_kept() {
     assert!(steps > 12, "{steps}");
 }
 
+/// *Guarantees*: what is on disk counts against the disk budget, also files that others took the place of.
+#[test]
+fn replaced_files_count_until_they_are_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, mut writers, _) = open_sampling(dir.path());
+    fill(&mut writers, TRACES);
+    store.sample(later(3)).unwrap();
+    let (stats, replaced) = (store.stats(), store.catalog.replaced_bytes());
+    assert!(replaced > stats.bytes);
+    let mut options = EmbeddedOptions::clone(&store.options);
+    options.disk_budget_bytes = stats.bytes + replaced - 1;
+    store.options = options.into();
+    store.enforce_retention(later(3)).unwrap();
+    assert_eq!(store.stats().segments, stats.segments - 1);
+    store.sample(later(3)).unwrap();
+    assert_eq!(store.catalog.replaced_bytes(), 0);
+    store.enforce_retention(later(3)).unwrap();
+    assert_eq!(store.stats().segments, stats.segments - 1);
+}
+
 /// *Scenario*: the process is killed when a replacement has its name, and the old file is still there.
 /// *Guarantees*: the start deletes the old one; nothing counts twice.
 #[test]
