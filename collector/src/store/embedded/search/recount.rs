@@ -1,13 +1,14 @@
 //! Recounts the spans of a page's rows from the blocks: summaries count repeats, whereas a trace shows each
 //! span once (`assemble` defines what a repeat is).
 //!
-//! Only ids, times, names, kinds, statuses, flags and resources are read, each block once for all rows. Spans
-//! that share an id and differ only in scopes, attributes, events, links or dropped counts are therefore
-//! counted once here, although the trace shows each of them. Rows beyond the limits, or with unreadable
-//! blocks, keep the counts of their summaries.
+//! Of most traces only the ids of spans are read: without two equal ones there is nothing to correct. Of the others,
+//! ids, times, names, kinds, statuses, flags and resources are read, each block once for all rows. Spans that share
+//! an id and differ only in scopes, attributes, events, links or dropped counts are therefore counted once here,
+//! although the trace shows each of them. Rows beyond the limits, or with unreadable blocks, keep the counts of their
+//! summaries.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 
 use super::super::block::attributes::sender_of;
@@ -57,7 +58,9 @@ pub(super) fn recount(
     rows: &mut [TraceSummary],
 ) -> Result<(), StoreError> {
     let Plan { blocks, mut wanted } = Plan::new(places, rows);
-    let blocks: Vec<Planned> = blocks.into_iter().collect();
+    let mut blocks: Vec<Planned> = blocks.into_iter().collect();
+    keep_repeated(catalog, segments, &blocks, &mut wanted)?;
+    blocks.retain(|(_, traces)| traces.iter().any(|id| wanted.contains_key(id)));
     let (mut spans, mut services) = (Vec::new(), Services::default());
     for of_segment in blocks.chunk_by(|a, b| a.0.0 == b.0.0) {
         let segment = &segments[of_segment[0].0.0];
@@ -105,6 +108,57 @@ impl Plan {
         }
         plan
     }
+}
+
+/// Keeps the traces in which two spans have the same id.
+fn keep_repeated(
+    catalog: &Catalog,
+    segments: &[Segment],
+    blocks: &[Planned],
+    wanted: &mut HashMap<u128, usize>,
+) -> Result<(), StoreError> {
+    let mut ids = Vec::new();
+    for of_segment in blocks.chunk_by(|a, b| a.0.0 == b.0.0) {
+        let segment = &segments[of_segment[0].0.0];
+        let Some(file) = skip_missing(segment.file())? else {
+            of_segment.iter().for_each(|planned| leave(wanted, planned));
+            continue;
+        };
+        for planned @ ((_, block), _) in of_segment {
+            let read = || span_ids(segment, &file, *block, wanted);
+            match skip_missing(tolerate(catalog, segment, *block, read))?.flatten() {
+                Some(read) => ids.extend(read),
+                None => leave(wanted, planned),
+            }
+        }
+    }
+    ids.sort_unstable();
+    let pairs = ids.windows(2).filter(|pair| pair[0] == pair[1]);
+    let repeated: HashSet<usize> = pairs.map(|pair| pair[0].0).collect();
+    wanted.retain(|_, row| repeated.contains(row));
+    Ok(())
+}
+
+/// Reads the ids of the wanted spans of a block, each with its row on the page.
+fn span_ids(
+    segment: &Segment,
+    file: &File,
+    block: u32,
+    wanted: &HashMap<u128, usize>,
+) -> Result<Vec<(usize, [u8; 8])>, StoreError> {
+    let (path, metas) = (&segment.place().path, segment.blocks());
+    let Some(meta) = metas.get(block as usize) else {
+        return Ok(Vec::new());
+    };
+    let reader = BlockReader::open(file, path, meta.offset, meta.header_bytes)?;
+    let (traces, index) = reader.traces()?;
+    let rows: Vec<Option<usize>> = traces.iter().map(|id| wanted.get(id).copied()).collect();
+    let (places, rows): (Vec<u32>, Vec<usize>) = (0..)
+        .zip(&index)
+        .filter_map(|(place, &trace)| Some((place, rows[trace as usize]?)))
+        .unzip();
+    let ids = reader.gather_ids(PartKind::SpanIds, &places, Some(reader.header.rows))?;
+    Ok(rows.into_iter().zip(ids).collect())
 }
 
 /// Excludes the traces of an unread block: with some spans missing, their counts would be too low.
