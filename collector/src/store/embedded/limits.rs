@@ -70,8 +70,8 @@ pub(crate) const ZONE_SERVICES_MAX: usize = 256;
 pub(crate) const ZONE_NAMES_MAX: usize = 1_024;
 /// Values in a segment's filter, 8 bytes each while it is open; beyond it the segment has no filter.
 pub(crate) const VALUE_TOKENS_MAX: usize = 2 << 20;
-/// Memory for decoded zones: 2,000 segments of twelve services.
-pub(crate) const ZONE_CACHE_BYTES: usize = 12 << 20;
+/// Memory for decoded zones: 6,000 segments of twelve services, a week at 1,000 spans a second.
+pub(crate) const ZONE_CACHE_BYTES: usize = 36 << 20;
 /// Target rows per block when a segment is rewritten at sealing.
 pub(crate) const REWRITE_BLOCK_ROWS: usize = 10_000;
 /// Target bytes per block when a segment is rewritten at sealing: a few rows may be large, and a rewrite
