@@ -19,6 +19,13 @@ impl Blobs {
         self.ends.push(self.bytes.len() as u32);
     }
 
+    /// Appends all values of another column.
+    pub(crate) fn append(&mut self, other: &Self) {
+        let begin = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(&other.bytes);
+        self.ends.extend(other.ends.iter().map(|end| begin + end));
+    }
+
     pub(crate) fn pop(&mut self) {
         self.ends.pop();
         self.bytes
@@ -116,6 +123,14 @@ impl Sparse {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         ints::encode(out, &self.rows, u64::from);
         self.values.encode(out);
+    }
+
+    pub(crate) fn decode(encoded: &[u8]) -> Option<Self> {
+        let mut reader = Reader::new(encoded);
+        let rows = ints::decode(&mut reader)?;
+        let rows: Option<Vec<u32>> = rows.into_iter().map(|row| row.try_into().ok()).collect();
+        let (rows, values) = (rows?, Blobs::take(&mut reader)?);
+        (rows.len() == values.len()).then_some(Self { rows, values })
     }
 }
 

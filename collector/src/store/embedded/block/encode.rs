@@ -22,6 +22,10 @@ pub(crate) struct BlockEncoder {
     body: Vec<u8>,
     parts: Vec<PartEntry>,
     deltas: Vec<(PartKind, u32, Vec<u8>)>,
+    /// Blocks of fewer rows are not compressed.
+    plain_below: usize,
+    /// Whether the current block is such a one.
+    is_plain: bool,
 }
 
 #[derive(Debug)]
@@ -48,7 +52,15 @@ impl BlockEncoder {
             body: Vec::new(),
             parts: Vec::new(),
             deltas: Vec::new(),
+            plain_below: 0,
+            is_plain: false,
         })
+    }
+
+    /// Leaves blocks of fewer rows uncompressed: they are joined, and then compressed, when the segment is sealed.
+    pub(crate) fn plain_below(mut self, rows: usize) -> Self {
+        self.plain_below = rows;
+        self
     }
 
     pub(crate) fn encode(
@@ -56,8 +68,8 @@ impl BlockEncoder {
         block: &BlockBuilder,
         written: u64,
     ) -> io::Result<EncodedBlock> {
-        self.body.clear();
-        self.parts.clear();
+        self.begin();
+        self.is_plain = block.len() < self.plain_below;
         self.put_dictionaries(block)?;
         self.put_ids(block)?;
         self.put_rows(&block.rows)?;
@@ -67,15 +79,33 @@ impl BlockEncoder {
         let ends = rows.starts.iter().zip(&rows.durations);
         let end =
             |(&start, &duration): (&u64, &i64)| start.max(start.wrapping_add(duration as u64));
-        let mut header = BlockHeader {
+        let header = BlockHeader {
             rows: rows.starts.len() as u32,
             min_start: rows.starts.iter().copied().min().unwrap_or(0),
             max_start: rows.starts.iter().copied().max().unwrap_or(0),
             max_end: ends.map(end).max().unwrap_or(0),
             written,
-            parts: std::mem::take(&mut self.parts),
             ..BlockHeader::default()
         };
+        let (header, bytes) = self.finish(header);
+        Ok(EncodedBlock {
+            header,
+            bytes,
+            deltas: std::mem::take(&mut self.deltas),
+        })
+    }
+
+    /// Begins a block.
+    pub(super) fn begin(&mut self) {
+        self.body.clear();
+        self.parts.clear();
+        self.deltas.clear();
+        self.is_plain = false;
+    }
+
+    /// Returns the header of the parts so far, completed, and all bytes of the block with its parity record.
+    pub(super) fn finish(&mut self, mut header: BlockHeader) -> (BlockHeader, Vec<u8>) {
+        header.parts = std::mem::take(&mut self.parts);
         let room = 32 * header.parts.len() + 64 + Parity::room(self.body.len());
         let mut bytes = Vec::with_capacity(self.body.len() + room);
         header.encode(&mut bytes);
@@ -83,11 +113,7 @@ impl BlockEncoder {
         bytes.extend_from_slice(&self.body);
         header.total_bytes = bytes.len() as u64;
         Parity::append(&mut bytes);
-        Ok(EncodedBlock {
-            header,
-            bytes,
-            deltas: std::mem::take(&mut self.deltas),
-        })
+        (header, bytes)
     }
 
     pub(crate) fn release_memory(&mut self) {
@@ -240,14 +266,14 @@ impl BlockEncoder {
     }
 
     /// Writes an uncompressed part.
-    fn plain(&mut self, kind: PartKind, fill: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn plain(&mut self, kind: PartKind, fill: impl FnOnce(&mut Vec<u8>)) {
         let begin = self.body.len();
         fill(&mut self.body);
         self.enter(kind, 0, begin, self.body.len() - begin);
     }
 
     /// Writes a part, compressed if that makes it smaller.
-    fn part(
+    pub(super) fn part(
         &mut self,
         kind: PartKind,
         column: u32,
@@ -256,7 +282,10 @@ impl BlockEncoder {
         self.raw.clear();
         fill(&mut self.raw);
         let begin = self.body.len();
-        let stored = compress(&mut self.compressor, &self.raw, &mut self.compressed)?;
+        let stored = match self.is_plain {
+            true => &self.raw,
+            false => compress(&mut self.compressor, &self.raw, &mut self.compressed)?,
+        };
         self.body.extend_from_slice(stored);
         self.enter(kind, column, begin, self.raw.len());
         Ok(())

@@ -57,7 +57,7 @@ impl BlockCodec for SpanCodec {
 }
 
 /// The content of a part. The numbers are part of the file format: never reuse one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum PartKind {
     /// Distinct trace ids, 16 bytes each.
     TraceIds = 0,
@@ -171,6 +171,11 @@ impl PartKind {
             Self::NewValues => Some(List::Values(column)),
             _ => None,
         }
+    }
+
+    /// Whether the part has values of few rows.
+    pub(super) fn is_sparse(self) -> bool {
+        (Self::TraceStates..=Self::Overflow).contains(&self)
     }
 
     /// Whether such parts extend the segment's dictionaries.
