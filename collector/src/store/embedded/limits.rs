@@ -72,15 +72,16 @@ pub(crate) const ZONE_NAMES_MAX: usize = 1_024;
 pub(crate) const VALUE_TOKENS_MAX: usize = 2 << 20;
 /// Memory for decoded zones: 6,000 segments of twelve services, a week at 1,000 spans a second.
 pub(crate) const ZONE_CACHE_BYTES: usize = 36 << 20;
-/// Target rows per block when a segment is rewritten at sealing.
+/// Target rows per block when a segment is written anew.
 pub(crate) const REWRITE_BLOCK_ROWS: usize = 10_000;
-/// Target bytes per block when a segment is rewritten at sealing: a few rows may be large, and a rewrite
-/// holds a block in memory.
+/// Target bytes per block when a segment is written anew or blocks are joined: a few rows may be large, and a block
+/// is held in memory.
 pub(crate) const REWRITE_BLOCK_BYTES: usize = 4 << 20;
-/// A segment whose blocks have fewer rows on average is rewritten at sealing: below this, column directories
-/// outweigh the rows. Rewriting costs as much as writing did, so blocks of one SDK batch (512) are left
-/// alone.
-pub(crate) const REWRITE_BELOW_ROWS: u64 = 200;
+/// Blocks of fewer rows are joined when their segment is sealed: below this, column directories, parity and the start
+/// of each compressed column outweigh the rows. Until then they are not compressed. Small in tests, which have few spans.
+pub(crate) const SMALL_BLOCK_ROWS: usize = if cfg!(test) { 200 } else { 1_000 };
+/// Blocks are joined if more than one in this many rows are in small ones.
+pub(crate) const SMALL_SHARE: u64 = 8;
 /// Memory for decoded footer sections, bytes.
 pub(crate) const SECTION_CACHE_BYTES: usize = 32 << 20;
 /// Memory for blooms: 1,150 segments of 8,000 traces.

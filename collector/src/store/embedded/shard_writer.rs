@@ -8,7 +8,7 @@ use super::block::{BlockBuilder, BlockEncoder};
 use super::catalog::Catalog;
 use super::limits::{
     IDLE_AFTER, IDLE_SEGMENT_SPANS, SEGMENT_AGE_MAX, SEGMENT_BYTES_MAX,
-    SEGMENT_DICTIONARY_BYTES_MAX, SEGMENT_SPANS_MAX,
+    SEGMENT_DICTIONARY_BYTES_MAX, SEGMENT_SPANS_MAX, SMALL_BLOCK_ROWS,
 };
 use super::segment::seal::absorb;
 use super::segment::{FILE_MAGIC, OpenSegment, Segment, SegmentState};
@@ -90,11 +90,17 @@ impl ShardWriter {
         let seed = Seed::random();
         let encoder = BlockEncoder::new()
             .map_err(|error| StoreError::io("compress blocks for", catalog.folder(), error))?;
+        // Blocks of a store that is followed are never joined.
+        let plain_below = if catalog.is_followed {
+            0
+        } else {
+            SMALL_BLOCK_ROWS
+        };
         Ok(Self {
             shard,
             seed,
             builder: BlockBuilder::new(seed),
-            encoder,
+            encoder: encoder.plain_below(plain_below),
             catalog,
             active: None,
             last_block: None,

@@ -14,6 +14,7 @@ use super::super::block::{BlockMeta, FOOTER_MAGIC, PartStream, StoredBytes, enco
 use super::super::limits::PART_BYTES_MAX;
 use super::bloom::Bloom;
 use super::filter;
+use super::layout::Layout;
 use super::schema_section;
 use super::services::ServiceTable;
 use super::state::{SegmentState, Totals};
@@ -82,7 +83,11 @@ pub(crate) struct Footer {
 
 impl Footer {
     /// Encodes the footer of a segment whose blocks end at `offset`.
-    pub(crate) fn encode(state: &SegmentState, offset: u64) -> io::Result<(Self, Vec<u8>)> {
+    pub(crate) fn encode(
+        state: &SegmentState,
+        layout: Layout,
+        offset: u64,
+    ) -> io::Result<(Self, Vec<u8>)> {
         let mut out = FOOTER_MAGIC.to_vec();
         let mut sections = Vec::new();
         let mut put = |kind: SectionKind, column: u32, raw: &[u8]| -> io::Result<()> {
@@ -109,7 +114,8 @@ impl Footer {
             &schema_section::encode(&state.schema, &state.lists),
         )?;
         put(SectionKind::Bloom, 0, &Bloom::new(&ids).encode())?;
-        put(SectionKind::Index, 0, &TraceIndex::encode(state, &partials))?;
+        let index = TraceIndex::encode(state, &layout, &partials);
+        put(SectionKind::Index, 0, &index)?;
         put(
             SectionKind::Summaries,
             0,
@@ -123,7 +129,7 @@ impl Footer {
         }
         let has_columns = state.totals.overflow_rows == 0;
         let columns = has_columns.then_some((&*state.schema, &state.lists, &state.tokens));
-        let zones = Zones::encode(state.services.list(), &state.zones, columns);
+        let zones = Zones::encode(state.services.list(), &state.zones, &layout, columns);
         put(SectionKind::Zones, 0, &zones)?;
         put(SectionKind::ZoneNames, 0, &state.zones.encode_names())?;
         if has_columns && let Some(tokens) = state.tokens.all(&state.schema, &state.lists) {
@@ -131,7 +137,7 @@ impl Footer {
         }
         let footer = Self {
             totals: state.totals,
-            blocks: Arc::clone(&state.blocks),
+            blocks: layout.blocks,
             sections,
         };
         let mut directory = Vec::new();

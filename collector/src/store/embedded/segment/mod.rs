@@ -7,6 +7,7 @@ mod bloom;
 mod cache;
 mod filter;
 mod footer;
+mod layout;
 mod lending;
 mod piece;
 pub(crate) mod recovery;

@@ -1,42 +1,71 @@
-//! Seals a segment: merges small blocks that a low rate produced, then appends the footer.
+//! Seals a segment: joins small blocks of small requests, then appends the footer. Also writes segments anew.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::block::{
-    BlockBuilder, BlockEncoder, BlockReader, EncodedBlock, Extent, RowReader,
+    BlockBuilder, BlockEncoder, BlockMeta, BlockReader, EncodedBlock, Extent, JoinedBlocks,
+    RowReader,
 };
-use super::super::limits::{REWRITE_BELOW_ROWS, REWRITE_BLOCK_BYTES, REWRITE_BLOCK_ROWS};
+use super::super::limits::{
+    REWRITE_BLOCK_BYTES, REWRITE_BLOCK_ROWS, SMALL_BLOCK_ROWS, SMALL_SHARE,
+};
 use super::footer::Footer;
+use super::layout::Layout;
 use super::state::{RowFacts, SegmentState};
 use super::{Caches, FILE_MAGIC, OpenSegment, Place, SealedSegment, Segment};
-use crate::log::LogFile;
+use crate::log::{self, LogFile};
 use crate::store::StoreError;
 use crate::store::hash::Seed;
 
 /// Extension of a rewritten file until it replaces the old one.
 pub(crate) const REWRITE_SUFFIX: &str = "tmp";
 
-/// Seals a segment; the file must end with its last block. With `keeps_blocks`, blocks are not merged.
+/// Seals a segment; the file must end with its last block. With `keeps_blocks`, blocks are not joined.
 pub(crate) fn seal(
     open: &Arc<OpenSegment>,
     file: &mut LogFile,
     keeps_blocks: bool,
     caches: &Arc<Caches>,
 ) -> Result<SealedSegment, StoreError> {
-    let (rows, blocks) = {
-        let state = open.state();
-        (state.totals.rows, state.blocks.len() as u64)
-    };
-    if blocks > 1 && rows < blocks * REWRITE_BELOW_ROWS && !keeps_blocks {
-        let segment = Segment::Open(Arc::clone(open));
-        let all = |reader: &BlockReader<'_>| Ok((0..reader.header.rows).collect());
-        return rewrite(&segment, &open.place, &all, keeps_blocks, caches);
-    }
-    let footer = append_footer(&open.state(), file)?;
     let place = open.place.clone();
+    if !keeps_blocks && has_small_blocks(&open.state()) {
+        match join(open, &place, caches) {
+            // It stays as it is: a damaged block must not hold up the others.
+            Err(StoreError::Damaged { .. }) => {}
+            sealed => return sealed,
+        }
+    }
+    let state = open.state();
+    let footer = append_footer(&state, Layout::of(&state), file)?;
     let bytes = file.length();
     Ok(SealedSegment::new(place, bytes, footer, Arc::clone(caches)))
+}
+
+/// Returns whether a good part of the rows are in small blocks.
+fn has_small_blocks(state: &SegmentState) -> bool {
+    let rows = state.blocks.iter().map(|block| block.rows);
+    let small = rows.filter(|rows| *rows < SMALL_BLOCK_ROWS as u32);
+    let small: u64 = small.map(u64::from).sum();
+    state.blocks.len() > 1 && small * SMALL_SHARE > state.totals.rows
+}
+
+/// Writes the blocks of each zone as one, or as few as fit into memory, in place of the open file.
+fn join(
+    open: &Arc<OpenSegment>,
+    place: &Place,
+    caches: &Arc<Caches>,
+) -> Result<SealedSegment, StoreError> {
+    let path = place.path.with_extension(REWRITE_SUFFIX);
+    let joined = Join::begin(open, &path).and_then(|mut join| {
+        join.copy()?;
+        join.finish(caches)
+    });
+    if joined.is_err() {
+        // Most likely the disk is full: leave no partial file.
+        let _ = std::fs::remove_file(&path);
+    }
+    joined
 }
 
 /// Returns which rows of a block are written anew.
@@ -66,10 +95,14 @@ pub(crate) fn rewrite(
 }
 
 /// Appends the footer and syncs it; a failed footer is truncated away.
-fn append_footer(state: &SegmentState, file: &mut LogFile) -> Result<Footer, StoreError> {
+fn append_footer(
+    state: &SegmentState,
+    layout: Layout,
+    file: &mut LogFile,
+) -> Result<Footer, StoreError> {
     let end = file.length();
-    let (footer, bytes) =
-        Footer::encode(state, end).map_err(|error| file.error("compress the footer of", error))?;
+    let (footer, bytes) = Footer::encode(state, layout, end)
+        .map_err(|error| file.error("compress the footer of", error))?;
     let written = file.append(&bytes).and_then(|_| file.sync());
     if let Err(error) = written {
         file.cut(end)?;
@@ -106,6 +139,81 @@ pub(crate) fn absorb(
         values: &values,
     };
     state.absorb_rows(offset, &block.header, &facts);
+}
+
+/// A segment whose blocks are being joined.
+struct Join<'a> {
+    open: &'a Arc<OpenSegment>,
+    file: LogFile,
+    encoder: BlockEncoder,
+    /// The current block, and how many are in it.
+    block: (JoinedBlocks, u32),
+    written: Vec<(BlockMeta, u32)>,
+}
+
+impl<'a> Join<'a> {
+    fn begin(open: &'a Arc<OpenSegment>, path: &Path) -> Result<Self, StoreError> {
+        let encoder = BlockEncoder::new();
+        Ok(Self {
+            open,
+            file: LogFile::create(path, &FILE_MAGIC)?,
+            encoder: encoder.map_err(|error| StoreError::io("compress blocks of", path, error))?,
+            block: Default::default(),
+            written: Vec::new(),
+        })
+    }
+
+    fn copy(&mut self) -> Result<(), StoreError> {
+        let (zones, blocks) = {
+            let state = self.open.state();
+            (state.zones.sizes(), Arc::clone(&state.blocks))
+        };
+        let mut blocks = blocks.iter();
+        for zone in zones {
+            for block in blocks.by_ref().take(zone as usize) {
+                self.add(block)?;
+            }
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, meta: &BlockMeta) -> Result<(), StoreError> {
+        let open = self.open;
+        let (file, path) = (&open.file, &open.place.path);
+        let reader = BlockReader::open(file, path, meta.offset, meta.header_bytes)?;
+        let bytes = log::read(file, meta.offset, reader.header.total_bytes)
+            .map_err(|error| StoreError::io("read", path, error))?;
+        if self.block.0.bytes() + bytes.len() > REWRITE_BLOCK_BYTES {
+            self.flush()?;
+        }
+        let added = self.block.0.add(&reader.header, &bytes);
+        self.block.1 += 1;
+        added.ok_or_else(|| reader.damage("block"))
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        let (block, count) = std::mem::take(&mut self.block);
+        if count == 0 {
+            return Ok(());
+        }
+        let encoded = self.encoder.encode_joined(block);
+        let (header, bytes) =
+            encoded.map_err(|error| self.file.error("compress a block of", error))?;
+        let offset = self.file.append(&bytes)?;
+        self.written.push((BlockMeta::new(offset, &header), count));
+        Ok(())
+    }
+
+    /// Appends the footer and replaces the open file.
+    fn finish(mut self, caches: &Arc<Caches>) -> Result<SealedSegment, StoreError> {
+        let place = self.open.place.clone();
+        let layout = Layout::joined(self.written);
+        let footer = append_footer(&self.open.state(), layout, &mut self.file)?;
+        self.file.rename(&place.path)?;
+        let bytes = self.file.length();
+        Ok(SealedSegment::new(place, bytes, footer, Arc::clone(caches)))
+    }
 }
 
 /// A segment being rewritten in larger blocks.
@@ -175,7 +283,7 @@ impl Rewrite {
 
     /// Appends the footer and replaces the old file.
     fn finish(mut self, place: &Place, caches: Arc<Caches>) -> Result<SealedSegment, StoreError> {
-        let footer = append_footer(&self.state, &mut self.file)?;
+        let footer = append_footer(&self.state, Layout::of(&self.state), &mut self.file)?;
         self.file.rename(&place.path)?;
         let bytes = self.file.length();
         Ok(SealedSegment::new(place.clone(), bytes, footer, caches))

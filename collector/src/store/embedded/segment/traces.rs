@@ -6,6 +6,7 @@
 
 use super::super::block::{Blobs, ints};
 use super::super::summary::{Circuit, Origin, Partial, ServiceSpans};
+use super::layout::Layout;
 use super::state::SegmentState;
 use crate::store::bytes::{Reader, put_varint};
 
@@ -29,14 +30,14 @@ pub(crate) struct TraceIndex {
 }
 
 impl TraceIndex {
-    pub(crate) fn encode(state: &SegmentState, partials: &[&Partial]) -> Vec<u8> {
+    pub(crate) fn encode(state: &SegmentState, layout: &Layout, partials: &[&Partial]) -> Vec<u8> {
         let mut out = Vec::new();
         let mut ends = Vec::with_capacity(partials.len());
         let mut blocks = Vec::new();
         put_varint(&mut out, partials.len() as u64);
         for partial in partials {
             out.extend_from_slice(&partial.id.to_be_bytes());
-            blocks.extend(state.traces.blocks(partial));
+            blocks.extend(layout.translate(state.traces.blocks(partial)));
             ends.push(blocks.len() as u32);
         }
         ints::encode(&mut out, &ends, u64::from);

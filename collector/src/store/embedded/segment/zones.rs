@@ -10,6 +10,7 @@ use super::super::block::schema::{ColumnKind, Schema};
 use super::super::dictionary::ValueList;
 use super::super::limits::{ZONE_NAMES_MAX, ZONE_ROWS, ZONE_SERVICES_MAX};
 use super::super::lists::{List, ListSet};
+use super::layout::Layout;
 use super::tokens::{self, Tokens};
 use crate::codec::otlp::AttributeView;
 use crate::store::bytes::{Reader, put_bytes, put_varint};
@@ -99,6 +100,11 @@ impl ZoneTable {
         if let Some(zone) = self.list.last_mut() {
             zone.blocks += 1;
         }
+    }
+
+    /// Returns the number of blocks of each zone.
+    pub(super) fn sizes(&self) -> Vec<u32> {
+        self.list.iter().map(|zone| zone.blocks).collect()
     }
 
     #[inline]
@@ -196,6 +202,7 @@ impl Zones {
     pub(super) fn encode(
         services: &ValueList,
         table: &ZoneTable,
+        layout: &Layout,
         columns: Option<(&Schema, &ListSet, &Tokens)>,
     ) -> Vec<u8> {
         let mut out = Vec::new();
@@ -207,7 +214,7 @@ impl Zones {
             encode_keys(&keys(schema, lists, tokens), &mut out);
         }
         put_varint(&mut out, table.list.len() as u64);
-        for zone in &table.list {
+        for zone in &*layout.zones(&table.list) {
             put_varint(&mut out, u64::from(zone.blocks));
             put_varint(
                 &mut out,
