@@ -23,13 +23,12 @@ pub(crate) use merge::{Resolved, resolve};
 use super::block::BlockMeta;
 use super::catalog::Catalog;
 use super::damage::{skip_missing, tolerate};
-use super::segment::Segment;
+use super::segment::{Reach, Segment};
 use crate::model::{Cursor, NANOSECOND, TimeRange, TracePage, TraceQuery, UnixNanos};
 use crate::store::StoreError;
 use crate::store::cancel::TimeLimit;
 use crate::store::matching::id_number;
 use crate::store::search::{self, Candidate, Row, Source};
-use needs::Reach;
 use predicate::{Matching, SegmentQuery};
 
 /// A block: index of its segment in the snapshot, block number.

@@ -7,29 +7,10 @@ use std::ops::Bound;
 use fusebox::semconv::{BREAKER_NAME, BREAKER_OUTCOME, FALLBACK_OUTCOME};
 
 use super::super::lists::List;
-use super::super::segment::{Segment, ServiceRange, Zones, tokens};
+use super::super::segment::{Reach, Segment, ServiceRange, Zones, tokens};
 use crate::model::{Condition, EVENT_NAME, SCOPE_NAME, SCOPE_VERSION, Test};
 use crate::store::StoreError;
 use crate::store::cancel;
-
-/// The blocks of a segment that may have a matching span.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Reach {
-    Nothing,
-    Everything,
-    /// The flagged ones.
-    Blocks(Vec<bool>),
-}
-
-impl Reach {
-    pub(super) fn includes(&self, block: usize) -> bool {
-        match self {
-            Self::Nothing => false,
-            Self::Everything => true,
-            Self::Blocks(list) => list.get(block) != Some(&false),
-        }
-    }
-}
 
 /// Returns the blocks that may have a span which meets every condition.
 pub(super) fn reach(conditions: &[Condition], segment: &Segment) -> Result<Reach, StoreError> {
@@ -37,20 +18,23 @@ pub(super) fn reach(conditions: &[Condition], segment: &Segment) -> Result<Reach
         return Ok(Reach::Everything);
     }
     let zones = segment.zones()?;
-    let by_zone = zones.list.iter().map(|zone| match &zone.services {
-        None => Ok(true),
-        Some(ranges) => any_range_may(conditions, ranges, &zones),
-    });
-    let by_zone: Vec<bool> = by_zone.collect::<Result<_, _>>()?;
-    if !by_zone.is_empty() && !by_zone.contains(&true) {
-        return Ok(Reach::Nothing);
-    }
-    for condition in conditions {
-        if !segment_may(condition, &zones, segment)? {
-            return Ok(Reach::Nothing);
+    let mut reach = match zones.list.is_empty() {
+        true => Reach::Everything,
+        false => {
+            let by_zone = zones.list.iter().map(|zone| match &zone.services {
+                None => Ok(true),
+                Some(ranges) => any_range_may(conditions, ranges, &zones),
+            });
+            Reach::of_all(by_zone.collect::<Result<_, _>>()?)
         }
+    };
+    for condition in conditions {
+        if reach == Reach::Nothing {
+            break;
+        }
+        reach = reach.and(zones_that_may(condition, &zones, segment)?);
     }
-    Ok(by_block(&zones, &by_zone))
+    Ok(by_block(&zones, reach))
 }
 
 /// Excludes the blocks of zones without a span of the requested names.
@@ -70,31 +54,25 @@ pub(super) fn with_names(
         test.matches_text(std::str::from_utf8(name).unwrap_or_default())
     })?;
     let names = segment.zone_names()?;
+    if names.0.is_empty() {
+        return Ok(reach);
+    }
     let by_zone = names.0.iter().map(|names| match names {
         None => true,
         Some(names) => names
             .iter()
             .any(|&name| passing.get(name as usize) != Some(&false)),
     });
-    let zones = segment.zones()?;
-    let of_names = by_block(&zones, &by_zone.collect::<Vec<_>>());
-    Ok(match (reach, of_names) {
-        (Reach::Blocks(some), Reach::Blocks(named)) => {
-            let both = some.into_iter().zip(named).map(|(one, other)| one && other);
-            Reach::Blocks(both.collect())
-        }
-        (Reach::Everything, other) | (other, _) => other,
-    })
+    let named = by_block(&*segment.zones()?, Reach::of_all(by_zone.collect()));
+    Ok(reach.and(named))
 }
 
-/// Expands flags of zones to their blocks.
-fn by_block(zones: &Zones, by_zone: &[bool]) -> Reach {
-    if by_zone.is_empty() || !by_zone.contains(&false) {
-        return Reach::Everything;
+/// Expands flags of zones to their blocks; all of them without zones.
+fn by_block(zones: &Zones, reach: Reach) -> Reach {
+    match reach {
+        Reach::Some(_) if zones.list.is_empty() => Reach::Everything,
+        reach => reach.by_block(zones.list.iter().map(|zone| zone.blocks)),
     }
-    let blocks = zones.list.iter().zip(by_zone);
-    let blocks = blocks.flat_map(|(zone, &may)| std::iter::repeat_n(may, zone.blocks as usize));
-    Reach::Blocks(blocks.collect())
 }
 
 /// Returns whether a span of a zone may meet every condition.
@@ -125,55 +103,58 @@ fn range_may(condition: &Condition, range: &ServiceRange, zones: &Zones) -> bool
     }
 }
 
-/// Returns whether a span of the segment may meet the condition, by its attributes or name.
-fn segment_may(
+/// Returns the zones in which a span may meet the condition, by its attributes or name.
+fn zones_that_may(
     condition: &Condition,
     zones: &Zones,
     segment: &Segment,
-) -> Result<bool, StoreError> {
+) -> Result<Reach, StoreError> {
     match condition {
         Condition::Operation(test) => {
-            may_hold(test, segment, |name| tokens::of_name(name.as_bytes()))
+            zones_with(test, segment, |name| tokens::of_name(name.as_bytes()))
         }
         Condition::Attribute { key, test, .. } => {
             // These match fields other than attributes, too.
             if [SCOPE_NAME, SCOPE_VERSION, EVENT_NAME].contains(&key.as_str()) {
-                return Ok(true);
+                return Ok(Reach::Everything);
             }
-            Ok(key_may(key, test, zones)
-                && may_hold(test, segment, |text| tokens::of_attribute(key, text))?)
+            match key_may(key, test, zones) {
+                true => zones_with(test, segment, |text| tokens::of_attribute(key, text)),
+                false => Ok(Reach::Nothing),
+            }
         }
-        Condition::Circuit(name) => attribute_may(BREAKER_NAME, name, segment),
-        Condition::Outcome(outcome) => attribute_may(BREAKER_OUTCOME, outcome.as_str(), segment),
-        Condition::FallbackSucceeded => attribute_may(FALLBACK_OUTCOME, "success", segment),
+        Condition::Circuit(name) => zones_with_attribute(BREAKER_NAME, name, segment),
+        Condition::Outcome(outcome) => {
+            zones_with_attribute(BREAKER_OUTCOME, outcome.as_str(), segment)
+        }
+        Condition::FallbackSucceeded => zones_with_attribute(FALLBACK_OUTCOME, "success", segment),
         Condition::Any(any) => {
+            let mut reach = Reach::Nothing;
             for one in any {
-                if segment_may(one, zones, segment)? {
-                    return Ok(true);
-                }
+                reach = reach.or(zones_that_may(one, zones, segment)?);
             }
-            Ok(false)
+            Ok(reach)
         }
-        _ => Ok(true),
+        _ => Ok(Reach::Everything),
     }
 }
 
-fn attribute_may(key: &str, text: &str, segment: &Segment) -> Result<bool, StoreError> {
-    segment.may_hold(&[tokens::of_attribute(key, text)])
+fn zones_with_attribute(key: &str, text: &str, segment: &Segment) -> Result<Reach, StoreError> {
+    segment.zones_of(&[tokens::of_attribute(key, text)])
 }
 
-/// Checks the segment's filter, if the test is for specific texts.
-fn may_hold(
+/// Reads the segment's filter, if the test is for specific texts.
+fn zones_with(
     test: &Test,
     segment: &Segment,
     token: impl Fn(&str) -> u64,
-) -> Result<bool, StoreError> {
+) -> Result<Reach, StoreError> {
     match test {
-        Test::Equals(text) => segment.may_hold(&[token(text)]),
+        Test::Equals(text) => segment.zones_of(&[token(text)]),
         Test::OneOf(texts) => {
-            segment.may_hold(&texts.iter().map(|text| token(text)).collect::<Vec<_>>())
+            segment.zones_of(&texts.iter().map(|text| token(text)).collect::<Vec<_>>())
         }
-        _ => Ok(true),
+        _ => Ok(Reach::Everything),
     }
 }
 
@@ -275,7 +256,7 @@ mod tests {
         let of = |text: &str| reach(&[Condition::parse_attribute(text).unwrap()]);
         let longer = |min| Condition::Duration { min, max: u64::MAX };
         let failed = Condition::Status(StatusCode::Error);
-        let blocks = |list: [bool; 3]| Reach::Blocks(list.to_vec());
+        let blocks = |list: [bool; 3]| Reach::of(list.to_vec());
         assert_eq!(reach(&[Condition::service("pay")]), Reach::Nothing);
         assert_eq!(reach(&[Condition::service("shop")]), Reach::Everything);
         assert_eq!(reach(&[longer(5_000)]), Reach::Nothing);

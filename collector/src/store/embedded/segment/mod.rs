@@ -10,6 +10,7 @@ mod footer;
 mod layout;
 mod lending;
 mod piece;
+mod reach;
 pub(crate) mod recovery;
 pub(crate) mod repair;
 mod schema_section;
@@ -39,6 +40,7 @@ use cache::SectionCache;
 pub(crate) use footer::Footer;
 pub(crate) use lending::LongLists;
 pub(crate) use piece::NamedPiece;
+pub(crate) use reach::Reach;
 pub(crate) use sealed::SealedSegment;
 use sealed::open_file;
 pub(crate) use state::{SegmentState, Totals};
@@ -290,11 +292,11 @@ impl Segment {
         }
     }
 
-    /// Returns whether a span may have one of these tokens.
-    pub(crate) fn may_hold(&self, tokens: &[u64]) -> Result<bool, StoreError> {
+    /// Returns the zones in which a span may have one of these tokens.
+    pub(crate) fn zones_of(&self, tokens: &[u64]) -> Result<Reach, StoreError> {
         match self {
-            Self::Open(_) => Ok(true),
-            Self::Sealed(segment) => segment.may_hold(tokens),
+            Self::Open(_) => Ok(Reach::Everything),
+            Self::Sealed(segment) => segment.zones_of(tokens),
         }
     }
 

@@ -10,6 +10,7 @@ use super::super::limits::ZONES_BYTES_MAX;
 use super::bloom::{self, Bloom};
 use super::filter::{self, PAGE_BYTES};
 use super::footer::{Footer, SectionKind};
+use super::reach::Reach;
 use super::schema_section::SchemaSection;
 use super::services::ServiceTable;
 use super::traces::{Piece, TraceIndex};
@@ -138,11 +139,11 @@ impl SealedSegment {
         })
     }
 
-    /// Returns whether one of these tokens may be here. The pages of the filter are cached by the operating
+    /// Returns the zones that may have one of these tokens. The pages of the filter are cached by the operating
     /// system only.
-    pub(super) fn may_hold(&self, tokens: &[u64]) -> Result<bool, StoreError> {
+    pub(super) fn zones_of(&self, tokens: &[u64]) -> Result<Reach, StoreError> {
         let Some(pages) = self.footer.pages(SectionKind::Filter, PAGE_BYTES) else {
-            return Ok(true);
+            return Ok(Reach::Everything);
         };
         let path = &self.place.path;
         let file = open_file(path)?;
@@ -151,10 +152,10 @@ impl SealedSegment {
             let page = self.footer.page(&file, path, SectionKind::Filter, page)?;
             let found = filter::may_contain(&page, token);
             if found.ok_or_else(|| self.damaged("page of a filter"))? {
-                return Ok(true);
+                return Ok(Reach::Everything);
             }
         }
-        Ok(false)
+        Ok(Reach::Nothing)
     }
 
     /// Returns the summaries of those traces, each with its index in `ids` and its blocks. The filter is
