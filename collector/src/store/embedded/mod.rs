@@ -14,6 +14,7 @@ mod journal;
 mod limits;
 mod lists;
 mod open;
+mod place_filter;
 mod read;
 mod rebuild;
 mod retention;
