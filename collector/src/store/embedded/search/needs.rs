@@ -190,9 +190,9 @@ mod tests {
     use std::time::Duration;
 
     use super::super::super::SpanLog;
-    use super::super::super::tests::support::{NOW, open_store, span, write};
+    use super::super::super::tests::support::{NOW, open_store, search_all, span, write};
     use super::*;
-    use crate::model::{StatusCode, Value};
+    use crate::model::{StatusCode, TimeRange, TraceQuery, Value};
 
     /// Seals spans as three blocks, each one zone and too large to be merged; returns their segment.
     fn sealed(dir: &std::path::Path) -> Segment {
@@ -222,6 +222,41 @@ mod tests {
                 .is_some_and(|oldest| oldest.get() >= NOW)
         );
         store.catalog.snapshot()[0].clone()
+    }
+
+    /// *Guarantees*: small blocks are joined to one of each zone when they are sealed, and values and traces are found in
+    /// the block that has them.
+    #[test]
+    fn joined_blocks_are_found_by_their_zone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, mut writers, _) = open_store(dir.path(), 1);
+        for block in 0..12u64 {
+            let spans = (block * 8..block * 8 + 8).map(|number| {
+                let mut span = span(number + 1, number + 1, "shop");
+                let attribute = ("size".to_owned(), Value::Int(number as i64));
+                span.attributes.push(attribute);
+                span
+            });
+            write(&mut writers[0], &spans.collect::<Vec<_>>());
+            writers[0].commit().unwrap();
+        }
+        writers[0].seal().unwrap();
+        let segment = store.catalog.snapshot()[0].clone();
+        assert_eq!(
+            segment.blocks().len(),
+            3,
+            "four blocks of eight rows a zone"
+        );
+        for number in [0, 31, 32, 95] {
+            let condition = Condition::parse_attribute(&format!("size={number}")).unwrap();
+            let zone = number as usize / 32;
+            let expected = (0..3).map(|at| at == zone).collect();
+            let found = reach(std::slice::from_ref(&condition), &segment).unwrap();
+            assert_eq!(found, Reach::of(expected), "{number}");
+            assert_eq!(segment.blocks_of(number + 1).unwrap(), [zone as u32]);
+            let query = TraceQuery::in_range(TimeRange::ALL).with([condition]);
+            assert_eq!(search_all(&store, &query).len(), 1);
+        }
     }
 
     /// *Guarantees*: an integer and a double of equal bits under one key are both found.
@@ -274,8 +309,9 @@ mod tests {
         ] {
             assert_eq!(of(absent), Reach::Nothing, "{absent}");
         }
+        assert_eq!(of("size=7"), blocks([true, false, false]));
+        assert_eq!(of("size=700"), blocks([false, false, true]));
         for present in [
-            "size=7",
             "size>718",
             "request.id=7-1",
             "request.id!=1",

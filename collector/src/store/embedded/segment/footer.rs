@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use super::super::block::{BlockMeta, FOOTER_MAGIC, PartStream, StoredBytes, encode_compressed};
 use super::super::limits::PART_BYTES_MAX;
+use super::super::place_filter;
 use super::bloom::Bloom;
-use super::filter;
 use super::layout::Layout;
 use super::schema_section;
 use super::services::ServiceTable;
@@ -25,6 +25,8 @@ use crate::store::bytes::{Reader, put_varint};
 
 /// Last bytes of a sealed file.
 const TRAILER_MAGIC: [u8; 4] = *b"FxE1";
+/// One false positive in 50; it costs the read of a zone. One bit more would cost 0.35 bytes a span.
+const FILTER_REMAINDER_BITS: u32 = 6;
 /// Directory offset and length, its checksum, magic.
 const TRAILER_BYTES: usize = 20;
 
@@ -47,10 +49,12 @@ pub(crate) enum SectionKind {
     Zones = 6,
     /// Span names by zone.
     ZoneNames = 7,
-    /// Filter of values: uncompressed pages.
+    /// Filter of values without zones, as earlier versions wrote it: uncompressed pages.
     Filter = 8,
     /// Bloom filter of traces.
     Bloom = 9,
+    /// Filter of values by zone: uncompressed pages.
+    ZoneFilter = 10,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -93,7 +97,7 @@ impl Footer {
         let mut put = |kind: SectionKind, column: u32, raw: &[u8]| -> io::Result<()> {
             let begin = out.len();
             match kind {
-                SectionKind::Filter => out.extend_from_slice(raw),
+                SectionKind::ZoneFilter => out.extend_from_slice(raw),
                 _ => encode_compressed(raw, &mut out)?,
             }
             sections.push(Section {
@@ -132,8 +136,8 @@ impl Footer {
         let zones = Zones::encode(state.services.list(), &state.zones, &layout, columns);
         put(SectionKind::Zones, 0, &zones)?;
         put(SectionKind::ZoneNames, 0, &state.zones.encode_names())?;
-        if has_columns && let Some(tokens) = state.tokens.all(&state.schema, &state.lists) {
-            put(SectionKind::Filter, 0, &filter::encode(&tokens))?;
+        if has_columns && let Some(filter) = encode_filter(state) {
+            put(SectionKind::ZoneFilter, 0, &filter)?;
         }
         let footer = Self {
             totals: state.totals,
@@ -314,6 +318,12 @@ impl Footer {
             sections,
         })
     }
+}
+
+/// Returns `None` if there are too many values for a filter.
+fn encode_filter(state: &SegmentState) -> Option<Vec<u8>> {
+    let mut tokens = state.tokens.all(&state.schema, &state.lists)?;
+    place_filter::encode(&mut tokens, state.zones.len(), FILTER_REMAINDER_BITS)
 }
 
 /// Encodes the last bytes of a file whose directory begins at `at`.

@@ -1,5 +1,7 @@
 //! Which zones, or blocks, of a segment may have a matching span.
 
+use super::super::place_filter::EVERYWHERE;
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Reach {
     Nothing,
@@ -9,6 +11,13 @@ pub(crate) enum Reach {
 }
 
 impl Reach {
+    pub(crate) fn all_or_nothing(is_all: bool) -> Self {
+        match is_all {
+            true => Self::Everything,
+            false => Self::Nothing,
+        }
+    }
+
     /// Returns what is flagged, given a flag for each zone.
     pub(crate) fn of_all(flags: Vec<bool>) -> Self {
         match flags.contains(&false) {
@@ -22,6 +31,19 @@ impl Reach {
             true => Self::Some(flags),
             false => Self::Nothing,
         }
+    }
+
+    /// Returns the zones with those numbers, which may be `EVERYWHERE`.
+    pub(super) fn of_zones(zones: &[u8]) -> Self {
+        if zones.contains(&EVERYWHERE) {
+            return Self::Everything;
+        }
+        let length = zones.iter().max().map_or(0, |last| usize::from(*last) + 1);
+        let mut flags = vec![false; length];
+        zones
+            .iter()
+            .for_each(|zone| flags[usize::from(*zone)] = true);
+        Self::of(flags)
     }
 
     pub(crate) fn includes(&self, number: usize) -> bool {

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::super::block::{Blobs, PartStream};
 use super::super::limits::ZONES_BYTES_MAX;
+use super::super::place_filter::{self, PAGE_BYTES};
 use super::bloom::{self, Bloom};
-use super::filter::{self, PAGE_BYTES};
+use super::filter;
 use super::footer::{Footer, SectionKind};
 use super::reach::Reach;
 use super::schema_section::SchemaSection;
@@ -142,20 +143,31 @@ impl SealedSegment {
     /// Returns the zones that may have one of these tokens. The pages of the filter are cached by the operating
     /// system only.
     pub(super) fn zones_of(&self, tokens: &[u64]) -> Result<Reach, StoreError> {
-        let Some(pages) = self.footer.pages(SectionKind::Filter, PAGE_BYTES) else {
+        let kind = match self.footer.has(SectionKind::ZoneFilter) {
+            true => SectionKind::ZoneFilter,
+            false => SectionKind::Filter,
+        };
+        let Some(pages) = self.footer.pages(kind, PAGE_BYTES) else {
             return Ok(Reach::Everything);
         };
         let path = &self.place.path;
         let file = open_file(path)?;
+        let mut reach = Reach::Nothing;
         for &token in tokens.iter().filter(|_| pages > 0) {
-            let page = filter::page_of(token, pages);
-            let page = self.footer.page(&file, path, SectionKind::Filter, page)?;
-            let found = filter::may_contain(&page, token);
-            if found.ok_or_else(|| self.damaged("page of a filter"))? {
-                return Ok(Reach::Everything);
-            }
+            let number = match kind {
+                SectionKind::ZoneFilter => place_filter::page_of(token, pages),
+                _ => filter::page_of(token, pages),
+            };
+            let page = self.footer.page(&file, path, kind, number)?;
+            let found = match kind {
+                SectionKind::ZoneFilter => {
+                    place_filter::places(&page, token, pages).map(|zones| Reach::of_zones(&zones))
+                }
+                _ => filter::may_contain(&page, token).map(Reach::all_or_nothing),
+            };
+            reach = reach.or(found.ok_or_else(|| self.damaged("page of a filter"))?);
         }
-        Ok(Reach::Nothing)
+        Ok(reach)
     }
 
     /// Returns the summaries of those traces, each with its index in `ids` and its blocks. The filter is

@@ -145,8 +145,8 @@ impl SegmentState {
         Arc::make_mut(&mut self.blocks).push(BlockMeta::new(offset, header));
         self.totals.add(header);
         self.totals.overflow_rows += rows.overflow_rows;
-        self.zones.begin_block(rows.starts.len());
-        self.tokens.add_block(rows.values, &self.schema);
+        let zone = self.zones.begin_block(rows.starts.len());
+        self.tokens.add_block(zone, rows.values, &self.schema);
         let slots: Vec<u32> = rows
             .trace_ids
             .iter()

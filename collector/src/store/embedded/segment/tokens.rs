@@ -2,8 +2,8 @@
 //! stored as its filter.
 //!
 //! A token stands for an attribute (key and formatted value, anywhere in the span) or a span name. Dictionary
-//! texts, names and resources are added at sealing; values that only blocks hold are collected at each
-//! commit.
+//! texts, names and resources are added at sealing, without a zone; values that only blocks hold are collected at
+//! each commit, with the zone of the block.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -13,6 +13,7 @@ use super::super::block::schema::{ColumnKind, Schema};
 use super::super::block::{BlockValues, ColumnValues, unpack};
 use super::super::limits::VALUE_TOKENS_MAX;
 use super::super::lists::{List, ListSet};
+use super::super::place_filter::{EVERYWHERE, at};
 use crate::codec::otlp::decode::{event_attributes, link_attributes, value_of_view};
 use crate::codec::otlp::{AttributeView, ValueView};
 use crate::store::hash::Seed;
@@ -20,8 +21,8 @@ use crate::store::hash::Seed;
 /// Seeds of the two kinds of tokens. The numbers are part of the file format.
 const ATTRIBUTES: Seed = Seed::fixed(1);
 const NAMES: Seed = Seed::fixed(2);
-/// Tokens remembered so that those which repeat are noted once: a power of two. The spans of a trace come in
-/// several requests, thousands of spans apart.
+/// Tokens remembered so that those which repeat in a zone are noted once: a power of two. The spans of a trace come
+/// in several requests, thousands of spans apart.
 const RECENT_TOKENS: usize = if cfg!(test) { 4_096 } else { 65_536 };
 /// Numbers remembered so that those which repeat are printed once.
 const RECENT_NUMBERS: usize = 4_096;
@@ -41,7 +42,9 @@ pub(crate) fn of_name(name: &[u8]) -> u64 {
 /// The values of an open segment that are only in its blocks.
 #[derive(Debug)]
 pub(crate) struct Tokens {
+    /// Each with its zone (`place_filter::at`).
     list: Vec<u64>,
+    zone: u8,
     recent: Box<[u64]>,
     recent_numbers: Box<[u64]>,
     /// Minimum and maximum of each numeric column.
@@ -54,6 +57,7 @@ impl Tokens {
     pub(super) fn new(seed: Seed) -> Self {
         Self {
             list: Vec::new(),
+            zone: 0,
             recent: nothing_recent(RECENT_TOKENS),
             recent_numbers: nothing_recent(RECENT_NUMBERS),
             ranges: Vec::new(),
@@ -70,7 +74,14 @@ impl Tokens {
         self.item_keys.iter().copied()
     }
 
-    pub(super) fn add_block(&mut self, values: &BlockValues<'_>, schema: &Schema) {
+    /// Adds the values of a block in that zone; zones ascend.
+    pub(super) fn add_block(&mut self, zone: usize, values: &BlockValues<'_>, schema: &Schema) {
+        let zone = u8::try_from(zone).unwrap_or(EVERYWHERE);
+        if zone != self.zone {
+            self.zone = zone;
+            forget(&mut self.recent);
+            forget(&mut self.recent_numbers);
+        }
         for (column, values) in &values.columns {
             let def = schema.columns.get(*column as usize);
             if let Some(def) = def.filter(|def| def.kind.is_some()) {
@@ -163,14 +174,13 @@ impl Tokens {
     fn add(&mut self, token: u64) {
         let slot = &mut self.recent[token as usize % RECENT_TOKENS];
         if std::mem::replace(slot, token) != token && self.list.len() <= VALUE_TOKENS_MAX {
-            self.list.push(token);
+            self.list.push(at(token, self.zone));
         }
     }
 
-    /// Returns every token of a segment; `None` if there are too many for a filter.
+    /// Returns every token of a segment with its zone; `None` if there are too many for a filter.
     pub(super) fn all(&self, schema: &Schema, lists: &ListSet) -> Option<Vec<u64>> {
-        let mut tokens = self.list.clone();
-        tokens.extend(lists.get(List::Names).iter().map(of_name));
+        let mut tokens: Vec<u64> = lists.get(List::Names).iter().map(of_name).collect();
         for (column, values) in lists.columns() {
             if let Some(def) = schema.columns.get(column as usize) {
                 let key = of_key(schema.keys.get(def.key));
@@ -193,13 +203,24 @@ impl Tokens {
             let scope = StoredScope::decode(encoded);
             tokens.extend(scope.view().attributes.iter().map(of_view));
         }
-        (tokens.len() <= VALUE_TOKENS_MAX).then_some(tokens)
+        let anywhere = tokens.into_iter().map(|token| at(token, EVERYWHERE));
+        let all: Vec<u64> = self.list.iter().copied().chain(anywhere).collect();
+        (all.len() <= VALUE_TOKENS_MAX).then_some(all)
     }
 }
 
-/// Returns an empty table: no entry is at the place where it would be looked up.
 fn nothing_recent(length: usize) -> Box<[u64]> {
-    (1..=length as u64).collect()
+    let mut table = vec![0; length].into_boxed_slice();
+    forget(&mut table);
+    table
+}
+
+/// Empties a table: no entry is at the place where it would be looked up.
+fn forget(table: &mut [u64]) {
+    table
+        .iter_mut()
+        .zip(1..)
+        .for_each(|(entry, other)| *entry = other);
 }
 
 pub(crate) fn key_hash(key: &[u8]) -> u64 {

@@ -87,7 +87,8 @@ impl ZoneTable {
         }
     }
 
-    pub(super) fn begin_block(&mut self, rows: usize) {
+    /// Returns the zone of the block.
+    pub(super) fn begin_block(&mut self, rows: usize) -> usize {
         if self.rows >= ZONE_ROWS {
             self.end_zone();
             self.rows = 0;
@@ -100,6 +101,11 @@ impl ZoneTable {
         if let Some(zone) = self.list.last_mut() {
             zone.blocks += 1;
         }
+        self.list.len() - 1
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
     }
 
     /// Returns the number of blocks of each zone.
