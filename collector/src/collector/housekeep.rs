@@ -83,6 +83,10 @@ pub(super) async fn enforce_retention(parts: &Parts, wall: UnixNanos) {
         parts.counters.incidents.add(Incident::RetentionFailed, 1);
         warn!(%error, "could not delete what is past the retention");
     }
+    let store = parts.store.clone();
+    if let Ok(Err(error)) = tokio::task::spawn_blocking(move || store.group_segments()).await {
+        warn!(%error, "could not write filters of segments");
+    }
 }
 
 /// Deletes what is past the retention by the confirmed time, and reports what is old only by the wall clock.

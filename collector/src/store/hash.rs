@@ -23,6 +23,11 @@ impl Seed {
         Self(seed)
     }
 
+    /// Returns what `fixed` takes, little-endian.
+    pub(crate) fn to_bytes(self) -> [u8; 8] {
+        self.0.to_le_bytes()
+    }
+
     #[inline]
     pub(crate) fn hash(self, bytes: &[u8]) -> u64 {
         let mut state = self.0 ^ (bytes.len() as u64).wrapping_mul(MIX_A);

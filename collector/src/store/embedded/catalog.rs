@@ -7,6 +7,7 @@ use std::sync::{Arc, MutexGuard};
 
 use super::arrival::ArrivalClock;
 use super::block::BlockReader;
+use super::groups::{Groups, Shortlist};
 use super::segment::seal::{Rows, rewrite, seal};
 use super::segment::{Caches, OpenSegment, Place, Replacement, SealedSegment, Segment};
 use crate::counters::{Counters, Incident};
@@ -34,6 +35,7 @@ pub(crate) struct Catalog {
     pub(crate) arrival: ArrivalClock,
     /// Whether the segments are shipped, now or later: the blocks of such segments are never merged.
     pub(crate) is_followed: bool,
+    pub(crate) groups: Groups,
     /// Decoded footers.
     pub(crate) caches: Arc<Caches>,
     /// By segment and block number.
@@ -43,8 +45,10 @@ pub(crate) struct Catalog {
 
 impl Catalog {
     pub(crate) fn new(dir: &Path, is_followed: bool, counters: Arc<Counters>) -> Self {
+        let folder = dir.join(SPANS_FOLDER);
         Self {
-            folder: dir.join(SPANS_FOLDER),
+            groups: Groups::new(&folder),
+            folder,
             next: AtomicU64::new(1),
             segments: RwLock::default(),
             rebuilding: Mutex::default(),
@@ -94,6 +98,11 @@ impl Catalog {
 
     pub(crate) fn snapshot(&self) -> Arc<Vec<Segment>> {
         Arc::clone(&self.segments.read())
+    }
+
+    /// Looks up which segments may have those traces. The high halves of ids do not count.
+    pub(crate) fn shortlist(&self, ids: &[u128]) -> Result<Shortlist, StoreError> {
+        self.groups.shortlist(ids.iter().map(|id| *id as u64))
     }
 
     /// Takes the lock under which footers are rebuilt.

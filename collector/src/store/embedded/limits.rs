@@ -84,5 +84,6 @@ pub(crate) const SMALL_BLOCK_ROWS: usize = if cfg!(test) { 200 } else { 1_000 };
 pub(crate) const SMALL_SHARE: u64 = 8;
 /// Memory for decoded footer sections, bytes.
 pub(crate) const SECTION_CACHE_BYTES: usize = 32 << 20;
-/// Memory for blooms: 1,150 segments of 8,000 traces.
+/// Memory for blooms: 1,150 segments of 8,000 traces. Only segments that are in no group yet, and those that
+/// have what is asked for, are looked up in theirs.
 pub(crate) const BLOOM_CACHE_BYTES: usize = 16 << 20;

@@ -10,6 +10,7 @@ mod catalog;
 mod damage;
 mod dictionary;
 pub(crate) mod fuzz;
+mod groups;
 mod journal;
 mod limits;
 mod lists;
@@ -174,6 +175,15 @@ impl EmbeddedStore {
     pub fn enforce_retention(&self, now: UnixNanos) -> Result<(), StoreError> {
         let follow = self.follow.as_ref();
         retention::enforce(&self.catalog, &self.options, follow, now)
+    }
+
+    /// Writes filters for segments that were sealed meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be read, written or deleted.
+    pub fn group_segments(&self) -> Result<(), StoreError> {
+        self.catalog.groups.maintain(&self.catalog.snapshot())
     }
 
     /// Returns a trace without blocks written after `as_of`.

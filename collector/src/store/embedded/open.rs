@@ -26,6 +26,7 @@ pub(crate) fn load(catalog: &Catalog) -> Result<(), StoreError> {
         }
     }
     finish_replacements(catalog)?;
+    catalog.note_sequence(catalog.groups.load()?);
     for segment in catalog.snapshot().iter() {
         let totals = segment.totals();
         catalog

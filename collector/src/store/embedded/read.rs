@@ -50,7 +50,11 @@ pub(crate) fn trace(catalog: &Catalog, wanted: Wanted) -> Result<Option<Trace>, 
 pub(crate) fn received(catalog: &Catalog, wanted: Wanted) -> Result<Received, StoreError> {
     let mut collector = SpanCollector::within(wanted.bytes_max);
     let mut truncated = false;
+    let shortlist = catalog.shortlist(&[wanted.number()])?;
     for segment in catalog.snapshot().iter() {
+        if !shortlist.may_have(segment, 0) {
+            continue;
+        }
         let blocks = skip_missing(segment.blocks_of(wanted.number()))?.unwrap_or_default();
         let rows = |reader: &BlockReader<'_>| match reader.header.written > wanted.as_of.get() {
             true => Ok(Vec::new()),
@@ -84,10 +88,12 @@ pub(crate) fn traces(
             Ok(Vec::new())
         }
     };
+    let listed: Vec<u128> = numbers.iter().copied().collect();
+    let shortlist = catalog.shortlist(&listed)?;
     for segment in catalog.snapshot().iter() {
         let mut blocks = BTreeSet::new();
-        for number in &numbers {
-            blocks.extend(skip_missing(segment.blocks_of(*number))?.unwrap_or_default());
+        for number in shortlist.of(segment).map(|at| listed[at]) {
+            blocks.extend(skip_missing(segment.blocks_of(number))?.unwrap_or_default());
         }
         let blocks: Vec<u32> = blocks.into_iter().collect();
         if blocks.is_empty() {
@@ -265,12 +271,16 @@ pub(crate) fn trace_ids_by_low_half(
 ) -> Result<Vec<TraceId>, StoreError> {
     let segments = catalog.snapshot();
     let mut ids = HashSet::new();
-    for segment in segments.iter() {
+    let shortlist = catalog.shortlist(&[low.into()])?;
+    for segment in segments
+        .iter()
+        .filter(|segment| shortlist.may_have(segment, 0))
+    {
         ids.extend(skip_missing(segment.by_low_half(low))?.unwrap_or_default());
     }
     let ids: Vec<u128> = ids.into_iter().collect();
     let mut found = Vec::new();
-    for (&id, resolved) in ids.iter().zip(resolve(&segments, &ids)?) {
+    for (&id, resolved) in ids.iter().zip(resolve(catalog, &segments, &ids)?) {
         if let Some(resolved) = resolved {
             found.push((std::cmp::Reverse(resolved.summary.start), id));
         }

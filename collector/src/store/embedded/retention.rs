@@ -58,7 +58,8 @@ fn delete_expired(
         max_age: options.retention,
         max_bytes: options.disk_budget_bytes,
     };
-    let mut bytes = segments.iter().map(Segment::bytes).sum::<u64>() + catalog.replaced_bytes();
+    let others = catalog.groups.bytes() + catalog.replaced_bytes();
+    let mut bytes = segments.iter().map(Segment::bytes).sum::<u64>() + others;
     let mut by_age: Vec<&Segment> = segments.iter().filter(|s| s.is_finished()).collect();
     by_age.sort_by_key(|segment| segment.totals().written);
     for segment in by_age {
@@ -154,6 +155,7 @@ pub(crate) fn stats(catalog: &Catalog) -> StoreStats {
     let segments = catalog.snapshot();
     let mut stats = StoreStats {
         segments: segments.len() as u64,
+        bytes: catalog.groups.bytes(),
         ..StoreStats::default()
     };
     for segment in segments.iter() {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use opentelemetry::TraceId;
 
+use super::super::catalog::Catalog;
 use super::super::damage::skip_missing;
 use super::super::segment::{NamedPiece, Segment};
 use crate::model::{ServiceCount, TraceSummary, UnixNanos};
@@ -20,13 +21,21 @@ pub(crate) struct Resolved {
 
 /// Looks up traces in every segment and merges the results; `None` for one that no segment has.
 pub(crate) fn resolve(
+    catalog: &Catalog,
     segments: &[Segment],
     ids: &[u128],
 ) -> Result<Vec<Option<Resolved>>, StoreError> {
     let mut found: Vec<Vec<NamedPiece>> = ids.iter().map(|_| Vec::new()).collect();
     let mut blocks: Vec<Vec<(usize, u32)>> = ids.iter().map(|_| Vec::new()).collect();
+    let shortlist = catalog.shortlist(ids)?;
     for (place, segment) in segments.iter().enumerate() {
-        for (at, piece) in skip_missing(segment.pieces(ids))?.unwrap_or_default() {
+        let listed: Vec<usize> = shortlist.of(segment).collect();
+        if listed.is_empty() {
+            continue;
+        }
+        let wanted: Vec<u128> = listed.iter().map(|at| ids[*at]).collect();
+        for (at, piece) in skip_missing(segment.pieces(&wanted))?.unwrap_or_default() {
+            let at = listed[at];
             blocks[at].extend(piece.blocks.iter().map(|&block| (place, block)));
             found[at].push(piece);
         }

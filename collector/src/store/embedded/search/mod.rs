@@ -275,7 +275,7 @@ impl Source for Blocks<'_> {
 
     async fn resolve(&mut self, candidates: &[Candidate]) -> Result<Vec<Option<Row>>, StoreError> {
         let ids: Vec<u128> = candidates.iter().map(|c| id_number(c.id)).collect();
-        let resolved = resolve(self.segments, &ids)?;
+        let resolved = resolve(self.catalog, self.segments, &ids)?;
         let rows = candidates.iter().zip(resolved);
         rows.map(|(candidate, resolved)| self.row(candidate, resolved))
             .collect()

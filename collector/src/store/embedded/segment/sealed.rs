@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::super::block::{Blobs, PartStream};
-use super::super::limits::ZONES_BYTES_MAX;
+use super::super::limits::{LIST_ENTRIES_MAX, ZONES_BYTES_MAX};
 use super::super::place_filter::{self, PAGE_BYTES};
 use super::bloom::{self, Bloom};
 use super::filter;
@@ -87,6 +87,26 @@ impl SealedSegment {
             let memory = index.memory();
             Some((index, memory))
         })
+    }
+
+    /// Size of its trace index.
+    pub(crate) fn index_bytes(&self) -> usize {
+        self.footer.raw_bytes(SectionKind::Index, 0)
+    }
+
+    /// Reads the low halves of the ids of its traces, past the cache.
+    pub(crate) fn trace_lows(&self) -> Result<Vec<u64>, StoreError> {
+        let mut lows = Vec::new();
+        self.stream_section(SectionKind::Index, 0, |section| {
+            let count = section.varint()?.min(LIST_ENTRIES_MAX as u64);
+            let mut id = Vec::new();
+            for _ in 0..count {
+                section.take_into(16, &mut id)?;
+                lows.push(u64::from_be_bytes(*id.last_chunk()?));
+            }
+            Some(Ok(()))
+        })?;
+        Ok(lows)
     }
 
     /// Returns the ids of its traces.
