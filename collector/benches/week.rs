@@ -300,6 +300,9 @@ fn run(dir: &Path, spans: usize) -> Costs {
     let begin = Instant::now();
     let (store, _writers) = open(options(dir), Default::default()).expect("opens");
     let opened = begin.elapsed();
+    let begin = Instant::now();
+    store.group_segments().expect("the disk works");
+    println!("grouped in {:.1?}", begin.elapsed());
     let stats = store.stats();
     let bytes = stats.bytes as f64 / stats.spans as f64;
     println!(

@@ -3,6 +3,7 @@
 mod assembling;
 mod crash;
 mod faults;
+mod grouping;
 mod recounting;
 mod retention;
 mod round_trip;
