@@ -133,7 +133,8 @@ impl Footer {
         }
         let has_columns = state.totals.overflow_rows == 0;
         let columns = has_columns.then_some((&*state.schema, &state.lists, &state.tokens));
-        let zones = Zones::encode(state.services.list(), &state.zones, &layout, columns);
+        let zones = layout.zones(state.zones.list());
+        let zones = Zones::encode(state.services.list(), &zones, columns);
         put(SectionKind::Zones, 0, &zones)?;
         put(SectionKind::ZoneNames, 0, &state.zones.encode_names())?;
         if has_columns && let Some(filter) = encode_filter(state) {
@@ -323,7 +324,7 @@ impl Footer {
 /// Returns `None` if there are too many values for a filter.
 fn encode_filter(state: &SegmentState) -> Option<Vec<u8>> {
     let mut tokens = state.tokens.all(&state.schema, &state.lists)?;
-    place_filter::encode(&mut tokens, state.zones.len(), FILTER_REMAINDER_BITS)
+    place_filter::encode(&mut tokens, state.zones.list().len(), FILTER_REMAINDER_BITS)
 }
 
 /// Encodes the last bytes of a file whose directory begins at `at`.

@@ -166,7 +166,8 @@ impl<'a> Join<'a> {
     fn copy(&mut self) -> Result<(), StoreError> {
         let (zones, blocks) = {
             let state = self.open.state();
-            (state.zones.sizes(), Arc::clone(&state.blocks))
+            let sizes = state.zones.list().iter().map(|zone| zone.blocks);
+            (sizes.collect::<Vec<u32>>(), Arc::clone(&state.blocks))
         };
         let mut blocks = blocks.iter();
         for zone in zones {

@@ -10,7 +10,6 @@ use super::super::block::schema::{ColumnKind, Schema};
 use super::super::dictionary::ValueList;
 use super::super::limits::{ZONE_NAMES_MAX, ZONE_ROWS, ZONE_SERVICES_MAX};
 use super::super::lists::{List, ListSet};
-use super::layout::Layout;
 use super::tokens::{self, Tokens};
 use crate::codec::otlp::AttributeView;
 use crate::store::bytes::{Reader, put_bytes, put_varint};
@@ -104,13 +103,8 @@ impl ZoneTable {
         self.list.len() - 1
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.list.len()
-    }
-
-    /// Returns the number of blocks of each zone.
-    pub(super) fn sizes(&self) -> Vec<u32> {
-        self.list.iter().map(|zone| zone.blocks).collect()
+    pub(super) fn list(&self) -> &[Zone] {
+        &self.list
     }
 
     #[inline]
@@ -207,8 +201,7 @@ impl Zones {
     /// Encodes the zones of an open segment, and its keys if every attribute has a column.
     pub(super) fn encode(
         services: &ValueList,
-        table: &ZoneTable,
-        layout: &Layout,
+        zones: &[Zone],
         columns: Option<(&Schema, &ListSet, &Tokens)>,
     ) -> Vec<u8> {
         let mut out = Vec::new();
@@ -219,8 +212,8 @@ impl Zones {
         if let Some((schema, lists, tokens)) = columns {
             encode_keys(&keys(schema, lists, tokens), &mut out);
         }
-        put_varint(&mut out, table.list.len() as u64);
-        for zone in &*layout.zones(&table.list) {
+        put_varint(&mut out, zones.len() as u64);
+        for zone in zones {
             put_varint(&mut out, u64::from(zone.blocks));
             put_varint(
                 &mut out,
