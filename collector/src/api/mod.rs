@@ -132,13 +132,10 @@ pub fn router(state: ApiState) -> Router {
         .route("/changes", get(control::journal))
         .route("/notifications", get(notifications::overview))
         .route(
-            "/notifications/quiet",
-            post(notifications::be_quiet).layer(DefaultBodyLimit::max(order::BYTES_MAX)),
+            "/notifications/mutes",
+            post(notifications::mute).layer(DefaultBodyLimit::max(order::BYTES_MAX)),
         )
-        .route(
-            "/notifications/quiet/{id}",
-            delete(notifications::end_quiet),
-        )
+        .route("/notifications/mutes/{id}", delete(notifications::unmute))
         .route("/instances", get(services::instances))
         .route("/traces", get(traces::search))
         .route("/traces/{id}", get(traces::trace))

@@ -1,4 +1,4 @@
-//! Incidents, the deliveries to each target, and quiet periods.
+//! Incidents, the deliveries to each target, and mutes.
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, StatusCode};
 
 use super::params::Params;
 use super::{ApiState, Problem};
-use crate::notify::{Overview, Quiet, QuietError, QuietOrder};
+use crate::notify::{Mute, MuteError, MuteOrder, Overview};
 use crate::receivers::user_name;
 
 /// `GET /api/notifications`
@@ -19,39 +19,39 @@ pub(super) async fn overview(
     Ok(Json(state.notifier.overview()))
 }
 
-/// `POST /api/notifications/quiet`
-pub(super) async fn be_quiet(
+/// `POST /api/notifications/mutes`
+pub(super) async fn mute(
     State(state): State<ApiState>,
     headers: HeaderMap,
-    order: Result<Json<QuietOrder>, JsonRejection>,
-) -> Result<(StatusCode, Json<Quiet>), Problem> {
+    order: Result<Json<MuteOrder>, JsonRejection>,
+) -> Result<(StatusCode, Json<Mute>), Problem> {
     let Json(order) = order.map_err(|error| Problem::new(error.status(), error.body_text()))?;
     let by = user_name(&headers).unwrap_or_else(|| order.by.clone());
-    let quiet = state.notifier.be_quiet(QuietOrder { by, ..order }).await?;
-    Ok((StatusCode::CREATED, Json(quiet?)))
+    let mute = state.notifier.mute(MuteOrder { by, ..order }).await?;
+    Ok((StatusCode::CREATED, Json(mute?)))
 }
 
-/// `DELETE /api/notifications/quiet/{id}`
-pub(super) async fn end_quiet(
+/// `DELETE /api/notifications/mutes/{id}`
+pub(super) async fn unmute(
     State(state): State<ApiState>,
     Path(id): Path<u64>,
     headers: HeaderMap,
-) -> Result<Json<Quiet>, Problem> {
-    let ended = state.notifier.end_quiet(id, user_name(&headers)).await?;
+) -> Result<Json<Mute>, Problem> {
+    let ended = state.notifier.unmute(id, user_name(&headers)).await?;
     ended
         .map(Json)
-        .ok_or_else(|| Problem::not_found(format!("there is no quiet period {id}")))
+        .ok_or_else(|| Problem::not_found(format!("there is no mute {id}")))
 }
 
-impl From<QuietError> for Problem {
-    fn from(error: QuietError) -> Self {
+impl From<MuteError> for Problem {
+    fn from(error: MuteError) -> Self {
         let detail = error.to_string();
         match error {
-            QuietError::Invalid { parameter, .. } => Self {
+            MuteError::Invalid { parameter, .. } => Self {
                 parameter: Some(parameter.to_owned()),
                 ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
             },
-            QuietError::TooMany(_) => Self::new(StatusCode::CONFLICT, detail),
+            MuteError::TooMany(_) => Self::new(StatusCode::CONFLICT, detail),
         }
     }
 }

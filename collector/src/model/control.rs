@@ -155,7 +155,7 @@ pub struct OperatorEvent {
     pub event: EventKind,
     /// The service and circuit; empty parts mean all, or that there is none.
     pub key: CircuitKey,
-    /// The trace, or the number of the quiet period.
+    /// The trace, or the number of the mute.
     pub object: String,
     /// The operator's reason.
     pub reason: String,
@@ -164,7 +164,7 @@ pub struct OperatorEvent {
     /// When, by the collector's clock.
     #[serde(rename = "time_unix_nanos")]
     pub time: UnixNanos,
-    /// When a quiet period ends.
+    /// When a mute ends.
     #[serde(rename = "expires_unix_nanos")]
     pub expires: Option<UnixNanos>,
 }
@@ -173,10 +173,10 @@ pub struct OperatorEvent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
-    /// Began a quiet period of notifications.
-    BeginQuiet,
-    /// Ended one early.
-    EndQuiet,
+    /// Muted notifications.
+    Mute,
+    /// Ended a mute early.
+    Unmute,
     /// Kept a trace beyond the retention.
     KeepTrace,
     /// Removed a kept trace.

@@ -51,7 +51,7 @@ pub struct Incident {
     /// Whether it ended because its circuit or instance is no longer listed, or its instance ended.
     #[serde(default)]
     pub is_gone: bool,
-    /// Whether it ended in a quiet period: what was not sent until then is not sent any more.
+    /// Whether it ended during a mute: what was not sent until then is not sent any more.
     pub(super) is_muted: bool,
     /// Whether the problem currently exists; a flapping circuit is closed now and then.
     pub(super) is_present: bool,
@@ -172,24 +172,24 @@ impl Incident {
     }
 
     /// Records that the problem is gone; returns whether that is new.
-    pub(super) fn calm(&mut self, is_quiet: bool, now: UnixNanos) -> bool {
+    pub(super) fn calm(&mut self, is_muted: bool, now: UnixNanos) -> bool {
         let is_new = std::mem::replace(&mut self.is_present, false);
         let last = self.openings.last().copied().unwrap_or_default();
         if self.ended.is_some() || (self.is_flapping && last + FLAPPING_WITHIN > now) {
             return is_new;
         }
         self.ended = Some(now);
-        self.is_muted = is_quiet;
+        self.is_muted = is_muted;
         self.is_flapping = false;
         true
     }
 
     /// Ends it because its subject is no longer listed, or has ended.
-    pub(super) fn vanish(&mut self, is_quiet: bool, now: UnixNanos) {
+    pub(super) fn vanish(&mut self, is_muted: bool, now: UnixNanos) {
         self.is_present = false;
         self.ended = Some(now);
         self.is_gone = true;
-        self.is_muted = is_quiet;
+        self.is_muted = is_muted;
         self.is_flapping = false;
     }
 
@@ -208,7 +208,7 @@ impl Incident {
         &self,
         target: &Target,
         known_since: UnixNanos,
-        is_quiet: bool,
+        is_muted: bool,
         now: UnixNanos,
     ) -> Option<Notice> {
         let sent = self.sent.get(&target.name);
@@ -236,7 +236,7 @@ impl Incident {
                 // Without this repetition Alertmanager would treat it as resolved.
                 let is_kept_alive = sent.is_some() && target.is_alertmanager();
                 let is_due = sent.is_some() || self.since + target.after <= now;
-                is_due && (!is_quiet || is_kept_alive)
+                is_due && (!is_muted || is_kept_alive)
             }
         };
         is_wanted.then(|| Notice {

@@ -9,7 +9,7 @@ mod channel;
 mod findings;
 mod incident;
 mod message;
-mod quiet;
+mod mute;
 mod run;
 mod send;
 mod settings;
@@ -26,7 +26,7 @@ use tokio::sync::{Mutex as AsyncMutex, watch};
 
 pub(crate) use self::findings::Sources;
 pub use self::incident::Incident;
-pub use self::quiet::{Quiet, QuietError, QuietOrder};
+pub use self::mute::{Mute, MuteError, MuteOrder};
 pub(crate) use self::run::{check, run};
 pub(crate) use self::settings::Source;
 pub use self::subject::Subject;
@@ -64,7 +64,7 @@ struct Inner {
     news: watch::Sender<u64>,
     /// Held while writing, so that an older state never replaces a newer one.
     writing: AsyncMutex<()>,
-    /// Where operators' quiet periods are recorded.
+    /// Where operators' mutes are recorded.
     journal: OnceLock<Control>,
 }
 
@@ -115,8 +115,8 @@ pub struct Overview {
     /// The open incidents and recently ended ones, latest first.
     #[serde(serialize_with = "incident::show")]
     pub incidents: Vec<Incident>,
-    /// The quiet periods.
-    pub quiets: Vec<Quiet>,
+    /// The mutes.
+    pub mutes: Vec<Mute>,
     /// Number of incidents beyond the limit.
     pub not_kept: u64,
 }
@@ -159,29 +159,29 @@ impl Notifier {
         }
     }
 
-    /// Records quiet periods in this journal.
+    /// Records mutes in this journal.
     pub(crate) fn with_journal(self, journal: &Control) -> Self {
         self.inner.journal.get_or_init(|| journal.clone());
         self
     }
 
-    async fn note(&self, event: EventKind, quiet: &Quiet, by: &str) {
+    async fn note(&self, event: EventKind, mute: &Mute, by: &str) {
         let Some(journal) = self.inner.journal.get() else {
             return;
         };
         let key = CircuitKey {
-            service: quiet.service.clone(),
-            name: quiet.circuit.clone(),
+            service: mute.service.clone(),
+            name: mute.circuit.clone(),
         };
         let noted = journal.note(OperatorEvent {
             id: 0,
             event,
             key,
-            object: quiet.id.to_string(),
-            reason: quiet.reason.clone(),
+            object: mute.id.to_string(),
+            reason: mute.reason.clone(),
             by: by.to_owned(),
             time: UnixNanos::now(),
-            expires: (event == EventKind::BeginQuiet).then_some(quiet.until),
+            expires: (event == EventKind::Mute).then_some(mute.until),
         });
         noted.await;
     }
@@ -189,9 +189,9 @@ impl Notifier {
     /// Returns the state of notifications.
     pub fn overview(&self) -> Overview {
         let now = UnixNanos::now();
-        let (mut incidents, quiets) = {
+        let (mut incidents, mutes) = {
             let state = self.state();
-            (state.incidents().to_vec(), state.quiets(now))
+            (state.incidents().to_vec(), state.mutes(now))
         };
         incidents.sort_by_key(|one| (one.ended.is_some(), std::cmp::Reverse(one.since)));
         let settings = self.settings();
@@ -210,56 +210,49 @@ impl Notifier {
             problem: reports.problem.clone(),
             targets: settings.targets.iter().map(report).collect(),
             incidents,
-            quiets,
+            mutes,
             not_kept: reports.not_kept,
         }
     }
 
-    /// Begins a quiet period; once this returns it is in force, also after a restart.
+    /// Begins a mute; once this returns it is in force, also after a restart.
     ///
     /// # Errors
     /// When the order is invalid, there are too many, or the disk fails.
-    pub async fn be_quiet(
-        &self,
-        order: QuietOrder,
-    ) -> Result<Result<Quiet, QuietError>, StoreError> {
-        let quiet = self.state().be_quiet(order, UnixNanos::now());
-        if let Ok(quiet) = &quiet {
-            let Quiet {
+    pub async fn mute(&self, order: MuteOrder) -> Result<Result<Mute, MuteError>, StoreError> {
+        let mute = self.state().mute(order, UnixNanos::now());
+        if let Ok(mute) = &mute {
+            let Mute {
                 service,
                 circuit,
                 by,
                 reason,
                 ..
-            } = quiet;
-            tracing::info!(service, circuit, by, reason, "notifications are quiet");
+            } = mute;
+            tracing::info!(service, circuit, by, reason, "notifications are muted");
             let saved = self.save().await;
             if saved.is_err() {
-                // The answer is an error, so the period must not stay in force.
-                self.state().end_quiet(quiet.id);
+                // The answer is an error, so the mute must not stay in force.
+                self.state().unmute(mute.id);
             }
             saved?;
-            self.note(EventKind::BeginQuiet, quiet, by).await;
+            self.note(EventKind::Mute, mute, by).await;
         }
-        Ok(quiet)
+        Ok(mute)
     }
 
-    /// Ends a quiet period early; `None` if it does not exist. `by` is the user, if known.
+    /// Ends a mute early; `None` if it does not exist. `by` is the user, if known.
     ///
     /// # Errors
     /// When the disk fails.
-    pub async fn end_quiet(
-        &self,
-        id: u64,
-        by: Option<String>,
-    ) -> Result<Option<Quiet>, StoreError> {
-        let ended = self.state().end_quiet(id);
-        if let Some(quiet) = &ended {
-            tracing::info!(id, "notifications are no longer quiet");
+    pub async fn unmute(&self, id: u64, by: Option<String>) -> Result<Option<Mute>, StoreError> {
+        let ended = self.state().unmute(id);
+        if let Some(mute) = &ended {
+            tracing::info!(id, "notifications are no longer muted");
             self.save().await?;
             self.wake();
             let by = by.unwrap_or_default();
-            self.note(EventKind::EndQuiet, quiet, &by).await;
+            self.note(EventKind::Unmute, mute, &by).await;
         }
         Ok(ended)
     }

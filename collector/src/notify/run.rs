@@ -27,7 +27,7 @@ const INSTANCES_EVERY: Duration = Duration::from_secs(10);
 const SETTLED_AFTER: Duration = Duration::from_secs(200);
 /// Interval of reading the file: soon enough for a person who has just changed it.
 const READ_EVERY: Duration = Duration::from_secs(1);
-/// Interval of checking for messages that became due by time: reminders, and those after a quiet period.
+/// Interval of checking for messages that became due by time: reminders, and those after a mute.
 const DUE_EVERY: Duration = Duration::from_secs(1);
 /// Pause after a message: Slack accepts one a second.
 const MESSAGE_PAUSE: Duration = Duration::from_secs(1);

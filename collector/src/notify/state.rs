@@ -1,4 +1,4 @@
-//! All incidents, quiet periods, and what was sent: the state that survives a restart. Pure: time is an
+//! All incidents, mutes, and what was sent: the state that survives a restart. Pure: time is an
 //! argument, and nothing is written here.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,26 +7,26 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::incident::{Incident, Notice, Problem};
-use super::quiet::{Quiet, QuietError, QuietOrder};
+use super::mute::{Mute, MuteError, MuteOrder};
 use super::settings::Target;
 use super::subject::Subject;
 use crate::model::UnixNanos;
 
 /// Concurrent incidents, some 500 bytes each: more would not be more informative.
 const INCIDENTS_MAX: usize = 1_000;
-const QUIETS_MAX: usize = 100;
+const MUTES_MAX: usize = 100;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct State {
     #[serde(default)]
     incidents: Vec<Incident>,
     #[serde(default)]
-    quiets: Vec<Quiet>,
+    mutes: Vec<Mute>,
     /// Since when each target has been in the file.
     #[serde(default)]
     targets: BTreeMap<String, UnixNanos>,
     #[serde(default)]
-    last_quiet: u64,
+    last_mute: u64,
 }
 
 /// The state of a subject in one check.
@@ -74,8 +74,8 @@ impl State {
                     noted.is_changed |= incident.go_on(problem, now);
                 }
                 (Some(incident), None) => {
-                    let is_quiet = is_quiet(&self.quiets, &incident.subject, now);
-                    noted.is_changed |= incident.calm(is_quiet, now);
+                    let is_muted = is_muted(&self.mutes, &incident.subject, now);
+                    noted.is_changed |= incident.calm(is_muted, now);
                 }
                 (None, Some(problem)) => match self.room() {
                     Some(place) => {
@@ -124,7 +124,7 @@ impl State {
             let subject = &incident.subject;
             let is_listed = subject.service().is_none() || listed.contains(subject);
             if !is_listed && incident.ended.is_none() {
-                incident.vanish(is_quiet(&self.quiets, &incident.subject, now), now);
+                incident.vanish(is_muted(&self.mutes, &incident.subject, now), now);
                 is_changed = true;
             }
         }
@@ -133,15 +133,15 @@ impl State {
 
     /// Removes what is over; returns whether there was anything.
     pub(super) fn prune(&mut self, targets: &[Arc<Target>], now: UnixNanos) -> bool {
-        let before = (self.incidents.len(), self.quiets.len());
+        let before = (self.incidents.len(), self.mutes.len());
         let wanting = |subject: &Subject| -> Vec<&Target> {
             let targets = targets.iter().map(AsRef::as_ref);
             targets.filter(|target| target.wants(subject)).collect()
         };
         self.incidents
             .retain(|incident| !incident.is_over(&wanting(&incident.subject), now));
-        self.quiets.retain(|quiet| quiet.until > now);
-        before != (self.incidents.len(), self.quiets.len())
+        self.mutes.retain(|mute| mute.until > now);
+        before != (self.incidents.len(), self.mutes.len())
     }
 
     /// Returns the messages that are due to a target, oldest incident first.
@@ -152,8 +152,8 @@ impl State {
             .iter()
             .filter(|one| target.wants(&one.subject));
         let due = wanted.filter_map(|incident| {
-            let is_quiet = is_quiet(&self.quiets, &incident.subject, now);
-            incident.due(target, known_since, is_quiet, now)
+            let is_muted = is_muted(&self.mutes, &incident.subject, now);
+            incident.due(target, known_since, is_muted, now)
         });
         due.take(most).collect()
     }
@@ -170,38 +170,34 @@ impl State {
         }
     }
 
-    pub(super) fn be_quiet(
-        &mut self,
-        order: QuietOrder,
-        now: UnixNanos,
-    ) -> Result<Quiet, QuietError> {
-        self.quiets.retain(|quiet| quiet.until > now);
-        if self.quiets.len() >= QUIETS_MAX {
-            return Err(QuietError::TooMany(QUIETS_MAX));
+    pub(super) fn mute(&mut self, order: MuteOrder, now: UnixNanos) -> Result<Mute, MuteError> {
+        self.mutes.retain(|mute| mute.until > now);
+        if self.mutes.len() >= MUTES_MAX {
+            return Err(MuteError::TooMany(MUTES_MAX));
         }
-        let quiet = order.checked(self.last_quiet + 1, now)?;
-        self.last_quiet = quiet.id;
-        self.quiets.push(quiet.clone());
-        Ok(quiet)
+        let mute = order.checked(self.last_mute + 1, now)?;
+        self.last_mute = mute.id;
+        self.mutes.push(mute.clone());
+        Ok(mute)
     }
 
-    pub(super) fn end_quiet(&mut self, id: u64) -> Option<Quiet> {
-        let at = self.quiets.iter().position(|quiet| quiet.id == id)?;
-        Some(self.quiets.remove(at))
+    pub(super) fn unmute(&mut self, id: u64) -> Option<Mute> {
+        let at = self.mutes.iter().position(|mute| mute.id == id)?;
+        Some(self.mutes.remove(at))
     }
 
     pub(super) fn incidents(&self) -> &[Incident] {
         &self.incidents
     }
 
-    pub(super) fn quiets(&self, now: UnixNanos) -> Vec<Quiet> {
-        let in_force = self.quiets.iter().filter(|quiet| quiet.until > now);
+    pub(super) fn mutes(&self, now: UnixNanos) -> Vec<Mute> {
+        let in_force = self.mutes.iter().filter(|mute| mute.until > now);
         in_force.cloned().collect()
     }
 }
 
-fn is_quiet(quiets: &[Quiet], subject: &Subject, now: UnixNanos) -> bool {
-    quiets.iter().any(|quiet| quiet.covers(subject, now))
+fn is_muted(mutes: &[Mute], subject: &Subject, now: UnixNanos) -> bool {
+    mutes.iter().any(|mute| mute.covers(subject, now))
 }
 
 #[cfg(test)]

@@ -74,15 +74,15 @@ impl World {
         self.state.set_targets(&self.targets, self.now);
     }
 
-    fn be_quiet(&mut self, service: &str, time: Duration) -> u64 {
-        let order = QuietOrder {
+    fn mute(&mut self, service: &str, time: Duration) -> u64 {
+        let order = MuteOrder {
             service: service.to_owned(),
             for_s: time.as_secs(),
             by: "Ada".to_owned(),
             reason: "we deploy".to_owned(),
-            ..QuietOrder::default()
+            ..MuteOrder::default()
         };
-        self.state.be_quiet(order, self.now).unwrap().id
+        self.state.mute(order, self.now).unwrap().id
     }
 }
 
@@ -222,13 +222,13 @@ fn a_flapping_circuit_is_one_message() {
     assert_eq!(world.send(), ["ended"]);
 }
 
-/// Scenario: a circuit opens in a quiet period and closes within it, or after it.
+/// Scenario: a circuit opens during a mute and closes within it, or after it.
 /// Guarantees: the first incident is not sent at all, the second when the period ends; the end of one sent
 /// earlier is sent at once.
 #[test]
-fn quiet_holds_back_what_begins() {
+fn a_mute_holds_back_what_begins() {
     let mut world = World::new("");
-    world.be_quiet("shop", MINUTE * 10);
+    world.mute("shop", MINUTE * 10);
     world.find(true);
     assert_eq!(world.send(), [""; 0]);
     world.find(false);
@@ -237,37 +237,37 @@ fn quiet_holds_back_what_begins() {
     assert_eq!(world.send(), [""; 0]);
 
     let mut world = World::new("");
-    world.be_quiet("shop", MINUTE * 10);
+    world.mute("shop", MINUTE * 10);
     world.restart();
     world.find(true);
     assert_eq!(world.send(), [""; 0]);
     world.pass(MINUTE * 11);
     assert_eq!(world.send(), ["begun"]);
-    let id = world.be_quiet("", HOUR);
+    let id = world.mute("", HOUR);
     world.find(false);
     assert_eq!(world.send(), ["ended"]);
     world.pass(MINUTE);
     world.find(true);
     assert_eq!(world.send(), [""; 0]);
-    assert!(world.state.end_quiet(id).is_some() && world.state.end_quiet(id).is_none());
+    assert!(world.state.unmute(id).is_some() && world.state.unmute(id).is_none());
     assert_eq!(world.send(), ["begun"]);
 
     let mut world = World::new("");
-    world.be_quiet("other", HOUR);
+    world.mute("other", HOUR);
     world.find(true);
     assert_eq!(world.send(), ["begun"]);
 }
 
-/// Guarantees: a posted alert is posted again in a quiet period, since Alertmanager would otherwise resolve
+/// Guarantees: a posted alert is posted again during a mute, since Alertmanager would otherwise resolve
 /// it.
 #[test]
-fn an_alert_is_kept_alive_while_it_is_quiet() {
+fn an_alert_is_kept_alive_while_it_is_muted() {
     let mut world = World::new("");
     let file = r#"{"targets":[{"name":"a","alertmanager":{"url":"http://a.example"}}]}"#;
     world.targets = settings::tests::read(file).unwrap().targets;
     world.find(true);
     assert_eq!(world.send(), ["begun"]);
-    world.be_quiet("", HOUR);
+    world.mute("", HOUR);
     world.pass(MINUTE);
     assert_eq!(world.send(), ["reminder"]);
     world.find(false);
@@ -277,45 +277,45 @@ fn an_alert_is_kept_alive_while_it_is_quiet() {
 }
 
 #[test]
-fn an_order_of_quiet_that_is_wrong_names_what_is() {
-    let good = QuietOrder {
+fn an_invalid_mute_names_the_field() {
+    let good = MuteOrder {
         for_s: 900,
         by: "Ada".to_owned(),
         reason: "we deploy".to_owned(),
-        ..QuietOrder::default()
+        ..MuteOrder::default()
     };
     let wrong = [
         (
             "for_s",
-            QuietOrder {
+            MuteOrder {
                 for_s: 0,
                 ..good.clone()
             },
         ),
         (
             "for_s",
-            QuietOrder {
+            MuteOrder {
                 for_s: u64::MAX,
                 ..good.clone()
             },
         ),
         (
             "by",
-            QuietOrder {
+            MuteOrder {
                 by: " ".to_owned(),
                 ..good.clone()
             },
         ),
         (
             "reason",
-            QuietOrder {
+            MuteOrder {
                 reason: "a\nb".to_owned(),
                 ..good.clone()
             },
         ),
         (
             "service",
-            QuietOrder {
+            MuteOrder {
                 service: "é".repeat(501),
                 ..good.clone()
             },
@@ -323,14 +323,14 @@ fn an_order_of_quiet_that_is_wrong_names_what_is() {
     ];
     let mut state = State::default();
     for (part, order) in wrong {
-        match state.be_quiet(order, START) {
-            Err(QuietError::Invalid { parameter, .. }) => assert_eq!(parameter, part),
+        match state.mute(order, START) {
+            Err(MuteError::Invalid { parameter, .. }) => assert_eq!(parameter, part),
             other => panic!("{part}: {other:?}"),
         }
     }
-    let taken = (0..200).filter(|_| state.be_quiet(good.clone(), START).is_ok());
-    assert_eq!(taken.count(), QUIETS_MAX);
-    assert!(state.be_quiet(good, START + HOUR).is_ok());
+    let taken = (0..200).filter(|_| state.mute(good.clone(), START).is_ok());
+    assert_eq!(taken.count(), MUTES_MAX);
+    assert!(state.mute(good, START + HOUR).is_ok());
 }
 
 /// Scenario: a target is added to the file while one incident is open and another has just ended.

@@ -139,13 +139,10 @@ pub fn router(state: AppState) -> Router {
         )
         .route("/notifications", get(notifications::show))
         .route(
-            "/notifications/quiet",
-            form(post(notifications::be_quiet), notifications::FORM_BYTES_MAX),
+            "/notifications/mutes",
+            form(post(notifications::mute), notifications::FORM_BYTES_MAX),
         )
-        .route(
-            "/notifications/quiet/{id}/end",
-            post(notifications::end_quiet),
-        )
+        .route("/notifications/mutes/{id}/end", post(notifications::unmute))
         .route("/changes", get(journal::show))
         .route("/about", get(about::show))
         .route("/go", get(jump::show))

@@ -303,16 +303,16 @@ async fn a_restart_repeats_nothing() {
     collector.stop().await;
 }
 
-/// Scenario: a quiet period is ordered over the API, also without permission, and ended.
+/// Scenario: a mute is ordered over the API, also without permission, and ended.
 /// Guarantees: it withholds messages until it ends; an order without permission is rejected; an invalid one
 /// is explained.
 #[tokio::test]
-async fn quiet_is_ordered_over_the_api() {
+async fn a_mute_is_ordered_over_the_api() {
     let dir = tempfile::tempdir().unwrap();
     let (hooks, at) = Hooks::start().await;
     let chat = json!({"name": "chat", "slack": {"url": format!("http://{at}/slack")}});
     let collector = Running::start(config(dir.path(), &json!({"targets": [chat]}))).await;
-    let path = "/api/notifications/quiet";
+    let path = "/api/notifications/mutes";
     let order = |headers: &[(&str, &str)]| {
         let request = Request::post(path).header("content-type", "application/json");
         headers.iter().fold(request, |request, (name, value)| {
@@ -346,9 +346,9 @@ async fn quiet_is_ordered_over_the_api() {
         (422, true),
         "{problem:?}"
     );
-    let (status, quiet) = send(collector.web, order(&[]), good).await;
+    let (status, mute) = send(collector.web, order(&[]), good).await;
     assert_eq!(status, 201);
-    let id = serde_json::from_slice::<Value>(&quiet).unwrap()["id"].to_string();
+    let id = serde_json::from_slice::<Value>(&mute).unwrap()["id"].to_string();
     report(&collector, EffectiveState::Open).await;
     eventually(async || {
         let found = collector.ask("/api/notifications").await;
@@ -377,10 +377,10 @@ async fn many_incidents_at_once_are_one_message() {
     let collector = Running::start(config(dir.path(), &file)).await;
     // They become due at the same moment, however slow the machine is.
     let order = json!({"for_s": 900, "reason": "a test", "by": "Ada"}).to_string();
-    let path = "/api/notifications/quiet";
+    let path = "/api/notifications/mutes";
     let request = Request::post(path).header("content-type", "application/json");
-    let (_, quiet) = send(collector.web, request, order).await;
-    let id = serde_json::from_slice::<Value>(&quiet).unwrap()["id"].to_string();
+    let (_, mute) = send(collector.web, request, order).await;
+    let id = serde_json::from_slice::<Value>(&mute).unwrap()["id"].to_string();
     for number in 1..=25 {
         let now = UnixNanos::now();
         let mut breaker = FakeBreaker::new("a", now.get());

@@ -1,4 +1,4 @@
-//! The journal: who changed which circuit, setting or log level, kept a trace or quietened notifications, when, why, until
+//! The journal: who changed which circuit, setting or log level, kept a trace or muted notifications, when, why, until
 //! when, and with which result; for the retention.
 
 use std::borrow::Cow;
@@ -178,11 +178,11 @@ impl Row {
             },
             href: match is_trace {
                 true => format!("/traces/{}", event.object),
-                false => "/notifications#quiet".to_owned(),
+                false => "/notifications#mute".to_owned(),
             },
             what: match event.event {
-                EventKind::BeginQuiet => t!("Quiet period begun"),
-                EventKind::EndQuiet => t!("Quiet period ended"),
+                EventKind::Mute => t!("Notifications muted"),
+                EventKind::Unmute => t!("Mute ended"),
                 EventKind::KeepTrace => t!("Trace kept"),
                 EventKind::RemoveTrace => t!("Kept trace removed"),
             }
@@ -201,7 +201,7 @@ fn word(kind: JournalKind) -> &'static str {
         JournalKind::Switch => t!("States"),
         JournalKind::Settings => t!("Settings"),
         JournalKind::Level => t!("Log levels"),
-        JournalKind::Quiet => t!("Quiet periods"),
+        JournalKind::Mute => t!("Mutes"),
         JournalKind::Trace => t!("Kept traces"),
     }
 }

@@ -1,5 +1,5 @@
-//! Notifications: current incidents, whether each target is reached, and quiet periods, in which no new incidents are
-//! announced. The forms work without JavaScript.
+//! Notifications: current incidents, whether each target is reached, and mutes, during which no new incidents
+//! are announced. The forms work without JavaScript.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use fusebox_collector::model::UnixNanos;
 use fusebox_collector::notify::{
-    Incident, Overview, Quiet, QuietError, QuietOrder, Subject, TargetReport,
+    Incident, Mute, MuteError, MuteOrder, Overview, Subject, TargetReport,
 };
 use fusebox_collector::{is_same_origin, user_name};
 
@@ -38,14 +38,14 @@ pub(crate) async fn show(
     headers: HeaderMap,
 ) -> PageResult<NotificationsPage> {
     let user = user_name(&headers);
-    let entered = Entered::new(QuietOrder::default(), user);
+    let entered = Entered::new(MuteOrder::default(), user);
     let found = pages.info.notifier.overview();
     let now = UnixNanos::now().get();
     Ok(Page(NotificationsPage::new(found, entered, None, now)))
 }
 
-/// Begins a quiet period.
-pub(crate) async fn be_quiet(
+/// Begins a mute.
+pub(crate) async fn mute(
     State(pages): State<Pages>,
     headers: HeaderMap,
     Form(pairs): Form<Vec<(String, String)>>,
@@ -56,7 +56,7 @@ pub(crate) async fn be_quiet(
     let params = Params::from(pairs);
     let text = |name| params.word(name).unwrap_or_default().to_owned();
     let user = user_name(&headers);
-    let order = QuietOrder {
+    let order = MuteOrder {
         service: text("service"),
         circuit: text("circuit"),
         // An invalid number is rejected like 0.
@@ -65,12 +65,12 @@ pub(crate) async fn be_quiet(
         reason: text("reason"),
     };
     let notifier = &pages.info.notifier;
-    match notifier.be_quiet(order.clone()).await? {
-        Ok(_) => Ok(Redirect::to("/notifications#quiet").into_response()),
+    match notifier.mute(order.clone()).await? {
+        Ok(_) => Ok(Redirect::to("/notifications#mute").into_response()),
         Err(error) => {
             let status = match error {
-                QuietError::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-                QuietError::TooMany(_) => StatusCode::CONFLICT,
+                MuteError::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+                MuteError::TooMany(_) => StatusCode::CONFLICT,
             };
             let entered = Entered::new(order, user);
             let now = UnixNanos::now().get();
@@ -80,8 +80,8 @@ pub(crate) async fn be_quiet(
     }
 }
 
-/// Ends a quiet period; it is not an error if it has already ended.
-pub(crate) async fn end_quiet(
+/// Ends a mute; it is not an error if it has already ended.
+pub(crate) async fn unmute(
     State(pages): State<Pages>,
     Path(id): Path<u64>,
     headers: HeaderMap,
@@ -90,23 +90,23 @@ pub(crate) async fn end_quiet(
         return Err(PageError::Forbidden);
     }
     let notifier = &pages.info.notifier;
-    notifier.end_quiet(id, user_name(&headers)).await?;
-    Ok(Redirect::to("/notifications#quiet"))
+    notifier.unmute(id, user_name(&headers)).await?;
+    Ok(Redirect::to("/notifications#mute"))
 }
 
 /// The values entered in the form.
 #[derive(Debug)]
 pub(crate) struct Entered {
-    order: QuietOrder,
+    order: MuteOrder,
     /// Whether the request identifies its user.
     is_known: bool,
 }
 
 impl Entered {
-    pub(crate) fn new(order: QuietOrder, user: Option<String>) -> Self {
+    pub(crate) fn new(order: MuteOrder, user: Option<String>) -> Self {
         let is_known = user.is_some();
         let by = user.unwrap_or_else(|| order.by.clone());
-        let order = QuietOrder { by, ..order };
+        let order = MuteOrder { by, ..order };
         Self { order, is_known }
     }
 }
@@ -120,9 +120,9 @@ pub(crate) struct NotificationsPage {
     under_way: usize,
     incidents: Vec<IncidentRow>,
     targets: Vec<TargetRow>,
-    quiets: Vec<QuietRow>,
+    mutes: Vec<MuteRow>,
     entered: Entered,
-    error: Option<QuietError>,
+    error: Option<MuteError>,
 }
 
 /// One incident as listed; times are HTML.
@@ -151,9 +151,9 @@ struct TargetRow {
     problem: Option<String>,
 }
 
-/// One quiet period as listed.
+/// One mute as listed.
 #[derive(Debug)]
-struct QuietRow {
+struct MuteRow {
     id: u64,
     what: String,
     until: String,
@@ -166,7 +166,7 @@ impl NotificationsPage {
     pub(crate) fn new(
         found: Overview,
         entered: Entered,
-        error: Option<QuietError>,
+        error: Option<MuteError>,
         now: u64,
     ) -> Self {
         let incidents = found.incidents.iter();
@@ -184,10 +184,10 @@ impl NotificationsPage {
                 .iter()
                 .map(|one| TargetRow::new(one, now))
                 .collect(),
-            quiets: found
-                .quiets
+            mutes: found
+                .mutes
                 .iter()
-                .map(|one| QuietRow::new(one, now))
+                .map(|one| MuteRow::new(one, now))
                 .collect(),
             entered,
             error,
@@ -233,9 +233,7 @@ impl NotificationsPage {
     /// Returns the problem of this field.
     fn field_problem(&self, field: &str) -> Option<&str> {
         match &self.error {
-            Some(QuietError::Invalid { parameter, problem }) if *parameter == field => {
-                Some(problem)
-            }
+            Some(MuteError::Invalid { parameter, problem }) if *parameter == field => Some(problem),
             _ => None,
         }
     }
@@ -243,7 +241,7 @@ impl NotificationsPage {
     /// Returns the problem that belongs to no field.
     fn conflict(&self) -> Option<String> {
         let error = self.error.as_ref()?;
-        let is_field = matches!(error, QuietError::Invalid { .. });
+        let is_field = matches!(error, MuteError::Invalid { .. });
         (!is_field).then(|| error.to_string())
     }
 }
@@ -252,9 +250,9 @@ impl IncidentRow {
     fn new(incident: &Incident, now: u64) -> Self {
         let (what, href) = what(&incident.subject);
         let (class, word) = match (incident.ended, incident.is_flapping) {
-            (Some(_), _) => ("closed", t!("over")),
+            (Some(_), _) => ("closed", t!("resolved")),
             (None, true) => ("half", t!("flapping")),
-            (None, false) => ("open", t!("under way")),
+            (None, false) => ("open", t!("ongoing")),
         };
         let trace = incident.opened_by.as_ref();
         Self {
@@ -319,20 +317,20 @@ impl TargetRow {
     }
 }
 
-impl QuietRow {
-    fn new(quiet: &Quiet, now: u64) -> Self {
-        let what = match (quiet.service.as_str(), quiet.circuit.as_str()) {
+impl MuteRow {
+    fn new(mute: &Mute, now: u64) -> Self {
+        let what = match (mute.service.as_str(), mute.circuit.as_str()) {
             ("", "") => t!("everything").to_owned(),
             (service, "") => text::name(service).into_owned(),
             ("", circuit) => t!("circuits named {name}", name = text::name(circuit)),
             (service, circuit) => format!("{} → {}", text::name(service), text::name(circuit)),
         };
         Self {
-            id: quiet.id,
+            id: mute.id,
             what,
-            until: moment::short(quiet.until.get(), now),
-            by: text::name(&quiet.by).into_owned(),
-            reason: text::shown(&quiet.reason, 500).into_owned(),
+            until: moment::short(mute.until.get(), now),
+            by: text::name(&mute.by).into_owned(),
+            reason: text::shown(&mute.reason, 500).into_owned(),
         }
     }
 }

@@ -5,7 +5,7 @@ use fusebox_collector::live::circuits::{
     ChangeStatus, ControlError, Delivery, InstanceDelivery, JournalEntry, JournalFilter,
     JournalKind, Recorded,
 };
-use fusebox_collector::notify::{Overview, Quiet, QuietError, QuietOrder, TargetReport};
+use fusebox_collector::notify::{Mute, MuteError, MuteOrder, Overview, TargetReport};
 use fusebox_collector::query::{InstanceView, Instances, Liveness};
 use serde_json::json;
 
@@ -53,7 +53,7 @@ pub(super) fn pages() -> Vec<(&'static str, String)> {
             "notifications empty",
             html(NotificationsPage::new(
                 Overview::default(),
-                Entered::new(QuietOrder::default(), None),
+                Entered::new(MuteOrder::default(), None),
                 None,
                 NOW,
             )),
@@ -110,7 +110,7 @@ fn notifications([service, circuit, by, reason, instance]: [&str; 5], typed: &st
         fields.for_each(|(key, value)| json[key] = value.clone());
         serde_json::from_value(json).expect("an incident")
     };
-    let quiet = |service: &str, circuit: &str| Quiet {
+    let mute = |service: &str, circuit: &str| Mute {
         id: 7,
         service: service.to_owned(),
         circuit: circuit.to_owned(),
@@ -142,17 +142,17 @@ fn notifications([service, circuit, by, reason, instance]: [&str; 5], typed: &st
             ),
             incident(json!({"subject": "influxdb"}), None),
         ],
-        quiets: vec![quiet("", ""), quiet(service, ""), quiet(service, circuit)],
+        mutes: vec![mute("", ""), mute(service, ""), mute(service, circuit)],
         not_kept: 0,
     };
-    let order = QuietOrder {
+    let order = MuteOrder {
         service: typed.to_owned(),
         circuit: typed.to_owned(),
         reason: typed.to_owned(),
         by: by.to_owned(),
         for_s: 1,
     };
-    let error = QuietError::Invalid {
+    let error = MuteError::Invalid {
         parameter: "for_s",
         problem: "must be 60 s to 86400 s (24 h)".to_owned(),
     };

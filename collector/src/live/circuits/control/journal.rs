@@ -40,8 +40,8 @@ pub enum JournalKind {
     Settings,
     /// The level of a logger was changed.
     Level,
-    /// A quiet period of notifications began or was ended.
-    Quiet,
+    /// Notifications were muted, or a mute was ended.
+    Mute,
     /// A trace was kept or removed.
     Trace,
 }
@@ -52,7 +52,7 @@ impl JournalKind {
         Self::Switch,
         Self::Settings,
         Self::Level,
-        Self::Quiet,
+        Self::Mute,
         Self::Trace,
     ];
 
@@ -62,7 +62,7 @@ impl JournalKind {
             Self::Switch => "switch",
             Self::Settings => "settings",
             Self::Level => "level",
-            Self::Quiet => "quiet",
+            Self::Mute => "mute",
             Self::Trace => "trace",
         }
     }
@@ -135,7 +135,7 @@ impl Recorded {
                 Subject::Logger => JournalKind::Level,
             },
             Self::Event(event) => match event.event {
-                EventKind::BeginQuiet | EventKind::EndQuiet => JournalKind::Quiet,
+                EventKind::Mute | EventKind::Unmute => JournalKind::Mute,
                 EventKind::KeepTrace | EventKind::RemoveTrace => JournalKind::Trace,
             },
         }

@@ -1,4 +1,4 @@
-//! Quiet periods, in which nothing new is sent ("we deploy"), for everything, a service or a circuit.
+//! Mutes: for a limited time nothing new is sent ("we deploy") about everything, a service or a circuit.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use serde::{Deserialize, Serialize};
 use super::subject::Subject;
 use crate::model::UnixNanos;
 
-/// Longest quiet period: a person must decide again each day.
-const QUIET_MAX: Duration = Duration::from_secs(24 * 3600);
-const QUIET_MIN: Duration = Duration::from_secs(60);
+/// Longest mute: a person must decide again each day.
+const MUTE_MAX: Duration = Duration::from_secs(24 * 3600);
+const MUTE_MIN: Duration = Duration::from_secs(60);
 /// Longest text of a field, in characters.
 const TEXT_CHARS_MAX: usize = 500;
 
-/// A quiet period, in which nothing new is sent. What is still open after it is sent then; the end of an
+/// A time in which nothing new is sent. What is still open after it is sent then; the end of an
 /// incident that was sent before is sent at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Quiet {
-    /// The period's number.
+pub struct Mute {
+    /// Its number.
     pub id: u64,
     /// The service; empty means all, and the collector itself.
     pub service: String,
@@ -32,10 +32,10 @@ pub struct Quiet {
     pub reason: String,
 }
 
-/// An order for a quiet period.
+/// An order for a mute.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct QuietOrder {
+pub struct MuteOrder {
     /// The service; empty means all.
     #[serde(default)]
     pub service: String,
@@ -53,7 +53,7 @@ pub struct QuietOrder {
 
 /// Why an order was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum QuietError {
+pub enum MuteError {
     /// A part of the order is invalid.
     #[error("{parameter}: {problem}")]
     Invalid {
@@ -62,20 +62,20 @@ pub enum QuietError {
         /// What is wrong with it.
         problem: String,
     },
-    /// The limit of quiet periods is reached.
-    #[error("there are {0} quiet periods already; end one of them")]
+    /// The limit of mutes is reached.
+    #[error("there are {0} mutes already; end one of them")]
     TooMany(usize),
 }
 
-impl QuietOrder {
-    pub(super) fn checked(self, id: u64, now: UnixNanos) -> Result<Quiet, QuietError> {
+impl MuteOrder {
+    pub(super) fn checked(self, id: u64, now: UnixNanos) -> Result<Mute, MuteError> {
         let time = Duration::from_secs(self.for_s);
-        if !(QUIET_MIN..=QUIET_MAX).contains(&time) {
-            let (least, most) = (QUIET_MIN.as_secs(), QUIET_MAX.as_secs());
+        if !(MUTE_MIN..=MUTE_MAX).contains(&time) {
+            let (least, most) = (MUTE_MIN.as_secs(), MUTE_MAX.as_secs());
             let problem = format!("must be {least} s to {most} s ({} h)", most / 3600);
             return Err(invalid("for_s", problem));
         }
-        Ok(Quiet {
+        Ok(Mute {
             id,
             service: text("service", &self.service, false)?,
             circuit: text("circuit", &self.circuit, false)?,
@@ -86,7 +86,7 @@ impl QuietOrder {
     }
 }
 
-fn text(parameter: &'static str, text: &str, is_needed: bool) -> Result<String, QuietError> {
+fn text(parameter: &'static str, text: &str, is_needed: bool) -> Result<String, MuteError> {
     let text = text.trim();
     let problem = match text.chars().count() {
         0 if is_needed => "is missing".to_owned(),
@@ -99,11 +99,11 @@ fn text(parameter: &'static str, text: &str, is_needed: bool) -> Result<String, 
     Err(invalid(parameter, problem))
 }
 
-fn invalid(parameter: &'static str, problem: String) -> QuietError {
-    QuietError::Invalid { parameter, problem }
+fn invalid(parameter: &'static str, problem: String) -> MuteError {
+    MuteError::Invalid { parameter, problem }
 }
 
-impl Quiet {
+impl Mute {
     pub(super) fn covers(&self, subject: &Subject, now: UnixNanos) -> bool {
         let is = |wanted: &str, name: Option<&str>| wanted.is_empty() || Some(wanted) == name;
         self.until > now
