@@ -31,7 +31,7 @@ use crate::pages::view::palette::Palette;
 use crate::pages::view::policies::{self, PolicyRow};
 use crate::pages::view::range::Range;
 use crate::pages::view::text::{self, MINUTE};
-use crate::pages::view::{moment, reason, state};
+use crate::pages::view::{message, moment, state};
 use crate::pages::wall::card::{Card, Figure, InstanceRow, requests};
 use changes::ShownChange;
 use columns::Column;
@@ -300,7 +300,7 @@ impl CircuitPage {
     }
 
     fn reason(&self) -> Cow<'_, str> {
-        reason::shown(&self.known.circuit.reason, 300)
+        message::shown(&self.known.circuit.reason, 300)
     }
 
     fn bars(&self) -> Vec<chart::Path> {
@@ -436,7 +436,11 @@ impl CircuitPage {
             ),
             None => t!("no expiry").to_owned(),
         };
-        Some((word, text::shown(&forced.reason, 1_000).into_owned(), until))
+        Some((
+            word,
+            message::shown(&forced.reason, 1_000).into_owned(),
+            until,
+        ))
     }
 
     /// Returns the settings in force that its library reports.
@@ -581,7 +585,7 @@ impl Step {
             class: state::class(transition.to),
             symbol: state::symbol(transition.to),
             word: state::title(transition.to),
-            why: reason::shown(&transition.reason, 300).into_owned(),
+            why: message::shown(&transition.reason, 300).into_owned(),
             instance: text::name(&transition.instance).into_owned(),
             call: transition.trace_id.map(|id| {
                 let href = Href::trace(id).with_some("span", transition.span_id);

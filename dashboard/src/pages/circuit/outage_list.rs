@@ -7,7 +7,7 @@ use fusebox_collector::model::UnixNanos;
 use super::outages::{Line, Outage};
 use crate::pages::view::href::Href;
 use crate::pages::view::text;
-use crate::pages::view::{moment, reason};
+use crate::pages::view::{message, moment};
 
 /// Most lines; the log has the others.
 const LINES_MAX: usize = 30;
@@ -64,7 +64,7 @@ fn one(outage: &Outage, is_out: bool, now: u64) -> OutageRow {
         is_under_way,
         why: match outage.began_before {
             true => t!("began earlier").to_owned(),
-            false => reason::shown(&outage.reason, 300).into_owned(),
+            false => message::shown(&outage.reason, 300).into_owned(),
         },
         details: details(outage.failed_probes, outage.instances.len()),
         call: outage

@@ -14,7 +14,7 @@ use crate::pages::hash::fnv1a;
 use crate::pages::view::chart::{self, Path, Share, Stretch};
 use crate::pages::view::href::Href;
 use crate::pages::view::text::{self, MINUTE};
-use crate::pages::view::{moment, reason, state};
+use crate::pages::view::{message, moment, state};
 
 /// Bars of the sparkline if a view has none (the strip still needs a length).
 const SPARK_BARS: usize = 60;
@@ -186,7 +186,7 @@ impl<'a> Card<'a> {
             (None, _) if self.is_out() => &self.circuit.reason,
             _ => return None,
         };
-        (!reason.is_empty()).then(|| reason::shown(reason, 200).into_owned())
+        (!reason.is_empty()).then(|| message::shown(reason, 200).into_owned())
     }
 
     /// Returns the number of failed probes in the current outage.

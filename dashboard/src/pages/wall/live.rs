@@ -19,7 +19,7 @@ use super::message::Message;
 use super::{Arranged, Shape, Sum, WallBody, WallView, arrange, card_id, draw_circuit};
 use crate::pages::frame::error::PageError;
 use crate::pages::frame::page::draw;
-use crate::pages::view::{reason, state, text};
+use crate::pages::view::{message, state, text};
 use crate::pages::words::Language;
 
 /// How often the wall is read.
@@ -312,6 +312,6 @@ fn sentence(circuit: &CircuitView) -> String {
         service = text::name(&circuit.key.service),
         circuit = text::name(&circuit.key.name),
         state = state::word(circuit.state),
-        reason = reason::shown(&circuit.reason, 200),
+        reason = message::shown(&circuit.reason, 200),
     )
 }

@@ -47,6 +47,7 @@ macro_rules! h {
 mod circuit;
 mod frame;
 mod language;
+mod messages;
 mod pages;
 mod script;
 #[cfg(test)]
@@ -66,7 +67,7 @@ pub(crate) use script::of_scripts;
 type Words = &'static [(&'static str, &'static str)];
 
 /// The table.
-const TABLE: [Words; 7] = [
+const TABLE: [Words; 8] = [
     frame::WORDS,
     view::WORDS,
     wall::WORDS,
@@ -74,6 +75,7 @@ const TABLE: [Words; 7] = [
     trace::WORDS,
     traces::WORDS,
     pages::WORDS,
+    messages::WORDS,
 ];
 
 /// A text in every language.
@@ -101,7 +103,7 @@ impl Text {
     }
 
     /// Finds a text in the table.
-    pub(crate) const fn find_maybe(english: &'static str) -> Option<Self> {
+    pub(crate) const fn find_maybe(english: &str) -> Option<Self> {
         let mut part = 0;
         while part < TABLE.len() {
             let mut row = 0;
@@ -150,6 +152,12 @@ impl Display for Text {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.get())
     }
+}
+
+/// Returns the messages that come as English text.
+pub(crate) fn messages() -> impl Iterator<Item = Text> {
+    let rows = messages::WORDS.iter();
+    rows.map(|(english, korean)| Text { english, korean })
 }
 
 /// Returns the keys of the table.

@@ -72,7 +72,6 @@ pub(super) const WORDS: Words = &[
     ("live", "정상"),
     ("it missed a heartbeat", "하트비트를 한 번 놓쳤습니다"),
     ("down", "중단"),
-    ("it missed three heartbeats", "하트비트를 세 번 놓쳤습니다"),
     ("silent", "침묵"),
     ("it sends spans only and has sent none for a minute: it may be idle or gone", "스팬만 보내는 인스턴스가 1분 동안 아무것도 보내지 않았습니다. 유휴 상태이거나 사라졌을 수 있습니다"),
     ("{all}, {n} not closed", "{all}개, 닫히지 않음 {n}개"),
