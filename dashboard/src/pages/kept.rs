@@ -18,6 +18,7 @@ use super::frame::error::{PageError, PageResult};
 use super::frame::page::{Chrome, Page, Section};
 use super::trace::{KeptRow, not_stored};
 use super::view::href::Href;
+use super::view::message::{self, PROBLEM_CHARS};
 use super::view::text;
 
 /// Bytes of the form: a note and a name of 500 characters each.
@@ -152,9 +153,11 @@ impl KeepPage {
     }
 
     /// Returns the problem of this field.
-    fn field_problem(&self, field: &str) -> Option<&str> {
+    fn field_problem(&self, field: &str) -> Option<Cow<'_, str>> {
         match &self.error {
-            Some(KeepError::Invalid { parameter, problem }) if *parameter == field => Some(problem),
+            Some(KeepError::Invalid { parameter, problem }) if *parameter == field => {
+                Some(message::shown(problem, PROBLEM_CHARS))
+            }
             _ => None,
         }
     }
@@ -180,7 +183,7 @@ impl KeepPage {
                 n = seconds
             ),
             KeepError::TooLarge => t!("This trace is too large to be kept.").to_owned(),
-            error => error.to_string(),
+            error => message::shown(&error.to_string(), PROBLEM_CHARS).into_owned(),
         })
     }
 }

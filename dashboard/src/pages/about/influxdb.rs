@@ -2,7 +2,7 @@
 
 use fusebox_collector::store::influxdb::{Generation, InfluxdbReport};
 
-use crate::pages::view::{moment, text};
+use crate::pages::view::{message, moment, text};
 
 /// The section; present only when InfluxDB is configured.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl InfluxdbSection {
         let server = standing.server.as_ref();
         let last_error = standing.last_error.as_ref().map(|error| {
             let when = moment::short(standing.last_error_at.get(), now);
-            (text::shown(error, 500).into_owned(), when)
+            (message::shown(error, 500).into_owned(), when)
         });
         let refusal = standing.last_refusal.as_ref();
         Self {
@@ -52,7 +52,7 @@ impl InfluxdbSection {
             reachable: standing.reachable,
             status: format!("{words}{since}"),
             last_error,
-            last_refusal: refusal.map(|words| text::shown(words, 500).into_owned()),
+            last_refusal: refusal.map(|words| message::shown(words, 500).into_owned()),
             figures: figures(report),
             losses: losses(report),
         }

@@ -10,7 +10,7 @@ use fusebox_collector::query::{Missing, MissingPart, Partial, QueryError};
 use fusebox_collector::store::StoreError;
 
 use super::page::{Chrome, Page, Section, draw, render_failed};
-use crate::pages::view::text;
+use crate::pages::view::message;
 
 /// What a page handler returns.
 pub(crate) type PageResult<T> = Result<Page<T>, PageError>;
@@ -142,7 +142,7 @@ impl ErrorPage {
         Self {
             chrome: Chrome::new(Section::None, heading),
             status,
-            message: text::shown(&message, 2_000).into_owned(),
+            message: message::shown(&message, 2_000).into_owned(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use fusebox_collector::query::{Missing, MissingPart};
 
-use crate::pages::view::{moment, text};
+use crate::pages::view::{message, moment};
 
 /// The line as the frame prints it.
 #[derive(Debug, Clone)]
@@ -29,7 +29,7 @@ impl MissingLine {
             MissingPart::Rest => (None, t!("what was not read by then is missing.")),
         };
         Self {
-            reason: text::shown(&missing.reason(), 500).into_owned(),
+            reason: message::shown(&missing.reason(), 500).into_owned(),
             since: missing.since.map(|at| moment::short(at.get(), now)),
             older_than,
             part,

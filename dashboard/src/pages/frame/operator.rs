@@ -8,6 +8,7 @@ use fusebox::control::{Action, BY_CHARS_MAX, REASON_CHARS_MAX};
 use fusebox_collector::live::circuits::{ChangeOrder, ControlError};
 
 use super::params::Params;
+use crate::pages::view::message::{self, PROBLEM_CHARS};
 use crate::pages::view::range::Range;
 use crate::pages::view::text::{self, SECOND};
 
@@ -72,9 +73,14 @@ impl Operator {
 }
 
 /// Returns the problem of this field.
-pub(crate) fn field_problem<'a>(error: Option<&'a ControlError>, field: &str) -> Option<&'a str> {
+pub(crate) fn field_problem<'a>(
+    error: Option<&'a ControlError>,
+    field: &str,
+) -> Option<Cow<'a, str>> {
     match error? {
-        ControlError::Invalid { parameter, problem } if *parameter == field => Some(problem),
+        ControlError::Invalid { parameter, problem } if *parameter == field => {
+            Some(message::shown(problem, PROBLEM_CHARS))
+        }
         _ => None,
     }
 }
@@ -83,5 +89,5 @@ pub(crate) fn field_problem<'a>(error: Option<&'a ControlError>, field: &str) ->
 pub(crate) fn conflict(error: Option<&ControlError>) -> Option<String> {
     let error = error?;
     let is_field = matches!(error, ControlError::Invalid { .. });
-    (!is_field).then(|| error.to_string())
+    (!is_field).then(|| message::shown(&error.to_string(), PROBLEM_CHARS).into_owned())
 }

@@ -162,9 +162,9 @@ impl Entered {
         };
         let action = action.ok_or_else(|| ControlError::Invalid {
             parameter: "level",
-            problem: format!(
-                "none of {}, {BACK}",
-                Level::ALL.map(Level::as_str).join(", ")
+            problem: t!(
+                "none of {words}",
+                words = format!("{}, {BACK}", Level::ALL.map(Level::as_str).join(", "))
             ),
         })?;
         let instances = match self.everywhere {
@@ -306,7 +306,7 @@ impl InstancePage {
     }
 
     /// Returns the problem of this field.
-    fn problem(&self, field: &str) -> Option<&str> {
+    fn problem(&self, field: &str) -> Option<Cow<'_, str>> {
         operator::field_problem(self.error.as_ref(), field)
     }
 

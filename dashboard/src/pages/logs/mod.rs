@@ -14,6 +14,7 @@ use crate::pages::frame::error::{PageError, lenient};
 use crate::pages::frame::page::{Chrome, Page, Pill, Section};
 use crate::pages::frame::params::Params;
 use crate::pages::trace::logs::LogLine;
+use crate::pages::view::message::{self, PROBLEM_CHARS};
 use crate::pages::view::palette::Palette;
 use crate::pages::view::text;
 use form::LogForm;
@@ -91,7 +92,7 @@ impl LogsPage {
             missing: found
                 .missing
                 .as_deref()
-                .map(|why| text::shown(why, 500).into_owned()),
+                .map(|why| message::shown(why, PROBLEM_CHARS).into_owned()),
             form,
         }
     }

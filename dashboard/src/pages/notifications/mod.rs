@@ -19,9 +19,10 @@ use crate::pages::frame::error::{PageError, PageResult};
 use crate::pages::frame::page::{Chrome, Page, Section};
 use crate::pages::frame::params::Params;
 use crate::pages::view::href::Href;
+use crate::pages::view::message::{self, PROBLEM_CHARS};
 use crate::pages::view::range::Range;
 use crate::pages::view::text::SECOND;
-use crate::pages::view::{moment, reason, text};
+use crate::pages::view::{moment, text};
 
 /// The longest form: two names, a reason and a person.
 pub(crate) const FORM_BYTES_MAX: usize = 16 << 10;
@@ -196,7 +197,7 @@ impl NotificationsPage {
 
     fn problem(&self) -> Option<Cow<'_, str>> {
         let problem = self.problem.as_deref();
-        problem.map(|problem| text::shown(problem, 500))
+        problem.map(|problem| message::shown(problem, PROBLEM_CHARS))
     }
 
     fn is_cut(&self) -> bool {
@@ -231,9 +232,11 @@ impl NotificationsPage {
     }
 
     /// Returns the problem of this field.
-    fn field_problem(&self, field: &str) -> Option<&str> {
+    fn field_problem(&self, field: &str) -> Option<Cow<'_, str>> {
         match &self.error {
-            Some(MuteError::Invalid { parameter, problem }) if *parameter == field => Some(problem),
+            Some(MuteError::Invalid { parameter, problem }) if *parameter == field => {
+                Some(message::shown(problem, PROBLEM_CHARS))
+            }
             _ => None,
         }
     }
@@ -242,7 +245,7 @@ impl NotificationsPage {
     fn conflict(&self) -> Option<String> {
         let error = self.error.as_ref()?;
         let is_field = matches!(error, MuteError::Invalid { .. });
-        (!is_field).then(|| error.to_string())
+        (!is_field).then(|| message::shown(&error.to_string(), PROBLEM_CHARS).into_owned())
     }
 }
 
@@ -260,7 +263,7 @@ impl IncidentRow {
             word,
             what,
             href,
-            reason: reason::shown(&incident.reason, 300).into_owned(),
+            reason: message::shown(&incident.reason, 300).into_owned(),
             since: moment::short(incident.since.get(), now),
             ended: match incident.ended {
                 Some(ended) => moment::short(ended.get(), now),
@@ -312,7 +315,7 @@ impl TargetRow {
                 Some(at) => moment::short(at.get(), now),
                 None => "—".to_owned(),
             },
-            problem: problem.map(|problem| text::shown(problem, 300).into_owned()),
+            problem: problem.map(|problem| message::shown(problem, 300).into_owned()),
         }
     }
 }

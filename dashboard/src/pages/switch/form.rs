@@ -127,7 +127,7 @@ impl SwitchPage {
     }
 
     /// Returns the problem of this field.
-    fn problem(&self, field: &str) -> Option<&str> {
+    fn problem(&self, field: &str) -> Option<Cow<'_, str>> {
         operator::field_problem(self.error.as_ref(), field)
     }
 

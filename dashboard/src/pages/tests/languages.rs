@@ -8,12 +8,12 @@ use http_body_util::BodyExt;
 
 use super::collector::Stack;
 use super::*;
-use crate::pages::words::Language;
+use crate::pages::words::{Language, Text};
 
 /// Names of programs and formats, units, keys, and literal input: the same in every language.
 const SAME: &str = "fusebox opentelemetry otlp http https grpc json jaeger zipkin influxdb prometheus micrometer resilience4j \
     javascript utc asia seoul mib key value kind server service status error resource name esc ctrl shift enter and api sdk \
-    alertmanager notify file md demo aria invalid true code response tracestate off info warn fatal debug trace";
+    alertmanager slack teams webhook notify file md demo aria invalid true code response tracestate off info warn fatal debug trace";
 /// Words of the test data, and of the collector's texts about it.
 const MADE: &str = "get order see was review gateway page product english fallback img src script incident mail shop search \
     step must not parent received the";
@@ -161,7 +161,9 @@ fn every_row_of_the_table_is_used() {
         .map(|(_, text)| text)
         .collect();
     let quoted = |english: &str| format!("\"{}\"", english.replace('"', "\\\""));
-    let keys = crate::pages::words::keys();
+    // Messages come from elsewhere.
+    let messages: BTreeSet<_> = crate::pages::words::messages().map(Text::english).collect();
+    let keys = crate::pages::words::keys().filter(|key| !messages.contains(key));
     let unused: Vec<_> = keys.filter(|key| !sources.contains(&quoted(key))).collect();
     assert!(unused.is_empty(), "{unused:?}");
 }
@@ -225,4 +227,113 @@ fn a_tick_is_drawn_once_in_each_language() {
         "{karte}"
     );
     assert!(karte.contains("열린 원인"), "{karte}");
+}
+
+/// Files of the collector and of the library whose sentences pages show.
+const SPEAKING: [&str; 23] = [
+    "../collector/src/codec/otlp/error.rs",
+    "../collector/src/live/circuits/control/order.rs",
+    "../collector/src/live/circuits/control/state.rs",
+    "../collector/src/log/error.rs",
+    "../collector/src/model/condition.rs",
+    "../collector/src/notify/channel.rs",
+    "../collector/src/notify/findings.rs",
+    "../collector/src/notify/mute.rs",
+    "../collector/src/notify/send.rs",
+    "../collector/src/notify/settings.rs",
+    "../collector/src/notify/template.rs",
+    "../collector/src/pipeline/error.rs",
+    "../collector/src/pipeline/health.rs",
+    "../collector/src/query/kept.rs",
+    "../collector/src/query/trace_id.rs",
+    "../collector/src/query/uploads.rs",
+    "../collector/src/store/assemble.rs",
+    "../collector/src/store/assemble/same_ids.rs",
+    "../collector/src/store/influxdb/wire/http.rs",
+    "../collector/src/store/logs/search.rs",
+    "../collector/src/store/merged/traces.rs",
+    "../collector/src/store/search.rs",
+    "../instrumentation/src/circuit_breaker/rules/reason.rs",
+];
+
+/// Sentences of these files that no page shows as they are: the pages have words of their own, or it is a part.
+const UNSHOWN: [&str; 20] = [
+    "7: 7",
+    "7: 7: 7",
+    "7; 7",
+    "7 s",
+    "7 ms",
+    "7 µs",
+    "7 % of 7 calls 7 in 7",
+    "7 % of the last 7 calls 7",
+    "took longer than 7",
+    "a trace",
+    "a trace id has up to 32 hex digits (0-9, a-f); 7",
+    "error: ",
+    "its first line is about another trace",
+    "spans of this trace are still arriving, try again in 7 s",
+    "name the file of its certificate authority with --influxdb-ca-file",
+    "target 7",
+    "the server's own certificate must not be one of an authority (basicConstraints CA:FALSE)",
+    "the copy of this trace would be larger than 7 MiB",
+    "there is no room for 7 bytes: kept traces take 7 of 7 bytes; remove some",
+    "this trace is kept already; remove it first to keep what has arrived since",
+];
+
+/// *Guarantees*: a message that the collector adds or rewords has a row in the table.
+#[test]
+fn the_messages_of_the_collector_are_in_the_table() {
+    let mut missing = Vec::new();
+    for name in SPEAKING {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+        let source = std::fs::read_to_string(&path).expect("a source file");
+        for sentence in sentences(&source) {
+            let is_known = UNSHOWN.contains(&sentence.as_str())
+                || crate::pages::view::message::translated(&sentence).is_some();
+            if !is_known {
+                missing.push(format!("{name}: {sentence}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+/// Returns the sentences among the string literals of a program, with `7` for each value, without its tests and what it
+/// logs.
+fn sentences(source: &str) -> Vec<String> {
+    let source = source
+        .split("#[cfg(test)]\nmod tests {")
+        .next()
+        .unwrap_or_default();
+    let code = source
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    let code: Vec<_> = code
+        .map(|line| line.trim_start().trim_end_matches('\\'))
+        .collect();
+    let code = code.join("\n").replace("\\\"", "'").replace("'\"'", "");
+    let parts: Vec<&str> = code.split('"').collect();
+    let pairs = parts.chunks_exact(2);
+    let said = pairs.filter(|pair| {
+        let before = pair[0].rsplit([';', '}']).next().unwrap_or_default();
+        let is_said = !["expect(", "warn!(", "info!(", "error!("]
+            .iter()
+            .any(|call| before.contains(call));
+        is_said
+            && pair[1].contains(' ')
+            && pair[1].starts_with(|c: char| c.is_ascii_lowercase() || c == '{')
+    });
+    said.map(|pair| with_values(&pair[1].replace('\n', "")))
+        .collect()
+}
+
+/// Replaces the places for values by `7`.
+fn with_values(literal: &str) -> String {
+    let text = literal.replace("{{", "").replace("}}", "");
+    let mut parts = text.split('{');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        let rest = part.split_once('}').map_or("", |(_, rest)| rest);
+        text + "7" + rest
+    })
 }

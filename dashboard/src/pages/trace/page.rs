@@ -20,7 +20,7 @@ use crate::pages::view::chart::Stretch;
 use crate::pages::view::href::Href;
 use crate::pages::view::palette::Palette;
 use crate::pages::view::state::Chip;
-use crate::pages::view::{moment, text};
+use crate::pages::view::{message, moment, text};
 
 /// The page of a trace.
 #[derive(Debug, Template)]
@@ -159,7 +159,7 @@ impl TracePage {
             notes: trace
                 .notes
                 .iter()
-                .map(|n| text::shown(&n.message, 300).into_owned())
+                .map(|n| message::shown(&n.message, 300).into_owned())
                 .take(20)
                 .collect(),
             truncated: trace.truncated,

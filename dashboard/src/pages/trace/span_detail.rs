@@ -18,8 +18,8 @@ use super::row::Row;
 use crate::pages::frame::error::{PageError, lenient};
 use crate::pages::view::chart::{self, Path, Stretch};
 use crate::pages::view::href::Href;
-use crate::pages::view::state;
 use crate::pages::view::text::{self, MINUTE};
+use crate::pages::view::{message, state};
 use crate::pages::wall::card;
 
 /// Most events shown per span (the SDKs' default limit is 128).
@@ -91,7 +91,7 @@ impl SpanDetail {
         let span = &trace.spans[row.span?];
         let notes = trace.notes.iter().filter(|note| note.span_id == row.id);
         let mut notes: Vec<String> = notes
-            .map(|note| text::shown(&note.message, 500).into_owned())
+            .map(|note| message::shown(&note.message, 500).into_owned())
             .collect();
         if row.cut_cycle {
             notes.push(t!("its parents form a cycle, so it is shown as a root").to_owned());

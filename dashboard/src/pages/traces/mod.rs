@@ -23,6 +23,7 @@ use crate::pages::frame::error::{PageError, lenient};
 use crate::pages::frame::page::{Chrome, Page, Section};
 use crate::pages::frame::params::Params;
 use crate::pages::view::href::Href;
+use crate::pages::view::message::{self, PROBLEM_CHARS};
 use crate::pages::view::moment;
 use crate::pages::view::palette::Palette;
 use crate::pages::view::state::{self, Chip};
@@ -62,7 +63,10 @@ pub(crate) async fn show(
     if form.problems.is_empty() {
         match search(&pages, query.clone()).await {
             Ok((page, every)) => (found, all) = (page, every),
-            Err(QueryError::Invalid { problem, .. }) => form.problems.push(("", problem)),
+            Err(QueryError::Invalid { problem, .. }) => {
+                let problem = message::shown(&problem, PROBLEM_CHARS);
+                form.problems.push(("", problem.into_owned()));
+            }
             Err(error) => return Err(error.into()),
         }
     }
@@ -345,7 +349,7 @@ impl TracesPage {
             missing: found
                 .missing
                 .as_ref()
-                .map(|why| text::shown(why, 500).into_owned()),
+                .map(|why| message::shown(why, PROBLEM_CHARS).into_owned()),
             compared: found.compared,
             sampled: None,
             teach,

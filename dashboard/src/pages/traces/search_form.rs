@@ -8,6 +8,7 @@ use fusebox_collector::model::{
 use super::asked::Asked;
 use crate::pages::frame::params::{Params, moment};
 use crate::pages::view::href::Href;
+use crate::pages::view::message::{self, PROBLEM_CHARS};
 use crate::pages::view::range::Ranges;
 use crate::pages::view::text::{self, DAY, HOUR, MINUTE};
 
@@ -276,7 +277,7 @@ impl SearchForm {
                 "attribute",
                 t!(
                     "{problem}; write key=value, as in http.response.status_code=503",
-                    problem = problem
+                    problem = message::shown(&problem, PROBLEM_CHARS)
                 ),
             );
             Vec::new()
