@@ -7,17 +7,20 @@ pub(crate) mod differs;
 mod outage_list;
 mod outages;
 pub(crate) mod range;
+mod settings;
+mod step;
+mod view;
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 use askama::Template;
 use axum::extract::{Path, State};
-use fusebox::circuit_breaker::{EffectiveState, Outcome};
+use fusebox::circuit_breaker::EffectiveState;
 use fusebox_collector::live::circuits::ChangeStatus;
 use fusebox_collector::model::{
-    CircuitCalls, CircuitInstanceView, CircuitKey, CircuitTransition, CircuitView, Condition,
-    Source, StateSpan, TimeRange, TracePage, TraceQuery, UnixNanos, format_duration,
+    CircuitCalls, CircuitInstanceView, CircuitKey, CircuitTransition, CircuitView, Source,
+    StateSpan, TimeRange, TracePage, UnixNanos,
 };
 
 use crate::pages::Pages;
@@ -38,13 +41,14 @@ use columns::Column;
 use differs::Differs;
 use outage_list::OutageRow;
 use range::{Line, Shown};
+use step::Step;
+pub(crate) use view::View;
+use view::{TABS, tab_word};
 
 /// Most transitions read; those of a breaker that flaps all night are one line.
 const TRANSITIONS_MAX: usize = 2_000;
 /// Transitions listed in the log.
 const LOG_MAX: usize = 50;
-/// Requests listed.
-const REQUESTS_MAX: usize = 15;
 
 /// Serves a circuit.
 pub(crate) async fn show(
@@ -114,65 +118,6 @@ fn unknown(key: &CircuitKey, retention: Range) -> PageError {
         circuit = name,
         range = retention.words()
     ))
-}
-
-/// How the circuit is displayed, from the URL.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct View {
-    /// The time shown; `None`: now.
-    pub(crate) at: Option<u64>,
-    /// The outcome of the listed requests.
-    pub(crate) outcome: String,
-    /// Whether failing and passing calls are compared.
-    pub(crate) differs: bool,
-    /// The range of the chart, if one was chosen.
-    pub(crate) range: Option<String>,
-}
-
-/// The tabs of requests, by their outcome in a search.
-const TABS: [&str; 5] = ["", "failure", "timeout", "rejected", "fallback"];
-
-fn tab_word(outcome: &'static str) -> &'static str {
-    match Outcome::parse(outcome) {
-        Some(outcome) => state::outcome_word(outcome),
-        None if outcome.is_empty() => t!("all"),
-        None => t!("fell back"),
-    }
-}
-
-impl View {
-    /// Reads it from the URL.
-    pub(crate) fn read(params: &Params) -> Result<Self, PageError> {
-        let outcome = params.get("outcome").unwrap_or_default();
-        let known = TABS.contains(&outcome);
-        Ok(Self {
-            at: params.at()?,
-            outcome: if known {
-                outcome.to_owned()
-            } else {
-                String::new()
-            },
-            differs: params.get("differs").is_some(),
-            range: params.get("range").map(str::to_owned),
-        })
-    }
-
-    fn question(&self, key: &CircuitKey, range: TimeRange) -> TraceQuery {
-        let through = Condition::Circuit(key.name.clone());
-        let mut question = TraceQuery::in_range(range)
-            .with([Condition::service(&key.service), through])
-            .with(Condition::parse_outcome(&self.outcome));
-        question.limit = REQUESTS_MAX;
-        question
-    }
-
-    fn href(&self, key: &CircuitKey, outcome: &str, differs: bool) -> Href {
-        Href::circuit(key)
-            .with_some("at", self.at.map(text::datetime_local))
-            .with_some("outcome", (!outcome.is_empty()).then_some(outcome))
-            .with_some("differs", differs.then_some(1))
-            .with_some("range", self.range.as_deref())
-    }
 }
 
 /// The data of the page.
@@ -443,70 +388,8 @@ impl CircuitPage {
         ))
     }
 
-    /// Returns the settings in force that its library reports.
     fn settings(&self) -> Vec<Figure> {
-        let s = &self.known.circuit.settings;
-        let ms = |ms: Option<u64>| ms.map(|ms| format_duration(ms.saturating_mul(1_000_000)));
-        let some = |number: Option<u64>| number.map(text::count);
-        let at_most = |number| some(number).map(|n| t!("at most {n}", n = n));
-        let percent = |p: Option<f64>| p.map(|p| format!("{} %", text::percent(p)));
-        let slow = percent(s.slow_call_rate_percent).zip(ms(s.slow_call_duration_ms));
-        let slow = slow.map(|(p, limit)| {
-            t!(
-                "{share} of calls slower than {limit}",
-                share = p,
-                limit = limit
-            )
-        });
-        let group = (!s.group.is_empty()).then(|| text::name(&s.group).into_owned());
-        let calls = s
-            .window_calls
-            .map(|calls| tn!(calls, "{n} call", "{n} calls"));
-        let window = ms(s.window_ms).or(calls);
-        let growth = [
-            s.open_duration_factor
-                .map(|factor| t!("{n} times each time", n = factor)),
-            ms(s.open_duration_max_ms).map(|longest| t!("at most {n}", n = longest)),
-            percent(s.open_duration_jitter_percent).map(|jitter| format!("± {jitter}")),
-        ];
-        let growth: Vec<String> = growth.into_iter().flatten().collect();
-        let growth = (!growth.is_empty()).then(|| growth.join(", "));
-        let half_open_begins = s.automatic_half_open.map(|automatic| match automatic {
-            true => t!("when the open duration is over"),
-            false => t!("with the first call after it"),
-        });
-        let slow_counts = s.count_unfinished_slow_calls.map(|before| match before {
-            true => t!("before they return"),
-            false => t!("when they return"),
-        });
-        let no_slot = s.bulkhead_full_is_failure.map(|counts| match counts {
-            true => t!("counts as a failure"),
-            false => t!("does not count"),
-        });
-        let all = [
-            (t!("group"), group),
-            (t!("window"), window),
-            (t!("minimum calls"), some(s.minimum_calls)),
-            (t!("failure rate limit"), percent(s.failure_rate_percent)),
-            (t!("slow call limit"), slow),
-            (t!("slow calls count"), slow_counts.map(str::to_owned)),
-            (t!("open duration"), ms(s.open_duration_ms)),
-            (t!("open duration grows"), growth),
-            (t!("half-open begins"), half_open_begins.map(str::to_owned)),
-            (
-                t!("half-open duration"),
-                ms(s.half_open_max_duration_ms).map(|n| t!("at most {n}", n = n)),
-            ),
-            (t!("half-open probes"), some(s.half_open_probes)),
-            (t!("probe lease"), ms(s.probe_lease_ms)),
-            (t!("timeout#setting"), ms(s.timeout_ms)),
-            (t!("concurrent calls"), at_most(s.max_concurrent)),
-            (t!("fallbacks at once"), at_most(s.fallback_max_concurrent)),
-            (t!("call without a slot"), no_slot.map(str::to_owned)),
-        ];
-        all.into_iter()
-            .filter_map(|(name, value)| Some(Figure::new(name, value?)))
-            .collect()
+        settings::rows(&self.known.circuit.settings)
     }
 
     /// Returns what its telemetry cannot tell, and why.
@@ -556,41 +439,6 @@ impl CircuitPage {
         match self.known.circuit.source {
             Source::Spans => t!("spans of its calls alone: its service sends no metrics of it"),
             source => source.as_str(),
-        }
-    }
-}
-
-/// One transition as listed.
-#[derive(Debug)]
-struct Step {
-    /// When, as HTML.
-    when: String,
-    at_href: String,
-    class: &'static str,
-    symbol: &'static str,
-    word: &'static str,
-    why: String,
-    instance: String,
-    call: Option<(String, String)>,
-}
-
-impl Step {
-    fn new(transition: &CircuitTransition, now: u64) -> Self {
-        let at = transition.time;
-        Self {
-            when: moment::short(at.get(), now),
-            at_href: Href::new("/")
-                .with("at", text::datetime_local(at.get()))
-                .to_string(),
-            class: state::class(transition.to),
-            symbol: state::symbol(transition.to),
-            word: state::title(transition.to),
-            why: message::shown(&transition.reason, 300).into_owned(),
-            instance: text::name(&transition.instance).into_owned(),
-            call: transition.trace_id.map(|id| {
-                let href = Href::trace(id).with_some("span", transition.span_id);
-                (href.to_string(), text::short_id(id))
-            }),
         }
     }
 }
