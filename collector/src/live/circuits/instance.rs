@@ -335,7 +335,11 @@ impl Instance {
             return None;
         }
         self.standing.since = UnixNanos::default();
-        let mut reason = format!("{} when first heard of", state.as_str().replace('_', " "));
+        let word = match state {
+            EffectiveState::HalfOpen => "half-open".to_owned(),
+            state => state.as_str().replace('_', " "),
+        };
+        let mut reason = format!("{word} when first reported");
         if let Some(own) = self.own_reason(state) {
             reason = format!("{reason}: {own}");
         }

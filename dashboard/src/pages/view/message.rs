@@ -40,7 +40,9 @@ fn value_of(name: &str, value: &str) -> String {
     let known = match name {
         "why" => translated(value),
         "time" | "least" => time(value),
-        "from" | "to" => Text::find_maybe(&value.replace('_', "-")).map(|word| word.to_string()),
+        "from" | "to" | "state" => {
+            Text::find_maybe(&value.replace('_', "-")).map(|word| word.to_string())
+        }
         _ => None,
     };
     known.unwrap_or_else(|| value.to_owned())

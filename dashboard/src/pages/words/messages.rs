@@ -24,6 +24,16 @@ pub(super) const WORDS: Words = &[
     ("override expired ({why})", "강제 상태 만료 ({why})"),
     ("would have gone from {from} to {to}: {why}", "{from}에서 {to} 상태로 바뀌었을 것: {why}"),
     ("a property of Hystrix", "Hystrix 속성"),
+    // The collector, of breakers that do not announce their transitions.
+    ("reported by {library}", "{library} 보고"),
+    ("{state} when first reported: {why}", "처음 보고될 때 {state}: {why}"),
+    ("{state} when first reported", "처음 보고될 때 {state}"),
+    ("failure rate {percent} %, slow calls {slow} % of {n} calls", "호출 {n}건 중 실패율 {percent} %, 느린 호출 {slow} %"),
+    ("failure rate {percent} % of {n} calls", "호출 {n}건 중 실패율 {percent} %"),
+    ("slow calls {percent} % of {n} calls", "호출 {n}건 중 느린 호출 {percent} %"),
+    ("failure rate {percent} %, slow calls {slow} %", "실패율 {percent} %, 느린 호출 {slow} %"),
+    ("failure rate {percent} %", "실패율 {percent} %"),
+    ("slow calls {percent} %", "느린 호출 {percent} %"),
     // Notes about a trace.
     ("ended {time} before it started, shown without duration", "시작보다 {time} 먼저 끝나 소요 시간 없이 표시합니다"),
     ("no end time, shown without duration", "종료 시각이 없어 소요 시간 없이 표시합니다"),

@@ -68,7 +68,7 @@ async fn replicas_that_start_together_are_two() {
     assert_eq!(
         found.unwrap().value.len(),
         1,
-        "forced open when first heard of"
+        "forced open when first reported"
     );
     assert_eq!(counted(&world).await.success, 30);
 }
@@ -82,7 +82,7 @@ async fn open_when_first_heard_of_is_a_transition() {
     let found = world.circuits.transitions(None, TimeRange::ALL, 10).await;
     let found = found.unwrap().value;
     assert_eq!(found.len(), 1);
-    let reason = "open when first heard of: failure rate 50 %, slow calls 20 % of 10 calls";
+    let reason = "open when first reported: failure rate 50 %, slow calls 20 % of 10 calls";
     assert_eq!(found[0].reason, reason);
     assert_eq!(found[0].provenance, Provenance::Derived);
     let view = world.only(at(20.0));
