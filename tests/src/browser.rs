@@ -27,12 +27,19 @@ pub struct Browser {
 impl Browser {
     /// Starts a browser with a window of that size in CSS pixels.
     pub async fn start(width: u32, height: u32) -> Self {
-        Self::start_with(width, height, None).await
+        Self::start_with(width, height, Vec::new()).await
     }
 
     /// Starts a browser with an extension from a folder.
     pub async fn with_extension(width: u32, height: u32, folder: &Path) -> Self {
-        Self::start_with(width, height, Some(folder)).await
+        Self::start_with(width, height, extension(folder)).await
+    }
+
+    /// Starts a browser with an extension from a folder, and with the developer tools open in a window of their own.
+    pub async fn with_developer_tools(width: u32, height: u32, folder: &Path) -> Self {
+        let mut arguments = extension(folder);
+        arguments.push("--auto-open-devtools-for-tabs".to_owned());
+        Self::start_with(width, height, arguments).await
     }
 
     /// Returns the id that Chromium gives to an extension from that folder: the hash of its path, in letters.
@@ -56,11 +63,11 @@ impl Browser {
         digits.filter_map(letter).map(char::from).collect()
     }
 
-    async fn start_with(width: u32, height: u32, extension: Option<&Path>) -> Self {
+    async fn start_with(width: u32, height: u32, more: Vec<String>) -> Self {
         let (driver, port) = start_driver().await;
         let profile = TempDir::new().expect("a temporary directory");
         let client = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new())
-            .capabilities(capabilities(profile.path(), width, height, extension))
+            .capabilities(capabilities(profile.path(), width, height, more))
             .connect(&format!("http://127.0.0.1:{port}"))
             .await
             .expect("a browser session");
@@ -148,6 +155,14 @@ impl WebDriverCompatibleCommand for Devtools {
     }
 }
 
+/// Returns the arguments that load an extension. Since Chrome 137 the switch alone does nothing.
+fn extension(folder: &Path) -> Vec<String> {
+    vec![
+        "--disable-features=DisableLoadExtensionCommandLineSwitch".to_owned(),
+        format!("--load-extension={}", folder.display()),
+    ]
+}
+
 /// Starts a driver on a free port. It exits where another process took that port between its two sockets (IPv4 and IPv6),
 /// as happens when many tests start at once.
 async fn start_driver() -> (Child, u16) {
@@ -178,7 +193,7 @@ fn capabilities(
     profile: &Path,
     width: u32,
     height: u32,
-    extension: Option<&Path>,
+    more: Vec<String>,
 ) -> serde_json::Map<String, serde_json::Value> {
     let mut arguments = vec![
         "--headless=new".to_owned(),
@@ -194,11 +209,7 @@ fn capabilities(
         format!("--window-size={width},{height}"),
         format!("--user-data-dir={}", profile.display()),
     ];
-    if let Some(folder) = extension {
-        // Since Chrome 137 the switch alone does nothing.
-        arguments.push("--disable-features=DisableLoadExtensionCommandLineSwitch".to_owned());
-        arguments.push(format!("--load-extension={}", folder.display()));
-    }
+    arguments.extend(more);
     let capabilities = json!({
         "goog:chromeOptions": { "args": arguments },
         "goog:loggingPrefs": { "browser": "ALL" },

@@ -1,9 +1,12 @@
-//! The panel for the developer tools, loaded as an extension into a real Chromium, over a real collector. What the developer
-//! tools would hand it are HAR entries that the test makes: WebDriver cannot open them.
+//! The panel for the developer tools, loaded as an extension into a real Chromium, over a real collector: within the
+//! developer tools beside a page, and as a page of its own, with HAR entries that the test makes.
 
 use std::path::Path;
 
+use axum::Router;
 use fantoccini::Locator;
+use fantoccini::elements::Element;
+use fantoccini::wd::WindowHandle;
 use integration_tests::{Browser, Stack, TraceBuilder, eventually};
 use serde_json::{Value, json};
 
@@ -118,5 +121,105 @@ async fn the_panel_shows_the_call_tree_of_the_selected_request() {
     let href = link.attr("href").await.expect("an answer");
     assert_eq!(href, Some(format!("{}/traces/{id}", stack.web)));
     browser.screenshot("devtools-panel").await;
+    browser.close().await;
+}
+
+/// Serves pages whose responses name a trace; returns their address.
+async fn serve_pages(trace: &str) -> String {
+    let named = format!("traceparent;desc=\"00-{trace}-00000000000000a1-01\"");
+    let page = move || async { ([("server-timing", named)], "a page") };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+    let listener = listener.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let pages = Router::new().fallback(page);
+    tokio::spawn(async { axum::serve(listener, pages).await });
+    format!("http://{address}")
+}
+
+/// Selects the panel of the extension in the developer tools, once they have it.
+const SELECT_PANEL: &str = "
+    const done = arguments[arguments.length - 1];
+    import('./ui/legacy/legacy.js').then(async ({ InspectorView }) => {
+        const view = InspectorView.InspectorView.instance();
+        const id = view.tabbedPane.tabIds().find((id) => id.endsWith('Fusebox'));
+        if (id) await view.showPanel(id);
+        done(!!id);
+    }, () => done(false));";
+
+/// Returns the frame of the panel, which lies within shadow roots.
+const FIND_PANEL: &str = "
+    const below = (root) => {
+        for (const e of root.querySelectorAll('*')) {
+            if (e.nodeName === 'IFRAME' && e.src.endsWith('/panel.html')) return e;
+            const found = e.shadowRoot && below(e.shadowRoot);
+            if (found) return found;
+        }
+    };
+    return below(document);";
+
+/// Switches to the window of the developer tools; returns that of the page.
+async fn enter_developer_tools(browser: &Browser) -> WindowHandle {
+    let client = &browser.client;
+    let page = client.window().await.expect("a window");
+    for window in client.windows().await.expect("windows") {
+        client.switch_to_window(window).await.expect("it is there");
+        let url = client.current_url().await.expect("an address");
+        if url.scheme() == "devtools" {
+            return page;
+        }
+    }
+    panic!("the developer tools are not open");
+}
+
+/// *Scenario*: the developer tools are open beside a page; its response, of an error, names its trace.
+/// *Guarantees*: the panel is one of theirs, lists the request, and shows its call tree.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_developer_tools_have_the_panel() {
+    let stack = Stack::start().await;
+    let mut trace = TraceBuilder::new("gateway");
+    let cart = trace.span(None, "GET /cart", Vec::new());
+    trace.span(Some(cart), "GET /price", Vec::new());
+    trace.send(&stack.otlp_http).await;
+    let shop = serve_pages(&trace.id()).await;
+
+    let browser = Browser::with_developer_tools(1300, 900, &folder()).await;
+    let client = &browser.client;
+    // Browser-internal pages have no panels of extensions.
+    browser.open(&format!("{shop}/first")).await;
+    let page = enter_developer_tools(&browser).await;
+    eventually("the panel", || async {
+        let selected = client.execute_async(SELECT_PANEL, Vec::new()).await.ok()?;
+        selected.as_bool()?.then_some(())
+    })
+    .await;
+    let tools = client.window().await.expect("a window");
+    client.switch_to_window(page).await.expect("it is there");
+    browser.open(&format!("{shop}/cart?page=2")).await;
+    client.switch_to_window(tools).await.expect("it is there");
+    let panel = client.execute(FIND_PANEL, Vec::new()).await;
+    let panel = panel.expect("the script runs");
+    // An element is answered as its id under a key of the protocol.
+    let ids = panel.as_object().and_then(|one| one.values().next());
+    let id = ids.and_then(Value::as_str).expect("the frame of the panel");
+    let panel = Element::from_element_id(client.clone(), id.to_owned().into());
+    panel.enter_frame().await.expect("it can be entered");
+    let script = "
+        const button = [...document.querySelectorAll('#requests button')].find((one) => one.title.endsWith('/cart?page=2'));
+        if (!button) return false;
+        document.getElementById('address').value = arguments[0];
+        document.getElementById('where').requestSubmit();
+        button.click();
+        return true;";
+    eventually("the request of the page", || async {
+        let web = vec![stack.web.as_str().into()];
+        let found = client.execute(script, web).await.ok()?;
+        found.as_bool()?.then_some(())
+    })
+    .await;
+    eventually("the call tree", || async {
+        let rows = text(&browser, "#tree .rows").await;
+        (rows.contains("GET /cart") && rows.contains("GET /price")).then_some(())
+    })
+    .await;
     browser.close().await;
 }
