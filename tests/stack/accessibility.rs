@@ -1,4 +1,4 @@
-//! Every page against axe-core (WCAG 2.2, levels A and AA, target size) in light and dark, and walks through pages by keyboard.
+//! Every page against axe-core (WCAG 2.2, levels A and AA, target size) in light and dark.
 //!
 //! axe-core comes from npm and is no part of the repository: `tests/run` installs it and names its file.
 
@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use fantoccini::Locator;
-use fantoccini::key::Key;
 use fusebox::circuit_breaker::EffectiveState;
 use integration_tests::{
     Binary, Browser, DEADLINE, FakeBreaker, Stack, eventually, get_json, needed,
@@ -24,7 +23,7 @@ const RUN_AXE: &str = "
         (error) => done([`axe failed: ${error}`]));";
 
 /// Every page that fills itself with what `fill` sends; `trace` is the address of the demo trace.
-fn paths(trace: &str) -> Vec<String> {
+pub(crate) fn paths(trace: &str) -> Vec<String> {
     let fixed = [
         "/",
         "/?view=rows",
@@ -188,7 +187,7 @@ async fn examine(browser: &Browser, how: &str) -> Vec<String> {
 }
 
 /// Sends the demo trace twice and reports of breakers; returns the path of the second trace.
-async fn fill(stack: &Stack, browser: &Browser) -> String {
+pub(crate) async fn fill(stack: &Stack, browser: &Browser) -> String {
     let first = reqwest::Client::new().post(format!("{}/demo-trace", stack.web));
     let first = first.header("sec-fetch-site", "same-origin").send().await;
     assert!(first.expect("an answer").status().is_success());
@@ -225,113 +224,4 @@ async fn fill(stack: &Stack, browser: &Browser) -> String {
         }
     }
     path
-}
-
-/// Returns what the focus is on: its text, its label, or its id.
-async fn focused(browser: &Browser) -> String {
-    let script = "const e = document.activeElement; return e.getAttribute('aria-label') || e.textContent.trim() || e.id";
-    let words = browser.client.execute(script, Vec::new()).await;
-    let words = words.expect("the script runs");
-    words.as_str().unwrap_or_default().to_owned()
-}
-
-async fn press(browser: &Browser, key: Key) {
-    let element = browser.client.active_element().await.expect("a focus");
-    let key = char::from(key).to_string();
-    element.send_keys(&key).await.expect("a key can be pressed");
-}
-
-/// Presses Tab until the focus is there; every stop on the way must be visible.
-async fn tab_to(browser: &Browser, wanted: &str) {
-    for _ in 0..80 {
-        press(browser, Key::Tab).await;
-        let script = "const b = document.activeElement.getBoundingClientRect(); return b.width > 0 && b.height > 0";
-        let visible = browser.client.execute(script, Vec::new()).await;
-        assert_eq!(
-            visible.expect("the script runs"),
-            true,
-            "{}",
-            focused(browser).await
-        );
-        if focused(browser).await.contains(wanted) {
-            return;
-        }
-    }
-    panic!("80 stops without {wanted:?}");
-}
-
-/// *Scenario*: someone without a mouse looks for why a breaker is open.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn from_the_wall_to_the_call_that_opened_a_breaker_by_keyboard() {
-    let stack = Stack::start().await;
-    let browser = Browser::start(1280, 900).await;
-    browser.open(&stack.web).await;
-    let trace = fill(&stack, &browser).await;
-    browser.open(&stack.web).await;
-    tab_to(&browser, "Skip to the content").await;
-    tab_to(&browser, "what tripped it").await;
-    press(&browser, Key::Enter).await;
-    eventually("the trace of the call", || async {
-        let url = browser.client.current_url().await.ok()?;
-        (url.path() == trace).then_some(())
-    })
-    .await;
-    browser.close().await;
-}
-
-/// *Scenario*: someone without a mouse compares two traces of a search, and goes on to a call of them.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_traces_are_compared_by_keyboard() {
-    let stack = Stack::start().await;
-    let browser = Browser::start(1280, 900).await;
-    browser.open(&stack.web).await;
-    fill(&stack, &browser).await;
-    browser.open(&format!("{}/traces", stack.web)).await;
-    for _ in 0..2 {
-        tab_to(&browser, "Compare gateway").await;
-        press(&browser, Key::Space).await;
-    }
-    tab_to(&browser, "Compare the two").await;
-    press(&browser, Key::Enter).await;
-    eventually("the comparison", || async {
-        let url = browser.client.current_url().await.ok()?;
-        (url.path() == "/compare" && url.query()?.matches("id=").count() == 2).then_some(())
-    })
-    .await;
-    browser.screenshot("compare").await;
-    tab_to(&browser, "Level 1").await;
-    press(&browser, Key::Enter).await;
-    eventually("the spans of the call", || async {
-        let url = browser.client.current_url().await.ok()?;
-        url.path().starts_with("/traces/").then_some(())
-    })
-    .await;
-    browser.close().await;
-}
-
-/// *Guarantees*: on a phone too the map is there, its services can be reached by keyboard, and the focus shows neighbours.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_map_shows_neighbours_of_the_focus_on_a_phone() {
-    let stack = Stack::start().await;
-    let browser = Browser::start(1280, 900).await;
-    browser.open(&stack.web).await;
-    fill(&stack, &browser).await;
-    browser.set_width(360).await;
-    browser.open(&format!("{}/map?range=1h", stack.web)).await;
-    let dimmed = "
-        const node = document.querySelector('svg.map [data-node]');
-        node.focus();
-        const box = node.getBoundingClientRect();
-        const number = node.dataset.node;
-        const edges = [...document.querySelectorAll('svg.map .edge')];
-        const isOwn = (edge) => edge.dataset.from === number || edge.dataset.to === number;
-        const isRight = edges.every((edge) => edge.classList.contains('is-dim') !== isOwn(edge));
-        return box.width > 100 && document.activeElement === node && edges.some(isOwn) && !edges.every(isOwn) && isRight;";
-    eventually("only the neighbours in full colour", || async {
-        let right = browser.client.execute(dimmed, Vec::new()).await.ok()?;
-        right.as_bool()?.then_some(())
-    })
-    .await;
-    browser.screenshot("map-phone").await;
-    browser.close().await;
 }

@@ -15,6 +15,7 @@ mod hystrix;
 mod influxdb;
 mod influxql;
 mod jaeger;
+mod keyboard;
 mod levels;
 mod load;
 mod logs;
