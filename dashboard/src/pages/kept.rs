@@ -8,7 +8,9 @@ use axum::extract::{Form, Path, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect, Response};
 use fusebox_collector::model::{Trace, UnixNanos};
-use fusebox_collector::query::{KeepError, KeepOrder, Kept, NOTE_CHARS_MAX, read_trace_id};
+use fusebox_collector::query::{
+    KEPT_TRACE_BYTES_MAX, KeepError, KeepOrder, Kept, NOTE_CHARS_MAX, read_trace_id,
+};
 use fusebox_collector::{is_same_origin, user_name};
 use opentelemetry::TraceId;
 use serde::Deserialize;
@@ -144,6 +146,11 @@ impl KeepPage {
         text::count(self.spans as u64)
     }
 
+    /// Returns the limit of a copy.
+    fn copy_mib(&self) -> usize {
+        KEPT_TRACE_BYTES_MAX >> 20
+    }
+
     fn note(&self) -> Cow<'_, str> {
         text::shown(&self.order.note, 2 * NOTE_CHARS_MAX)
     }
@@ -182,7 +189,10 @@ impl KeepPage {
                 "Spans of this trace are still arriving. Try again in {n} s.",
                 n = seconds
             ),
-            KeepError::TooLarge => t!("This trace is too large to be kept.").to_owned(),
+            KeepError::TooLarge => t!(
+                "This trace is too large to be kept: its copy would exceed {n} MiB.",
+                n = self.copy_mib()
+            ),
             error => message::shown(&error.to_string(), PROBLEM_CHARS).into_owned(),
         })
     }

@@ -123,7 +123,7 @@ impl UploadPage {
     /// Returns the text about the limits.
     fn bounds(&self) -> String {
         t!(
-            "Up to {size} MiB a file and {n} traces; each is kept in memory for {minutes} minutes, seen by whoever sees these pages, and stored nowhere. When more come, the oldest leave.",
+            "Up to {size} MiB per file and {n} traces. They are held in memory for {minutes} minutes, visible to everyone who can see these pages, and not stored; the oldest are dropped when there are more.",
             size = UPLOAD_BYTES_MAX >> 20,
             n = UPLOADS_MAX,
             minutes = UPLOAD_KEPT.as_secs() / 60

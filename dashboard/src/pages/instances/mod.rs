@@ -122,7 +122,7 @@ fn look(liveness: Liveness) -> (&'static str, &'static str, &'static str) {
         Liveness::Ended => (
             "off",
             t!("ended"),
-            t!("it said that it ends, as when a deployment replaces it"),
+            t!("it announced its end, as when a deployment replaces it"),
         ),
         Liveness::Silent => (
             "off",

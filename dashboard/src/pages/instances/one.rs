@@ -104,7 +104,7 @@ async fn find(pages: &Pages, service: &str, id: &str) -> Result<Found, PageError
     let view = same.next().ok_or_else(|| {
         let (service, id) = (text::name(service), text::name(id));
         PageError::NotFound(t!(
-            "no instance {id} of {service} was heard in the last hour",
+            "no instance {id} of {service} has reported in the last hour",
             id = id,
             service = service
         ))
