@@ -96,8 +96,8 @@ async fn no_page_of_another_site_sends() {
     browser.close().await;
 }
 
-/// Sends a trace with the text in every field that holds text.
-async fn send_hostile(stack: &Stack, text: &str) -> String {
+/// Sends a trace with the text in every field that holds text; returns its id.
+pub(crate) async fn send_hostile(stack: &Stack, text: &str) -> String {
     let mut trace = TraceBuilder::new(text);
     let hostile = || {
         vec![
@@ -139,6 +139,6 @@ async fn open_everything(browser: &Browser) {
     }
 }
 
-fn encode(text: &str) -> String {
+pub(crate) fn encode(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }

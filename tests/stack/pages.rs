@@ -5,6 +5,9 @@ use fantoccini::key::Key;
 use fusebox::circuit_breaker::EffectiveState;
 use integration_tests::{Binary, Browser, DEADLINE, FakeBreaker, Stack, TraceBuilder, eventually};
 
+use crate::accessibility::{fill, paths};
+use crate::hostile::{encode, send_hostile};
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_empty_collector_shows_the_next_step() {
     let stack = Stack::start().await;
@@ -102,36 +105,61 @@ async fn the_trace_page_works_by_keyboard() {
     browser.close().await;
 }
 
+/// *Scenario*: services, circuits, instances and spans have names that are as long as they may be, without a place to break.
+/// *Guarantees*: no page scrolls sideways, from a phone's width to that of a wide screen.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pages_fit_a_phone_of_320_pixels() {
+async fn no_page_is_wider_than_its_window() {
     let stack = Stack::start().await;
-    let id = send_wide_trace(&stack, 12).await;
     let browser = Browser::start(1280, 900).await;
-    browser.set_width(320).await;
-    for path in [
-        "/",
-        "/traces",
-        "/services",
-        "/map",
-        "/about",
-        &format!("/traces/{id}"),
-    ] {
-        browser.open(&format!("{}{path}", stack.web)).await;
-        let script = "return document.documentElement.scrollWidth";
-        let width = browser
-            .client
-            .execute(script, Vec::new())
-            .await
-            .expect("the script runs");
-        assert!(
-            width.as_u64().is_some_and(|width| width <= 320),
-            "{path} is {width} pixels wide"
-        );
-        browser
-            .screenshot(&format!("narrow{}", path.replace(['/', '?'], "-")))
+    browser.open(&stack.web).await;
+    let demo = fill(&stack, &browser).await;
+    let mut paths = paths(&demo);
+    let names = [
+        "x".repeat(240),
+        "com.example.shop.".repeat(14),
+        "주문결제서비스이름".repeat(12),
+    ];
+    for (name, other) in names.iter().zip(names.iter().cycle().skip(1)) {
+        let trace = send_hostile(&stack, name).await;
+        let mut breaker = FakeBreaker::new(name, other, name);
+        breaker.report(&stack.otlp_http, 20).await;
+        breaker
+            .turn(&stack.otlp_http, EffectiveState::Open, &trace)
             .await;
+        let (name, other) = (encode(name), encode(other));
+        paths.extend([
+            format!("/circuits/{name}/{other}"),
+            format!("/circuits/{name}/{other}/switch?action=reset"),
+            format!("/services/{name}"),
+            format!("/instances/{name}/{name}"),
+            format!("/traces?service={name}&operation={name}&attribute={name}"),
+            format!("/traces/{trace}"),
+            format!("/traces/{trace}?view=statistics"),
+            format!("/traces/{trace}?view=flame"),
+            format!("/traces/{trace}?view=spans"),
+            format!("/traces/{trace}/keep"),
+            format!(
+                "/compare?a={trace}&b={}",
+                demo.trim_start_matches("/traces/")
+            ),
+            format!("/go?q={name}"),
+        ]);
+    }
+    let mut wide = Vec::new();
+    for path in paths {
+        browser.open(&format!("{}{path}", stack.web)).await;
+        for width in [320, 768, 1440, 2560] {
+            browser.set_width(width).await;
+            let script = "return document.documentElement.scrollWidth";
+            let needed = browser.client.execute(script, Vec::new()).await;
+            let needed = needed.expect("the script runs").as_u64();
+            if needed.is_none_or(|needed| needed > u64::from(width)) {
+                wide.push(format!("{path:.80} at {width}: {needed:?}"));
+            }
+        }
     }
     browser.close().await;
+    assert!(wide.is_empty(), "{}", wide.join("\n"));
 }
 
 /// Guarantees: all content but live updates is in the HTML, and every page forbids inline script and style.

@@ -161,7 +161,7 @@ impl MapPage {
             nodes: nodes.collect(),
             edges: edges.collect(),
             width: picture.width,
-            height: picture.height,
+            height: picture.height + BACK_DEPTH,
             more: links.len().saturating_sub(EDGES_MAX),
             ranges: ranges.iter().map(|other| choice(other, range)).collect(),
             teach,
@@ -207,7 +207,7 @@ impl Node {
         Self {
             x: trim(place.x),
             y: trim(place.y),
-            name: text::shown(name, 19).into_owned(),
+            name: text::name(name).into_owned(),
             title: text::title(name).into_owned(),
             href: Href::service(name).to_string(),
             sub,
@@ -291,6 +291,9 @@ impl CircuitMark {
 
 type Spot = (f64, f64);
 
+/// How far the control points of a call that leads back lie below the boxes.
+const BACK_DEPTH: f64 = 24.0;
+
 /// A call on the picture: cubic curves of four points each, with straight sections past the columns between its ends.
 #[derive(Debug)]
 struct Line(Vec<[Spot; 4]>);
@@ -338,9 +341,15 @@ fn ahead(start: Spot, end: Spot) -> [Spot; 4] {
     [start, (start.0 + bend, start.1), (end.0 - bend, end.1), end]
 }
 
-/// Returns the curve of a call that leads back: it starts and ends below the boxes.
+/// Returns the curve of a call that leads back: it starts and ends below the boxes, and reaches down less than the gap
+/// between them.
 fn back(from: &layout::Place, to: &layout::Place) -> [Spot; 4] {
     let start = (from.x + WIDTH * 0.4, from.y + HEIGHT);
     let end = (to.x + WIDTH * 0.6, to.y + HEIGHT);
-    [start, (start.0, start.1 + 36.0), (end.0, end.1 + 36.0), end]
+    [
+        start,
+        (start.0, start.1 + BACK_DEPTH),
+        (end.0, end.1 + BACK_DEPTH),
+        end,
+    ]
 }

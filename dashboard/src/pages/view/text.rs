@@ -188,8 +188,11 @@ pub(crate) fn shown(text: &str, chars_max: usize) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Returns a name from outside as shown.
+/// Returns a name from outside as shown; one of blanks alone is a sign that can be seen and clicked.
 pub(crate) fn name(text: &str) -> Cow<'_, str> {
+    if !text.is_empty() && text.trim().is_empty() {
+        return Cow::Borrowed("␣");
+    }
     shown(text, NAME_CHARS)
 }
 
@@ -257,5 +260,13 @@ mod tests {
         assert_eq!(shown("plain", 10), "plain");
         assert_eq!(shown("a\u{202e}b\u{0}c", 10), "a\u{fffd}b\u{fffd}c");
         assert_eq!(shown(&"é".repeat(20), 3), "ééé…");
+    }
+
+    #[test]
+    fn a_name_of_blanks_can_be_seen() {
+        assert_eq!(
+            [name(" "), name("\t\n"), name("a b"), name("")],
+            ["␣", "␣", "a b", ""]
+        );
     }
 }
