@@ -1,6 +1,9 @@
 //! The pages in a real browser: empty, huge, narrow, by keyboard, and without JavaScript.
 
+use std::time::Duration;
+
 use fantoccini::Locator;
+use fantoccini::actions::{InputSource, MOUSE_BUTTON_LEFT, MouseActions, PointerAction};
 use fantoccini::key::Key;
 use fusebox::circuit_breaker::EffectiveState;
 use integration_tests::{Binary, Browser, DEADLINE, FakeBreaker, Stack, TraceBuilder, eventually};
@@ -160,6 +163,52 @@ async fn no_page_is_wider_than_its_window() {
     }
     browser.close().await;
     assert!(wide.is_empty(), "{}", wide.join("\n"));
+}
+
+/// *Guarantees*: a bar of a circuit's chart, and an area that is dragged in it, lead to the requests of that time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_chart_of_a_circuit_leads_to_its_requests() {
+    let stack = Stack::start().await;
+    let mut breaker = FakeBreaker::new("gateway", "review", "gateway-1");
+    breaker.report(&stack.otlp_http, 20).await;
+    let browser = Browser::start(1280, 900).await;
+    let client = &browser.client;
+    let circuit = format!("{}/circuits/gateway/review", stack.web);
+    browser.open(&circuit).await;
+    let bar = client.wait().at_most(DEADLINE);
+    let bar = bar.for_element(Locator::Css(".callchart a")).await;
+    bar.expect("a bar").click().await.expect("a click");
+    is_search_of_a_time(&browser).await;
+
+    browser.open(&circuit).await;
+    let chart = client.find(Locator::Css(".callchart")).await;
+    let (x, y, width, _) = chart.expect("a chart").rectangle().await.expect("a place");
+    let to = |share: f64| PointerAction::MoveTo {
+        duration: Some(Duration::from_millis(50)),
+        x: x + width * share,
+        y: y + 20.0,
+    };
+    let button = MOUSE_BUTTON_LEFT;
+    let drag = MouseActions::new("mouse".to_owned())
+        .then(to(0.2))
+        .then(PointerAction::Down { button })
+        .then(to(0.6))
+        .then(PointerAction::Up { button });
+    client.perform_actions(drag).await.expect("it is dragged");
+    is_search_of_a_time(&browser).await;
+    browser.close().await;
+}
+
+/// Waits until a search for requests of the circuit between two times is shown.
+async fn is_search_of_a_time(browser: &Browser) {
+    eventually("a search", || async {
+        let url = browser.client.current_url().await.ok()?;
+        let query = url.query()?;
+        let parts = ["service=gateway", "circuit=review", "start=", "end="];
+        let has_all = parts.iter().all(|part| query.contains(part));
+        (url.path() == "/traces" && has_all).then_some(())
+    })
+    .await;
 }
 
 /// Guarantees: all content but live updates is in the HTML, and every page forbids inline script and style.

@@ -1,9 +1,10 @@
 //! The values behind the chart of a circuit, bar by bar, for the pointer and as a table.
 
-use fusebox_collector::model::{CircuitCalls, CircuitHistory, TimeRange, nanos};
+use fusebox_collector::model::{CircuitCalls, CircuitHistory, CircuitKey, TimeRange, nanos};
 
 use crate::pages::view::chart::{self, trim};
 use crate::pages::view::{moment, text};
+use crate::pages::wall::card::requests;
 
 /// Width of the chart in its own units.
 pub(super) const WIDTH: f64 = 1008.0;
@@ -21,10 +22,17 @@ pub(super) struct Column {
     pub(super) clock: String,
     /// Calls by outcome in words.
     pub(super) words: String,
+    /// The search for its requests.
+    pub(super) href: String,
 }
 
 /// Returns the bars that have calls, oldest first.
-pub(super) fn columns(history: &CircuitHistory, time: TimeRange, now: u64) -> Vec<Column> {
+pub(super) fn columns(
+    key: &CircuitKey,
+    history: &CircuitHistory,
+    time: TimeRange,
+    now: u64,
+) -> Vec<Column> {
     let count = history.buckets.len().max(1);
     let length = nanos(time.end - time.start) / count as u64;
     let width = WIDTH / count as f64;
@@ -36,6 +44,10 @@ pub(super) fn columns(history: &CircuitHistory, time: TimeRange, now: u64) -> Ve
             when: moment::short(start, now),
             clock: text::day_clock(start),
             words: words(calls),
+            href: requests(key, None, None)
+                .with("start", text::datetime_local(start))
+                .with("end", text::datetime_local(start + length))
+                .to_string(),
         })
     };
     let calls = history.buckets.iter().map(|bucket| &bucket.calls);
@@ -85,7 +97,11 @@ mod tests {
             start: UnixNanos::new(start),
             end: UnixNanos::new(start + 4 * MINUTE),
         };
-        let columns = columns(&history, time, start + 4 * MINUTE);
+        let key = CircuitKey {
+            service: "shop".to_owned(),
+            name: "stock".to_owned(),
+        };
+        let columns = columns(&key, &history, time, start + 4 * MINUTE);
         let said: Vec<_> = columns
             .iter()
             .map(|c| (c.x.as_str(), c.words.as_str()))
@@ -96,6 +112,9 @@ mod tests {
             "{}",
             columns[0].clock
         );
+        let href = &columns[0].href;
+        let times = "start=2026-11-23T10%3A05%3A00&end=2026-11-23T10%3A06%3A00";
+        assert_eq!(href, &format!("/traces?service=shop&circuit=stock&{times}"));
         assert_eq!(highest(&history).as_deref(), Some("1,203 calls"));
     }
 }

@@ -162,7 +162,9 @@ impl CircuitPage {
             Pill::None
         };
         Self {
-            chrome: Chrome::new(Section::Circuits, &title).pill(pill),
+            chrome: Chrome::new(Section::Circuits, &title)
+                .pill(pill)
+                .scripts(&["chart.js"]),
             rows: rows(&known.requests.traces, now, palette),
             known,
             view,
@@ -253,7 +255,17 @@ impl CircuitPage {
     }
 
     fn columns(&self) -> Vec<Column> {
-        columns::columns(&self.shown.history, self.shown.time, self.now)
+        columns::columns(self.key(), &self.shown.history, self.shown.time, self.now)
+    }
+
+    /// Returns the search in which an area dragged in the chart sets the times.
+    fn search_href(&self) -> String {
+        requests(self.key(), None, None).to_string()
+    }
+
+    /// Returns the times of the chart's ends, Unix milliseconds.
+    fn ends(&self) -> (u64, u64) {
+        (self.shown.time.start.millis(), self.shown.time.end.millis())
     }
 
     fn highest(&self) -> Option<String> {

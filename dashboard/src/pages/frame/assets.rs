@@ -29,7 +29,7 @@ const fn asset(name: &'static str, content_type: &'static str, bytes: &'static [
 const JS: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-static ASSETS: [Asset; 10] = [
+static ASSETS: [Asset; 11] = [
     asset(
         "fusebox.css",
         "text/css; charset=utf-8",
@@ -37,6 +37,7 @@ static ASSETS: [Asset; 10] = [
     ),
     asset("page.js", JS, include_bytes!("../../../assets/page.js")),
     asset("wall.js", JS, include_bytes!("../../../assets/wall.js")),
+    asset("chart.js", JS, include_bytes!("../../../assets/chart.js")),
     asset("copy.js", JS, include_bytes!("../../../assets/copy.js")),
     asset("map.js", JS, include_bytes!("../../../assets/map.js")),
     asset("trace.js", JS, include_bytes!("../../../assets/trace.js")),

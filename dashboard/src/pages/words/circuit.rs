@@ -87,7 +87,7 @@ pub(super) const WORDS: Words = &[
     ("<b class='forced'>{what}</b> manually: “{why}”; {until}.", "수동으로 <b class='forced'>{what}</b>: “{why}”, {until}."),
     ("Range", "범위"),
     ("none in this range", "이 범위에 없음"),
-    ("Calls over time, by outcome", "시간별 호출 결과"),
+    ("Calls over time, by outcome; a bar, or an area that is dragged, leads to its requests", "시간별 호출 결과. 막대를 누르거나 영역을 끌면 해당 요청을 봅니다"),
     ("from {time} UTC: {what}", "{time} UTC부터: {what}"),
     ("States over time", "시간별 상태"),
     ("open <b>{percent} %</b> of the time", "전체 시간의 <b>{percent} %</b> 동안 열림"),
