@@ -65,6 +65,8 @@ pub struct CollectorConfig {
     pub circuit_mapping: Option<PathBuf>,
     /// The folder of Zipkin's own pages (Lens), which are then served at `/zipkin/`. Default none.
     pub zipkin_lens: Option<PathBuf>,
+    /// The address of a trace's log records in another system, as a template for the pages. Default none.
+    pub log_link: Option<String>,
     /// Allow listening beyond loopback, and any host name, without a token. Default no.
     pub insecure: bool,
     /// The InfluxDB to store everything in. Default none: the data directory is the store.
@@ -140,6 +142,7 @@ impl CollectorConfig {
             notify_file: None,
             circuit_mapping: None,
             zipkin_lens: None,
+            log_link: None,
             insecure: false,
             influxdb: None,
             influxdb_local: Duration::from_secs(3600),
@@ -202,6 +205,7 @@ impl CollectorConfig {
             ("notify-file", set(self.notify_file.is_some())),
             ("circuit-mapping", set(self.circuit_mapping.is_some())),
             ("zipkin-lens", set(self.zipkin_lens.is_some())),
+            ("log-link", set(self.log_link.is_some())),
             ("insecure", self.insecure.to_string()),
         ];
         match &self.influxdb {

@@ -16,6 +16,7 @@ use fusebox_collector::{
 use crate::demo::DemoOptions;
 use crate::error::Error;
 use crate::load::LoadOptions;
+use crate::pages::log_link;
 use crate::shop::ShopOptions;
 use crate::terminal::print;
 use crate::{demo, load, serve, shop};
@@ -168,6 +169,10 @@ pub struct ServerArgs {
     /// Folder of Zipkin's own pages (Lens), served at `/zipkin/`: the contents of the jar `zipkin-lens`.
     #[arg(long, global = true, env = "FUSEBOX_ZIPKIN_LENS", value_name = "DIR")]
     pub zipkin_lens: Option<PathBuf>,
+    /// Address of a trace's log records in another system, to which the page of a trace links. `{trace}` is replaced by
+    /// the id, `{start}` and `{end}` by the trace's times in Unix milliseconds.
+    #[arg(long, global = true, env = "FUSEBOX_LOG_LINK", value_name = "URL", value_parser = log_link::checked)]
+    pub log_link: Option<String>,
     /// Allows non-loopback addresses and any host name without a token.
     #[arg(long, global = true, env = "FUSEBOX_INSECURE", value_parser = BoolishValueParser::new())]
     pub insecure: bool,
@@ -383,6 +388,7 @@ impl ServerArgs {
             notify_file: self.notify_file.clone(),
             circuit_mapping: self.circuit_mapping.clone(),
             zipkin_lens: self.zipkin_lens.clone(),
+            log_link: self.log_link.clone(),
             insecure: self.insecure,
             influxdb: self.influxdb.options()?,
             influxdb_local: self.influxdb.local,

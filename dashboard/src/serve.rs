@@ -47,6 +47,7 @@ pub(crate) fn web_router_with(collector: &Collector, more_nav: &'static [NavEntr
         otlp_grpc: format!("{scheme}://{}", collector.otlp_grpc_addr()),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         settings: collector.config().effective(),
+        log_link: collector.config().log_link.clone(),
         influxdb: collector.influxdb(),
         notifier: collector.notifier(),
         stop: collector.stop(),

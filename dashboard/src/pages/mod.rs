@@ -18,6 +18,7 @@ mod hash;
 mod instances;
 mod journal;
 mod kept;
+pub(crate) mod log_link;
 mod logs;
 mod map;
 mod notifications;
@@ -70,6 +71,8 @@ pub struct AppState {
     pub version: String,
     /// The effective settings, name and value.
     pub settings: Vec<(String, String)>,
+    /// The template of the address of a trace's log records in another system, if there is one.
+    pub log_link: Option<String>,
     /// The status of the InfluxDB, if one is configured.
     pub influxdb: Option<Influxdb>,
     /// The incidents and the targets of notifications.

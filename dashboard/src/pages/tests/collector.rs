@@ -58,6 +58,7 @@ impl Stack {
             otlp_http: "http://127.0.0.1:4318".to_owned(),
             otlp_grpc: "http://127.0.0.1:4317".to_owned(),
             version: "0.1.0".to_owned(),
+            log_link: None,
             influxdb: None,
             notifier: collector.notifier(),
             stop: collector.stop(),

@@ -61,6 +61,8 @@ pub(crate) struct TracePage {
     lane: (u64, u64),
     body: Body,
     view: TraceView,
+    /// The link to the log records in another system.
+    log_link: Option<String>,
 }
 
 /// The content of the view.
@@ -148,6 +150,7 @@ impl TracePage {
                 .count(),
             chips: summary::chips(trace),
             logs: None,
+            log_link: None,
             kept: None,
             heaviest: tree.heaviest().and_then(|row| {
                 let span = &trace.spans[row.span?];
@@ -193,6 +196,11 @@ impl TracePage {
     pub(crate) fn with_kept(self, kept: Option<&KeptTrace>) -> Self {
         let kept = kept.map(|kept| KeptRow::new(kept, UnixNanos::now().get()));
         Self { kept, ..self }
+    }
+
+    /// Adds the link to the log records in another system.
+    pub(crate) fn with_log_link(self, log_link: Option<String>) -> Self {
+        Self { log_link, ..self }
     }
 
     /// Adds the log records.

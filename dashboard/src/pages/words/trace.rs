@@ -6,6 +6,7 @@ use super::Words;
 #[rustfmt::skip]
 pub(super) const WORDS: Words = &[
     ("{n} span", "스팬 {n}개"),
+    ("Logs elsewhere", "외부 로그"),
     ("{n} spans", "스팬 {n}개"),
     ("(no text)", "(내용 없음)"),
     ("event", "이벤트"),
