@@ -1,6 +1,7 @@
 //! The trace page: one request through all services as an indented call tree with a waterfall.
 
 pub(crate) mod call_tree;
+mod callee;
 mod critical_path;
 mod find;
 mod flame;

@@ -5,6 +5,7 @@ use fusebox_collector::model::{TailSampling, Trace, UnixNanos, format_duration};
 use fusebox_collector::query::KeptTrace;
 
 use super::call_tree::CallTree;
+use super::callee;
 use super::flame::Flame;
 use super::kept::KeptRow;
 use super::logs::TraceLogs;
@@ -63,6 +64,8 @@ pub(crate) struct TracePage {
     view: TraceView,
     /// The link to the log records in another system.
     log_link: Option<String>,
+    /// The longest call without an answer: words and link.
+    unanswered: Option<(String, String)>,
 }
 
 /// The content of the view.
@@ -72,6 +75,22 @@ enum Body {
     Statistics(Statistics),
     Flame(Flame),
     Spans(SpansTable),
+}
+
+/// Returns the longest call without an answer in words, and the link to its span.
+fn unanswered(trace: &Trace, tree: &CallTree) -> Option<(String, String)> {
+    let (call, others) = callee::unanswered(trace, tree)?;
+    let words = t!(
+        "waited {time} for {service}, no answer",
+        time = format_duration(call.nanos),
+        service = text::name(&call.callee)
+    );
+    let words = match others {
+        0 => words,
+        n => format!("{words} ({})", t!("and {n} more", n = n)),
+    };
+    let href = Href::trace(trace.id).with("span", call.span);
+    Some((words, href.to_string()))
 }
 
 impl Body {
@@ -150,6 +169,7 @@ impl TracePage {
                 .count(),
             chips: summary::chips(trace),
             logs: None,
+            unanswered: unanswered(trace, &tree),
             log_link: None,
             kept: None,
             heaviest: tree.heaviest().and_then(|row| {

@@ -5,11 +5,14 @@ use std::fmt::Write;
 
 use askama::Template;
 use fusebox::semconv::{self, BREAKER_OUTCOME, BREAKER_STATE, FALLBACK_OUTCOME};
-use fusebox_collector::model::{CircuitMark, Span, StatusCode, Trace, Value, format_duration};
+use fusebox_collector::model::{
+    CircuitMark, Span, SpanKind, StatusCode, Trace, Value, format_duration,
+};
 use opentelemetry::SpanId;
 
 use super::ROWS_MAX;
 use super::call_tree::CallTree;
+use super::callee;
 use super::logs::TraceLogs;
 use super::shown::{Shown, anchor};
 use super::span_detail::{Around, SpanDetail};
@@ -55,11 +58,15 @@ pub(crate) struct RowView {
     name: String,
     title: String,
     href: String,
+    /// Whom a client called, unless its name says so.
+    callee: Option<String>,
     colour: &'static str,
     depth: usize,
     fold: Option<Fold>,
     chip: Option<Chip>,
     error: bool,
+    /// What a span that was dropped before its end says: word and title.
+    cut_off: Option<(&'static str, &'static str)>,
     missing: bool,
     selected: bool,
     here: bool,
@@ -84,6 +91,8 @@ pub(crate) struct Bar {
     width: String,
     end: String,
     refused: bool,
+    /// Whether it was dropped before its end.
+    is_cut_off: bool,
     /// Its sections of the critical path, as an SVG path over 1,000 units.
     critical: Option<String>,
     events: Vec<String>,
@@ -169,11 +178,15 @@ impl RowView {
                 text::title(&format!("{} {}", s.service(), s.name)).into_owned()
             }),
             href: detail_href(trace, shown, index, selected),
+            callee: callee::callee(trace, tree, index)
+                .filter(|callee| span.is_some_and(|span| !span.name.contains(callee)))
+                .map(|callee| text::name(callee).into_owned()),
             colour: palette.class(span.map_or("", |s| s.service())),
             depth: row.depth,
             fold: Fold::new(trace, shown, index),
             chip: span.and_then(circuit_chip),
             error: span.is_some_and(|s| s.status.code == StatusCode::Error),
+            cut_off: span.filter(|s| callee::is_cut_off(s)).map(cut_off),
             missing: span.is_none(),
             selected,
             here: shown.target == Some(index),
@@ -235,6 +248,20 @@ impl Fold {
     }
 }
 
+/// Returns the mark of a span that was dropped before its end: word and title.
+fn cut_off(span: &Span) -> (&'static str, &'static str) {
+    match span.kind {
+        SpanKind::Client => (
+            t!("no answer"),
+            t!("its caller stopped waiting for the answer"),
+        ),
+        _ => (
+            t!("cut off"),
+            t!("it was dropped before its end, because nobody waited for it any longer"),
+        ),
+    }
+}
+
 /// Returns the link that opens or closes the details of a row.
 fn detail_href(trace: &Trace, shown: &Shown<'_>, index: usize, is_open: bool) -> String {
     let id = shown.tree.rows[index].id;
@@ -274,6 +301,7 @@ impl Bar {
             width: format!("{:.3}", end - start),
             end: format!("{end:.3}"),
             refused,
+            is_cut_off: callee::is_cut_off(span),
             critical: critical(tree, row),
             events: exceptions
                 .take(8)

@@ -7,6 +7,11 @@ use super::Words;
 pub(super) const WORDS: Words = &[
     ("{n} span", "스팬 {n}개"),
     ("Logs elsewhere", "외부 로그"),
+    ("waited {time} for {service}, no answer", "{service} 응답을 {time} 동안 기다렸으나 응답 없음"),
+    ("no answer", "응답 없음"),
+    ("its caller stopped waiting for the answer", "호출한 쪽이 응답을 더 기다리지 않았습니다"),
+    ("cut off", "중단됨"),
+    ("it was dropped before its end, because nobody waited for it any longer", "더 기다리는 쪽이 없어 끝나기 전에 중단되었습니다"),
     ("{n} spans", "스팬 {n}개"),
     ("(no text)", "(내용 없음)"),
     ("event", "이벤트"),
