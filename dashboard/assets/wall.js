@@ -91,6 +91,23 @@ addEventListener("pointermove", settleOrder);
 addEventListener("focusout", () => setTimeout(settleOrder));
 document.documentElement.addEventListener("pointerleave", settleOrder);
 
+// What the browser keeps; one that keeps nothing refuses even to be asked.
+const storage = (name) => { try { return window[name]; } catch { return null; } };
+
+// A notification of the browser about what opened or closed while the page is not looked at, when asked for.
+const choice = storage("localStorage"), NOTIFY = "fusebox-notify", bell = document.getElementById("notify");
+const notifies = () => Notification.permission === "granted" && choice.getItem(NOTIFY) === "on";
+const notify = (words) => { if (bell && !bell.hidden && document.hidden && notifies()) new Notification("Fusebox", { body: words, tag: NOTIFY }); };
+if (bell && choice && isSecureContext && "Notification" in window) {
+  const draw = () => bell.setAttribute("aria-pressed", notifies());
+  bell.hidden = false;
+  draw();
+  bell.addEventListener("click", async () => {
+    if (notifies()) choice.removeItem(NOTIFY); else if (await Notification.requestPermission() === "granted") choice.setItem(NOTIFY, "on");
+    draw();
+  });
+}
+
 /** Longest time without a message: the totals come every second. */
 const SILENCE_MS = 6000;
 let stream, retry;
@@ -117,7 +134,7 @@ function watch() {
       }
     });
   });
-  listen("said", (words) => { if (announce) announce.textContent = words; });
+  listen("said", (words) => { if (announce) announce.textContent = words; notify(words); });
 }
 watch();
 countOpen();
@@ -161,6 +178,15 @@ addEventListener("keydown", (e) => {
   if (e.key === "f" && !typing() && !e.ctrlKey && !e.metaKey && filter) { e.preventDefault(); filter.focus(); filter.select(); }
   if (e.key === "Escape" && e.target === filter && filter.value) { filter.value = ""; sift(); refetch(); }
 });
+
+// The popover stays open, and the focus on its step, while one steps through the time.
+const popover = document.querySelector(".when-go"), session = storage("sessionStorage"), STEP = "fusebox-step";
+if (popover && session) {
+  const steps = [...popover.querySelectorAll("a")], last = session.getItem(STEP);
+  session.removeItem(STEP);
+  if (last) { popover.open = true; steps.find((step) => step.textContent === last)?.focus(); }
+  for (const step of steps) step.addEventListener("click", () => session.setItem(STEP, step.textContent));
+}
 
 // Dragging the head: the cards follow it, and letting go makes it the address of the page.
 const timeline = document.getElementById("timeline"), label = document.getElementById("timeline-label");

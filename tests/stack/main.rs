@@ -31,4 +31,5 @@ mod stopping;
 mod switches;
 mod trace_page;
 mod trace_page_views;
+mod wall;
 mod zipkin;

@@ -82,5 +82,7 @@ pub(super) const WORDS: Words = &[
     ("Go", "이동"),
     ("now", "지금"),
     ("Reconnecting…", "다시 연결하는 중…"),
+    ("Notify me", "알림 받기"),
+    ("a notification of this browser when a circuit opens or closes", "서킷이 열리거나 닫히면 이 브라우저로 알림"),
     ("Moment shown", "표시 시점"),
 ];
