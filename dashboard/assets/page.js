@@ -22,10 +22,16 @@ export function morph(old, next) {
   const wanted = [...next.childNodes], stays = new Set(wanted.map(key).filter(Boolean));
   // What goes is taken out first: what stays behind it need not be taken out and put in again.
   for (const [name, child] of kept) if (!stays.has(name)) child.remove();
+  const like = (one, other) => one.nodeName === other.nodeName && one.classList?.[0] === other.classList?.[0];
   for (let at = 0; at < wanted.length; at++) {
     const want = wanted[at];
     let have = old.childNodes[at];
     const same = key(want) && kept.get(key(want));
+    // What comes or goes without a key must not turn what stands behind it into something else, with the focus in it.
+    if (have && !key(want) && !key(have) && !like(have, want)) {
+      if (wanted.slice(at + 1).some((later) => !key(later) && like(later, have))) { old.insertBefore(want.cloneNode(true), have); continue; }
+      if ([...old.childNodes].slice(at + 1).some((later) => !key(later) && like(later, want))) { have.remove(); at--; continue; }
+    }
     if (same && same !== have) { old.insertBefore(same, have ?? null); have = same; }
     if (!have) old.append(want.cloneNode(true));
     else if (key(want) !== key(have)) old.insertBefore(want.cloneNode(true), have);
