@@ -23,7 +23,7 @@ use crate::pages::frame::page::{Chrome, Page, Section};
 use crate::pages::frame::params::Params;
 use crate::pages::view::href::Href;
 use crate::pages::view::text;
-use crate::pages::wall::card::InstanceRow;
+use crate::pages::wall::instance_row::InstanceRow;
 
 /// The longest form: a reason and a few words.
 pub(crate) const FORM_BYTES_MAX: usize = 16 << 10;

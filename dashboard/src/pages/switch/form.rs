@@ -13,7 +13,7 @@ use crate::pages::frame::page::{Chrome, Section};
 use crate::pages::frame::params::Params;
 use crate::pages::view::href::Href;
 use crate::pages::view::{action, text};
-use crate::pages::wall::card::InstanceRow;
+use crate::pages::wall::instance_row::InstanceRow;
 
 /// The durations to choose from, seconds.
 const LIFETIMES: [u64; 6] = [300, 900, 3_600, 14_400, 43_200, 86_400];

@@ -10,6 +10,7 @@ use fusebox_collector::model::{
 };
 use opentelemetry::TraceId;
 
+use super::instance_row::InstanceRow;
 use crate::pages::hash::fnv1a;
 use crate::pages::view::chart::{self, Path, Share, Stretch};
 use crate::pages::view::href::Href;
@@ -415,63 +416,5 @@ impl<'a> Card<'a> {
 
     fn instances(&self) -> &[CircuitInstanceView] {
         &self.circuit.instances
-    }
-}
-
-/// A row of an instance, used by card and circuit page.
-pub(crate) trait InstanceRow {
-    /// Returns its name.
-    fn shown_id(&self) -> Cow<'_, str>;
-    /// Returns the class of its state.
-    fn class(&self) -> &'static str;
-    /// Returns the glyph of its state.
-    fn symbol(&self) -> &'static str;
-    /// Returns the word of its state.
-    fn word(&self) -> &'static str;
-    /// Returns calls a second.
-    fn rate(&self) -> String;
-    /// Returns its error percentage.
-    fn error(&self) -> String;
-    /// Returns its 99th percentile.
-    fn p99(&self) -> String;
-}
-
-impl InstanceRow for CircuitInstanceView {
-    fn shown_id(&self) -> Cow<'_, str> {
-        match self.id.as_str() {
-            "" => Cow::Borrowed(t!("(no id)")),
-            id => text::name(id),
-        }
-    }
-
-    fn class(&self) -> &'static str {
-        if self.stale {
-            "off"
-        } else {
-            state::class(self.state)
-        }
-    }
-
-    fn symbol(&self) -> &'static str {
-        state::symbol(self.state)
-    }
-
-    fn word(&self) -> &'static str {
-        state::title(self.state)
-    }
-
-    fn rate(&self) -> String {
-        text::rate(self.calls_per_second)
-    }
-
-    fn error(&self) -> String {
-        match self.error_percent {
-            Some(value) => format!("{} %", text::percent(value)),
-            None => "—".to_owned(),
-        }
-    }
-
-    fn p99(&self) -> String {
-        text::maybe_duration(self.latency.p99_nanos)
     }
 }

@@ -3,6 +3,7 @@
 mod arranged;
 mod body;
 pub(crate) mod card;
+pub(crate) mod instance_row;
 pub(crate) mod live;
 mod message;
 mod row;
