@@ -230,9 +230,10 @@ fn a_tick_is_drawn_once_in_each_language() {
 }
 
 /// Files of the collector and of the library whose sentences pages show.
-const SPEAKING: [&str; 23] = [
+const SPEAKING: [&str; 24] = [
     "../collector/src/codec/otlp/error.rs",
     "../collector/src/live/circuits/control/order.rs",
+    "../collector/src/live/circuits/control/settings.rs",
     "../collector/src/live/circuits/control/state.rs",
     "../collector/src/log/error.rs",
     "../collector/src/model/condition.rs",
