@@ -4,7 +4,7 @@ use fantoccini::Locator;
 use fusebox::circuit_breaker::EffectiveState;
 use integration_tests::{Browser, FakeBreaker, Stack, TraceBuilder, eventually};
 
-/// Notes what the page would notify of; the permission is given when it is asked for. The page believes that nobody looks.
+/// Notes what the page would notify of; the permission is given when it is asked for. The page believes that it is hidden.
 const NOTE_NOTIFICATIONS: &str = "
     window.notified = [];
     window.Notification = class {

@@ -257,7 +257,7 @@ fn cut_off(span: &Span) -> (&'static str, &'static str) {
         ),
         _ => (
             t!("cut off"),
-            t!("it was dropped before its end, because nobody waited for it any longer"),
+            t!("it was dropped before its end: its caller no longer waited"),
         ),
     }
 }

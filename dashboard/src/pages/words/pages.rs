@@ -157,7 +157,7 @@ pub(super) const WORDS: Words = &[
     ("the call", "해당 호출"),
     ("Older incidents are not shown.", "오래된 것은 생략했습니다."),
     ("Who is notified", "알림 대상"),
-    ("Nobody is notified. List chats, mail addresses, webhooks or an Alertmanager in a file and start the collector with <code>--notify-file</code>; NOTIFY.md has an example.", "없습니다. 채팅, 메일 주소, 웹훅, Alertmanager를 파일에 적고 <code>--notify-file</code>로 수집기를 시작하세요. 예시는 NOTIFY.md에 있습니다."),
+    ("No target is configured. List chats, mail addresses, webhooks or an Alertmanager in a file and start the collector with <code>--notify-file</code>; NOTIFY.md has an example.", "없습니다. 채팅, 메일 주소, 웹훅, Alertmanager를 파일에 적고 <code>--notify-file</code>로 수집기를 시작하세요. 예시는 NOTIFY.md에 있습니다."),
     ("Target", "대상"),
     ("By", "방식"),
     ("At", "위치"),

@@ -11,7 +11,7 @@ pub(super) const WORDS: Words = &[
     ("no answer", "응답 없음"),
     ("its caller stopped waiting for the answer", "호출한 쪽이 응답을 더 기다리지 않았습니다"),
     ("cut off", "중단됨"),
-    ("it was dropped before its end, because nobody waited for it any longer", "더 기다리는 쪽이 없어 끝나기 전에 중단되었습니다"),
+    ("it was dropped before its end: its caller no longer waited", "더 기다리는 쪽이 없어 끝나기 전에 중단되었습니다"),
     ("{n} spans", "스팬 {n}개"),
     ("(no text)", "(내용 없음)"),
     ("event", "이벤트"),
