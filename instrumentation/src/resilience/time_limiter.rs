@@ -16,10 +16,11 @@ use super::errors::{PolicyError, SettingsError, TimedOut};
 use super::event::{EventKind, Kind};
 use super::handle::policy;
 use super::instrument::{Instrument, Running, record, record_error};
-use super::policy::{Inner, PolicySettings, Registered, refused};
+use super::policy::{Inner, PolicySettings, Registered, Wakers, refused};
 use crate::semconv::ERROR_TYPE_TIMEOUT;
 use crate::setting::duration;
-use crate::time::duration_text;
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::time::{duration_text, nanos};
 
 /// The settings of a time limiter. Default: 1 s, as in resilience4j.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +75,8 @@ policy!(TimeLimiter, Limit, TimeLimiterSettings);
 pub(super) struct Limit {
     instrument: Instrument,
     settings: Current<TimeLimiterSettings>,
+    /// The timeout of the settings in nanoseconds; read by every call.
+    timeout: AtomicU64,
 }
 
 impl Inner for Limit {
@@ -84,12 +87,18 @@ impl Inner for Limit {
     fn new(instrument: Instrument, settings: TimeLimiterSettings) -> Self {
         Self {
             instrument,
+            timeout: AtomicU64::new(nanos(settings.timeout)),
             settings: Current::new(settings),
         }
     }
 
     fn settings(&self) -> &Current<TimeLimiterSettings> {
         &self.settings
+    }
+
+    fn apply(&self, _: &TimeLimiterSettings, new: &TimeLimiterSettings) -> Wakers {
+        self.timeout.store(nanos(new.timeout), Relaxed);
+        Wakers::default()
     }
 }
 
@@ -141,7 +150,7 @@ pub(crate) struct LimitedCall<'a>(Running<'a>);
 
 impl TimeLimiter {
     pub(crate) fn timeout(&self) -> Duration {
-        self.inner.settings.read(|settings| settings.timeout)
+        Duration::from_nanos(self.inner.timeout.load(Relaxed))
     }
 
     pub(crate) fn start(&self) -> LimitedCall<'_> {
@@ -239,6 +248,20 @@ mod tests {
             Ok::<_, &str>(7)
         });
         assert!(matches!(late.await, Err(PolicyError::TimedOut(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_changed_timeout_is_in_force_for_the_next_call() {
+        let limiter = limiter(&Registry::new());
+        let timeout = Duration::from_millis(20);
+        limiter
+            .update_settings(TimeLimiterSettings { timeout })
+            .unwrap();
+        let slow = limiter.call(std::future::pending::<Result<u32, &str>>);
+        let Err(PolicyError::TimedOut(end)) = slow.await else {
+            panic!("the call hangs");
+        };
+        assert_eq!(end.limit, timeout);
     }
 
     #[test]

@@ -24,7 +24,13 @@ impl Clock {
     /// Reads the clock once.
     #[inline]
     pub(crate) fn now(&self) -> u64 {
-        nanos(Instant::now().saturating_duration_since(self.base))
+        self.at(Instant::now())
+    }
+
+    /// Returns what this clock shows at `instant`.
+    #[inline]
+    pub(crate) fn at(&self, instant: Instant) -> u64 {
+        nanos(instant.saturating_duration_since(self.base))
     }
 
     /// Returns when this clock shows `at`; a time that no clock reaches is a week from now.

@@ -7,13 +7,16 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
+use super::deadline::{Deadline, NO_TIME, Times};
 use super::errors::Cause;
 use super::execution::ExecutionEvent;
 use super::handle::CircuitBreaker;
 use super::in_pool::{InPool, unless_refused};
+use super::pool::PoolRunError;
 use super::protected::ProtectedCall;
+use crate::circuit_breaker::model::refusal::Rejected;
 use crate::circuit_breaker::rules::state::Outcome;
 use crate::circuit_breaker::shell::Shell;
 use crate::circuit_breaker::shell::bulkhead::Slot;
@@ -24,7 +27,6 @@ use crate::resilience::{
 };
 use crate::semconv::{ERROR_TYPE_PANIC, ERROR_TYPE_RATE_LIMITED};
 use crate::sync::Mutex;
-use crate::time::clock::Clock;
 
 /// Decides whether the caller is at fault for an error.
 pub(super) type BadRequest<E> = Box<dyn FnMut(&E) -> bool + Send>;
@@ -49,40 +51,6 @@ impl Policies {
         bulkhead: None,
         deadline: None,
     };
-}
-
-/// The end of the time that a command may take.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Deadline {
-    whole: Duration,
-    at: Option<Instant>,
-}
-
-impl Deadline {
-    pub(super) fn start(whole: Option<Duration>) -> Self {
-        Self {
-            whole: whole.unwrap_or(Duration::MAX),
-            at: whole.map(|whole| Instant::now() + whole),
-        }
-    }
-
-    pub(super) fn left(self) -> Duration {
-        let left = |at: Instant| at.saturating_duration_since(Instant::now());
-        self.at.map_or(Duration::MAX, left)
-    }
-
-    /// Returns the duration of the whole deadline if it has passed.
-    pub(super) fn exceeded(self) -> Option<Duration> {
-        (self.left() == Duration::ZERO).then_some(self.whole)
-    }
-
-    /// Runs a future up to the deadline; returns `None` if it has not ended by then.
-    pub(super) async fn limit<F: Future>(self, future: F) -> Option<F::Output> {
-        match self.at {
-            Some(at) => timeout_at(at, future).await.ok(),
-            None => Some(future.await),
-        }
-    }
 }
 
 /// How the protected code ended.
@@ -153,47 +121,23 @@ impl<E> Attempts<'_, E> {
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        self.made.fetch_add(1, Relaxed);
-        if let Some(InPool { pool, .. }) = self.pool {
-            pool.called(self.breaker);
-        }
-        let shell = &*self.breaker.shell;
-        let begun = ProtectedCall::begin_at(shell, self.times.take_start(shell.clock));
-        let mut call = match begun {
+        let mut call = match self.begin() {
             Ok(call) => call,
             Err(rejected) => return Attempt::Failed(Cause::Rejected(rejected)),
         };
-        match self.enter(&mut call).await {
-            Ok(limited) => self.run(call, limited, run).await,
-            Err(cause) => {
-                let error_type = match &cause {
-                    Cause::RateLimited(_) => ERROR_TYPE_RATE_LIMITED,
-                    _ => "",
-                };
-                let now = shell.clock.now();
-                self.times.ended_at(now);
-                call.finish_at(now, Outcome::BulkheadFull, error_type);
-                Attempt::Failed(cause)
-            }
-        }
-    }
-
-    /// Runs the protected code once the call has its permit and its slot.
-    async fn run<F, Fut, T>(
-        &self,
-        call: ProtectedCall<&Shell>,
-        limited: Limited<'_>,
-        run: F,
-    ) -> Attempt<T, E>
-    where
-        F: FnOnce() -> Fut,
-        Fut: Future<Output = Result<T, E>>,
-    {
-        let clock = self.breaker.shell.clock;
+        let entered = match self.enter_now(&call) {
+            Ok(limited) => Ok(limited),
+            // In a box, because most calls need not wait and would carry the memory of the waits with them.
+            Err(has_permit) => Box::pin(self.enter(&mut call, has_permit)).await,
+        };
+        let limited = match entered {
+            Ok(limited) => limited,
+            Err(cause) => return self.not_entered(call, cause),
+        };
         let limit = limited.limit(self.deadline);
-        let read = AtomicU64::new(0);
+        let read = AtomicU64::new(NO_TIME);
         let elapsed = || {
-            let now = clock.now();
+            let now = self.breaker.shell.clock.now();
             read.store(now, Relaxed);
             call.elapsed_at(now)
         };
@@ -204,6 +148,41 @@ impl<E> Attempts<'_, E> {
             let future = unless_refused(self.pool, code);
             within(limit.map(|limit| limit.after), future, elapsed).await
         };
+        self.ended(call, limited, limit, ended, read.into_inner())
+    }
+
+    /// Counts the attempt and asks the breaker.
+    fn begin(&self) -> Result<ProtectedCall<&Shell>, Rejected> {
+        // Only the task of the command writes it.
+        self.made.store(self.made.load(Relaxed) + 1, Relaxed);
+        if let Some(InPool { pool, .. }) = self.pool {
+            pool.called(self.breaker);
+        }
+        let shell = &*self.breaker.shell;
+        ProtectedCall::begin_at(shell, self.times.take_start(shell.clock))
+    }
+
+    /// Ends a call that got no permit or no slot.
+    fn not_entered<T>(&self, call: ProtectedCall<&Shell>, cause: Cause<E>) -> Attempt<T, E> {
+        let error_type = match &cause {
+            Cause::RateLimited(_) => ERROR_TYPE_RATE_LIMITED,
+            _ => "",
+        };
+        let now = self.breaker.shell.clock.now();
+        self.times.ended_at(now);
+        call.finish_at(now, Outcome::BulkheadFull, error_type);
+        Attempt::Failed(cause)
+    }
+
+    /// Ends a call whose code has ended or was cut off by its limit. `read` is the last reading of the clock.
+    fn ended<T>(
+        &self,
+        call: ProtectedCall<&Shell>,
+        limited: Limited<'_>,
+        limit: Option<Limit>,
+        ended: Result<Result<Result<T, E>, PoolRunError>, Duration>,
+        read: u64,
+    ) -> Attempt<T, E> {
         let (attempt, error_type) = match ended {
             Ok(Ok(Ok(value))) => (Attempt::Answered(value), ""),
             Ok(Ok(Err(error))) => judged(error, self.bad_request),
@@ -213,10 +192,10 @@ impl<E> Attempts<'_, E> {
                 (Attempt::Failed(Cause::TimedOut(named)), "")
             }
         };
-        // `limit` has just read the clock, unless there is no limit.
-        let now = match limit {
-            Some(_) => read.into_inner(),
-            None => clock.now(),
+        // Without a limit it was not read.
+        let now = match read {
+            NO_TIME => self.breaker.shell.clock.now(),
+            read => read,
         };
         self.times.ended_at(now);
         let (outcome, event) = self.judge(&attempt, limit);
@@ -240,11 +219,33 @@ impl<E> Attempts<'_, E> {
         (attempt.outcome(), attempt.policy_event())
     }
 
-    /// Acquires a permit and a slot. The time spent waiting for them does not count as the target's time.
-    async fn enter(&self, call: &mut ProtectedCall<&Shell>) -> Result<Limited<'_>, Cause<E>> {
+    /// Acquires a permit and a slot without waiting; otherwise returns whether the call has its permit.
+    fn enter_now(&self, call: &ProtectedCall<&Shell>) -> Result<Limited<'_>, bool> {
+        let policies = self.policies;
+        if let Some(limiter) = &policies.rate_limiter {
+            let now = self.breaker.shell.clock.instant(call.started());
+            limiter.take_at(now).then_some(()).ok_or(false)?;
+        }
+        let (timeout, slots) = self.limits();
+        let slot = self.slot_now(slots).ok_or(true)?;
+        Ok(Limited {
+            timeout,
+            left: timeout,
+            measured: policies.time_limiter.as_ref().map(TimeLimiter::start),
+            slot,
+        })
+    }
+
+    /// Acquires a permit, unless the call `has_permit`, and a slot. The time spent waiting for them does not count as
+    /// the target's time.
+    async fn enter(
+        &self,
+        call: &mut ProtectedCall<&Shell>,
+        has_permit: bool,
+    ) -> Result<Limited<'_>, Cause<E>> {
         let policies = self.policies;
         if let Some(limiter) = &policies.rate_limiter
-            && !limiter.take_now()
+            && !has_permit
         {
             call.pause();
             let permit = limiter.acquire_within(self.deadline.left()).await;
@@ -252,11 +253,7 @@ impl<E> Attempts<'_, E> {
             call.resume();
         }
         let measured = policies.time_limiter.as_ref().map(TimeLimiter::start);
-        let (timeout, slots) = self.breaker.shell.with_settings(|settings| {
-            let limiter = policies.time_limiter.as_ref();
-            let timeout = limiter.map(TimeLimiter::timeout).or(settings.timeout);
-            (timeout, settings.max_concurrent)
-        });
+        let (timeout, slots) = self.limits();
         match self.take_slot(call, timeout, slots).await {
             Ok((slot, waited)) => Ok(Limited {
                 timeout,
@@ -273,26 +270,43 @@ impl<E> Attempts<'_, E> {
         }
     }
 
-    /// Acquires a slot of the command's bulkhead and returns it with the time that the call waited for it. Without a
-    /// bulkhead and without a pool, takes one of the `slots` of the breaker's settings, without waiting. The error is
-    /// the number of slots, all of which are in use.
+    /// Returns the timeout of an attempt, and the number of slots for commands without a bulkhead.
+    fn limits(&self) -> (Option<Duration>, u32) {
+        let (timeout, slots) = self.breaker.shell.call_limits();
+        let limiter = self.policies.time_limiter.as_ref();
+        (limiter.map(TimeLimiter::timeout).or(timeout), slots)
+    }
+
+    /// Takes a slot of the command's bulkhead if one is free now. Without a bulkhead and without a pool, takes one of
+    /// the `slots` of the breaker's settings.
+    fn slot_now(&self, slots: u32) -> Option<Taken<'_>> {
+        match &self.policies.bulkhead {
+            Some(bulkhead) => Some(Taken::Policy(bulkhead.take_now()?.under_way())),
+            None if self.pool.is_some() => Some(Taken::None),
+            None => self
+                .breaker
+                .shell
+                .bulkhead
+                .try_acquire(slots)
+                .map(Taken::Own),
+        }
+    }
+
+    /// Acquires a slot and returns it with the time that the call waited for it; only a bulkhead lets calls wait. The
+    /// error is the number of slots, all of which are in use.
     async fn take_slot(
         &self,
         call: &mut ProtectedCall<&Shell>,
         timeout: Option<Duration>,
         slots: u32,
     ) -> Result<(Taken<'_>, Duration), u32> {
-        let Some(bulkhead) = &self.policies.bulkhead else {
-            if self.pool.is_some() {
-                return Ok((Taken::None, Duration::ZERO));
-            }
-            let slot = self.breaker.shell.bulkhead.try_acquire(slots).ok_or(slots);
-            let slot = slot.inspect_err(|_| tries::note_refused(None))?;
-            return Ok((Taken::Own(slot), Duration::ZERO));
-        };
-        if let Some(slot) = bulkhead.take_now() {
-            return Ok((Taken::Policy(slot.under_way()), Duration::ZERO));
+        if let Some(slot) = self.slot_now(slots) {
+            return Ok((slot, Duration::ZERO));
         }
+        let Some(bulkhead) = &self.policies.bulkhead else {
+            tries::note_refused(None);
+            return Err(slots);
+        };
         call.pause();
         let began = Instant::now();
         let longest = timeout.unwrap_or(Duration::MAX).min(self.deadline.left());
@@ -301,45 +315,6 @@ impl<E> Attempts<'_, E> {
         let waited = began.elapsed();
         call.resume();
         Ok((Taken::Policy(slot.under_way()), waited))
-    }
-}
-
-/// Start of an execution and end of its last attempt on the breaker's clock, kept so that the clock is not read twice
-/// for the same moment.
-#[derive(Debug)]
-pub(super) struct Times {
-    /// `NO_TIME` once the first attempt has started.
-    start: AtomicU64,
-    end: AtomicU64,
-}
-
-/// Marks a missing time; the clock would reach this value only after 584 years.
-const NO_TIME: u64 = u64::MAX;
-
-impl Times {
-    pub(super) fn starting_at(start: u64) -> Self {
-        Self {
-            start: AtomicU64::new(start),
-            end: AtomicU64::new(NO_TIME),
-        }
-    }
-
-    /// Returns the end of the last attempt, if one has ended.
-    pub(super) fn end(&self) -> Option<u64> {
-        let end = self.end.load(Relaxed);
-        (end != NO_TIME).then_some(end)
-    }
-
-    fn take_start(&self, clock: Clock) -> u64 {
-        self.end.store(NO_TIME, Relaxed);
-        match self.start.swap(NO_TIME, Relaxed) {
-            NO_TIME => clock.now(),
-            start => start,
-        }
-    }
-
-    fn ended_at(&self, now: u64) {
-        self.end.store(now, Relaxed);
     }
 }
 
@@ -378,13 +353,19 @@ const ALL_BUT: u32 = 100;
 impl Limited<'_> {
     /// Returns the limit that applies to the call from now on.
     fn limit(&self, deadline: Deadline) -> Option<Limit> {
-        let (own, left) = (self.left.unwrap_or(deadline.whole), deadline.left());
-        let is_limited = self.left.is_some() || deadline.at.is_some();
-        is_limited.then(|| Limit {
+        if !deadline.is_set() {
+            return self.left.map(|after| Limit {
+                after,
+                named: self.timeout.unwrap_or(after),
+                is_cut_short: false,
+            });
+        }
+        let (own, left) = (self.left.unwrap_or(deadline.whole()), deadline.left());
+        Some(Limit {
             after: own.min(left),
             named: match self.timeout {
                 Some(timeout) if own <= left => timeout,
-                _ => deadline.whole,
+                _ => deadline.whole(),
             },
             is_cut_short: left < own - own / ALL_BUT,
         })

@@ -172,6 +172,11 @@ impl CircuitBreaker {
     #[inline(never)]
     fn try_acquire_now(&self) -> Result<Permit<'_>, Rejected> {
         let now = self.shell.clock.now();
+        // Most calls that come here are refused. A refusal that passed through the result of `admit_at` would be
+        // copied, right after it was written in smaller pieces.
+        if let Some(refused) = self.shell.refuse_at(now) {
+            return Err(refused);
+        }
         let pass = self.shell.admit_at(now)?;
         Ok(Permit::new(&self.shell, pass, now))
     }

@@ -5,6 +5,7 @@ mod attempt;
 pub(crate) mod cached;
 pub(crate) mod command;
 pub(crate) mod composition;
+mod deadline;
 pub(crate) mod errors;
 pub(crate) mod execution;
 pub(crate) mod fallback;

@@ -86,6 +86,11 @@ impl<S: Borrow<Shell>> ProtectedCall<S> {
         self.span.in_scope(code)
     }
 
+    /// Returns when the call began, or when it continued after its last pause, on the breaker's clock.
+    pub(crate) fn started(&self) -> u64 {
+        self.started
+    }
+
     pub(crate) fn elapsed(&self) -> Duration {
         self.elapsed_at(self.shell.borrow().clock.now())
     }

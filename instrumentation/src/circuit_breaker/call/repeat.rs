@@ -5,7 +5,8 @@ use crate::sync::atomic::AtomicU32;
 use std::future::Future;
 use std::sync::Arc;
 
-use super::attempt::{Attempt, Attempts, BadRequest, Deadline, Policies, Times};
+use super::attempt::{Attempt, Attempts, BadRequest, Policies};
+use super::deadline::{Deadline, Times};
 use super::errors::{Cause, CommandError};
 use super::execution::ExecutionEvent;
 use super::in_pool::InPool;
@@ -89,16 +90,14 @@ impl<F, E> Repeat<F, E> {
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        let source = Source {
-            run: Mutex::new(run),
-            clone: self.clone,
-        };
+        let clone = self.clone;
         let Some(retry) = &attempts.policies.retry else {
-            return attempts.hedged(&source).await;
+            return attempts.hedged(run, clone).await;
         };
         let mut tries = Run::start(retry);
         loop {
-            let (attempt, last) = tries.attempt(|| attempts.hedged(&source)).await;
+            let again = clone(&run);
+            let (attempt, last) = tries.attempt(|| attempts.hedged(again, clone)).await;
             let is_ok = matches!(attempt, Attempt::Answered(_));
             let decision = match tries.stops_at(!is_ok, last) {
                 true => Decision::Stop,
@@ -127,32 +126,21 @@ impl<F, E> Repeat<F, E> {
     }
 }
 
-/// The protected code of which each attempt calls a clone. It is under a lock because values borrowed while an attempt
-/// runs must be `Sync`, and the code need not be.
-struct Source<F> {
-    run: Mutex<F>,
-    clone: fn(&F) -> F,
-}
-
-impl<F> Source<F> {
-    fn again(&self) -> F {
-        (self.clone)(&self.run.lock())
-    }
-}
-
 impl<E> Attempts<'_, E> {
     /// Makes one attempt, and further ones in parallel while it is slow. An error that is the caller's fault counts as
     /// a result here, because another attempt would not change it.
-    async fn hedged<F, Fut, T>(&self, source: &Source<F>) -> Attempt<T, E>
+    async fn hedged<F, Fut, T>(&self, run: F, clone: fn(&F) -> F) -> Attempt<T, E>
     where
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
         let Some(hedge) = &self.policies.hedge else {
-            return self.make(source.again()).await;
+            return self.make(run).await;
         };
+        // Under a lock because values borrowed while an attempt runs must be `Sync`, and the code need not be.
+        let run = Mutex::new(run);
         let ended = hedge.call(|| {
-            let attempt = self.make(source.again());
+            let attempt = self.make(clone(&run.lock()));
             async move {
                 match attempt.await {
                     Attempt::Failed(cause) => Err(cause),
@@ -160,6 +148,7 @@ impl<E> Attempts<'_, E> {
                 }
             }
         });
-        ended.await.unwrap_or_else(Attempt::Failed)
+        // In a box, as its attempts are, so that commands without a hedge stay small.
+        Box::pin(ended).await.unwrap_or_else(Attempt::Failed)
     }
 }

@@ -2,8 +2,10 @@
 //! of the lock writes them (except the watch flag). A call that reads slightly old numbers is treated as if it had
 //! arrived slightly earlier; anything that changes the state is decided again under the lock.
 
+use std::time::Duration;
+
 use crate::sync::atomic::{
-    AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+    AtomicBool, AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
     Ordering::SeqCst, fence,
 };
 
@@ -79,6 +81,9 @@ impl StateWord {
     }
 }
 
+/// Longer than any setting.
+const NO_TIMEOUT: u64 = u64::MAX;
+
 /// Two cache lines that every call reads and that are rarely written.
 #[repr(align(128))]
 #[derive(Debug, Default)]
@@ -95,6 +100,9 @@ pub(crate) struct FastPath {
     counts_calls: AtomicBool,
     full_is_failure: AtomicBool,
     unfinished_is_slow: AtomicBool,
+    max_concurrent: AtomicU32,
+    /// The timeout of the calls of commands; `NO_TIMEOUT` for none.
+    timeout: AtomicU64,
     open_nanos: AtomicU64,
     base_good: AtomicU64,
     base_bad: AtomicU64,
@@ -135,6 +143,9 @@ impl FastPath {
             .store(settings.count_unfinished_slow_calls, Relaxed);
         self.full_is_failure
             .store(settings.bulkhead_full_is_failure, Relaxed);
+        self.max_concurrent.store(settings.max_concurrent, Relaxed);
+        let timeout = settings.timeout.map_or(NO_TIMEOUT, nanos);
+        self.timeout.store(timeout, Relaxed);
         self.open_nanos
             .store(nanos(settings.open_duration), Relaxed);
         self.minimum_calls.store(limits.minimum_calls, Relaxed);
@@ -180,6 +191,14 @@ impl FastPath {
     /// Returns whether a slow call that its caller dropped counts as slow.
     pub(crate) fn unfinished_is_slow(&self) -> bool {
         self.unfinished_is_slow.load(Relaxed)
+    }
+
+    /// Returns the timeout and the number of slots for the calls of commands.
+    #[inline]
+    pub(super) fn call_limits(&self) -> (Option<Duration>, u32) {
+        let timeout = self.timeout.load(Relaxed);
+        let timeout = (timeout != NO_TIMEOUT).then(|| Duration::from_nanos(timeout));
+        (timeout, self.max_concurrent.load(Relaxed))
     }
 
     #[inline]

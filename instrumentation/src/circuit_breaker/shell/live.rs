@@ -81,14 +81,23 @@ impl Live {
         })
     }
 
+    /// Refuses a call if the breaker is open at `now`.
+    // Called in two places, so that otherwise the compiler does not inline it, and the refusal is copied.
+    #[inline(always)]
+    pub(super) fn refuse_at(&self, now: u64) -> Option<Rejected> {
+        let word = self.fast_path.word();
+        let recheck_at = self.fast_path.recheck_at();
+        (word.has(REFUSES) && now < recheck_at).then(|| self.reject(word.state(), recheck_at - now))
+    }
+
     /// Admits or refuses a call.
     #[inline]
     pub(super) fn admit_at(&self, now: u64) -> Result<Pass, Rejected> {
+        if let Some(refused) = self.refuse_at(now) {
+            return Err(refused);
+        }
         let word = self.fast_path.word();
         let recheck_at = self.fast_path.recheck_at();
-        if word.has(REFUSES) && now < recheck_at {
-            return Err(self.reject(word.state(), recheck_at - now));
-        }
         let over = word.has(TIMED) && now >= recheck_at;
         if word.has(REFUSES | SHADOWS) || over {
             return self.admit_locked(now);

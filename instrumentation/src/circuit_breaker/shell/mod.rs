@@ -105,6 +105,12 @@ impl Shell {
         self.live.get()?.admit_plain()
     }
 
+    /// Refuses a call if the breaker is open at `now`. If it returns `None`, use [`admit_at`](Self::admit_at).
+    #[inline]
+    pub(crate) fn refuse_at(&self, now: u64) -> Option<Rejected> {
+        self.live.get()?.refuse_at(now)
+    }
+
     /// Admits or refuses a call at `now`.
     #[inline]
     pub(crate) fn admit_at(&self, now: u64) -> Result<Pass, Rejected> {
@@ -189,11 +195,15 @@ impl Shell {
         }
     }
 
-    /// Reads settings in force.
-    pub(crate) fn with_settings<T>(&self, read: impl FnOnce(&Settings) -> T) -> T {
+    /// Returns the timeout and the number of slots for the calls of commands.
+    #[inline]
+    pub(crate) fn call_limits(&self) -> (Option<Duration>, u32) {
         match self.live.get() {
-            Some(live) => read(&live.settings.read()),
-            None => read(&self.first_settings),
+            Some(live) => live.fast_path.call_limits(),
+            None => (
+                self.first_settings.timeout,
+                self.first_settings.max_concurrent,
+            ),
         }
     }
 

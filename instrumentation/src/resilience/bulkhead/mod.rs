@@ -5,7 +5,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,6 +67,8 @@ pub(super) struct Slots {
     free: Arc<Semaphore>,
     /// The number of slots.
     size: AtomicU32,
+    /// Whether the settings adapt the number of slots; read by every call.
+    is_adaptive: AtomicBool,
     estimate: Mutex<Estimate>,
     waiting: Waiters,
 }
@@ -81,6 +83,7 @@ impl Inner for Slots {
             instrument,
             free: Semaphore::new(settings.max_concurrent),
             size: AtomicU32::new(settings.max_concurrent),
+            is_adaptive: AtomicBool::new(settings.adapt.is_some()),
             estimate: Mutex::new(Estimate::new(settings.max_concurrent)),
             settings: Current::new(settings),
             waiting: Waiters::default(),
@@ -98,6 +101,7 @@ impl Inner for Slots {
             (Some(_), Some(adapt)) => estimate.bound(adapt),
             _ => *estimate = Estimate::new(new.max_concurrent),
         }
+        self.is_adaptive.store(new.adapt.is_some(), Relaxed);
         self.resize(estimate.slots());
         Wakers::default()
     }
@@ -277,8 +281,7 @@ impl Bulkhead {
 
 impl Slots {
     fn slot(self: &Arc<Self>, permit: Permit) -> Slot {
-        let is_adaptive = self.settings.read(|settings| settings.adapt.is_some());
-        let measured = is_adaptive.then(|| Measured {
+        let measured = self.is_adaptive.load(Relaxed).then(|| Measured {
             slots: Arc::clone(self),
             started: Instant::now(),
             took: None,

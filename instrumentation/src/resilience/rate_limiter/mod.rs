@@ -156,9 +156,10 @@ impl RateLimiter {
         call().await.map_err(PolicyError::Failed)
     }
 
-    /// Takes a permit if one is available now.
-    pub(crate) fn take_now(&self) -> bool {
-        let has_one = self.inner.advanced().0.take();
+    /// Takes a permit if one is available at `now`, the time that the caller has just read.
+    pub(crate) fn take_at(&self, now: Instant) -> bool {
+        let now = self.inner.clock.at(now);
+        let has_one = self.inner.advanced_by(|| now).0.take();
         if has_one {
             self.inner.permit();
         }
@@ -193,9 +194,14 @@ enum Entry<'a> {
 impl Limiter {
     /// Locks the cycles and advances them to the current time.
     fn advanced(&self) -> (MutexGuard<'_, Cycles>, u64) {
+        self.advanced_by(|| self.clock.now())
+    }
+
+    /// As [`advanced`](Self::advanced); `now` reads the clock.
+    fn advanced_by(&self, now: impl Fn() -> u64) -> (MutexGuard<'_, Cycles>, u64) {
         loop {
             let mut cycles = self.cycles.lock();
-            let now = self.clock.now();
+            let now = now();
             let wakers = cycles.advance(now);
             if wakers.is_empty() {
                 return (cycles, now);
