@@ -6,6 +6,7 @@ use super::Registry;
 use crate::circuit_breaker::call::handle::CircuitBreaker;
 use crate::circuit_breaker::rules::settings::Settings;
 use crate::circuit_breaker::rules::validation::SettingsError;
+use crate::circuit_breaker::rules::values::SettingValues;
 use crate::name::{MAX_NAME_BYTES, shortened};
 
 /// The group of breakers without one.
@@ -23,6 +24,7 @@ impl CircuitBreaker {
             name: name.to_owned(),
             group: None,
             settings: None,
+            some: SettingValues::new(),
             registry: None,
         }
     }
@@ -34,6 +36,8 @@ pub struct Builder {
     name: String,
     group: Option<String>,
     settings: Option<Settings>,
+    /// Settings that the code sets one by one.
+    some: SettingValues,
     registry: Option<Registry>,
 }
 
@@ -63,9 +67,17 @@ impl Builder {
         self
     }
 
-    /// Sets the initial settings.
+    /// Sets all initial settings. Only the [`Properties`](crate::circuit_breaker::Properties) of the breaker's name
+    /// replace them.
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = Some(settings);
+        self
+    }
+
+    /// Sets some of the initial settings, as texts by name (see [`Settings::with_values`]). The others are those of [`settings`](Self::settings), else the registry's
+    /// properties for all breakers, else the defaults.
+    pub fn some_settings(mut self, some: SettingValues) -> Self {
+        self.some = some;
         self
     }
 
@@ -106,8 +118,14 @@ impl Builder {
     pub fn try_build(self) -> Result<CircuitBreaker, BuildError> {
         self.check()?;
         let registry = self.chosen_registry();
-        let breaker =
-            registry.get_or_register(&self.name, || (self.group_name(), self.chosen_settings()));
+        let breaker = match registry.get(&self.name) {
+            Some(breaker) => breaker,
+            None => {
+                let settings = self.chosen_settings()?;
+                let new = || (self.group_name(), settings);
+                registry.get_or_register(&self.name, new)
+            }
+        };
         match self.differences(&breaker) {
             differences if differences.is_empty() => Ok(breaker),
             differences => Err(BuildError::Conflict {
@@ -126,12 +144,12 @@ impl Builder {
     pub fn replace(self) -> Result<CircuitBreaker, BuildError> {
         self.check()?;
         let registry = self.chosen_registry();
-        Ok(registry.replace(&self.name, self.group_name(), self.chosen_settings()))
+        Ok(registry.replace(&self.name, self.group_name(), self.chosen_settings()?))
     }
 
     fn check(&self) -> Result<(), BuildError> {
-        if let Some(settings) = &self.settings {
-            settings.validate()?;
+        if self.sets_any() {
+            self.chosen_settings()?;
         }
         if self.name.len().max(self.group_name().len()) > MAX_NAME_BYTES {
             return Err(BuildError::NameTooLong);
@@ -149,8 +167,18 @@ impl Builder {
         {
             differences.push("group");
         }
-        if let Some(settings) = &self.settings {
-            differences.extend(settings.differences(&breaker.shell.first_settings));
+        if self.sets_any() {
+            let first = Settings::clone(&breaker.shell.first_settings);
+            let in_code = self.settings.clone().unwrap_or_else(|| first.clone());
+            // Properties may have changed since: what they set is no difference.
+            let properties = self.chosen_registry().properties();
+            let outside = |settings: &Settings| properties.over(&self.name, settings);
+            let in_code = in_code
+                .with_values(&self.some)
+                .and_then(|code| outside(&code));
+            if let (Ok(in_code), Ok(first)) = (in_code, outside(&first)) {
+                differences.extend(in_code.differences(&first));
+            }
         }
         differences
     }
@@ -168,8 +196,14 @@ impl Builder {
         }
     }
 
-    fn chosen_settings(&self) -> Settings {
-        self.settings.clone().unwrap_or_default()
+    /// Returns whether the code sets anything.
+    fn sets_any(&self) -> bool {
+        self.settings.is_some() || !self.some.is_empty()
+    }
+
+    fn chosen_settings(&self) -> Result<Settings, SettingsError> {
+        let properties = self.chosen_registry().properties();
+        properties.resolve(&self.name, self.settings.as_ref(), &self.some)
     }
 
     fn chosen_registry(&self) -> &Registry {

@@ -12,7 +12,9 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use crate::circuit_breaker::call::handle::CircuitBreaker;
+use crate::circuit_breaker::rules::properties::Properties;
 use crate::circuit_breaker::rules::settings::Settings;
+use crate::circuit_breaker::rules::validation::SettingsError;
 use crate::circuit_breaker::shell::Shell;
 use crate::name::Name;
 use crate::sync::{Mutex, RwLock};
@@ -48,6 +50,7 @@ struct Inner {
     breakers: RwLock<Breakers>,
     listeners: Arc<Listeners>,
     settings: Mutex<SharedSettings>,
+    properties: RwLock<Arc<Properties>>,
     pools: Pools,
 }
 
@@ -70,6 +73,7 @@ impl Registry {
             breakers: RwLock::default(),
             listeners: Arc::default(),
             settings: Mutex::default(),
+            properties: RwLock::default(),
             pools: Pools::default(),
         };
         Self {
@@ -108,6 +112,33 @@ impl Registry {
     /// Adds a listener for future events; breakers that are already registered are in [`all`](Self::all).
     pub fn subscribe(&self, listener: Arc<dyn Listener>) {
         self.inner.listeners.add(listener);
+    }
+
+    /// Sets the settings that do not come from the code. Breakers that are built from now on get them; a registered
+    /// breaker gets those of its name now, on top of its settings in force.
+    ///
+    /// # Errors
+    /// Returns the first invalid setting and changes nothing; also if it is invalid together with the settings of a
+    /// registered breaker.
+    pub fn set_properties(&self, properties: Properties) -> Result<(), SettingsError> {
+        properties.validate()?;
+        let named = properties.breakers.iter();
+        let known = named.filter_map(|(name, own)| {
+            let breaker = self.get(name)?;
+            let settings = breaker.settings().with_values(own);
+            Some(settings.map(|settings| (breaker, settings)))
+        });
+        let known: Vec<_> = known.collect::<Result<_, _>>()?;
+        *self.inner.properties.write() = Arc::new(properties);
+        for (breaker, settings) in known {
+            breaker.update_settings(settings)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the settings that do not come from the code.
+    pub(crate) fn properties(&self) -> Arc<Properties> {
+        Arc::clone(&self.inner.properties.read())
     }
 
     /// Returns the breaker of this name. If there is none, registers one with the group and the (valid) settings that

@@ -3,6 +3,7 @@
 
 pub(crate) mod call;
 mod presets;
+pub(crate) mod properties;
 pub(crate) mod reason;
 pub(crate) mod settings;
 pub(crate) mod simulation;

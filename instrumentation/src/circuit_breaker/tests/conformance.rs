@@ -1,4 +1,4 @@
-//! Hystrix's scenarios for the breaker itself (reference section 5, numbers 1-9 and 30), and scenarios that fail in
+//! Hystrix's scenarios for the breaker itself (reference section 5, numbers 1-9, 30 and 32), and scenarios that fail in
 //! Hystrix: a late success, short-circuits, bad requests, dropped and hanging probes.
 
 use tokio::time::advance;
@@ -177,6 +177,32 @@ async fn refused_calls_are_no_part_of_health_and_all_ages_out() {
     advance(Duration::from_secs(5)).await;
     assert_eq!(breaker.snapshot().window.calls, 0);
     assert_eq!(breaker.snapshot().calls.failure, 3, "totals stay");
+}
+
+/// Scenario 32, RollingCommandLatencyDistributionStreamTest: timeouts and the caller's mistakes have durations; refusals
+/// and calls without a slot have none.
+#[tokio::test(start_paused = true)]
+async fn durations_are_those_of_calls_that_ran() {
+    for (outcome, count) in [
+        (Outcome::Success, 1),
+        (Outcome::Failure, 1),
+        (Outcome::Timeout, 1),
+        (Outcome::Ignored, 1),
+        (Outcome::BulkheadFull, 0),
+        (Outcome::Cancelled, 0),
+    ] {
+        let breaker = breaker(Settings {
+            minimum_calls: 1_000,
+            ..hystrix()
+        });
+        calls(&breaker, outcome, 1);
+        let latency = breaker.snapshot().latency;
+        assert_eq!(latency.merged().count(), count, "{outcome:?}");
+    }
+    let open = breaker(hystrix());
+    calls(&open, Outcome::Failure, 3);
+    assert_eq!(open.snapshot().calls.rejected, 2);
+    assert_eq!(open.snapshot().latency.merged().count(), 1);
 }
 
 /// Ours (a). Scenario: a call from before the opening succeeds while a probe is running.

@@ -12,6 +12,7 @@ mod overrides;
 mod panics;
 mod policies;
 mod presets;
+mod properties;
 mod registry;
 mod runtimes;
 mod slow_calls;

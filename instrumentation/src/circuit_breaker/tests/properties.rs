@@ -1,0 +1,79 @@
+//! Where a setting comes from: the name's properties, the code, the properties of all, the defaults.
+
+use super::*;
+use crate::circuit_breaker::{Properties, SettingValues};
+
+const NAME: &str = "stock";
+
+fn sets(calls: Option<u32>, is_automatic: Option<bool>) -> SettingValues {
+    let calls = calls.map(|calls| ("minimum_calls".to_owned(), calls.to_string()));
+    let is = is_automatic.map(|is| ("automatic_half_open".to_owned(), is.to_string()));
+    calls.into_iter().chain(is).collect()
+}
+
+fn registry(default: SettingValues, own: SettingValues) -> Registry {
+    let registry = Registry::new();
+    let breakers = [(NAME.to_owned(), own)].into();
+    let properties = Properties { default, breakers };
+    registry.set_properties(properties).unwrap();
+    registry
+}
+
+/// Scenario 34, HystrixCommandPropertiesTest: a number and a flag, set in each combination of places.
+#[test]
+fn the_name_wins_over_the_code_and_the_code_over_all() {
+    let places = [None, Some((5, true)), Some((6, false))];
+    for (default, code, own) in places
+        .iter()
+        .flat_map(|default| places.iter().map(move |code| (default, code)))
+        .flat_map(|(default, code)| places.iter().map(move |own| (default, code, own)))
+    {
+        let part = |of: &Option<(u32, bool)>| sets(of.map(|set| set.0), of.map(|set| set.1));
+        let registry = registry(part(default), part(own));
+        let builder = CircuitBreaker::builder(NAME).registry(&registry);
+        let settings = builder.some_settings(part(code)).build().settings();
+        let expected = own.or(*code).or(*default).unwrap_or((20, false));
+        let found = (settings.minimum_calls, settings.automatic_half_open);
+        assert_eq!(found, expected, "{default:?} {code:?} {own:?}");
+    }
+}
+
+/// Guarantees: all settings of the code win over the properties of all breakers, but not over those of the name.
+#[test]
+fn whole_settings_of_the_code_leave_nothing_to_the_defaults() {
+    let registry = registry(sets(Some(5), Some(true)), sets(Some(6), None));
+    let builder = CircuitBreaker::builder(NAME).registry(&registry);
+    let settings = builder.settings(Settings::hystrix()).build().settings();
+    assert_eq!(
+        (settings.minimum_calls, settings.automatic_half_open),
+        (6, false)
+    );
+}
+
+/// Guarantees: properties reach a registered breaker, which keeps its other settings; mistakes change nothing.
+#[test]
+fn properties_reach_breakers_that_exist() {
+    let registry = Registry::new();
+    let builder = CircuitBreaker::builder(NAME).registry(&registry);
+    let stock = builder.settings(hystrix()).build();
+    let set = |json: &str| {
+        let properties: Properties = serde_json::from_str(json).unwrap();
+        registry.set_properties(properties)
+    };
+    set(r#"{"breakers": {"stock": {"open_duration": "30s", "timeout": "none"}}}"#).unwrap();
+    let settings = stock.settings();
+    assert_eq!(settings.open_duration, Duration::from_secs(30));
+    assert_eq!(
+        (settings.timeout, settings.failure_rate_percent),
+        (None, 40.0)
+    );
+    let again = CircuitBreaker::builder(NAME).registry(&registry);
+    assert!(again.settings(hystrix()).try_build().is_ok(), "no conflict");
+    let wrong = set(r#"{"breakers": {"stock": {"half_open_probes": "0"}}}"#).unwrap_err();
+    assert!(wrong.to_string().contains("half_open_probes"), "{wrong}");
+    let longest = set(r#"{"breakers": {"stock": {"open_duration_factor": "2"}}}"#).unwrap_err();
+    assert!(longest.to_string().contains("open_duration_max"));
+    assert_eq!(stock.settings(), settings);
+    let unknown = set(r#"{"default": {"minimum_call": "1"}}"#).unwrap_err();
+    assert!(unknown.to_string().contains("minimum_calls"), "{unknown}");
+}
