@@ -85,6 +85,11 @@ pub(super) async fn update(
         );
         return Err(problem(StatusCode::BAD_REQUEST, text));
     }
+    if breaker.is_foreign() {
+        let text =
+            format!("{name} is a circuit breaker of another library, which is not changed here");
+        return Err(problem(StatusCode::CONFLICT, text));
+    }
     let force = |kind, reason| {
         breaker.force(Override {
             kind,

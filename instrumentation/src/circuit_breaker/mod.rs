@@ -21,6 +21,7 @@ pub use call::composition::RepeatedCommand;
 pub use call::errors::{CallError, Cause, CommandError, FallbackError};
 pub use call::execution::{Execution, ExecutionEvent};
 pub use call::fallback::{BorrowingFallback, FallbackFn, FallbackFuture, NoFallback};
+pub use call::foreign::ForeignBreaker;
 pub use call::handle::CircuitBreaker;
 pub use call::in_pool::PooledFuture;
 pub use call::permit::{OwnedPermit, Permit};

@@ -135,9 +135,15 @@ impl CircuitBreaker {
         self.shell.transition(State::Open, Some(duration), reason);
     }
 
-    /// Forces a state. The computed state is still updated by the calls that the override admits and counts.
+    /// Forces a state. The computed state is still updated by the calls that the override admits and counts. It has no
+    /// effect on a [`ForeignBreaker`](crate::circuit_breaker::ForeignBreaker).
     pub fn force(&self, by: Override) {
         self.shell.force(by);
+    }
+
+    /// Returns whether another library decides for this breaker, so that it cannot be forced or reset.
+    pub fn is_foreign(&self) -> bool {
+        self.shell.is_foreign()
     }
 
     /// Ends the forced state.

@@ -9,6 +9,7 @@ mod deadline;
 pub(crate) mod errors;
 pub(crate) mod execution;
 pub(crate) mod fallback;
+pub(crate) mod foreign;
 pub(crate) mod handle;
 pub(crate) mod in_pool;
 mod observation;

@@ -222,7 +222,12 @@ fn record_outcome(span: &Span, outcome: Outcome, failure: &str) {
     span.record(STATUS, "ERROR");
 }
 
-fn note(shell: &Shell, state: EffectiveState, outcome: Outcome, retry_after: Option<Duration>) {
+pub(super) fn note(
+    shell: &Shell,
+    state: EffectiveState,
+    outcome: Outcome,
+    retry_after: Option<Duration>,
+) {
     request_log::note(|| Touched {
         name: shell.name.clone(),
         state,

@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use super::Registry;
+use crate::circuit_breaker::call::foreign::ForeignBreaker;
 use crate::circuit_breaker::call::handle::CircuitBreaker;
 use crate::circuit_breaker::rules::settings::Settings;
 use crate::circuit_breaker::rules::validation::SettingsError;
@@ -26,6 +27,7 @@ impl CircuitBreaker {
             settings: None,
             some: SettingValues::new(),
             registry: None,
+            is_foreign: false,
         }
     }
 }
@@ -39,6 +41,7 @@ pub struct Builder {
     /// Settings that the code sets one by one.
     some: SettingValues,
     registry: Option<Registry>,
+    is_foreign: bool,
 }
 
 /// Why a breaker could not be built.
@@ -110,6 +113,15 @@ impl Builder {
         }
     }
 
+    /// As [`build`](Self::build), for a breaker of another library, whose settings are only shown.
+    ///
+    /// # Panics
+    /// Panics on settings that [`Settings::validate`] rejects.
+    pub fn build_foreign(mut self) -> ForeignBreaker {
+        self.is_foreign = true;
+        ForeignBreaker::of(self.build())
+    }
+
     /// As [`build`](Self::build), for names and settings that come from outside the program.
     ///
     /// # Errors
@@ -123,7 +135,7 @@ impl Builder {
             None => {
                 let settings = self.chosen_settings()?;
                 let new = || (self.group_name(), settings);
-                registry.get_or_register(&self.name, new)
+                registry.get_or_register(&self.name, self.is_foreign, new)
             }
         };
         match self.differences(&breaker) {

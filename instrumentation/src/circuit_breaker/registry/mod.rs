@@ -142,10 +142,11 @@ impl Registry {
     }
 
     /// Returns the breaker of this name. If there is none, registers one with the group and the (valid) settings that
-    /// `new` returns.
+    /// `new` returns, for another library's breaker if it `is_foreign`.
     pub(crate) fn get_or_register<'a>(
         &self,
         name: &str,
+        is_foreign: bool,
         new: impl FnOnce() -> (&'a str, Settings),
     ) -> CircuitBreaker {
         // Usually it exists: some callers look it up for every call, and readers do not block each other.
@@ -159,6 +160,10 @@ impl Registry {
         let evicted = eviction::make_room(&mut breakers, self.inner.limit);
         let (group, settings) = new();
         let breaker = self.make(name, group, settings);
+        if is_foreign {
+            // Before any listener could force it.
+            breaker.shell.set_foreign();
+        }
         breakers.insert(breaker.shell.name.clone(), breaker.clone());
         drop(breakers);
         self.notify_removed(&evicted);

@@ -216,6 +216,22 @@ impl Live {
         }
     }
 
+    /// Counts a call that another library admitted or refused; it changes no state.
+    pub(super) fn count_foreign(&self, outcome: Outcome, elapsed_nanos: u64) {
+        if outcome == Outcome::Rejected {
+            return self.shards.write(Shard::rejected);
+        }
+        let ending = Ending {
+            outcome,
+            elapsed_nanos,
+            slow: self.may_be_slow(outcome) && self.fast_path.is_slow(elapsed_nanos),
+        };
+        self.roll(self.clock.now(), true);
+        self.shards.write(|shard| shard.admitted.add(1));
+        let verdict = judge(ending, self.fast_path.full_is_failure());
+        self.count(&ending, verdict);
+    }
+
     fn count(&self, ending: &Ending, verdict: Option<bool>) {
         self.shards.write(|shard| {
             shard.ended_with(ending.outcome, ending.elapsed_nanos);

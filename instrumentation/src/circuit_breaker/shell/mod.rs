@@ -66,6 +66,7 @@ pub(crate) struct Shell {
     /// Number of admitted calls when the registry last asked, wrapping at 2^32.
     seen_calls: AtomicU32,
     has_warned: AtomicBool,
+    is_foreign: AtomicBool,
 }
 
 impl Shell {
@@ -91,6 +92,7 @@ impl Shell {
             shared: SharedCounts::default(),
             seen_calls: AtomicU32::new(0),
             has_warned: AtomicBool::new(false),
+            is_foreign: AtomicBool::new(false),
         });
         if shell.first_settings.slow_before_return().is_some() {
             shell.live(); // Running calls are counted from the first one on.
@@ -258,11 +260,30 @@ impl Shell {
     }
 
     pub(crate) fn reset(&self, why: &str) {
-        self.live().reset(why);
+        if !self.is_foreign() {
+            self.live().reset(why);
+        }
     }
 
     pub(crate) fn force(&self, by: Override) {
-        self.live().force(by);
+        if !self.is_foreign() {
+            self.live().force(by);
+        }
+    }
+
+    /// Leaves the decisions to another library, and ends an override that it would not follow.
+    pub(crate) fn set_foreign(&self) {
+        self.is_foreign.store(true, Relaxed);
+        self.release();
+    }
+
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.is_foreign.load(Relaxed)
+    }
+
+    /// Counts a call that another library admitted or refused; it changes no state.
+    pub(crate) fn count_foreign(&self, outcome: Outcome, elapsed_nanos: u64) {
+        self.live().count_foreign(outcome, elapsed_nanos);
     }
 
     pub(crate) fn release(&self) {

@@ -3,6 +3,7 @@
 mod command;
 mod concurrency;
 mod conformance;
+mod foreign;
 mod half_open;
 #[cfg(feature = "http")]
 mod layer;

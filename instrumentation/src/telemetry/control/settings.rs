@@ -133,6 +133,10 @@ impl ChangedSettings {
     fn put_in_force(&self, breaker: &CircuitBreaker) -> Option<Verdict> {
         let mut all = self.held.lock();
         let held = all.get_mut(breaker.name())?;
+        if breaker.is_foreign() {
+            let problem = "the library of this circuit breaker decides by its own settings";
+            return Some((held.id, Outcome::Refused, problem.to_owned()));
+        }
         let own = held
             .own
             .get_or_insert_with(|| Settings::clone(&breaker.settings()));

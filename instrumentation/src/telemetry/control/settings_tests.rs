@@ -97,6 +97,16 @@ fn what_cannot_work_is_refused_with_the_librarys_sentence() {
     );
 }
 
+#[test]
+fn breakers_of_other_libraries_keep_their_settings() {
+    let (registry, switches) = switches();
+    let builder = CircuitBreaker::builder("stock").registry(&registry);
+    let stock = builder.build_foreign();
+    switches.apply(&change(1, &[("minimum_calls", "9")]));
+    assert_eq!(outcomes(&switches)[0].1, Outcome::Refused);
+    assert_eq!(*stock.breaker().settings(), Settings::default());
+}
+
 /// Scenario: a change arrives before its breaker exists; the program changes its own settings afterwards, to some with
 /// which the change cannot work at last.
 /// Guarantees: the change is applied to the new breaker and stays in force while it can.

@@ -145,6 +145,7 @@ impl Switches {
         // A breaker that is created from here on is reported by the listener.
         let outcome = match (breaker, held.action) {
             (None, action) if action != Action::Reset => Outcome::Waiting,
+            (Some(breaker), _) if breaker.is_foreign() => Outcome::Refused,
             _ => Outcome::Applied,
         };
         self.inner.lock().settle(name, held.id, outcome);
@@ -192,8 +193,12 @@ impl Switches {
             newer.apply_to(breaker);
             held = newer;
         }
+        let outcome = match breaker.is_foreign() {
+            true => Outcome::Refused,
+            false => Outcome::Applied,
+        };
         let mut inner = self.inner.lock();
-        inner.settle(breaker.name(), held.id, Outcome::Applied);
+        inner.settle(breaker.name(), held.id, outcome);
         drop(inner);
         self.news.notify_one();
     }

@@ -56,6 +56,20 @@ fn each_action_has_its_effect_and_its_reason() {
     }
 }
 
+/// Guarantees: a change of another library's breaker is refused, whether the breaker existed before or not.
+#[test]
+fn breakers_of_other_libraries_refuse_changes() {
+    let (registry, switches) = switches();
+    switches.apply(&change(1, Action::ForceOpen));
+    assert_eq!(outcomes(&switches), [(1, Outcome::Waiting)]);
+    let builder = CircuitBreaker::builder("stock").registry(&registry);
+    let stock = builder.build_foreign();
+    assert_eq!(outcomes(&switches), [(1, Outcome::Refused)]);
+    switches.apply(&change(2, Action::ForceOpen));
+    assert_eq!(outcomes(&switches), [(2, Outcome::Refused)]);
+    assert_eq!(stock.breaker().state(), EffectiveState::Closed);
+}
+
 /// Guarantees: changes of breakers work with libraries and collectors of versions without changes of loggers.
 #[test]
 fn changes_of_breakers_are_written_as_before() {
