@@ -4,10 +4,22 @@
 
 use std::cell::Cell;
 use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
+
+use pin_project_lite::pin_project;
+
+use crate::sync::thread_local;
 
 tokio::task_local! {
     static ATTEMPT: Attempt;
+}
+
+thread_local! {
+    /// Whether the last call of the current poll was refused by a limit of this process. A breaker around the call
+    /// clears it before it polls, and reads it if the poll returns an error.
+    static WAS_LIMITED: Cell<bool> = const { Cell::new(false) };
 }
 
 struct Attempt {
@@ -47,14 +59,50 @@ pub(crate) async fn within<F: Future>(call: F) -> (F::Output, LastCall) {
     scope(number, call).await
 }
 
-/// Records that a call was refused without reaching its target.
+/// Records that a breaker refused a call, which did not reach its target.
 pub(crate) fn note_refused(retry_after: Option<Duration>) {
+    clear_limited();
     note(LastCall::Refused(retry_after));
+}
+
+/// Records that a limit of this process refused a call, which did not reach its target.
+pub(crate) fn note_limited(retry_after: Option<Duration>) {
+    note(LastCall::Refused(retry_after));
+    WAS_LIMITED.with(|limited| limited.set(true));
 }
 
 /// Records that a call was made.
 pub(crate) fn note_made() {
+    clear_limited();
     note(LastCall::Made);
+}
+
+/// Forgets refusals by limits: a call has a permit or has ended, or a poll begins.
+pub(crate) fn clear_limited() {
+    WAS_LIMITED.with(|limited| limited.set(false));
+}
+
+/// Returns whether the last call of this poll was refused by a limit of this process.
+pub(crate) fn was_limited() -> bool {
+    WAS_LIMITED.with(Cell::get)
+}
+
+pin_project! {
+    /// A future whose polls do not see the refusals of earlier ones.
+    #[derive(Debug)]
+    pub(crate) struct Watched<F> {
+        #[pin]
+        pub(crate) inner: F,
+    }
+}
+
+impl<F: Future> Future for Watched<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        clear_limited();
+        self.project().inner.poll(cx)
+    }
 }
 
 /// Returns how often a retry has already made the call of this task.

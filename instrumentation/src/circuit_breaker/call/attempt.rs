@@ -214,6 +214,10 @@ impl<E> Attempts<'_, E> {
                 let pool = self.pool.map(|pool| &pool.pool);
                 pool.inspect(|pool| pool.refused(self.breaker));
             }
+            // The code asked a limit of its own, so that the target was not called.
+            (Attempt::Failed(Cause::Failed(_)), _) if tries::was_limited() => {
+                return (Outcome::BulkheadFull, EventKind::Failed);
+            }
             _ => {}
         }
         (attempt.outcome(), attempt.policy_event())
@@ -304,7 +308,7 @@ impl<E> Attempts<'_, E> {
             return Ok((slot, Duration::ZERO));
         }
         let Some(bulkhead) = &self.policies.bulkhead else {
-            tries::note_refused(None);
+            tries::note_limited(None);
             return Err(slots);
         };
         call.pause();

@@ -15,6 +15,7 @@ use crate::circuit_breaker::rules::state::{EffectiveState, Outcome, Override, St
 use crate::circuit_breaker::rules::validation::SettingsError;
 use crate::circuit_breaker::shell::Shell;
 use crate::isolated::isolated;
+use crate::resilience::attempt;
 use crate::semconv::ERROR_TYPE_PANIC;
 
 /// A circuit breaker. Clones are handles to the same breaker and may be used by any number of tasks, threads and
@@ -197,8 +198,8 @@ impl CircuitBreaker {
         Ok(OwnedPermit::new(Arc::clone(&self.shell), pass, now))
     }
 
-    /// Runs `code`, which may block, unless the breaker refuses. An `Err` or a panic counts as a failure. The call gets
-    /// a span.
+    /// Runs `code`, which may block, unless the breaker refuses; an `Err` or a panic counts as in [`call`](Self::call).
+    /// The call gets a span.
     ///
     /// ```
     /// use fusebox::circuit_breaker::CircuitBreaker;
@@ -234,7 +235,8 @@ impl CircuitBreaker {
         result.map_err(CallError::Failed)
     }
 
-    /// Runs `future` unless the breaker refuses. An `Err` or a panic counts as a failure. The call gets a span.
+    /// Runs `future` unless the breaker refuses. An `Err` or a panic counts as a failure, but an `Err` because a rate
+    /// limiter, bulkhead or pool of this crate refused inside counts like a call without a slot. The call gets a span.
     ///
     /// # Errors
     /// Returns the refusal, or the future's own error.
@@ -265,6 +267,7 @@ impl CircuitBreaker {
 pub(super) fn by_result<T, E>(result: &Result<T, E>) -> Outcome {
     match result {
         Ok(_) => Outcome::Success,
+        Err(_) if attempt::was_limited() => Outcome::BulkheadFull,
         Err(_) => Outcome::Failure,
     }
 }

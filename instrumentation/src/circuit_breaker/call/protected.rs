@@ -13,7 +13,7 @@ use crate::circuit_breaker::model::refusal::Rejected;
 use crate::circuit_breaker::rules::state::{EffectiveState, FallbackOutcome, Outcome};
 use crate::circuit_breaker::shell::{Pass, Shell};
 use crate::isolated::PanicWatch;
-use crate::resilience::attempt;
+use crate::resilience::attempt::{self, Watched};
 use crate::semconv::{
     BREAKER_OUTCOME, BREAKER_PROBE, BREAKER_STATE, ERROR_TYPE, ERROR_TYPE_BULKHEAD_FULL,
     ERROR_TYPE_CIRCUIT_OPEN, ERROR_TYPE_PANIC, ERROR_TYPE_TIMEOUT, FALLBACK_OUTCOME,
@@ -78,11 +78,13 @@ impl<S: Borrow<Shell>> ProtectedCall<S> {
         }
     }
 
-    pub(crate) fn run<F: Future>(&self, future: F) -> Instrumented<F> {
-        future.instrument(self.span.clone())
+    pub(crate) fn run<F: Future>(&self, future: F) -> Watched<Instrumented<F>> {
+        let inner = future.instrument(self.span.clone());
+        Watched { inner }
     }
 
     pub(crate) fn run_blocking<T>(&self, code: impl FnOnce() -> T) -> T {
+        attempt::clear_limited();
         self.span.in_scope(code)
     }
 
@@ -144,6 +146,9 @@ impl<S: Borrow<Shell>> ProtectedCall<S> {
 
     fn end(&mut self, now: u64, outcome: Outcome, error_type: &str) {
         self.ended = true;
+        if outcome != Outcome::BulkheadFull {
+            attempt::clear_limited();
+        }
         let shell = self.shell.borrow();
         record_outcome(&self.span, outcome, error_type);
         let elapsed = match self.head_nanos {

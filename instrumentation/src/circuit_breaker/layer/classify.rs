@@ -8,6 +8,7 @@ use super::grpc::GrpcCode;
 use crate::circuit_breaker::call::seen::seen;
 use crate::circuit_breaker::rules::state::Outcome;
 use crate::isolated::isolated;
+use crate::resilience::attempt;
 use crate::semconv::ERROR_TYPE_PANIC;
 
 /// Decides the outcome of a call from the service's result. Closures can be classifiers.
@@ -72,6 +73,7 @@ where
 ///
 /// - Failure: an error of the service, 5xx, 408 and 429: the target is unhealthy or asks for fewer requests.
 /// - Timeout: an error of the service that is a timeout.
+/// - Without a slot: an error because a rate limiter, bulkhead or pool of this crate inside the service refused.
 /// - Ignored: 400, 401, 403, 404, 405, 409, 410, 422, and a request that cannot be sent because it is invalid. These
 ///   are the caller's fault and say nothing about the target.
 /// - Success: everything else.
@@ -151,6 +153,7 @@ impl<Body, Error: 'static> Classify<http::Response<Body>, Error> for HttpStatus 
     fn classify(&self, result: Result<&http::Response<Body>, &Error>) -> Outcome {
         match result {
             Ok(response) => self.outcome_of_head(response.status(), response.headers()),
+            Err(_) if attempt::was_limited() => Outcome::BulkheadFull,
             Err(error) => self.outcome_of_error(error),
         }
     }
@@ -170,7 +173,8 @@ impl<Body, Error: 'static> Classify<http::Response<Body>, Error> for HttpStatus 
     }
 }
 
-/// Counts errors of the service as failures and every response as a success, whatever its HTTP or gRPC status.
+/// Counts errors of the service as failures and every response as a success, whatever its HTTP or gRPC status. A refusal by
+/// a limit of this crate inside the service counts like a call without a slot.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ErrorsOnly;
 
@@ -178,6 +182,7 @@ impl<Response, Error> Classify<Response, Error> for ErrorsOnly {
     fn classify(&self, result: Result<&Response, &Error>) -> Outcome {
         match result {
             Ok(_) => Outcome::Success,
+            Err(_) if attempt::was_limited() => Outcome::BulkheadFull,
             Err(_) => Outcome::Failure,
         }
     }

@@ -18,6 +18,7 @@ use crate::circuit_breaker::call::protected::ProtectedCall;
 use crate::circuit_breaker::model::refusal::Rejected;
 use crate::circuit_breaker::rules::state::Outcome;
 use crate::circuit_breaker::shell::Shell;
+use crate::resilience::attempt;
 use crate::semconv::ERROR_TYPE_PANIC;
 
 pin_project! {
@@ -144,7 +145,10 @@ where
 /// future, and dropping it later would look like a cancelled call.
 fn guard<T>(call: &mut Option<ProtectedCall<Arc<Shell>>>, poll: impl FnOnce() -> T) -> T {
     let running = call.as_ref().expect("polled after it was ready");
-    let poll = AssertUnwindSafe(|| running.span().in_scope(poll));
+    let poll = AssertUnwindSafe(|| {
+        attempt::clear_limited();
+        running.span().in_scope(poll)
+    });
     match catch_unwind(poll) {
         Ok(output) => output,
         Err(panic) => {

@@ -7,6 +7,7 @@ mod foreign;
 mod half_open;
 #[cfg(feature = "http")]
 mod layer;
+mod limits_inside;
 mod model;
 mod operating;
 mod overrides;

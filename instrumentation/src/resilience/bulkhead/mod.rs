@@ -272,7 +272,7 @@ impl Bulkhead {
             running.end(EventKind::Permitted, waited);
             return Ok(slots.slot(permit));
         }
-        attempt::note_refused(None);
+        attempt::note_limited(None);
         record_error(&span, EventKind::Refused, ERROR_TYPE_BULKHEAD_FULL);
         running.end(EventKind::Refused, waited);
         Err(slots.refusal())
@@ -281,6 +281,7 @@ impl Bulkhead {
 
 impl Slots {
     fn slot(self: &Arc<Self>, permit: Permit) -> Slot {
+        attempt::clear_limited();
         let measured = self.is_adaptive.load(Relaxed).then(|| Measured {
             slots: Arc::clone(self),
             started: Instant::now(),
@@ -329,7 +330,7 @@ impl Slots {
     }
 
     fn refuse(&self) -> BulkheadFull {
-        attempt::note_refused(None);
+        attempt::note_limited(None);
         let span = self.instrument.span(None);
         record_error(&span, EventKind::Refused, ERROR_TYPE_BULKHEAD_FULL);
         self.instrument.note(EventKind::Refused, Duration::ZERO);

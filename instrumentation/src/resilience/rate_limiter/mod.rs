@@ -231,11 +231,12 @@ impl Limiter {
     }
 
     fn permit(&self) {
+        attempt::clear_limited();
         self.instrument.note(EventKind::Permitted, Duration::ZERO);
     }
 
     fn refuse(&self, wait: Duration) -> RateLimited {
-        attempt::note_refused(Some(wait));
+        attempt::note_limited(Some(wait));
         let span = self.instrument.span(None);
         record_error(&span, EventKind::Refused, ERROR_TYPE_RATE_LIMITED);
         self.instrument.note(EventKind::Refused, Duration::ZERO);
@@ -268,12 +269,13 @@ impl Place<'_> {
         let waited = started.elapsed();
         if has_permit {
             std::mem::forget(self); // It has left the queue, and the permit is the call's.
+            attempt::clear_limited();
             record(&span, EventKind::Permitted);
             running.end(EventKind::Permitted, waited);
             return Ok(());
         }
         let period = limiter.settings.read(|settings| settings.period);
-        attempt::note_refused(Some(period));
+        attempt::note_limited(Some(period));
         record_error(&span, EventKind::Refused, ERROR_TYPE_RATE_LIMITED);
         running.end(EventKind::Refused, waited);
         Err(limiter.refusal(period))

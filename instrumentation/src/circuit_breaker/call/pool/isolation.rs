@@ -151,7 +151,7 @@ impl IsolationPool {
         let queue = settings.queue_limit();
         let Some(_place) = inner.queue.try_acquire(queue) else {
             inner.figures.refused();
-            attempt::note_refused(None);
+            attempt::note_limited(None);
             return Err(PoolFull {
                 pool: inner.key.clone(),
                 workers: settings.core_size,
