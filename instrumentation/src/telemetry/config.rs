@@ -14,6 +14,7 @@ use super::protocol::Protocol;
 use crate::circuit_breaker::Registry;
 use crate::propagation::{Propagator, sampler_from_variables};
 use crate::resilience;
+use crate::time::MAX_DURATION;
 
 /// Timeout of one export (OTLP specification).
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,6 +26,13 @@ const DEFAULT_METRIC_INTERVAL: Duration = Duration::from_secs(10);
 const CIRCUIT_INTERVAL: Duration = Duration::from_secs(1);
 /// The shortest delay, interval and timeout: with 0 a thread would send without a pause, or always time out.
 const SHORTEST: Duration = Duration::from_millis(10);
+
+/// Length of the queue of spans: half a second at 16,000 spans a second.
+const SPAN_QUEUE: usize = 8_192;
+/// Longest queue of spans; its memory, about 50 MB, is allocated at the start.
+const SPAN_QUEUE_MAX: usize = 131_072;
+/// Spans per request, as specified.
+const SPAN_BATCH: usize = 512;
 
 /// The configuration of `fusebox::init`.
 #[derive(Debug, Clone)]
@@ -39,6 +47,8 @@ pub struct TelemetryConfig {
     pub(super) ca_file: Option<String>,
     pub(super) timeout: Duration,
     pub(super) span_delay: Duration,
+    pub(super) span_queue: usize,
+    pub(super) span_batch: usize,
     pub(super) span_level: LevelFilter,
     pub(super) metric_interval: Duration,
     pub(super) circuit_interval: Duration,
@@ -77,10 +87,10 @@ impl TelemetryConfig {
     /// Reads the standard variables: `OTEL_SERVICE_NAME` (else `service_name`), `OTEL_RESOURCE_ATTRIBUTES`,
     /// `OTEL_EXPORTER_OTLP_{ENDPOINT,PROTOCOL,HEADERS,TIMEOUT,CERTIFICATE}`, `_{TRACES,METRICS,LOGS}_{ENDPOINT,PROTOCOL}`,
     /// `OTEL_{TRACES,METRICS,LOGS}_EXPORTER=none`, `OTEL_PROPAGATORS`, `OTEL_BSP_SCHEDULE_DELAY`,
-    /// `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_SDK_DISABLED` and `RUST_LOG`; and `FUSEBOX_LOG_FORMAT=json`,
-    /// `FUSEBOX_LOG_RECORDS=off` (or a filter) and `FUSEBOX_CONTROL=off`.
-    /// The SDK itself reads the others (`OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`, limits). An invalid value is replaced by
-    /// its default and logged at the start; [`doctor`](crate::doctor) lists them.
+    /// `OTEL_BSP_MAX_{QUEUE,EXPORT_BATCH}_SIZE`, `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_SDK_DISABLED` and `RUST_LOG`; and
+    /// `FUSEBOX_LOG_FORMAT=json`, `FUSEBOX_LOG_RECORDS=off` (or a filter) and `FUSEBOX_CONTROL=off`. The SDK itself
+    /// reads the others (`OTEL_TRACES_SAMPLER`, limits). An invalid value is replaced by its default and logged at the
+    /// start; [`doctor`](crate::doctor) lists them.
     pub fn from_env(service_name: &str) -> Self {
         Self::from_variables(service_name, &|name| std::env::var(name).ok())
     }
@@ -105,6 +115,8 @@ impl TelemetryConfig {
             ca_file: env.get("OTEL_EXPORTER_OTLP_CERTIFICATE"),
             timeout: env.millis("OTEL_EXPORTER_OTLP_TIMEOUT", DEFAULT_TIMEOUT),
             span_delay: env.millis("OTEL_BSP_SCHEDULE_DELAY", DEFAULT_SPAN_DELAY),
+            span_queue: env.count("OTEL_BSP_MAX_QUEUE_SIZE", SPAN_QUEUE, SPAN_QUEUE_MAX),
+            span_batch: env.count("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", SPAN_BATCH, SPAN_QUEUE_MAX),
             span_level: LevelFilter::INFO,
             metric_interval: env.millis("OTEL_METRIC_EXPORT_INTERVAL", DEFAULT_METRIC_INTERVAL),
             circuit_interval: CIRCUIT_INTERVAL,
@@ -298,10 +310,12 @@ impl TelemetryConfig {
             ("timeout of exports", &mut config.timeout),
         ];
         for (name, period) in periods {
-            if *period < SHORTEST {
-                let text = format!("{name} of {period:?}: too short; {SHORTEST:?} is used");
+            let used = (*period).clamp(SHORTEST, MAX_DURATION);
+            if *period != used {
+                let what = if *period < used { "short" } else { "long" };
+                let text = format!("{name} of {period:?}: too {what}; {used:?} is used");
                 config.problems.push(text);
-                *period = SHORTEST;
+                *period = used;
             }
         }
         config
@@ -652,11 +666,16 @@ mod tests {
             ("OTEL_TRACES_EXPORTER", "zipkin"),
             ("OTEL_PROPAGATORS", "tracecontext,jaeger"),
             ("OTEL_BSP_SCHEDULE_DELAY", "0"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
+            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "18446744073709551615"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "18446744073709551615"),
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon"),
             ("FUSEBOX_LOG_FORMAT", "xml"),
         ])
         .resolved();
-        assert_eq!(wrong.problems.len(), 6, "{:?}", wrong.problems);
+        assert_eq!(wrong.problems.len(), 9, "{:?}", wrong.problems);
+        assert_eq!((wrong.span_queue, wrong.span_batch), (1, SPAN_QUEUE_MAX));
+        assert_eq!(wrong.metric_interval, MAX_DURATION);
         assert_eq!(
             (wrong.span_delay, wrong.timeout),
             (SHORTEST, DEFAULT_TIMEOUT)

@@ -18,9 +18,7 @@ const SAMPLERS: [&str; 6] = [
 ];
 
 /// Numbers that the SDK reads itself, and silently ignores if they are invalid.
-const NUMBERS_OF_SDK: [&str; 7] = [
-    "OTEL_BSP_MAX_QUEUE_SIZE",
-    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+const NUMBERS_OF_SDK: [&str; 5] = [
     "OTEL_BSP_EXPORT_TIMEOUT",
     "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
     "OTEL_SPAN_EVENT_COUNT_LIMIT",
@@ -92,6 +90,24 @@ impl<'a> Environment<'a> {
                 default
             }
         }
+    }
+
+    /// Reads a number from 1 to `most`; the nearest of them is used for one that is outside.
+    pub(super) fn count(&mut self, name: &str, default: usize, most: usize) -> usize {
+        let Some(value) = self.get(name) else {
+            return default;
+        };
+        let (used, is_right) = match value.parse::<usize>() {
+            Ok(number) => (number.clamp(1, most), (1..=most).contains(&number)),
+            // Beyond any number.
+            Err(_) if value.bytes().all(|byte| byte.is_ascii_digit()) => (most, false),
+            Err(_) => (default, false),
+        };
+        if !is_right {
+            let what = format!("no whole number from 1 to {most}; {used} is used");
+            self.problem(name, &value, what);
+        }
+        used
     }
 
     /// Reads `true` or `false`; anything else is false.
@@ -204,7 +220,10 @@ mod tests {
                 "PAIRS" => "a=1, secret, b=%20x",
                 "OTEL_TRACES_SAMPLER" => "sometimes",
                 "OTEL_TRACES_SAMPLER_ARG" => "1.5",
-                "OTEL_BSP_MAX_QUEUE_SIZE" => "-1",
+                "OTEL_SPAN_LINK_COUNT_LIMIT" => "-1",
+                "COUNT" => "many",
+                "NONE" => "0",
+                "HUGE" => "99999999999999999999999",
                 "OTEL_EXPORTER_OTLP_COMPRESSION" => "zip",
                 "OTEL_EXPORTER_OTLP_LOGS_CERTIFICATE" => "logs.pem",
                 _ => return None,
@@ -214,11 +233,15 @@ mod tests {
         let mut environment = Environment::new(&variable);
         let second = Duration::from_secs(1);
         assert_eq!(environment.millis("DELAY", second), second);
+        assert_eq!(environment.count("COUNT", 512, 1_000), 512);
+        assert_eq!(environment.count("NONE", 512, 1_000), 1);
+        assert_eq!(environment.count("HUGE", 512, 1_000), 1_000);
+        assert_eq!(environment.count("UNSET", 512, 1_000), 512);
         assert!(!environment.flag("FLAG"));
         let pairs = environment.pairs("PAIRS");
         assert_eq!(pairs, [("a".into(), "1".into()), ("b".into(), " x".into())]);
         environment.check_sdk();
-        assert_eq!(environment.problems.len(), 8, "{:?}", environment.problems);
+        assert_eq!(environment.problems.len(), 11, "{:?}", environment.problems);
         let text = environment.problems.join("\n");
         assert!(text.contains("DELAY=\"5s\": no whole number of milliseconds; 1s is used"));
         assert!(text.contains("LOGS_CERTIFICATE=\"logs.pem\": not supported, and ignored"));

@@ -21,8 +21,6 @@ use crate::propagation::CallerDecides;
 
 /// How long the last export may delay the end of the process.
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
-/// Length of the span queue unless `OTEL_BSP_MAX_QUEUE_SIZE` is set: half a second at 16,000 spans a second.
-const SPAN_QUEUE: usize = 8192;
 
 #[derive(Debug)]
 pub(super) struct Pipeline {
@@ -121,10 +119,11 @@ fn span_processor(config: &mut TelemetryConfig, client: &OtlpClient) -> Option<B
         .build();
     let note = |error| config.problems.push(format!("no spans are sent: {error}"));
     let exporter = exporter.map_err(note).ok()?;
-    let mut batch = BatchConfigBuilder::default().with_scheduled_delay(config.span_delay);
-    if std::env::var_os("OTEL_BSP_MAX_QUEUE_SIZE").is_none() {
-        batch = batch.with_max_queue_size(SPAN_QUEUE);
-    }
+    // The SDK would read both itself: a queue of 0 loses every span, a very long one aborts the process.
+    let batch = BatchConfigBuilder::default()
+        .with_scheduled_delay(config.span_delay)
+        .with_max_queue_size(config.span_queue)
+        .with_max_export_batch_size(config.span_batch);
     let processor = BatchSpanProcessor::builder(exporter);
     Some(processor.with_batch_config(batch.build()).build())
 }
