@@ -5,6 +5,9 @@
 
 #![allow(dead_code, unused, unexpected_cfgs, reason = "a part of the library")]
 
+/// Again, for the models alone: `resilience` keeps its own private.
+#[path = "../../src/resilience/budget.rs"]
+mod budget;
 #[path = "../../src/circuit_breaker/mod.rs"]
 pub mod circuit_breaker;
 #[path = "../../src/error_type.rs"]

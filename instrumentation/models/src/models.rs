@@ -1,20 +1,27 @@
 //! Properties for any interleaving: no additional probe, no lost slot, no call counted twice, no additional permit.
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
-use shuttle::thread;
+use shuttle::{future, thread};
 
+use crate::budget::{Budget, BudgetSettings};
 use crate::circuit_breaker::{CircuitBreaker, Outcome, Registry, Settings};
-use crate::resilience::{self, AdaptRule, AdaptSettings, Bulkhead, BulkheadSettings};
+use crate::resilience::{
+    self, AdaptRule, AdaptSettings, Bulkhead, BulkheadSettings, Cache, RateLimiter,
+    RateLimiterSettings,
+};
 use crate::semaphore::{Permit, Semaphore};
 
 /// Interleavings per model; all together take seconds.
 pub(crate) const INTERLEAVINGS: usize = 500;
 
 /// The models by name.
-pub(crate) const ALL: [(&str, fn()); 4] = [
+pub(crate) const ALL: [(&str, fn()); 8] = [
     (
         "half_open_has_exactly_its_probes",
         half_open_has_exactly_its_probes,
@@ -30,6 +37,22 @@ pub(crate) const ALL: [(&str, fn()); 4] = [
     (
         "a_semaphore_has_as_many_permits_as_its_size",
         a_semaphore_has_as_many_permits_as_its_size,
+    ),
+    (
+        "a_waiter_that_gives_up_takes_no_permit_along",
+        a_waiter_that_gives_up_takes_no_permit_along,
+    ),
+    (
+        "a_cycle_has_as_many_permits_as_its_limit",
+        a_cycle_has_as_many_permits_as_its_limit,
+    ),
+    (
+        "a_token_of_a_budget_is_taken_once",
+        a_token_of_a_budget_is_taken_once,
+    ),
+    (
+        "callers_of_a_cache_share_one_call",
+        callers_of_a_cache_share_one_call,
     ),
 ];
 
@@ -130,8 +153,13 @@ fn an_adaptive_bulkhead_loses_no_slot() {
     together(3, move |number| {
         for round in 0..3 {
             match shared.try_acquire() {
-                Ok(slot) if (number + round) % 2 == 0 => slot.failed(),
-                Ok(slot) => drop(slot),
+                Ok(slot) => {
+                    thread::yield_now(); // The call.
+                    match (number + round) % 2 {
+                        0 => slot.failed(),
+                        _ => drop(slot),
+                    }
+                }
                 Err(_) => thread::yield_now(),
             }
         }
@@ -150,8 +178,130 @@ fn a_semaphore_has_as_many_permits_as_its_size() {
             shared.resize(2, 1);
             shared.resize(1, 3);
         }
-        _ => (0..3).for_each(|_| drop(shared.try_acquire())),
+        _ => (0..3).for_each(|_| {
+            let _permit = shared.try_acquire();
+            thread::yield_now();
+        }),
     });
     let all: Vec<Permit> = std::iter::from_fn(|| semaphore.try_acquire()).collect();
     assert_eq!(all.len(), 3);
+}
+
+/// Scenario: of three callers that wait for one permit while the size changes, one gives up.
+/// Guarantees: the others get it, and it is free at the end.
+fn a_waiter_that_gives_up_takes_no_permit_along() {
+    let semaphore = Semaphore::new(1);
+    let shared = Arc::clone(&semaphore);
+    together(3, move |number| match number {
+        0 => {
+            let mut waiter = pin!(shared.acquire());
+            let _ = waiter.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            thread::yield_now();
+            shared.resize(1, 2);
+            shared.resize(2, 1);
+        }
+        _ => {
+            let _permit = future::block_on(shared.acquire());
+            thread::yield_now();
+        }
+    });
+    let all: Vec<Permit> = std::iter::from_fn(|| semaphore.try_acquire()).collect();
+    assert_eq!(all.len(), 1);
+}
+
+/// Scenario: the limit of a rate limiter grows while three threads take permits.
+/// Guarantees: the cycle has as many permits as its limit in the end, never more.
+fn a_cycle_has_as_many_permits_as_its_limit() {
+    let settings = |limit| RateLimiterSettings {
+        limit,
+        period: Duration::from_secs(24 * 60 * 60),
+        ..RateLimiterSettings::default()
+    };
+    let builder = RateLimiter::builder("stock").registry(&resilience::Registry::new());
+    let limiter = builder.settings(settings(2)).build();
+    let (shared, taken) = (limiter.clone(), Arc::new(AtomicU32::new(0)));
+    let count = Arc::clone(&taken);
+    together(3, move |number| {
+        if number == 0 {
+            shared.update_settings(settings(3)).unwrap();
+        }
+        for _ in 0..2 {
+            if shared.try_acquire().is_ok() {
+                count.fetch_add(1, SeqCst);
+            }
+            thread::yield_now();
+        }
+    });
+    let left = limiter.snapshot().available.unwrap();
+    assert_eq!(u64::from(taken.load(SeqCst)) + left, 3);
+}
+
+/// Scenario: three threads take tokens of a budget and return some of them.
+/// Guarantees: no token is taken twice, and none is lost.
+fn a_token_of_a_budget_is_taken_once() {
+    let budget = Arc::new(Budget::new(Some(&BudgetSettings {
+        percent_of_calls: 0.0,
+        per_second: 0,
+        max_saved: 2,
+    })));
+    let (shared, taken) = (Arc::clone(&budget), Arc::new(AtomicU32::new(0)));
+    let count = Arc::clone(&taken);
+    together(3, move |number| {
+        shared.add_call();
+        if shared.take() {
+            thread::yield_now();
+            match number {
+                0 => shared.give_back(),
+                _ => drop(count.fetch_add(1, SeqCst)),
+            }
+        }
+    });
+    let taken = u64::from(taken.load(SeqCst));
+    assert_eq!(taken + budget.left().unwrap(), 2);
+}
+
+/// Scenario: of four callers that ask for one key, one gives up and one fails.
+/// Guarantees: every other caller gets a value, at most one call runs at a time until one has failed, no caller is left
+/// waiting, and the next one gets a value too.
+fn callers_of_a_cache_share_one_call() {
+    let registry = resilience::Registry::new();
+    let cache: Cache<u32, u32> = Cache::builder("stock").registry(&registry).build();
+    let (shared, running) = (cache.clone(), Arc::new(AtomicU32::new(0)));
+    let has_failed = Arc::new(AtomicBool::new(false));
+    together(4, move |number| {
+        let call = || async {
+            let others = running.fetch_add(1, SeqCst);
+            assert!(others == 0 || has_failed.load(SeqCst));
+            let _ended = Ended(&running);
+            future::yield_now().await;
+            match number {
+                1 => {
+                    has_failed.store(true, SeqCst);
+                    Err(())
+                }
+                _ => Ok(7),
+            }
+        };
+        let mut answer = pin!(shared.call(1, call));
+        match number {
+            0 => {
+                let _ = answer.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+                thread::yield_now();
+            }
+            1 => drop(future::block_on(answer)),
+            _ => assert_eq!(future::block_on(answer), Ok(7)),
+        }
+    });
+    assert_eq!(cache.snapshot().waiting, Some(0));
+    let again = cache.call(1, || async { Ok::<u32, ()>(7) });
+    assert_eq!(future::block_on(again), Ok(7));
+}
+
+/// Counts a call as ended when it is dropped.
+struct Ended<'a>(&'a AtomicU32);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
 }

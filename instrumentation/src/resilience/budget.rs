@@ -1,7 +1,7 @@
 //! Limits the number of retries or hedges of all calls together, so that a target that fails for every caller does not
 //! receive a multiple of the load.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use serde::{Deserialize, Serialize};
 

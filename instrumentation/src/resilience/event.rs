@@ -1,8 +1,8 @@
 //! The events of policies, their kinds, and listeners for them.
 
+use crate::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use serde::Serialize;

@@ -1,6 +1,6 @@
 //! The name, the counts and the listeners of every policy.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Once};
 use std::time::{Duration, SystemTime};
 

@@ -7,10 +7,10 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::budget::Budget;
