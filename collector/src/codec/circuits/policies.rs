@@ -48,8 +48,8 @@ pub enum Reading {
         /// Sizes; one second stands for one call.
         sizes: LatencyHistogram,
     },
-    /// A count within the sender's own last ten seconds.
-    Window(u64),
+    /// A count within the sender's own last ten seconds, with the sizes of what is counted.
+    Window(u64, LatencyHistogram),
 }
 
 /// One number of a policy of an instance.

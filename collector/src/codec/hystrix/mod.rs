@@ -23,7 +23,8 @@ const MAX_NAME_BYTES: usize = 256;
 pub(crate) enum Object {
     Command(Box<Command>),
     Pool(Pool),
-    /// Anything else: a collapser, Turbine's `meta`, a deletion.
+    Collapser(Collapser),
+    /// Anything else: Turbine's `meta`, a deletion.
     Other,
 }
 
@@ -59,6 +60,36 @@ impl Pool {
     }
 }
 
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Collapser {
+    pub(crate) name: String,
+    /// Calls that were sent in batches.
+    pub(crate) calls: u64,
+    pub(crate) batches: u64,
+    /// Batch sizes at [`PERCENTILES`].
+    pub(crate) sizes: [f64; PERCENTILES.len()],
+    pub(crate) from_cache: u64,
+    pub(crate) size_max: u64,
+    pub(crate) delay_ms: u64,
+}
+
+impl Collapser {
+    /// Reads a collapser; `None` if it has no name.
+    fn read(fields: &Fields<'_>) -> Option<Self> {
+        let size = |name: &str| fields.mean(name, Some("batchSize")).unwrap_or(0.0);
+        let setting = |name| fields.setting(name).unwrap_or(0.0) as u64;
+        Some(Self {
+            name: fields.name("name")?,
+            calls: fields.count("rollingCountRequestsBatched"),
+            batches: fields.count("rollingCountBatches"),
+            sizes: PERCENTILES.map(|(name, _)| size(name)),
+            from_cache: fields.count("rollingCountResponsesFromCache"),
+            size_max: setting("maxRequestsInBatch"),
+            delay_ms: setting("timerDelayInMilliseconds"),
+        })
+    }
+}
+
 /// The line is not an object of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an object of a Hystrix stream")]
@@ -78,6 +109,10 @@ pub(crate) fn decode(json: &str) -> Result<Object, NotAnObject> {
         Some("HystrixThreadPool") => {
             let pool = Pool::read(&fields).ok_or(NotAnObject)?;
             Ok(Object::Pool(pool))
+        }
+        Some("HystrixCollapser") => {
+            let collapser = Collapser::read(&fields).ok_or(NotAnObject)?;
+            Ok(Object::Collapser(collapser))
         }
         Some(_) => Ok(Object::Other),
         None => Err(NotAnObject),

@@ -212,10 +212,10 @@ impl Number {
                 self.total = value;
                 (value, none)
             }
-            Reading::Window(count) => {
+            Reading::Window(count, sizes) => {
                 self.seconds.clear();
                 self.total = count;
-                (count, none)
+                (count, sizes)
             }
             Reading::Count {
                 temporality: Temporality::Delta,

@@ -88,7 +88,7 @@ fn callers_and_sizes_are_those_of_the_window() {
     policies.take(report("a", caller.clone(), count(NOW, NOW, 0)), NOW);
     policies.take(report("a", caller, count(NOW, after(1), 2)), after(1));
     let index = |size| LatencyHistogram::index_of_seconds(f64::from(size));
-    let mut batches = report("a", Figure::Count("batches"), Reading::Window(0));
+    let mut batches = report("a", Figure::Count("batches"), Reading::Value(0));
     batches.id.kind = COLLAPSER;
     batches.reading = Reading::Count {
         temporality: Temporality::Cumulative,

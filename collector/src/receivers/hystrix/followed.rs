@@ -11,11 +11,11 @@ use crate::codec::circuits::{
     Count, CountPoint, Figure, Observation, PolicyId, PolicyReport, Reading, SettingsReport,
     Temporality,
 };
-use crate::codec::hystrix::{Command, Object, Pool};
-use crate::model::policy::POOL;
+use crate::codec::hystrix::{Collapser, Command, Object, Pool};
+use crate::model::policy::{COLLAPSER, POOL};
 use crate::model::{CircuitCalls, CircuitKey, CircuitSettings, OverrideView, Source, UnixNanos};
 
-/// Commands and pools per stream; a service has some dozens.
+/// Commands, pools and collapsers per stream; a service has some dozens.
 const NAMES_MAX: usize = 1_000;
 /// A command missing from the stream for this long can be evicted; by then it has left the wall.
 const IDLE_MAX: Duration = Duration::from_secs(15 * 60);
@@ -28,6 +28,8 @@ pub(super) struct Followed {
     pools: BTreeMap<String, Pool>,
     /// Pools read since the last observation.
     fresh_pools: BTreeSet<String>,
+    /// Collapsers read since the last observation.
+    collapsers: BTreeMap<String, Collapser>,
     /// When the first command of this connection was read.
     read_since: Option<UnixNanos>,
 }
@@ -60,6 +62,7 @@ impl Followed {
             commands: BTreeMap::new(),
             pools: BTreeMap::new(),
             fresh_pools: BTreeSet::new(),
+            collapsers: BTreeMap::new(),
             read_since: None,
         }
     }
@@ -77,6 +80,7 @@ impl Followed {
         match object {
             Object::Command(command) => self.command(*command, now),
             Object::Pool(pool) => self.pool(pool),
+            Object::Collapser(collapser) => self.collapser(collapser),
             Object::Other => true,
         }
     }
@@ -86,6 +90,15 @@ impl Followed {
         if has_room {
             self.fresh_pools.insert(pool.name.clone());
             self.pools.insert(pool.name.clone(), pool);
+        }
+        has_room
+    }
+
+    fn collapser(&mut self, collapser: Collapser) -> bool {
+        let is_known = self.collapsers.contains_key(&collapser.name);
+        let has_room = is_known || self.collapsers.len() < NAMES_MAX;
+        if has_room {
+            self.collapsers.insert(collapser.name.clone(), collapser);
         }
         has_room
     }
@@ -128,19 +141,41 @@ impl Followed {
         true
     }
 
-    /// Returns the figures of the pools read since the last call, and the breakers whose calls they run.
-    fn take_pools(&mut self) -> Vec<PolicyReport> {
-        let fresh = std::mem::take(&mut self.fresh_pools);
-        let report = |pool: &str, figure, reading| PolicyReport {
+    fn policy(
+        &self,
+        kind: &'static str,
+        name: &str,
+        figure: Figure,
+        reading: Reading,
+    ) -> PolicyReport {
+        PolicyReport {
             service: self.service.clone(),
             instance: self.instance.clone(),
             id: PolicyId {
-                kind: POOL,
-                name: pool.to_owned(),
+                kind,
+                name: name.to_owned(),
             },
             figure,
             reading,
-        };
+        }
+    }
+
+    /// Returns the figures of the collapsers read since the last call.
+    fn take_collapsers(&mut self) -> Vec<PolicyReport> {
+        let fresh = std::mem::take(&mut self.collapsers).into_values();
+        let reports = fresh.flat_map(|collapser| {
+            let readings = of_collapser(&collapser).into_iter();
+            let report =
+                |(figure, reading)| self.policy(COLLAPSER, &collapser.name, figure, reading);
+            readings.map(report).collect::<Vec<_>>()
+        });
+        reports.collect()
+    }
+
+    /// Returns the figures of the pools read since the last call, and the breakers whose calls they run.
+    fn take_pools(&mut self) -> Vec<PolicyReport> {
+        let fresh = std::mem::take(&mut self.fresh_pools);
+        let report = |pool: &str, figure, reading| self.policy(POOL, pool, figure, reading);
         let pools = fresh.iter().filter_map(|name| self.pools.get(name));
         let of_pools = pools.flat_map(|pool| {
             let readings = readings(pool).into_iter();
@@ -150,19 +185,17 @@ impl Followed {
         let callers = commands.filter_map(|known| {
             let pool = known.command.pool.as_deref()?;
             let caller = Figure::Caller(known.command.name.clone());
-            Some(report(
-                pool,
-                caller,
-                Reading::Window(known.command.pool_rejected),
-            ))
+            Some(report(pool, caller, window(known.command.pool_rejected)))
         });
         of_pools.chain(callers).collect()
     }
 
     /// Takes the observations since the last call.
     pub(super) fn take_second(&mut self, now: UnixNanos) -> Second {
+        let mut policies = self.take_pools();
+        policies.extend(self.take_collapsers());
         let mut second = Second {
-            policies: self.take_pools(),
+            policies,
             ..Second::default()
         };
         for known in self.commands.values_mut().filter(|known| known.is_fresh) {
@@ -188,7 +221,7 @@ impl Followed {
 
 /// Its counts are those of Hystrix's own window.
 fn readings(pool: &Pool) -> [(Figure, Reading); 8] {
-    use Reading::{Value, Window};
+    use Reading::Value;
     [
         (Figure::Now("active"), Value(pool.active)),
         (Figure::Now("queued"), Value(pool.queued)),
@@ -196,9 +229,29 @@ fn readings(pool: &Pool) -> [(Figure, Reading); 8] {
         (Figure::Now("largest"), Value(pool.largest)),
         (Figure::Now("queue_limit"), Value(pool.queue_limit)),
         (Figure::Now("completed"), Value(pool.completed)),
-        (Figure::Count("executed"), Window(pool.executed)),
-        (Figure::Count("rejected"), Window(pool.rejected)),
+        (Figure::Count("executed"), window(pool.executed)),
+        (Figure::Count("rejected"), window(pool.rejected)),
     ]
+}
+
+/// Its counts are those of Hystrix's own window too.
+fn of_collapser(collapser: &Collapser) -> [(Figure, Reading); 5] {
+    use Reading::Value;
+    // One second stands for one call.
+    let sizes_ms = collapser.sizes.map(|calls| calls * 1e3);
+    let sizes = Latencies::default().of(collapser.batches, &sizes_ms);
+    let batches = Reading::Window(collapser.batches, sizes);
+    [
+        (Figure::Count("batches"), batches),
+        (Figure::Count("calls"), window(collapser.calls)),
+        (Figure::Count("from_cache"), window(collapser.from_cache)),
+        (Figure::Now("size_max"), Value(collapser.size_max)),
+        (Figure::Now("delay_ms"), Value(collapser.delay_ms)),
+    ]
+}
+
+fn window(count: u64) -> Reading {
+    Reading::Window(count, LatencyHistogram::default())
 }
 
 impl Known {
@@ -357,6 +410,37 @@ mod tests {
             assert!((got / ms - 1.0).abs() < 0.05, "{share}: {got}");
         }
         assert_eq!(second.settings[0].settings.max_concurrent, Some(7));
+    }
+
+    /// Guarantees: a collapser is reported with its counts, settings and the sizes of its batches, once a second.
+    #[test]
+    fn a_second_has_the_collapsers_of_its_stream() {
+        let mut followed = Followed::new("shop", "a:1".to_owned());
+        let collapser = json!({"type": "HystrixCollapser", "name": "prices", "currentTime": 1_795_428_000_000_u64,
+            "rollingCountRequestsBatched": 30, "rollingCountBatches": 10, "rollingCountResponsesFromCache": 4,
+            "batchSize_mean": 3, "batchSize": {"25": 2, "50": 3, "75": 3, "90": 4, "95": 4, "99": 5, "99.5": 5, "100": 5},
+            "propertyValue_maxRequestsInBatch": 100, "propertyValue_timerDelayInMilliseconds": 10, "reportingHosts": 1});
+        assert!(read(&mut followed, &collapser, 0));
+        let policies = take(&mut followed, 0).policies;
+        let prices = PolicyId {
+            kind: COLLAPSER,
+            name: "prices".to_owned(),
+        };
+        assert!(policies.iter().all(|report| report.id == prices));
+        let reading = |figure: Figure| {
+            let report = policies.iter().find(|report| report.figure == figure);
+            report.map(|report| report.reading.clone())
+        };
+        assert_eq!(reading(Figure::Count("calls")), Some(window(30)));
+        assert_eq!(reading(Figure::Count("from_cache")), Some(window(4)));
+        assert_eq!(reading(Figure::Now("size_max")), Some(Reading::Value(100)));
+        assert_eq!(reading(Figure::Now("delay_ms")), Some(Reading::Value(10)));
+        let Some(Reading::Window(10, sizes)) = reading(Figure::Count("batches")) else {
+            panic!("{policies:?}");
+        };
+        let median = sizes.quantile(0.5).unwrap().as_secs_f64();
+        assert!((median / 3.0 - 1.0).abs() < 0.05, "{median}");
+        assert_eq!(take(&mut followed, 1).policies, []);
     }
 
     /// Guarantees: a forced state is reported when it begins and ends, and everything is reported again on a
