@@ -1,11 +1,12 @@
 //! What a circuit breaker adds to a call, beside other crates in one run: a successful call through a closed breaker and a
 //! refusal by an open one, on one thread and on two that share it. Each crate has its default settings but for the time in
-//! open, and is called in the cheapest way that it offers around code that returns a `Result`; fusebox in both of its ways, as a
-//! permit and around a call, which is a span too (without a subscriber here).
+//! open, and is called in the cheapest way that it offers around code that returns a `Result`; fusebox as a
+//! permit, around a call, which is a span too (without a subscriber here), and as a command with a timeout and slots.
 
 #[path = "../../benches/on_threads/mod.rs"]
 mod on_threads;
 
+use std::future::Future;
 use std::hint::black_box;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
@@ -147,6 +148,13 @@ fn benches(c: &mut Criterion) {
     });
     bench(c, "fusebox, call", fusebox, |breaker| {
         move |answer| breaker.call_blocking(|| black_box(answer)).is_ok()
+    });
+    bench(c, "fusebox, command", fusebox, |breaker| {
+        move |result| {
+            let command = breaker.command().run(|| answer(result));
+            let ended = pin!(command.execute()).poll(&mut Context::from_waker(Waker::noop()));
+            matches!(ended, Poll::Ready(Ok(_)))
+        }
     });
     let layer = || {
         let layer = layer::CircuitBreakerLayer::new(fusebox());
