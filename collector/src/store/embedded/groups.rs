@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::place_filter::{self, PAGE_BYTES, at};
+use super::place_filter::{self, PAGE_BYTES, Precision, at};
 use super::segment::{SealedSegment, Segment};
 use crate::files;
 use crate::log::LogFile;
@@ -39,7 +39,10 @@ const SEGMENTS_MAX: usize = if cfg!(test) { 4 } else { 64 };
 /// Bytes of trace indexes after which a group has fewer segments: half a million traces, 4 MiB while it is written.
 const INDEX_BYTES_MAX: usize = 10 << 20;
 /// One false positive in 1,024, which then reads the Bloom filter of the segment.
-const REMAINDER_BITS: u32 = 10;
+const PRECISION: Precision = Precision {
+    remainder_bits: 10,
+    place_bits: 7,
+};
 /// How long groups are written at once, every minute; after an upgrade there are many.
 const TIME_MAX: Duration = Duration::from_secs(5);
 
@@ -204,7 +207,7 @@ impl Groups {
         }
         let numbers = segments.iter().map(|segment| segment.place.sequence);
         let numbers: Vec<u64> = numbers.collect();
-        let Some(pages) = place_filter::encode(&mut pairs, segments.len(), REMAINDER_BITS) else {
+        let Some(pages) = place_filter::encode(&mut pairs, segments.len(), PRECISION) else {
             return Ok(None);
         };
         let mut bytes = encode_header(seed, &numbers);

@@ -4,11 +4,11 @@
 //! hashes are stored by their differences (Golomb-Rice codes), which takes fewer bits than a Bloom filter of the same
 //! false positives, and a false positive costs one place instead of all.
 
-/// A page is a checksum, two widths, the end of each bucket, and the codes of all buckets.
+/// A page is a checksum, three widths, the end of each bucket, and the codes of all buckets.
 pub(crate) const PAGE_BYTES: usize = 4_096;
 const BUCKETS: usize = 16;
-/// CRC-32 of what follows, bits of a remainder, bits of a place.
-const HEAD_BYTES: usize = 6;
+/// CRC-32 of what follows; bits of a remainder, of a place, and of a place that are not stored.
+const HEAD_BYTES: usize = 7;
 const CODE_BEGIN: usize = HEAD_BYTES + BUCKETS * 2;
 const CODE_BITS: usize = (PAGE_BYTES - CODE_BEGIN) * 8;
 /// The place of what may be anywhere.
@@ -29,14 +29,48 @@ pub(crate) fn at(token: u64, place: u8) -> u64 {
     token & !u64::from(EVERYWHERE) | u64::from(place)
 }
 
+/// How precise a filter is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Precision {
+    /// One false positive in 2^`remainder_bits`.
+    pub(crate) remainder_bits: u32,
+    /// Neighbouring places become one until their numbers fit.
+    pub(crate) place_bits: u32,
+}
+
 /// The widths of a filter's codes.
 #[derive(Debug, Clone, Copy)]
 struct Widths {
     remainder: u32,
     place: u32,
+    /// Lowest bits of a place that are not stored.
+    shift: u32,
 }
 
 impl Widths {
+    fn new(places: usize, precision: Precision) -> Self {
+        let places = places.min(EVERYWHERE.into());
+        // All ones is everywhere.
+        let width = |shift: &u32| usize::BITS - places.div_ceil(1 << shift).leading_zeros();
+        let shift = (0..8).find(|shift| width(shift) <= precision.place_bits);
+        let shift = shift.unwrap_or(8);
+        Self {
+            remainder: precision.remainder_bits,
+            place: width(&shift),
+            shift,
+        }
+    }
+
+    fn read(page: &[u8; PAGE_BYTES]) -> Option<Self> {
+        let [remainder, place, shift] = [page[4], page[5], page[6]].map(u32::from);
+        let is_valid = remainder <= 32 && place <= 8 && shift <= 8;
+        is_valid.then_some(Self {
+            remainder,
+            place,
+            shift,
+        })
+    }
+
     /// Bits of a hash within its bucket.
     fn hash(self) -> u32 {
         self.remainder + BUCKET_CODES_LOG
@@ -47,17 +81,20 @@ impl Widths {
     }
 }
 
-/// Encodes a filter of `at` pairs, with one false positive in 2^`remainder_bits`; empty without pairs. Places are numbers
-/// below `places`, of which there are at most 255. Returns `None` if the tokens are not evenly distributed: senders can
+/// Encodes a filter of `at` pairs; empty without pairs. Places are numbers below `places`, of which there are at most 255.
+/// Returns `None` if the tokens are not evenly distributed: senders can
 /// choose values whose hashes are alike.
-pub(crate) fn encode(pairs: &mut Vec<u64>, places: usize, remainder_bits: u32) -> Option<Vec<u8>> {
+pub(crate) fn encode(pairs: &mut Vec<u64>, places: usize, precision: Precision) -> Option<Vec<u8>> {
+    let widths = Widths::new(places, precision);
+    for pair in &mut *pairs {
+        let place = *pair as u8;
+        if place != EVERYWHERE {
+            *pair = at(*pair, (u32::from(place) >> widths.shift) as u8);
+        }
+    }
     pairs.sort_unstable();
     join_places(pairs);
-    let widths = Widths {
-        remainder: remainder_bits,
-        place: usize::BITS - places.min(EVERYWHERE.into()).leading_zeros(),
-    };
-    let bits = pairs.len() * (remainder_bits as usize + widths.place as usize + QUOTIENT_BITS);
+    let bits = pairs.len() * (widths.remainder as usize + widths.place as usize + QUOTIENT_BITS);
     let planned = bits.div_ceil(CODE_BITS * FILL_PERCENT / 100);
     let numbers = std::iter::successors(Some(planned), |pages| Some(pages + pages / 32 + 1));
     let mut tried = numbers.take(PAGES_TRIED);
@@ -107,6 +144,7 @@ fn encode_page(
 ) -> Option<()> {
     page[4] = widths.remainder as u8;
     page[5] = widths.place as u8;
+    page[6] = widths.shift as u8;
     let mut code = Writer::default();
     let mut next = 0;
     for bucket in 0..BUCKETS {
@@ -157,13 +195,7 @@ pub(crate) fn places(page: &[u8; PAGE_BYTES], token: u64, pages: u64) -> Option<
     if crc32fast::hash(rest).to_le_bytes() != *crc {
         return None;
     }
-    let widths = Widths {
-        remainder: u32::from(page[4]),
-        place: u32::from(page[5]),
-    };
-    if widths.place > 8 || widths.remainder > 32 {
-        return None;
-    }
+    let widths = Widths::read(page)?;
     let (bucket, wanted) = bucket_of(token, pages, widths);
     let end = |bucket: usize| {
         let end = &page[HEAD_BYTES + bucket * 2..][..2];
@@ -182,10 +214,11 @@ pub(crate) fn places(page: &[u8; PAGE_BYTES], token: u64, pages: u64) -> Option<
             break;
         }
         if hash == wanted {
-            found.push(match place == widths.everywhere() {
-                true => EVERYWHERE,
-                false => place as u8,
-            });
+            let places = place << widths.shift..(place + 1) << widths.shift;
+            match place == widths.everywhere() {
+                true => found.push(EVERYWHERE),
+                false => found.extend(places.filter_map(|place| u8::try_from(place).ok())),
+            }
         }
     }
     Some(found)
@@ -272,6 +305,13 @@ impl Reader<'_> {
 mod tests {
     use super::*;
 
+    fn precise(remainder_bits: u32) -> Precision {
+        Precision {
+            remainder_bits,
+            place_bits: 4,
+        }
+    }
+
     fn lookup(encoded: &[u8], token: u64) -> Vec<u8> {
         let (pages, _) = encoded.as_chunks::<PAGE_BYTES>();
         let page = page_of(token, pages.len() as u64);
@@ -283,6 +323,7 @@ mod tests {
         for (count, places, remainder_bits) in
             [(3, 1, 7), (200, 25, 7), (50_000, 10, 7), (50_000, 254, 10)]
         {
+            let precision = precise(remainder_bits);
             let members: Vec<(u64, u8)> = (0..count)
                 .map(|_| (fastrand::u64(..), fastrand::u8(..places)))
                 .collect();
@@ -290,7 +331,7 @@ mod tests {
                 .iter()
                 .map(|(token, place)| at(*token, *place))
                 .collect();
-            let encoded = encode(&mut pairs, places.into(), remainder_bits).unwrap();
+            let encoded = encode(&mut pairs, places.into(), precision).unwrap();
             for (token, place) in &members {
                 assert!(lookup(&encoded, *token).contains(place), "{count} {places}");
             }
@@ -300,7 +341,7 @@ mod tests {
                 "{count} {places}"
             );
         }
-        assert_eq!(encode(&mut Vec::new(), 10, 7), Some(Vec::new()));
+        assert_eq!(encode(&mut Vec::new(), 10, precise(7)), Some(Vec::new()));
     }
 
     #[test]
@@ -314,7 +355,7 @@ mod tests {
             at(few, 7),
             at(few, 7),
         ]);
-        let encoded = encode(&mut pairs, 10, 7).unwrap();
+        let encoded = encode(&mut pairs, 10, precise(7)).unwrap();
         assert_eq!(lookup(&encoded, many), [EVERYWHERE]);
         assert_eq!(lookup(&encoded, unknown), [EVERYWHERE]);
         assert_eq!(lookup(&encoded, few), [2, 7]);
@@ -326,12 +367,12 @@ mod tests {
         let mut pairs = (0..5_000)
             .map(|number| at(7 << 60 | number << 20, 1))
             .collect();
-        assert_eq!(encode(&mut pairs, 3, 7), None);
+        assert_eq!(encode(&mut pairs, 3, precise(7)), None);
     }
 
     #[test]
     fn a_damaged_page_says_nothing() {
-        let encoded = encode(&mut vec![at(1 << 40, 0)], 1, 7).unwrap();
+        let encoded = encode(&mut vec![at(1 << 40, 0)], 1, precise(7)).unwrap();
         let (pages, _) = encoded.as_chunks::<PAGE_BYTES>();
         for byte in [0, 5, 17, 4_095] {
             let mut page = pages[0];

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::super::block::{BlockMeta, FOOTER_MAGIC, PartStream, StoredBytes, encode_compressed};
 use super::super::limits::PART_BYTES_MAX;
-use super::super::place_filter;
+use super::super::place_filter::{self, Precision};
 use super::bloom::Bloom;
 use super::layout::Layout;
 use super::schema_section;
@@ -25,8 +25,12 @@ use crate::store::bytes::{Reader, put_varint};
 
 /// Last bytes of a sealed file.
 const TRAILER_MAGIC: [u8; 4] = *b"FxE1";
-/// One false positive in 50; it costs the read of a zone. One bit more would cost 0.35 bytes a span.
-const FILTER_REMAINDER_BITS: u32 = 6;
+/// One false positive in 50, which costs the read of a zone; at most 15 runs of zones. A bit more of either would cost 0.35
+/// bytes a span.
+const FILTER_PRECISION: Precision = Precision {
+    remainder_bits: 6,
+    place_bits: 4,
+};
 /// Directory offset and length, its checksum, magic.
 const TRAILER_BYTES: usize = 20;
 
@@ -324,7 +328,7 @@ impl Footer {
 /// Returns `None` if there are too many values for a filter.
 fn encode_filter(state: &SegmentState) -> Option<Vec<u8>> {
     let mut tokens = state.tokens.all(&state.schema, &state.lists)?;
-    place_filter::encode(&mut tokens, state.zones.list().len(), FILTER_REMAINDER_BITS)
+    place_filter::encode(&mut tokens, state.zones.list().len(), FILTER_PRECISION)
 }
 
 /// Encodes the last bytes of a file whose directory begins at `at`.
