@@ -10,7 +10,7 @@ use super::limits::{
     IDLE_AFTER, IDLE_SEGMENT_SPANS, SEGMENT_AGE_MAX, SEGMENT_BYTES_MAX,
     SEGMENT_DICTIONARY_BYTES_MAX, SEGMENT_SPANS_MAX, SMALL_BLOCK_ROWS,
 };
-use super::segment::seal::absorb;
+use super::segment::seal::{absorb, has_small_blocks};
 use super::segment::{FILE_MAGIC, OpenSegment, Segment, SegmentState};
 use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor};
 use crate::counters::Incident;
@@ -90,17 +90,11 @@ impl ShardWriter {
         let seed = Seed::random();
         let encoder = BlockEncoder::new()
             .map_err(|error| StoreError::io("compress blocks for", catalog.folder(), error))?;
-        // Blocks of a store that is followed are never joined.
-        let plain_below = if catalog.is_followed {
-            0
-        } else {
-            SMALL_BLOCK_ROWS
-        };
         Ok(Self {
             shard,
             seed,
             builder: BlockBuilder::new(seed),
-            encoder: encoder.plain_below(plain_below),
+            encoder,
             catalog,
             active: None,
             last_block: None,
@@ -116,6 +110,10 @@ impl ShardWriter {
         let catalog = Arc::clone(&self.catalog);
         let arrival = catalog.arrival.reserve(rows, now.get());
         let active = self.active.as_mut().expect("a segment was just begun");
+        // Blocks of a store that is followed are never joined.
+        let is_joined = !catalog.is_followed && has_small_blocks(&active.open.state());
+        let plain_below = if is_joined { SMALL_BLOCK_ROWS } else { 0 };
+        self.encoder.leave_plain_below(plain_below);
         let block = self
             .encoder
             .encode(&self.builder, arrival.first)

@@ -57,10 +57,10 @@ impl BlockEncoder {
         })
     }
 
-    /// Leaves blocks of fewer rows uncompressed: they are joined, and then compressed, when the segment is sealed.
-    pub(crate) fn plain_below(mut self, rows: usize) -> Self {
+    /// Leaves blocks of fewer rows uncompressed from now on: they are joined, and then compressed, when the segment is
+    /// sealed.
+    pub(crate) fn leave_plain_below(&mut self, rows: usize) {
         self.plain_below = rows;
-        self
     }
 
     pub(crate) fn encode(

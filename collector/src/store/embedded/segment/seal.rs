@@ -29,7 +29,11 @@ pub(crate) fn seal(
     caches: &Arc<Caches>,
 ) -> Result<SealedSegment, StoreError> {
     let place = open.place.clone();
-    if !keeps_blocks && has_small_blocks(&open.state()) {
+    let is_joined = {
+        let state = open.state();
+        !keeps_blocks && state.blocks.len() > 1 && has_small_blocks(&state)
+    };
+    if is_joined {
         match join(open, &place, caches) {
             // It stays as it is: a damaged block must not hold up the others.
             Err(StoreError::Damaged { .. }) => {}
@@ -42,12 +46,12 @@ pub(crate) fn seal(
     Ok(SealedSegment::new(place, bytes, footer, Arc::clone(caches)))
 }
 
-/// Returns whether a good part of the rows are in small blocks.
-fn has_small_blocks(state: &SegmentState) -> bool {
+/// Returns whether a good part of the rows are in small blocks, or there are none yet.
+pub(crate) fn has_small_blocks(state: &SegmentState) -> bool {
     let rows = state.blocks.iter().map(|block| block.rows);
     let small = rows.filter(|rows| *rows < SMALL_BLOCK_ROWS as u32);
     let small: u64 = small.map(u64::from).sum();
-    state.blocks.len() > 1 && small * SMALL_SHARE > state.totals.rows
+    small * SMALL_SHARE > state.totals.rows || state.blocks.is_empty()
 }
 
 /// Writes the blocks of each zone as one, or as few as fit into memory, in place of the open file.
