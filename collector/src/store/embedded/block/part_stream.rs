@@ -197,9 +197,17 @@ impl<'a> PartStream<'a> {
             self.skip(between.fold(0, u64::saturating_add))?;
             let length = lengths.get(place);
             let kept = usize::try_from(length).ok()?.min(bytes_max);
-            self.take_into(kept, &mut text)?;
-            self.skip(length - kept as u64)?;
-            if !visit(&text, (kept as u64) < length) {
+            let is_cut = (kept as u64) < length;
+            // Nearly every text is in the buffer: copying each took half the time of a search.
+            let (goes_on, rest) = match self.source().fill_buf().ok()?.get(..kept) {
+                Some(text) => (visit(text, is_cut), length),
+                None => {
+                    self.take_into(kept, &mut text)?;
+                    (visit(&text, is_cut), length - kept as u64)
+                }
+            };
+            self.skip(rest)?;
+            if !goes_on {
                 break;
             }
             at = place + 1;
