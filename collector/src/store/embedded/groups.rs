@@ -30,7 +30,8 @@ use crate::sync::RwLock;
 const FOLDER: &str = "groups";
 const SUFFIX: &str = "grp";
 const UNFINISHED: &str = "tmp";
-const MAGIC: [u8; 8] = *b"FUSEBOXG";
+/// First bytes of a file, with its version.
+const MAGIC: [u8; 8] = *b"FUSEBXG1";
 /// Magic, length of the header, its checksum.
 const HEAD_BYTES: usize = 16;
 const HEADER_BYTES_MAX: usize = 4_096;
@@ -128,9 +129,13 @@ impl Groups {
         let mut masks = Vec::with_capacity(list.groups.len());
         for group in &list.groups {
             cancel::check()?;
+            cancel::spend(wanted * PAGE_BYTES)?;
             let found = group.masks(lows.clone());
-            // Its segments are asked themselves.
-            masks.push(found.unwrap_or_else(|_| vec![u64::MAX; wanted]));
+            masks.push(found.unwrap_or_else(|error| {
+                group.note_damage(&error);
+                // Its segments are asked themselves.
+                vec![u64::MAX; wanted]
+            }));
         }
         Ok(Shortlist {
             list,
@@ -142,8 +147,7 @@ impl Groups {
     /// Deletes the groups without a segment and damaged ones, and groups the segments that are in none.
     pub(crate) fn maintain(&self, segments: &[Segment]) -> Result<(), StoreError> {
         let begun = Instant::now();
-        let mut outcome = Ok(());
-        let mut groups = self.delete_dead(segments)?;
+        let (mut groups, mut outcome) = self.delete_dead(segments);
         let grouped: HashSet<u64> = groups.iter().flat_map(|g| g.segments.clone()).collect();
         let mut next = Vec::new();
         let mut index_bytes = 0;
@@ -173,7 +177,7 @@ impl Groups {
     }
 
     /// Returns the groups that stay.
-    fn delete_dead(&self, segments: &[Segment]) -> Result<Vec<Arc<Group>>, StoreError> {
+    fn delete_dead(&self, segments: &[Segment]) -> (Vec<Arc<Group>>, Result<(), StoreError>) {
         let live: HashSet<u64> = segments.iter().map(|s| s.place().sequence).collect();
         let is_dead = |group: &Arc<Group>| {
             group.is_damaged.load(Ordering::Relaxed)
@@ -184,8 +188,8 @@ impl Groups {
         if !dead.is_empty() {
             self.put(stay.clone());
         }
-        dead.iter().try_for_each(|group| remove(&group.path))?;
-        Ok(stay)
+        let deleted = dead.iter().map(|group| remove(&group.path));
+        (stay, deleted.fold(Ok(()), Result::and))
     }
 
     fn put(&self, groups: Vec<Arc<Group>>) {
@@ -210,16 +214,29 @@ impl Groups {
         let Some(pages) = place_filter::encode(&mut pairs, segments.len(), PRECISION) else {
             return Ok(None);
         };
-        let mut bytes = encode_header(seed, &numbers);
+        let mut bytes = encode_header(seed, pages.len() / PAGE_BYTES, &numbers);
         bytes.extend_from_slice(&pages);
-        let path = self.folder.join(format!("{:010}.{SUFFIX}", numbers[0]));
-        let mut file = LogFile::create(&path.with_extension(UNFINISHED), &MAGIC)?;
-        file.append(&bytes)?;
-        file.sync()?;
-        file.rename(&path)?;
+        // A reader that still has an earlier file of the same segments never reads this one in its place.
+        let name = format!(
+            "{:010}-{}.{SUFFIX}",
+            numbers[0],
+            u64::from_le_bytes(seed.to_bytes())
+        );
+        let path = self.folder.join(name);
+        let unfinished = path.with_extension(UNFINISHED);
+        create(&unfinished, &bytes, &path).inspect_err(|_| {
+            let _ = fs::remove_file(&unfinished);
+        })?;
         let opened = Group::open(&path);
         opened.map_err(|error| StoreError::io("open", &path, error))
     }
+}
+
+fn create(unfinished: &Path, bytes: &[u8], path: &Path) -> Result<(), StoreError> {
+    let mut file = LogFile::create(unfinished, &MAGIC)?;
+    file.append(bytes)?;
+    file.sync()?;
+    file.rename(path)
 }
 
 /// Opens a group; `None` if the file is a foreign one, or was deleted because it is damaged or unfinished.
@@ -237,8 +254,9 @@ fn open_or_delete(path: &Path) -> Result<Option<Group>, StoreError> {
 }
 
 /// Encodes what stands between the magic and the pages.
-fn encode_header(seed: Seed, segments: &[u64]) -> Vec<u8> {
+fn encode_header(seed: Seed, pages: usize, segments: &[u64]) -> Vec<u8> {
     let mut header = seed.to_bytes().to_vec();
+    put_varint(&mut header, pages as u64);
     put_varint(&mut header, segments.len() as u64);
     for number in segments {
         put_varint(&mut header, *number);
@@ -275,25 +293,31 @@ impl Group {
         if Some(crc32fast::hash(&header)) != crc {
             return Ok(None);
         }
-        Ok(decode_header(&header).map(|(seed, segments)| Self {
+        let group = decode_header(&header).map(|(seed, pages, segments)| Self {
             path: path.to_owned(),
             seed,
             segments,
             begin,
-            pages: (length - begin) / PAGE_BYTES as u64,
+            pages,
             is_damaged: AtomicBool::new(false),
-        }))
+        });
+        // Of a file that was cut, the pages would be others.
+        Ok(group.filter(|group| group.pages > 0 && group.bytes() == length))
+    }
+
+    fn note_damage(&self, error: &StoreError) {
+        if !self.is_damaged.swap(true, Ordering::Relaxed) {
+            warn!(%error, "a group of segments cannot be read, it is written anew");
+        }
     }
 
     fn bytes(&self) -> u64 {
-        self.begin + self.pages * PAGE_BYTES as u64
+        let pages = self.pages.saturating_mul(PAGE_BYTES as u64);
+        self.begin.saturating_add(pages)
     }
 
     /// Returns per trace a bit for each segment that may have it.
     fn masks(&self, lows: impl Iterator<Item = u64>) -> Result<Vec<u64>, StoreError> {
-        if self.pages == 0 {
-            return Ok(lows.map(|_| 0).collect());
-        }
         let file = files::open_regular(&self.path)
             .map_err(|error| StoreError::io("open", &self.path, error))?;
         lows.map(|low| self.mask(&file, hash(self.seed, low)))
@@ -305,25 +329,22 @@ impl Group {
         let number = place_filter::page_of(token, self.pages);
         file.read_exact_at(&mut page, self.begin + number * PAGE_BYTES as u64)
             .map_err(|error| StoreError::io("read", &self.path, error))?;
-        let Some(places) = place_filter::places(&page, token, self.pages) else {
-            if !self.is_damaged.swap(true, Ordering::Relaxed) {
-                warn!(path = %self.path.display(), "a group of segments is damaged, it is written anew");
-            }
-            return Err(StoreError::damaged(&self.path, "page of a filter"));
-        };
+        let places = place_filter::places(&page, token, self.pages)
+            .ok_or_else(|| StoreError::damaged(&self.path, "page of a filter"))?;
         let bit = |place: u8| 1u64.checked_shl(place.into()).unwrap_or(u64::MAX);
         Ok(places.into_iter().fold(0, |mask, place| mask | bit(place)))
     }
 }
 
-fn decode_header(header: &[u8]) -> Option<(Seed, Vec<u64>)> {
+fn decode_header(header: &[u8]) -> Option<(Seed, u64, Vec<u64>)> {
     let mut reader = Reader::new(header);
     let seed = Seed::fixed(reader.fixed_u64()?);
+    let pages = reader.varint()?;
     let count = usize::try_from(reader.varint()?).ok()?;
     let segments: Option<Vec<u64>> = (0..count.min(u64::BITS as usize))
         .map(|_| reader.varint())
         .collect();
-    reader.is_empty().then_some((seed, segments?))
+    reader.is_empty().then_some((seed, pages, segments?))
 }
 
 fn remove(path: &Path) -> Result<(), StoreError> {

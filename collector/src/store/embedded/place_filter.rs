@@ -217,7 +217,11 @@ pub(crate) fn places(page: &[u8; PAGE_BYTES], token: u64, pages: u64) -> Option<
             let places = place << widths.shift..(place + 1) << widths.shift;
             match place == widths.everywhere() {
                 true => found.push(EVERYWHERE),
-                false => found.extend(places.filter_map(|place| u8::try_from(place).ok())),
+                false => found.extend(
+                    places
+                        .take_while(|place| *place < u64::from(EVERYWHERE))
+                        .map(|place| place as u8),
+                ),
             }
         }
     }

@@ -91,6 +91,37 @@ fn a_damaged_group_is_written_anew() {
     }
 }
 
+/// *Guarantees*: neither a group that was cut or extended nor one that is gone hides a trace; it is written anew.
+#[test]
+fn a_group_of_another_length_is_written_anew() {
+    for pages in [-1, 0, 1, 2] {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, mut writers, _) = open_store(dir.path(), 1);
+        seal_each(&mut writers[0], 1..=4);
+        store.group_segments().unwrap();
+        let file = files(dir.path()).remove(0);
+        let mut bytes = fs::read(&file).unwrap();
+        let head = bytes.len() - 4_096;
+        match pages {
+            -1 => fs::remove_file(&file).unwrap(),
+            pages => {
+                bytes.resize(head + 4_096 * pages as usize - usize::from(pages == 1), 0);
+                fs::write(&file, bytes).unwrap();
+            }
+        }
+        for _ in 0..2 {
+            assert_found(&store, 1..=4);
+        }
+        drop((store, writers));
+        let (store, _, _) = open_store(dir.path(), 1);
+        assert_found(&store, 1..=4);
+        store.group_segments().unwrap();
+        assert_eq!(listed(&store, 3), 1, "{pages}");
+        assert_found(&store, 1..=4);
+        assert_eq!(files(dir.path()).len(), 1);
+    }
+}
+
 /// *Guarantees*: groups go with their segments. Before that, no new segment gets the number of a deleted one, which its
 /// group would rule out.
 #[test]
