@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tracing::warn;
+
 use super::super::block::{
     BlockBuilder, BlockEncoder, BlockMeta, BlockReader, EncodedBlock, Extent, JoinedBlocks,
     RowReader,
@@ -33,12 +35,8 @@ pub(crate) fn seal(
         let state = open.state();
         !keeps_blocks && state.blocks.len() > 1 && has_small_blocks(&state)
     };
-    if is_joined {
-        match join(open, &place, caches) {
-            // It stays as it is: a damaged block must not hold up the others.
-            Err(StoreError::Damaged { .. }) => {}
-            sealed => return sealed,
-        }
+    if is_joined && let Some(sealed) = join(open, &place, caches)? {
+        return Ok(sealed);
     }
     let state = open.state();
     let footer = append_footer(&state, Layout::of(&state), file)?;
@@ -54,22 +52,30 @@ pub(crate) fn has_small_blocks(state: &SegmentState) -> bool {
     small * SMALL_SHARE > state.totals.rows || state.blocks.is_empty()
 }
 
-/// Writes the blocks of each zone as one, or as few as fit into memory, in place of the open file.
+/// Writes the blocks of each zone as one, or as few as fit into memory, in place of the open file. Returns `None` if that
+/// fails before the file is replaced: a footer may fit on a full disk, and a damaged block must not hold up the others.
 fn join(
     open: &Arc<OpenSegment>,
     place: &Place,
     caches: &Arc<Caches>,
-) -> Result<SealedSegment, StoreError> {
+) -> Result<Option<SealedSegment>, StoreError> {
     let path = place.path.with_extension(REWRITE_SUFFIX);
     let joined = Join::begin(open, &path).and_then(|mut join| {
         join.copy()?;
-        join.finish(caches)
+        join.finish()
     });
-    if joined.is_err() {
-        // Most likely the disk is full: leave no partial file.
-        let _ = std::fs::remove_file(&path);
-    }
-    joined
+    let (mut file, footer) = match joined {
+        Ok(joined) => joined,
+        Err(error) => {
+            let _ = std::fs::remove_file(&path);
+            warn!(%error, "small blocks of a segment could not be joined, it is sealed as it is");
+            return Ok(None);
+        }
+    };
+    file.rename(&place.path)?;
+    let bytes = file.length();
+    let sealed = SealedSegment::new(place.clone(), bytes, footer, Arc::clone(caches));
+    Ok(Some(sealed))
 }
 
 /// Returns which rows of a block are written anew.
@@ -210,14 +216,11 @@ impl<'a> Join<'a> {
         Ok(())
     }
 
-    /// Appends the footer and replaces the open file.
-    fn finish(mut self, caches: &Arc<Caches>) -> Result<SealedSegment, StoreError> {
-        let place = self.open.place.clone();
+    /// Appends the footer.
+    fn finish(mut self) -> Result<(LogFile, Footer), StoreError> {
         let layout = Layout::joined(self.written);
         let footer = append_footer(&self.open.state(), layout, &mut self.file)?;
-        self.file.rename(&place.path)?;
-        let bytes = self.file.length();
-        Ok(SealedSegment::new(place, bytes, footer, Arc::clone(caches)))
+        Ok((self.file, footer))
     }
 }
 
