@@ -184,8 +184,36 @@ impl Checks {
 /// The disk whose free space is part of the health.
 #[derive(Debug, Clone)]
 pub(super) struct Disk {
-    pub(super) path: PathBuf,
-    pub(super) free_min: u64,
+    path: PathBuf,
+    free_min: u64,
+    /// Held while the file system is asked.
+    asking: Arc<Mutex<()>>,
+}
+
+impl Disk {
+    pub(super) fn new(path: PathBuf, free_min: u64) -> Self {
+        Self {
+            path,
+            free_min,
+            asking: Arc::default(),
+        }
+    }
+
+    /// Returns whether enough space is free. A file system that does not answer, as of a lost server, blocks one thread
+    /// and not one of each request.
+    async fn health(&self) -> Option<Health> {
+        let disk = self.clone();
+        let asked = async move {
+            let asking = Arc::clone(&disk.asking).lock_owned().await;
+            let ask = move || {
+                let _asking = asking;
+                free_space(&disk)
+            };
+            tokio::task::spawn_blocking(ask).await.ok().flatten()
+        };
+        let in_time = tokio::time::timeout(CHECK_WITHIN, asked).await;
+        in_time.unwrap_or_else(|_| Some(Health::down(format!("no answer within {CHECK_WITHIN:?}"))))
+    }
 }
 
 /// A component: its status, details and subcomponents.
@@ -283,13 +311,11 @@ async fn components(inner: &Inner, is_anonymous: bool) -> Vec<(String, Component
         named("livenessState", Health::up()),
         named("readinessState", inner.readiness.health()),
     ];
-    let disk = inner.disk.clone();
-    if let Ok(Some(health)) = tokio::task::spawn_blocking(move || free_space(&disk)).await {
-        all.push(named("diskSpace", health));
-    }
-    let found = inner.checks.found(is_anonymous).await.into_iter();
+    let disk = inner.disk.health().await;
+    all.extend(disk.map(|health| named("diskSpace", health)));
+    let found = inner.checks.found(is_anonymous).await;
     let names = inner.checks.all.iter().map(|check| check.name.clone());
-    all.extend(names.zip(found.map(Component::from)));
+    all.extend(names.zip(found.into_iter().map(Component::from)));
     all.sort_by(|left, right| left.0.cmp(&right.0));
     all
 }
@@ -356,4 +382,22 @@ fn with_space(health: Health, disk: &Disk, total: u64, free: u64) -> Health {
     health
         .with_detail("threshold", disk.free_min)
         .with_detail("path", path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// *Guarantees*: while the file system does not answer, the disk is down, and no further thread asks.
+    #[cfg(unix)]
+    #[tokio::test(start_paused = true)]
+    async fn a_file_system_without_an_answer_is_down() {
+        let disk = Disk::new(".".into(), 0);
+        let asking = Arc::clone(&disk.asking).lock_owned().await;
+        let health = disk.health().await.expect("it is a component");
+        assert_eq!(health.status, Status::Down);
+        drop(asking);
+        let health = disk.health().await.expect("it is a component");
+        assert_eq!(health.status, Status::Up);
+    }
 }

@@ -162,10 +162,7 @@ impl Actuator {
             properties: Vec::new(),
             info: Map::new(),
             checks: Checks::default(),
-            disk: Disk {
-                path: Path::new(".").to_owned(),
-                free_min: DISK_FREE_MIN,
-            },
+            disk: Disk::new(".".into(), DISK_FREE_MIN),
             readiness: Readiness::ready(),
             shutdown: None,
             events,
@@ -224,8 +221,7 @@ impl Actuator {
     /// of the working directory, 10 MiB.
     #[must_use]
     pub fn with_disk(mut self, path: impl AsRef<Path>, free_min: u64) -> Self {
-        let path = path.as_ref().to_owned();
-        self.inner.disk = Disk { path, free_min };
+        self.inner.disk = Disk::new(path.as_ref().to_owned(), free_min);
         self
     }
 
