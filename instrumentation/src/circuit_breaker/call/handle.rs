@@ -198,8 +198,8 @@ impl CircuitBreaker {
         Ok(OwnedPermit::new(Arc::clone(&self.shell), pass, now))
     }
 
-    /// Runs `code`, which may block, unless the breaker refuses; an `Err` or a panic counts as in [`call`](Self::call).
-    /// The call gets a span.
+    /// Runs `code`, which may block, unless the breaker refuses. An `Err` or a panic counts as a failure. The call gets
+    /// a span.
     ///
     /// ```
     /// use fusebox::circuit_breaker::CircuitBreaker;
@@ -235,8 +235,10 @@ impl CircuitBreaker {
         result.map_err(CallError::Failed)
     }
 
-    /// Runs `future` unless the breaker refuses. An `Err` or a panic counts as a failure, but an `Err` because a rate
-    /// limiter, bulkhead or pool of this crate refused inside counts like a call without a slot. The call gets a span.
+    /// Runs `future` unless the breaker refuses. An `Err` or a panic counts as a failure, but an `Err` counts like a call
+    /// without a slot if a rate limiter, bulkhead or pool of this crate refused inside, in the same poll, and no call of
+    /// this crate was made or ended after that. If the code handles refusals itself, use [`call_with`](Self::call_with).
+    /// The call gets a span.
     ///
     /// # Errors
     /// Returns the refusal, or the future's own error.
@@ -244,7 +246,7 @@ impl CircuitBreaker {
         &self,
         future: impl Future<Output = Result<T, E>>,
     ) -> Result<T, CallError<E>> {
-        self.call_with(future, by_result).await
+        self.call_with(future, by_poll).await
     }
 
     /// As [`call`](Self::call); `classify` decides the outcome. If `classify` panics, the call counts as failed, and
@@ -267,8 +269,15 @@ impl CircuitBreaker {
 pub(super) fn by_result<T, E>(result: &Result<T, E>) -> Outcome {
     match result {
         Ok(_) => Outcome::Success,
-        Err(_) if attempt::was_limited() => Outcome::BulkheadFull,
         Err(_) => Outcome::Failure,
+    }
+}
+
+/// As [`by_result`], for a future: a refusal by a limit inside it is no failure of the target.
+fn by_poll<T, E>(result: &Result<T, E>) -> Outcome {
+    match result {
+        Err(_) if attempt::was_limited() => Outcome::BulkheadFull,
+        result => by_result(result),
     }
 }
 
