@@ -160,8 +160,8 @@ impl Builder {
     }
 
     fn check(&self) -> Result<(), BuildError> {
-        if self.sets_any() {
-            self.chosen_settings()?;
+        if let Some(settings) = &self.settings {
+            settings.validate()?;
         }
         if self.name.len().max(self.group_name().len()) > MAX_NAME_BYTES {
             return Err(BuildError::NameTooLong);
@@ -179,20 +179,25 @@ impl Builder {
         {
             differences.push("group");
         }
-        if self.sets_any() {
-            let first = Settings::clone(&breaker.shell.first_settings);
-            let in_code = self.settings.clone().unwrap_or_else(|| first.clone());
-            // Properties may have changed since: what they set is no difference.
-            let properties = self.chosen_registry().properties();
-            let outside = |settings: &Settings| properties.over(&self.name, settings);
-            let in_code = in_code
-                .with_values(&self.some)
-                .and_then(|code| outside(&code));
-            if let (Ok(in_code), Ok(first)) = (in_code, outside(&first)) {
-                differences.extend(in_code.differences(&first));
-            }
+        if self.settings.is_some() || !self.some.is_empty() {
+            differences.extend(self.differing_settings(&breaker.shell.first_settings));
         }
         differences
+    }
+
+    fn differing_settings(&self, first: &Settings) -> Vec<&'static str> {
+        let properties = self.chosen_registry().properties();
+        let in_code = self.settings.as_ref().unwrap_or(first);
+        if self.some.is_empty() && !properties.breakers.contains_key(&self.name) {
+            return in_code.differences(first);
+        }
+        // Properties may have changed since: what they set is no difference.
+        let outside = |settings: &Settings| properties.over(&self.name, settings);
+        let in_code = in_code.with_values(&self.some);
+        match (in_code.and_then(|code| outside(&code)), outside(first)) {
+            (Ok(in_code), Ok(first)) => in_code.differences(&first),
+            _ => Vec::new(),
+        }
     }
 
     fn group_name(&self) -> &str {
@@ -208,14 +213,17 @@ impl Builder {
         }
     }
 
-    /// Returns whether the code sets anything.
-    fn sets_any(&self) -> bool {
-        self.settings.is_some() || !self.some.is_empty()
-    }
-
+    /// Returns the settings of a new breaker. If those from outside do not fit the code's, the code's alone: a file must
+    /// not stop a program.
     fn chosen_settings(&self) -> Result<Settings, SettingsError> {
         let properties = self.chosen_registry().properties();
-        properties.resolve(&self.name, self.settings.as_ref(), &self.some)
+        let all = properties.resolve(&self.name, self.settings.as_ref(), &self.some);
+        all.or_else(|error| {
+            let in_code = self.settings.clone().unwrap_or_default();
+            let in_code = in_code.with_values(&self.some)?;
+            tracing::warn!(target: "fusebox", breaker = %self.name, %error, "ignored properties that do not fit the settings of the code");
+            Ok(in_code)
+        })
     }
 
     fn chosen_registry(&self) -> &Registry {

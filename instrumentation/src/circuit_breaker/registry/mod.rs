@@ -114,8 +114,9 @@ impl Registry {
         self.inner.listeners.add(listener);
     }
 
-    /// Sets the settings that do not come from the code. Breakers that are built from now on get them; a registered
-    /// breaker gets those of its name now, on top of its settings in force.
+    /// Sets the settings that do not come from the code. Breakers that are built from now on get them, unless they do not
+    /// fit the code's, which is logged. A registered breaker gets those of its name now, on top of its settings in
+    /// force; those that are no longer set stay as they are.
     ///
     /// # Errors
     /// Returns the first invalid setting and changes nothing; also if it is invalid together with the settings of a

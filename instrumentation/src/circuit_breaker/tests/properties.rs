@@ -50,6 +50,24 @@ fn whole_settings_of_the_code_leave_nothing_to_the_defaults() {
     );
 }
 
+/// Scenario: properties that work with the defaults do not work with the code's settings.
+/// Guarantees: the program goes on with its own.
+#[test]
+fn properties_that_do_not_fit_the_code_are_left_out() {
+    let registry = registry(sets(None, Some(true)), sets(Some(50), None));
+    let settings = Settings {
+        window: WindowSettings::Count { calls: 20 },
+        ..Settings::default()
+    };
+    let build = || {
+        CircuitBreaker::builder(NAME)
+            .registry(&registry)
+            .settings(settings.clone())
+    };
+    assert_eq!(*build().build().settings(), settings);
+    assert!(build().try_build().is_ok());
+}
+
 /// Guarantees: properties reach a registered breaker, which keeps its other settings; mistakes change nothing.
 #[test]
 fn properties_reach_breakers_that_exist() {
