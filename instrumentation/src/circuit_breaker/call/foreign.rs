@@ -36,7 +36,6 @@ pub struct ForeignBreaker {
 
 impl ForeignBreaker {
     pub(crate) fn of(breaker: CircuitBreaker) -> Self {
-        breaker.shell.set_foreign();
         Self { breaker }
     }
 
@@ -47,9 +46,7 @@ impl ForeignBreaker {
 
     /// Records that the breaker is now in `state`. Listeners receive `reason`, unless it was in this state already.
     pub fn entered(&self, state: State, reason: &str) {
-        if self.breaker.computed_state() != state {
-            self.breaker.shell.transition(state, None, reason);
-        }
+        self.breaker.shell.enter(state, reason);
     }
 
     /// Records that the breaker is open for `duration`, if the other library says for how long.

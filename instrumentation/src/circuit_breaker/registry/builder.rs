@@ -113,13 +113,18 @@ impl Builder {
         }
     }
 
-    /// As [`build`](Self::build), for a breaker of another library, whose settings are only shown.
+    /// As [`build`](Self::build), for a breaker of another library, whose settings are only shown. If a breaker of this
+    /// crate has the name, it stays registered, the other library's is not shown, and a warning is logged.
     ///
     /// # Panics
     /// Panics on settings that [`Settings::validate`] rejects.
     pub fn build_foreign(mut self) -> ForeignBreaker {
         self.is_foreign = true;
-        ForeignBreaker::of(self.build())
+        let breaker = self.clone().build();
+        match breaker.is_foreign() {
+            true => ForeignBreaker::of(breaker),
+            false => ForeignBreaker::of(self.registry(&Registry::new()).build()),
+        }
     }
 
     /// As [`build`](Self::build), for names and settings that come from outside the program.
@@ -178,6 +183,9 @@ impl Builder {
             .is_some_and(|group| group != breaker.group())
         {
             differences.push("group");
+        }
+        if self.is_foreign != breaker.is_foreign() {
+            differences.push("library");
         }
         if self.settings.is_some() || !self.some.is_empty() {
             differences.extend(self.differing_settings(&breaker.shell.first_settings));

@@ -325,6 +325,17 @@ impl Live {
         self.locked(|control| control.enter(to, wait, why, now, self.shards.tally()));
     }
 
+    /// Enters a computed state that another library reports, unless the breaker is in it.
+    pub(super) fn enter(&self, state: State, why: &str) {
+        let now = self.clock.now();
+        self.locked(|control| {
+            // Two callbacks may report one transition.
+            if control.machine.state() != state {
+                control.enter(state, None, why, now, self.shards.tally());
+            }
+        });
+    }
+
     pub(super) fn reset(&self, why: &str) {
         let now = self.clock.now();
         self.locked(|control| control.reset(why, now, self.shards.tally()));

@@ -232,16 +232,18 @@ impl Shell {
         control.current_override().cloned()
     }
 
-    /// Makes the changes that are due by time without a call.
+    /// Makes the changes that are due by time without a call; another library makes its own.
     pub(crate) fn catch_up(&self) {
-        if let Some(live) = self.live.get() {
+        if let Some(live) = self.live.get()
+            && !self.is_foreign()
+        {
             live.catch_up();
         }
     }
 
     /// Returns when the next change is due by time, without a call.
     fn due(&self) -> Option<u64> {
-        self.live.get()?.due()
+        self.live.get().filter(|_| !self.is_foreign())?.due()
     }
 
     /// Schedules the timer for this breaker at `due`.
@@ -279,6 +281,11 @@ impl Shell {
 
     pub(crate) fn is_foreign(&self) -> bool {
         self.is_foreign.load(Relaxed)
+    }
+
+    /// Enters a computed state that another library reports.
+    pub(crate) fn enter(&self, state: State, why: &str) {
+        self.live().enter(state, why);
     }
 
     /// Counts a call that another library admitted or refused; it changes no state.

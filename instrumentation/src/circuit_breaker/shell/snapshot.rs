@@ -50,7 +50,7 @@ impl Shell {
 
 impl Live {
     fn snapshot(&self, shell: &Shell) -> CircuitSnapshot {
-        self.catch_up();
+        shell.catch_up();
         let now = self.clock.now();
         let shards = &self.shards;
         let mut control = self.control.lock();

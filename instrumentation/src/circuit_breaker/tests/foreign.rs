@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use tokio::time::advance;
+
 use super::*;
 use crate::circuit_breaker::{ForeignBreaker, Override, OverrideKind, State, request_log};
 
@@ -10,7 +12,9 @@ fn foreign(registry: &Registry) -> ForeignBreaker {
     let settings = Settings {
         minimum_calls: 1,
         failure_rate_percent: 1.0,
+        open_duration: ms(100),
         automatic_half_open: true,
+        half_open_max_duration: Some(ms(100)),
         ..Settings::default()
     };
     let builder = CircuitBreaker::builder("stock").registry(registry);
@@ -30,6 +34,7 @@ async fn the_other_library_decides() {
     assert_eq!(stock.breaker().state(), EffectiveState::Closed);
     for state in [State::Open, State::Open, State::HalfOpen, State::Closed] {
         stock.entered(state, "by its own rules");
+        advance(stock.breaker().settings().open_duration * 2).await;
         assert_eq!(stock.breaker().computed_state(), state);
         stock.ended(Outcome::Success, ms(10));
         stock.refused(None);
@@ -40,6 +45,26 @@ async fn the_other_library_decides() {
     assert_eq!((counted.calls.failure, counted.calls.success), (50, 4));
     assert_eq!((counted.calls.rejected, counted.in_flight), (4, 0));
     assert_eq!((counted.window.errors, counted.window.calls), (0, 1));
+    assert_eq!(notes.reasons(), [""; 0]);
+}
+
+/// Scenario: the name of another library's breaker is that of one of this crate, or the other way round.
+/// Guarantees: the one that was registered first stays what it was.
+#[test]
+fn a_name_belongs_to_one_library() {
+    let registry = Registry::new();
+    let own = || CircuitBreaker::builder("price").registry(&registry);
+    let price = own().build();
+    let other = own().build_foreign();
+    other.entered(State::Open, "by its own rules");
+    assert!(!price.is_foreign());
+    assert_eq!(price.state(), EffectiveState::Closed);
+    assert_eq!(other.breaker().state(), EffectiveState::Open);
+    let stock = foreign(&registry);
+    let conflict = CircuitBreaker::builder("stock").registry(&registry);
+    let conflict = conflict.try_build().unwrap_err().to_string();
+    assert!(conflict.contains("library"), "{conflict}");
+    assert!(stock.breaker().is_foreign());
 }
 
 /// Guarantees: no operator changes a breaker that would not follow.
