@@ -174,6 +174,7 @@ const CIRCUIT_SUMS: &[(&str, FieldType)] = &[
     ("p90", Int),
     ("p95", Int),
     ("p99", Int),
+    ("p995", Int),
     ("rejected", Int),
     ("slow_rate", Float),
     ("slow_threshold", Float),

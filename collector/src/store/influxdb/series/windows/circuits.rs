@@ -6,7 +6,7 @@ use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram};
 
 use super::super::points::{Points, Tagged, written};
 use super::super::text::seconds;
-use super::quantiles;
+use super::{QUANTILES, quantiles};
 use crate::model::{CircuitCalls, CircuitKey, CircuitSample, CircuitSettings, UnixNanos};
 use crate::store::influxdb::schema::{CIRCUIT, Measurement, state_number};
 use crate::store::influxdb::wire::line::Fields;
@@ -136,7 +136,7 @@ impl BreakerSums {
             let tagged = Tagged::plain([name, service]);
             let point = count_calls(points.point(measurement, &tagged), &sum.calls);
             let point = sum.rates(point, thresholds.of(&sum.key));
-            let point = quantiles(point, &sum.latency);
+            let point = quantiles(point, &sum.latency, &QUANTILES);
             point.int("state", state_number(sum.worst)).at(window.get());
         }
     }

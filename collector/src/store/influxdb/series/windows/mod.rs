@@ -24,7 +24,16 @@ use crate::store::influxdb::schema::{
 use crate::store::influxdb::wire::line::Fields;
 use crate::store::series::SeriesRecord;
 
-const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99)];
+/// The quantiles of breakers; the last one is that of Hystrix's dashboard.
+const QUANTILES: [(&str, f64); 5] = [
+    ("p50", 0.5),
+    ("p90", 0.9),
+    ("p95", 0.95),
+    ("p99", 0.99),
+    ("p995", 0.995),
+];
+/// The first ones are those of operations.
+const OF_OPERATIONS: usize = 4;
 
 #[derive(Debug)]
 pub(super) enum WindowSums {
@@ -94,8 +103,12 @@ impl WindowSums {
     }
 }
 
-fn quantiles<'a>(point: Fields<'a>, latency: &LatencyHistogram) -> Fields<'a> {
-    QUANTILES.iter().fold(point, |point, (key, share)| {
+fn quantiles<'a>(
+    point: Fields<'a>,
+    latency: &LatencyHistogram,
+    quantiles: &[(&'static str, f64)],
+) -> Fields<'a> {
+    quantiles.iter().fold(point, |point, (key, share)| {
         match latency.quantile(*share) {
             Some(duration) => point.count(key, nanos(duration)),
             None => point,

@@ -6,7 +6,7 @@ use fusebox::circuit_breaker::LatencyHistogram;
 
 use super::super::points::{Points, Tagged, written};
 use super::super::text::json;
-use super::quantiles;
+use super::{OF_OPERATIONS, QUANTILES, quantiles};
 use crate::model::UnixNanos;
 use crate::store::influxdb::schema::{Measurement, RED};
 use crate::store::influxdb::wire::line::Fields;
@@ -31,7 +31,7 @@ impl RedSum {
         let point = point
             .count("calls", self.calls)
             .count("errors", self.errors);
-        quantiles(point, &self.latency)
+        quantiles(point, &self.latency, &QUANTILES[..OF_OPERATIONS])
     }
 }
 
