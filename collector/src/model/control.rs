@@ -174,8 +174,10 @@ pub struct OperatorEvent {
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
     /// Muted notifications.
+    #[serde(alias = "begin_quiet")]
     Mute,
     /// Ended a mute early.
+    #[serde(alias = "end_quiet")]
     Unmute,
     /// Kept a trace beyond the retention.
     KeepTrace,

@@ -20,12 +20,12 @@ const MUTES_MAX: usize = 100;
 pub(super) struct State {
     #[serde(default)]
     incidents: Vec<Incident>,
-    #[serde(default)]
+    #[serde(default, alias = "quiets")]
     mutes: Vec<Mute>,
     /// Since when each target has been in the file.
     #[serde(default)]
     targets: BTreeMap<String, UnixNanos>,
-    #[serde(default)]
+    #[serde(default, alias = "last_quiet")]
     last_mute: u64,
 }
 

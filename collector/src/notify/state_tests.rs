@@ -432,3 +432,22 @@ fn incidents_are_bounded() {
     let names: BTreeSet<_> = state.incidents().iter().map(|one| &one.subject).collect();
     assert!(names.contains(&circuit("c5")) && !names.contains(&circuit("c3")));
 }
+
+/// *Guarantees*: mutes, and the journal's entries about them, are read as earlier builds wrote them.
+#[test]
+fn mutes_of_an_earlier_build_stay_in_force() {
+    use crate::model::EventKind;
+    let json = r#"{"quiets": [{"id": 7, "service": "shop", "circuit": "", "until_unix_nanos": 1760000600000000000,
+        "by": "Ada", "reason": "we deploy"}], "last_quiet": 7}"#;
+    let mut state: State = serde_json::from_str(json).unwrap();
+    assert_eq!(state.mutes(START).len(), 1);
+    let order = MuteOrder {
+        for_s: 900,
+        by: "Ada".to_owned(),
+        reason: "we deploy".to_owned(),
+        ..MuteOrder::default()
+    };
+    assert_eq!(state.mute(order, START).unwrap().id, 8);
+    let kinds: [EventKind; 2] = serde_json::from_str(r#"["begin_quiet", "end_quiet"]"#).unwrap();
+    assert_eq!(kinds, [EventKind::Mute, EventKind::Unmute]);
+}
