@@ -44,27 +44,34 @@ pub(super) fn callee<'t>(trace: &'t Trace, tree: &CallTree, index: usize) -> Opt
         .or_else(|| PEERS.iter().find_map(|key| text(span, key)))
         .or_else(|| text(span, BREAKER_NAME))
         .or_else(|| text(around?, BREAKER_NAME))
+        .or_else(|| text(span, "server.address"))
 }
 
-/// Returns the call without an answer that waited longest, and how many others there are.
+/// Returns the call without an answer that waited longest, and how many others there are. Of calls within each other it is the
+/// innermost that got no answer; those around it only waited for it.
 pub(super) fn unanswered(trace: &Trace, tree: &CallTree) -> Option<(Unanswered, usize)> {
-    let calls = (0..tree.rows.len()).filter_map(|index| {
-        let span = &trace.spans[tree.rows[index].span?];
-        let is_call = span.kind == SpanKind::Client && is_cut_off(span);
-        is_call.then(|| (index, span.duration_nanos()))
+    let is_call = |index: &usize| {
+        let span = tree.rows[*index].span.map(|span| &trace.spans[span]);
+        span.is_some_and(|span| span.kind == SpanKind::Client && is_cut_off(span))
+    };
+    let calls: Vec<usize> = (0..tree.rows.len()).filter(is_call).collect();
+    let next = calls.iter().skip(1).map(Some).chain([None]);
+    let innermost = calls.iter().zip(next).filter(|(index, next)| {
+        let end = **index + tree.rows[**index].descendants;
+        next.is_none_or(|next| *next > end)
     });
-    let calls: Vec<_> = calls.collect();
-    let (index, nanos) = *calls.iter().max_by_key(|(_, nanos)| *nanos)?;
-    let callee = callee(trace, tree, index)?.to_owned();
-    let span = tree.rows[index].id;
-    Some((
-        Unanswered {
-            span,
-            callee,
-            nanos,
-        },
-        calls.len() - 1,
-    ))
+    let named = innermost.filter_map(|(index, _)| {
+        let row = &tree.rows[*index];
+        Some(Unanswered {
+            span: row.id,
+            callee: callee(trace, tree, *index)?.to_owned(),
+            nanos: trace.spans[row.span?].duration_nanos(),
+        })
+    });
+    let named: Vec<_> = named.collect();
+    let others = named.len().saturating_sub(1);
+    let longest = named.into_iter().max_by_key(|call| call.nanos)?;
+    Some((longest, others))
 }
 
 /// Returns the rows directly below a row.
@@ -90,6 +97,7 @@ mod tests {
 
     fn set(span: &mut Span, key: &str, value: &str) {
         let value = Value::String(value.to_owned());
+        span.attributes.retain(|(known, _)| known != key);
         span.attributes.push((key.to_owned(), value));
     }
 
@@ -134,5 +142,25 @@ mod tests {
             (tree.rows[index].id, wanted, 0)
         );
         assert_eq!(found.nanos, trace.spans[client].duration_nanos());
+    }
+
+    /// *Scenario*: a call waits for a call below it; both are dropped.
+    #[test]
+    fn of_calls_within_each_other_the_innermost_got_no_answer() {
+        let mut trace = fixtures::trace();
+        let tree = CallTree::build(&trace);
+        let outer = call(&trace, &tree);
+        let client = |index: &usize| {
+            let span = tree.rows[*index].span.map(|span| &trace.spans[span]);
+            span.is_some_and(|span| span.kind == SpanKind::Client)
+        };
+        let below = outer + 1..=outer + tree.rows[outer].descendants;
+        let inner = below.clone().find(client).expect("a call below");
+        for index in [outer, inner] {
+            let span = tree.rows[index].span.expect("a span");
+            set(&mut trace.spans[span], "error.type", "cancelled");
+        }
+        let (found, others) = unanswered(&trace, &tree).expect("a call");
+        assert_eq!((found.span, others), (tree.rows[inner].id, 0));
     }
 }
