@@ -11,12 +11,19 @@ use crate::pages::words::{self, Language, Text};
 /// Longest problem of a field or a form as shown, in characters.
 pub(crate) const PROBLEM_CHARS: usize = 500;
 
+/// Longest message that is recognized, in characters: longer ones have much text from outside.
+const RECOGNIZED_CHARS: usize = 2_000;
+
 /// Returns a message as shown, with at most `chars_max` characters.
 pub(crate) fn shown(message: &str, chars_max: usize) -> Cow<'_, str> {
-    let cut = text::shown(message, chars_max);
-    match Language::current() {
-        Language::English => cut,
-        _ => translated(&cut).map_or(cut, Cow::Owned),
+    let whole = match Language::current() {
+        Language::English => None,
+        // What is cut off could not be recognized any more.
+        _ => translated(&text::shown(message, RECOGNIZED_CHARS)),
+    };
+    match whole {
+        Some(whole) => Cow::Owned(text::shown(&whole, chars_max).into_owned()),
+        None => text::shown(message, chars_max),
     }
 }
 
@@ -90,7 +97,7 @@ mod tests {
             ("3 of 3 probes succeeded", "시험 호출 3번 중 3번 성공"),
             (
                 "would have gone from half_open to open: probe timed out after 20 ms",
-                "반열림에서 열림 상태로 바뀌었을 것: 시험 호출 20 ms 후 시간 초과",
+                "반열림에서 열림 상태로 바뀌었을 것임: 시험 호출 20 ms 후 시간 초과",
             ),
             (
                 "override expired (probe failed)",
@@ -107,9 +114,11 @@ mod tests {
             assert_eq!(shown(message, 200), message);
             assert_eq!(Language::Korean.within(|| shown(message, 200)), korean);
         }
-        assert_eq!(
-            Language::Korean.within(|| shown("probe failed", 5)),
-            "probe…"
+        let long = format!("could not store: {}", "x".repeat(100));
+        let shown = Language::Korean.within(|| shown(&long, 12).into_owned());
+        assert!(
+            shown.starts_with("저장하지 못함: ") && shown.ends_with('…'),
+            "{shown}"
         );
     }
 

@@ -22,12 +22,15 @@ pub(super) const WORDS: Words = &[
     ("{n} of {all} probes were slow", "시험 호출 {all}번 중 {n}번 느림"),
     ("override released ({why})", "강제 상태 해제 ({why})"),
     ("override expired ({why})", "강제 상태 만료 ({why})"),
-    ("would have gone from {from} to {to}: {why}", "{from}에서 {to} 상태로 바뀌었을 것: {why}"),
+    ("would have gone from {from} to {to}: {why}", "{from}에서 {to} 상태로 바뀌었을 것임: {why}"),
     ("a property of Hystrix", "Hystrix 속성"),
     // The collector, of breakers that do not announce their transitions.
     ("reported by {library}", "{library} 보고"),
     ("{state} when first reported: {why}", "처음 보고될 때 {state}: {why}"),
     ("{state} when first reported", "처음 보고될 때 {state}"),
+    // As it is stored since before.
+    ("{state} when first heard of: {why}", "처음 보고될 때 {state}: {why}"),
+    ("{state} when first heard of", "처음 보고될 때 {state}"),
     ("failure rate {percent} %, slow calls {slow} % of {n} calls", "호출 {n}건 중 실패율 {percent} %, 느린 호출 {slow} %"),
     ("failure rate {percent} % of {n} calls", "호출 {n}건 중 실패율 {percent} %"),
     ("slow calls {percent} % of {n} calls", "호출 {n}건 중 느린 호출 {percent} %"),
@@ -109,6 +112,7 @@ pub(super) const WORDS: Words = &[
     ("{n} traces are kept already; remove some", "트레이스 {n}건이 이미 보관되어 있습니다. 일부를 삭제하세요"),
     ("the disk is full, so the trace was not kept", "디스크가 가득 차 트레이스를 보관하지 못했습니다"),
     // Incidents.
+    ("it reports that it is down", "중단되었다고 보고했습니다"),
     ("it missed three heartbeats", "하트비트를 세 번 놓쳤습니다"),
     ("{n} instances fell silent within a minute: look at the network and at this collector first", "인스턴스 {n}개가 1분 안에 응답을 멈췄습니다. 네트워크와 이 수집기를 먼저 확인하세요"),
     ("the disk is full", "디스크가 가득 참"),
@@ -154,6 +158,6 @@ pub(super) const WORDS: Words = &[
     ("could not store the change: {why}", "변경을 저장하지 못했습니다: {why}"),
     ("could not write to the disk: {why}", "디스크에 쓰지 못함: {why}"),
     ("could not store: {why}", "저장하지 못함: {why}"),
-    ("could not {action} {path}: {why}", "{path}에 실패한 작업({action}): {why}"),
+    ("could not {action} {path}: {why}", "{path}: {action} 실패: {why}"),
     ("{path} is damaged: {why}", "손상된 파일 {path}: {why}"),
 ];
