@@ -26,10 +26,16 @@ pub(crate) fn checked(template: &str) -> Result<String, String> {
             "must have at most {BYTES_MAX} bytes, without blanks"
         ));
     }
-    if !template.contains(NAMES[0]) {
-        return Err(format!("must contain {}", NAMES[0]));
+    if !template.contains(NAMES[0]) || host(template).contains(['{', '}']) {
+        return Err(format!("must contain {} behind the host", NAMES[0]));
     }
     Ok(template.to_owned())
+}
+
+/// Returns the host of a template, to say where the link leads.
+pub(crate) fn host(template: &str) -> &str {
+    let (_, rest) = template.split_once("://").unwrap_or(("", template));
+    rest.split(['/', '?', '#']).next().unwrap_or_default()
 }
 
 /// Returns the address for a trace. Records are written before and after the spans they belong to, so a minute is added on
@@ -58,6 +64,7 @@ mod tests {
         let template = checked(template).expect("a template");
         let start = trace.spans[0].start.millis() - 60_000;
         let wanted = format!("search?q={}&from={start}&to=", trace.id);
+        assert_eq!(host(&template), "logs.example");
         let href = href(&template, &trace);
         assert!(href.contains(&wanted) && !href.contains('{'), "{href}");
     }
@@ -68,6 +75,7 @@ mod tests {
             "javascript:alert({trace})",
             "logs.example/{trace}",
             "https://logs.example/",
+            "https://{trace}.example/{trace}",
             "https://logs.example/{trace} x",
         ] {
             assert!(checked(template).is_err(), "{template}");

@@ -28,7 +28,6 @@ use crate::pages::Pages;
 use crate::pages::frame::error::{PageError, PageResult};
 use crate::pages::frame::page::Page;
 use crate::pages::frame::params::Params;
-use crate::pages::log_link;
 use crate::pages::view::text;
 use call_tree::CallTree;
 pub(crate) use kept::KeptRow;
@@ -62,8 +61,7 @@ pub(crate) async fn show(
     let page = TracePage::new(&trace, view, &pages.palette);
     let page = page.with_kept(pages.query.kept().find(trace.id).as_ref());
     let page = page.with_sampling(pages.query.sampling(), UnixNanos::now());
-    let template = pages.info.log_link.as_deref();
-    let page = page.with_log_link(template.map(|template| log_link::href(template, &trace)));
+    let page = page.with_log_link(&trace, pages.info.log_link.as_deref());
     Ok(Page(page.with_around(around).with_logs(&trace, &logs)))
 }
 

@@ -17,6 +17,7 @@ use super::statistics::Statistics;
 use super::summary::{self, MINIMAP_MAX, PathShare, give_colours};
 use super::view::{Layout, TraceView};
 use crate::pages::frame::page::{Chrome, Section};
+use crate::pages::log_link;
 use crate::pages::view::chart::Stretch;
 use crate::pages::view::href::Href;
 use crate::pages::view::palette::Palette;
@@ -62,8 +63,8 @@ pub(crate) struct TracePage {
     lane: (u64, u64),
     body: Body,
     view: TraceView,
-    /// The link to the log records in another system.
-    log_link: Option<String>,
+    /// The link to the log records in another system: words and address.
+    log_link: Option<(String, String)>,
     /// The longest call without an answer: words and link.
     unanswered: Option<(String, String)>,
 }
@@ -218,8 +219,13 @@ impl TracePage {
         Self { kept, ..self }
     }
 
-    /// Adds the link to the log records in another system.
-    pub(crate) fn with_log_link(self, log_link: Option<String>) -> Self {
+    /// Adds the link to the log records in another system, by its template.
+    pub(crate) fn with_log_link(self, trace: &Trace, template: Option<&str>) -> Self {
+        let link = |template| {
+            let words = t!("logs in {host}", host = log_link::host(template));
+            (words, log_link::href(template, trace))
+        };
+        let log_link = template.map(link);
         Self { log_link, ..self }
     }
 

@@ -6,7 +6,7 @@ use super::Words;
 #[rustfmt::skip]
 pub(super) const WORDS: Words = &[
     ("{n} span", "스팬 {n}개"),
-    ("Logs elsewhere", "외부 로그"),
+    ("logs in {host}", "{host}의 로그"),
     ("waited {time} for {service}, no answer", "{service} 응답을 {time} 동안 기다렸으나 응답 없음"),
     ("no answer", "응답 없음"),
     ("its caller stopped waiting for the answer", "호출한 쪽이 응답을 더 기다리지 않았습니다"),
