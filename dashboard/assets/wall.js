@@ -97,7 +97,11 @@ const storage = (name) => { try { return window[name]; } catch { return null; } 
 // A notification of the browser about what opened or closed while the page is not looked at, when asked for.
 const choice = storage("localStorage"), NOTIFY = "fusebox-notify", bell = document.getElementById("notify");
 const notifies = () => Notification.permission === "granted" && choice.getItem(NOTIFY) === "on";
-const notify = (words) => { if (bell && !bell.hidden && document.hidden && notifies()) new Notification("Fusebox", { body: words, tag: NOTIFY }); };
+const notify = (words) => {
+  if (!bell || bell.hidden || !document.hidden || !notifies()) return;
+  // Browsers of phones have the permission but not the notification.
+  try { new Notification("Fusebox", { body: words, tag: NOTIFY, renotify: true }); } catch { bell.hidden = true; }
+};
 if (bell && choice && isSecureContext && "Notification" in window) {
   const draw = () => bell.setAttribute("aria-pressed", notifies());
   bell.hidden = false;
