@@ -48,8 +48,11 @@ async fn every_control_of_every_page_is_reached_by_tab() {
         assert!((1..STOPS_MAX).contains(&stops), "{path}: {stops} stops");
         // A page that follows what happens may get more of them meanwhile.
         press_often(&browser, Key::Tab, stops + stops / 4 + 2).await;
-        let found = run(&browser, MISSED).await;
-        let found = found.as_array().cloned().unwrap_or_default();
+        let walked = run(&browser, "return window.walked?.length").await;
+        assert!(walked.as_u64() > Some(0), "{path}: {walked}");
+        let found = browser.client.execute(MISSED, Vec::new()).await;
+        let found = found.expect("the script runs").as_array().cloned();
+        let found = found.expect("a list");
         missed.extend(found.iter().map(|words| format!("{path}: {words}")));
     }
     browser.close().await;
@@ -130,6 +133,9 @@ async fn the_focus_survives_updates() {
     breaker.report(&stack.otlp_http, 20).await;
     let mut other = FakeBreaker::new("gateway", "review", "gateway-1");
     other.report(&stack.otlp_http, 20).await;
+    let mut trace = TraceBuilder::new("gateway");
+    trace.span(None, "GET /cart", Vec::new());
+    trace.send(&stack.otlp_http).await;
     let browser = Browser::start(1280, 900).await;
     let hold = "
         const link = [...document.querySelectorAll(arguments[0])].at(-1);
@@ -141,7 +147,7 @@ async fn the_focus_survives_updates() {
     let mut is_open = false;
     for (path, link, part) in [
         ("/", ".card a[href*='price']", "#wall-body"),
-        ("/circuits/gateway/price", "main table a", "main"),
+        ("/circuits/gateway/price", "main .switch-links a", "main"),
         ("/services", "main th a", "main"),
         ("/services/gateway", "main a[href*='price']", "main"),
         ("/instances", "main th a", "main"),
