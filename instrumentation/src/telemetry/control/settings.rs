@@ -41,6 +41,8 @@ struct Held {
     own: Option<Settings>,
     /// The settings put in force for the change.
     applied: Option<Settings>,
+    /// Whether the change could last be applied.
+    is_refused: bool,
 }
 
 impl ChangedSettings {
@@ -114,7 +116,8 @@ impl ChangedSettings {
         is_changed.then(|| self.put_in_force(breaker)).flatten()
     }
 
-    /// Applies the change again after the program has changed the breaker's settings; returns why it no longer can.
+    /// Applies the change again after the program has changed the breaker's settings; returns the outcome if it
+    /// is another one now.
     pub(super) fn changed_by_program(&self, breaker: &CircuitBreaker) -> Option<Verdict> {
         let mut all = self.held.lock();
         let held = all.get_mut(breaker.name())?;
@@ -124,9 +127,10 @@ impl ChangedSettings {
         }
         held.own = Some(Settings::clone(&settings));
         let is_changed = !held.change.values.is_empty();
+        let was_refused = held.is_refused;
         drop(all);
         let verdict = is_changed.then(|| self.put_in_force(breaker)).flatten();
-        verdict.filter(|(_, outcome, _)| *outcome == Outcome::Refused)
+        verdict.filter(|(_, outcome, _)| (*outcome == Outcome::Refused) != was_refused)
     }
 
     /// Changes the settings of a breaker. If it cannot have them, those in force stay.
@@ -141,6 +145,7 @@ impl ChangedSettings {
             .own
             .get_or_insert_with(|| Settings::clone(&breaker.settings()));
         let changed = own.with_values(&held.change.values);
+        held.is_refused = changed.is_err();
         held.applied = changed.clone().ok().or_else(|| held.applied.take());
         let id = held.id;
         // The listener of the change takes the lock too.

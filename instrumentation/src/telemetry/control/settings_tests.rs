@@ -133,8 +133,11 @@ fn a_change_waits_for_its_breaker_and_outlives_the_programs_changes() {
     breaker.update_settings(own(500)).unwrap();
     assert_eq!(slow(), None);
     assert_eq!(outcomes(&switches)[0].1, Outcome::Refused);
+    breaker.update_settings(own(1_000)).unwrap();
+    assert_eq!(slow(), Some(Duration::from_millis(900)));
+    assert_eq!(outcomes(&switches), done(1, Outcome::Applied));
     switches.apply(&change(2, &[]));
-    assert_eq!(*breaker.settings(), own(500));
+    assert_eq!(*breaker.settings(), own(1_000));
 }
 
 #[tokio::test(start_paused = true)]
