@@ -50,8 +50,11 @@ const WALLS: [&str; 12] = [
 ];
 
 /// Routes that read the store although their path does not show it.
-const HEAVY: [&str; 8] = [
+const HEAVY: [&str; 11] = [
     "/circuits/{service}/{name}",
+    "/circuits/{service}/{name}/settings",
+    "/api/circuits/{service}/{name}/settings",
+    "/api/circuits/{service}/{name}/settings/preview",
     "/changes",
     "/api/changes",
     "/compare",
