@@ -104,6 +104,7 @@ impl From<ControlError> for Problem {
                 ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
             },
             ControlError::NotSwitchable(_)
+            | ControlError::Changed { .. }
             | ControlError::NoLevels(_)
             | ControlError::TooMany(_) => Self::new(StatusCode::CONFLICT, detail),
             ControlError::Store(error) => error.into(),

@@ -30,6 +30,8 @@ pub(super) struct Order {
     settings: Option<BTreeMap<String, Value>>,
     /// The change of settings to return to.
     pub(super) version: Option<u64>,
+    /// The latest change of settings that the operator knows; zero for none.
+    pub(super) after: Option<u64>,
     reason: String,
     /// Optional if the request identifies its user.
     #[serde(default)]
@@ -52,6 +54,7 @@ impl Order {
             ("level", order.level.is_some()),
             ("settings", order.settings.is_some()),
             ("version", order.version.is_some()),
+            ("after", order.after.is_some()),
         ];
         match set
             .iter()

@@ -48,7 +48,7 @@ pub(super) async fn change(
     headers: HeaderMap,
     order: Result<Json<Order>, JsonRejection>,
 ) -> Result<(StatusCode, Json<OperatorChange>), Problem> {
-    let order = Order::read(order, &["settings", "version"])?;
+    let order = Order::read(order, &["settings", "version", "after"])?;
     let circuit = find(&state, CircuitKey { service, name }).await?;
     let (control, now) = (state.query.circuits().control(), UnixNanos::now());
     let values = match (order.settings(), order.version) {
@@ -61,8 +61,9 @@ pub(super) async fn change(
             ));
         }
     };
+    let seen = order.after;
     let order = order.of(Action::Settings, &headers);
-    let change = control.request_settings(&circuit, order, values, now);
+    let change = control.request_settings(&circuit, order, values, seen, now);
     Ok((StatusCode::ACCEPTED, Json(change.await?)))
 }
 

@@ -67,7 +67,7 @@ async fn a_wrong_change_is_refused_in_words() {
         ),
         (
             json!({"version": 7, "reason": "a", "by": "Ada"}),
-            "no such version",
+            "none of the latest 100",
         ),
         (
             json!({"action": "reset", "reason": "a", "by": "Ada"}),

@@ -35,6 +35,13 @@ pub struct OperatorChange {
     /// The settings, if the change is of settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<OperatorSettings>,
+    /// When it was stored again, so that it outlives the retention.
+    #[serde(
+        rename = "stored_unix_nanos",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub stored: Option<UnixNanos>,
 }
 
 /// The settings of a breaker that an operator changed; all others are the service's own.
@@ -48,12 +55,9 @@ pub struct OperatorSettings {
     /// Those in force before.
     #[serde(default, skip_serializing_if = "SettingValues::is_empty")]
     pub before: SettingValues,
-    /// The service's own values of all these settings.
+    /// The service's own values of all these settings, at the time of the order.
     #[serde(default, skip_serializing_if = "SettingValues::is_empty")]
     pub own: SettingValues,
-    /// The change that the collector repeated so that it outlives the retention.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub renews: Option<u64>,
 }
 
 impl OperatorSettings {
@@ -106,6 +110,12 @@ impl OperatorChange {
         }
     }
 
+    /// Returns whether it is for every instance that the other is for.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        let picked = &other.instances;
+        self.instances.is_empty() || (!picked.is_empty() && picked.iter().all(|id| self.is_for(id)))
+    }
+
     /// Returns whether an instance is to be changed.
     pub fn is_for(&self, instance: &str) -> bool {
         self.instances.is_empty() || self.instances.iter().any(|picked| picked == instance)
@@ -132,6 +142,13 @@ pub struct ChangeOutcome {
     /// Why the instance refused it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub problem: String,
+    /// When it was stored again, with its change.
+    #[serde(
+        rename = "stored_unix_nanos",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub stored: Option<UnixNanos>,
 }
 
 /// An instance that announced its end.
@@ -223,8 +240,8 @@ impl ControlRecord {
     /// Returns the record's time.
     pub fn time(&self) -> UnixNanos {
         match self {
-            Self::Change(change) => change.time,
-            Self::Outcome(outcome) => outcome.time,
+            Self::Change(change) => change.stored.unwrap_or(change.time),
+            Self::Outcome(outcome) => outcome.stored.unwrap_or(outcome.time),
             Self::Ended(end) => end.time,
             Self::Event(event) => event.time,
         }

@@ -147,6 +147,7 @@ fn one_of_each(second: u64) -> Vec<SeriesRecord> {
             expires: Some(UnixNanos::new(time + 5 * SECOND)),
             instances: vec!["a".to_owned()],
             settings: None,
+            stored: None,
         })),
     ]
 }

@@ -251,6 +251,7 @@ mod tests {
             time: UnixNanos::new(1),
             outcome,
             problem: String::new(),
+            stored: None,
         };
         let mut entry = JournalEntry {
             kind: JournalKind::Switch,
@@ -265,6 +266,7 @@ mod tests {
                 expires: Some(UnixNanos::new(2)),
                 instances: Vec::new(),
                 settings: None,
+                stored: None,
             }),
             outcomes: vec![
                 outcome("a", Outcome::Waiting),

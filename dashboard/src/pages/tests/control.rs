@@ -80,6 +80,7 @@ fn entry([service, name, by, reason, instance]: [&str; 5]) -> JournalEntry {
         time: UnixNanos::new(NOW),
         outcome: Outcome::Applied,
         problem: String::new(),
+        stored: None,
     };
     JournalEntry {
         kind: JournalKind::Switch,
@@ -94,6 +95,7 @@ fn entry([service, name, by, reason, instance]: [&str; 5]) -> JournalEntry {
             expires: Some(UnixNanos::new(NOW)),
             instances: vec![instance.to_owned()],
             settings: None,
+            stored: None,
         }),
         outcomes: vec![outcome],
     }

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::{Arc, MutexGuard};
 
 use fusebox::control::{Changes, EXPIRY_MAX, LoggerLevel, Poll, Subject};
-use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, watch};
 use tokio::time::{Instant, timeout_at};
 
 pub use channels::ChannelSeen;
@@ -139,6 +139,15 @@ impl Control {
         now: UnixNanos,
     ) -> Result<OperatorChange, ControlError> {
         let ordered = Arc::clone(&self.inner.ordering).lock_owned().await;
+        self.submit_in_order(change, now, ordered).await
+    }
+
+    async fn submit_in_order(
+        &self,
+        change: OperatorChange,
+        now: UnixNanos,
+        ordered: OwnedMutexGuard<()>,
+    ) -> Result<OperatorChange, ControlError> {
         let change = self.state().number(change, now)?;
         // Spawned so that it completes even if the caller goes away: a stored change must also be in force,
         // not only after a restart.

@@ -45,6 +45,12 @@ pub enum ControlError {
         /// What is wrong, and what would be valid.
         problem: String,
     },
+    /// Another operator changed it since it was looked at.
+    #[error("{by} changed these settings meanwhile; look at them again before you change them")]
+    Changed {
+        /// The other operator.
+        by: String,
+    },
     /// The circuit's library has no channel to the collector.
     #[error("this circuit is reported by {}, which takes no changes from here", .0.as_str())]
     NotSwitchable(Source),
@@ -103,6 +109,7 @@ impl ChangeOrder {
             expires: lifetime.map(|lifetime| now + lifetime),
             instances: picked(self.instances, known)?,
             settings: None,
+            stored: None,
         })
     }
 }

@@ -18,6 +18,7 @@ use crate::model::{
     UnixNanos,
 };
 use crate::store::StoreError;
+use crate::store::series::SeriesRecord;
 
 /// Versions that are listed, the latest.
 const VERSIONS_MAX: usize = 100;
@@ -34,7 +35,7 @@ pub struct SettingInForce {
     /// The value of the service itself, if operators changed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub own: Option<String>,
-    /// The value that operators set, in force or pending.
+    /// The value that operators set for all instances, in force or pending.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changed: Option<String>,
 }
@@ -53,21 +54,24 @@ pub enum Origin {
 
 impl Control {
     /// Accepts a change of a circuit's settings, as [`request`](Self::request) does for its state. The values
-    /// replace those of earlier changes; without any, the service's own are put back.
+    /// replace those of earlier changes; without any, the service's own are put back. `seen` is the number of
+    /// the latest change that the operator knew, zero for none.
     ///
     /// # Errors
-    /// As `request`; also if a breaker cannot have these settings, with the sentence of the library.
+    /// As `request`; also if a breaker cannot have these settings, with the sentence of the library, and if
+    /// there was another change since.
     pub async fn request_settings(
         &self,
         circuit: &CircuitView,
         order: ChangeOrder,
         values: SettingValues,
+        seen: Option<u64>,
         now: UnixNanos,
     ) -> Result<OperatorChange, ControlError> {
         if circuit.source != Source::Fusebox {
             return Err(ControlError::NotSwitchable(circuit.source));
         }
-        self.settings_with(circuit, &values)?;
+        let values = self.normal(circuit, values)?;
         let action = match values.is_empty() {
             true => Action::Reset,
             false => Action::Settings,
@@ -75,8 +79,35 @@ impl Control {
         let order = ChangeOrder { action, ..order };
         let known = instances(circuit);
         let mut change = order.checked(Subject::Settings, circuit.key.clone(), &known, now)?;
-        change.settings = Some(self.about(circuit, &change, values, now));
-        self.submit(change, now).await
+        let ordered = Arc::clone(&self.inner.ordering).lock_owned().await;
+        let earlier = self.state().of_settings(&circuit.key);
+        if let (Some(seen), Some(latest)) = (seen, earlier.last())
+            && latest.id != seen
+        {
+            let by = latest.by.clone();
+            return Err(ControlError::Changed { by });
+        }
+        change.settings = Some(self.about(circuit, &change, &earlier, values)?);
+        self.submit_in_order(change, now, ordered).await
+    }
+
+    /// Returns the values as breakers have them, so that those which are reported can be compared with them.
+    fn normal(
+        &self,
+        circuit: &CircuitView,
+        values: SettingValues,
+    ) -> Result<SettingValues, ControlError> {
+        let mut all = self.settings_with(circuit, &values)?.values();
+        all.retain(|name, _| values.contains_key(name));
+        // Reports have whole milliseconds.
+        let fine = |text: &str| text.ends_with("us") || text.ends_with("ns");
+        match all.iter().find(|(_, text)| text.split(' ').any(fine)) {
+            None => Ok(all),
+            Some((name, text)) => {
+                let problem = format!("{name} must be whole milliseconds, not {text}");
+                Err(invalid("settings", problem))
+            }
+        }
     }
 
     /// Returns a breaker's settings with these values in place of what operators changed.
@@ -98,14 +129,22 @@ impl Control {
         settings_of(&circuit.settings)
     }
 
-    /// Returns the settings that the service itself gave the breaker.
+    /// Returns the settings that the service itself gave the breaker: the reported ones, and of those that operators
+    /// changed its own at the time of the change.
     pub fn own_settings(&self, circuit: &CircuitView) -> Settings {
-        let reported = settings_of(&circuit.settings);
+        let settings = settings_of(&circuit.settings);
+        let reported = settings.values();
         let mut own = SettingValues::new();
-        for change in self.state().of_settings(&circuit.key) {
-            own.extend(change.settings.unwrap_or_default().own);
+        for settings in self.state().of_settings(&circuit.key) {
+            let settings = settings.settings.unwrap_or_default();
+            let sets = [&settings.values, &settings.then, &settings.before];
+            // Any other value that is reported is the service's, perhaps a new one.
+            let is_changed =
+                |name: &String| sets.iter().any(|set| set.get(name) == reported.get(name));
+            let own_values = settings.own.iter().filter(|own| is_changed(own.0));
+            own.extend(own_values.map(|(name, text)| (name.clone(), text.clone())));
         }
-        reported.with_values(&own).unwrap_or(reported)
+        settings.with_values(&own).unwrap_or(settings)
     }
 
     /// Returns what is stored about an order: the values before and after, and the service's own.
@@ -113,22 +152,31 @@ impl Control {
         &self,
         circuit: &CircuitView,
         change: &OperatorChange,
+        earlier: &[OperatorChange],
         values: SettingValues,
-        now: UnixNanos,
-    ) -> OperatorSettings {
-        let earlier = self.state().of_settings(&circuit.key);
-        let replaced = earlier.iter().rev().find(|it| it.shares_instances(change));
-        let before = replaced.map(|it| it.values_at(now)).unwrap_or_default();
+    ) -> Result<OperatorSettings, ControlError> {
+        let replaced = earlier.iter().rposition(|it| it.covers(change));
+        let later = &earlier[replaced.map_or(0, |place| place + 1)..];
+        let differ = later.iter().any(|it| it.shares_instances(change));
+        if change.expires.is_some() && !change.instances.is_empty() && differ && !values.is_empty()
+        {
+            let problem =
+                "these instances have different settings now, which cannot return; pick fewer";
+            return Err(invalid("instances", problem));
+        }
+        let replaced = replaced.map(|place| &earlier[place]);
+        let before = replaced
+            .map(|it| it.values_at(change.time))
+            .unwrap_or_default();
         let own = self.own_settings(circuit).values().into_iter();
         let is_named = |name: &String| values.contains_key(name) || before.contains_key(name);
         let then = replaced.filter(|_| change.expires.is_some() && !values.is_empty());
-        OperatorSettings {
+        Ok(OperatorSettings {
             own: own.filter(|(name, _)| is_named(name)).collect(),
             then: then.map(OperatorChange::lasting).unwrap_or_default(),
             values,
             before,
-            renews: None,
-        }
+        })
     }
 
     /// Returns the changes of a circuit's settings that are in force or being delivered, latest first, each with its
@@ -181,7 +229,7 @@ impl Control {
         let found = versions.into_iter().find(|change| change.id == version);
         let values = found.and_then(|change| change.settings);
         values.map(|it| it.values).ok_or_else(|| {
-            let problem = "there is no such version of these settings within the retention";
+            let problem = "it is none of the latest 100 changes of these settings";
             invalid("version", problem)
         })
     }
@@ -191,20 +239,21 @@ impl Control {
         let reported = settings_of(&circuit.settings).values();
         let own = self.own_settings(circuit).values();
         let defaults = Settings::default().values();
-        let mut changed = SettingValues::new();
-        for change in self.state().of_settings(&circuit.key) {
-            if change.instances.is_empty() {
-                changed.clear();
-            }
-            changed.extend(change.values_at(now));
-        }
+        let changes = self.state().of_settings(&circuit.key);
+        let of_all = changes.iter().rev().find(|it| it.instances.is_empty());
+        let changed = of_all.map(|it| it.values_at(now)).unwrap_or_default();
+        let all: Vec<_> = changes.iter().map(|it| it.values_at(now)).collect();
         let setting = |name: &'static str| {
             let value = reported[name].clone();
             let by_operator = changed.get(name).cloned();
-            let origin = match &by_operator {
-                Some(wanted) if *wanted == value => Origin::Collector,
-                _ if value == defaults[name] => Origin::Default,
-                _ => Origin::Service,
+            let is_changed = all.iter().any(|values| values.get(name) == Some(&value));
+            let is_changed = is_changed && value != own[name];
+            let origin = if is_changed || by_operator.as_ref() == Some(&value) {
+                Origin::Collector
+            } else if value == defaults[name] {
+                Origin::Default
+            } else {
+                Origin::Service
             };
             SettingInForce {
                 name,
@@ -217,43 +266,22 @@ impl Control {
         Settings::names().map(setting).collect()
     }
 
-    /// Repeats changes without an end before the log forgets them; returns how many.
+    /// Stores changes without an end again before the log forgets them; nothing else changes. Returns the number of
+    /// records.
     ///
     /// # Errors
     /// When the disk fails.
     pub(crate) async fn renew(&self, now: UnixNanos) -> Result<usize, StoreError> {
-        // Until all are in force, so that none replaces a later change.
+        // No later change is read before them after a restart.
         let _ordered = Arc::clone(&self.inner.ordering).lock_owned().await;
         let oldest = now - self.inner.log.retention() / 2;
         let old = self.state().lasting_before(oldest, now);
-        let mut renewed = 0;
-        for change in old {
-            let again = self.state().number(renewal(change, now), now);
-            // One without room is renewed in a later pass.
-            if let Ok(change) = again {
-                self.take(change).await?;
-                renewed += 1;
-            }
-        }
+        let records = old.iter().cloned().map(SeriesRecord::Control).collect();
+        self.inner.log.append(records).await?;
+        let renewed = old.len();
+        let mut state = self.state();
+        old.into_iter().for_each(|record| state.restore(record));
         Ok(renewed)
-    }
-}
-
-fn renewal(change: OperatorChange, now: UnixNanos) -> OperatorChange {
-    let values = change.lasting();
-    let settings = OperatorSettings {
-        before: values.clone(),
-        values,
-        then: SettingValues::new(),
-        renews: Some(change.id),
-        own: change.settings.clone().unwrap_or_default().own,
-    };
-    OperatorChange {
-        action: Action::Settings,
-        time: now,
-        expires: None,
-        settings: Some(settings),
-        ..change
     }
 }
 

@@ -134,7 +134,7 @@ impl State {
     ) -> Result<OperatorChange, ControlError> {
         self.prune(now);
         let held = self.targets.get(&target(&change));
-        let replaced = |tracked: &&Tracked| replaces(&change, &tracked.change);
+        let replaced = |tracked: &&Tracked| change.covers(&tracked.change);
         let left = held.map(|all| all.len() - all.iter().filter(replaced).count());
         if left.is_some_and(|left| left >= PER_CIRCUIT_MAX) {
             let problem =
@@ -160,17 +160,31 @@ impl State {
     pub(super) fn insert(&mut self, change: OperatorChange) {
         self.visible_id = self.visible_id.max(change.id);
         let held = self.targets.entry(target(&change)).or_default();
-        let earlier = held.iter().filter(|t| t.change.shares_instances(&change));
+        // One that was stored again is read after later ones, and keeps its place among them.
+        let place = held.partition_point(|tracked| tracked.change.id < change.id);
+        let (before, after) = held.split_at_mut(place);
+        if let Some(same) = after.first_mut().filter(|it| it.change.id == change.id) {
+            same.change = change;
+            return;
+        }
+        if after.iter().any(|later| later.change.covers(&change)) {
+            return;
+        }
+        let earlier = before.iter().filter(|t| t.change.shares_instances(&change));
         let earlier = earlier.filter_map(|t| t.in_force(change.time));
         let earlier = earlier.reduce(Earlier::join);
         self.outcomes -= outcomes_of(held);
-        held.retain(|tracked| !replaces(&change, &tracked.change));
+        let is_replaced = |it: &OperatorChange| it.id < change.id && change.covers(it);
+        held.retain(|tracked| !is_replaced(&tracked.change));
         self.outcomes += outcomes_of(held);
-        held.push(Tracked {
+        let place = held.partition_point(|tracked| tracked.change.id < change.id);
+        let outcomes = BTreeMap::new();
+        let tracked = Tracked {
             change,
             earlier,
-            outcomes: BTreeMap::new(),
-        });
+            outcomes,
+        };
+        held.insert(place, tracked);
     }
 
     /// Removes changes once everything that they replaced has expired too.
@@ -250,6 +264,7 @@ impl State {
                     time: now,
                     outcome: acknowledged.outcome,
                     problem: problem(&acknowledged.problem),
+                    stored: None,
                 })
             })
             .collect()
@@ -347,19 +362,16 @@ impl State {
         held.map(|tracked| tracked.change.clone()).collect()
     }
 
-    /// Returns the changes of settings without an end, or what one that has expired leaves, ordered before `oldest`.
-    pub(super) fn lasting_before(&self, oldest: UnixNanos, now: UnixNanos) -> Vec<OperatorChange> {
-        let settings = self
-            .targets
-            .iter()
-            .filter(|((_, it), _)| *it == Subject::Settings);
-        let changes = settings
-            .flat_map(|(_, held)| held)
-            .map(|tracked| &tracked.change);
-        let lasts = |change: &&OperatorChange| change.expires.is_none_or(|at| at <= now);
-        let old = changes.filter(|change| change.time < oldest).filter(lasts);
-        let old = old.filter(|change| !change.lasting().is_empty());
-        old.cloned().collect()
+    /// Returns the records of changes of settings that nothing will end, and of their outcomes, if they were last stored
+    /// before `oldest`, to be stored again at `now`.
+    pub(super) fn lasting_before(&self, oldest: UnixNanos, now: UnixNanos) -> Vec<ControlRecord> {
+        let settings = self.targets.iter();
+        let settings = settings.filter(|((_, it), _)| *it == Subject::Settings);
+        let old = settings.flat_map(|(_, held)| held).filter(|tracked| {
+            let change = &tracked.change;
+            change.stored.unwrap_or(change.time) < oldest && !change.lasting().is_empty()
+        });
+        old.flat_map(|tracked| tracked.stored_at(now)).collect()
     }
 
     /// Returns the changes of each circuit and logger of a service.
@@ -391,6 +403,22 @@ impl Tracked {
         // An instance that was away may still be under a replaced change, even after this one expired.
         let is_under = |earlier: Earlier| earlier.first <= after && earlier.until > now;
         change.id > after && (!change.is_over(now) || self.earlier.is_some_and(is_under))
+    }
+
+    fn stored_at(&self, now: UnixNanos) -> Vec<ControlRecord> {
+        let stored = Some(now);
+        let change = OperatorChange {
+            stored,
+            ..self.change.clone()
+        };
+        let outcomes = self.outcomes.values().map(|outcome| ChangeOutcome {
+            stored,
+            ..outcome.clone()
+        });
+        let outcomes = outcomes.map(ControlRecord::Outcome);
+        std::iter::once(ControlRecord::Change(change))
+            .chain(outcomes)
+            .collect()
     }
 
     /// Whether some instance may have to get it, now or when it returns.
@@ -448,9 +476,4 @@ fn outcomes_of(held: &[Tracked]) -> usize {
 fn latest<'a>(held: &'a [Tracked], instance: &str) -> Option<&'a Tracked> {
     let mut newest = held.iter().rev();
     newest.find(|tracked| tracked.change.is_for(instance))
-}
-
-fn replaces(later: &OperatorChange, earlier: &OperatorChange) -> bool {
-    let of_all = later.instances.is_empty();
-    of_all || (!earlier.instances.is_empty() && earlier.instances.iter().all(|id| later.is_for(id)))
 }

@@ -17,14 +17,23 @@ impl World {
         pairs: &[(&str, &str)],
         lifetime: Option<Duration>,
     ) -> Result<OperatorChange, ControlError> {
+        self.set_for(&[], pairs, lifetime).await
+    }
+
+    async fn set_for(
+        &self,
+        instances: &[&str],
+        pairs: &[(&str, &str)],
+        lifetime: Option<Duration>,
+    ) -> Result<OperatorChange, ControlError> {
         let order = ChangeOrder {
             lifetime,
-            ..order(Action::Settings, &[])
+            ..order(Action::Settings, instances)
         };
         let control = self.circuits.control();
         let (circuit, now) = (self.circuit(), UnixNanos::now());
         control
-            .request_settings(&circuit, order, values(pairs), now)
+            .request_settings(&circuit, order, values(pairs), None, now)
             .await
     }
 
@@ -79,7 +88,10 @@ async fn a_change_is_given_to_every_new_process() {
         .version(&key, 5, UnixNanos::now())
         .await
         .unwrap_err();
-    assert!(none.to_string().contains("no such version"), "{none}");
+    assert!(
+        none.to_string().contains("none of the latest 100"),
+        "{none}"
+    );
 }
 
 #[tokio::test]
@@ -160,25 +172,159 @@ async fn the_origin_of_each_value_is_known() {
     assert!(settings.iter().all(|it| it.changed.is_none()));
 }
 
-/// Scenario: a change without an end gets as old as half the retention; another one that expired left an earlier one.
-/// Guarantees: what lasts is stored again, once, so that it outlives the retention.
+/// Scenario: a change for all and a later one for a picked instance get as old as half the retention; the collector starts
+/// again with what was stored again alone.
+/// Guarantees: both are stored again, once, in their order and with their outcomes; no instance is given anything.
 #[tokio::test]
-async fn what_lasts_is_renewed_before_it_is_deleted() {
+async fn what_lasts_is_stored_again_and_changes_nothing() {
     let world = World::new().await;
-    let lasting = world.set(&[("minimum_calls", "9")], None).await.unwrap();
-    let brief = world.set(&[("timeout", "2s")], Some(HOUR)).await.unwrap();
+    let (after, _) = world.poll("a", None).await;
+    let all = world.set(&[("minimum_calls", "9")], None).await.unwrap();
+    let (after, _) = world.poll_with("a", after, applied(all.id)).await;
+    let picked = world.set_for(&["a"], &[("minimum_calls", "3")], None);
+    let picked = picked.await.unwrap();
+    let (after, _) = world.poll("a", after).await;
     let control = world.circuits.control();
     let now = UnixNanos::now();
     assert_eq!(control.renew(now + DAY).await.unwrap(), 0);
     let later = now + DAY * 4;
-    assert_eq!(control.renew(later).await.unwrap(), 1);
+    assert_eq!(control.renew(later).await.unwrap(), 3);
     assert_eq!(control.renew(later + HOUR).await.unwrap(), 0);
-    let latest = control.state().of_settings(&lasting.key).pop().unwrap();
-    assert_eq!((latest.time, latest.expires), (later, None));
-    let settings = latest.settings.unwrap();
-    assert_eq!(settings.renews, Some(brief.id));
-    assert_eq!(settings.values, values(&[("minimum_calls", "9")]));
-    assert_eq!(settings.differences(), []);
+    let held = |circuits: &Circuits| {
+        let held = circuits.control().state().of_settings(&all.key);
+        held.iter()
+            .map(|it| (it.id, it.time, it.stored))
+            .collect::<Vec<_>>()
+    };
+    let expected = [
+        (all.id, all.time, Some(later)),
+        (picked.id, picked.time, Some(later)),
+    ];
+    assert_eq!(held(&world.circuits), expected);
+    assert_eq!(world.poll("a", after).await.1, []);
+    let world = world.restarted().await;
+    assert_eq!(held(&world.circuits), expected);
+    assert_eq!(world.poll("a", after).await.1, []);
+    assert_eq!(ids(&world.poll("a", None).await.1), [picked.id]);
+    let control = world.circuits.control();
+    let statuses = control.settings_changes(&world.circuit(), UnixNanos::now());
+    let applied = |status: &ChangeStatus| {
+        status
+            .deliveries
+            .iter()
+            .map(|it| it.state)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(applied(&statuses[0]), [Delivery::Pending]);
+}
+
+/// Guarantees: what was stored again and is read after a later change keeps its place before it.
+#[test]
+fn a_change_that_is_read_late_keeps_its_place() {
+    let now = UnixNanos::now();
+    let change = |id: u64, instances: &[&str]| OperatorChange {
+        id,
+        subject: Subject::Settings,
+        key: CircuitKey {
+            service: "shop".to_owned(),
+            name: "stock".to_owned(),
+        },
+        action: Action::Settings,
+        reason: "too late".to_owned(),
+        by: "Ada".to_owned(),
+        time: now + Duration::from_secs(id),
+        expires: None,
+        instances: instances.iter().map(|id| (*id).to_owned()).collect(),
+        settings: Some(crate::model::OperatorSettings {
+            values: values(&[("minimum_calls", "9")]),
+            ..Default::default()
+        }),
+        stored: None,
+    };
+    let mut state = State::default();
+    for (id, instances) in [
+        (3, &["a"][..]),
+        (5, &[]),
+        (7, &["b"]),
+        (6, &["b"]),
+        (4, &["a", "b"]),
+    ] {
+        state.insert(change(id, instances));
+    }
+    let key = change(1, &[]).key;
+    let held: Vec<_> = state.of_settings(&key).iter().map(|it| it.id).collect();
+    assert_eq!(held, [5, 7]);
+}
+
+/// Scenario: an instance is tried with other settings, then all get some for an hour.
+/// Guarantees: after the hour all have what was for all before, not what was tried.
+#[tokio::test]
+async fn what_one_instance_tried_does_not_spread() {
+    let world = World::new().await;
+    world.set(&[("minimum_calls", "9")], None).await.unwrap();
+    let tried = world.set_for(&["a"], &[("minimum_calls", "3")], None);
+    tried.await.unwrap();
+    let control = world.circuits.control();
+    let settings = control.settings(&world.circuit(), UnixNanos::now());
+    let minimum = settings
+        .iter()
+        .find(|it| it.name == "minimum_calls")
+        .unwrap();
+    assert_eq!(minimum.changed.as_deref(), Some("9"));
+    let both = world.set_for(&["a", "b"], &[("timeout", "2s")], Some(HOUR));
+    let refused = both.await.unwrap_err().to_string();
+    assert!(refused.contains("different settings now"), "{refused}");
+    let brief = world.set(&[("timeout", "2s")], Some(HOUR)).await.unwrap();
+    let settings = brief.settings.unwrap();
+    assert_eq!(settings.then, values(&[("minimum_calls", "9")]));
+    assert_eq!(settings.before, settings.then);
+}
+
+#[tokio::test]
+async fn values_are_kept_as_breakers_report_them() {
+    let world = World::new().await;
+    let pairs = [
+        ("timeout", " 2000ms "),
+        ("failure_rate_percent", "40.0"),
+        ("slow_call_duration", "NONE"),
+    ];
+    let change = world.set(&pairs, None).await.unwrap();
+    let normal = [
+        ("timeout", "2s"),
+        ("failure_rate_percent", "40"),
+        ("slow_call_duration", "none"),
+    ];
+    assert_eq!(change.settings.unwrap().values, values(&normal));
+    for fine in [("timeout", "1500us"), ("window", "1s1ns in 10 buckets")] {
+        let refused = world.set(&[fine], None).await.unwrap_err().to_string();
+        assert!(refused.contains("must be whole milliseconds"), "{refused}");
+    }
+}
+
+/// Scenario: two operators look at the settings and change them one after the other.
+/// Guarantees: the second is refused, with the name of the first.
+#[tokio::test]
+async fn no_change_replaces_one_that_was_not_seen() {
+    let world = World::new().await;
+    let first = world.set(&[("minimum_calls", "9")], None).await.unwrap();
+    let (control, circuit) = (world.circuits.control(), world.circuit());
+    let change = async |seen| {
+        let order = ChangeOrder {
+            lifetime: None,
+            ..order(Action::Settings, &[])
+        };
+        let values = values(&[("timeout", "2s")]);
+        let change =
+            control.request_settings(&circuit, order, values, Some(seen), UnixNanos::now());
+        change.await.map(|change| change.id)
+    };
+    let refused = change(0).await.unwrap_err().to_string();
+    assert!(
+        refused.starts_with("Ada changed these settings meanwhile"),
+        "{refused}"
+    );
+    let second = change(first.id).await.unwrap();
+    assert!(second > first.id);
 }
 
 /// Scenario: an instance is disconnected for two days while a change without an end is taken back.
