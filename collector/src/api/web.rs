@@ -80,6 +80,13 @@ async fn answer(
     busy: fn() -> Response,
 ) -> Response {
     let takes_gzip = compress::takes_gzip(request.headers());
+    let request = match request.uri().path().starts_with("/tempopb.") {
+        true => match tempo::received(request).await {
+            Ok(request) => request,
+            Err(refused) => return refused,
+        },
+        false => request,
+    };
     let mut admitted = None;
     if let Some(cost) = cost(&request, queries) {
         match queries.admission().admit(cost).await {

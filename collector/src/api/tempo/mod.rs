@@ -19,6 +19,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
 
+pub(super) use self::stream::received;
 use super::dialect::Refuse;
 use super::refusal::Refusal;
 use super::{ApiState, dialect};

@@ -2,6 +2,7 @@
 //! becomes the parameters of the HTTP route that answers the same question, and its JSON comes back as protobuf.
 
 use std::path::Path as FilePath;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Path, Request, State};
@@ -9,7 +10,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use prost::Message;
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::params::Params;
 use super::{metrics, search, tags, values};
@@ -28,6 +29,8 @@ use crate::store::cancel::off_worker;
 const SEARCH_METHOD: &str = "Search";
 /// Bytes of a request: a query and a few numbers.
 const REQUEST_BYTES_MAX: usize = 64 << 10;
+/// How long a request may take to arrive after its headers.
+const REQUEST_TIME_MAX: Duration = Duration::from_secs(2);
 /// Traces in one message of a search: clients by default accept messages of 4 MiB.
 const TRACES_AT_ONCE: usize = 20;
 /// Bytes of the JSON of an answer: its series and spans have limits of their own, of some 64 MiB.
@@ -101,6 +104,24 @@ struct MetricsRequest {
     exemplars: u32,
 }
 
+/// Reads the message of a call, which must be done before the call is admitted: one that sends none must not keep
+/// others from their turn. Returns the call with its message, or the answer that refuses it.
+pub(in crate::api) async fn received(request: Request) -> Result<Request, Response> {
+    let (head, body) = request.into_parts();
+    if !grpc::is_grpc(&head) {
+        return Ok(Request::from_parts(head, body));
+    }
+    let problem = match timeout(REQUEST_TIME_MAX, to_bytes(body, REQUEST_BYTES_MAX)).await {
+        Ok(Ok(sent)) => return Ok(Request::from_parts(head, Body::from(sent))),
+        Ok(Err(error)) => malformed(format!("the request cannot be read: {error}")),
+        Err(_) => {
+            let problem = "the request did not arrive in time";
+            (Code::DeadlineExceeded, problem.to_owned())
+        }
+    };
+    Err(failed(&problem))
+}
+
 /// `POST /tempopb.StreamingQuerier/{method}`
 pub(super) async fn call(
     State(state): State<ApiState>,
@@ -125,8 +146,12 @@ pub(super) async fn call(
             let answer = grpc::succeed(messages).map(Body::new);
             with_missing(answer, missing.as_deref())
         }
-        Err((code, problem)) => grpc::fail(grpc::short_trailers(code, &problem)).map(Body::new),
+        Err(failure) => failed(&failure),
     }
+}
+
+fn failed((code, problem): &Failure) -> Response {
+    grpc::fail(grpc::short_trailers(*code, problem)).map(Body::new)
 }
 
 type Failure = (Code, String);

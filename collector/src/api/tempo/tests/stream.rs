@@ -2,12 +2,15 @@
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, Version};
-use bytes::Buf;
+use axum::response::IntoResponse;
+use bytes::{Buf, Bytes};
+use futures_util::stream;
 use http_body_util::BodyExt;
 use prost::Message;
 use tower::ServiceExt;
 
 use super::*;
+use crate::query::Cost;
 use crate::receivers::grpc::frame;
 
 const SECONDS: u64 = 1_000_000_000;
@@ -141,14 +144,18 @@ impl Asked {
     }
 }
 
-/// Calls a method; returns its messages, and its trailers or, if there is no message, its headers.
-async fn call(fixture: &Fixture, method: &str, asked: Asked) -> (Vec<Vec<u8>>, HeaderMap) {
-    let request = Request::post(format!("/tempopb.StreamingQuerier/{method}"))
+fn request(method: &str, body: Body) -> Request<Body> {
+    Request::post(format!("/tempopb.StreamingQuerier/{method}"))
         .version(Version::HTTP_2)
         .header("content-type", "application/grpc")
         .header("te", "trailers")
-        .body(Body::from(frame(&asked.0)))
-        .unwrap();
+        .body(body)
+        .unwrap()
+}
+
+/// Calls a method; returns its messages, and its trailers or, if there is no message, its headers.
+async fn call(fixture: &Fixture, method: &str, asked: Asked) -> (Vec<Vec<u8>>, HeaderMap) {
+    let request = request(method, Body::from(frame(&asked.0)));
     let response = fixture.router.clone().oneshot(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers()["content-type"], "application/grpc");
@@ -299,4 +306,25 @@ async fn what_cannot_be_answered_says_so_in_grpc() {
         plain.await.unwrap().status(),
         StatusCode::UNSUPPORTED_MEDIA_TYPE
     );
+}
+
+/// *Scenario*: calls send their headers and no request.
+/// *Guarantees*: others still find their turn; the calls are ended.
+#[tokio::test(start_paused = true)]
+async fn calls_without_a_request_keep_no_turn() {
+    let fixture = Fixture::with_shop(NOW);
+    let queries = fixture.state.query.clone();
+    let busy = || StatusCode::SERVICE_UNAVAILABLE.into_response();
+    let router = crate::api::bounded(fixture.router.clone(), queries.clone(), busy);
+    let silent = (0..5).map(|_| {
+        let nothing = Body::from_stream(stream::pending::<std::io::Result<Bytes>>());
+        tokio::spawn(router.clone().oneshot(request("Search", nothing)))
+    });
+    let silent: Vec<_> = silent.collect();
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    assert!(queries.admission().admit(Cost::Heavy).await.is_ok());
+    for call in silent {
+        let answer = call.await.unwrap().unwrap();
+        assert_eq!(answer.headers()["grpc-status"], "4");
+    }
 }
