@@ -31,10 +31,12 @@ const SEARCH_METHOD: &str = "Search";
 const REQUEST_BYTES_MAX: usize = 64 << 10;
 /// How long a request may take to arrive after its headers.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(2);
-/// Traces in one message of a search: clients by default accept messages of 4 MiB.
+/// Traces in one message of a search.
 const TRACES_AT_ONCE: usize = 20;
-/// Bytes of the JSON of an answer: its series and spans have limits of their own, of some 64 MiB.
-const ANSWER_BYTES_MAX: usize = 128 << 20;
+/// Bytes of a message with several traces: clients by default accept messages of 4 MiB.
+const MESSAGE_BYTES: usize = 2 << 20;
+/// Bytes of the JSON of an answer. The limits of its series and spans are lower; this is what an admitted call may take.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// `tempopb.SearchRequest`
 #[derive(Clone, PartialEq, Message)]
@@ -245,8 +247,11 @@ async fn json_of(response: Result<Response, Refusal>) -> Result<(Bytes, Option<S
     }
     let code = match head.status {
         StatusCode::BAD_REQUEST => Code::InvalidArgument,
+        StatusCode::UNAUTHORIZED => Code::Unauthenticated,
+        StatusCode::FORBIDDEN => Code::PermissionDenied,
         StatusCode::NOT_FOUND => Code::NotFound,
-        StatusCode::UNPROCESSABLE_ENTITY => Code::ResourceExhausted,
+        StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => Code::DeadlineExceeded,
+        StatusCode::UNPROCESSABLE_ENTITY | StatusCode::TOO_MANY_REQUESTS => Code::ResourceExhausted,
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,
         _ => Code::Internal,
     };
@@ -263,16 +268,27 @@ fn framed(answer: &[u8], form: &'static schema::Message) -> Result<Bytes, Failur
 fn write_search(answer: &[u8]) -> Result<Bytes, Failure> {
     let answer: Value = serde_json::from_slice(answer).map_err(|error| internal(&error))?;
     let traces = answer["traces"].as_array().map_or(&[][..], Vec::as_slice);
-    let metrics = &answer["metrics"];
+    let written = |part: Value| {
+        let part = part.to_string();
+        answer_to_protobuf(part.as_bytes(), &SEARCH).map_err(|error| internal(&error))
+    };
+    let metrics = written(json!({"metrics": answer["metrics"]}))?;
     let mut messages = Vec::new();
-    for some in traces.chunks(TRACES_AT_ONCE) {
-        let message = json!({"traces": some, "metrics": metrics}).to_string();
-        messages.extend_from_slice(&framed(message.as_bytes(), &SEARCH)?);
+    // Parts of a message are one when they follow each other.
+    let mut message = metrics.clone();
+    let mut held = 0;
+    for trace in traces {
+        let trace = written(json!({"traces": [trace]}))?;
+        let is_full = held == TRACES_AT_ONCE || message.len() + trace.len() > MESSAGE_BYTES;
+        if held > 0 && is_full {
+            messages.extend_from_slice(&grpc::frame(&message));
+            message.clone_from(&metrics);
+            held = 0;
+        }
+        message.extend_from_slice(&trace);
+        held += 1;
     }
-    if traces.is_empty() {
-        let message = json!({"metrics": metrics}).to_string();
-        messages.extend_from_slice(&framed(message.as_bytes(), &SEARCH)?);
-    }
+    messages.extend_from_slice(&grpc::frame(&message));
     Ok(messages.into())
 }
 
