@@ -12,6 +12,8 @@ use super::scalar::{self, Scalar, Unfit};
 
 /// Nesting depth that is read: `serde_json` rejects a text with more than 127 levels.
 const DEPTH_MAX: usize = 120;
+/// Begins a text or message that is the first field of a message.
+const FIRST_TEXT: u8 = 0x0a;
 
 /// The output, and facts collected on the way.
 #[derive(Debug, Default)]
@@ -268,7 +270,8 @@ impl<'de> Visitor<'de> for FieldSeed<'_> {
     }
 }
 
-/// Writes an attribute, `{"key": "a", "value": …}`; or several in the form of some senders, `{"a": …, "b": …}`.
+/// Writes an attribute, `{"key": "a", "value": …}`; or several in the form of some senders, `{"a": …, "b": …}`,
+/// which begin with another name and do not have both.
 fn write_attributes<'de, A: MapAccess<'de>>(
     (field, message): (&'static Field, &'static Message),
     sink: &mut Sink,
@@ -277,13 +280,34 @@ fn write_attributes<'de, A: MapAccess<'de>>(
     sink.depth += 1;
     let first = object.next_key_seed(AttributeName(message))?;
     if let (Some(Err(name)), Some(value)) = (&first, message.by_name("value")) {
+        let before = (sink.out.len(), sink.left_out);
+        let (mut key_text, mut value_held) = (Vec::new(), None);
         let mut name = Some(name.clone());
         while let Some(key) = name {
             let start = write::begin(&mut sink.out, field.number);
             write::text(&mut sink.out, 1, &key);
+            let (from, left_out) = (sink.out.len(), sink.left_out);
             object.next_value_seed(FieldSeed::new(value, sink))?;
+            let written = &sink.out[from..];
+            let content = content_of(written);
+            // An object that does not say its type.
+            sink.left_out += u64::from(!written.is_empty() && content.is_empty());
+            match message.by_name(&key).map(|known| known.number) {
+                // A text is the first field of a value, as the key is of an attribute.
+                Some(1) if content.first() == Some(&FIRST_TEXT) => key_text = content.to_vec(),
+                Some(2) => value_held = Some((written.to_vec(), sink.left_out - left_out)),
+                _ => {}
+            }
             write::end(&mut sink.out, start);
             name = object.next_key()?;
+        }
+        if let Some((value, left_out)) = value_held.filter(|_| !key_text.is_empty()) {
+            sink.out.truncate(before.0);
+            sink.left_out = before.1 + left_out;
+            let start = write::begin(&mut sink.out, field.number);
+            sink.out.extend_from_slice(&key_text);
+            sink.out.extend_from_slice(&value);
+            write::end(&mut sink.out, start);
         }
     } else {
         let start = write::begin(&mut sink.out, field.number);
@@ -299,6 +323,13 @@ fn write_attributes<'de, A: MapAccess<'de>>(
     }
     sink.depth -= 1;
     Ok(())
+}
+
+/// Returns the content of a message that is the only field written.
+fn content_of(written: &[u8]) -> &[u8] {
+    let lengths = written.iter().skip(1);
+    let length_bytes = 1 + lengths.take_while(|byte| **byte >= 0x80).count();
+    written.get(1 + length_bytes..).unwrap_or_default()
 }
 
 /// Reads a name: a field of an attribute, else the name itself.

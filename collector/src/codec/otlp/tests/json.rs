@@ -237,6 +237,35 @@ fn attributes_may_be_an_object() {
 }
 
 #[test]
+fn an_attribute_may_have_fields_that_are_unknown() {
+    let attributes = |json: &str| {
+        let json = format!(r#"{{"resourceSpans": [{{"resource": {{"attributes": {json}}}}}]}}"#);
+        let (bytes, repairs) = traces_to_protobuf(json.as_bytes()).unwrap();
+        let request = ExportTraceServiceRequest::decode(&bytes[..]).unwrap();
+        let resource = request.resource_spans[0].resource.clone().unwrap();
+        let keys = resource.attributes.iter();
+        let keys: Vec<_> = keys
+            .map(|one| (one.key.clone(), one.value.is_some()))
+            .collect();
+        (keys, repairs.left_out)
+    };
+    let of = |key: &str| (key.to_owned(), true);
+    let new =
+        r#"[{"type": "string", "key": "a", "note": {"b": 1}, "value": {"stringValue": "x"}}]"#;
+    assert_eq!(attributes(new), (vec![of("a")], 0));
+    // Both orders; a long value; and what the value cannot hold counts.
+    let long = format!(
+        r#"[{{"type": 1, "value": "{}", "key": "a"}}, {{"b": 2}}]"#,
+        "x".repeat(300)
+    );
+    assert_eq!(attributes(&long), (vec![of("a"), of("b")], 0));
+    let unfit = r#"[{"type": 1, "key": "a", "value": [1]}, {"c": {"d": 1}, "key": "e"}]"#;
+    let (keys, left_out) = attributes(unfit);
+    let keys: Vec<_> = keys.iter().map(|(key, _)| &**key).collect();
+    assert_eq!((&keys[..], left_out), (&["a", "c", "key"][..], 2));
+}
+
+#[test]
 fn names_of_earlier_versions_are_read() {
     let json = br#"{"resourceSpans":[{"instrumentationLibrarySpans":[{"instrumentationLibrary":{"name":"old","version":"1"},
         "spans":[{"name":"a"}]}]}]}"#;
