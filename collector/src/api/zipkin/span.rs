@@ -120,9 +120,14 @@ pub(super) fn render_span(span: &Span, clients: &HashSet<SpanId>) -> ZipkinSpan 
         remote_endpoint: Endpoint::remote(span),
         annotations: annotations(&span.events),
         tags: tags(span),
-        debug: span.attribute(DEBUG) == Some(&Value::Bool(true)),
+        debug: is_debug(span),
         shared,
     }
+}
+
+/// Whether Zipkin's sender marked the span; any other value is a tag.
+fn is_debug(span: &Span) -> bool {
+    span.attribute(DEBUG) == Some(&Value::Bool(true))
 }
 
 fn kind(kind: SpanKind) -> Option<&'static str> {
@@ -305,7 +310,9 @@ fn tags(span: &Span) -> BTreeMap<String, String> {
     let mut tags: BTreeMap<_, _> = attributes
         .map(|(key, value)| (key.clone(), text_of(value)))
         .collect();
-    tags.remove(DEBUG);
+    if is_debug(span) {
+        tags.remove(DEBUG);
+    }
     add_scope(&mut tags, span);
     add_status(&mut tags, span);
     add_dropped(&mut tags, span);

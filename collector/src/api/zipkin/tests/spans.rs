@@ -163,7 +163,7 @@ fn only_a_failed_span_has_an_error_tag() {
 
 #[test]
 fn what_zipkin_has_no_field_for_becomes_a_tag() {
-    let mut span = span(SpanKind::Server, &[]);
+    let mut span = span(SpanKind::Server, &[("zipkin.debug", text("own"))]);
     span.trace_state = "vendor=1".to_owned();
     span.scope = Arc::new(Scope {
         name: "My.Lib".to_owned(),
@@ -186,6 +186,7 @@ fn what_zipkin_has_no_field_for_becomes_a_tag() {
     let tags = rendered_one(span)["tags"].take();
     for (key, value) in [
         ("w3c.tracestate", "vendor=1"),
+        ("zipkin.debug", "own"),
         ("otel.scope.name", "My.Lib"),
         ("otel.scope.version", "1.2"),
         ("tenant", "blue"),
