@@ -10,6 +10,7 @@ mod dependency;
 mod duration;
 mod log;
 pub mod policy;
+mod registry;
 mod sampling;
 mod search;
 mod service;
@@ -34,6 +35,10 @@ pub use dependency::DependencyLink;
 pub use duration::{format_duration, parse_duration};
 pub(crate) use log::EVENT_NAME_KEY;
 pub use log::{LogCursor, LogPage, LogQuery, LogRecord, Severity};
+pub use registry::{
+    ForcedStatus, InstanceStatus, Lease, Links, Port, Registered, Registration, RegistryEntry,
+    RegistryEvent, RegistrySource,
+};
 pub use sampling::TailSampling;
 pub use search::{Cursor, TraceCondition, TraceOrder, TracePage, TraceQuery};
 pub use service::{InstanceSeen, OperationStats, RedStats, ServiceSummary};
