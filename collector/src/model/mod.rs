@@ -45,7 +45,7 @@ pub use service::{InstanceSeen, OperationStats, RedStats, ServiceSummary};
 pub use span::{
     Dropped, EntityRef, Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, Value,
 };
-pub(crate) use text::cut;
+pub(crate) use text::{cut, one_line};
 #[cfg(test)]
 pub(crate) use time::made;
 pub use time::{

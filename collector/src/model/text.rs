@@ -1,4 +1,4 @@
-//! Truncation of external text.
+//! Truncation of external text, and the check of lines that people enter.
 
 /// Returns the longest prefix of at most `bytes_max` bytes that ends between characters.
 pub(crate) fn cut(text: &str, bytes_max: usize) -> &str {
@@ -7,6 +7,24 @@ pub(crate) fn cut(text: &str, bytes_max: usize) -> &str {
         end -= 1;
     }
     &text[..end]
+}
+
+/// Returns the text without spaces around it if it is one line of at most `chars_max` characters, or what is wrong.
+pub(crate) fn one_line(text: &str, chars_max: usize) -> Result<String, String> {
+    let text = text.trim();
+    let chars = text.chars().count();
+    if chars == 0 {
+        return Err("is missing".to_owned());
+    }
+    if chars > chars_max {
+        return Err(format!(
+            "{chars} characters are too many; at most {chars_max}"
+        ));
+    }
+    if text.chars().any(char::is_control) {
+        return Err("must be one line without control characters".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 #[cfg(test)]

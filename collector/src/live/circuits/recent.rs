@@ -198,7 +198,8 @@ impl SeriesReader for Recent {
             | SeriesKind::Red
             | SeriesKind::Dependency
             | SeriesKind::Instance
-            | SeriesKind::Control => {}
+            | SeriesKind::Control
+            | SeriesKind::Registry => {}
         }
         Ok(())
     }

@@ -71,6 +71,7 @@ impl<'a> Decoder<'a> {
             SeriesKind::Settings if is_json => self.json(SeriesRecord::Settings),
             SeriesKind::Standing if is_json => self.json(SeriesRecord::Standing),
             SeriesKind::Control => self.json(SeriesRecord::Control),
+            SeriesKind::Registry => self.json(SeriesRecord::Registry),
             SeriesKind::Transition => self.transition(),
             SeriesKind::Settings => self.settings(),
             SeriesKind::Standing => self.standing(),

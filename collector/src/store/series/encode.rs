@@ -39,6 +39,7 @@ impl<'a> Encoder<'a> {
             SeriesRecord::Settings(record) => self.json(&record.key, record),
             SeriesRecord::Standing(record) => self.json(&record.key, record),
             SeriesRecord::Control(record) => self.json(record.key(), record),
+            SeriesRecord::Registry(record) => self.json(&record.key(), record),
             SeriesRecord::Rollup(record) => self.rollup(record),
             SeriesRecord::Red(record) => self.red(record),
             SeriesRecord::Dependency(record) => self.dependency(record),

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     CircuitCalls, CircuitKey, CircuitSample, CircuitSettings, CircuitTransition, ControlRecord,
-    Outage, OverrideView, OwnWindow, Provenance, Source, UnixNanos, optional_hex, zero_is_none,
+    Outage, OverrideView, OwnWindow, Provenance, RegistryEntry, Source, UnixNanos, optional_hex,
+    zero_is_none,
 };
 
 /// The kinds of records; each has its own file per day.
@@ -30,11 +31,13 @@ pub enum SeriesKind {
     Instance = 8,
     /// `ControlRecord`.
     Control = 9,
+    /// `RegistryEntry`.
+    Registry = 10,
 }
 
 impl SeriesKind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Sample,
         Self::Transition,
         Self::Settings,
@@ -44,6 +47,7 @@ impl SeriesKind {
         Self::Dependency,
         Self::Instance,
         Self::Control,
+        Self::Registry,
     ];
 
     /// Returns the stem of its files' names.
@@ -58,6 +62,7 @@ impl SeriesKind {
             Self::Dependency => "dependencies",
             Self::Instance => "instances",
             Self::Control => "control",
+            Self::Registry => "registry",
         }
     }
 
@@ -87,6 +92,8 @@ pub enum SeriesRecord {
     Instance(InstanceRecord),
     /// A change that an operator requested for a breaker, or its outcome in an instance.
     Control(ControlRecord),
+    /// A change of a registered instance.
+    Registry(Box<RegistryEntry>),
 }
 
 /// The settings and override of a breaker since a time.
@@ -293,6 +300,7 @@ impl SeriesRecord {
             Self::Dependency(_) => SeriesKind::Dependency,
             Self::Instance(_) => SeriesKind::Instance,
             Self::Control(_) => SeriesKind::Control,
+            Self::Registry(_) => SeriesKind::Registry,
         }
     }
 
@@ -308,6 +316,7 @@ impl SeriesRecord {
             Self::Dependency(record) => record.minute,
             Self::Instance(record) => record.last_seen,
             Self::Control(record) => record.time(),
+            Self::Registry(record) => record.time,
         }
     }
 
@@ -323,6 +332,7 @@ impl SeriesRecord {
             Self::Dependency(record) => key_bit(&record.parent, &record.child),
             Self::Instance(record) => key_bit(&record.service, &record.id),
             Self::Control(record) => key_bit(&record.key().service, &record.key().name),
+            Self::Registry(record) => key_bit(&record.service, &record.instance),
         }
     }
 }

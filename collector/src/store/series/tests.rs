@@ -13,7 +13,7 @@ use super::*;
 use crate::log::Position;
 use crate::model::{
     CircuitCalls, CircuitSample, CircuitSettings, CircuitTransition, ControlRecord, OperatorChange,
-    OverrideView, OwnWindow, Provenance, Source, UnixNanos,
+    OverrideView, OwnWindow, Provenance, RegistryEntry, RegistryEvent, Source, UnixNanos,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -148,6 +148,16 @@ fn one_of_each(second: u64) -> Vec<SeriesRecord> {
             instances: vec!["a".to_owned()],
             settings: None,
             stored: None,
+        })),
+        SeriesRecord::Registry(Box::new(RegistryEntry {
+            service: "cart".to_owned(),
+            instance: "a".to_owned(),
+            time: UnixNanos::new(time),
+            event: RegistryEvent::Left,
+            detail: String::new(),
+            by: String::new(),
+            reason: "it was replaced".to_owned(),
+            state: None,
         })),
     ]
 }
@@ -313,8 +323,9 @@ async fn a_journal_of_an_earlier_build_is_read() {
             (standing.own_window, standing.totals) = (None, None);
         }
     }
-    // That build knew no changes.
-    records.retain(|record| record.kind() != SeriesKind::Control);
+    // That build knew neither changes nor registrations.
+    let is_newer = |kind| matches!(kind, SeriesKind::Control | SeriesKind::Registry);
+    records.retain(|record| !is_newer(record.kind()));
     for _ in 0..2 {
         let (log, counters) = open(dir.path());
         for kind in SeriesKind::ALL {

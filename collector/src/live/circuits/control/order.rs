@@ -6,7 +6,7 @@ use fusebox::control::{
     Action, BY_CHARS_MAX, EXPIRY_MAX, LOGGER_NAME_BYTES_MAX, REASON_CHARS_MAX, Subject,
 };
 
-use crate::model::{CircuitKey, OperatorChange, Source, UnixNanos};
+use crate::model::{CircuitKey, OperatorChange, Source, UnixNanos, one_line};
 use crate::store::StoreError;
 
 const LIFETIME_MIN: Duration = Duration::from_secs(1);
@@ -140,19 +140,7 @@ fn check_logger(name: &str) -> Result<(), ControlError> {
 }
 
 fn text(name: &'static str, text: &str, chars_max: usize) -> Result<String, ControlError> {
-    let text = text.trim();
-    let chars = text.chars().count();
-    if chars == 0 {
-        return Err(invalid(name, "is missing"));
-    }
-    if chars > chars_max {
-        let problem = format!("{chars} characters are too many; at most {chars_max}");
-        return Err(invalid(name, problem));
-    }
-    if text.chars().any(char::is_control) {
-        return Err(invalid(name, "must be one line without control characters"));
-    }
-    Ok(text.to_owned())
+    one_line(text, chars_max).map_err(|problem| invalid(name, problem))
 }
 
 fn lifetime(lifetime: Duration) -> Result<Duration, ControlError> {

@@ -174,7 +174,8 @@ impl<'a> Points<'a> {
             SeriesRecord::Sample(_)
             | SeriesRecord::Red(_)
             | SeriesRecord::Dependency(_)
-            | SeriesRecord::Control(_) => {}
+            | SeriesRecord::Control(_)
+            | SeriesRecord::Registry(_) => {}
         }
     }
 

@@ -97,8 +97,8 @@ fn place(kind: SeriesKind) -> Option<Place> {
             let fields = &["exact", "id", "n"];
             place(INSTANCE_SEEN, fields, Duration::ZERO, 6 * HOUR)
         }
-        // Controls are local: only the collector that services ask decides about them.
-        SeriesKind::Control => return None,
+        // Local: only the collector that services ask decides about them.
+        SeriesKind::Control | SeriesKind::Registry => return None,
     })
 }
 
@@ -342,6 +342,7 @@ fn is_of(record: &SeriesRecord, only: Option<&CircuitKey>) -> bool {
         SeriesRecord::Standing(record) => record.key == *only,
         SeriesRecord::Rollup(record) => record.key == *only,
         SeriesRecord::Control(record) => record.key() == only,
+        SeriesRecord::Registry(record) => record.key() == *only,
         SeriesRecord::Red(_) | SeriesRecord::Dependency(_) | SeriesRecord::Instance(_) => true,
     }
 }

@@ -83,7 +83,7 @@ impl<'a> Row<'a> {
             SeriesKind::Red => visit(SeriesRecord::Red(self.red()?)),
             SeriesKind::Dependency => visit(SeriesRecord::Dependency(self.dependency()?)),
             SeriesKind::Instance => visit(SeriesRecord::Instance(self.instance()?)),
-            SeriesKind::Control => {}
+            SeriesKind::Control | SeriesKind::Registry => {}
         }
         Some(())
     }
