@@ -13,6 +13,7 @@ mod instances;
 mod journal;
 mod names;
 mod red;
+pub mod registry;
 mod tap;
 #[cfg(test)]
 mod tests;
