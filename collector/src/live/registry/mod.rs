@@ -2,6 +2,8 @@
 
 mod bounds;
 mod draft;
+mod silence;
+mod state;
 
 /// Who made a change, and why.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,0 +1,325 @@
+//! The registered instances in memory. Pure: time is an argument. What changes is computed as a draft, and put in force
+//! once its entry is stored.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::bounds::{ALL_BYTES_MAX, GONE_BYTES_MAX, INSTANCES_MAX, RegistryError, SERVICES_MAX};
+use super::draft::{Draft, Listed};
+use super::silence::{are_too_many, most_at_once};
+use crate::model::{
+    DAY, HOUR, Lease, Registered, Registration, RegistryEntry, RegistryEvent, UnixNanos,
+};
+
+/// Share of the registry, percent, that one pass may remove (Eureka, `renewalPercentThreshold` 0.85).
+const EVICTED_PERCENT: usize = 15;
+/// How long instances are kept although their leases have expired, while too many are silent at once.
+const PRESERVED_FOR: Duration = HOUR;
+/// How long it is remembered that an instance is gone: as long as the pages list it.
+const GONE_FOR: Duration = HOUR;
+/// How often a registration is written anew, so that the retention does not remove it.
+const REPEATED_EVERY: Duration = DAY;
+/// Registrations written anew in one pass.
+const REPEATED_MAX: usize = 500;
+
+/// Service and id. Names of services are compared without case, as Eureka's clients send them in capitals.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct InstanceKey {
+    service: String,
+    instance: String,
+}
+
+/// An instance that is no longer registered.
+#[derive(Debug, Clone)]
+pub struct Gone {
+    /// The instance as it was last.
+    pub last: Listed,
+    /// When its registration ended, by the collector's clock.
+    pub at: UnixNanos,
+    /// Whether it left by itself, and did not expire.
+    pub has_left: bool,
+}
+
+/// How an instance changed, from the view of a client that follows the registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// It registered.
+    Added,
+    /// Its registration, status or metadata changed.
+    Modified,
+    /// It is no longer registered.
+    Deleted,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    instances: BTreeMap<InstanceKey, Entry>,
+    gone: BTreeMap<InstanceKey, Gone>,
+    bytes: usize,
+    gone_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    listed: Listed,
+    change: ChangeKind,
+    /// The time of the last stored record of its state.
+    stored: UnixNanos,
+}
+
+impl InstanceKey {
+    pub(super) fn of(service: &str, instance: &str) -> Self {
+        Self {
+            service: service.to_lowercase(),
+            instance: instance.to_owned(),
+        }
+    }
+}
+
+impl State {
+    /// Puts a stored entry in force.
+    pub(super) fn apply(&mut self, entry: RegistryEntry) {
+        let key = InstanceKey::of(&entry.service, &entry.instance);
+        let Some(registered) = entry.state else {
+            self.remove(key, entry.event, entry.time);
+            return;
+        };
+        self.forget(&key);
+        self.bytes += registered.registration.bytes();
+        let known = self.instances.remove(&key);
+        if let Some(known) = &known {
+            self.bytes -= known.listed.registered.registration.bytes();
+        }
+        let change = match (&known, entry.event) {
+            (None, _) | (_, RegistryEvent::Registered) => ChangeKind::Added,
+            (Some(known), RegistryEvent::Repeated) => known.change,
+            _ => ChangeKind::Modified,
+        };
+        let last_renewed = known.map_or(entry.time, |known| known.listed.last_renewed);
+        let registered = Arc::new(*registered);
+        let entry = Entry {
+            listed: Listed {
+                registered,
+                last_renewed,
+            },
+            change,
+            stored: entry.time,
+        };
+        self.instances.insert(key, entry);
+    }
+
+    fn remove(&mut self, key: InstanceKey, event: RegistryEvent, at: UnixNanos) {
+        let Some(known) = self.instances.remove(&key) else {
+            return;
+        };
+        let bytes = known.listed.registered.registration.bytes();
+        self.bytes -= bytes;
+        let gone = Gone {
+            last: known.listed,
+            at,
+            has_left: event == RegistryEvent::Left,
+        };
+        self.forget(&key);
+        self.gone_bytes += bytes;
+        self.gone.insert(key, gone);
+        while self.gone.len() > INSTANCES_MAX || self.gone_bytes > GONE_BYTES_MAX {
+            let oldest = self.gone.iter().min_by_key(|(_, gone)| gone.at);
+            let Some(oldest) = oldest.map(|(key, _)| key.clone()) else {
+                return;
+            };
+            self.forget(&oldest);
+        }
+    }
+
+    /// Forgets that an instance is gone.
+    fn forget(&mut self, key: &InstanceKey) {
+        if let Some(gone) = self.gone.remove(key) {
+            self.gone_bytes -= gone.last.registered.registration.bytes();
+        }
+    }
+
+    /// Starts every lease: while the collector was not running, no instance could renew.
+    pub(super) fn begin(&mut self, now: UnixNanos) {
+        let entries = self.instances.values_mut();
+        entries.for_each(|entry| entry.listed.last_renewed = now);
+        self.forget_gone(now);
+    }
+
+    pub(super) fn find(&self, key: &InstanceKey) -> Result<Listed, RegistryError> {
+        let found = self.instances.get(key).ok_or(RegistryError::Unknown)?;
+        Ok(found.listed.clone())
+    }
+
+    pub(super) fn renew(&mut self, key: &InstanceKey, now: UnixNanos) {
+        if let Some(entry) = self.instances.get_mut(key) {
+            entry.listed.last_renewed = entry.listed.last_renewed.max(now);
+        }
+    }
+
+    /// Returns what a registration changes; nothing if it is the known one or an older one.
+    pub(super) fn registration(
+        &self,
+        key: &InstanceKey,
+        new: Registration,
+    ) -> Result<Option<Draft>, RegistryError> {
+        let known = self
+            .instances
+            .get(key)
+            .map(|entry| &entry.listed.registered);
+        self.check_room(key, &new, known.map(|known| &known.registration))?;
+        let Some(known) = known else {
+            let gone = self.gone.get(key).filter(|gone| !gone.has_left);
+            let registered = Registered {
+                registration: new,
+                // Who expired, and was set out of service, may only have been cut off.
+                forced: gone.and_then(|gone| gone.last.registered.forced.clone()),
+                since: UnixNanos::default(),
+                changed: UnixNanos::default(),
+            };
+            return Ok(Some(Draft::new(RegistryEvent::Registered, registered)));
+        };
+        let is_stale = (1..known.registration.revised_ms).contains(&new.revised_ms);
+        if is_stale || new == known.registration {
+            return Ok(None);
+        }
+        let differences = known.registration.differences(&new);
+        let (event, detail) = match differences[..] {
+            ["status"] => {
+                let listed = &self.instances[key].listed;
+                let draft = listed.with_status(new.status);
+                return Ok(draft.map(|draft| draft.revised(new.revised_ms)));
+            }
+            // Only its own time of change is later, which clients compare.
+            [] => (RegistryEvent::Repeated, String::new()),
+            _ => (RegistryEvent::Updated, differences.join(", ")),
+        };
+        let registered = Registered {
+            registration: new,
+            ..Registered::clone(known)
+        };
+        Ok(Some(Draft::new(event, registered).with_detail(detail)))
+    }
+
+    fn check_room(
+        &self,
+        key: &InstanceKey,
+        new: &Registration,
+        known: Option<&Registration>,
+    ) -> Result<(), RegistryError> {
+        let before = known.map_or(0, Registration::bytes);
+        if self.bytes - before + new.bytes() > ALL_BYTES_MAX {
+            return Err(RegistryError::Full("64 MiB of registrations"));
+        }
+        if known.is_some() {
+            return Ok(());
+        }
+        if self.instances.len() >= INSTANCES_MAX {
+            return Err(RegistryError::Full("10,000 instances"));
+        }
+        let is_known_service = self.of_service(&key.service).next().is_some();
+        match is_known_service || self.services() < SERVICES_MAX {
+            true => Ok(()),
+            false => Err(RegistryError::Full("1,000 services")),
+        }
+    }
+
+    fn of_service<'a>(&'a self, service: &str) -> impl Iterator<Item = &'a Entry> + use<'a> {
+        let first = InstanceKey::of(service, "");
+        let from = self.instances.range(first.clone()..);
+        let of = from.take_while(move |(key, _)| key.service == first.service);
+        of.map(|(_, entry)| entry)
+    }
+
+    fn services(&self) -> usize {
+        let names: Vec<_> = self.instances.keys().map(|key| &key.service).collect();
+        names.chunk_by(|a, b| a == b).count()
+    }
+
+    pub(super) fn all(&self) -> Vec<Listed> {
+        let entries = self.instances.values();
+        entries.map(|entry| entry.listed.clone()).collect()
+    }
+
+    pub(super) fn listed_of(&self, service: &str) -> Vec<Listed> {
+        let entries = self.of_service(service);
+        entries.map(|entry| entry.listed.clone()).collect()
+    }
+
+    pub(super) fn gone(&self) -> Vec<Gone> {
+        self.gone.values().cloned().collect()
+    }
+
+    pub(super) fn changed_since(&self, time: UnixNanos) -> Vec<(Listed, ChangeKind)> {
+        let entries = self.instances.values();
+        let entries = entries.filter(|entry| entry.listed.registered.changed >= time);
+        let changed = entries.map(|entry| (entry.listed.clone(), entry.change));
+        let gone = self.gone.values().filter(|gone| gone.at >= time);
+        let gone = gone.map(|gone| (gone.last.clone(), ChangeKind::Deleted));
+        changed.chain(gone).collect()
+    }
+
+    pub(super) fn forget_gone(&mut self, now: UnixNanos) {
+        let old = self
+            .gone
+            .iter()
+            .filter(|(_, gone)| gone.at + GONE_FOR <= now);
+        let old: Vec<_> = old.map(|(key, _)| key.clone()).collect();
+        old.iter().for_each(|key| self.forget(key));
+    }
+
+    /// Returns how many expired instances are kept because too many are silent at once.
+    pub(super) fn preserved(&self, now: UnixNanos) -> usize {
+        let late = self.instances.values().filter(|entry| entry.is_late(now));
+        let last: Vec<_> = late.map(|entry| entry.listed.last_renewed).collect();
+        match are_too_many(most_at_once(last), self.instances.len()) {
+            true => self
+                .instances
+                .values()
+                .filter(|e| e.has_expired(now))
+                .count(),
+            false => 0,
+        }
+    }
+
+    /// Returns the ends of expired instances, at most a share of all in random order, so that no service loses all of
+    /// its instances before others lose any.
+    pub(super) fn expired(&self, now: UnixNanos) -> Vec<Draft> {
+        let are_preserved = self.preserved(now) > 0;
+        let goes = |entry: &&Entry| {
+            entry.has_expired(now)
+                && (!are_preserved || now - entry.listed.last_renewed > PRESERVED_FOR)
+        };
+        let mut expired: Vec<_> = self.instances.values().filter(goes).collect();
+        fastrand::shuffle(&mut expired);
+        expired.truncate((self.instances.len() * EVICTED_PERCENT / 100).max(1));
+        let ends = expired.into_iter();
+        ends.map(|entry| entry.listed.draft(RegistryEvent::Expired))
+            .collect()
+    }
+
+    /// Returns repetitions of the entries that are so old that the retention may remove them.
+    pub(super) fn to_repeat(&self, retention: Duration, now: UnixNanos) -> Vec<Draft> {
+        let every = REPEATED_EVERY.min(retention / 2);
+        let entries = self.instances.values();
+        let old = entries.filter(|entry| entry.stored + every <= now && !entry.has_expired(now));
+        let repeated = old.take(REPEATED_MAX);
+        repeated
+            .map(|entry| entry.listed.draft(RegistryEvent::Repeated))
+            .collect()
+    }
+}
+
+impl Entry {
+    fn is_late(&self, now: UnixNanos) -> bool {
+        now - self.listed.last_renewed > self.lease().late_after()
+    }
+
+    fn has_expired(&self, now: UnixNanos) -> bool {
+        now - self.listed.last_renewed > self.lease().expires_after()
+    }
+
+    fn lease(&self) -> Lease {
+        self.listed.registered.registration.lease
+    }
+}
