@@ -20,6 +20,9 @@ const LIVE_TICK: Duration = Duration::from_secs(1);
 /// How often cached memory that no question used is released: it is gone within twice that time.
 const MEMORY_TICK: Duration = Duration::from_secs(20);
 
+/// How often expired registrations are removed; Eureka's server does it once a minute, and so that much later.
+const REGISTRY_TICK: Duration = Duration::from_secs(5);
+
 /// How often data past the retention is deleted.
 const RETENTION_TICK: Duration = Duration::from_secs(60);
 
@@ -29,6 +32,8 @@ const HELD_BACK_QUIETLY: Duration = Duration::from_secs(86_400);
 pub(super) async fn housekeep(parts: Parts) {
     let mut live_tick = interval(LIVE_TICK);
     live_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut registry_tick = interval(REGISTRY_TICK);
+    registry_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut memory_tick = interval(MEMORY_TICK);
     memory_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut retention_tick = interval(RETENTION_TICK);
@@ -42,6 +47,11 @@ pub(super) async fn housekeep(parts: Parts) {
                     warn!(%error, "could not store calls of breakers that spans tell of");
                 }
                 handles::refill();
+            }
+            _ = registry_tick.tick() => {
+                if let Err(error) = parts.circuits.registry().maintain(UnixNanos::now()).await {
+                    warn!(%error, "could not store the end of registrations");
+                }
             }
             _ = memory_tick.tick() => parts.store.release_memory(),
             _ = retention_tick.tick() => {

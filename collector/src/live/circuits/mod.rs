@@ -61,6 +61,7 @@ use self::policies::Policies;
 use self::records::Records;
 use crate::codec::circuits::{LogsBatch, Mapping, MetricsBatch, Observation, SettingsReport};
 use crate::counters::{Counters, Incident};
+use crate::live::registry::Registry;
 use crate::model::{
     CircuitHistory, CircuitKey, CircuitTransition, CircuitView, CircuitWall, SECOND, TimeRange,
     UnixNanos,
@@ -85,6 +86,7 @@ struct Inner {
     state: Mutex<State>,
     log: SeriesLog,
     control: Control,
+    registry: Registry,
     reader: Arc<dyn SeriesReader>,
     merged: Option<Arc<MergedSeries>>,
     others: Mutex<Arc<Others>>,
@@ -204,6 +206,7 @@ impl Circuits {
                 reader,
                 merged,
                 control: Control::open(log.clone(), now)?,
+                registry: Registry::open(log.clone(), now)?,
                 others: Mutex::default(),
                 policies: Mutex::default(),
                 log,
@@ -218,6 +221,11 @@ impl Circuits {
     /// Returns the changes that operators make to breakers.
     pub fn control(&self) -> &Control {
         &self.inner.control
+    }
+
+    /// Returns the instances that registered.
+    pub fn registry(&self) -> &Registry {
+        &self.inner.registry
     }
 
     /// Sets which metrics of other libraries are about circuit breakers.

@@ -1,9 +1,62 @@
 //! The registry: instances that registered themselves, by whatever protocol, with their leases and statuses.
+//!
+//! Registrations come from `receivers` (our library) and `api` (other protocols), operators' changes from the pages.
+//! Every change is an entry of the journal in `store::series` before it is answered, and the registry is restored from
+//! those entries; renewals are only in memory, and all leases start anew with the collector. Instances that merely send
+//! telemetry are not registered: `query` joins both.
 
 mod bounds;
 mod draft;
+mod journal;
 mod silence;
 mod state;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::{Arc, MutexGuard};
+
+use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio::time::Instant;
+
+pub use bounds::RegistryError;
+pub use draft::Listed;
+pub use journal::RegistryFilter;
+pub use state::{ChangeKind, Gone};
+
+pub(crate) use silence::{are_too_many, most_at_once};
+
+use self::draft::Draft;
+use self::state::{InstanceKey, State};
+use crate::model::{
+    InstanceStatus, Registration, RegistryEntry, RegistryEvent, TimeRange, UnixNanos,
+};
+use crate::store::cancel::{READ_TIME_MAX, off_worker_until};
+use crate::store::series::{SeriesKind, SeriesLog, SeriesRecord};
+use crate::store::{SeriesReader, StoreError};
+use crate::sync::Mutex;
+
+/// The registered instances; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: Mutex<State>,
+    log: SeriesLog,
+    /// Held from the computation of a change until it is in force, so that the journal has them in order.
+    ordering: Arc<AsyncMutex<()>>,
+    /// Counts changes for waiting requests, which end when it is closed.
+    news: watch::Sender<RegistryNews>,
+}
+
+/// What waiting requests look at.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct RegistryNews {
+    pub(crate) is_closed: bool,
+}
 
 /// Who made a change, and why.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -12,4 +65,291 @@ pub struct ChangedBy {
     pub name: String,
     /// The operator's reason.
     pub reason: String,
+}
+
+impl Registry {
+    /// Restores the registry from its journal; every lease starts at `now`.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub(crate) fn open(log: SeriesLog, now: UnixNanos) -> Result<Self, StoreError> {
+        let mut state = State::default();
+        log.scan(SeriesKind::Registry, TimeRange::ALL, None, &mut |record| {
+            if let SeriesRecord::Registry(entry) = record {
+                state.apply(*entry);
+            }
+        })?;
+        state.begin(now);
+        Ok(Self {
+            inner: Arc::new(Inner {
+                state: Mutex::new(state),
+                log,
+                ordering: Arc::default(),
+                news: watch::channel(RegistryNews::default()).0,
+            }),
+        })
+    }
+
+    /// Registers an instance, or replaces its registration, and renews its lease. Returns once it is durable. A
+    /// registration that is older than the known one, by the instance's own clock, only renews the lease.
+    ///
+    /// # Errors
+    /// When a value is missing or too long, the registry is full, or the disk fails.
+    pub async fn register(
+        &self,
+        registration: Registration,
+        now: UnixNanos,
+    ) -> Result<(), RegistryError> {
+        let registration = bounds::checked(registration)?;
+        let key = InstanceKey::of(&registration.service, &registration.instance);
+        self.change(now, move |state| {
+            let draft = state.registration(&key, registration)?;
+            state.renew(&key, now);
+            Ok(draft)
+        })
+        .await
+    }
+
+    /// Renews the lease of an instance. `revised_ms` is the time of its last change by its own clock: if it is later
+    /// than the registered one, the instance must register again.
+    ///
+    /// # Errors
+    /// When the instance is not registered, or must register again.
+    pub fn renew(
+        &self,
+        service: &str,
+        instance: &str,
+        revised_ms: Option<u64>,
+        now: UnixNanos,
+    ) -> Result<(), RegistryError> {
+        let key = InstanceKey::of(service, instance);
+        let mut state = self.state();
+        let known = state.find(&key)?.registered.registration.revised_ms;
+        if revised_ms.is_some_and(|revised| revised > known) {
+            return Err(RegistryError::Unknown);
+        }
+        state.renew(&key, now);
+        Ok(())
+    }
+
+    /// Ends the registration of an instance.
+    ///
+    /// # Errors
+    /// When the instance is not registered, or the disk fails.
+    pub async fn leave(
+        &self,
+        service: &str,
+        instance: &str,
+        now: UnixNanos,
+    ) -> Result<(), RegistryError> {
+        let key = InstanceKey::of(service, instance);
+        self.change(now, move |state| {
+            Ok(Some(state.find(&key)?.draft(RegistryEvent::Left)))
+        })
+        .await
+    }
+
+    /// Records the status that an instance reports about itself, or that its health check shows; this renews its lease.
+    ///
+    /// # Errors
+    /// When the instance is not registered, or the disk fails.
+    pub async fn report_status(
+        &self,
+        service: &str,
+        instance: &str,
+        status: InstanceStatus,
+        now: UnixNanos,
+    ) -> Result<(), RegistryError> {
+        let key = InstanceKey::of(service, instance);
+        self.change(now, move |state| {
+            state.renew(&key, now);
+            Ok(state.find(&key)?.with_status(status))
+        })
+        .await
+    }
+
+    /// Sets the status of an instance from outside, until it is released or the instance leaves; `None` releases it. It
+    /// does not hide that an instance reports that it is down or starting.
+    ///
+    /// # Errors
+    /// When the instance is not registered, or the disk fails.
+    pub async fn force_status(
+        &self,
+        service: &str,
+        instance: &str,
+        status: Option<InstanceStatus>,
+        by: ChangedBy,
+        now: UnixNanos,
+    ) -> Result<(), RegistryError> {
+        let key = InstanceKey::of(service, instance);
+        self.change(now, move |state| {
+            Ok(state.find(&key)?.with_forced(status, by, now))
+        })
+        .await
+    }
+
+    /// Sets the status as an operator does: with a name and a reason, each one line.
+    ///
+    /// # Errors
+    /// As [`force_status`](Self::force_status), and when name or reason are missing or too long.
+    pub async fn order_status(
+        &self,
+        service: &str,
+        instance: &str,
+        status: Option<InstanceStatus>,
+        by: ChangedBy,
+        now: UnixNanos,
+    ) -> Result<(), RegistryError> {
+        let by = bounds::operator(by)?;
+        self.force_status(service, instance, status, by.clone(), now)
+            .await?;
+        tracing::info!(
+            service,
+            instance,
+            status = status.map_or("released", InstanceStatus::as_str),
+            by = by.name,
+            reason = by.reason,
+            "an operator set the status of an instance"
+        );
+        Ok(())
+    }
+
+    /// Adds values to the metadata of an instance, replacing those with the same name.
+    ///
+    /// # Errors
+    /// When the instance is not registered, its metadata would become too large, or the disk fails.
+    pub async fn add_metadata(
+        &self,
+        service: &str,
+        instance: &str,
+        values: Vec<(String, String)>,
+        now: UnixNanos,
+    ) -> Result<(), RegistryError> {
+        let key = InstanceKey::of(service, instance);
+        self.change(now, move |state| {
+            let mut changed = state.find(&key)?.registered.registration.clone();
+            changed.metadata.extend(values);
+            state.registration(&key, bounds::checked(changed)?)
+        })
+        .await
+    }
+
+    /// Returns every registered instance, by service and id.
+    pub fn all(&self) -> Vec<Listed> {
+        self.state().all()
+    }
+
+    /// Returns the registered instances of a service, by id.
+    pub fn of_service(&self, service: &str) -> Vec<Listed> {
+        self.state().listed_of(service)
+    }
+
+    /// Returns a registered instance.
+    pub fn find(&self, service: &str, instance: &str) -> Option<Listed> {
+        self.state().find(&InstanceKey::of(service, instance)).ok()
+    }
+
+    /// Returns the instances whose registration, status or metadata changed since a time, with those that are gone.
+    pub fn changed_since(&self, time: UnixNanos) -> Vec<(Listed, ChangeKind)> {
+        self.state().changed_since(time)
+    }
+
+    /// Returns the instances that left or expired within the last hour.
+    pub fn gone(&self) -> Vec<Gone> {
+        self.state().gone()
+    }
+
+    /// Returns how many instances whose leases have expired are kept because too many fell silent at once; 0 if none.
+    pub fn preserved(&self, now: UnixNanos) -> usize {
+        self.state().preserved(now)
+    }
+
+    /// Returns the entries of a range, latest first.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn journal(
+        &self,
+        range: TimeRange,
+        filter: RegistryFilter,
+        limit: usize,
+    ) -> Result<Vec<RegistryEntry>, StoreError> {
+        let log = self.inner.log.clone();
+        let read = move || journal::read(&log, range, &filter, limit);
+        off_worker_until(Path::new("series"), Instant::now() + READ_TIME_MAX, read).await
+    }
+
+    /// Removes instances whose leases have expired, a share of all per pass, unless too many fell silent at once; and
+    /// repeats entries that the retention would remove.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) async fn maintain(&self, now: UnixNanos) -> Result<(), StoreError> {
+        let ordered = Arc::clone(&self.inner.ordering).lock_owned().await;
+        let retention = self.inner.log.retention();
+        let mut drafts = {
+            let mut state = self.state();
+            state.forget_gone(now);
+            let mut drafts = state.expired(now);
+            drafts.extend(state.to_repeat(retention, now));
+            drafts
+        };
+        let entries: Vec<_> = drafts.drain(..).map(|draft| draft.entry(now)).collect();
+        for entry in entries.iter().filter(|e| e.event == RegistryEvent::Expired) {
+            let RegistryEntry {
+                service, instance, ..
+            } = entry;
+            tracing::warn!(service, instance, "the registration of an instance expired");
+        }
+        self.store(entries).await?;
+        drop(ordered);
+        Ok(())
+    }
+
+    /// Ends every waiting request, so that a server waiting for its connections can stop.
+    pub(crate) fn close(&self) {
+        self.inner.news.send_modify(|news| news.is_closed = true);
+    }
+
+    /// Stores what `draft` computes from the current state, then puts it in force.
+    async fn change(
+        &self,
+        now: UnixNanos,
+        draft: impl FnOnce(&mut State) -> Result<Option<Draft>, RegistryError>,
+    ) -> Result<(), RegistryError> {
+        let ordered = Arc::clone(&self.inner.ordering).lock_owned().await;
+        let Some(draft) = draft(&mut self.state())? else {
+            return Ok(());
+        };
+        // Spawned so that it completes even if the caller goes away: a stored change must also be in force, not only
+        // after a restart.
+        let registry = self.clone();
+        let stored = tokio::spawn(async move {
+            let _ordered = ordered;
+            registry.store(vec![draft.entry(now)]).await
+        });
+        let stored = stored.await.unwrap_or_else(|error| {
+            let error = std::io::Error::other(error);
+            Err(StoreError::io("append", Path::new("series"), error))
+        });
+        Ok(stored?)
+    }
+
+    async fn store(&self, entries: Vec<RegistryEntry>) -> Result<(), StoreError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let records = entries.iter().cloned();
+        let records = records.map(|entry| SeriesRecord::Registry(Box::new(entry)));
+        self.inner.log.append(records.collect()).await?;
+        let mut state = self.state();
+        entries.into_iter().for_each(|entry| state.apply(entry));
+        drop(state);
+        self.inner.news.send_modify(|_| {});
+        Ok(())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock()
+    }
 }
