@@ -1,0 +1,278 @@
+//! The registry over a real journal.
+
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::counters::Counters;
+use crate::model::{DAY, HOUR, Lease, MINUTE, SECOND};
+
+const NOW: UnixNanos = UnixNanos::new(1_795_397_400_000_000_000);
+const RETENTION: Duration = Duration::from_secs(7 * 86_400);
+
+fn open(dir: &TempDir, now: UnixNanos) -> Registry {
+    let log = SeriesLog::open(dir.path(), RETENTION, Arc::new(Counters::default())).unwrap();
+    Registry::open(log, now).unwrap()
+}
+
+fn registration(service: &str, instance: &str) -> Registration {
+    Registration {
+        service: service.to_owned(),
+        instance: instance.to_owned(),
+        status: InstanceStatus::Up,
+        ..Registration::default()
+    }
+}
+
+fn ids(registry: &Registry) -> Vec<String> {
+    let all = registry.all().into_iter();
+    all.map(|one| one.registered.registration.instance.clone())
+        .collect()
+}
+
+async fn with_instances(registry: &Registry, count: usize) {
+    for n in 0..count {
+        let new = registration("shop", &format!("pod-{n:02}"));
+        registry.register(new, NOW).await.unwrap();
+    }
+}
+
+fn by(name: &str) -> ChangedBy {
+    ChangedBy {
+        name: name.to_owned(),
+        reason: "it misbehaves".to_owned(),
+    }
+}
+
+/// Guarantees: what was answered is known after a restart, also a status set by hand, and leases start anew.
+#[tokio::test]
+async fn the_registry_comes_back_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = open(&dir, NOW);
+    with_instances(&registry, 3).await;
+    registry.leave("SHOP", "pod-01", NOW).await.unwrap();
+    let status = Some(InstanceStatus::OutOfService);
+    let forced = registry.order_status("shop", "pod-02", status, by("kim"), NOW);
+    forced.await.unwrap();
+    let values = vec![("zone".to_owned(), "b".to_owned())];
+    registry
+        .add_metadata("shop", "pod-00", values, NOW)
+        .await
+        .unwrap();
+    drop(registry);
+    let registry = open(&dir, NOW + HOUR / 2);
+    assert_eq!(ids(&registry), ["pod-00", "pod-02"]);
+    let first = registry.find("Shop", "pod-00").unwrap();
+    assert_eq!(first.registered.registration.metadata["zone"], "b");
+    assert_eq!(first.last_renewed, NOW + HOUR / 2);
+    let second = registry.find("shop", "pod-02").unwrap().registered;
+    assert_eq!(second.status(), InstanceStatus::OutOfService);
+    assert_eq!(second.forced.as_ref().unwrap().by, "kim");
+    assert!(registry.gone()[0].has_left);
+}
+
+#[tokio::test]
+async fn an_instance_expires_once_its_lease_is_over_and_no_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = open(&dir, NOW);
+    with_instances(&registry, 2).await;
+    let renewed = NOW + SECOND * 30;
+    registry.renew("shop", "pod-01", None, renewed).unwrap();
+    registry.maintain(NOW + SECOND * 90).await.unwrap();
+    assert_eq!(ids(&registry).len(), 2);
+    registry.maintain(NOW + SECOND * 91).await.unwrap();
+    assert_eq!(ids(&registry), ["pod-01"]);
+    assert!(!registry.gone()[0].has_left);
+    let unknown = registry.renew("shop", "pod-00", None, renewed);
+    assert!(matches!(unknown, Err(RegistryError::Unknown)));
+}
+
+/// Guarantees: nothing is removed while many fell silent at once, at most for an hour, and then in shares.
+#[tokio::test]
+async fn many_that_fall_silent_at_once_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = open(&dir, NOW);
+    with_instances(&registry, 20).await;
+    let silent = NOW + MINUTE * 10;
+    registry.maintain(silent).await.unwrap();
+    assert_eq!((ids(&registry).len(), registry.preserved(silent)), (20, 20));
+    let over = NOW + HOUR + SECOND;
+    registry.maintain(over).await.unwrap();
+    assert_eq!(ids(&registry).len(), 17);
+    // Those that return make the others single cases.
+    for id in &ids(&registry)[1..] {
+        registry.renew("shop", id, None, over).unwrap();
+    }
+    assert_eq!(registry.preserved(over), 0);
+    registry.maintain(over).await.unwrap();
+    assert_eq!(ids(&registry).len(), 16);
+}
+
+/// Guarantees: what an instance says about itself when it is not up counts before what was set from outside.
+#[tokio::test]
+async fn a_status_set_from_outside_holds_while_the_instance_is_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = open(&dir, NOW);
+    with_instances(&registry, 1).await;
+    let status = || registry.find("shop", "pod-00").unwrap().registered.status();
+    let force = |status| registry.force_status("shop", "pod-00", status, by("kim"), NOW);
+    force(Some(InstanceStatus::OutOfService)).await.unwrap();
+    assert_eq!(status(), InstanceStatus::OutOfService);
+    let again = registration("shop", "pod-00");
+    registry.register(again, NOW + SECOND).await.unwrap();
+    assert_eq!(status(), InstanceStatus::OutOfService);
+    for (reported, expected) in [
+        (InstanceStatus::Down, InstanceStatus::Down),
+        (InstanceStatus::Up, InstanceStatus::OutOfService),
+    ] {
+        let change = registry.report_status("shop", "pod-00", reported, NOW);
+        change.await.unwrap();
+        assert_eq!(status(), expected);
+    }
+    force(None).await.unwrap();
+    assert_eq!(status(), InstanceStatus::Up);
+    let nameless = registry.order_status("shop", "pod-00", None, ChangedBy::default(), NOW);
+    let nameless = nameless.await.unwrap_err().to_string();
+    assert_eq!(nameless, "reason: is missing");
+}
+
+/// Guarantees: an instance that was cut off returns out of service; one that left starts anew.
+#[tokio::test]
+async fn only_the_end_of_an_instance_ends_its_forced_status() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = open(&dir, NOW);
+    let mut now = NOW;
+    for (leaves, expected) in [
+        (false, InstanceStatus::OutOfService),
+        (true, InstanceStatus::Up),
+    ] {
+        let register = |now| registry.register(registration("shop", "a"), now);
+        register(now).await.unwrap();
+        let status = Some(InstanceStatus::OutOfService);
+        let forced = registry.force_status("shop", "a", status, by("kim"), now);
+        forced.await.unwrap();
+        match leaves {
+            true => registry.leave("shop", "a", now).await.unwrap(),
+            false => {
+                now = now + MINUTE * 5;
+                registry.maintain(now).await.unwrap();
+            }
+        }
+        assert!(registry.find("shop", "a").is_none());
+        register(now).await.unwrap();
+        let found = registry.find("shop", "a").unwrap().registered;
+        assert_eq!(found.status(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_stale_registration_changes_nothing_and_a_newer_one_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = open(&dir, NOW);
+    let revised = |revised_ms, status| Registration {
+        revised_ms,
+        status,
+        ..registration("shop", "a")
+    };
+    let up = revised(20, InstanceStatus::Up);
+    registry.register(up, NOW).await.unwrap();
+    let stale = revised(10, InstanceStatus::Starting);
+    registry.register(stale, NOW).await.unwrap();
+    let known = registry.find("shop", "a").unwrap().registered;
+    assert_eq!(known.status(), InstanceStatus::Up);
+    assert!(registry.renew("shop", "a", Some(20), NOW).is_ok());
+    assert!(registry.renew("shop", "a", Some(21), NOW).is_err());
+}
+
+#[tokio::test]
+async fn registrations_are_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = open(&dir, NOW);
+    let mut large = registration("shop", "a");
+    large.links.home = "x".repeat(17 << 10);
+    let mut many = registration("shop", "a");
+    many.metadata = (0..101).map(|n| (n.to_string(), String::new())).collect();
+    let unnamed = registration("", "a");
+    for refused in [large, many, unnamed, registration("shop", "a\nb")] {
+        let refused = registry.register(refused, NOW).await;
+        assert!(matches!(refused, Err(RegistryError::Invalid { .. })));
+    }
+    let mut state = State::default();
+    for n in 0..=bounds::SERVICES_MAX {
+        let service = format!("service-{n}");
+        let key = InstanceKey::of(&service, "a");
+        let draft = state.registration(&key, registration(&service, "a"));
+        match n < bounds::SERVICES_MAX {
+            true => state.apply(draft.unwrap().unwrap().entry(NOW)),
+            false => assert!(matches!(draft, Err(RegistryError::Full(_)))),
+        }
+    }
+}
+
+/// Guarantees: the journal has each change once, and not the values of registrations.
+#[tokio::test]
+async fn the_journal_lists_every_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = open(&dir, NOW);
+    let mut new = registration("shop", "a");
+    for (status, port) in [
+        (InstanceStatus::Starting, 1),
+        (InstanceStatus::Up, 1),
+        (InstanceStatus::Up, 2),
+    ] {
+        (new.status, new.port.number) = (status, port);
+        for _ in 0..2 {
+            registry.register(new.clone(), NOW).await.unwrap();
+        }
+    }
+    let status = Some(InstanceStatus::OutOfService);
+    let forced = registry.order_status("shop", "a", status, by("kim"), NOW);
+    forced.await.unwrap();
+    registry.leave("shop", "a", NOW).await.unwrap();
+    let all = registry.journal(TimeRange::ALL, RegistryFilter::default(), 10);
+    let all = all.await.unwrap();
+    let listed: Vec<_> = all.iter().map(|e| (e.event, e.detail.as_str())).collect();
+    assert_eq!(
+        listed,
+        [
+            (RegistryEvent::Left, ""),
+            (RegistryEvent::StatusForced, "OUT_OF_SERVICE"),
+            (RegistryEvent::Updated, "address"),
+            (RegistryEvent::StatusChanged, "STARTING to UP"),
+            (RegistryEvent::Registered, ""),
+        ]
+    );
+    assert!(all.iter().all(|entry| entry.state.is_none()));
+    let filter = RegistryFilter {
+        text: "KIM".to_owned(),
+        ..RegistryFilter::default()
+    };
+    let kims = registry.journal(TimeRange::ALL, filter, 10).await.unwrap();
+    assert_eq!(kims[0].reason, "it misbehaves");
+    assert_eq!(kims.len(), 1);
+}
+
+/// Guarantees: an instance that runs for longer than the retention is still known after a restart.
+#[tokio::test]
+async fn a_registration_outlives_the_retention() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = open(&dir, NOW);
+    with_instances(&registry, 1).await;
+    let mut now = NOW;
+    for _ in 0..9 {
+        now = now + DAY;
+        registry.renew("shop", "pod-00", None, now).unwrap();
+        registry.maintain(now).await.unwrap();
+    }
+    registry.inner.log.enforce_retention(now).unwrap();
+    let all = registry.journal(TimeRange::ALL, RegistryFilter::default(), 10);
+    assert_eq!(all.await.unwrap(), [], "repetitions are not listed");
+    drop(registry);
+    let registry = open(&dir, now);
+    let found = registry.find("shop", "pod-00").unwrap().registered;
+    assert_eq!(
+        (found.since, found.registration.lease),
+        (NOW, Lease::default())
+    );
+}
