@@ -155,10 +155,15 @@ fn remaining(instances: Vec<InstanceView>) -> impl Iterator<Item = Subject> {
 
 fn of_instance(instance: &InstanceView) -> Option<Finding> {
     let problem = match instance.liveness {
-        Liveness::Live => None,
+        // Who says that it takes no requests now is not missed.
+        Liveness::Live | Liveness::OutOfService | Liveness::Starting => None,
         Liveness::Down => Some(Problem {
             since: instance.since.unwrap_or(instance.last_heard),
-            reason: "it missed three heartbeats".to_owned(),
+            reason: match &instance.registration {
+                Some(registration) if registration.is_down() => "it reports that it is down",
+                _ => "it missed three heartbeats",
+            }
+            .to_owned(),
             opened_by: None,
         }),
         // One that ended on purpose is not missed.

@@ -50,6 +50,7 @@ fn instance(id: &str, liveness: Liveness) -> InstanceView {
         not_closed: 0,
         calls_per_second: 0.0,
         error_percent: None,
+        registration: None,
     }
 }
 
@@ -65,6 +66,7 @@ fn many_silent_instances_are_one_incident() {
             instance("live", Liveness::Live),
         ],
         silent_at_once: None,
+        preserved: 0,
     };
     let wrong = |found: &Instances| {
         let findings = of_instances(found, NOW).into_iter();
@@ -96,6 +98,7 @@ fn an_incident_of_an_instance_that_ended_is_over() {
     let found = |a| Instances {
         instances: vec![instance("a", a), instance("b", Liveness::Down)],
         silent_at_once: None,
+        preserved: 0,
     };
     state.observe(of_instances(&found(Liveness::Down), NOW), NOW);
     let ended = found(Liveness::Ended);

@@ -1,9 +1,10 @@
-//! The instances of all services, combined from their spans, breakers and control channels. Liveness is
-//! judged by heartbeats, without doubling the interval: one missed heartbeat is late, three are down. An
-//! instance that announced its end is neither.
+//! The instances of all services, combined from their spans, breakers, control channels and registrations. Liveness is
+//! judged by heartbeats, without doubling the interval: one missed heartbeat is late, three are down; a registration
+//! brings its own lease. An instance that announced its end is neither.
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fusebox::circuit_breaker::EffectiveState;
@@ -13,7 +14,11 @@ use serde::Serialize;
 use super::{QueryError, QueryService};
 use crate::codec::circuits::InstanceId;
 use crate::live::circuits::{ChannelSeen, UNDER_WAY};
-use crate::model::{CircuitView, HOUR, InstanceSeen, MINUTE, Source, UnixNanos};
+use crate::live::registry::{Gone, Listed, are_too_many, most_at_once};
+use crate::model::{
+    CircuitView, ForcedStatus, HOUR, InstanceSeen, InstanceStatus, MINUTE, Registered,
+    RegistrySource, Source, UnixNanos,
+};
 use crate::store::cancel::off_worker;
 
 /// Longest interval between signs of life of our library's instances: a poll, and a slow network.
@@ -26,13 +31,6 @@ const MISSED_UNTIL_DOWN: u32 = 3;
 /// How long an instance is listed after its last sign of life.
 const LISTED_FOR: Duration = HOUR;
 const INSTANCES_MAX: usize = 10_000;
-/// Instances that turn silent within this time count as simultaneous.
-const AT_ONCE: Duration = MINUTE;
-/// Share of instances, percent, that may turn silent at once before the collector itself is suspected; as in
-/// Eureka's renewal threshold (85 %).
-const SILENT_PERCENT_MAX: usize = 15;
-/// With fewer instances the share is not meaningful.
-const SILENT_MIN: usize = 3;
 
 /// One instance of a service.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -60,16 +58,39 @@ pub struct InstanceView {
     pub calls_per_second: f64,
     /// Their error rate, percent; `None` without judged calls.
     pub error_percent: Option<f64>,
+    /// Its registration, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registration: Option<RegistrationView>,
+}
+
+/// The registration of an instance, without its metadata, which may contain passwords.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RegistrationView {
+    /// The protocol by which it registered.
+    pub source: RegistrySource,
+    /// The address at which it is called; empty if it has none.
+    pub address: String,
+    /// The version of its program; empty if unknown.
+    pub version: String,
+    /// The status that it reported.
+    pub reported: InstanceStatus,
+    /// The status set from outside, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forced: Option<ForcedStatus>,
 }
 
 /// The liveness of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Liveness {
-    /// Three heartbeats missed.
+    /// Three heartbeats missed, its lease over, or it reports that it is down.
     Down,
     /// One heartbeat missed.
     Late,
+    /// It must not get requests: it was taken out of service, or says so.
+    OutOfService,
+    /// It registered, and is not ready yet.
+    Starting,
     /// It sends only spans, and none for a minute: it may be idle.
     Silent,
     /// No heartbeat missed.
@@ -85,6 +106,8 @@ pub struct Instances {
     pub instances: Vec<InstanceView>,
     /// How many turned silent within a minute, if these are too many to be their own fault.
     pub silent_at_once: Option<usize>,
+    /// How many instances stay in the registry although their leases are over, because too many are silent at once.
+    pub preserved: usize,
 }
 
 #[derive(Debug, Default)]
@@ -100,6 +123,9 @@ struct Known {
     calls_per_second: f64,
     errors: f64,
     judged: f64,
+    /// Silence after which it is late, and down, by its lease.
+    lease: Option<(Duration, Duration)>,
+    registered: Option<Arc<Registered>>,
 }
 
 type ById = BTreeMap<(String, String), Known>;
@@ -114,6 +140,9 @@ impl QueryService {
         let spans = self.live().instances_since(UnixNanos::now() - LISTED_FOR);
         let channels = self.circuits().control().channels();
         let ended = self.circuits().control().ended(UnixNanos::now());
+        let registry = self.circuits().registry();
+        let (registered, gone) = (registry.all(), registry.gone());
+        let preserved = registry.preserved(UnixNanos::now());
         let joined = off_worker(Path::new("instances"), move || {
             let mut known = ById::new();
             for (service, seen) in &spans {
@@ -126,7 +155,14 @@ impl QueryService {
             ended
                 .iter()
                 .for_each(|(id, at)| add_end(&mut known, id, *at));
-            Ok(list(known, UnixNanos::now()))
+            gone.iter().for_each(|one| add_gone(&mut known, one));
+            registered
+                .iter()
+                .for_each(|one| add_registered(&mut known, one));
+            Ok(Instances {
+                preserved,
+                ..list(known, UnixNanos::now())
+            })
         });
         Ok(joined.await?)
     }
@@ -176,6 +212,35 @@ fn add_end(known: &mut ById, id: &InstanceId, at: UnixNanos) {
     one.hear(at);
 }
 
+fn add_registered(known: &mut ById, listed: &Listed) {
+    let one = add_lease(known, listed);
+    one.registered = Some(Arc::clone(&listed.registered));
+    one.ended = one
+        .ended
+        .filter(|at| listed.last_renewed <= *at + UNDER_WAY);
+}
+
+fn add_gone(known: &mut ById, gone: &Gone) {
+    let one = add_lease(known, &gone.last);
+    if gone.has_left && one.last_heard <= gone.at + UNDER_WAY {
+        one.ended = Some(gone.at);
+    }
+}
+
+fn add_lease<'a>(known: &'a mut ById, listed: &Listed) -> &'a mut Known {
+    let Registered {
+        registration,
+        since,
+        ..
+    } = &*listed.registered;
+    let one = entry(known, &registration.service, &registration.instance);
+    one.hear(listed.last_renewed);
+    one.know_since(*since);
+    let lease = registration.lease;
+    one.lease = Some((lease.late_after(), lease.expires_after()));
+    one
+}
+
 fn entry<'a>(known: &'a mut ById, service: &str, id: &str) -> &'a mut Known {
     let id = (service.to_owned(), id.to_owned());
     known.entry(id).or_default()
@@ -192,6 +257,7 @@ fn list(known: ById, now: UnixNanos) -> Instances {
     Instances {
         instances,
         silent_at_once,
+        preserved: 0,
     }
 }
 
@@ -207,14 +273,18 @@ impl Known {
     fn view(self, (service, id): (String, String), now: UnixNanos) -> InstanceView {
         let silent = now - self.last_heard;
         let after = |time: Duration| Some(self.last_heard + time);
-        let (liveness, since) = match self.heartbeat {
+        let by_heartbeat = self.heartbeat.map(|beat| (beat, beat * MISSED_UNTIL_DOWN));
+        let (liveness, since) = match by_heartbeat.or(self.lease) {
             _ if self.ended.is_some() => (Liveness::Ended, self.ended),
-            Some(beat) if silent > beat * MISSED_UNTIL_DOWN => {
-                (Liveness::Down, after(beat * MISSED_UNTIL_DOWN))
-            }
-            Some(beat) if silent > beat => (Liveness::Late, after(beat)),
+            Some((_, down)) if silent > down => (Liveness::Down, after(down)),
+            Some((late, _)) if silent > late => (Liveness::Late, after(late)),
             None if silent > METRIC_INTERVAL => (Liveness::Silent, after(METRIC_INTERVAL)),
             _ => (Liveness::Live, self.first_seen),
+        };
+        // What it says about itself counts while it is heard.
+        let (liveness, since) = match (liveness, self.by_registration()) {
+            (Liveness::Live | Liveness::Silent, Some(registered)) => registered,
+            _ => (liveness, since),
         };
         InstanceView {
             service,
@@ -227,7 +297,38 @@ impl Known {
             not_closed: self.not_closed,
             calls_per_second: self.calls_per_second,
             error_percent: (self.judged > 0.0).then(|| self.errors * 100.0 / self.judged),
+            registration: self.registered.as_deref().map(RegistrationView::of),
         }
+    }
+
+    /// Returns what its registration says, if that is not that it is up.
+    fn by_registration(&self) -> Option<(Liveness, Option<UnixNanos>)> {
+        let registered = self.registered.as_ref()?;
+        let liveness = match registered.status() {
+            InstanceStatus::Down => Liveness::Down,
+            InstanceStatus::Starting => Liveness::Starting,
+            InstanceStatus::OutOfService => Liveness::OutOfService,
+            InstanceStatus::Up | InstanceStatus::Unknown => return None,
+        };
+        Some((liveness, Some(registered.changed)))
+    }
+}
+
+impl RegistrationView {
+    fn of(registered: &Registered) -> Self {
+        let registration = &registered.registration;
+        Self {
+            source: registration.source,
+            address: registration.address(),
+            version: registration.version().to_owned(),
+            reported: registration.status,
+            forced: registered.forced.clone(),
+        }
+    }
+
+    /// Returns whether the instance itself says that it is down.
+    pub fn is_down(&self) -> bool {
+        self.reported == InstanceStatus::Down
     }
 }
 
@@ -236,15 +337,14 @@ fn silent_at_once(instances: &[InstanceView]) -> Option<usize> {
     let has_heartbeat =
         |one: &&InstanceView| !matches!(one.liveness, Liveness::Silent | Liveness::Ended);
     let all = instances.iter().filter(has_heartbeat).count();
-    let lost = |one: &&InstanceView| matches!(one.liveness, Liveness::Late | Liveness::Down);
-    let silent = instances.iter().filter(lost);
-    let mut last: Vec<UnixNanos> = silent.map(|one| one.last_heard).collect();
-    last.sort_unstable();
-    let within = |(at, from): (usize, &UnixNanos)| {
-        last[at..].partition_point(|heard| *heard <= *from + AT_ONCE)
+    // One that reports that it is down is heard.
+    let is_down = |one: &InstanceView| one.registration.as_ref().is_some_and(|it| it.is_down());
+    let lost = |one: &&InstanceView| {
+        matches!(one.liveness, Liveness::Late | Liveness::Down) && !is_down(one)
     };
-    let most = last.iter().enumerate().map(within).max()?;
-    (most >= SILENT_MIN && most * 100 > all * SILENT_PERCENT_MAX).then_some(most)
+    let silent = instances.iter().filter(lost);
+    let most = most_at_once(silent.map(|one| one.last_heard).collect());
+    are_too_many(most, all).then_some(most)
 }
 
 #[cfg(test)]

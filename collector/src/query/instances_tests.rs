@@ -1,7 +1,7 @@
 //! Instances by their heartbeats.
 
 use super::*;
-use crate::model::SECOND;
+use crate::model::{Registration, SECOND};
 
 const NOW: UnixNanos = UnixNanos::new(1_795_397_400_000_000_000);
 
@@ -86,6 +86,67 @@ fn an_instance_that_ended_is_not_missed() {
     let (liveness, _, silent) = ended(at + MINUTE, at);
     assert_eq!((liveness, silent), (Liveness::Down, Some(4)));
     assert_eq!(ended(NOW, at).0, Liveness::Live);
+}
+
+/// Guarantees: a lease counts once, not twice; what an instance or an operator says counts while it is heard.
+#[test]
+fn a_registered_instance_has_its_lease_and_its_status() {
+    let registered = |id: &str, status, forced: bool, silent: Duration| {
+        let registration = Registration {
+            service: "shop".to_owned(),
+            instance: id.to_owned(),
+            status,
+            ..Registration::default()
+        };
+        let forced = forced.then(|| ForcedStatus {
+            status: InstanceStatus::OutOfService,
+            by: "kim".to_owned(),
+            reason: "it misbehaves".to_owned(),
+            since: NOW,
+        });
+        let registered = Registered {
+            registration,
+            forced,
+            since: NOW - HOUR,
+            changed: NOW - MINUTE,
+        };
+        Listed {
+            registered: Arc::new(registered),
+            last_renewed: NOW - silent,
+        }
+    };
+    let found = |listed: &[Listed]| {
+        let mut known = ById::new();
+        listed
+            .iter()
+            .for_each(|one| add_registered(&mut known, one));
+        list(known, NOW)
+    };
+    let (up, down) = (InstanceStatus::Up, InstanceStatus::Down);
+    for (status, forced, silent, liveness, since) in [
+        (up, false, 35, Liveness::Live, HOUR),
+        (up, false, 36, Liveness::Late, SECOND),
+        (up, false, 91, Liveness::Down, SECOND),
+        (up, true, 0, Liveness::OutOfService, MINUTE),
+        (up, true, 91, Liveness::Down, SECOND),
+        (down, true, 0, Liveness::Down, MINUTE),
+        (
+            InstanceStatus::Starting,
+            false,
+            0,
+            Liveness::Starting,
+            MINUTE,
+        ),
+    ] {
+        let one = registered("a", status, forced, SECOND * silent);
+        let one = found(&[one]).instances.remove(0);
+        let expected = (liveness, Some(NOW - since));
+        assert_eq!((one.liveness, one.since), expected, "{status:?} {silent}");
+    }
+    let four =
+        |status, silent| ["a", "b", "c", "d"].map(|id| registered(id, status, false, silent));
+    assert_eq!(found(&four(down, SECOND)).silent_at_once, None);
+    assert_eq!(found(&four(up, MINUTE)).silent_at_once, Some(4));
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub use crate::store::{Missing, MissingPart, Partial};
 pub(crate) use admission::circuits_bytes;
 pub use admission::{Admission, Admitted, Busy, Cost};
 pub use hub::Hub;
-pub use instances::{InstanceView, Instances, Liveness};
+pub use instances::{InstanceView, Instances, Liveness, RegistrationView};
 pub use kept::{
     KEPT_MAX, KEPT_TRACE_BYTES_MAX, KeepError, KeepOrder, Kept, KeptTrace, NOTE_CHARS_MAX,
 };

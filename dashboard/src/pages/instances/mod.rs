@@ -1,4 +1,5 @@
-//! Instances: the processes of each service, whether they are alive, since when, and the states of their circuits.
+//! Instances: the processes of each service, whether they are alive, since when, the states of their circuits, and their
+//! addresses.
 
 pub(crate) mod one;
 
@@ -7,7 +8,7 @@ use std::borrow::Cow;
 use askama::Template;
 use axum::extract::State;
 use fusebox_collector::model::UnixNanos;
-use fusebox_collector::query::{InstanceView, Instances, Liveness};
+use fusebox_collector::query::{InstanceView, Instances, Liveness, RegistrationView};
 
 use crate::pages::Pages;
 use crate::pages::frame::error::PageResult;
@@ -38,6 +39,8 @@ pub(crate) struct InstancesPage {
     /// The numbers by liveness, in words.
     sums: String,
     silent_at_once: Option<usize>,
+    /// Registrations that are kept although their leases are over.
+    preserved: usize,
     rows: Vec<Row>,
     is_cut: bool,
 }
@@ -54,6 +57,8 @@ struct Row {
     word: &'static str,
     /// The meaning of the word, if it needs one.
     title: &'static str,
+    /// Its address, if it registered one.
+    address: String,
     since: String,
     heard: String,
     control: &'static str,
@@ -68,6 +73,7 @@ impl InstancesPage {
         let Instances {
             instances,
             silent_at_once,
+            preserved,
         } = found;
         let wanted = filter.to_lowercase();
         let contains = |text: &str| text.to_lowercase().contains(&wanted);
@@ -84,6 +90,7 @@ impl InstancesPage {
             with_heartbeat: instances.iter().filter(has_heartbeat).count(),
             sums: sums(&instances),
             silent_at_once,
+            preserved,
             rows,
             is_cut,
         }
@@ -101,6 +108,8 @@ fn sums(instances: &[InstanceView]) -> String {
         Liveness::Live,
         Liveness::Late,
         Liveness::Down,
+        Liveness::OutOfService,
+        Liveness::Starting,
         Liveness::Silent,
         Liveness::Ended,
     ];
@@ -119,6 +128,12 @@ fn look(liveness: Liveness) -> (&'static str, &'static str, &'static str) {
         Liveness::Live => ("closed", t!("live"), ""),
         Liveness::Late => ("half", t!("late"), t!("it missed a heartbeat")),
         Liveness::Down => ("open", t!("down"), t!("it missed three heartbeats")),
+        Liveness::OutOfService => (
+            "forced",
+            t!("out of service"),
+            t!("it must not get requests"),
+        ),
+        Liveness::Starting => ("half", t!("starting"), t!("it is not ready yet")),
         Liveness::Ended => (
             "off",
             t!("ended"),
@@ -132,6 +147,19 @@ fn look(liveness: Liveness) -> (&'static str, &'static str, &'static str) {
     }
 }
 
+/// Returns class, word and meaning of the liveness of an instance.
+fn look_of(one: &InstanceView) -> (&'static str, &'static str, &'static str) {
+    let is_down = |registration: &RegistrationView| registration.is_down();
+    match look(one.liveness) {
+        (class, word, _)
+            if one.liveness == Liveness::Down && one.registration.as_ref().is_some_and(is_down) =>
+        {
+            (class, word, t!("it reports that it is down"))
+        }
+        look => look,
+    }
+}
+
 /// Returns the page of an instance.
 fn href(service: &str, id: &str) -> Href {
     Href::new("/instances").segment(service).segment(id)
@@ -139,7 +167,7 @@ fn href(service: &str, id: &str) -> Href {
 
 impl Row {
     fn new(one: &InstanceView, now: u64) -> Self {
-        let (class, word, title) = look(one.liveness);
+        let (class, word, title) = look_of(one);
         let ago = |at: UnixNanos| text::age(now.saturating_sub(at.get()));
         let breakers = match (one.breakers, one.not_closed) {
             (0, _) => "—".to_owned(),
@@ -158,6 +186,10 @@ impl Row {
             class,
             word,
             title,
+            address: match &one.registration {
+                Some(registration) => text::name(&registration.address).into_owned(),
+                None => String::new(),
+            },
             since: match one.since {
                 Some(since) => moment::short(since.get(), now),
                 None => "—".to_owned(),

@@ -6,7 +6,7 @@ use fusebox_collector::live::circuits::{
     JournalKind, Recorded,
 };
 use fusebox_collector::notify::{Mute, MuteError, MuteOrder, Overview, TargetReport};
-use fusebox_collector::query::{InstanceView, Instances, Liveness};
+use fusebox_collector::query::{InstanceView, Instances, Liveness, RegistrationView};
 use serde_json::json;
 
 use super::*;
@@ -175,6 +175,18 @@ fn view(service: &str, id: &str, liveness: Liveness) -> InstanceView {
         not_closed: 1,
         calls_per_second: 12.5,
         error_percent: Some(3.0),
+        registration: Some(RegistrationView {
+            source: RegistrySource::Eureka,
+            address: format!("http://{id}"),
+            version: id.to_owned(),
+            reported: InstanceStatus::Up,
+            forced: Some(ForcedStatus {
+                status: InstanceStatus::OutOfService,
+                by: id.to_owned(),
+                reason: service.to_owned(),
+                since: UnixNanos::new(NOW - MINUTE),
+            }),
+        }),
     }
 }
 
@@ -189,6 +201,7 @@ fn list([service, _, _, _, id]: [&str; 5], silent: Option<usize>, filter: &str) 
     let found = Instances {
         instances: states.map(instance).to_vec(),
         silent_at_once: silent,
+        preserved: silent.unwrap_or(0),
     };
     html(InstancesPage::new(found, filter, NOW))
 }
