@@ -14,6 +14,7 @@ mod dialect;
 pub(crate) mod fuzz;
 mod health;
 mod hystrix;
+mod instances;
 mod jaeger;
 mod kept;
 mod levels;
@@ -137,6 +138,11 @@ pub fn router(state: ApiState) -> Router {
         )
         .route("/notifications/mutes/{id}", delete(notifications::unmute))
         .route("/instances", get(services::instances))
+        .route("/instances/journal", get(instances::journal))
+        .route(
+            "/instances/{service}/{id}/status",
+            post(instances::order_status).layer(DefaultBodyLimit::max(order::BYTES_MAX)),
+        )
         .route("/traces", get(traces::search))
         .route("/traces/{id}", get(traces::trace))
         .route(

@@ -34,7 +34,8 @@ const ALWAYS: [&str; 10] = [
 ];
 
 /// Routes that need a view of every breaker.
-const WALLS: [&str; 12] = [
+const WALLS: [&str; 13] = [
+    "/instances/{service}/{id}/status",
     "/",
     "/circuits",
     "/circuits/wall",
@@ -50,7 +51,9 @@ const WALLS: [&str; 12] = [
 ];
 
 /// Routes that read the store although their path does not show it.
-const HEAVY: [&str; 11] = [
+const HEAVY: [&str; 13] = [
+    "/instances/journal",
+    "/api/instances/journal",
     "/circuits/{service}/{name}",
     "/circuits/{service}/{name}/settings",
     "/api/circuits/{service}/{name}/settings",

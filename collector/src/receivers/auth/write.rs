@@ -10,7 +10,8 @@ use super::{Auth, Denied};
 use crate::receivers::places::Session;
 
 /// Paths whose changes affect running services, the people on call, or what is kept for them.
-const CONTROL_PATHS: [&str; 10] = [
+const CONTROL_PATHS: [&str; 11] = [
+    "/api/instances/",
     "/circuits/",
     "/api/circuits/",
     "/instances/",

@@ -1,0 +1,136 @@
+//! Registered instances: the journal of their registrations, and their status by an operator.
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+
+use super::params::Params;
+use super::{ApiState, Problem};
+use crate::live::registry::{ChangedBy, RegistryError, RegistryFilter};
+use crate::model::{InstanceStatus, RegistryEntry, RegistryEvent, UnixNanos};
+use crate::receivers::user_name;
+
+const ENTRIES_MAX: usize = 1_000;
+const ENTRIES_DEFAULT: usize = 100;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Order {
+    /// `OUT_OF_SERVICE`, or `null` for the status that the instance reports.
+    status: Option<InstanceStatus>,
+    reason: String,
+    /// Optional if the request identifies its user (`Authorization: Basic`).
+    #[serde(default)]
+    by: String,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Journal {
+    entries: Vec<RegistryEntry>,
+}
+
+/// `GET /api/instances/journal?service&instance&event&text&start&end&limit`
+pub(super) async fn journal(
+    State(state): State<ApiState>,
+    params: Params,
+) -> Result<Json<Journal>, Problem> {
+    let known = [
+        "service", "instance", "event", "text", "start", "end", "limit",
+    ];
+    let params = params.only(&known)?;
+    let text = |name| params.text(name).map(Option::unwrap_or_default);
+    let events = RegistryEvent::LISTED.map(RegistryEvent::as_str).join(", ");
+    let filter = RegistryFilter {
+        service: text("service")?,
+        instance: text("instance")?,
+        event: params.read("event", format!("one of {events}"), RegistryEvent::parse)?,
+        text: text("text")?,
+    };
+    let range = params.range(state.query.retention())?;
+    let limit = params.count("limit", ENTRIES_MAX)?;
+    let registry = state.query.circuits().registry();
+    let entries = registry.journal(range, filter, limit.unwrap_or(ENTRIES_DEFAULT));
+    Ok(Json(Journal {
+        entries: entries.await?,
+    }))
+}
+
+/// `POST /api/instances/{service}/{id}/status`
+pub(super) async fn order_status(
+    State(state): State<ApiState>,
+    Path((service, id)): Path<(String, String)>,
+    headers: HeaderMap,
+    order: Result<Json<Order>, JsonRejection>,
+) -> Result<StatusCode, Problem> {
+    let Json(order) = order.map_err(|error| Problem::new(error.status(), error.body_text()))?;
+    let by = ChangedBy {
+        name: user_name(&headers).unwrap_or(order.by),
+        reason: order.reason,
+    };
+    let registry = state.query.circuits().registry();
+    let ordered = registry.order_status(&service, &id, order.status, by, UnixNanos::now());
+    ordered.await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+impl From<RegistryError> for Problem {
+    fn from(error: RegistryError) -> Self {
+        let detail = error.to_string();
+        match error {
+            RegistryError::Unknown => Self::not_found(detail),
+            RegistryError::Invalid { parameter, .. } => Self {
+                parameter: Some(parameter.to_owned()),
+                ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+            },
+            RegistryError::Full(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, detail),
+            RegistryError::Store(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::{Request, header};
+    use tower::ServiceExt;
+
+    use super::super::tests::Fixture;
+    use crate::model::{InstanceStatus, Registration, UnixNanos};
+
+    #[tokio::test]
+    async fn an_operator_takes_an_instance_out_of_service() {
+        let fixture = Fixture::new();
+        let registry = fixture.state.query.circuits().registry();
+        let shop = Registration {
+            service: "shop".to_owned(),
+            instance: "a".to_owned(),
+            status: InstanceStatus::Up,
+            ..Registration::default()
+        };
+        registry.register(shop, UnixNanos::now()).await.unwrap();
+        let order = async |instance: &str, body: &'static str| {
+            let uri = format!("/api/instances/shop/{instance}/status");
+            let request = Request::post(uri).header(header::CONTENT_TYPE, "application/json");
+            let request = request.body(Body::from(body)).unwrap();
+            let answer = fixture.router.clone().oneshot(request).await.unwrap();
+            answer.status().as_u16()
+        };
+        let out = r#"{"status": "OUT_OF_SERVICE", "reason": "it misbehaves", "by": "kim"}"#;
+        assert_eq!(order("a", out).await, 204);
+        assert_eq!(order("b", out).await, 404);
+        assert_eq!(order("a", r#"{"status": null, "reason": ""}"#).await, 422);
+        let listed = fixture.json("/api/instances").await;
+        assert_eq!(listed["instances"][0]["liveness"], "out_of_service");
+        let entries = "/api/instances/journal?event=status_forced&start=2020-01-01T00:00:00Z";
+        let journal = fixture.json(entries).await;
+        assert_eq!(journal["entries"][0]["by"], "kim");
+        let (status, _, problem) = fixture.get("/api/instances/journal?event=x").await;
+        assert_eq!(status, 400, "{problem}");
+        let back = r#"{"status": null, "reason": "it is mended", "by": "kim"}"#;
+        assert_eq!(order("a", back).await, 204);
+        let listed = fixture.json("/api/instances").await;
+        assert_eq!(listed["instances"][0]["liveness"], "live");
+    }
+}
