@@ -137,6 +137,13 @@ pub fn router(state: AppState) -> Router {
         .route("/instances", get(instances::show))
         .route("/instances/{service}/{id}", get(instances::one::show))
         .route(
+            "/instances/{service}/{id}/status",
+            form(
+                post(instances::status::send),
+                instances::one::FORM_BYTES_MAX,
+            ),
+        )
+        .route(
             "/instances/{service}/{id}/level",
             form(post(instances::one::send), instances::one::FORM_BYTES_MAX),
         )

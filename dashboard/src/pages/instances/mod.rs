@@ -1,7 +1,9 @@
 //! Instances: the processes of each service, whether they are alive, since when, the states of their circuits, and their
-//! addresses.
+//! registrations.
 
 pub(crate) mod one;
+pub(crate) mod status;
+mod status_form;
 
 use std::borrow::Cow;
 

@@ -10,11 +10,12 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use fusebox::control::{Action, Level, LoggerLevel};
 use fusebox_collector::live::circuits::{ChangeOrder, ChangeStatus, ControlError};
-use fusebox_collector::model::{CircuitKey, UnixNanos};
+use fusebox_collector::model::{CircuitKey, RegistrySource, UnixNanos};
 use fusebox_collector::query::InstanceView;
 use fusebox_collector::{is_same_origin, user_name};
 
 use super::Row;
+use super::status_form::StatusForm;
 use crate::pages::Pages;
 use crate::pages::circuit::changes::ShownChange;
 use crate::pages::frame::error::{PageError, PageResult};
@@ -22,7 +23,7 @@ use crate::pages::frame::operator::{self, Operator};
 use crate::pages::frame::page::{Chrome, Page, Section};
 use crate::pages::frame::params::Params;
 use crate::pages::view::href::Href;
-use crate::pages::view::text;
+use crate::pages::view::{moment, text};
 use crate::pages::wall::instance_row::InstanceRow;
 
 /// The longest form: a reason and a few words.
@@ -40,8 +41,11 @@ pub(crate) async fn show(
     params: Params,
 ) -> PageResult<InstancePage> {
     let found = find(&pages, &service, &id).await?;
-    let entered = Entered::read(&params, user_name(&headers));
-    Ok(Page(InstancePage::new(found, entered, None, now())))
+    let user = user_name(&headers);
+    let entered = Entered::read(&params, user.clone());
+    let status = StatusForm::read(&params, user, None);
+    let page = InstancePage::new(found, entered, None, now());
+    Ok(Page(page.with_status(status)))
 }
 
 /// Receives a change of a level.
@@ -77,7 +81,7 @@ pub(crate) async fn send(
     }
 }
 
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     UnixNanos::now().get()
 }
 
@@ -98,7 +102,7 @@ impl Found {
     }
 }
 
-async fn find(pages: &Pages, service: &str, id: &str) -> Result<Found, PageError> {
+pub(super) async fn find(pages: &Pages, service: &str, id: &str) -> Result<Found, PageError> {
     let all = pages.query.instances().await?.instances.into_iter();
     let mut same = all.filter(|one| one.service == service && one.id == id);
     let view = same.next().ok_or_else(|| {
@@ -187,7 +191,27 @@ pub(crate) struct InstancePage {
     found: Found,
     entered: Entered,
     error: Option<ControlError>,
+    status: StatusForm,
     now: u64,
+}
+
+/// The registration as shown.
+#[derive(Debug)]
+struct ShownRegistration {
+    source: &'static str,
+    version: String,
+    reported: &'static str,
+    forced: Option<ShownForced>,
+}
+
+/// The status set from outside, as shown.
+#[derive(Debug)]
+struct ShownForced {
+    status: &'static str,
+    by: String,
+    reason: String,
+    /// When, as HTML.
+    since: String,
 }
 
 /// A logger as listed.
@@ -216,8 +240,47 @@ impl InstancePage {
             found,
             entered,
             error,
+            status: StatusForm::read(&Params::from(Vec::new()), None, None),
             now,
         }
+    }
+
+    /// Returns the page with another form for the status.
+    pub(crate) fn with_status(self, status: StatusForm) -> Self {
+        Self { status, ..self }
+    }
+
+    /// Returns what it registered, where it did.
+    fn registration(&self) -> Option<ShownRegistration> {
+        let registration = self.found.view.registration.as_ref()?;
+        let forced = registration.forced.as_ref();
+        let shown = |text: &str| text::name(text).into_owned();
+        Some(ShownRegistration {
+            source: match registration.source {
+                RegistrySource::Fusebox => t!("by the library"),
+                RegistrySource::Eureka => t!("by Eureka's API"),
+                RegistrySource::SpringBootAdmin => t!("as a client of Spring Boot Admin"),
+            },
+            version: shown(&registration.version),
+            reported: registration.reported.as_str(),
+            forced: forced.map(|forced| ShownForced {
+                status: forced.status.as_str(),
+                by: shown(&forced.by),
+                reason: text::shown(&forced.reason, 500).into_owned(),
+                since: moment::short(forced.since.get(), self.now),
+            }),
+        })
+    }
+
+    fn status_action(&self) -> String {
+        self.found.href().segment("status").to_string()
+    }
+
+    fn journal_href(&self) -> String {
+        Href::new("/instances/journal")
+            .with("service", &self.found.view.service)
+            .with("instance", &self.found.view.id)
+            .to_string()
     }
 
     fn traces_href(&self) -> String {

@@ -1,0 +1,54 @@
+//! The status of a registered instance by an operator: out of service, or as it reports itself again.
+
+use axum::Form;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Redirect, Response};
+use fusebox_collector::live::circuits::ControlError;
+use fusebox_collector::live::registry::{ChangedBy, RegistryError};
+use fusebox_collector::model::{InstanceStatus, UnixNanos};
+use fusebox_collector::{is_same_origin, user_name};
+
+use super::one::{Entered, InstancePage, find, now};
+use super::status_form::StatusForm;
+use crate::pages::Pages;
+use crate::pages::frame::error::PageError;
+use crate::pages::frame::page::Page;
+use crate::pages::frame::params::Params;
+
+/// Receives a change of the status: to `OUT_OF_SERVICE`, or back without a value.
+pub(crate) async fn send(
+    State(pages): State<Pages>,
+    Path((service, id)): Path<(String, String)>,
+    headers: HeaderMap,
+    Form(pairs): Form<Vec<(String, String)>>,
+) -> Result<Response, PageError> {
+    if !is_same_origin(&headers) {
+        return Err(PageError::Forbidden);
+    }
+    let params = Params::from(pairs);
+    let user = user_name(&headers);
+    let text = |name| params.get(name).unwrap_or_default().to_owned();
+    let by = ChangedBy {
+        name: user.clone().unwrap_or_else(|| text("by")),
+        reason: text("reason"),
+    };
+    let status = params.word("status").and_then(InstanceStatus::parse);
+    let found = find(&pages, &service, &id).await?;
+    let registry = pages.query.circuits().registry();
+    let ordered = registry.order_status(&service, &id, status, by, UnixNanos::now());
+    let (parameter, problem) = match ordered.await {
+        Ok(()) => {
+            let page = super::href(&service, &id).at("registration").to_string();
+            return Ok(Redirect::to(&page).into_response());
+        }
+        Err(RegistryError::Invalid { parameter, problem }) => (parameter, problem),
+        Err(RegistryError::Store(error)) => return Err(error.into()),
+        Err(error) => return Err(PageError::NotFound(error.to_string())),
+    };
+    let error = ControlError::Invalid { parameter, problem };
+    let form = StatusForm::read(&params, user.clone(), Some(error));
+    let entered = Entered::read(&Params::from(Vec::new()), user);
+    let page = InstancePage::new(found, entered, None, now()).with_status(form);
+    Ok((StatusCode::UNPROCESSABLE_ENTITY, Page(page)).into_response())
+}
