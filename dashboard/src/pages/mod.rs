@@ -135,6 +135,7 @@ pub fn router(state: AppState) -> Router {
         .route("/services/{name}", get(services::show))
         .route("/map", get(map::show))
         .route("/instances", get(instances::show))
+        .route("/instances/journal", get(instances::registrations::show))
         .route("/instances/{service}/{id}", get(instances::one::show))
         .route(
             "/instances/{service}/{id}/status",

@@ -2,6 +2,7 @@
 //! registrations.
 
 pub(crate) mod one;
+pub(crate) mod registrations;
 pub(crate) mod status;
 mod status_form;
 

@@ -5,6 +5,7 @@ use fusebox_collector::live::circuits::{
     ChangeStatus, ControlError, Delivery, InstanceDelivery, JournalEntry, JournalFilter,
     JournalKind, Recorded,
 };
+use fusebox_collector::live::registry::RegistryFilter;
 use fusebox_collector::notify::{Mute, MuteError, MuteOrder, Overview, TargetReport};
 use fusebox_collector::query::{InstanceView, Instances, Liveness, RegistrationView};
 use serde_json::json;
@@ -12,6 +13,7 @@ use serde_json::json;
 use super::*;
 use crate::pages::instances::InstancesPage;
 use crate::pages::instances::one::{self, Found, InstancePage};
+use crate::pages::instances::registrations::RegistrationsPage;
 use crate::pages::journal::JournalPage;
 use crate::pages::notifications::{Entered, NotificationsPage};
 use crate::pages::switch::form;
@@ -38,6 +40,9 @@ pub(super) fn pages() -> Vec<(&'static str, String)> {
         ),
         ("changes empty", journal(&[], filter(""))),
         ("changes none found", journal(&[], filter("x"))),
+        ("registrations", registrations(friendly)),
+        ("registrations hostile", registrations(hostile)),
+        ("registrations empty", registrations_of(&[], "")),
         ("instances", list(friendly, Some(3), "")),
         ("instances hostile", list(hostile, None, HOSTILE)),
         (
@@ -161,6 +166,30 @@ fn notifications([service, circuit, by, reason, instance]: [&str; 5], typed: &st
     let user = typed.is_empty().then(|| by.to_owned());
     let entered = Entered::new(order, user);
     html(NotificationsPage::new(found, entered, Some(error), NOW))
+}
+
+fn registrations([service, _, by, reason, id]: [&str; 5]) -> String {
+    let entry = |event| RegistryEntry {
+        service: service.to_owned(),
+        instance: id.to_owned(),
+        time: UnixNanos::new(NOW - MINUTE),
+        event,
+        detail: reason.to_owned(),
+        by: by.to_owned(),
+        reason: reason.to_owned(),
+        state: None,
+    };
+    registrations_of(&RegistryEvent::LISTED.map(entry), service)
+}
+
+fn registrations_of(entries: &[RegistryEntry], text: &str) -> String {
+    let filter = RegistryFilter {
+        service: text.to_owned(),
+        instance: text.to_owned(),
+        event: None,
+        text: text.to_owned(),
+    };
+    html(RegistrationsPage::new(entries, filter, NOW))
 }
 
 fn view(service: &str, id: &str, liveness: Liveness) -> InstanceView {

@@ -13,7 +13,8 @@ use crate::pages::words::{Language, Text};
 /// Names of programs and formats, units, keys, and literal input: the same in every language.
 const SAME: &str = "fusebox opentelemetry otlp http https grpc json jaeger zipkin influxdb prometheus micrometer resilience4j \
     javascript utc asia seoul mib key value kind server service status error resource name esc ctrl shift enter and api sdk \
-    alertmanager slack teams webhook notify file md demo aria invalid true code response tracestate off info warn fatal debug trace";
+    alertmanager slack teams webhook notify file md demo aria invalid true code response tracestate off info warn fatal debug trace \
+    eureka spring cloud registry out";
 /// Words of the test data, and of the collector's texts about it.
 const MADE: &str = "get order see was review gateway page product english fallback img src script incident mail shop search \
     step must not parent received the";
