@@ -1,6 +1,7 @@
 //! Pure conversions between bytes and spans, metrics and events: no I/O, no clock, no state between requests.
 
 pub mod circuits;
+pub(crate) mod eureka;
 mod format;
 pub(crate) mod fuzz;
 pub(crate) mod hystrix;
