@@ -9,7 +9,7 @@ use crate::{api, codec, pipeline, receivers, store};
 pub type Target = fn(&[u8]);
 
 /// Every target by name.
-pub const TARGETS: [(&str, Target); 27] = [
+pub const TARGETS: [(&str, Target); 28] = [
     ("traces_protobuf", codec::fuzz::traces_protobuf),
     ("traces_json", codec::fuzz::traces_json),
     ("metrics_protobuf", pipeline::fuzz::metrics),
@@ -21,6 +21,7 @@ pub const TARGETS: [(&str, Target); 27] = [
     ("zipkin_json_v1", codec::fuzz::zipkin_json_v1),
     ("zipkin_protobuf", codec::fuzz::zipkin_protobuf),
     ("zipkin_thrift", codec::fuzz::zipkin_thrift),
+    ("eureka_registration", codec::fuzz::eureka_registration),
     ("hystrix_stream", receivers::fuzz::hystrix_stream),
     ("bodies", receivers::fuzz::bodies),
     ("grpc_frame", receivers::fuzz::grpc_frame),

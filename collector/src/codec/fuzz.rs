@@ -8,6 +8,7 @@ use opentelemetry_proto::tonic::collector::{
 use prost::Message;
 
 use super::circuits::{MAX_COUNT, Mapping, decode_metrics};
+use super::eureka::{self, EurekaFormat};
 use super::otlp::{
     Limits, ResourceView, ScopeView, SpanView, SpanVisitor, decode, read_logs, walk_traces,
 };
@@ -41,6 +42,25 @@ pub(crate) fn traces_protobuf(bytes: &[u8]) {
 /// When the output is not protobuf or exceeds the reserved size.
 pub(crate) fn traces_json(text: &[u8]) {
     spans(Format::OtlpJson, text);
+}
+
+/// Reads the text as a registration of Eureka, in JSON and in XML.
+///
+/// # Panics
+/// When what was read from XML cannot be written and read again.
+pub(crate) fn eureka_registration(text: &[u8]) {
+    for format in [EurekaFormat::Json, EurekaFormat::Xml] {
+        let _ = eureka::read_registration(text, format, "SHOP");
+    }
+    let read = std::str::from_utf8(text).ok().map(eureka::read_xml);
+    if let Some(Ok(serde_json::Value::Object(root))) = read
+        && let Some((name, value)) = root.iter().next()
+    {
+        let mut written = String::new();
+        eureka::put_xml(&mut written, name, value);
+        let again = eureka::read_xml(&written);
+        assert!(again.is_ok(), "what is written can be read: {written}");
+    }
 }
 
 /// Reads the text as metrics in OTLP JSON.
