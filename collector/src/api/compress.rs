@@ -18,8 +18,9 @@ use super::accept;
 /// Below this size, headers and checksum cost more than compression saves.
 const BYTES_MIN: u64 = 1_024;
 /// Compressible content types.
-const TEXTUAL: [&str; 5] = [
+const TEXTUAL: [&str; 6] = [
     "text/",
+    "application/xml",
     "application/openmetrics-text",
     "application/json",
     "application/problem+json",

@@ -1,5 +1,5 @@
-//! The collector's JSON API and event stream, the query APIs of Zipkin, Jaeger and Tempo, Hystrix's streams,
-//! `/healthz` and `/metrics`.
+//! The collector's JSON API and event stream, the query APIs of Zipkin, Jaeger and Tempo, Eureka's registry,
+//! Hystrix's streams, `/healthz` and `/metrics`.
 //!
 //! Handlers read parameters, call the query service and format the answer; our own errors are problem
 //! documents (RFC 9457). `collector/API.md` shows each route with examples.
@@ -11,6 +11,7 @@ mod circuits;
 mod compress;
 mod control;
 mod dialect;
+mod eureka;
 pub(crate) mod fuzz;
 mod health;
 mod hystrix;
@@ -102,8 +103,8 @@ impl ApiState {
     }
 }
 
-/// Returns the API's routes: `/api/**`, `/healthz`, `/metrics`, Hystrix's streams, Zipkin's `/zipkin/**`,
-/// Jaeger's `/jaeger/**` and Tempo's `/tempo/**`.
+/// Returns the API's routes: `/api/**`, `/healthz`, `/metrics`, Hystrix's streams, Eureka's `/eureka/**`,
+/// Zipkin's `/zipkin/**`, Jaeger's `/jaeger/**` and Tempo's `/tempo/**`.
 pub fn router(state: ApiState) -> Router {
     let api = Router::new()
         .route("/circuits", get(circuits::wall))
@@ -164,6 +165,7 @@ pub fn router(state: ApiState) -> Router {
     let api = dialect::closed::<Problem>(api, "there is no such route under /api");
     Router::new()
         .nest("/api", api)
+        .merge(eureka::router())
         .merge(hystrix::router())
         .merge(jaeger::router())
         .merge(tempo::router())
