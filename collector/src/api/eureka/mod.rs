@@ -6,15 +6,22 @@
 
 mod lists;
 mod refusal;
+#[cfg(test)]
+mod tests;
+mod writes;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, header};
-use axum::routing::get;
+use axum::routing::{get, put};
 
 use super::ApiState;
 use super::dialect::closed;
 use crate::codec::eureka::EurekaFormat;
 use refusal::Refusal;
+
+/// Largest body of a registration, inflated or not: its values have at most 16 KiB, beside the names of their fields.
+const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// Returns the routes; clients expect them at the root of the server, or below a version.
 pub(super) fn router() -> Router<ApiState> {
@@ -29,8 +36,23 @@ fn routes() -> Router<ApiState> {
         .route("/apps", get(lists::all))
         .route("/apps/", get(lists::all))
         .route("/apps/delta", get(lists::delta))
-        .route("/apps/{app}", get(lists::application))
-        .route("/apps/{app}/{id}", get(lists::instance))
+        .route(
+            "/apps/{app}",
+            get(lists::application)
+                .post(writes::register)
+                .layer(DefaultBodyLimit::max(BODY_BYTES_MAX)),
+        )
+        .route(
+            "/apps/{app}/{id}",
+            get(lists::instance)
+                .put(writes::renew)
+                .delete(writes::cancel),
+        )
+        .route(
+            "/apps/{app}/{id}/status",
+            put(writes::force_status).delete(writes::release_status),
+        )
+        .route("/apps/{app}/{id}/metadata", put(writes::add_metadata))
         .route("/instances/{id}", get(lists::instance_by_id))
         .route("/vips/{vip}", get(lists::vip))
         .route("/svips/{vip}", get(lists::secure_vip))

@@ -43,6 +43,9 @@ const READING_CALLS: &str = "/tempopb.StreamingQuerier/";
 pub(super) const BEARER_CHALLENGE: HeaderValue =
     HeaderValue::from_static("Bearer realm=\"fusebox\"");
 
+/// Paths below which services register: senders change them, as they send everything else about themselves.
+pub(super) const REGISTRY_PATHS: [&str; 1] = ["/eureka/"];
+
 /// Changes allowed to every viewer: they only set cookies of the viewer's own browser.
 const VIEWERS_PATHS: [&str; 1] = ["/preferences"];
 
@@ -244,15 +247,18 @@ impl Denied {
 
 /// Returns the roles of which one is needed for a request.
 fn needed(method: &Method, path: &str) -> Roles {
-    let is_operators = OPERATORS_PATHS
-        .iter()
-        .any(|prefix| path.starts_with(prefix));
+    let is_operators = is_below(path, &OPERATORS_PATHS);
     match (is_read(method, path), is_operators) {
         (true, false) => Roles::of(&[Role::Read]),
         (true, true) => Roles::of(&[Role::Read, Role::Operate]),
+        (false, _) if is_below(path, &REGISTRY_PATHS) => Roles::of(&[Role::Send]),
         (false, _) if VIEWERS_PATHS.contains(&path) => Roles::of(&[Role::Read, Role::Operate]),
         (false, _) => Roles::of(&[Role::Operate]),
     }
+}
+
+fn is_below(path: &str, prefixes: &[&str]) -> bool {
+    prefixes.iter().any(|prefix| path.starts_with(prefix))
 }
 
 fn is_read(method: &Method, path: &str) -> bool {
@@ -369,6 +375,10 @@ mod tests {
         let call = "/tempopb.StreamingQuerier/Search";
         assert!(meets(Role::Read, Method::POST, call) && !meets(Role::Send, Method::POST, call));
         assert!(!meets(Role::Send, Method::POST, "/preferences"));
+        assert!(meets(Role::Send, Method::POST, "/eureka/apps/SHOP"));
+        assert!(!meets(Role::Read, Method::DELETE, "/eureka/apps/SHOP/a"));
+        assert!(!meets(Role::Operate, Method::PUT, "/eureka/apps/SHOP/a"));
+        assert!(meets(Role::Read, Method::GET, "/eureka/apps"));
         assert!(meets(Role::Operate, Method::POST, "/demo/faults"));
         assert!(meets(Role::Operate, Method::GET, "/metrics"));
         assert!(!meets(Role::Operate, Method::GET, "/api/traces"));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::Request;
 use fusebox::http::{is_same_origin, names_private_host};
 
-use super::{Auth, Denied};
+use super::{Auth, Denied, REGISTRY_PATHS, is_below};
 use crate::receivers::places::Session;
 
 /// Paths whose changes affect running services, the people on call, or what is kept for them.
@@ -34,13 +34,18 @@ impl Auth {
             return Err(Denied::Site);
         }
         let path = request.uri().path();
-        let controls = CONTROL_PATHS.iter().any(|prefix| path.starts_with(prefix));
-        if !controls || self.requires_token() {
+        let controls = is_below(path, &CONTROL_PATHS);
+        let registers = is_below(path, &REGISTRY_PATHS);
+        if !(controls || registers) || self.requires_token() {
             return Ok(());
         }
         // Even with --insecure, which lets anyone read.
         if !names_private_host(request.uri(), request.headers()) {
             return Err(Denied::Host);
+        }
+        // Services register from any machine where they may send from any.
+        if registers {
+            return Ok(());
         }
         let session = request.extensions().get::<Arc<Session>>();
         let is_near = session.is_some_and(|session| session.peer().is_loopback());
@@ -134,6 +139,10 @@ mod tests {
             assert_eq!(judged("192.0.2.7"), Err(Denied::Remote), "{path}");
             assert_eq!(judged("127.0.0.1"), Ok(()), "{path}");
         }
+        let register = |peer, host| judged_at("/eureka/apps/SHOP", &open, peer, host, &[]);
+        assert_eq!(register("192.0.2.7", "fusebox:9411"), Ok(()));
+        let rebound = register("127.0.0.1", "evil.example:9411");
+        assert_eq!(rebound, Err(Denied::Host));
         let spans = judged_at("/api/v2/spans", &open, "192.0.2.7", "fusebox:9411", &[]);
         assert_eq!(spans, Ok(()));
     }
