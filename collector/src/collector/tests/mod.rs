@@ -3,6 +3,7 @@
 mod as_written;
 mod bad_input;
 mod clocks;
+mod eureka;
 mod mail_server;
 mod mapping;
 mod notifying;
