@@ -257,16 +257,15 @@ impl TelemetryConfig {
         self
     }
 
-    /// Returns protocol and address of the control channel: that of the first signal sent over HTTP, else of the first
-    /// over gRPC; `None` if it is off or nothing is sent.
-    pub(super) fn control_address(&self) -> Option<(Protocol, String)> {
+    /// Returns protocol and address of the receiver: that of the first signal sent over HTTP, else of the first over gRPC;
+    /// `None` if nothing is sent.
+    pub(super) fn receiver(&self) -> Option<(Protocol, String)> {
         let signals = [&self.logs, &self.metrics, &self.traces];
-        self.control.then_some(())?;
         [Protocol::HttpProtobuf, Protocol::Grpc]
             .into_iter()
             .find_map(|protocol| {
                 let spoken = signals.iter().filter(|signal| signal.protocol == protocol);
-                let url = spoken.filter_map(|signal| signal.control_url()).next();
+                let url = spoken.filter_map(|signal| signal.receiver()).next();
                 Some((protocol, url?))
             })
     }
@@ -447,11 +446,11 @@ impl Signal {
         }
     }
 
-    /// Returns the URL of the control channel of the same receiver; `None` if it is unknown.
-    fn control_url(&self) -> Option<String> {
+    /// Returns the URL of the receiver; `None` if it is unknown.
+    fn receiver(&self) -> Option<String> {
         let url = self.is_exported.then(|| self.url())?;
         let receiver = url.strip_suffix(&self.protocol.path(self.name))?;
-        Some(format!("{receiver}{}", self.protocol.control_path()))
+        Some(receiver.to_owned())
     }
 
     fn check(&self) -> Result<(), AddressProblem> {
@@ -596,24 +595,23 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_asked_for_where_telemetry_goes() {
-        let address = |variables: &[(&str, &str)]| config(variables).resolved().control_address();
+    fn the_receiver_is_where_telemetry_goes() {
+        let address = |variables: &[(&str, &str)]| config(variables).resolved().receiver();
         let url = |variables: &[(&str, &str)]| address(variables).map(|(_, url)| url);
-        let path = crate::control::PATH;
-        assert_eq!(url(&[]), Some(format!("http://localhost:4318{path}")));
+        assert_eq!(url(&[]).as_deref(), Some("http://localhost:4318"));
         let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://fusebox.example/in/");
-        let below = Some(format!("https://fusebox.example/in{path}"));
+        let below = Some("https://fusebox.example/in".to_owned());
         assert_eq!(url(&[endpoint]), below);
         let no_logs = ("OTEL_LOGS_EXPORTER", "none");
         assert_eq!(url(&[endpoint, no_logs]), below);
-        assert_eq!(url(&[endpoint, ("FUSEBOX_CONTROL", "off")]), None);
+        assert!(!config(&[("FUSEBOX_CONTROL", "off")]).control);
         let grpc = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
-        let by_grpc = format!("http://localhost:4317{}", crate::control::GRPC_PATH);
+        let by_grpc = "http://localhost:4317".to_owned();
         assert_eq!(address(&[grpc]), Some((Protocol::Grpc, by_grpc)));
         let traces = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf");
         assert_eq!(
-            url(&[grpc, traces]),
-            Some(format!("http://localhost:4318{path}"))
+            url(&[grpc, traces]).as_deref(),
+            Some("http://localhost:4318")
         );
         let wrong = config(&[("FUSEBOX_CONTROL", "maybe")]);
         assert!(wrong.problems[0].contains("neither on nor off"));

@@ -11,6 +11,7 @@ mod config;
 mod control;
 mod environment;
 mod levels;
+mod link;
 mod log_format;
 mod logs;
 mod otlp_client;

@@ -51,7 +51,7 @@ struct Shared {
 
 /// Why an export failed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ExportError {
+pub(crate) enum ExportError {
     #[error("could not reach the collector: {0}")]
     Unreachable(#[from] TransportError),
     #[error("could not build a request: {0}")]

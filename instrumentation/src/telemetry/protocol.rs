@@ -39,12 +39,4 @@ impl Protocol {
             Self::Grpc => format!("/opentelemetry.proto.collector.{service}/Export"),
         }
     }
-
-    /// Returns the path of the control channel below the receiver's address.
-    pub(super) fn control_path(self) -> &'static str {
-        match self {
-            Self::HttpProtobuf => crate::control::PATH,
-            Self::Grpc => crate::control::GRPC_PATH,
-        }
-    }
 }

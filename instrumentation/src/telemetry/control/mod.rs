@@ -5,32 +5,20 @@
 mod settings;
 mod switches;
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll as Ready;
 use std::time::Duration;
 
 use http::StatusCode;
-use opentelemetry::Key;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
 use super::levels::{LogLevels, Logger, ROOT};
-use super::otlp_client::{ExportError, OtlpClient};
-use super::protocol::Protocol;
+use super::link::{Link, LinkError, pause, unless};
+use super::otlp_client::OtlpClient;
 use super::{InitError, TelemetryConfig};
-use crate::control::{Changes, LOGGERS_MAX, Level, LoggerLevel, Poll, WAIT_MAX};
+use crate::control::{Changes, GRPC_PATH, LOGGERS_MAX, Level, LoggerLevel, PATH, Poll, WAIT_MAX};
 use switches::{SwitchListener, Switches};
 
-/// How much longer than its wait a poll may take, for slow networks.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// The pause after the first failure; it doubles with each further one.
-const PAUSE_MIN: Duration = Duration::from_millis(500);
-/// The longest pause while the collector is unreachable: services find it again within half a minute of its return.
-const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// The pause if the receiver has no such channel; it may be replaced by a collector that has one.
-const PAUSE_WITHOUT_CHANNEL: Duration = Duration::from_secs(300);
 /// The shortest interval of polls without a change, whatever the collector does.
 const ROUND_MIN: Duration = Duration::from_secs(1);
 
@@ -48,22 +36,17 @@ impl ControlChannel {
         resource: &opentelemetry_sdk::Resource,
         levels: &LogLevels,
     ) -> Result<Option<Self>, InitError> {
-        let Some((protocol, url)) = config.control_address() else {
+        if !config.control {
+            return Ok(None);
+        }
+        let Some(link) = Link::new(config, client, resource, PATH, GRPC_PATH) else {
             return Ok(None);
         };
         let switches = Arc::new(Switches::new(config.registry.clone(), levels.clone()));
         let listener = SwitchListener::of(&switches);
         config.registry.subscribe(Arc::new(listener));
-        let attribute = |key: &'static str| {
-            let value = resource.get(&Key::from_static_str(key));
-            value.map(|value| value.to_string()).unwrap_or_default()
-        };
         let worker = Worker {
-            protocol,
-            url,
-            client: client.clone(),
-            service: attribute("service.name"),
-            instance: attribute("service.instance.id"),
+            link,
             switches,
             levels: levels.clone(),
             after: None,
@@ -93,23 +76,10 @@ fn start(worker: Worker, closed: oneshot::Receiver<()>) -> Result<(), InitError>
 }
 
 struct Worker {
-    protocol: Protocol,
-    url: String,
-    client: OtlpClient,
-    service: String,
-    instance: String,
+    link: Link,
     switches: Arc<Switches>,
     levels: LogLevels,
     after: Option<u64>,
-}
-
-/// Why a poll failed.
-#[derive(Debug, thiserror::Error)]
-enum PollError {
-    #[error(transparent)]
-    Send(#[from] ExportError),
-    #[error("could not read the answer: {0}")]
-    Answer(#[from] serde_json::Error),
 }
 
 impl Worker {
@@ -134,11 +104,11 @@ impl Worker {
     }
 
     /// Polls once and applies the answer; returns whether it contained nothing new.
-    async fn round(&mut self) -> Result<bool, PollError> {
+    async fn round(&mut self) -> Result<bool, LinkError> {
         let acknowledged = self.switches.outcomes();
         let poll = Poll {
-            service: self.service.clone(),
-            instance: self.instance.clone(),
+            service: self.link.service.clone(),
+            instance: self.link.instance.clone(),
             after: self.after,
             // The collector should receive acknowledgements immediately.
             wait_ms: match acknowledged.is_empty() {
@@ -162,38 +132,18 @@ impl Worker {
     }
 
     /// Waits for the answer; returns `None` if a change was applied meanwhile, which the collector should know.
-    async fn ask(&self, poll: &Poll) -> Option<Result<Changes, PollError>> {
-        let mut answer = pin!(self.answer(poll));
-        let mut news = pin!(self.switches.news(poll.acknowledged.len()));
-        poll_fn(|context| match answer.as_mut().poll(context) {
-            Ready::Ready(answer) => Ready::Ready(Some(answer)),
-            Ready::Pending => news.as_mut().poll(context).map(|()| None),
-        })
-        .await
-    }
-
-    async fn answer(&self, poll: &Poll) -> Result<Changes, PollError> {
-        let json = serde_json::to_vec(poll)?;
-        let timeout = Duration::from_millis(poll.wait_ms) + ANSWER_WITHIN;
-        let response = self
-            .client
-            .post_json(self.protocol, &self.url, json, timeout);
-        let response = response.await?;
-        match response.status() {
-            StatusCode::OK => Ok(serde_json::from_slice(response.body())?),
-            status => Err(ExportError::Status(status).into()),
-        }
+    async fn ask(&self, poll: &Poll) -> Option<Result<Changes, LinkError>> {
+        let answer = self.link.post(poll, Duration::from_millis(poll.wait_ms));
+        unless(answer, self.switches.news(poll.acknowledged.len())).await
     }
 
     /// Logs the first of several failures; an unreachable collector is logged by the exports.
-    fn report(&self, failures: u32, error: &PollError) {
-        let is_refused = matches!(
-            error,
-            PollError::Send(ExportError::Status(
-                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
-            ))
-        );
-        self.client.log(|| match is_refused && failures == 0 {
+    fn report(&self, failures: u32, error: &LinkError) {
+        let refusals = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN];
+        let is_refused = error
+            .status()
+            .is_some_and(|status| refusals.contains(&status));
+        self.link.log(|| match is_refused && failures == 0 {
             true => {
                 tracing::warn!(target: "fusebox", %error, "breakers cannot be switched from the collector")
             }
@@ -232,18 +182,6 @@ fn logger_level(logger: &Logger) -> LoggerLevel {
     }
 }
 
-/// Returns the pause after a failure. It grows with each failure and differs between processes, so that they do not all
-/// poll at the same time.
-fn pause(failures: u32, error: &PollError) -> Duration {
-    let longest = match error {
-        PollError::Send(ExportError::Status(
-            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED,
-        )) => PAUSE_WITHOUT_CHANNEL,
-        _ => PAUSE_MAX.min(PAUSE_MIN * 2_u32.saturating_pow(failures.min(16))),
-    };
-    longest.mul_f64(0.5 + fastrand::f64() / 2.0)
-}
-
 #[cfg(test)]
 mod tests {
     use tracing_subscriber::filter::LevelFilter;
@@ -265,18 +203,5 @@ mod tests {
             ("set00::deep", Level::Debug)
         );
         assert!(sent[1].expires_in_ms > Some(3_500_000) && sent[0].expires_in_ms.is_none());
-    }
-
-    #[test]
-    fn pauses_grow_and_differ() {
-        let away = PollError::Send(ExportError::Status(StatusCode::BAD_GATEWAY));
-        let missing = PollError::Send(ExportError::Status(StatusCode::NOT_FOUND));
-        for failures in [0, 1, 5, 6, 40, u32::MAX] {
-            let longest = PAUSE_MAX.min(PAUSE_MIN * 2_u32.pow(failures.min(10)));
-            let pause = pause(failures, &away);
-            assert!(pause >= longest / 2 && pause <= longest, "{pause:?}");
-        }
-        assert!(pause(0, &missing) >= PAUSE_WITHOUT_CHANNEL / 2);
-        assert_ne!(pause(9, &away), pause(9, &away));
     }
 }
