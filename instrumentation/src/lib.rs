@@ -92,6 +92,7 @@ pub mod hystrix;
 mod isolated;
 mod name;
 pub mod propagation;
+pub mod registry;
 pub mod request;
 pub mod resilience;
 mod semaphore;

@@ -28,6 +28,7 @@ const LAYERS: [(&str, &[&str]); 3] = [
             "control",
             "http",
             "telemetry",
+            "registry",
             "actuator",
         ],
     ),

@@ -266,6 +266,7 @@ impl Collector {
             body_bytes_max: self.config.body_bytes_max,
             cors: Cors::new(&self.config.cors_allowed_origins),
             control: self.parts.circuits.control().clone(),
+            registry: self.parts.circuits.registry().clone(),
             held: Held::default(),
         };
         let mut servers = self.listeners.serve(&options, intake, web);

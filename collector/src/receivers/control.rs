@@ -1,12 +1,13 @@
-//! The control channel, which services poll for operators' changes of their breakers. A poll is a small JSON
-//! document, over HTTP or as the message of a gRPC call; it waits until there is a change for the instance or
-//! its time is over.
+//! What services ask for over the connection of their telemetry: operators' changes of their breakers (the control
+//! channel), and the registry. A request is a small JSON document, over HTTP or as the message of a gRPC call; it
+//! waits until there is something new for the instance or its time is over.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fusebox::control::{Poll, WAIT_MAX};
+use fusebox::control::{self, Changes, Poll, WAIT_MAX};
+use fusebox::registry::{self, Renewal};
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Method, Response, StatusCode, request};
 use http_body_util::Full;
@@ -19,8 +20,10 @@ use super::held::{Counted, Held, PER_PEER_MAX};
 use super::intake::Intake;
 use super::places::Session;
 use super::refusal::Refusal;
+use super::registered;
 use super::rpc::Code;
 use crate::live::circuits::PollError;
+use crate::live::registry::RegistryError;
 
 /// Largest poll: a thousand acknowledgements are 60 KB.
 const POLL_BYTES_MAX: usize = 128 << 10;
@@ -31,6 +34,11 @@ const COME_AGAIN: HeaderValue = HeaderValue::from_static("10");
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// The paths over HTTP.
+pub(super) const PATHS: [&str; 2] = [control::PATH, registry::PATH];
+/// The gRPC methods.
+pub(super) const GRPC_PATHS: [&str; 2] = [control::GRPC_PATH, registry::GRPC_PATH];
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PollRefusal {
@@ -46,6 +54,8 @@ pub(super) enum PollRefusal {
     Peer,
     #[error(transparent)]
     Poll(#[from] PollError),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     #[error(transparent)]
     Request(#[from] Refusal),
 }
@@ -69,8 +79,8 @@ pub(super) async fn call<B: RequestBody>(
 ) -> Result<Bytes, PollRefusal> {
     intake.authorize(head).await?;
     let _counted = count(intake, head)?;
-    let poll = read(&intake.held, body, |framed| Ok(unframe(framed)?.message)).await?;
-    Ok(frame(&answer(intake, poll).await?))
+    let json = read(&intake.held, body, |framed| Ok(unframe(framed)?.message)).await?;
+    Ok(frame(&answer(intake, head.uri.path(), json).await?))
 }
 
 async fn poll<B: RequestBody>(
@@ -88,8 +98,8 @@ async fn poll<B: RequestBody>(
         return Err(PollRefusal::MediaType);
     }
     let _counted = count(intake, head)?;
-    let poll = read(&intake.held, body, Ok).await?;
-    answer(intake, poll).await
+    let json = read(&intake.held, body, Ok).await?;
+    answer(intake, head.uri.path(), json).await
 }
 
 /// Counts a poll of its peer until the returned value is dropped.
@@ -100,29 +110,48 @@ fn count(intake: &Intake, head: &request::Parts) -> Result<Option<Counted>, Poll
     counted.transpose()
 }
 
-async fn answer(intake: &Intake, poll: Poll) -> Result<Vec<u8>, PollRefusal> {
-    let wait = Duration::from_millis(poll.wait_ms).min(WAIT_MAX);
-    let changes = intake.control.poll(poll, Instant::now() + wait).await?;
+/// Answers a request, whose JSON is released before it waits.
+async fn answer(intake: &Intake, path: &str, json: Bytes) -> Result<Vec<u8>, PollRefusal> {
+    if path == registry::PATH || path == registry::GRPC_PATH {
+        let renewal: Renewal = serde_json::from_slice(&json)?;
+        drop(json);
+        check_names(&renewal.service, &renewal.instance)?;
+        let until = deadline(renewal.wait_ms);
+        let listing = registered::renew(&intake.registry, renewal, until).await?;
+        return Ok(serde_json::to_vec(&listing)?);
+    }
+    let poll: Poll = serde_json::from_slice(&json)?;
+    drop(json);
+    check_names(&poll.service, &poll.instance)?;
+    let until = deadline(poll.wait_ms);
+    let changes: Changes = intake.control.poll(poll, until).await?;
     Ok(serde_json::to_vec(&changes)?)
 }
 
-/// Reads a poll, which `unwrap` extracts from the body. The body's memory is released before the poll waits.
+/// Returns until when a request may wait.
+fn deadline(wait_ms: u64) -> Instant {
+    Instant::now() + Duration::from_millis(wait_ms).min(WAIT_MAX)
+}
+
+/// Reads the JSON, which `unwrap` extracts from the body. The body's memory is released before the request waits.
 async fn read<B: RequestBody>(
     held: &Held,
     body: &mut B,
     unwrap: fn(Bytes) -> Result<Bytes, Refusal>,
-) -> Result<Poll, PollRefusal> {
+) -> Result<Bytes, PollRefusal> {
     let mut reservation = held.begin();
     let reading = body::collect(body, POLL_BYTES_MAX, |_| None, &mut reservation);
     let too_slow = Refusal::TooSlow {
         limit: BODY_PAUSE_MAX,
     };
     let json = timeout(BODY_PAUSE_MAX, reading).await;
-    let json = unwrap(json.unwrap_or(Err(too_slow))?)?;
-    let poll: Poll = serde_json::from_slice(&json)?;
-    let is_name = |name: &String| (1..=NAME_BYTES_MAX).contains(&name.len());
-    match is_name(&poll.service) && is_name(&poll.instance) {
-        true => Ok(poll),
+    Ok(unwrap(json.unwrap_or(Err(too_slow))?)?)
+}
+
+fn check_names(service: &str, instance: &str) -> Result<(), PollRefusal> {
+    let is_name = |name: &str| (1..=NAME_BYTES_MAX).contains(&name.len());
+    match is_name(service) && is_name(instance) {
+        true => Ok(()),
         false => Err(PollRefusal::Names),
     }
 }
@@ -133,9 +162,16 @@ impl PollRefusal {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Json(_) => StatusCode::BAD_REQUEST,
-            Self::Names => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Peer | Self::Poll(PollError::TooMany(_)) => StatusCode::TOO_MANY_REQUESTS,
-            Self::Poll(PollError::Store(_)) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Names
+            | Self::Registry(RegistryError::Invalid { .. } | RegistryError::Unknown) => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
+            Self::Peer
+            | Self::Poll(PollError::TooMany(_))
+            | Self::Registry(RegistryError::Full(_)) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Poll(PollError::Store(_)) | Self::Registry(RegistryError::Store(_)) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Request(refusal) => refusal.http_status(),
         }
     }
@@ -143,9 +179,17 @@ impl PollRefusal {
     pub(super) fn code(&self) -> Code {
         match self {
             Self::Method | Self::MediaType => Code::Unimplemented,
-            Self::Json(_) | Self::Names => Code::InvalidArgument,
-            Self::Peer | Self::Poll(PollError::TooMany(_)) => Code::ResourceExhausted,
-            Self::Poll(PollError::Store(_)) => Code::Unavailable,
+            Self::Json(_)
+            | Self::Names
+            | Self::Registry(RegistryError::Invalid { .. } | RegistryError::Unknown) => {
+                Code::InvalidArgument
+            }
+            Self::Peer
+            | Self::Poll(PollError::TooMany(_))
+            | Self::Registry(RegistryError::Full(_)) => Code::ResourceExhausted,
+            Self::Poll(PollError::Store(_)) | Self::Registry(RegistryError::Store(_)) => {
+                Code::Unavailable
+            }
             Self::Request(refusal) => refusal.code(),
         }
     }

@@ -10,7 +10,6 @@ use std::convert::Infallible;
 use axum::Router;
 use axum::routing::{any, post};
 use bytes::Bytes;
-use fusebox::control::PATH;
 use http::header::{
     ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderValue, ORIGIN,
     RETRY_AFTER, WWW_AUTHENTICATE,
@@ -62,7 +61,9 @@ pub(crate) fn routes(intake: Intake) -> Router {
     for path in otlp::GRPC_PATHS {
         routes = routes.route(path, receive.clone());
     }
-    routes = routes.route(PATH, receive);
+    for path in control::PATHS {
+        routes = routes.route(path, receive.clone());
+    }
     // Other methods on this path belong to Zipkin's query API.
     routes
         .route(ZIPKIN_V2, post(serve.clone()).options(serve.clone()))
@@ -79,7 +80,7 @@ impl HttpReceiver {
         request: Request<B>,
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         let (head, mut body) = request.into_parts();
-        if head.uri.path() == PATH {
+        if control::PATHS.contains(&head.uri.path()) {
             return Ok(control::serve(&self.intake, &head, &mut body).await);
         }
         let calls = OtlpGrpc::new(self.intake.clone());

@@ -17,6 +17,7 @@ use crate::codec::otlp::Accepted;
 use crate::codec::{Format, Signal};
 use crate::counters::Counters;
 use crate::live::circuits::Control;
+use crate::live::registry::Registry;
 use crate::pipeline::{Ingest, Reservation};
 
 /// The common path of all receivers into the pipeline; cheap to clone.
@@ -28,6 +29,7 @@ pub(crate) struct Intake {
     pub(crate) body_bytes_max: usize,
     pub(crate) cors: Cors,
     pub(crate) control: Control,
+    pub(crate) registry: Registry,
     pub(crate) held: Held,
 }
 

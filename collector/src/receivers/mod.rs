@@ -28,6 +28,7 @@ mod otlp_grpc;
 mod peer;
 mod places;
 mod refusal;
+mod registered;
 mod rpc;
 mod serve;
 #[cfg(test)]

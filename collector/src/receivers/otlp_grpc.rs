@@ -7,7 +7,6 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
-use fusebox::control::GRPC_PATH;
 use http::{HeaderMap, HeaderName, Request, Response, request};
 use http_body_util::{BodyExt, Full};
 use tokio::time::{Instant, timeout_at};
@@ -70,7 +69,7 @@ impl OtlpGrpc {
         if let Some(answer) = self.serve_web(&head, &mut body).await {
             return Ok(answer.map(BodyExt::boxed_unsync));
         }
-        if head.uri.path() == GRPC_PATH && is_grpc(&head) {
+        if control::GRPC_PATHS.contains(&head.uri.path()) && is_grpc(&head) {
             return Ok(match control::call(&self.intake, &head, &mut body).await {
                 Ok(framed) => succeed(framed),
                 Err(refusal) => fail(short_trailers(refusal.code(), &refusal.to_string())),

@@ -306,6 +306,11 @@ impl Registry {
         Ok(())
     }
 
+    /// Returns a receiver that is notified of every change.
+    pub(crate) fn news(&self) -> watch::Receiver<RegistryNews> {
+        self.inner.news.subscribe()
+    }
+
     /// Ends every waiting request, so that a server waiting for its connections can stop.
     pub(crate) fn close(&self) {
         self.inner.news.send_modify(|news| news.is_closed = true);

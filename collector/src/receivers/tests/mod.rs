@@ -5,6 +5,7 @@ mod control;
 mod grpc;
 mod grpc_web;
 mod http;
+mod registry;
 mod tokens;
 
 use std::io::Write;
@@ -73,6 +74,7 @@ impl Receivers {
             body_bytes_max: BODY_MAX,
             cors: Cors::new(&[ALLOWED_ORIGIN.to_owned()]),
             control: circuits.control().clone(),
+            registry: circuits.registry().clone(),
             held: held.clone(),
         };
         let (switch, stop) = stop_signal();
