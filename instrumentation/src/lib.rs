@@ -68,6 +68,8 @@
 //!   is unreachable.
 //! - `actuator` (feature `actuator`): Spring Boot's actuator endpoints, which Spring Boot Admin reads.
 //! - [`request`]: caching and batching of calls within one request.
+//! - [`registry`]: registration with the collector, and the live instances of other services (client: feature
+//!   `registry`).
 //! - [`control`]: the messages through which a collector changes the breakers and log levels of a running service.
 //! - [`semconv`]: the names of everything that is sent.
 //!

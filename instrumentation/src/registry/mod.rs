@@ -5,9 +5,19 @@
 //! change or the wait is over, and answers with a [`Listing`]. With the feature `registry`, `Registration` does all of
 //! this; the messages are public for collectors and other libraries.
 
+#[cfg(feature = "registry")]
+mod client;
+#[cfg(feature = "registry")]
+mod instances;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+#[cfg(feature = "registry")]
+pub use client::{Registered, Registration};
+#[cfg(feature = "registry")]
+pub use instances::{Change, Instances};
 
 /// The path for renewals.
 pub const PATH: &str = "/fusebox/v1/registry";

@@ -35,6 +35,8 @@ use tracing_subscriber::{Layer, Registry};
 
 pub use config::TelemetryConfig;
 pub use levels::{LEVEL_EXPIRY_MAX, LevelError, LogLevels, Logger, ROOT};
+#[cfg(feature = "registry")]
+pub(crate) use link::{Link, LinkError, pause, unless};
 use log_format::Formatter;
 pub use log_format::LogFormat;
 use pipeline::Pipeline;
@@ -65,7 +67,7 @@ pub struct Telemetry {
     dispatch: Dispatch,
     pipeline: Option<Pipeline>,
     handles: Handles,
-    #[cfg(feature = "actuator")]
+    #[cfg(any(feature = "actuator", feature = "registry"))]
     config: TelemetryConfig,
 }
 
@@ -158,7 +160,7 @@ where
         dispatch: Dispatch::none(),
         pipeline,
         handles,
-        #[cfg(feature = "actuator")]
+        #[cfg(any(feature = "actuator", feature = "registry"))]
         config: config.clone(),
     };
     telemetry.install(&config)?;
@@ -258,7 +260,7 @@ impl Telemetry {
             dispatch,
             pipeline,
             handles,
-            #[cfg(feature = "actuator")]
+            #[cfg(any(feature = "actuator", feature = "registry"))]
             config: config.clone(),
         }
     }
@@ -289,6 +291,16 @@ impl Telemetry {
     /// Returns the levels of loggers, to change them while the process runs.
     pub fn log_levels(&self) -> &LogLevels {
         &self.handles.levels
+    }
+}
+
+#[cfg(feature = "registry")]
+impl Telemetry {
+    /// Returns the link to a path of the collector; `None` if nothing is sent.
+    pub(crate) fn link(&self, path: &str, grpc_path: &str) -> Option<Link> {
+        let pipeline = self.pipeline.as_ref()?;
+        let (client, resource) = (&pipeline.client, &pipeline.resource);
+        Link::new(&self.config, client, resource, path, grpc_path)
     }
 }
 

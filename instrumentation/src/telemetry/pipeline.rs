@@ -32,7 +32,7 @@ pub(super) struct Pipeline {
     /// `None` if log records are off.
     pub(super) logs: Option<LogExporter>,
     pub(super) client: OtlpClient,
-    resource: Resource,
+    pub(super) resource: Resource,
 }
 
 impl Pipeline {
