@@ -19,6 +19,7 @@ const ENTRIES_DEFAULT: usize = 100;
 #[serde(deny_unknown_fields)]
 pub(super) struct Order {
     /// `OUT_OF_SERVICE`, or `null` for the status that the instance reports.
+    #[serde(deserialize_with = "Option::deserialize")]
     status: Option<InstanceStatus>,
     reason: String,
     /// Optional if the request identifies its user (`Authorization: Basic`).
@@ -80,6 +81,7 @@ impl From<RegistryError> for Problem {
         let detail = error.to_string();
         match error {
             RegistryError::Unknown => Self::not_found(detail),
+            RegistryError::Ordered => Self::new(StatusCode::CONFLICT, detail),
             RegistryError::Invalid { parameter, .. } => Self {
                 parameter: Some(parameter.to_owned()),
                 ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
@@ -120,6 +122,8 @@ mod tests {
         let out = r#"{"status": "OUT_OF_SERVICE", "reason": "it misbehaves", "by": "kim"}"#;
         assert_eq!(order("a", out).await, 204);
         assert_eq!(order("b", out).await, 404);
+        let without = r#"{"reason": "it is mended", "by": "kim"}"#;
+        assert_eq!(order("a", without).await, 422);
         assert_eq!(order("a", r#"{"status": null, "reason": ""}"#).await, 422);
         let listed = fixture.json("/api/instances").await;
         assert_eq!(listed["instances"][0]["liveness"], "out_of_service");

@@ -141,6 +141,9 @@ pub struct ForcedStatus {
     /// When it was set, by the collector's clock.
     #[serde(rename = "since_unix_nanos")]
     pub since: UnixNanos,
+    /// Whether an operator set it; then only operators change it.
+    #[serde(default)]
+    pub is_operators: bool,
 }
 
 /// A stored change of the registry.

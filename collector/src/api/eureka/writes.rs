@@ -82,20 +82,14 @@ pub(super) async fn force_status(
     Ok(StatusCode::OK)
 }
 
-/// `DELETE /eureka/apps/{app}/{id}/status?value`: `value` is the status that the instance has then.
+/// `DELETE /eureka/apps/{app}/{id}/status`: the instance has the status that it reports again.
 pub(super) async fn release_status(
     State(state): State<ApiState>,
     Path((app, id)): Path<(String, String)>,
     headers: HeaderMap,
-    params: Params,
 ) -> Result<StatusCode, Refusal> {
-    let (registry, now) = (registry(&state), UnixNanos::now());
-    registry
-        .force_status(&app, &id, None, by(&headers), now)
-        .await?;
-    if let Some(status) = params.given("value").and_then(InstanceStatus::parse) {
-        registry.report_status(&app, &id, status, now).await?;
-    }
+    let changed = registry(&state).force_status(&app, &id, None, by(&headers), UnixNanos::now());
+    changed.await?;
     Ok(StatusCode::OK)
 }
 

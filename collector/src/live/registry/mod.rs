@@ -169,10 +169,10 @@ impl Registry {
     }
 
     /// Sets the status of an instance from outside, until it is released or the instance leaves; `None` releases it. It
-    /// does not hide that an instance reports that it is down or starting.
+    /// does not hide that an instance reports that it is down or starting, and does not change what an operator set.
     ///
     /// # Errors
-    /// When the instance is not registered, or the disk fails.
+    /// When the instance is not registered, an operator set its status, or the disk fails.
     pub async fn force_status(
         &self,
         service: &str,
@@ -182,8 +182,18 @@ impl Registry {
         now: UnixNanos,
     ) -> Result<(), RegistryError> {
         let key = InstanceKey::of(service, instance);
+        self.set_status(key, status, (by, false), now).await
+    }
+
+    async fn set_status(
+        &self,
+        key: InstanceKey,
+        status: Option<InstanceStatus>,
+        by: (ChangedBy, bool),
+        now: UnixNanos,
+    ) -> Result<(), RegistryError> {
         self.change(now, move |state| {
-            Ok(state.find(&key)?.with_forced(status, by, now))
+            state.find(&key)?.with_forced(status, by, now)
         })
         .await
     }
@@ -201,8 +211,9 @@ impl Registry {
         now: UnixNanos,
     ) -> Result<(), RegistryError> {
         let by = bounds::operator(by)?;
-        self.force_status(service, instance, status, by.clone(), now)
-            .await?;
+        let key = InstanceKey::of(service, instance);
+        let ordered = self.set_status(key, status, (by.clone(), true), now);
+        ordered.await?;
         tracing::info!(
             service,
             instance,

@@ -33,11 +33,22 @@ pub(crate) async fn send(
         name: user.clone().unwrap_or_else(|| text("by")),
         reason: text("reason"),
     };
-    let status = params.word("status").and_then(InstanceStatus::parse);
+    let status = params.word("status").map(InstanceStatus::parse);
     let found = find(&pages, &service, &id).await?;
     let registry = pages.query.circuits().registry();
-    let ordered = registry.order_status(&service, &id, status, by, UnixNanos::now());
-    let (parameter, problem) = match ordered.await {
+    let now_nanos = UnixNanos::now();
+    let ordered = match status {
+        Some(None) => Err(RegistryError::Invalid {
+            parameter: "status",
+            problem: "is unknown".to_owned(),
+        }),
+        status => {
+            let status = status.flatten();
+            let ordered = registry.order_status(&service, &id, status, by, now_nanos);
+            ordered.await
+        }
+    };
+    let (parameter, problem) = match ordered {
         Ok(()) => {
             let page = super::href(&service, &id).at("registration").to_string();
             return Ok(Redirect::to(&page).into_response());
