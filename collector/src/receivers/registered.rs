@@ -1,14 +1,20 @@
 //! Renewals of registrations by our library, and the live instances that it asks for.
 
+use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
-use fusebox::registry::{Details, Instance, LISTED_MAX, Listing, RENEWAL_S, Renewal, WATCHED_MAX};
+use fusebox::registry::{
+    Details, Instance, LISTED_BYTES_MAX, Listing, RENEWAL_S, Renewal, WATCHED_MAX,
+};
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use crate::live::registry::{Registry, RegistryError};
 use crate::model::{InstanceStatus, Lease, Links, Port, Registration, RegistrySource, UnixNanos};
+
+/// Longest name of a watched service, as in their telemetry.
+const NAME_BYTES_MAX: usize = 255;
 
 /// Registers, renews or ends what a renewal is about, then waits until the instances of the watched services are others
 /// than it knows.
@@ -17,10 +23,7 @@ pub(super) async fn renew(
     renewal: Renewal,
     until: Instant,
 ) -> Result<Listing, RegistryError> {
-    let (mut watched, after) = (renewal.watched.clone(), renewal.after);
-    watched.sort();
-    watched.dedup_by(|a, b| a.eq_ignore_ascii_case(b));
-    watched.truncate(WATCHED_MAX);
+    let (watched, after) = (watched(&renewal)?, renewal.after);
     let mut news = registry.news();
     write(registry, renewal).await?;
     loop {
@@ -32,6 +35,23 @@ pub(super) async fn renew(
         if timeout_at(until, news.changed()).await.is_err() {
             return Ok(listing);
         }
+    }
+}
+
+/// Returns the names of the watched services, each once.
+fn watched(renewal: &Renewal) -> Result<BTreeSet<String>, RegistryError> {
+    let names: BTreeSet<_> = renewal
+        .watched
+        .iter()
+        .map(|name| name.to_lowercase())
+        .collect();
+    let is_valid = |name: &String| (1..=NAME_BYTES_MAX).contains(&name.len());
+    match names.len() <= WATCHED_MAX && names.iter().all(is_valid) {
+        true => Ok(names),
+        false => Err(RegistryError::Invalid {
+            parameter: "watched",
+            problem: format!("at most {WATCHED_MAX} names of 1 to {NAME_BYTES_MAX} bytes"),
+        }),
     }
 }
 
@@ -60,11 +80,11 @@ fn registration(
     details: Details,
 ) -> Result<Registration, RegistryError> {
     let url = Url::parse(&details.address).ok();
-    let url = url.filter(|url| matches!(url.scheme(), "http" | "https"));
+    let url = url.filter(is_address);
     let host = url.as_ref().and_then(|url| Some((url, url.host_str()?)));
     let (url, host) = host.ok_or_else(|| RegistryError::Invalid {
         parameter: "address",
-        problem: "must be a URL such as http://10.0.0.7:8080".to_owned(),
+        problem: "must be scheme, host and port, such as http://10.0.0.7:8080".to_owned(),
     })?;
     let is_secure = url.scheme() == "https";
     let port = |is_enabled| Port {
@@ -109,22 +129,44 @@ fn registration(
     })
 }
 
-/// Returns the instances of these services that take requests.
-fn listing(registry: &Registry, watched: &[String]) -> Listing {
+/// Whether a URL is scheme, host and port alone; a password in it would be shown to every reader of the registry.
+fn is_address(url: &Url) -> bool {
+    matches!(url.scheme(), "http" | "https")
+        && url.username().is_empty()
+        && url.password().is_none()
+        && url.path() == "/"
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.port() != Some(0)
+}
+
+/// Returns the instances of these services that take requests, as many as fit.
+fn listing(registry: &Registry, watched: &BTreeSet<String>) -> Listing {
     let found = watched.iter().flat_map(|name| registry.of_service(name));
     let found = found.map(|listed| listed.registered);
-    let live = found.filter(|one| one.status() == InstanceStatus::Up);
-    let instances = live.take(LISTED_MAX).map(|one| Instance {
-        service: one.registration.service.clone(),
-        id: one.registration.instance.clone(),
-        address: one.registration.address(),
-        metadata: one.registration.metadata.clone(),
-    });
-    let instances: Vec<_> = instances.collect();
+    let mut live = found.filter(|one| one.status() == InstanceStatus::Up);
+    let (mut instances, mut bytes) = (Vec::new(), 0);
     let mut hasher = DefaultHasher::new();
-    instances.hash(&mut hasher);
+    let rest = live.find(|one| {
+        let instance = Instance {
+            service: one.registration.service.clone(),
+            id: one.registration.instance.clone(),
+            address: one.registration.address(),
+            metadata: one.registration.metadata.clone(),
+        };
+        bytes += serde_json::to_string(&instance).map_or(0, |json| json.len() + 1);
+        let is_full = bytes > LISTED_BYTES_MAX;
+        if !is_full {
+            instance.hash(&mut hasher);
+            instances.push(instance);
+        }
+        is_full
+    });
+    let is_cut = rest.is_some();
+    is_cut.hash(&mut hasher);
     Listing {
         version: hasher.finish(),
         instances,
+        is_cut,
     }
 }

@@ -173,6 +173,11 @@ impl Worker {
                     }
                     failures = 0;
                     self.after = Some(listing.version);
+                    if listing.is_cut {
+                        self.link.log(|| {
+                            tracing::warn!(target: "fusebox", "the registry lists more instances than fit: some are left out");
+                        });
+                    }
                     self.publish(listing);
                     let rest = if has_watched { ROUND_MIN } else { RENEWAL };
                     let _ = timeout(rest, self.shared.watched.notified()).await;
@@ -219,7 +224,8 @@ impl Worker {
     fn publish(&self, listing: Listing) {
         for (service, list) in self.shared.lists.lock().iter() {
             let of = listing.instances.iter();
-            let of = of.filter(|instance| instance.service.eq_ignore_ascii_case(service));
+            let of =
+                of.filter(|instance| instance.service.to_lowercase() == service.to_lowercase());
             let instances: Arc<[Instance]> = of.cloned().collect();
             list.send_if_modified(|known| {
                 let is_new = **known != *instances;

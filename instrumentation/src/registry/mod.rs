@@ -31,8 +31,9 @@ pub const RENEWAL_S: u32 = 25;
 /// Most services that one process watches.
 pub const WATCHED_MAX: usize = 64;
 
-/// Most instances in one answer; those of services later in the alphabet are left out.
-pub const LISTED_MAX: usize = 1_000;
+/// Most bytes of instances in one answer; those of services later in the alphabet are left out. Services read at most
+/// 64 KiB.
+pub const LISTED_BYTES_MAX: usize = 48 << 10;
 
 /// What a service tells its collector.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +78,9 @@ pub struct Listing {
     pub version: u64,
     /// The instances, by service and id.
     pub instances: Vec<Instance>,
+    /// Whether some are left out, because the answer would be too long.
+    #[serde(default)]
+    pub is_cut: bool,
 }
 
 /// A live instance of a service.

@@ -71,6 +71,32 @@ async fn a_held_request_is_answered_with_the_new_instances() {
     assert!(registry.find("review", "b").is_none());
 }
 
+/// Guarantees: an answer fits what services read, and says when instances are left out.
+#[tokio::test]
+async fn a_long_list_is_cut() {
+    let receivers = Receivers::start().await;
+    for n in 0..700 {
+        let one = renewal(&format!("pod-{n:04}"), "http://10.0.0.7:8080");
+        let registered = Renewal {
+            watched: Vec::new(),
+            ..one
+        };
+        let answer = receivers.post(PATH, &[JSON], json(&registered)).await;
+        assert_eq!(answer.status, 200);
+    }
+    let watching = renewal("pod-0000", "http://10.0.0.7:8080");
+    let answer = receivers.post(PATH, &[JSON], json(&watching)).await;
+    assert!(answer.body.len() < 64 << 10, "{}", answer.body.len());
+    let found = listing(&answer);
+    assert!(found.is_cut && found.instances.len() > 300);
+    let endless = Renewal {
+        watched: vec!["x".repeat(256)],
+        ..watching
+    };
+    let refused = receivers.post(PATH, &[JSON], json(&endless)).await;
+    assert_eq!(refused.status, 422);
+}
+
 #[tokio::test]
 async fn only_a_sender_registers_and_only_with_an_address() {
     let receivers = Receivers::start_with(
@@ -92,7 +118,15 @@ async fn only_a_sender_registers_and_only_with_an_address() {
             .status,
         403
     );
-    for address in ["", "10.0.0.7:8080", "ftp://10.0.0.7", "http://"] {
+    for address in [
+        "",
+        "10.0.0.7:8080",
+        "ftp://10.0.0.7",
+        "http://",
+        "http://user:secret@10.0.0.7",
+        "http://10.0.0.7/base",
+        "http://10.0.0.7:0",
+    ] {
         let bad = json(&renewal("a", address));
         let refused = receivers.post(PATH, &[JSON, sender], bad).await;
         assert_eq!(refused.status, 422, "{address}");
