@@ -14,7 +14,7 @@ use super::otlp::{
 };
 use super::zipkin::Encoding;
 use super::{Format, Signal};
-use crate::model::UnixNanos;
+use crate::model::{Registered, UnixNanos};
 
 /// A time well after every sample.
 const NOW: u64 = 1_800_000_000_000_000_000;
@@ -50,7 +50,21 @@ pub(crate) fn traces_json(text: &[u8]) {
 /// When what was read from XML cannot be written and read again.
 pub(crate) fn eureka_registration(text: &[u8]) {
     for format in [EurekaFormat::Json, EurekaFormat::Xml] {
-        let _ = eureka::read_registration(text, format, "SHOP");
+        let Ok(registration) = eureka::read_registration(text, format, "SHOP") else {
+            continue;
+        };
+        let now = UnixNanos::new(NOW);
+        let registered = Registered {
+            registration,
+            forced: None,
+            since: now,
+            changed: now,
+        };
+        let listed = eureka::instance(&registered, now, "ADDED", EurekaFormat::Xml);
+        let mut written = String::new();
+        eureka::put_xml(&mut written, "instance", &listed);
+        let again = eureka::read_xml(&written);
+        assert!(again.is_ok(), "what is listed can be read: {written}");
     }
     let read = std::str::from_utf8(text).ok().map(eureka::read_xml);
     if let Some(Ok(serde_json::Value::Object(root))) = read

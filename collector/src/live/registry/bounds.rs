@@ -54,6 +54,14 @@ pub(super) fn checked(mut registration: Registration) -> Result<Registration, Re
         let problem = format!("more than {METADATA_MAX} values");
         return Err(invalid("metadata", problem));
     }
+    // Eureka's formats have other meanings for these.
+    let is_reserved = |name: &String| name.is_empty() || name.starts_with('@') || name == "$";
+    if registration.metadata.keys().any(is_reserved) {
+        return Err(invalid(
+            "metadata",
+            "a name is empty, `$`, or begins with @",
+        ));
+    }
     if registration.bytes() > REGISTRATION_BYTES_MAX {
         let problem = format!("more than {REGISTRATION_BYTES_MAX} bytes in all");
         return Err(invalid("registration", problem));
