@@ -34,7 +34,13 @@ const ALWAYS: [&str; 10] = [
 ];
 
 /// Routes that need a view of every breaker.
-const WALLS: [&str; 13] = [
+const WALLS: [&str; 19] = [
+    "/eureka/apps",
+    "/eureka/apps/",
+    "/eureka/apps/delta",
+    "/eureka/v2/apps",
+    "/eureka/v2/apps/",
+    "/eureka/v2/apps/delta",
     "/instances/{service}/{id}/status",
     "/",
     "/circuits",

@@ -32,8 +32,6 @@ const HELD_BACK_QUIETLY: Duration = Duration::from_secs(86_400);
 pub(super) async fn housekeep(parts: Parts) {
     let mut live_tick = interval(LIVE_TICK);
     live_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut registry_tick = interval(REGISTRY_TICK);
-    registry_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut memory_tick = interval(MEMORY_TICK);
     memory_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut retention_tick = interval(RETENTION_TICK);
@@ -48,11 +46,6 @@ pub(super) async fn housekeep(parts: Parts) {
                 }
                 handles::refill();
             }
-            _ = registry_tick.tick() => {
-                if let Err(error) = parts.circuits.registry().maintain(UnixNanos::now()).await {
-                    warn!(%error, "could not store the end of registrations");
-                }
-            }
             _ = memory_tick.tick() => parts.store.release_memory(),
             _ = retention_tick.tick() => {
                 let now = UnixNanos::now();
@@ -62,6 +55,18 @@ pub(super) async fn housekeep(parts: Parts) {
                 }
                 enforce_retention(&parts, now).await;
             }
+        }
+    }
+}
+
+/// Removes expired registrations. Runs until aborted, beside the other chores: each end waits for the disk.
+pub(super) async fn keep_registry(parts: Parts) {
+    let mut tick = interval(REGISTRY_TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        if let Err(error) = parts.circuits.registry().maintain(UnixNanos::now()).await {
+            warn!(%error, "could not store the end of registrations");
         }
     }
 }

@@ -42,7 +42,7 @@ use crate::store::influxdb::Influxdb;
 use crate::store::logs::LogStore;
 use crate::sync::Mutex;
 use clock::RetentionClock;
-use housekeep::{housekeep, sample};
+use housekeep::{housekeep, keep_registry, sample};
 use mapping_file::MappingFile;
 use open::open;
 use reload::{reload, reload_certificate, reload_mapping};
@@ -273,6 +273,7 @@ impl Collector {
         let chores = tokio::spawn(housekeep(self.parts.clone()));
         let mut reloading = JoinSet::new();
         reloading.spawn(reload(self.token_source, auth));
+        reloading.spawn(keep_registry(self.parts.clone()));
         if let Some((source, tls)) = self.tls {
             reloading.spawn(reload_certificate(source, tls));
         }

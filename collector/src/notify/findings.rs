@@ -161,7 +161,8 @@ fn of_instance(instance: &InstanceView) -> Option<Finding> {
             since: instance.since.unwrap_or(instance.last_heard),
             reason: match &instance.registration {
                 Some(registration) if registration.is_down() => "it reports that it is down",
-                _ => "it missed three heartbeats",
+                Some(_) => "its lease is over",
+                None => "it missed three heartbeats",
             }
             .to_owned(),
             opened_by: None,

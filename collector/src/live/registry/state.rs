@@ -64,6 +64,8 @@ pub(super) struct State {
 struct Entry {
     listed: Listed,
     change: ChangeKind,
+    /// Whether it has not renewed since the collector started.
+    is_restored: bool,
     /// The time of the last stored record of its state.
     stored: UnixNanos,
 }
@@ -96,6 +98,7 @@ impl State {
             (Some(known), RegistryEvent::Repeated) => known.change,
             _ => ChangeKind::Modified,
         };
+        let is_restored = known.as_ref().is_some_and(|known| known.is_restored);
         let last_renewed = known.map_or(entry.time, |known| known.listed.last_renewed);
         let registered = Arc::new(*registered);
         let entry = Entry {
@@ -104,6 +107,7 @@ impl State {
                 last_renewed,
             },
             change,
+            is_restored,
             stored: entry.time,
         };
         self.instances.insert(key, entry);
@@ -141,8 +145,10 @@ impl State {
 
     /// Starts every lease: while the collector was not running, no instance could renew.
     pub(super) fn begin(&mut self, now: UnixNanos) {
-        let entries = self.instances.values_mut();
-        entries.for_each(|entry| entry.listed.last_renewed = now);
+        for entry in self.instances.values_mut() {
+            entry.listed.last_renewed = now;
+            entry.is_restored = true;
+        }
         self.forget_gone(now);
     }
 
@@ -154,6 +160,7 @@ impl State {
     pub(super) fn renew(&mut self, key: &InstanceKey, now: UnixNanos) {
         if let Some(entry) = self.instances.get_mut(key) {
             entry.listed.last_renewed = entry.listed.last_renewed.max(now);
+            entry.is_restored = false;
         }
     }
 
@@ -270,7 +277,9 @@ impl State {
 
     /// Returns how many expired instances are kept because too many are silent at once.
     pub(super) fn preserved(&self, now: UnixNanos) -> usize {
-        let late = self.instances.values().filter(|entry| entry.is_late(now));
+        // Those that ended while the collector did not run have one time, that of its start.
+        let late = self.instances.values();
+        let late = late.filter(|entry| entry.is_late(now) && !entry.is_restored);
         let last: Vec<_> = late.map(|entry| entry.listed.last_renewed).collect();
         match are_too_many(most_at_once(last), self.instances.len()) {
             true => self

@@ -109,6 +109,25 @@ async fn many_that_fall_silent_at_once_are_kept() {
     assert_eq!(ids(&registry).len(), 16);
 }
 
+/// Guarantees: instances that ended while the collector did not run are removed, not kept as if the network had failed.
+#[tokio::test]
+async fn ends_during_a_restart_are_no_outage() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = open(&dir, NOW);
+    with_instances(&registry, 10).await;
+    drop(registry);
+    let registry = open(&dir, NOW + MINUTE);
+    let later = NOW + MINUTE * 5;
+    for id in &ids(&registry)[5..] {
+        registry.renew("shop", id, None, later).unwrap();
+    }
+    assert_eq!(registry.preserved(later), 0);
+    for _ in 0..5 {
+        registry.maintain(later).await.unwrap();
+    }
+    assert_eq!(ids(&registry).len(), 5);
+}
+
 /// Guarantees: what an instance says about itself when it is not up counts before what was set from outside.
 #[tokio::test]
 async fn a_status_set_from_outside_holds_while_the_instance_is_up() {
@@ -203,7 +222,9 @@ async fn registrations_are_bounded() {
     let mut many = registration("shop", "a");
     many.metadata = (0..101).map(|n| (n.to_string(), String::new())).collect();
     let unnamed = registration("", "a");
-    for refused in [large, many, unnamed, registration("shop", "a\nb")] {
+    let mut reserved = registration("shop", "a");
+    reserved.metadata.insert(String::new(), "x".to_owned());
+    for refused in [large, many, unnamed, reserved, registration("shop", "a\nb")] {
         let refused = registry.register(refused, NOW).await;
         assert!(matches!(refused, Err(RegistryError::Invalid { .. })));
     }
