@@ -44,20 +44,10 @@ pub(super) fn put(out: &mut Vec<u8>, value: &impl Serialize) {
     }
 }
 
-/// Returns a writer of a JSON list between two texts; `item` appends the next one, and returns false if there is
+/// Returns a writer of a list between two texts; `item` appends the next one, and returns false if there is
 /// none.
 pub(super) fn list(
     head: impl Into<Vec<u8>>,
-    item: impl Write,
-    tail: impl Into<Vec<u8>>,
-) -> impl Write {
-    joined(head, ",", item, tail)
-}
-
-/// Returns a writer of items with `between` between them, as [`list`] does.
-pub(super) fn joined(
-    head: impl Into<Vec<u8>>,
-    between: &'static str,
     mut item: impl Write,
     tail: impl Into<Vec<u8>>,
 ) -> impl Write {
@@ -69,7 +59,7 @@ pub(super) fn joined(
         }
         let before = out.len();
         if !is_first {
-            out.extend_from_slice(between.as_bytes());
+            out.push(b',');
         }
         if item(out) {
             is_first = false;

@@ -48,7 +48,7 @@ pub(super) async fn application(
     let rows = added(found);
     match rows.is_empty() {
         true => Err(Refusal::not_found()),
-        false => Ok(one("application", application_of(&rows, format), format)),
+        false => Ok(written(rows, format, ("{\"application\":", "}"), ("", ""))),
     }
 }
 
@@ -144,12 +144,6 @@ fn instance_of((listed, change): &Row, format: EurekaFormat) -> Value {
     eureka::instance(&listed.registered, listed.last_renewed, action, format)
 }
 
-fn application_of(rows: &[Row], format: EurekaFormat) -> Value {
-    let service = rows.first().map_or("", |row| &registration(row).service);
-    let instances = rows.iter().map(|row| instance_of(row, format));
-    eureka::application(service, instances.collect())
-}
-
 /// Returns a document with one root element.
 fn one(root: &'static str, value: Value, format: EurekaFormat) -> Response {
     let mut value = Some(value);
@@ -165,42 +159,110 @@ fn one(root: &'static str, value: Value, format: EurekaFormat) -> Response {
     typed(pieces::json(write), format)
 }
 
-/// Returns the applications, which are written one by one while the client reads.
+/// Returns the applications of these rows.
 fn applications(mut rows: Vec<Row>, hash: &str, format: EurekaFormat) -> Response {
     rows.sort_by_cached_key(app_of);
+    let json = format!(
+        r#"{{"applications":{{"versions__delta":"1","apps__hashcode":"{hash}","application":["#
+    );
+    let xml = format!(
+        "<applications><versions__delta>1</versions__delta><apps__hashcode>{hash}</apps__hashcode>"
+    );
+    written(
+        rows,
+        format,
+        (json.as_str(), "]}}"),
+        (xml.as_str(), "</applications>"),
+    )
+}
+
+/// Returns the applications of sorted rows between two texts, written one instance at a time while the client reads.
+fn written(
+    rows: Vec<Row>,
+    format: EurekaFormat,
+    json: (&str, &'static str),
+    xml: (&str, &'static str),
+) -> Response {
+    let (head, tail) = match format {
+        EurekaFormat::Json => json,
+        EurekaFormat::Xml => xml,
+    };
     let bytes = rows.iter().map(|row| registration(row).bytes()).sum();
-    let mut rows = VecDeque::from(rows);
-    let next = move |out: &mut Vec<u8>| {
-        let Some(first) = rows.front().map(app_of) else {
+    let mut writer = Writer {
+        rows: rows.into(),
+        app: None,
+        format,
+    };
+    let mut head = Some(head.to_owned());
+    let write = move |out: &mut Vec<u8>| {
+        out.extend_from_slice(head.take().unwrap_or_default().as_bytes());
+        let has_more = writer.next(out);
+        if !has_more {
+            out.extend_from_slice(tail.as_bytes());
+        }
+        has_more
+    };
+    pieces::holding(typed(pieces::json(write), format), bytes)
+}
+
+/// Writes applications, one instance with each call.
+struct Writer {
+    rows: VecDeque<Row>,
+    /// The application that is being written.
+    app: Option<String>,
+    format: EurekaFormat,
+}
+
+impl Writer {
+    fn next(&mut self, out: &mut Vec<u8>) -> bool {
+        let Some(row) = self.rows.pop_front() else {
+            self.end(out);
             return false;
         };
-        let count = rows.iter().take_while(|row| app_of(row) == first).count();
-        let of_app: Vec<_> = rows.drain(..count).collect();
-        let value = application_of(&of_app, format);
-        match format {
-            EurekaFormat::Json => pieces::put(out, &value),
-            EurekaFormat::Xml => put_element(out, "application", &value),
+        let app = app_of(&row);
+        let is_same = self.app.as_ref() == Some(&app);
+        let is_first = self.app.is_none();
+        if !is_same {
+            self.end(out);
+        }
+        if !is_first && self.format == EurekaFormat::Json {
+            out.push(b',');
+        }
+        if !is_same {
+            self.begin(app, out);
+        }
+        let instance = instance_of(&row, self.format);
+        match self.format {
+            EurekaFormat::Json => pieces::put(out, &instance),
+            EurekaFormat::Xml => put_element(out, "instance", &instance),
         }
         true
-    };
-    let response = match format {
-        EurekaFormat::Json => pieces::json(pieces::list(
-            format!(
-                r#"{{"applications":{{"versions__delta":"1","apps__hashcode":"{hash}","application":["#
-            ),
-            next,
-            "]}}",
-        )),
-        EurekaFormat::Xml => pieces::json(pieces::joined(
-            format!(
-                "<applications><versions__delta>1</versions__delta><apps__hashcode>{hash}</apps__hashcode>"
-            ),
-            "",
-            next,
-            "</applications>",
-        )),
-    };
-    pieces::holding(typed(response, format), bytes)
+    }
+
+    fn begin(&mut self, app: String, out: &mut Vec<u8>) {
+        let name = Value::from(app.as_str());
+        match self.format {
+            EurekaFormat::Json => {
+                out.extend_from_slice(b"{\"name\":");
+                pieces::put(out, &name);
+                out.extend_from_slice(b",\"instance\":[");
+            }
+            EurekaFormat::Xml => {
+                out.extend_from_slice(b"<application>");
+                put_element(out, "name", &name);
+            }
+        }
+        self.app = Some(app);
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) {
+        if self.app.take().is_some() {
+            out.extend_from_slice(match self.format {
+                EurekaFormat::Json => b"]}".as_slice(),
+                EurekaFormat::Xml => b"</application>".as_slice(),
+            });
+        }
+    }
 }
 
 fn put_element(out: &mut Vec<u8>, name: &str, value: &Value) {

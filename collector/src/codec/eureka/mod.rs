@@ -6,7 +6,7 @@ mod write;
 mod xml;
 
 pub(crate) use read::{EurekaError, read_registration};
-pub(crate) use write::{application, hash_code, instance, written_app};
+pub(crate) use write::{hash_code, instance, written_app};
 pub(crate) use xml::{put_xml, read_xml};
 
 /// The formats of Eureka's messages.

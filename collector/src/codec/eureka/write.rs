@@ -1,5 +1,5 @@
-//! Instances and applications in the fields of Eureka's `InstanceInfo` and `Applications`, which Java clients read by
-//! name: some numbers are texts, and attributes of the XML are fields that start with `@`.
+//! Instances in the fields of Eureka's `InstanceInfo`, which Java clients read by name: some numbers are texts, and
+//! attributes of the XML are fields that start with `@`.
 
 use std::collections::BTreeMap;
 
@@ -59,11 +59,6 @@ pub(crate) fn instance(
         }
     }
     fields
-}
-
-/// Returns an application with its instances.
-pub(crate) fn application(service: &str, instances: Vec<Value>) -> Value {
-    json!({"name": written_app(service), "instance": instances})
 }
 
 /// Returns the name of an application as Eureka's server writes it.
