@@ -134,20 +134,7 @@ pub fn router(state: AppState) -> Router {
         .route("/services", get(services::list))
         .route("/services/{name}", get(services::show))
         .route("/map", get(map::show))
-        .route("/instances", get(instances::show))
-        .route("/instances/journal", get(instances::registrations::show))
-        .route("/instances/{service}/{id}", get(instances::one::show))
-        .route(
-            "/instances/{service}/{id}/status",
-            form(
-                post(instances::status::send),
-                instances::one::FORM_BYTES_MAX,
-            ),
-        )
-        .route(
-            "/instances/{service}/{id}/level",
-            form(post(instances::one::send), instances::one::FORM_BYTES_MAX),
-        )
+        .merge(instance_routes())
         .route("/notifications", get(notifications::show))
         .route(
             "/notifications/mutes",
@@ -173,6 +160,24 @@ pub fn router(state: AppState) -> Router {
         .fallback(error::not_found)
         .with_state(pages);
     page::framed(routes, more_nav)
+}
+
+fn instance_routes() -> Router<Pages> {
+    Router::new()
+        .route("/instances", get(instances::show))
+        .route("/instances/journal", get(instances::registrations::show))
+        .route("/instances/{service}/{id}", get(instances::one::show))
+        .route(
+            "/instances/{service}/{id}/status",
+            form(
+                post(instances::status::send),
+                instances::one::FORM_BYTES_MAX,
+            ),
+        )
+        .route(
+            "/instances/{service}/{id}/level",
+            form(post(instances::one::send), instances::one::FORM_BYTES_MAX),
+        )
 }
 
 /// Limits the body of forms.
