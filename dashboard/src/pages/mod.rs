@@ -24,6 +24,7 @@ mod map;
 mod notifications;
 mod preferences;
 mod services;
+mod settings;
 mod switch;
 #[cfg(test)]
 mod tests;
@@ -117,6 +118,13 @@ pub fn router(state: AppState) -> Router {
         .route(
             "/circuits/{service}/{name}/switch",
             form(get(switch::show).post(switch::send), switch::FORM_BYTES_MAX),
+        )
+        .route(
+            "/circuits/{service}/{name}/settings",
+            form(
+                get(settings::show).post(settings::send),
+                switch::FORM_BYTES_MAX,
+            ),
         )
         .route("/traces", get(traces::show))
         .route("/traces/new", get(traces::fresh::show))

@@ -1,11 +1,19 @@
 //! The changes that operators made to a circuit: each change in force, and its state on each instance.
 
 use fusebox::control::Action;
-use fusebox_collector::live::circuits::{ChangeStatus, Delivery, InstanceDelivery};
-use fusebox_collector::model::CircuitKey;
+use fusebox_collector::live::circuits::{ChangeStatus, Control, Delivery, InstanceDelivery};
+use fusebox_collector::model::{CircuitKey, CircuitView, UnixNanos};
 
 use crate::pages::view::href::Href;
 use crate::pages::view::{action, moment, text};
+
+/// Returns the changes of a circuit's state and of its settings that are in force or being delivered.
+pub(super) fn all(control: &Control, circuit: &CircuitView, now: u64) -> Vec<ChangeStatus> {
+    let now = UnixNanos::new(now);
+    let mut changes = control.changes(circuit, now);
+    changes.extend(control.settings_changes(circuit, now));
+    changes
+}
 
 /// A change as the page of its circuit shows it.
 #[derive(Debug)]

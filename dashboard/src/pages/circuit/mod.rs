@@ -93,11 +93,7 @@ pub(crate) async fn show(
             true => Some(differs::ask(&pages.query, &key, kept).await?),
             false => None,
         },
-        changes: pages
-            .query
-            .circuits()
-            .control()
-            .changes(&circuit, UnixNanos::new(now)),
+        changes: changes::all(pages.query.circuits().control(), &circuit, now),
         circuit,
         retention,
     };
@@ -440,6 +436,10 @@ impl CircuitPage {
 
     fn switches(&self) -> Vec<(&'static str, String)> {
         changes::links(self.key())
+    }
+
+    fn settings_href(&self) -> String {
+        Href::circuit(self.key()).segment("settings").to_string()
     }
 
     fn journal_href(&self) -> String {

@@ -48,6 +48,11 @@ impl Operator {
         }
     }
 
+    /// Whether the change is to have no end.
+    pub(crate) fn is_endless(&self) -> bool {
+        self.seconds == Some(0)
+    }
+
     pub(crate) fn reason(&self) -> Cow<'_, str> {
         text::shown(&self.reason, 2 * REASON_CHARS_MAX)
     }
