@@ -33,6 +33,7 @@ mod traces;
 mod upload;
 pub(crate) mod view;
 mod wall;
+mod wallboard;
 
 use std::sync::Arc;
 
@@ -109,23 +110,7 @@ pub fn router(state: AppState) -> Router {
         palette: Palette::default(),
         info: Arc::new(state),
     };
-    let routes = Router::new()
-        .route("/", get(wall::show))
-        .route("/circuits", get(wall::show))
-        .route("/circuits/wall", get(wall::fragment))
-        .route("/circuits/live", get(stream::serve))
-        .route("/circuits/{service}/{name}", get(circuit::show))
-        .route(
-            "/circuits/{service}/{name}/switch",
-            form(get(switch::show).post(switch::send), switch::FORM_BYTES_MAX),
-        )
-        .route(
-            "/circuits/{service}/{name}/settings",
-            form(
-                get(settings::show).post(settings::send),
-                switch::FORM_BYTES_MAX,
-            ),
-        )
+    let routes = circuits()
         .route("/traces", get(traces::show))
         .route("/traces/new", get(traces::fresh::show))
         .route("/traces/{id}", get(trace::show))
@@ -185,6 +170,28 @@ fn instance_routes() -> Router<Pages> {
         .route(
             "/instances/{service}/{id}/level",
             form(post(instances::one::send), instances::one::FORM_BYTES_MAX),
+        )
+}
+
+/// Returns the wall, the wallboard, and the pages of each circuit.
+fn circuits() -> Router<Pages> {
+    Router::new()
+        .route("/", get(wall::show))
+        .route("/wallboard", get(wallboard::show))
+        .route("/circuits", get(wall::show))
+        .route("/circuits/wall", get(wall::fragment))
+        .route("/circuits/live", get(stream::serve))
+        .route("/circuits/{service}/{name}", get(circuit::show))
+        .route(
+            "/circuits/{service}/{name}/switch",
+            form(get(switch::show).post(switch::send), switch::FORM_BYTES_MAX),
+        )
+        .route(
+            "/circuits/{service}/{name}/settings",
+            form(
+                get(settings::show).post(settings::send),
+                switch::FORM_BYTES_MAX,
+            ),
         )
 }
 
