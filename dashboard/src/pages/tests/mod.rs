@@ -10,6 +10,7 @@ mod kept;
 mod languages;
 mod logs;
 mod outages;
+mod settings;
 mod wall_rows;
 
 use std::time::Duration;
@@ -225,6 +226,7 @@ fn all_pages() -> Vec<(&'static str, String)> {
         circuit_pages(),
         trace_pages(),
         control::pages(),
+        settings::pages(),
         logs::pages(),
         other_pages(),
     ]

@@ -3,6 +3,7 @@
 mod arranged;
 mod body;
 pub(crate) mod card;
+mod changes;
 pub(crate) mod instance_row;
 pub(crate) mod live;
 mod message;
@@ -24,6 +25,7 @@ use crate::pages::view::text;
 use crate::pages::words::Text;
 pub(crate) use arranged::{Arranged, arrange};
 pub(crate) use body::{Sum, WallBody, draw_circuit};
+use changes::PastChange;
 use timeline::Timeline;
 use view::{Density, Sort};
 pub(crate) use view::{Shape, WallView};
@@ -65,6 +67,9 @@ pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResu
     let (ticks, shown) = (&transitions.value, (shown, &lengths));
     let mut page = WallPage::new(&wall, ticks, view, now, shown, teach);
     page.chrome = page.chrome.lacking(missing.as_ref(), now);
+    if let Some(at) = page.view.at {
+        page.changes = changes::at(&pages, at).await?;
+    }
     Ok(Page(page))
 }
 
@@ -125,6 +130,8 @@ pub(crate) struct WallPage {
     /// Lengths of the timeline: words, link, whether it is shown.
     lengths: Vec<(String, String, bool)>,
     view: WallView,
+    /// The changes of operators that were in force at the shown time of the past.
+    changes: Vec<PastChange>,
     teach: Teach,
 }
 
@@ -168,6 +175,7 @@ impl WallPage {
                 base.href("/", at)
             }),
             view,
+            changes: Vec::new(),
             teach,
         }
     }

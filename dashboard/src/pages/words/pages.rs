@@ -66,6 +66,8 @@ pub(super) const WORDS: Words = &[
     ("States", "상태"),
     ("unknown", "알 수 없음"),
     ("Mutes", "알림 중지"),
+    ("Changed by operators then:", "당시 운영자의 변경:"),
+    ("{what} by {who}: “{why}”", "{who} 님: {what}. “{why}”"),
     ("Force open", "강제 열기"),
     ("Force closed", "강제 닫기"),
     ("Disable", "비활성화"),
