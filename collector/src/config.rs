@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::codec::otlp::Limits;
 use crate::model::{TailSampling, format_duration, nanos};
 use crate::receivers::{
-    HYSTRIX_STREAMS_MAX, HystrixSource, ListenAddr, TlsFiles, TokenError, TrustedProxy,
+    HYSTRIX_STREAMS_MAX, HystrixSource, ListenAddr, ProxyUsers, TlsFiles, TokenError, TrustedProxy,
     check as check_token, check_origin,
 };
 use crate::secret::Secret;
@@ -58,6 +58,8 @@ pub struct CollectorConfig {
     pub hystrix_streams: Vec<HystrixSource>,
     /// Reverse proxies that are trusted to name their clients' addresses. Default none.
     pub trusted_proxies: Vec<TrustedProxy>,
+    /// Users whom a trusted proxy names in a header. Default none: everybody uses tokens.
+    pub proxy_users: Option<ProxyUsers>,
     /// File of notification targets; reloaded when it changes. Default none.
     pub notify_file: Option<PathBuf>,
     /// A file that says which metrics of other libraries are about circuit breakers, beside those that are known; it is read
@@ -139,6 +141,7 @@ impl CollectorConfig {
             cors_allowed_origins: Vec::new(),
             hystrix_streams: Vec::new(),
             trusted_proxies: Vec::new(),
+            proxy_users: None,
             notify_file: None,
             circuit_mapping: None,
             zipkin_lens: None,
@@ -169,6 +172,8 @@ impl CollectorConfig {
         let origins = listed(&self.cors_allowed_origins);
         let streams = listed(&self.hystrix_streams);
         let proxies = listed(&self.trusted_proxies);
+        let users = self.proxy_users.clone().unwrap_or_default();
+        let header: Vec<_> = self.proxy_users.iter().map(|it| &it.header).collect();
         let mut settings: Vec<(&str, String)> = vec![
             ("listen", self.web_addr.to_string()),
             ("otlp-grpc-listen", self.otlp_grpc_addr.to_string()),
@@ -202,6 +207,9 @@ impl CollectorConfig {
             ("cors-allowed-origin", origins),
             ("hystrix-stream", streams),
             ("trusted-proxy", proxies),
+            ("proxy-user-header", listed(header.as_slice())),
+            ("proxy-operator", listed(&users.operators)),
+            ("proxy-viewer", listed(&users.viewers)),
             ("notify-file", set(self.notify_file.is_some())),
             ("circuit-mapping", set(self.circuit_mapping.is_some())),
             ("zipkin-lens", set(self.zipkin_lens.is_some())),
@@ -261,6 +269,7 @@ impl CollectorConfig {
         )?;
         self.validate_sampling()?;
         self.validate_origins()?;
+        self.validate_proxy_users()?;
         check(
             self.hystrix_streams.len() <= HYSTRIX_STREAMS_MAX,
             "hystrix-stream",
@@ -302,6 +311,21 @@ impl CollectorConfig {
             self.influxdb.is_none(),
             "keep-after",
             "needs the data directory as the store: InfluxDB keeps what it was sent",
+        )
+    }
+
+    fn validate_proxy_users(&self) -> Result<(), ConfigError> {
+        let Some(users) = &self.proxy_users else {
+            return Ok(());
+        };
+        let setting = "proxy-user-header";
+        if let Some(problem) = users.problem() {
+            return Err(ConfigError::Invalid { setting, problem });
+        }
+        check(
+            !self.trusted_proxies.is_empty(),
+            setting,
+            "needs --trusted-proxy: the header is believed only from those addresses",
         )
     }
 

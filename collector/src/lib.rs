@@ -30,8 +30,8 @@ pub mod traceql;
 pub use collector::{Collector, CollectorError};
 pub use config::{CollectorConfig, ConfigError};
 pub use receivers::{
-    HystrixSource, HystrixSourceError, ListenAddr, ListenAddrError, TlsFiles, TokenError,
-    TrustedProxy, TrustedProxyError, is_same_origin, user_name,
+    HystrixSource, HystrixSourceError, ListenAddr, ListenAddrError, ProxyUsers, TlsFiles,
+    TokenError, TrustedProxy, TrustedProxyError, is_same_origin, user_name,
 };
 pub use secret::Secret;
 pub use stop::Stop;

@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use fusebox_collector::model::{TailSampling, UnixNanos, parse_duration};
 use fusebox_collector::store::influxdb::{InfluxdbOptions, InfluxdbUrl};
 use fusebox_collector::{
-    CollectorConfig, HystrixSource, ListenAddr, Secret, TlsFiles, TrustedProxy,
+    CollectorConfig, HystrixSource, ListenAddr, ProxyUsers, Secret, TlsFiles, TrustedProxy,
 };
 
 use crate::demo::DemoOptions;
@@ -153,6 +153,33 @@ pub struct ServerArgs {
         value_delimiter = ','
     )]
     pub trusted_proxies: Vec<TrustedProxy>,
+    /// Header in which a trusted proxy names the user that it has identified, such as `X-Forwarded-User`. Needs
+    /// `--trusted-proxy`, and `--proxy-operator` or `--proxy-viewer`.
+    #[arg(
+        long,
+        global = true,
+        env = "FUSEBOX_PROXY_USER_HEADER",
+        value_name = "NAME"
+    )]
+    pub proxy_user_header: Option<String>,
+    /// User of the proxy who may switch circuits and see everything; `*` for every user; repeatable.
+    #[arg(
+        long = "proxy-operator",
+        global = true,
+        env = "FUSEBOX_PROXY_OPERATORS",
+        value_name = "USER",
+        value_delimiter = ','
+    )]
+    pub proxy_operators: Vec<String>,
+    /// User of the proxy who may see everything; `*` for every user; repeatable.
+    #[arg(
+        long = "proxy-viewer",
+        global = true,
+        env = "FUSEBOX_PROXY_VIEWERS",
+        value_name = "USER",
+        value_delimiter = ','
+    )]
+    pub proxy_viewers: Vec<String>,
     /// File with the targets that are notified when circuits open, instances go down or the collector fails; JSON, see
     /// NOTIFY.md. It is read again when it changes.
     #[arg(long, global = true, env = "FUSEBOX_NOTIFY_FILE", value_name = "FILE")]
@@ -385,6 +412,7 @@ impl ServerArgs {
             cors_allowed_origins: self.cors_allowed_origins.clone(),
             hystrix_streams: self.hystrix_streams.clone(),
             trusted_proxies: self.trusted_proxies.clone(),
+            proxy_users: self.proxy_users(),
             notify_file: self.notify_file.clone(),
             circuit_mapping: self.circuit_mapping.clone(),
             zipkin_lens: self.zipkin_lens.clone(),
@@ -398,6 +426,16 @@ impl ServerArgs {
 }
 
 impl ServerArgs {
+    /// Returns the users of a proxy; an incomplete set is refused when the settings are validated.
+    fn proxy_users(&self) -> Option<ProxyUsers> {
+        let users = ProxyUsers {
+            header: self.proxy_user_header.clone().unwrap_or_default(),
+            operators: self.proxy_operators.clone(),
+            viewers: self.proxy_viewers.clone(),
+        };
+        (users != ProxyUsers::default()).then_some(users)
+    }
+
     /// Returns the TLS files. An incomplete set is an error, because it must not result in plain HTTP.
     fn tls(&self) -> Result<Option<TlsFiles>, Error> {
         let client_ca = self.tls_client_ca.clone();

@@ -258,7 +258,8 @@ impl Collector {
             stop: self.stop(),
             grace: GRACE,
         };
-        let auth = Auth::new(self.tokens, self.config.insecure, self.access.clone());
+        let auth = Auth::new(self.tokens, self.config.insecure, self.access.clone())
+            .with_users(self.config.proxy_users.clone());
         let intake = Intake {
             ingest: self.pipeline.ingest().clone(),
             counters: Arc::clone(&self.parts.counters),

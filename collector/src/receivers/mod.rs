@@ -38,7 +38,7 @@ mod unread;
 
 pub(crate) use access::Access;
 pub(crate) use auth::{Anonymous, Auth, TokenSource, Tokens, check};
-pub use auth::{TokenError, is_same_origin, user_name};
+pub use auth::{ProxyUsers, TokenError, is_same_origin, user_name};
 pub(crate) use connection::ServeOptions;
 pub(crate) use cors::{Cors, check as check_origin};
 pub use forwarded::{TrustedProxy, TrustedProxyError};

@@ -1,4 +1,4 @@
-//! Authentication for every listener: valid tokens, and what each allows.
+//! Authentication for every listener: valid tokens and users of a reverse proxy, and what each allows.
 //!
 //! Without a token, pages and queries are answered only for hosts that are not public DNS names: otherwise a
 //! page of any site could point its own name at this machine and read everything (DNS rebinding). Receivers
@@ -6,6 +6,7 @@
 
 mod source;
 mod tokens;
+mod users;
 mod write;
 
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub use fusebox::http::is_same_origin;
 pub(crate) use source::TokenSource;
 pub use tokens::TokenError;
 pub(crate) use tokens::{Role, Roles, Tokens, check};
+pub use users::ProxyUsers;
+use users::{Named, USER};
 
 /// The one path of the web listener that needs no token: health probes send none, and get only the status.
 const OPEN_PATH: &str = "/healthz";
@@ -59,6 +62,7 @@ const WEB_CHALLENGES: [HeaderValue; 2] = [
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Auth {
     tokens: Option<Arc<RwLock<Arc<Tokens>>>>,
+    users: Option<Arc<ProxyUsers>>,
     any_host: bool,
     access: Access,
 }
@@ -88,9 +92,16 @@ impl Auth {
     pub(crate) fn new(tokens: Option<Tokens>, any_host: bool, access: Access) -> Self {
         Self {
             tokens: tokens.map(|tokens| Arc::new(RwLock::new(Arc::new(tokens)))),
+            users: None,
             any_host,
             access,
         }
+    }
+
+    /// Also accepts users whom a trusted proxy names.
+    pub(crate) fn with_users(mut self, users: Option<ProxyUsers>) -> Self {
+        self.users = users.map(Arc::new);
+        self
     }
 
     /// Replaces the tokens for all clones; connections already authenticated stay.
@@ -128,13 +139,20 @@ impl Auth {
             return;
         };
         self.access.denied(session.listener(), denied.as_str());
-        if !matches!(denied, Denied::Role(_)) {
+        // A proxy's connection is that of all its users.
+        let is_shared = self.users.is_some() && session.is_proxy();
+        if !matches!(denied, Denied::Role(_)) && !is_shared {
             session.refuse();
         }
     }
 
     pub(crate) fn requires_token(&self) -> bool {
         self.tokens.is_some()
+    }
+
+    /// Whether only known people may use the pages and queries.
+    fn knows_people(&self) -> bool {
+        self.tokens.is_some() || self.users.is_some()
     }
 
     /// Marks the connection of a health check, which needs no token, as authenticated if no tokens are
@@ -206,13 +224,14 @@ impl Auth {
     }
 
     async fn admit_web(&self, request: &mut Request) -> Result<(), Denied> {
+        let user = self.take_user(request);
         let (headers, extensions) = (request.headers(), request.extensions());
-        let knows_host = self.tokens.is_some()
+        let knows_host = self.knows_people()
             || self.any_host
             || fusebox::http::names_private_host(request.uri(), headers);
-        let is_anonymous = match self.tokens {
-            Some(_) => !headers.contains_key(AUTHORIZATION),
-            None => !knows_host,
+        let is_anonymous = match self.knows_people() {
+            true => user.is_none() && !headers.contains_key(AUTHORIZATION),
+            false => !knows_host,
         };
         if is_anonymous && request.uri().path() == OPEN_PATH {
             request.extensions_mut().insert(Anonymous);
@@ -227,7 +246,55 @@ impl Auth {
             judged.inspect_err(|denied| self.turn_away(extensions, *denied))?;
         }
         let needed = needed(request.method(), request.uri().path());
-        self.admit(headers, extensions, needed).await
+        match (user, &self.users, &self.tokens) {
+            (Some(user), Some(users), _) => {
+                let judged = self.admit_user(users.roles(&user), extensions, needed);
+                // Names have no control characters, so that each is a valid value.
+                if let Ok(name) = HeaderValue::from_bytes(user.as_bytes()) {
+                    request.headers_mut().insert(USER, name);
+                }
+                judged
+            }
+            // Services that register are no users of a proxy.
+            (None, Some(_), None) if !needed.meet(Roles::of(&[Role::Send])) => {
+                self.turn_away(extensions, Denied::Missing);
+                Err(Denied::Missing)
+            }
+            _ => self.admit(headers, extensions, needed).await,
+        }
+    }
+
+    /// Takes the user from a request. Names that no trusted proxy gave are removed and counted.
+    fn take_user(&self, request: &mut Request) -> Option<String> {
+        let forged = request.headers_mut().remove(USER).is_some();
+        let session = request.extensions().get::<Arc<Session>>().cloned();
+        let users = self.users.as_ref();
+        let named = users.map(|users| users.take(request, session.as_deref()));
+        if let Some(session) = session
+            && (forged || named == Some(Named::Forged))
+        {
+            self.access.denied(session.listener(), "user_header");
+        }
+        match named {
+            Some(Named::User(user)) => Some(user),
+            _ => None,
+        }
+    }
+
+    fn admit_user(
+        &self,
+        roles: Roles,
+        extensions: &Extensions,
+        needed: Roles,
+    ) -> Result<(), Denied> {
+        if !roles.meet(needed) {
+            self.turn_away(extensions, Denied::Role(needed));
+            return Err(Denied::Role(needed));
+        }
+        if let Some(session) = extensions.get::<Arc<Session>>() {
+            session.authenticate();
+        }
+        Ok(())
     }
 }
 
@@ -279,8 +346,12 @@ fn credentials(headers: &HeaderMap) -> Option<Vec<u8>> {
     Some(password.to_vec())
 }
 
-/// Returns the user name that was sent with the token, as browsers ask for it; `None` without one.
+/// Returns the name of the user: the one that a trusted proxy gave, or that was sent with the token, as browsers ask for it;
+/// `None` without one.
 pub fn user_name(headers: &HeaderMap) -> Option<String> {
+    if let Some(user) = headers.get(USER) {
+        return String::from_utf8(user.as_bytes().to_vec()).ok();
+    }
     let (scheme, credentials) = split_scheme(headers.get(AUTHORIZATION)?.as_bytes())?;
     let is_basic = scheme.eq_ignore_ascii_case(b"basic");
     let pair = is_basic.then(|| STANDARD.decode(credentials).ok())??;
@@ -293,7 +364,8 @@ fn deny(denied: Denied) -> Response {
     match denied {
         Denied::Missing | Denied::Wrong => unauthorized(),
         Denied::Role(needed) => {
-            let problem = format!("this token does not allow that: it needs the role {needed}\n");
+            let problem =
+                format!("this token or user does not allow that: it needs the role {needed}\n");
             (StatusCode::FORBIDDEN, problem).into_response()
         }
         Denied::Origin => {
