@@ -7,6 +7,7 @@
 mod accept;
 #[cfg(test)]
 mod away_tests;
+mod body;
 mod circuits;
 mod compress;
 mod control;

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::{MatchedPath, Request};
-use axum::http::{Uri, header};
+use axum::http::{Method, Uri, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use http_body::{Frame, SizeHint};
 use super::dialect::Refuse;
 use super::pieces::Holds;
 use super::problem::RETRY_AFTER;
-use super::{Problem, compress, jaeger, tempo, zipkin};
+use super::{Problem, body, compress, jaeger, tempo, zipkin};
 use crate::query::{Admitted, Busy, Cost, QueryService};
 
 /// Always admitted: health checks, static files, and event streams (which have limits of their own).
@@ -89,15 +89,17 @@ async fn answer(
     busy: fn() -> Response,
 ) -> Response {
     let takes_gzip = compress::takes_gzip(request.headers());
-    let request = match request.uri().path().starts_with("/tempopb.") {
-        true => match tempo::received(request).await {
-            Ok(request) => request,
-            Err(refused) => return refused,
-        },
-        false => request,
+    let cost = cost(&request, queries);
+    let received = match cost {
+        Some(Cost::Upload) => Ok(request),
+        _ => body::received(request).await,
+    };
+    let request = match received {
+        Ok(request) => request,
+        Err(refused) => return refused,
     };
     let mut admitted = None;
-    if let Some(cost) = cost(&request, queries) {
+    if let Some(cost) = cost {
         match queries.admission().admit(cost).await {
             Ok(room) => admitted = Some(room),
             Err(error) => return refuse(request.uri(), error, busy),
@@ -128,6 +130,9 @@ fn cost(request: &Request, queries: &QueryService) -> Option<Cost> {
     let path = path.map_or("", MatchedPath::as_str);
     if ALWAYS.contains(&path) {
         return None;
+    }
+    if path == "/upload" && request.method() == Method::POST {
+        return Some(Cost::Upload);
     }
     let reads_store = ["trace", "logs", "operations", "transitions", "history"]
         .iter()

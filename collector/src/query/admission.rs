@@ -14,6 +14,8 @@ const WALLS_BYTES_MAX: usize = 64 << 20;
 /// Memory of all other answers: four at once until their size is known. Semaphores are FIFO, so expensive
 /// queries wait in separate ones.
 const LIGHT_ANSWERS_BYTES_MAX: usize = 64 << 20;
+/// Memory of all uploads: two at once. They arrive as slowly as their senders like, so queries do not wait for them.
+const UPLOADS_BYTES_MAX: usize = 2 * HEAVY_BYTES;
 /// Cost of a query that reads the store: a trace has 48 MiB, plus the overhead of reading and writing.
 const HEAVY_BYTES: usize = 64 << 20;
 /// Cost of any other query until its answer is known; a wall may cost more.
@@ -38,6 +40,8 @@ pub enum Cost {
     Wall(usize),
     /// Reads the store.
     Heavy,
+    /// Receives a file of traces.
+    Upload,
 }
 
 /// The query was rejected because there is no room.
@@ -52,6 +56,7 @@ pub struct Admission {
     walls: Arc<Semaphore>,
     heavy: Arc<Semaphore>,
     heavy_at_once: Arc<Semaphore>,
+    uploads: Arc<Semaphore>,
 }
 
 impl Default for Admission {
@@ -62,6 +67,7 @@ impl Default for Admission {
             walls: room(WALLS_BYTES_MAX),
             heavy: room(HEAVY_ANSWERS_BYTES_MAX),
             heavy_at_once: Arc::new(Semaphore::new(HEAVY_AT_ONCE)),
+            uploads: room(UPLOADS_BYTES_MAX),
         }
     }
 }
@@ -81,10 +87,11 @@ impl Admission {
             Cost::Light => (&self.light, LIGHT_BYTES),
             Cost::Wall(circuits) => (&self.walls, wall_bytes(circuits)),
             Cost::Heavy => (&self.heavy, HEAVY_BYTES),
+            Cost::Upload => (&self.uploads, HEAVY_BYTES),
         };
         let turn = match cost {
             Cost::Heavy => Some(Arc::clone(&self.heavy_at_once).acquire_owned().await.ok()?),
-            Cost::Light | Cost::Wall(_) => None,
+            Cost::Light | Cost::Wall(_) | Cost::Upload => None,
         };
         let bytes = Arc::clone(room).acquire_many_owned(units(bytes)).await;
         let bytes = bytes.ok()?;

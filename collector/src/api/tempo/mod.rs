@@ -19,7 +19,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
 
-pub(super) use self::stream::received;
+pub(super) use self::stream::{fail_call, is_call};
 use super::dialect::Refuse;
 use super::refusal::Refusal;
 use super::{ApiState, dialect};

@@ -2,15 +2,15 @@
 //! becomes the parameters of the HTTP route that answers the same question, and its JSON comes back as protobuf.
 
 use std::path::Path as FilePath;
-use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use prost::Message;
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::params::Params;
 use super::{metrics, search, tags, values};
@@ -29,8 +29,6 @@ use crate::store::cancel::off_worker;
 const SEARCH_METHOD: &str = "Search";
 /// Bytes of a request: a query and a few numbers.
 const REQUEST_BYTES_MAX: usize = 64 << 10;
-/// How long a request may take to arrive after its headers.
-const REQUEST_TIME_MAX: Duration = Duration::from_secs(2);
 /// Traces in one message of a search.
 const TRACES_AT_ONCE: usize = 20;
 /// Bytes of a message with several traces: clients by default accept messages of 4 MiB.
@@ -106,22 +104,14 @@ struct MetricsRequest {
     exemplars: u32,
 }
 
-/// Reads the message of a call, which must be done before the call is admitted: one that sends none must not keep
-/// others from their turn. Returns the call with its message, or the answer that refuses it.
-pub(in crate::api) async fn received(request: Request) -> Result<Request, Response> {
-    let (head, body) = request.into_parts();
-    if !grpc::is_grpc(&head) {
-        return Ok(Request::from_parts(head, body));
-    }
-    let problem = match timeout(REQUEST_TIME_MAX, to_bytes(body, REQUEST_BYTES_MAX)).await {
-        Ok(Ok(sent)) => return Ok(Request::from_parts(head, Body::from(sent))),
-        Ok(Err(error)) => malformed(format!("the request cannot be read: {error}")),
-        Err(_) => {
-            let problem = "the request did not arrive in time";
-            (Code::DeadlineExceeded, problem.to_owned())
-        }
-    };
-    Err(failed(&problem))
+/// Whether a request is a call by gRPC.
+pub(in crate::api) fn is_call(head: &Parts) -> bool {
+    head.uri.path().starts_with("/tempopb.") && grpc::is_grpc(head)
+}
+
+/// Ends a call whose message could not be read.
+pub(in crate::api) fn fail_call(status: StatusCode, problem: &str) -> Response {
+    failed(&(code_of(status), problem.to_owned()))
 }
 
 /// `POST /tempopb.StreamingQuerier/{method}`
@@ -245,8 +235,13 @@ async fn json_of(response: Result<Response, Refusal>) -> Result<(Bytes, Option<S
     if head.status == StatusCode::OK {
         return Ok((body, missing_of(&head.headers)));
     }
-    let code = match head.status {
-        StatusCode::BAD_REQUEST => Code::InvalidArgument,
+    let problem = String::from_utf8_lossy(&body).into_owned();
+    Err((code_of(head.status), problem))
+}
+
+fn code_of(status: StatusCode) -> Code {
+    match status {
+        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Code::InvalidArgument,
         StatusCode::UNAUTHORIZED => Code::Unauthenticated,
         StatusCode::FORBIDDEN => Code::PermissionDenied,
         StatusCode::NOT_FOUND => Code::NotFound,
@@ -254,8 +249,7 @@ async fn json_of(response: Result<Response, Refusal>) -> Result<(Bytes, Option<S
         StatusCode::UNPROCESSABLE_ENTITY | StatusCode::TOO_MANY_REQUESTS => Code::ResourceExhausted,
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,
         _ => Code::Internal,
-    };
-    Err((code, String::from_utf8_lossy(&body).into_owned()))
+    }
 }
 
 /// Returns an answer as a framed message.
