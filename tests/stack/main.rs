@@ -31,6 +31,7 @@ mod prometheus;
 mod registry;
 mod restart;
 mod sdk;
+mod settings;
 mod stopping;
 mod switches;
 mod trace_page;

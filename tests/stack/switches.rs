@@ -1,10 +1,12 @@
 //! Circuits switched by hand: real services, the real collector, a real browser, and whoever may not.
 
+use std::collections::BTreeSet;
+
 use fantoccini::Locator;
 use integration_tests::{
     Binary, Browser, DEADLINE, FakeBreaker, ShopService, eventually, get_json,
 };
-use reqwest::{Client, Response};
+use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -205,36 +207,98 @@ async fn a_pending_change_arrives_once_after_a_crash() {
     binary.terminate().await;
 }
 
-/// The routes that change circuits: path, content type, body.
-fn writes() -> [(String, &'static str, String); 2] {
-    let form = "action=force_open&reason=full&by=Ada&expires_in_s=3600";
-    let json = order("force_open").to_string();
-    [
-        (format!("/api{CIRCUIT}/changes"), "application/json", json),
+/// Every route that changes something: method, path, content type, body.
+fn writes() -> Vec<(Method, String, &'static str, String)> {
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let settings = json!({"settings": {"minimum_calls": 9}, "reason": "full", "by": "Ada"});
+    let level = json!({"level": "debug", "reason": "full", "by": "Ada", "expires_in_s": 60});
+    let mute = json!({"for_s": 60, "reason": "we deploy", "by": "Ada"});
+    let keep = json!({"note": "outage", "by": "Ada"});
+    let api = [
+        (format!("{CIRCUIT}/changes"), order("force_open")),
+        (format!("{CIRCUIT}/settings"), settings),
+        ("/services/product-page/loggers/ROOT".to_owned(), level),
+        ("/notifications/mutes".to_owned(), mute),
+        (format!("/traces/{trace}/keep"), keep),
+    ];
+    let forms = [
         (
             format!("{CIRCUIT}/switch"),
-            "application/x-www-form-urlencoded",
-            form.to_owned(),
+            "action=force_open&reason=full&by=Ada&expires_in_s=3600",
         ),
-    ]
+        (
+            format!("{CIRCUIT}/settings"),
+            "minimum_calls=9&reason=full&by=Ada&expires_in_s=0",
+        ),
+        (
+            "/instances/product-page/product-page-1/level".to_owned(),
+            "logger=ROOT&level=debug&reason=full&by=Ada&expires_in_s=300",
+        ),
+        (
+            "/notifications/mutes".to_owned(),
+            "for_s=60&reason=deploy&by=Ada",
+        ),
+        ("/notifications/mutes/1/end".to_owned(), ""),
+        (format!("/traces/{trace}/keep"), "note=outage&by=Ada"),
+        (format!("/kept/{trace}/remove"), ""),
+    ];
+    let removals = [
+        "/api/notifications/mutes/1".to_owned(),
+        format!("/api/kept/{trace}"),
+    ];
+    let form = "application/x-www-form-urlencoded";
+    let api = api.map(|(path, body)| {
+        (
+            Method::POST,
+            format!("/api{path}"),
+            "application/json",
+            body.to_string(),
+        )
+    });
+    let forms = forms.map(|(path, body)| (Method::POST, path, form, body.to_owned()));
+    let removals = removals.map(|path| (Method::DELETE, path, form, String::new()));
+    api.into_iter().chain(forms).chain(removals).collect()
 }
 
-/// Sends each change with these headers; returns the statuses.
-async fn try_all(web: &str, headers: &[(&str, &str)]) -> [u16; 2] {
+/// Sends each change with these headers; returns the statuses that occurred.
+async fn try_all(web: &str, headers: &[(&str, &str)]) -> BTreeSet<u16> {
+    let mut statuses = BTreeSet::new();
+    for (method, path, content_type, body) in writes() {
+        statuses.insert(try_one(web, headers, method, &path, content_type, body).await);
+    }
+    statuses
+}
+
+async fn try_one(
+    web: &str,
+    headers: &[(&str, &str)],
+    method: Method,
+    path: &str,
+    content_type: &str,
+    body: String,
+) -> u16 {
     let no_redirects = reqwest::redirect::Policy::none();
     let client = Client::builder().redirect(no_redirects).build();
     let client = client.expect("a client");
-    let mut statuses = Vec::new();
-    for (path, content_type, body) in writes() {
-        let mut request = client.post(format!("{web}{path}"));
-        request = request.header("content-type", content_type).body(body);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let answer = request.send().await.expect("an answer");
-        statuses.push(answer.status().as_u16());
+    let mut request = client.request(method, format!("{web}{path}"));
+    request = request.header("content-type", content_type).body(body);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
     }
-    statuses.try_into().expect("one status for each")
+    let answer = request.send().await.expect("an answer");
+    answer.status().as_u16()
+}
+
+/// Asserts that whoever sends these headers may change the circuit, by the API and the form, and is refused nothing else:
+/// the other routes exist and answer about what is changed.
+async fn assert_may_change(web: &str, headers: &[(&str, &str)]) {
+    for (method, path, content_type, body) in writes() {
+        let status = try_one(web, headers, method, &path, content_type, body).await;
+        match path.contains(CIRCUIT) {
+            true => assert!([202, 303].contains(&status), "{path}: {status}"),
+            false => assert!(![401, 403, 405, 421].contains(&status), "{path}: {status}"),
+        }
+    }
 }
 
 /// Reports the circuit, so that there is something to switch.
@@ -259,11 +323,11 @@ async fn only_an_operator_switches_where_there_are_tokens() {
     let sent = reporting(&binary.otlp_http).await;
     assert_eq!(sent, 200);
 
-    assert_eq!(try_all(web, &[]).await, [401, 401]);
+    assert_eq!(try_all(web, &[]).await, [401].into());
     for token in ["viewer-viewer-01", "sender-sender-01"] {
         let bearer = format!("Bearer {token}");
         let refused = try_all(web, &[("authorization", &bearer)]).await;
-        assert_eq!(refused, [403, 403], "{token}");
+        assert_eq!(refused, [403].into(), "{token}");
     }
     let operator = ("authorization", "Bearer operator-operator");
     for site in [
@@ -274,12 +338,12 @@ async fn only_an_operator_switches_where_there_are_tokens() {
     ] {
         assert_eq!(
             try_all(web, &[operator, site]).await,
-            [403, 403],
+            [403].into(),
             "{site:?}"
         );
     }
     let same = ("sec-fetch-site", "same-origin");
-    assert_eq!(try_all(web, &[operator, same]).await, [202, 303]);
+    assert_may_change(web, &[operator, same]).await;
     binary.terminate().await;
 }
 
@@ -302,16 +366,62 @@ async fn only_this_machine_switches_where_there_is_no_token() {
         report(&binary.otlp_http).await;
         let web = &binary.web;
         let rebound = try_all(web, &[("host", "evil.example:9411")]).await;
-        assert_eq!(rebound, [421, 421], "{args:?}");
+        assert_eq!(rebound, [421].into(), "{args:?}");
         let own = [
             ("host", "evil.example:9411"),
             ("origin", "http://evil.example:9411"),
         ];
-        assert_eq!(try_all(web, &own).await, [421, 421], "{args:?}");
+        assert_eq!(try_all(web, &own).await, [421].into(), "{args:?}");
         let other = [("origin", "http://evil.example")];
-        assert_eq!(try_all(web, &other).await, [403, 403], "{args:?}");
+        assert_eq!(try_all(web, &other).await, [403].into(), "{args:?}");
         assert_eq!(changes(web).await, Some(Vec::new()), "{args:?}");
-        assert_eq!(try_all(web, &[]).await, [202, 303], "{args:?}");
+        assert_may_change(web, &[]).await;
         binary.terminate().await;
     }
+}
+
+/// Scenario: a reverse proxy at this address identifies users; an operator, a viewer and an unknown user come through it,
+/// and a client names the operator from another address.
+/// Guarantees: only the operator changes something, and their name is in the journal.
+#[tokio::test]
+async fn a_proxys_users_have_the_roles_that_they_were_given() {
+    let data = TempDir::new().expect("a temporary directory");
+    let args = [
+        "--trusted-proxy=127.0.0.1",
+        "--proxy-user-header=X-Forwarded-User",
+        "--proxy-operator=ada@example.org",
+        "--proxy-viewer=eve",
+    ];
+    let binary = Binary::serve_with(data.path(), &args).await;
+    report(&binary.otlp_http).await;
+    let web = &binary.web;
+    let header = "x-forwarded-user";
+    assert_eq!(try_all(web, &[]).await, [401].into());
+    for user in ["eve", "mallory"] {
+        assert_eq!(
+            try_all(web, &[(header, user)]).await,
+            [403].into(),
+            "{user}"
+        );
+    }
+    let ada = (header, "ada@example.org");
+    let rebound = [ada, ("host", "evil.example:9411")];
+    assert_eq!(try_all(web, &rebound).await, [401].into());
+    let cross = [ada, ("sec-fetch-site", "cross-site")];
+    assert_eq!(try_all(web, &cross).await, [403].into());
+    assert_may_change(web, &[ada]).await;
+    let journal = Client::new().get(format!("{web}/api/changes?kind=settings"));
+    let journal = journal
+        .header(header, "eve")
+        .send()
+        .await
+        .expect("an answer");
+    let journal: Value = journal.json().await.expect("a document");
+    assert_eq!(journal["changes"][0]["by"], "ada@example.org");
+    binary.terminate().await;
+
+    let elsewhere = ["--trusted-proxy=10.9.9.9", args[1], args[2]];
+    let binary = Binary::serve_with(data.path(), &elsewhere).await;
+    assert_eq!(try_all(&binary.web, &[ada]).await, [401].into());
+    binary.terminate().await;
 }
