@@ -420,6 +420,7 @@ fn without_clock(mut value: Value) -> String {
                 for (key, value) in entries {
                     let is_clock = key.ends_with("seen_unix_nanos")
                         || key == "at_unix_nanos"
+                        || key == "minutes"
                         || key == "calls_per_second";
                     match is_clock {
                         true => *value = Value::from("[clock]"),

@@ -121,15 +121,18 @@ impl Figures {
             red: RedStats::default(),
             operations: Vec::new(),
             instances: Vec::new(),
+            minutes: Vec::new(),
         };
         let Some(node) = self.nodes.find(name) else {
             return summary;
         };
         summary.instances = self.instances.of_service(node);
-        let from_minute = now.window(MINUTE).saturating_sub(WINDOW_MINUTES);
+        let current = now.window(MINUTE);
+        let from_minute = current.saturating_sub(WINDOW_MINUTES);
         let begin = UnixNanos::of_window(from_minute, MINUTE).max(self.started);
         let elapsed = (now - begin).as_secs_f64();
         (summary.red, summary.operations) = self.red.service(node, from_minute, elapsed);
+        summary.minutes = self.red.minutes(node, current);
         summary
     }
 

@@ -1,5 +1,5 @@
 //! Persists the figures: each finished minute of operations, dependencies and instances is written to the
-//! series journal. A start restores the dependencies and instances within the retention, and the last minutes
+//! series journal. A start restores the dependencies and instances within the retention, and the last hour
 //! of operations.
 
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use super::Shared;
 use super::aging::Age;
 use super::dependencies::Calls;
 use super::figures::{Figures, WINDOW_MINUTES};
+use super::red::MINUTES;
 use crate::counters::Incident;
 use crate::model::{MINUTE, TimeRange, UnixNanos};
 use crate::store::series::{
@@ -118,7 +119,10 @@ impl Figures {
                 let service = self.nodes.service(&minute.service);
                 self.nodes.was_used(service, number);
                 self.red.restore(service, number, minute);
-                self.started = self.started.min(minute.minute);
+                // Rates are over a few minutes: older ones say nothing of when these began.
+                if number + WINDOW_MINUTES >= self.unwritten_minute {
+                    self.started = self.started.min(minute.minute);
+                }
             }
             _ => {}
         }
@@ -160,7 +164,7 @@ impl Shared {
     pub(super) fn restore(&self, log: &SeriesLog) -> Result<(), StoreError> {
         let now = UnixNanos::now();
         // Figures cover complete minutes and the current one.
-        let shown = Duration::from_secs((WINDOW_MINUTES + 1) * 60);
+        let shown = Duration::from_secs((MINUTES as u64 + 1) * 60);
         let kinds = [
             (SeriesKind::Red, shown),
             (SeriesKind::Instance, log.retention()),

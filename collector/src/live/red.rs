@@ -11,11 +11,11 @@ use opentelemetry::TraceId;
 
 use super::aging::{Age, longest_idle};
 use super::names::{NodeId, OTHER, cut};
-use crate::model::{OperationStats, RedStats, SpanKind, nanos};
+use crate::model::{MinuteCalls, OperationStats, RedStats, SpanKind, nanos};
 use crate::store::series::{RedMinute, stored_buckets};
 
-/// Minutes kept in memory.
-const MINUTES: usize = 60;
+/// Complete minutes kept in memory.
+pub(super) const MINUTES: usize = 60;
 /// Operations per service with their own figures; names that contain an id make thousands.
 pub(super) const OPERATIONS_PER_SERVICE_MAX: usize = 1_000;
 /// Operations with their own figures in total, about 8 KiB each when busy all hour.
@@ -267,6 +267,22 @@ impl Red {
         (all.stats(elapsed_seconds), operations)
     }
 
+    /// Returns the calls of a service in each of the last complete minutes, the oldest first.
+    pub(super) fn minutes(&self, service: NodeId, current: u64) -> Vec<MinuteCalls> {
+        let mut calls = vec![MinuteCalls::default(); MINUTES];
+        let from_minute = current.saturating_sub(MINUTES as u64);
+        let names = self.services.get(&service).into_iter();
+        let ids = names.flat_map(HashMap::values).flatten();
+        for minute in ids.flat_map(|id| self.operations[id.0 as usize].since(from_minute)) {
+            let place = usize::try_from(minute.minute - from_minute).unwrap_or(MINUTES);
+            if let Some(slot) = calls.get_mut(place) {
+                slot.calls += u64::from(minute.calls);
+                slot.errors += u64::from(minute.errors);
+            }
+        }
+        calls
+    }
+
     /// Returns the totals, busiest first.
     pub(super) fn totals(&self) -> Vec<OperationTotal<'_>> {
         let counted = self.operations.iter().filter(|o| o.total.calls > 0);
@@ -352,7 +368,8 @@ impl Operation {
                 errors: 0,
                 latency: LatencyHistogram::default(),
             });
-            while self.minutes.len() > MINUTES {
+            // One is the current minute.
+            while self.minutes.len() > MINUTES + 1 {
                 self.minutes.pop_front();
             }
         }
@@ -423,6 +440,7 @@ impl Sum {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{MINUTE, UnixNanos};
 
     fn call(nanos: u64) -> Exemplar {
         Exemplar::new([1; 16], nanos, 0)
@@ -478,7 +496,52 @@ mod tests {
         let mut red = Red::default();
         let (id, _) = red.operation(SHOP, "job", SpanKind::Internal);
         (0..200).for_each(|minute| red.count(id, minute, call(1), false));
-        assert_eq!(red.service(SHOP, 0, 60.0).0.calls, MINUTES as u64);
+        assert_eq!(red.service(SHOP, 0, 60.0).0.calls, MINUTES as u64 + 1);
         assert_eq!(red.totals()[0].total.calls, 200);
+        let complete = red.minutes(SHOP, 199);
+        assert!(complete.len() == MINUTES && complete.iter().all(|minute| minute.calls == 1));
+    }
+
+    /// *Guarantees*: the minutes of an hour are in their order, with idle ones, those of an earlier run, and all operations, but
+    /// without the current one, which would look like a fall of traffic.
+    #[test]
+    fn an_hour_of_a_service_is_in_minutes() {
+        let mut red = Red::default();
+        let (buy, _) = red.operation(SHOP, "buy", SpanKind::Server);
+        let (sell, _) = red.operation(SHOP, "sell", SpanKind::Server);
+        for (id, minute, failed) in [
+            (buy, 139, true),
+            (buy, 140, true),
+            (sell, 140, false),
+            (buy, 200, false),
+        ] {
+            red.count(id, minute, call(1), failed);
+        }
+        let (other, _) = red.operation(NodeId(2), "buy", SpanKind::Server);
+        red.count(other, 199, call(1), true);
+        let earlier = RedMinute {
+            service: "shop".to_owned(),
+            operation: "buy".to_owned(),
+            minute: UnixNanos::of_window(199, MINUTE),
+            calls: 7,
+            errors: 2,
+            latency_buckets: Vec::new(),
+        };
+        red.restore(SHOP, 199, &earlier);
+        let minutes = red.minutes(SHOP, 200);
+        let busy: Vec<_> = minutes
+            .iter()
+            .enumerate()
+            .filter(|(_, minute)| minute.calls > 0)
+            .collect();
+        let of = |calls, errors| MinuteCalls { calls, errors };
+        assert_eq!(
+            (minutes.len(), busy),
+            (60, vec![(0, &of(2, 1)), (59, &of(7, 2))])
+        );
+        assert_eq!(
+            red.minutes(NodeId(9), 200),
+            vec![MinuteCalls::default(); 60]
+        );
     }
 }

@@ -41,7 +41,7 @@ pub use registry::{
 };
 pub use sampling::TailSampling;
 pub use search::{Cursor, TraceCondition, TraceOrder, TracePage, TraceQuery};
-pub use service::{InstanceSeen, OperationStats, RedStats, ServiceSummary};
+pub use service::{InstanceSeen, MinuteCalls, OperationStats, RedStats, ServiceSummary};
 pub use span::{
     Dropped, EntityRef, Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, Value,
 };

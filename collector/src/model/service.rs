@@ -31,6 +31,23 @@ pub struct ServiceSummary {
     pub operations: Vec<OperationStats>,
     /// Its instances, the latest report first.
     pub instances: Vec<InstanceSeen>,
+    /// Its served calls in each of the last 60 complete minutes, the oldest first; empty if it sent none since the start.
+    pub minutes: Vec<MinuteCalls>,
+}
+
+/// Served calls of a minute; zero counts are not serialised, because most services are idle in most minutes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct MinuteCalls {
+    /// Number of served calls.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub calls: u64,
+    /// Number of these with error status.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub errors: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// One operation of a service.

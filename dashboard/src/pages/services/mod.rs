@@ -1,5 +1,6 @@
 //! The list of services: rate, errors, durations, instances with their last reports, and circuits that are not closed.
 
+mod hour;
 mod one;
 
 use std::collections::HashMap;
@@ -19,6 +20,7 @@ use crate::pages::view::range::Range;
 use crate::pages::view::text::{self, MINUTE, SECOND};
 use crate::pages::wall::Teach;
 use crate::pages::words::Language;
+use hour::Hour;
 pub(crate) use one::show;
 #[cfg(test)]
 pub(crate) use one::{Peers, ServicePage};
@@ -29,6 +31,9 @@ const LATE_AFTER: u64 = 90 * SECOND;
 const GONE_AFTER: u64 = 10 * MINUTE;
 /// Most services per page; the filter applies to all.
 const ROWS_MAX: usize = 100;
+
+/// Height of the hour in a row, in whole units: one digit keeps the page small.
+const HOUR_HEIGHT: u64 = 9;
 
 /// Serves the list.
 pub(crate) async fn list(State(pages): State<Pages>, params: Params) -> PageResult<ServicesPage> {
@@ -116,6 +121,7 @@ struct ServiceRow {
     href: String,
     name: String,
     red: Red,
+    hour: Hour,
     operations: usize,
     fresh: usize,
     instances: usize,
@@ -158,6 +164,7 @@ impl ServicesPage {
                 href: Href::service(&service.name).to_string(),
                 name: text::name(&service.name).into_owned(),
                 red: Red::from(&service.red),
+                hour: Hour::new(&service.minutes, HOUR_HEIGHT),
                 operations: service.operations.len(),
                 fresh: service.instances.iter().filter(fresh).count(),
                 instances: service.instances.len(),

@@ -8,7 +8,7 @@ use fusebox_collector::model::{
     CircuitView, DependencyLink, InstanceSeen, OperationStats, ServiceSummary, TimeRange, UnixNanos,
 };
 
-use super::{Red, aside, freshness};
+use super::{Hour, Red, aside, freshness};
 use crate::pages::Pages;
 use crate::pages::frame::error::{PageError, PageResult, lenient};
 use crate::pages::frame::page::{Chrome, Page, Section};
@@ -29,6 +29,9 @@ const PEERS_MAX: usize = 50;
 const PEERS_RANGE: u64 = HOUR;
 /// Most cards of circuits on the page of a service, some 5 KB each; the wall has all of them.
 const CARDS_MAX: usize = 30;
+
+/// Height of the drawing of its last hour, in whole units.
+const HOUR_HEIGHT: u64 = 40;
 
 /// Serves one service.
 pub(crate) async fn show(
@@ -140,6 +143,10 @@ impl ServicePage {
 
     fn red(&self) -> Red {
         Red::from(&self.service.red)
+    }
+
+    fn hour(&self) -> Hour {
+        Hour::new(&self.service.minutes, HOUR_HEIGHT)
     }
 
     fn traces(&self) -> String {

@@ -608,6 +608,12 @@ pub(crate) fn services() -> Vec<ServiceSummary> {
                     red: red(n * m),
                 })
                 .collect(),
+            minutes: (0..60)
+                .map(|minute| MinuteCalls {
+                    calls: (40 + 20 * (minute % 7)) * n,
+                    errors: u64::from(n > 3 && minute % 20 == 0) * n,
+                })
+                .collect(),
             instances: (0..1 + n % 3)
                 .map(|i| InstanceSeen {
                     id: format!("{name}-{i}"),
