@@ -1,26 +1,44 @@
-// A chart over time: an area that is dragged becomes a search in its time. The listeners are the document's, because a page that
-// refreshes itself may draw the chart anew.
+// A chart with `data-search`: an area that is dragged becomes this search, within the area's times (`data-start`, `data-end`: Unix
+// nanoseconds) and durations (`data-shortest`, `data-longest`: nanoseconds, logarithmic). A chart with both has times to the right
+// and durations upwards. The listeners are the document's, because a page that refreshes itself may draw the chart anew.
 const area = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-area.setAttribute("class", "area"); area.setAttribute("height", "106");
-let chart = null, from = 0, wasDragged = false;
-/** Returns the place of the pointer between the ends of the chart, from 0 to 1. */
-const place = (e) => { const box = chart.getBoundingClientRect(); return Math.min(1, Math.max(0, (e.clientX - box.left) / box.width)); };
-/** Returns a place as a time of the address, in UTC. */
-const time = (at) => { const start = Number(chart.dataset.start); return new Date(start + at * (chart.dataset.end - start)).toISOString().slice(0, 19); };
+area.setAttribute("class", "area");
+let chart = null, from = null, wasDragged = false;
+const clamp = (share) => Math.min(1, Math.max(0, share));
+/** Returns the place of the pointer in the chart, from 0 to 1 in both directions. */
+const place = (e) => { const box = chart.getBoundingClientRect(); return [clamp((e.clientX - box.left) / box.width), clamp((e.clientY - box.top) / box.height)]; };
+/** Returns the bounds of the area to a place: left to right, top to bottom. A chart in one direction is taken from top to bottom. */
+const bounds = (to) => [0, 1].map((axis) => axis && !isPlot() ? [0, 1] : [from[axis], to[axis]].sort((a, b) => a - b));
+const isPlot = () => "start" in chart.dataset && "longest" in chart.dataset;
+/** Returns the search for the area between two bounds. */
+function search([across, down]) {
+  const { search, start, end, shortest, longest } = chart.dataset, url = new URL(search, location), put = (name, value) => url.searchParams.set(name, value);
+  // The points of a plot leave one hundredth free at its sides, and a twentieth above and below.
+  const [right, up] = isPlot() ? [across.map((x) => (x - 0.01) / 0.98), down.map((y) => (0.95 - y) / 0.9).reverse()] : [across, across];
+  if (start) {
+    const time = (share) => (Number(start) + share * (end - start)) / 1e6;
+    put("start", new Date(Math.floor(time(right[0]))).toISOString()); put("end", new Date(Math.ceil(time(right[1])) + 1).toISOString());
+  }
+  if (longest) {
+    const took = (share) => Math.exp(Math.log(shortest) + share * Math.log(longest / shortest));
+    put("trace_min", `${Math.floor(took(up[0]))}ns`); put("trace_max", `${Math.ceil(took(up[1]))}ns`);
+  }
+  return url;
+}
 addEventListener("pointerdown", (e) => { wasDragged = false; chart = e.button ? null : e.target.closest?.("svg[data-search]"); if (chart) from = place(e); });
 addEventListener("pointermove", (e) => {
   if (!chart) return;
   e.preventDefault();
-  const to = place(e);
   if (!area.isConnected) chart.append(area);
-  area.setAttribute("x", `${Math.min(from, to) * 100}%`); area.setAttribute("width", `${Math.abs(to - from) * 100}%`);
+  const [[left, right], [top, bottom]] = bounds(place(e)), put = (name, share) => area.setAttribute(name, `${share * 100}%`);
+  put("x", left); put("width", right - left); put("y", top); put("height", bottom - top);
 });
 addEventListener("pointerup", (e) => {
   if (!chart) return;
-  const [left, right] = [from, place(e)].sort((a, b) => a - b);
+  const [across, down] = bounds(place(e));
   area.remove();
-  wasDragged = right - left > 0.02;
-  if (wasDragged) { const query = new URLSearchParams({ start: time(left), end: time(right) }); location.assign(`${chart.dataset.search}&${query}`); }
+  wasDragged = across[1] - across[0] > 0.02;
+  if (wasDragged) location.assign(search([across, down]));
   chart = null;
 });
 // A finger that begins to scroll has not dragged.

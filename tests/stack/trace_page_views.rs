@@ -102,24 +102,22 @@ async fn an_area_dragged_over_a_search_becomes_a_search() {
         .open(&format!("{}/traces?service=cart", stack.web))
         .await;
     browser.screenshot("search-overview").await;
-    let drag = "const box = document.getElementById('scatter'), r = box.getBoundingClientRect(); \
-        const fire = (type, x, y) => box.dispatchEvent(new PointerEvent(type, { clientX: r.left + x * r.width, clientY: r.top + y * r.height, button: 0, bubbles: true, cancelable: true })); \
-        fire('pointerdown', 0.001, 0.001); fire('pointermove', 0.5, 0.3); fire('pointerup', 0.999, 0.3); return true";
-    run(&browser, drag).await;
-    eventually("the search for the area", || async {
-        let url = browser.client.current_url().await.ok()?;
-        url.query()?.contains("trace_min").then_some(())
-    })
-    .await;
-    let rows = run(
-        &browser,
-        "return document.querySelectorAll('.traces tbody tr').length",
-    )
-    .await;
-    assert_eq!(rows.as_u64(), Some(1), "the longest trace alone");
-    browser
-        .open(&format!("{}/traces?service=cart", stack.web))
+    // In the plot the longest is at the top, in the histogram at the right.
+    for (chart, from, to) in [
+        (".scatter", "0.001, 0.001", "0.999, 0.3"),
+        (".durations", "0.9, 0.5", "0.999, 0.5"),
+    ] {
+        drag(&browser, chart, from, to).await;
+        let rows = run(
+            &browser,
+            "return document.querySelectorAll('.traces tbody tr').length",
+        )
         .await;
+        assert_eq!(rows.as_u64(), Some(1), "{chart}: the longest trace alone");
+        browser
+            .open(&format!("{}/traces?service=cart", stack.web))
+            .await;
+    }
     let bar = browser
         .client
         .find(Locator::Css(".durations a"))
@@ -138,6 +136,21 @@ async fn an_area_dragged_over_a_search_becomes_a_search() {
     .await;
     assert_eq!(rows.as_u64(), Some(1), "the shortest trace alone");
     browser.close().await;
+}
+
+/// Drags an area in a chart, and waits for the search that it becomes.
+async fn drag(browser: &Browser, chart: &str, from: &str, to: &str) {
+    let script = format!(
+        "const box = document.querySelector('{chart}'), r = box.getBoundingClientRect(); \
+        const fire = (type, x, y) => box.dispatchEvent(new PointerEvent(type, {{ clientX: r.left + x * r.width, clientY: r.top + y * r.height, button: 0, bubbles: true, cancelable: true }})); \
+        fire('pointerdown', {from}); fire('pointermove', 0.95, 0.3); fire('pointerup', {to}); return true"
+    );
+    run(browser, &script).await;
+    eventually("the search for the area", || async {
+        let url = browser.client.current_url().await.ok()?;
+        url.query()?.contains("trace_min").then_some(())
+    })
+    .await;
 }
 
 async fn send_trace(stack: &Stack, service: &str, spans: u64) -> String {

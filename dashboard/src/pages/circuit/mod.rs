@@ -260,9 +260,9 @@ impl CircuitPage {
         requests(self.key(), None, None).to_string()
     }
 
-    /// Returns the times of the chart's ends, Unix milliseconds.
+    /// Returns the times of the chart's ends, Unix nanoseconds.
     fn ends(&self) -> (u64, u64) {
-        (self.shown.time.start.millis(), self.shown.time.end.millis())
+        (self.shown.time.start.get(), self.shown.time.end.get())
     }
 
     fn highest(&self) -> Option<String> {

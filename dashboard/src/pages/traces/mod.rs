@@ -165,7 +165,7 @@ impl TracesPage {
         palette: &Palette,
     ) -> Self {
         Self {
-            chrome: Chrome::new(Section::Traces, t!("Traces")).scripts(&["traces.js"]),
+            chrome: Chrome::new(Section::Traces, t!("Traces")).scripts(&["traces.js", "chart.js"]),
             total: None,
             overview: None,
             different: None,

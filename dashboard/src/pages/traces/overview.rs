@@ -20,6 +20,8 @@ pub(crate) struct Overview {
     points: Vec<Point>,
     bars: Vec<DurationBar>,
     area: Area,
+    /// The search that a dragged area narrows.
+    search: String,
     from: String,
     to: String,
     every: usize,
@@ -112,6 +114,7 @@ impl Overview {
             from: moment::short(area.start, now),
             to: moment::short(area.end, now),
             area,
+            search: form.within(now).to_string(),
             every,
         })
     }
@@ -238,6 +241,16 @@ mod tests {
             "{}",
             overview.bars[0].href
         );
+        let html = overview.render().expect("it renders");
+        let charts: Vec<_> = html.split("data-search=\"").skip(1).collect();
+        assert_eq!(charts.len(), 2, "both drawings take an area: {html}");
+        for chart in charts {
+            let (search, chart) = chart.split_once('"').expect("an end");
+            // The times are those of the results; a range that ends now would move on.
+            let is_fixed = search.contains("start=") && search.contains("service=gateway");
+            assert!(is_fixed, "{search}");
+            assert!(chart.contains("data-shortest=\"1000\""), "{chart:.200}");
+        }
     }
 
     /// *Guarantees*: as in the list, only failures for the caller are red, and the drawing has a legend.

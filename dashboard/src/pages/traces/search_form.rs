@@ -353,6 +353,11 @@ impl SearchForm {
         }
     }
 
+    /// Returns the URL of this search, in which an area dragged in a chart sets times and durations.
+    pub(crate) fn within(&self, now: u64) -> Href {
+        self.fixed(now).href(None)
+    }
+
     /// Returns the URL of this search for traces with durations from `min` to `max`, both included.
     pub(crate) fn taking(&self, min: u64, max: u64, now: u64) -> Href {
         let form = Self {

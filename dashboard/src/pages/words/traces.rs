@@ -87,7 +87,7 @@ pub(super) const WORDS: Words = &[
     ("(one trace in {n} is drawn)", "({n}건 중 1건만 표시)"),
     ("Each point is a trace, {shortest} to {longest}, longer ones higher (logarithmic); drag an area to search in it.", "점 하나가 트레이스 하나입니다({shortest}~{longest}, 위로 갈수록 오래 걸림, 로그 눈금). 영역을 끌면 그 안에서 검색합니다."),
     ("Traces by start and duration", "시작 시각과 소요 시간별 트레이스"),
-    ("How many traces took how long (logarithmic); a bar leads to its traces.", "소요 시간별 트레이스 수(로그 눈금). 막대를 누르면 해당 트레이스를 봅니다."),
+    ("How many traces took how long (logarithmic); a bar, or an area that is dragged, leads to its traces.", "소요 시간별 트레이스 수(로그 눈금). 막대를 누르거나 영역을 끌면 해당 트레이스를 봅니다."),
     ("Traces by duration", "소요 시간별 트레이스"),
     ("The same search with its times written out", "시각을 고정한 같은 검색"),
     ("Link to these results", "이 결과의 링크"),
