@@ -35,7 +35,7 @@ use crate::pages::view::policies::{self, PolicyRow};
 use crate::pages::view::range::Range;
 use crate::pages::view::text::{self, MINUTE};
 use crate::pages::view::{message, moment, state};
-use crate::pages::wall::card::{Card, Figure, requests};
+use crate::pages::wall::card::{Card, Figure, reporting, requests};
 use crate::pages::wall::instance_row::InstanceRow;
 use changes::ShownChange;
 use columns::Column;
@@ -223,12 +223,10 @@ impl CircuitPage {
 
     fn facts(&self) -> String {
         let circuit = &self.known.circuit;
-        let all = circuit.instances.len();
-        let same = circuit
-            .instances
-            .iter()
-            .filter(|i| i.state == circuit.state)
-            .count();
+        let instances = reporting(circuit);
+        let all = instances.len();
+        let same = instances.iter();
+        let same = same.filter(|i| i.state == circuit.state).count();
         let instances = t!(
             "{n} of {all} instances {state}",
             n = same,

@@ -745,6 +745,22 @@ fn a_stream_gets_what_changed() {
     assert_eq!(second.changed.len(), 1);
 }
 
+/// *Guarantees*: instances that are gone are not counted where the others are, as they do not decide the state.
+#[test]
+fn instances_that_stopped_reporting_are_not_counted() {
+    let mut circuit = fixtures::circuit("gateway", "review", EffectiveState::Open);
+    let states: Vec<_> = circuit.instances.iter().map(|i| i.state).collect();
+    let (open, closed) = (EffectiveState::Open, EffectiveState::Closed);
+    assert_eq!(states, [open, open, closed]);
+    let shown = |circuit: &CircuitView| html(card::Card::new(circuit, NOW, true, false));
+    assert!(shown(&circuit).contains("2 of 3"));
+    circuit.instances[0].stale = true;
+    let one_gone = shown(&circuit);
+    assert!(one_gone.contains("1 of 2"), "{one_gone}");
+    circuit.instances.iter_mut().for_each(|i| i.stale = true);
+    assert!(shown(&circuit).contains("2 of 3"), "nothing else is known");
+}
+
 /// *Guarantees*: the card of an open breaker shows since when, why, and how many probes failed; what tripped it and the
 /// last probe are two links.
 #[test]

@@ -9,7 +9,7 @@ use fusebox::circuit_breaker::EffectiveState;
 use fusebox_collector::model::CircuitWall;
 
 use super::arranged::{Arranged, arrange, closed};
-use super::card::Card;
+use super::card::{Card, reporting};
 use super::row::Row;
 use super::view::{CARDS_MAX, Shape, WallView};
 use crate::pages::frame::page::draw;
@@ -217,7 +217,7 @@ impl WallBody {
             Some(_) => {
                 let instances = group.circuits.iter();
                 let instances = instances
-                    .map(|i| wall.circuits[*i].instances.len())
+                    .map(|i| reporting(&wall.circuits[*i]).len())
                     .max()
                     .unwrap_or(0);
                 let instances = tn!(instances, "{n} instance", "{n} instances");

@@ -70,6 +70,16 @@ pub(crate) fn requests(key: &CircuitKey, outcome: Option<&str>, at: Option<u64>)
         .with_some("end", end.map(text::datetime_local))
 }
 
+/// Returns the instances that decide the state: those that are not stale, or all if every one is.
+pub(crate) fn reporting(circuit: &CircuitView) -> Vec<&CircuitInstanceView> {
+    let all = circuit.instances.iter();
+    let reporting: Vec<_> = all.clone().filter(|instance| !instance.stale).collect();
+    match reporting.is_empty() {
+        true => all.collect(),
+        false => reporting,
+    }
+}
+
 impl<'a> Card<'a> {
     /// Returns the card at `now`; in a `live` card ages are updated.
     pub(crate) fn new(
@@ -279,7 +289,7 @@ impl<'a> Card<'a> {
     fn figures(&self) -> [Figure; 6] {
         let latency = &self.circuit.latency;
         let hosts = Figure {
-            title: Some(t!("instances that are not closed, of all")),
+            title: Some(t!("instances that are not closed, of those that report")),
             ..Figure::new(t!("instances"), self.hosts())
         };
         [
@@ -294,8 +304,9 @@ impl<'a> Card<'a> {
 
     /// Returns how many of its instances are not closed; if all are closed, only their number.
     fn hosts(&self) -> String {
-        let all = self.circuit.instances.len();
-        let not_closed = self.circuit.instances.iter();
+        let instances = reporting(self.circuit);
+        let all = instances.len();
+        let not_closed = instances.iter();
         let not_closed = not_closed
             .filter(|i| i.state != EffectiveState::Closed)
             .count();

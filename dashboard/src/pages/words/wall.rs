@@ -28,7 +28,7 @@ pub(super) const WORDS: Words = &[
     ("instances", "인스턴스"),
     ("probing, {n} in flight", "시험 호출 중, 진행 {n}건"),
     ("until {when}", "{when}까지"),
-    ("instances that are not closed, of all", "전체 중 닫히지 않은 인스턴스"),
+    ("instances that are not closed, of those that report", "보고 중인 인스턴스 가운데 닫히지 않은 수"),
     ("calls/s", "호출/초"),
     ("{n} of {all}", "{all}개 중 {n}개"),
     ("{n} call in two minutes", "2분간 호출 {n}건"),
