@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use fusebox::circuit_breaker::Outcome;
-use fusebox::http::client::{self, TracedClient};
+use fusebox::http::client::{self, Target, TracedClient};
 use serde_json::Value;
 use tracing::warn;
 
@@ -65,7 +65,11 @@ impl Peers {
             name: name.to_owned(),
             urls,
             next,
-            client: self.client.clone(),
+            // An instance that is gone sends no span that would tell the map whose address this is.
+            client: self
+                .client
+                .clone()
+                .with_target(Target::default().named(name)),
         })
     }
 }
