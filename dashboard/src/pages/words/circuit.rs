@@ -29,6 +29,7 @@ pub(super) const WORDS: Words = &[
     ("The recorded counts do not show the effect of <code>{settings}</code>.", "집계만으로는 <code>{settings}</code>의 효과를 알 수 없습니다."),
     ("An empty field leaves the value to the service. The breaker keeps its state and its calls; only a window that changes between time and calls starts empty.", "빈 칸은 서비스의 값을 그대로 씁니다. 서킷의 상태와 집계된 호출은 유지되고, 집계 구간을 시간에서 호출 수로(또는 반대로) 바꿀 때만 구간이 비워집니다."),
     ("In force", "적용 중"),
+    ("Origin", "출처"),
     ("Service's own", "서비스의 값"),
     ("A roll-back lasts until the settings are changed again. One for picked instances needs them to be running under the same ids.", "되돌린 설정은 다시 변경할 때까지 유지됩니다. 선택한 인스턴스의 버전은 그 인스턴스가 같은 ID로 실행 중이어야 합니다."),
     ("Preview with the last ten minutes", "최근 10분으로 미리 보기"),
