@@ -7,7 +7,7 @@ use tracing::warn;
 use super::block::{BlockBuilder, BlockEncoder};
 use super::catalog::Catalog;
 use super::limits::{
-    IDLE_AFTER, IDLE_SEGMENT_SPANS, SEGMENT_AGE_MAX, SEGMENT_BYTES_MAX,
+    IDLE_AFTER, IDLE_SEGMENT_SPANS, REWRITE_BLOCK_BYTES, SEGMENT_AGE_MAX, SEGMENT_BYTES_MAX,
     SEGMENT_DICTIONARY_BYTES_MAX, SEGMENT_SPANS_MAX, SMALL_BLOCK_ROWS,
 };
 use super::segment::seal::{absorb, has_small_blocks};
@@ -110,8 +110,10 @@ impl ShardWriter {
         let catalog = Arc::clone(&self.catalog);
         let arrival = catalog.arrival.reserve(rows, now.get());
         let active = self.active.as_mut().expect("a segment was just begun");
-        // Blocks of a store that is followed are never joined.
-        let is_joined = !catalog.is_followed && has_small_blocks(&active.open.state());
+        // Blocks of a store that is followed are never joined, and large ones are copied.
+        let is_joined = !catalog.is_followed
+            && self.builder.bytes() < REWRITE_BLOCK_BYTES / 2
+            && has_small_blocks(&active.open.state());
         let plain_below = if is_joined { SMALL_BLOCK_ROWS } else { 0 };
         self.encoder.leave_plain_below(plain_below);
         let block = self

@@ -127,13 +127,22 @@ impl JoinedBlocks {
     }
 }
 
-/// Returns the content of a part; `None` if it is damaged.
-fn read<'a>(part: &PartEntry, block: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+/// Whether every part of a block is as it was written.
+pub(crate) fn is_intact(header: &BlockHeader, block: &[u8]) -> bool {
+    let mut parts = header.parts.iter();
+    parts.all(|part| stored(part, block).is_some())
+}
+
+/// Returns the stored bytes of a part; `None` if they are damaged.
+fn stored<'a>(part: &PartEntry, block: &'a [u8]) -> Option<&'a [u8]> {
     let stored = block.get(usize::try_from(part.offset).ok()?..)?;
     let stored = stored.get(..part.stored)?;
-    if crc32fast::hash(stored) != part.crc {
-        return None;
-    }
+    (crc32fast::hash(stored) == part.crc).then_some(stored)
+}
+
+/// Returns the content of a part; `None` if it is damaged.
+fn read<'a>(part: &PartEntry, block: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+    let stored = stored(part, block)?;
     match part.stored == part.raw {
         true => Some(Cow::Borrowed(stored)),
         false => inflate(stored, part.raw).map(Cow::Owned),

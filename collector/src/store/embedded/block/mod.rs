@@ -26,7 +26,7 @@ pub(crate) use decode::{BlockMeta, BlockReader};
 pub(crate) use encode::{BlockEncoder, EncodedBlock, encode_compressed};
 pub(crate) use header::{BlockHeader, FOOTER_MAGIC, PartKind, SpanCodec};
 pub(crate) use inflate::inflate;
-pub(crate) use join::JoinedBlocks;
+pub(crate) use join::{JoinedBlocks, is_intact};
 pub(crate) use parity::{PARITY_HEAD_BYTES, PARITY_MAGIC, Parity};
 pub(crate) use part_stream::{PartStream, StoredBytes};
 pub(crate) use rows::{Extent, RowReader, unpack};

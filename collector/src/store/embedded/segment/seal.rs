@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::super::block::{
-    BlockBuilder, BlockEncoder, BlockMeta, BlockReader, EncodedBlock, Extent, JoinedBlocks,
-    RowReader,
+    BlockBuilder, BlockEncoder, BlockMeta, BlockReader, EncodedBlock, Extent, JoinedBlocks, Parity,
+    RowReader, is_intact,
 };
 use super::super::limits::{
     REWRITE_BLOCK_BYTES, REWRITE_BLOCK_ROWS, SMALL_BLOCK_ROWS, SMALL_SHARE,
@@ -195,12 +195,32 @@ impl<'a> Join<'a> {
         let reader = BlockReader::open(file, path, meta.offset, meta.header_bytes)?;
         let bytes = log::read(file, meta.offset, reader.header.total_bytes)
             .map_err(|error| StoreError::io("read", path, error))?;
-        if self.block.0.bytes() + bytes.len() > REWRITE_BLOCK_BYTES {
+        let content: usize = reader.header.parts.iter().map(|part| part.raw).sum();
+        if self.block.0.bytes() + content > REWRITE_BLOCK_BYTES {
             self.flush()?;
         }
-        let added = self.block.0.add(&reader.header, &bytes);
+        let added = match content > REWRITE_BLOCK_BYTES {
+            true => return self.copy_whole(&reader, bytes),
+            false => self.block.0.add(&reader.header, &bytes),
+        };
         self.block.1 += 1;
         added.ok_or_else(|| reader.damage("block"))
+    }
+
+    /// Copies a block that is too large to be held in memory decompressed.
+    fn copy_whole(
+        &mut self,
+        block: &BlockReader<'_>,
+        mut bytes: Vec<u8>,
+    ) -> Result<(), StoreError> {
+        if !is_intact(&block.header, &bytes) {
+            return Err(block.damage("block"));
+        }
+        Parity::append(&mut bytes);
+        let offset = self.file.append(&bytes)?;
+        self.written
+            .push((BlockMeta::new(offset, &block.header), 1));
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {

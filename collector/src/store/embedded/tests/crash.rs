@@ -377,6 +377,42 @@ fn many_small_blocks_are_rewritten_into_few() {
     assert_eq!(trace.spans, spans[..3]);
 }
 
+/// *Scenario*: a block of 6 MB of text is written among blocks of one span.
+/// *Guarantees*: it is compressed from the start, and everything is found after the small ones were joined.
+#[test]
+fn a_large_block_among_small_ones_is_copied() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut writers, _) = open_store(dir.path(), 1);
+    let mut spans = Vec::new();
+    for id in 0..60u64 {
+        let mut some = vec![span(id / 3 + 1, 10 * id + 1, "shop")];
+        if id == 30 {
+            some.extend((1..9).map(|n| span(id / 3 + 1, 10 * id + 1 + n, "shop")));
+            for (one, letter) in some.iter_mut().zip('a'..) {
+                let text = letter.to_string().repeat(30_000);
+                let value = |key| (format!("key{key}"), Value::String(text.clone()));
+                one.attributes = (0..25).map(value).collect();
+            }
+        }
+        write(&mut writers[0], &some);
+        writers[0].commit().unwrap();
+        spans.extend(some);
+    }
+    let before = store.stats().bytes;
+    writers[0].seal().unwrap();
+    let after = store.stats().bytes;
+    assert!(
+        before < 1 << 20 && after * 2 < before,
+        "{before} then {after}"
+    );
+    drop((store, writers));
+    let (store, _, _) = open_store(dir.path(), 1);
+    for trace in spans.chunk_by(|one, next| one.trace_id == next.trace_id) {
+        let read = wait(store.trace(trace[0].trace_id)).unwrap().unwrap();
+        assert_eq!(read.spans, trace);
+    }
+}
+
 #[test]
 fn a_failed_commit_forgets_its_spans_and_the_next_one_works() {
     let dir = tempfile::tempdir().unwrap();
