@@ -105,7 +105,7 @@ async fn an_area_dragged_over_a_search_becomes_a_search() {
     // In the plot the longest is at the top, in the histogram at the right.
     for (chart, from, to) in [
         (".scatter", "0.001, 0.001", "0.999, 0.3"),
-        (".durations", "0.9, 0.5", "0.999, 0.5"),
+        (".durations", "0.9, 0.5", "1.01, 0.5"),
     ] {
         drag(&browser, chart, from, to).await;
         let rows = run(
