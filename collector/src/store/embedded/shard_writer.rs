@@ -10,7 +10,7 @@ use super::limits::{
     IDLE_AFTER, IDLE_SEGMENT_SPANS, REWRITE_BLOCK_BYTES, SEGMENT_AGE_MAX, SEGMENT_BYTES_MAX,
     SEGMENT_DICTIONARY_BYTES_MAX, SEGMENT_SPANS_MAX, SMALL_BLOCK_ROWS,
 };
-use super::segment::seal::{absorb, has_small_blocks};
+use super::segment::seal::absorb;
 use super::segment::{FILE_MAGIC, OpenSegment, Segment, SegmentState};
 use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor};
 use crate::counters::Incident;
@@ -113,7 +113,7 @@ impl ShardWriter {
         // Blocks of a store that is followed are never joined, and large ones are copied.
         let is_joined = !catalog.is_followed
             && self.builder.bytes() < REWRITE_BLOCK_BYTES / 2
-            && has_small_blocks(&active.open.state());
+            && active.open.state().has_small_blocks();
         let plain_below = if is_joined { SMALL_BLOCK_ROWS } else { 0 };
         self.encoder.leave_plain_below(plain_below);
         let block = self

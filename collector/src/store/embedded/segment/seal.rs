@@ -9,9 +9,7 @@ use super::super::block::{
     BlockBuilder, BlockEncoder, BlockMeta, BlockReader, EncodedBlock, Extent, JoinedBlocks, Parity,
     RowReader, is_intact,
 };
-use super::super::limits::{
-    REWRITE_BLOCK_BYTES, REWRITE_BLOCK_ROWS, SMALL_BLOCK_ROWS, SMALL_SHARE,
-};
+use super::super::limits::{REWRITE_BLOCK_BYTES, REWRITE_BLOCK_ROWS};
 use super::footer::Footer;
 use super::layout::Layout;
 use super::state::{RowFacts, SegmentState};
@@ -33,7 +31,7 @@ pub(crate) fn seal(
     let place = open.place.clone();
     let is_joined = {
         let state = open.state();
-        !keeps_blocks && state.blocks.len() > 1 && has_small_blocks(&state)
+        !keeps_blocks && state.blocks.len() > 1 && state.has_small_blocks()
     };
     if is_joined && let Some(sealed) = join(open, &place, caches)? {
         return Ok(sealed);
@@ -42,14 +40,6 @@ pub(crate) fn seal(
     let footer = append_footer(&state, Layout::of(&state), file)?;
     let bytes = file.length();
     Ok(SealedSegment::new(place, bytes, footer, Arc::clone(caches)))
-}
-
-/// Returns whether a good part of the rows are in small blocks, or there are none yet.
-pub(crate) fn has_small_blocks(state: &SegmentState) -> bool {
-    let rows = state.blocks.iter().map(|block| block.rows);
-    let small = rows.filter(|rows| *rows < SMALL_BLOCK_ROWS as u32);
-    let small: u64 = small.map(u64::from).sum();
-    small * SMALL_SHARE > state.totals.rows || state.blocks.is_empty()
 }
 
 /// Writes the blocks of each zone as one, or as few as fit into memory, in place of the open file. Returns `None` if that

@@ -7,6 +7,7 @@ use super::super::block::attributes::service_of;
 use super::super::block::schema::Schema;
 use super::super::block::{BlockHeader, BlockMeta, BlockValues, PartKind};
 use super::super::dictionary::{Dictionary, ValueList};
+use super::super::limits::{SMALL_BLOCK_ROWS, SMALL_SHARE};
 use super::super::lists::{Lent, List, ListSet, Lists};
 use super::super::summary::{Circuit, SpanFacts, TraceTable};
 use super::tokens::Tokens;
@@ -80,6 +81,8 @@ pub(crate) struct SegmentState {
     pub(crate) operations: HashSet<(u32, u32), Seed>,
     pub(crate) traces: TraceTable,
     pub(crate) totals: Totals,
+    /// Rows in small blocks.
+    small_rows: u64,
     pub(super) zones: ZoneTable,
     /// Hashes of the values that are in no dictionary.
     pub(super) tokens: Tokens,
@@ -97,9 +100,15 @@ impl SegmentState {
             operations: HashSet::with_hasher(seed),
             traces: TraceTable::new(seed),
             totals: Totals::default(),
+            small_rows: 0,
             zones: ZoneTable::new(seed),
             tokens: Tokens::new(seed),
         }
+    }
+
+    /// Returns whether a good part of the rows are in small blocks, or there are none yet.
+    pub(crate) fn has_small_blocks(&self) -> bool {
+        self.small_rows * SMALL_SHARE > self.totals.rows || self.blocks.is_empty()
     }
 
     /// Adds the contents of a block's dictionary part; `None` if it does not continue the list.
@@ -143,6 +152,9 @@ impl SegmentState {
     pub(crate) fn absorb_rows(&mut self, offset: u64, header: &BlockHeader, rows: &RowFacts<'_>) {
         let block = self.blocks.len() as u32;
         Arc::make_mut(&mut self.blocks).push(BlockMeta::new(offset, header));
+        if header.rows < SMALL_BLOCK_ROWS as u32 {
+            self.small_rows += u64::from(header.rows);
+        }
         self.totals.add(header);
         self.totals.overflow_rows += rows.overflow_rows;
         let zone = self.zones.begin_block(rows.starts.len());
