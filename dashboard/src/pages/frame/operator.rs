@@ -4,13 +4,33 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use fusebox::control::{Action, BY_CHARS_MAX, REASON_CHARS_MAX};
 use fusebox_collector::live::circuits::{ChangeOrder, ControlError};
+use fusebox_collector::model::{CircuitInstanceView, CircuitView};
 
 use super::params::Params;
 use crate::pages::view::message::{self, PROBLEM_CHARS};
 use crate::pages::view::range::Range;
 use crate::pages::view::text::{self, SECOND};
+
+/// Returns the status of the form that is shown again because its order was refused.
+pub(crate) fn refused_status(error: &ControlError) -> StatusCode {
+    match error {
+        ControlError::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        _ => StatusCode::CONFLICT,
+    }
+}
+
+/// Returns the instances of a circuit that report, and whether each is picked.
+pub(crate) fn choices<'c>(
+    circuit: &'c CircuitView,
+    picked: &[String],
+) -> Vec<(&'c CircuitInstanceView, bool)> {
+    let live = circuit.instances.iter().filter(|known| !known.stale);
+    live.map(|known| (known, picked.contains(&known.id)))
+        .collect()
+}
 
 /// The entered values.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use askama::Template;
 use axum::Form;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect, Response};
 use fusebox::control::{Action, Level, LoggerLevel};
 use fusebox_collector::live::circuits::{ChangeOrder, ChangeStatus, ControlError};
@@ -71,10 +71,7 @@ pub(crate) async fn send(
         Ok(_) => Ok(Redirect::to(&found.href().at("levels").to_string()).into_response()),
         Err(ControlError::Store(error)) => Err(error.into()),
         Err(error) => {
-            let status = match error {
-                ControlError::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-                _ => StatusCode::CONFLICT,
-            };
+            let status = operator::refused_status(&error);
             let page = InstancePage::new(found, entered, Some(error), now());
             Ok((status, Page(page)).into_response())
         }

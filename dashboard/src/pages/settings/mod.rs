@@ -7,7 +7,7 @@ mod version;
 
 use axum::Form;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect, Response};
 use fusebox::circuit_breaker::{SettingValues, Settings};
 use fusebox::control::Action;
@@ -17,7 +17,7 @@ use fusebox_collector::{is_same_origin, user_name};
 
 use super::Pages;
 use super::frame::error::{PageError, PageResult};
-use super::frame::operator::Operator;
+use super::frame::operator::{Operator, refused_status};
 use super::frame::page::Page;
 use super::frame::params::Params;
 use super::switch::find;
@@ -103,10 +103,7 @@ pub(crate) async fn send(
         }
         Err(ControlError::Store(error)) => Err(error.into()),
         Err(error) => {
-            let status = match error {
-                ControlError::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-                _ => StatusCode::CONFLICT,
-            };
+            let status = refused_status(&error);
             let page = page(&pages, circuit, entered, Some(error)).await?;
             Ok((status, page).into_response())
         }

@@ -139,14 +139,7 @@ impl SettingsPage {
     }
 
     fn instances(&self) -> Vec<(&CircuitInstanceView, bool)> {
-        let live = self
-            .known
-            .circuit
-            .instances
-            .iter()
-            .filter(|known| !known.stale);
-        live.map(|known| (known, self.entered.instances.contains(&known.id)))
-            .collect()
+        operator::choices(&self.known.circuit, &self.entered.instances)
     }
 
     fn versions(&self) -> Vec<VersionRow> {

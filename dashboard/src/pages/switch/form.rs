@@ -121,9 +121,7 @@ impl SwitchPage {
     }
 
     fn instances(&self) -> Vec<(&CircuitInstanceView, bool)> {
-        let live = self.circuit.instances.iter().filter(|known| !known.stale);
-        live.map(|known| (known, self.entered.instances.contains(&known.id)))
-            .collect()
+        operator::choices(&self.circuit, &self.entered.instances)
     }
 
     /// Returns the problem of this field.

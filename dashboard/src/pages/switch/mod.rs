@@ -6,7 +6,7 @@ pub(in crate::pages) mod form;
 
 use axum::Form;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect, Response};
 use fusebox_collector::live::circuits::ControlError;
 use fusebox_collector::model::{CircuitKey, CircuitView, UnixNanos};
@@ -16,6 +16,7 @@ use form::{Entered, SwitchPage};
 
 use crate::pages::Pages;
 use crate::pages::frame::error::{PageError, PageResult};
+use crate::pages::frame::operator::refused_status;
 use crate::pages::frame::page::Page;
 use crate::pages::frame::params::Params;
 use crate::pages::view::href::Href;
@@ -65,10 +66,7 @@ pub(crate) async fn send(
 
 /// Shows the form again with the problem.
 fn again(circuit: CircuitView, entered: Entered, error: ControlError) -> Response {
-    let status = match error {
-        ControlError::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-        _ => StatusCode::CONFLICT,
-    };
+    let status = refused_status(&error);
     let page = SwitchPage::new(circuit, entered, Some(error));
     (status, Page(page)).into_response()
 }
