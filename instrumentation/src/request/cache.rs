@@ -12,6 +12,7 @@ use tokio::sync::OnceCell;
 
 use super::context::{Owner, RequestContext};
 use crate::circuit_breaker::CircuitBreaker;
+use crate::resilience::attempt::{self, Observed};
 use crate::resilience::waiting::{Waiters, Waiting};
 use crate::sync::Mutex;
 
@@ -50,8 +51,8 @@ pub struct RequestCache<K, V, E> {
     answers: PhantomData<fn(K) -> Result<V, E>>,
 }
 
-/// The result for a key, once there is one.
-type Answer<V, E> = Arc<OnceCell<Result<V, Arc<E>>>>;
+/// The result for a key, once there is one, and what a breaker of each caller is to observe of the call.
+type Answer<V, E> = Arc<OnceCell<(Result<V, Arc<E>>, Observed)>>;
 
 /// The results of one request.
 struct Answers<K, V, E> {
@@ -142,9 +143,10 @@ where
             asked = true;
             // Whoever makes the call does not wait any more.
             waiting = None;
-            async { ask().await.map_err(Arc::new) }
+            attempt::observed(async { ask().await.map_err(Arc::new) })
         });
-        let result = result.await.clone();
+        let (result, observed) = result.await.clone();
+        observed.pass_on();
         if !asked {
             self.breaker.shell.shared.answered_from_cache();
         }

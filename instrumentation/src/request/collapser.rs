@@ -14,9 +14,10 @@ use tracing::Span;
 use tracing::instrument::Instrument;
 
 use super::context::{Owner, RequestContext};
+use super::gathering::{Gathering, Joined, Waiting, Window};
 use crate::circuit_breaker::{Cause, CircuitBreaker, CommandError, SettingsError};
+use crate::resilience::attempt::{self, Observed};
 use crate::setting::{duration, within};
-use crate::sync::Mutex;
 
 /// Most arguments per batch.
 pub const BATCH_MAX: u32 = 100_000;
@@ -58,6 +59,9 @@ pub enum CollapseError<E> {
     Lost,
 }
 
+/// A caller's result, and what a breaker of the caller is to observe of the call.
+type Answer<R, E> = (Result<R, CollapseError<E>>, Observed);
+
 type Call<A, R, E> =
     Box<dyn Fn(Vec<A>) -> Pin<Box<dyn Future<Output = Result<Vec<R>, E>> + Send>> + Send + Sync>;
 
@@ -91,80 +95,6 @@ struct Inner<A, R, E> {
     breaker: CircuitBreaker,
     settings: CollapserSettings,
     call: Call<A, R, E>,
-}
-
-/// An argument and the caller that waits for its result.
-struct Waiting<A, R, E> {
-    argument: A,
-    answer: oneshot::Sender<Result<R, CollapseError<E>>>,
-}
-
-/// The batch of a request that is collecting arguments.
-struct Gathering<A, R, E>(Mutex<Batch<A, R, E>>);
-
-struct Batch<A, R, E> {
-    /// Distinguishes this batch from those that were already sent.
-    number: u64,
-    waiting: Vec<Waiting<A, R, E>>,
-}
-
-impl<A, R, E> Default for Gathering<A, R, E> {
-    fn default() -> Self {
-        let (number, waiting) = (0, Vec::new());
-        Self(Mutex::new(Batch { number, waiting }))
-    }
-}
-
-/// What a caller must do after its argument was added to the batch.
-enum Joined<A, R, E> {
-    /// It was the first one: send the batch after the window.
-    First(u64),
-    /// It was the last one: send the batch now.
-    Last(Vec<Waiting<A, R, E>>),
-    Between,
-}
-
-impl<A, R, E> Gathering<A, R, E> {
-    /// Adds an argument. The caller that fills the batch takes it in the same step, so that it cannot grow further.
-    fn join(&self, waiting: Waiting<A, R, E>, most: usize) -> Joined<A, R, E> {
-        let mut batch = self.0.lock();
-        batch.waiting.push(waiting);
-        match batch.waiting.len() {
-            size if size >= most => Joined::Last(batch.take()),
-            1 => Joined::First(batch.number),
-            _ => Joined::Between,
-        }
-    }
-
-    /// Takes the batch of this number, unless it was already sent.
-    fn take(&self, number: u64) -> Vec<Waiting<A, R, E>> {
-        let mut batch = self.0.lock();
-        if batch.number != number {
-            return Vec::new();
-        }
-        batch.take()
-    }
-}
-
-impl<A, R, E> Batch<A, R, E> {
-    fn take(&mut self) -> Vec<Waiting<A, R, E>> {
-        self.number += 1;
-        std::mem::take(&mut self.waiting)
-    }
-}
-
-/// The window of a batch. If it is dropped before its end, with its runtime, it drops the batch too: waiting callers
-/// receive an error, and the next caller starts a new batch.
-struct Window<A, R, E> {
-    gathering: Arc<Gathering<A, R, E>>,
-    number: u64,
-}
-
-impl<A, R, E> Drop for Window<A, R, E> {
-    fn drop(&mut self) {
-        let lost = self.gathering.take(self.number);
-        drop(lost);
-    }
 }
 
 impl<A, R, E> Collapser<A, R, E>
@@ -211,16 +141,22 @@ where
     /// # Panics
     /// Panics outside a tokio runtime.
     pub async fn call(&self, request: &RequestContext, argument: A) -> Result<R, CollapseError<E>> {
-        let gathering: Arc<Gathering<A, R, E>> = request.part(self.inner.owner);
+        let gathering: Arc<Gathering<A, Answer<R, E>>> = request.part(self.inner.owner);
         let (answer, answered) = oneshot::channel();
         let most = self.inner.settings.max_requests_in_batch as usize;
         let inner = || Arc::clone(&self.inner);
         match gathering.join(Waiting { argument, answer }, most) {
-            Joined::First(number) => spawn(inner().run_later(Window { gathering, number })),
+            Joined::First(window) => spawn(inner().run_later(window)),
             Joined::Last(batch) => spawn(inner().run(batch)),
             Joined::Between => {}
         }
-        answered.await.unwrap_or(Err(CollapseError::Lost))
+        match answered.await {
+            Ok((result, observed)) => {
+                observed.pass_on();
+                result
+            }
+            Err(_) => Err(CollapseError::Lost),
+        }
     }
 }
 
@@ -234,13 +170,13 @@ where
     R: Send + 'static,
     E: Send + Sync + 'static,
 {
-    async fn run_later(self: Arc<Self>, window: Window<A, R, E>) {
+    async fn run_later(self: Arc<Self>, window: Window<A, Answer<R, E>>) {
         sleep(self.settings.timer_delay).await;
-        let batch = window.gathering.take(window.number);
-        self.run(batch).await;
+        self.run(window.end()).await;
     }
 
-    async fn run(self: Arc<Self>, batch: Vec<Waiting<A, R, E>>) {
+    /// Calls a batch and sends each waiting caller the result at its position.
+    async fn run(self: Arc<Self>, batch: Vec<Waiting<A, Answer<R, E>>>) {
         // Callers that have given up need no result.
         let waiting = batch
             .into_iter()
@@ -258,15 +194,18 @@ where
         } = self.settings;
         let shared = &self.breaker.shell.shared;
         shared.add_batch(given as u64, timer_delay, max_requests_in_batch);
-        match self.ask(arguments).await {
-            Ok(results) => hand_out(results, answers, given),
-            Err(cause) => {
-                let cause = Arc::new(cause);
-                for answer in answers {
-                    let failed = CollapseError::Failed(Arc::clone(&cause));
-                    answer.send(Err(failed)).ok();
-                }
-            }
+        let (results, observed) = attempt::observed(self.ask(arguments)).await;
+        let mut results = results.map(Vec::into_iter).map_err(Arc::new);
+        let answered = results.as_ref().map_or(0, ExactSizeIterator::len);
+        for answer in answers {
+            let result = match &mut results {
+                Ok(results) => results.next().ok_or(CollapseError::NoAnswer {
+                    answers: answered,
+                    arguments: given,
+                }),
+                Err(cause) => Err(CollapseError::Failed(Arc::clone(cause))),
+            };
+            answer.send((result, observed)).ok();
         }
     }
 
@@ -278,23 +217,6 @@ where
             Err(CommandError::BadRequest(error)) => Err(Cause::Failed(error)),
             Err(CommandError::Failed { cause, .. }) => Err(cause),
         }
-    }
-}
-
-/// Sends each waiting caller the result at its position.
-fn hand_out<R, E>(
-    results: Vec<R>,
-    answers: Vec<oneshot::Sender<Result<R, CollapseError<E>>>>,
-    arguments: usize,
-) {
-    let count = results.len();
-    let mut results = results.into_iter();
-    for answer in answers {
-        let missing = CollapseError::NoAnswer {
-            answers: count,
-            arguments,
-        };
-        answer.send(results.next().ok_or(missing)).ok();
     }
 }
 
@@ -312,26 +234,5 @@ impl<A, R, E> fmt::Debug for Collapser<A, R, E> {
             .field("breaker", &self.inner.breaker)
             .field("settings", &self.inner.settings)
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Guarantees: the caller that fills a batch takes it while adding its argument, so that no other caller comes in
-    /// between.
-    #[test]
-    fn a_full_batch_is_taken_by_its_last_caller() {
-        let gathering = Gathering::<u32, (), ()>::default();
-        let join = || {
-            let (answer, _) = oneshot::channel();
-            let argument = 1;
-            gathering.join(Waiting { argument, answer }, 2)
-        };
-        for number in 0..2 {
-            assert!(matches!(join(), Joined::First(first) if first == number));
-            assert!(matches!(join(), Joined::Last(batch) if batch.len() == 2));
-        }
     }
 }

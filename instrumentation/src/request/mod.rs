@@ -5,6 +5,7 @@
 mod cache;
 mod collapser;
 mod context;
+mod gathering;
 #[cfg(test)]
 mod tests;
 

@@ -1,6 +1,6 @@
 //! Lets a retry observe the attempt inside it, whatever the type of its error: the number of the attempt, and whether
-//! its last call was refused by a breaker, limiter or bulkhead of this process. Tasks that the attempt spawns are not
-//! observed.
+//! its last call was refused by a breaker, limiter or bulkhead of this process. Calls on the workers of a pool are
+//! observed too; other tasks that the attempt spawns are not.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -27,6 +27,15 @@ struct Attempt {
     last: Cell<LastCall>,
 }
 
+impl Attempt {
+    fn new(number: u32) -> Self {
+        Self {
+            number,
+            last: Cell::new(LastCall::Made),
+        }
+    }
+}
+
 /// How the last call within an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LastCall {
@@ -38,10 +47,7 @@ pub(crate) enum LastCall {
 
 /// Runs an attempt; the first has number 1.
 pub(crate) async fn scope<F: Future>(number: u32, attempt: F) -> (F::Output, LastCall) {
-    let scope = Attempt {
-        number,
-        last: Cell::new(LastCall::Made),
-    };
+    let scope = Attempt::new(number);
     let noted = async {
         let output = attempt.await;
         (output, ATTEMPT.with(|attempt| attempt.last.get()))
@@ -52,11 +58,57 @@ pub(crate) async fn scope<F: Future>(number: u32, attempt: F) -> (F::Output, Las
     (output, last)
 }
 
+/// What an attempt and a breaker would have observed of a call if it had not run in another task or thread.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Observed {
+    last: LastCall,
+    was_limited: bool,
+}
+
+impl Observed {
+    /// Lets the attempt and the breaker of this task observe the call, in the poll in which its result arrives.
+    pub(crate) fn pass_on(self) {
+        note(self.last);
+        WAS_LIMITED.with(|limited| limited.set(self.was_limited));
+    }
+}
+
+/// Makes `future` run within the current attempt in another task, and return what was observed of it.
+pub(crate) fn observed<F: Future>(
+    future: F,
+) -> impl Future<Output = (F::Output, Observed)> + use<F> {
+    let number = number();
+    async move {
+        let watched = Watched { inner: future };
+        let noted = async { (watched.await, was_limited()) };
+        let ((output, was_limited), last) = scope(number, noted).await;
+        (output, Observed { last, was_limited })
+    }
+}
+
+/// As [`observed`], for code that runs in another thread.
+pub(crate) fn observed_code<T>(code: impl FnOnce() -> T) -> impl FnOnce() -> (T, Observed) {
+    let attempt = Attempt::new(number());
+    move || {
+        clear_limited();
+        ATTEMPT.sync_scope(attempt, || {
+            let output = code();
+            let last = ATTEMPT.with(|attempt| attempt.last.get());
+            let was_limited = was_limited();
+            (output, Observed { last, was_limited })
+        })
+    }
+}
+
 /// Runs a call within the current attempt, and returns how the last call inside it ended. Concurrent calls, as those of
 /// a hedge, are recorded in the order in which they end.
 pub(crate) async fn within<F: Future>(call: F) -> (F::Output, LastCall) {
-    let number = ATTEMPT.try_with(|attempt| attempt.number).unwrap_or(1);
-    scope(number, call).await
+    scope(number(), call).await
+}
+
+/// Returns the number of the current attempt; outside of a retry, that of a first one.
+fn number() -> u32 {
+    ATTEMPT.try_with(|attempt| attempt.number).unwrap_or(1)
 }
 
 /// Records that a breaker refused a call, which did not reach its target.
@@ -108,9 +160,7 @@ impl<F: Future> Future for Watched<F> {
 /// Returns how often a retry has already made the call of this task.
 #[cfg(feature = "http")]
 pub(crate) fn repeats() -> u32 {
-    ATTEMPT
-        .try_with(|attempt| attempt.number.saturating_sub(1))
-        .unwrap_or(0)
+    number().saturating_sub(1)
 }
 
 fn note(last: LastCall) {

@@ -198,8 +198,9 @@ impl CircuitBreaker {
         Ok(OwnedPermit::new(Arc::clone(&self.shell), pass, now))
     }
 
-    /// Runs `code`, which may block, unless the breaker refuses. An `Err` or a panic counts as a failure. The call gets
-    /// a span.
+    /// Runs `code`, which may block, unless the breaker refuses. An `Err` or a panic counts as a failure, but an `Err`
+    /// counts like a call without a slot if a limit of this crate refused inside, as for [`call`](Self::call). The call
+    /// gets a span.
     ///
     /// ```
     /// use fusebox::circuit_breaker::CircuitBreaker;
@@ -217,7 +218,7 @@ impl CircuitBreaker {
         &self,
         code: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, CallError<E>> {
-        self.call_blocking_with(code, by_result)
+        self.call_blocking_with(code, unless_limited)
     }
 
     /// As [`call_blocking`](Self::call_blocking); `classify` decides the outcome.
@@ -246,7 +247,7 @@ impl CircuitBreaker {
         &self,
         future: impl Future<Output = Result<T, E>>,
     ) -> Result<T, CallError<E>> {
-        self.call_with(future, by_poll).await
+        self.call_with(future, unless_limited).await
     }
 
     /// As [`call`](Self::call); `classify` decides the outcome. If `classify` panics, the call counts as failed, and
@@ -266,18 +267,12 @@ impl CircuitBreaker {
     }
 }
 
-pub(super) fn by_result<T, E>(result: &Result<T, E>) -> Outcome {
+/// A refusal by a limit inside the call is no failure of the target.
+pub(super) fn unless_limited<T, E>(result: &Result<T, E>) -> Outcome {
     match result {
         Ok(_) => Outcome::Success,
-        Err(_) => Outcome::Failure,
-    }
-}
-
-/// As [`by_result`], for a future: a refusal by a limit inside it is no failure of the target.
-fn by_poll<T, E>(result: &Result<T, E>) -> Outcome {
-    match result {
         Err(_) if attempt::was_limited() => Outcome::BulkheadFull,
-        result => by_result(result),
+        Err(_) => Outcome::Failure,
     }
 }
 

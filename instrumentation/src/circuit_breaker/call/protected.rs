@@ -84,6 +84,7 @@ impl<S: Borrow<Shell>> ProtectedCall<S> {
     }
 
     pub(crate) fn run_blocking<T>(&self, code: impl FnOnce() -> T) -> T {
+        attempt::clear_limited();
         self.span.in_scope(code)
     }
 

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::isolation::{IsolationPool, start, start_blocking};
 use super::worker::Worker;
-use crate::circuit_breaker::call::handle::{CircuitBreaker, by_result, judge};
+use crate::circuit_breaker::call::handle::{CircuitBreaker, judge, unless_limited};
 use crate::circuit_breaker::call::protected::ProtectedCall;
 use crate::circuit_breaker::model::pool_refusal::{PoolFull, PoolLost, PooledError};
 use crate::circuit_breaker::rules::state::Outcome;
@@ -15,8 +15,8 @@ use crate::circuit_breaker::shell::Shell;
 
 impl IsolationPool {
     /// Runs `future` on a worker within the timeout of the breaker's settings, unless the breaker or the pool refuses.
-    /// An `Err` or a panic counts as a failure; a call that the pool refuses counts as one without a slot. The call
-    /// gets a span.
+    /// An `Err` or a panic counts as a failure; a call that the pool refuses counts as one without a slot, and so does
+    /// one that a limit inside refuses (see [`CircuitBreaker::call`]). The call gets a span.
     ///
     /// # Errors
     /// Returns the refusal, the timeout that was exceeded, or the future's own error.
@@ -30,7 +30,7 @@ impl IsolationPool {
         T: Send + 'static,
         E: Send + 'static,
     {
-        self.call_with(breaker, future, by_result).await
+        self.call_with(breaker, future, unless_limited).await
     }
 
     /// As [`call`](Self::call); `classify` decides the outcome. If `classify` panics, the call counts as failed, and
@@ -67,8 +67,8 @@ impl IsolationPool {
         T: Send + 'static,
         E: Send + 'static,
     {
-        self.through(breaker, |worker| start_blocking(worker, code), by_result)
-            .await
+        let start = |worker| start_blocking(worker, code);
+        self.through(breaker, start, unless_limited).await
     }
 
     async fn through<R, T, E>(

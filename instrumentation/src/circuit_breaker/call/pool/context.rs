@@ -1,5 +1,5 @@
-//! The context that a call takes to its worker: the span, the subscriber, OpenTelemetry's context and the log of the
-//! request.
+//! The context that a call takes to its worker: the span, the subscriber, OpenTelemetry's context, the log of the
+//! request and the attempt of a retry; and what it brings back for its caller.
 
 use std::future::Future;
 use std::pin::Pin;

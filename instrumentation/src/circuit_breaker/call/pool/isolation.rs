@@ -170,7 +170,7 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    let future = in_context(future);
+    let future = in_context(attempt::observed(future));
     Running::new(tokio::spawn(async move {
         let _worker = worker;
         future.await
@@ -181,7 +181,7 @@ pub(in crate::circuit_breaker::call) fn start_blocking<T: Send + 'static>(
     worker: Worker,
     code: impl FnOnce() -> T + Send + 'static,
 ) -> impl Future<Output = Result<T, PoolLost>> + Send {
-    let code = code_in_context(code);
+    let code = code_in_context(attempt::observed_code(code));
     Running::new(tokio::task::spawn_blocking(move || {
         let _worker = worker;
         code()

@@ -6,10 +6,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use super::state::State;
 use crate::circuit_breaker::model::pool_refusal::PoolLost;
+use crate::resilience::attempt::Observed;
 use crate::semaphore::Permit;
 
 /// The right to run one call; when it is dropped, it goes to the next waiting call.
@@ -39,11 +40,11 @@ impl Drop for Worker {
 /// worker until then.
 #[derive(Debug)]
 pub(super) struct Running<T> {
-    task: JoinHandle<T>,
+    task: JoinHandle<(T, Observed)>,
 }
 
 impl<T> Running<T> {
-    pub(super) fn new(task: JoinHandle<T>) -> Self {
+    pub(super) fn new(task: JoinHandle<(T, Observed)>) -> Self {
         Self { task }
     }
 }
@@ -53,11 +54,15 @@ impl<T> Future for Running<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let ended = ready!(Pin::new(&mut self.task).poll(cx));
-        Poll::Ready(ended.map_err(|error| match error.try_into_panic() {
+        Poll::Ready(match ended.map_err(JoinError::try_into_panic) {
+            Ok((output, observed)) => {
+                observed.pass_on();
+                Ok(output)
+            }
             // Panic where the caller waits for the call, as without a pool.
-            Ok(panic) => resume_unwind(panic),
-            Err(_) => PoolLost,
-        }))
+            Err(Ok(panic)) => resume_unwind(panic),
+            Err(Err(_)) => Err(PoolLost),
+        })
     }
 }
 
