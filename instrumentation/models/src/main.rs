@@ -12,10 +12,15 @@ mod budget;
 pub mod circuit_breaker;
 #[path = "../../src/error_type.rs"]
 mod error_type;
+/// Again, for the models alone: `request` keeps its own private.
+#[path = "../../src/request/gathering.rs"]
+mod gathering;
 #[path = "../../src/isolated.rs"]
 mod isolated;
 #[path = "../../src/name.rs"]
 mod name;
+#[path = "../../src/request/mod.rs"]
+pub mod request;
 #[path = "../../src/resilience/mod.rs"]
 pub mod resilience;
 #[path = "../../src/semaphore.rs"]

@@ -8,9 +8,12 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use shuttle::{future, thread};
+use tokio::sync::oneshot;
 
 use crate::budget::{Budget, BudgetSettings};
 use crate::circuit_breaker::{CircuitBreaker, Outcome, Registry, Settings};
+use crate::gathering::{Gathering, Joined, Waiting};
+use crate::request::{RequestCache, RequestContext};
 use crate::resilience::{
     self, AdaptRule, AdaptSettings, Bulkhead, BulkheadSettings, Cache, RateLimiter,
     RateLimiterSettings,
@@ -21,7 +24,7 @@ use crate::semaphore::{Permit, Semaphore};
 pub(crate) const INTERLEAVINGS: usize = 500;
 
 /// The models by name.
-pub(crate) const ALL: [(&str, fn()); 8] = [
+pub(crate) const ALL: [(&str, fn()); 10] = [
     (
         "half_open_has_exactly_its_probes",
         half_open_has_exactly_its_probes,
@@ -54,6 +57,11 @@ pub(crate) const ALL: [(&str, fn()); 8] = [
         "callers_of_a_cache_share_one_call",
         callers_of_a_cache_share_one_call,
     ),
+    (
+        "callers_of_a_request_share_one_call",
+        callers_of_a_request_share_one_call,
+    ),
+    ("an_argument_is_in_one_batch", an_argument_is_in_one_batch),
 ];
 
 const MS: Duration = Duration::from_millis(1);
@@ -195,7 +203,9 @@ fn a_waiter_that_gives_up_takes_no_permit_along() {
     together(3, move |number| match number {
         0 => {
             let mut waiter = pin!(shared.acquire());
-            let _ = waiter.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            let _ = waiter
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()));
             thread::yield_now();
             shared.resize(1, 2);
             shared.resize(2, 1);
@@ -285,7 +295,9 @@ fn callers_of_a_cache_share_one_call() {
         let mut answer = pin!(shared.call(1, call));
         match number {
             0 => {
-                let _ = answer.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+                let _ = answer
+                    .as_mut()
+                    .poll(&mut Context::from_waker(Waker::noop()));
                 thread::yield_now();
             }
             1 => drop(future::block_on(answer)),
@@ -295,6 +307,101 @@ fn callers_of_a_cache_share_one_call() {
     assert_eq!(cache.snapshot().waiting, Some(0));
     let again = cache.call(1, || async { Ok::<u32, ()>(7) });
     assert_eq!(future::block_on(again), Ok(7));
+}
+
+/// Scenario: four callers ask a request's cache for one key; one gives up, and one clears the key in between.
+/// Guarantees: each of the others gets the result, calls run at the same time only if the key was cleared, and no caller
+/// is left waiting.
+fn callers_of_a_request_share_one_call() {
+    let breaker = breaker(Settings::default());
+    let cache: Arc<RequestCache<u32, u32, ()>> = Arc::new(RequestCache::new(&breaker));
+    let request = RequestContext::new();
+    let (made, has_cleared) = (
+        Arc::new(AtomicU32::new(0)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let (users, scope, calls) = (Arc::clone(&cache), request.clone(), Arc::clone(&made));
+    let running = AtomicU32::new(0);
+    together(4, move |number| {
+        let call = || async {
+            calls.fetch_add(1, SeqCst);
+            let others = running.fetch_add(1, SeqCst);
+            assert!(others == 0 || has_cleared.load(SeqCst));
+            let _ended = Ended(&running);
+            future::yield_now().await;
+            Ok(7)
+        };
+        let mut answer = pin!(users.get(&scope, 1, call));
+        match number {
+            0 => {
+                let _ = answer
+                    .as_mut()
+                    .poll(&mut Context::from_waker(Waker::noop()));
+                thread::yield_now();
+            }
+            1 => {
+                has_cleared.store(true, SeqCst);
+                users.clear(&scope, &1);
+            }
+            _ => assert_eq!(future::block_on(answer), Ok(7)),
+        }
+    });
+    let again = cache.get(&request, 1, || async { Ok(8) });
+    assert!(matches!(future::block_on(again), Ok(7 | 8)));
+    assert!((1..=3).contains(&made.load(SeqCst)));
+}
+
+/// Scenario: four callers add arguments to batches of two; one caller gives up, and the first window ends with its
+/// runtime, the others after their time.
+/// Guarantees: an argument is in one batch, no batch is larger than two, and every caller gets its own result, or an error
+/// if its batch was lost.
+fn an_argument_is_in_one_batch() {
+    let gathering = Arc::new(Gathering::<u32, u32>::default());
+    let (batches, lost) = (
+        Arc::new(AtomicU32::new(0)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let (shared, sent) = (Arc::clone(&gathering), Arc::clone(&batches));
+    together(4, move |number| {
+        let (answer, mut answered) = oneshot::channel();
+        let argument = number as u32;
+        let run = |batch: Vec<Waiting<u32, u32>>| {
+            assert!(batch.len() <= 2);
+            for Waiting { argument, answer } in batch {
+                sent.fetch_add(1 << (8 * argument), SeqCst);
+                let _ = answer.send(argument * 10);
+            }
+        };
+        if number == 0 {
+            answered.close();
+        }
+        match Arc::clone(&shared).join(Waiting { argument, answer }, 2) {
+            Joined::First(window) => {
+                thread::yield_now();
+                match lost.swap(true, SeqCst) {
+                    true => run(window.end()),
+                    false => drop(window),
+                }
+            }
+            Joined::Last(batch) => run(batch),
+            Joined::Between => unreachable!("the second argument fills the batch"),
+        }
+        if number != 0 {
+            let result = future::block_on(answered);
+            assert!(result.is_ok_and(|result| result == argument * 10) || lost.load(SeqCst));
+        }
+    });
+    let sent = batches.load(SeqCst).to_le_bytes();
+    assert!(sent.iter().all(|times| *times <= 1), "{sent:?}");
+    let (answer, _answered) = oneshot::channel();
+    let next = gathering.join(
+        Waiting {
+            argument: 4,
+            answer,
+        },
+        2,
+    );
+    assert!(matches!(next, Joined::First(_)), "nothing is left behind");
 }
 
 /// Counts a call as ended when it is dropped.
