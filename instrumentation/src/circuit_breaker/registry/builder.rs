@@ -2,9 +2,10 @@
 
 use thiserror::Error;
 
-use super::Registry;
+use super::{New, Registry, ignored};
 use crate::circuit_breaker::call::foreign::ForeignBreaker;
 use crate::circuit_breaker::call::handle::CircuitBreaker;
+use crate::circuit_breaker::rules::properties::Properties;
 use crate::circuit_breaker::rules::settings::Settings;
 use crate::circuit_breaker::rules::validation::SettingsError;
 use crate::circuit_breaker::rules::values::SettingValues;
@@ -135,13 +136,10 @@ impl Builder {
     pub fn try_build(self) -> Result<CircuitBreaker, BuildError> {
         self.check()?;
         let registry = self.chosen_registry();
+        // Usually it exists: some callers look it up for every call, and readers do not block each other.
         let breaker = match registry.get(&self.name) {
             Some(breaker) => breaker,
-            None => {
-                let settings = self.chosen_settings()?;
-                let new = || (self.group_name(), settings);
-                registry.get_or_register(&self.name, self.is_foreign, new)
-            }
+            None => self.register_by(|new| registry.get_or_register(new))?,
         };
         match self.differences(&breaker) {
             differences if differences.is_empty() => Ok(breaker),
@@ -161,7 +159,27 @@ impl Builder {
     pub fn replace(self) -> Result<CircuitBreaker, BuildError> {
         self.check()?;
         let registry = self.chosen_registry();
-        Ok(registry.replace(&self.name, self.group_name(), self.chosen_settings()?))
+        Ok(self.register_by(|new| registry.replace(new))?)
+    }
+
+    /// Registers a breaker with the properties in force, which may change meanwhile.
+    fn register_by(
+        &self,
+        register: impl Fn(New<'_>) -> Option<CircuitBreaker>,
+    ) -> Result<CircuitBreaker, SettingsError> {
+        loop {
+            let properties = self.chosen_registry().properties();
+            let new = New {
+                name: &self.name,
+                group: self.group_name(),
+                settings: self.chosen_settings(&properties)?,
+                properties,
+                is_foreign: self.is_foreign,
+            };
+            if let Some(breaker) = register(new) {
+                return Ok(breaker);
+            }
+        }
     }
 
     fn check(&self) -> Result<(), BuildError> {
@@ -223,13 +241,12 @@ impl Builder {
 
     /// Returns the settings of a new breaker. If those from outside do not fit the code's, the code's alone: a file must
     /// not stop a program.
-    fn chosen_settings(&self) -> Result<Settings, SettingsError> {
-        let properties = self.chosen_registry().properties();
+    fn chosen_settings(&self, properties: &Properties) -> Result<Settings, SettingsError> {
         let all = properties.resolve(&self.name, self.settings.as_ref(), &self.some);
         all.or_else(|error| {
             let in_code = self.settings.clone().unwrap_or_default();
             let in_code = in_code.with_values(&self.some)?;
-            tracing::warn!(target: "fusebox", breaker = %self.name, %error, "ignored properties that do not fit the settings of the code");
+            ignored(&self.name, &error);
             Ok(in_code)
         })
     }

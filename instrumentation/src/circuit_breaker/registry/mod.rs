@@ -15,6 +15,7 @@ use crate::circuit_breaker::call::handle::CircuitBreaker;
 use crate::circuit_breaker::rules::properties::Properties;
 use crate::circuit_breaker::rules::settings::Settings;
 use crate::circuit_breaker::rules::validation::SettingsError;
+use crate::circuit_breaker::rules::values::SettingValues;
 use crate::circuit_breaker::shell::Shell;
 use crate::name::Name;
 use crate::sync::{Mutex, RwLock};
@@ -41,6 +42,18 @@ pub const MAX_BREAKERS: usize = 10_000;
 #[derive(Clone)]
 pub struct Registry {
     inner: Arc<Inner>,
+}
+
+/// A breaker to be registered.
+pub(crate) struct New<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) group: &'a str,
+    /// They must be valid.
+    pub(crate) settings: Settings,
+    /// Those that the settings were made with.
+    pub(crate) properties: Arc<Properties>,
+    /// Whether another library decides for it.
+    pub(crate) is_foreign: bool,
 }
 
 type Breakers = BTreeMap<Name, CircuitBreaker>;
@@ -116,25 +129,47 @@ impl Registry {
 
     /// Sets the settings that do not come from the code. Breakers that are built from now on get them, unless they do not
     /// fit the code's, which is logged. A registered breaker gets those of its name now, on top of its settings in
-    /// force; those that are no longer set stay as they are.
+    /// force; those that are no longer set stay as they are, and so do those that operators changed. Of two concurrent
+    /// calls, the later one wins for every breaker.
     ///
     /// # Errors
     /// Returns the first invalid setting and changes nothing; also if it is invalid together with the settings of a
     /// registered breaker.
     pub fn set_properties(&self, properties: Properties) -> Result<(), SettingsError> {
         properties.validate()?;
-        let named = properties.breakers.iter();
-        let known = named.filter_map(|(name, own)| {
-            let breaker = self.get(name)?;
-            let settings = breaker.settings().with_values(own);
-            Some(settings.map(|settings| (breaker, settings)))
-        });
-        let known: Vec<_> = known.collect::<Result<_, _>>()?;
-        *self.inner.properties.write() = Arc::new(properties);
-        for (breaker, settings) in known {
-            breaker.update_settings(settings)?;
+        for (name, own) in &properties.breakers {
+            if let Some(breaker) = self.get(name) {
+                breaker.settings().with_values(own)?;
+            }
+        }
+        let properties = Arc::new(properties);
+        {
+            // No breaker is registered meanwhile: the next one is built with these properties.
+            let _registered = self.inner.breakers.read();
+            *self.inner.properties.write() = Arc::clone(&properties);
+        }
+        for (name, own) in &properties.breakers {
+            if let Some(breaker) = self.get(name) {
+                self.put_in_force(&properties, &breaker, own);
+            }
         }
         Ok(())
+    }
+
+    /// Changes the settings of a registered breaker, unless other properties are in force by now.
+    fn put_in_force(&self, by: &Arc<Properties>, breaker: &CircuitBreaker, own: &SettingValues) {
+        let mut problem = None;
+        let has_changed = breaker.shell.change(|in_force| {
+            let is_latest = Arc::ptr_eq(by, &self.inner.properties.read());
+            let changed = is_latest.then(|| in_force.with_values(own))?;
+            changed.map_err(|error| problem = Some(error)).ok()
+        });
+        if has_changed {
+            breaker.shell.announce_settings();
+        }
+        if let Some(error) = problem {
+            ignored(breaker.name(), &error); // Its other settings were changed meanwhile.
+        }
     }
 
     /// Returns the settings that do not come from the code.
@@ -142,56 +177,46 @@ impl Registry {
         Arc::clone(&self.inner.properties.read())
     }
 
-    /// Returns the breaker of this name. If there is none, registers one with the group and the (valid) settings that
-    /// `new` returns, for another library's breaker if it `is_foreign`.
-    pub(crate) fn get_or_register<'a>(
-        &self,
-        name: &str,
-        is_foreign: bool,
-        new: impl FnOnce() -> (&'a str, Settings),
-    ) -> CircuitBreaker {
-        // Usually it exists: some callers look it up for every call, and readers do not block each other.
-        if let Some(breaker) = self.get(name) {
-            return breaker;
-        }
+    /// Returns the breaker of this name; registers `new` if there is none. `None` if properties other than those that
+    /// `new` was made with are in force by now.
+    pub(crate) fn get_or_register(&self, new: New<'_>) -> Option<CircuitBreaker> {
         let mut breakers = self.inner.breakers.write();
-        if let Some(breaker) = breakers.get(name) {
-            return breaker.clone();
+        if let Some(breaker) = breakers.get(new.name) {
+            return Some(breaker.clone());
         }
+        let breaker = self.make(new)?;
         let evicted = eviction::make_room(&mut breakers, self.inner.limit);
-        let (group, settings) = new();
-        let breaker = self.make(name, group, settings);
-        if is_foreign {
-            // Before any listener could force it.
-            breaker.shell.set_foreign();
-        }
         breakers.insert(breaker.shell.name.clone(), breaker.clone());
         drop(breakers);
         self.notify_removed(&evicted);
         self.notify_registered(&breaker);
-        breaker
+        Some(breaker)
     }
 
-    /// Registers a new breaker in place of the one of this name.
-    pub(crate) fn replace(&self, name: &str, group: &str, settings: Settings) -> CircuitBreaker {
-        let breaker = self.make(name, group, settings);
-        let replaced = {
-            let mut breakers = self.inner.breakers.write();
-            // The key is the old breaker's name, which has the same text.
-            breakers.insert(breaker.shell.name.clone(), breaker.clone())
-        };
+    /// Registers a new breaker in place of the one of this name, as [`get_or_register`](Self::get_or_register).
+    pub(crate) fn replace(&self, new: New<'_>) -> Option<CircuitBreaker> {
+        let mut breakers = self.inner.breakers.write();
+        let breaker = self.make(new)?;
+        // The key is the old breaker's name, which has the same text.
+        let replaced = breakers.insert(breaker.shell.name.clone(), breaker.clone());
+        drop(breakers);
         self.notify_removed(replaced.as_slice());
         self.notify_registered(&breaker);
-        breaker
+        Some(breaker)
     }
 
-    fn make(&self, name: &str, group: &str, settings: Settings) -> CircuitBreaker {
-        let settings = self.inner.settings.lock().share(settings);
+    fn make(&self, new: New<'_>) -> Option<CircuitBreaker> {
+        Arc::ptr_eq(&new.properties, &self.inner.properties.read()).then_some(())?;
+        let settings = self.inner.settings.lock().share(new.settings);
         // A name from outside is kept only as long as its breaker; groups are few and are interned.
-        let (name, group) = (Name::counted(name), Name::intern(group));
-        CircuitBreaker {
-            shell: Shell::new(name, group, settings, self.inner.listeners.clone()),
+        let (name, group) = (Name::counted(new.name), Name::intern(new.group));
+        let listeners = self.inner.listeners.clone();
+        let shell = Shell::new(name, group, settings, listeners);
+        if new.is_foreign {
+            // Before any listener could force it.
+            shell.set_foreign();
         }
+        Some(CircuitBreaker { shell })
     }
 
     fn notify_registered(&self, breaker: &CircuitBreaker) {
@@ -205,6 +230,11 @@ impl Registry {
             listeners.notify(|listener| listener.removed(breaker));
         }
     }
+}
+
+/// Logs that properties do not fit the settings of the code.
+fn ignored(breaker: &str, error: &SettingsError) {
+    tracing::warn!(target: "fusebox", breaker, %error, "ignored properties that do not fit the settings of the code");
 }
 
 impl Default for Registry {

@@ -98,6 +98,15 @@ impl Settings {
         Ok(settings)
     }
 
+    /// Returns the settings that differ from those of `before`.
+    #[cfg(feature = "telemetry")]
+    pub(crate) fn changes_since(&self, before: &Self) -> SettingValues {
+        let mut values = self.values();
+        let changed = self.differences(before);
+        values.retain(|name, _| changed.contains(&name.as_str()));
+        values
+    }
+
     /// Returns the names of the settings that differ.
     pub(crate) fn differences(&self, other: &Self) -> Vec<&'static str> {
         let differs = |field: &&Field| (field.text)(self) != (field.text)(other);

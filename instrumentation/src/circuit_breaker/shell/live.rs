@@ -351,17 +351,21 @@ impl Live {
         self.locked(|control| control.release(now));
     }
 
-    /// Replaces the settings; they must be valid.
-    pub(super) fn apply(&self, settings: Settings) {
+    /// Replaces the settings by valid ones that `change` makes of those in force, in one step; `None` leaves them.
+    pub(super) fn change(&self, change: impl FnOnce(&Settings) -> Option<Settings>) -> bool {
         let now = self.clock.now();
-        let settings = Arc::new(settings);
         self.locked(|control| {
+            let in_force = Arc::clone(&self.settings.read());
+            let Some(settings) = change(&in_force).map(Arc::new) else {
+                return false;
+            };
             let total = self.shards.tally();
             control.machine.apply(Arc::clone(&settings), now, total);
             // Under the lock, so that the same one of two concurrent changes wins in both places.
             *self.settings.write() = settings;
             self.restart_running();
-        });
+            true
+        })
     }
 
     /// Changes the guarded state, publishes it, and reports transitions after the lock is released.

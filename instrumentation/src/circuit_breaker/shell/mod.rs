@@ -299,7 +299,18 @@ impl Shell {
 
     /// Replaces the settings; they must be valid.
     pub(crate) fn apply(self: &Arc<Self>, settings: Settings) {
-        self.live().apply(settings);
+        self.change(|_| Some(settings));
+        self.announce_settings();
+    }
+
+    /// Replaces the settings by valid ones that `change` makes of those in force, in one step, and returns whether it
+    /// did; `None` leaves them. `change` is called under the breaker's lock. The listeners are not notified.
+    pub(crate) fn change(&self, change: impl FnOnce(&Settings) -> Option<Settings>) -> bool {
+        self.live().change(change)
+    }
+
+    /// Notifies the listeners of changed settings.
+    pub(crate) fn announce_settings(self: &Arc<Self>) {
         self.observer.settings_changed(self);
     }
 

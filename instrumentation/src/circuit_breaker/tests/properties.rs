@@ -95,3 +95,31 @@ fn properties_reach_breakers_that_exist() {
     let unknown = set(r#"{"default": {"minimum_call": "1"}}"#).unwrap_err();
     assert!(unknown.to_string().contains("minimum_calls"), "{unknown}");
 }
+
+/// Scenario: a breaker is built, or replaced, on one thread while properties are set on two others.
+/// Guarantees: it has the settings of the properties that are in force in the end.
+#[test]
+fn a_new_breaker_misses_no_properties() {
+    for round in 0..300 {
+        let registry = Registry::new();
+        let build = || CircuitBreaker::builder(NAME).registry(&registry);
+        if round % 2 == 0 {
+            build().build();
+        }
+        let set = |calls| {
+            let breakers = [(NAME.to_owned(), sets(Some(calls), None))].into();
+            registry.set_properties(Properties {
+                breakers,
+                ..Properties::default()
+            })
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| set(7).unwrap());
+            scope.spawn(|| set(8).unwrap());
+            scope.spawn(|| drop(build().replace().unwrap()));
+        });
+        let in_force = &registry.properties().breakers[NAME]["minimum_calls"];
+        let settings = registry.get(NAME).unwrap().settings();
+        assert_eq!(settings.minimum_calls.to_string(), *in_force);
+    }
+}

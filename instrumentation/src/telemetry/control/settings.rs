@@ -39,8 +39,8 @@ struct Held {
     expires: Option<Instant>,
     /// The settings of the program; `None` until the breaker exists.
     own: Option<Settings>,
-    /// The settings put in force for the change.
-    applied: Option<Settings>,
+    /// The settings that were last seen or put in force.
+    seen: Option<Settings>,
     /// Whether the change could last be applied.
     is_refused: bool,
 }
@@ -108,9 +108,11 @@ impl ChangedSettings {
     pub(super) fn registered(&self, breaker: &CircuitBreaker) -> Option<Verdict> {
         let mut all = self.held.lock();
         let held = all.get_mut(breaker.name())?;
-        // Not the settings in force, in which `apply` may have changed some meanwhile.
-        held.own = Some(Settings::clone(&breaker.shell.first_settings));
-        held.applied = None;
+        let first = || Settings::clone(&breaker.shell.first_settings);
+        // Those that are held belong to an earlier breaker of the name, unless `apply` has found this one meanwhile.
+        let is_known = held.seen.as_ref() == Some(&*breaker.settings());
+        held.own = is_known.then(first);
+        held.seen = held.seen.take().filter(|_| is_known);
         let is_changed = !held.change.values.is_empty();
         drop(all);
         is_changed.then(|| self.put_in_force(breaker)).flatten()
@@ -122,11 +124,13 @@ impl ChangedSettings {
         let mut all = self.held.lock();
         let held = all.get_mut(breaker.name())?;
         let settings = breaker.settings();
-        if held.applied.as_ref() == Some(&*settings) {
+        if held.seen.as_ref() == Some(&*settings) {
             return None;
         }
-        held.own = Some(Settings::clone(&settings));
         let is_changed = !held.change.values.is_empty();
+        if !is_changed {
+            held.take_over(&settings);
+        }
         let was_refused = held.is_refused;
         drop(all);
         let verdict = is_changed.then(|| self.put_in_force(breaker)).flatten();
@@ -141,22 +145,25 @@ impl ChangedSettings {
             let problem = "the library of this circuit breaker decides by its own settings";
             return Some((held.id, Outcome::Refused, problem.to_owned()));
         }
-        let own = held
-            .own
-            .get_or_insert_with(|| Settings::clone(&breaker.settings()));
-        let changed = own.with_values(&held.change.values);
-        held.is_refused = changed.is_err();
-        held.applied = changed.clone().ok().or_else(|| held.applied.take());
+        let mut problem = None;
+        let has_changed = breaker.shell.change(|in_force| {
+            let own = held.take_over(in_force);
+            let settings = own.with_values(&held.change.values);
+            let settings = settings.map_err(|error| problem = Some(error)).ok()?;
+            let settings = Some(settings).filter(|settings| settings != in_force)?;
+            held.seen = Some(settings.clone());
+            Some(settings)
+        });
+        held.is_refused = problem.is_some();
         let id = held.id;
         // The listener of the change takes the lock too.
         drop(all);
-        let updated = changed.and_then(|settings| match settings == *breaker.settings() {
-            true => Ok(()),
-            false => breaker.update_settings(settings),
-        });
-        Some(match updated {
-            Ok(()) => (id, Outcome::Applied, String::new()),
-            Err(error) => {
+        if has_changed {
+            breaker.shell.announce_settings();
+        }
+        Some(match problem {
+            None => (id, Outcome::Applied, String::new()),
+            Some(error) => {
                 let problem = error.to_string();
                 let problem = problem.chars().take(PROBLEM_CHARS_MAX).collect();
                 (id, Outcome::Refused, problem)
@@ -194,6 +201,18 @@ impl ChangedSettings {
 }
 
 impl Held {
+    /// Takes over what the program has changed since the settings were last seen, and returns the program's settings:
+    /// those that only an operator changed stay as the program had them.
+    fn take_over(&mut self, in_force: &Settings) -> Settings {
+        let own = match (self.own.take(), &self.seen) {
+            (Some(own), Some(seen)) => own.with_values(&in_force.changes_since(seen)).ok(),
+            _ => None,
+        };
+        let own = own.unwrap_or_else(|| in_force.clone());
+        self.seen = Some(in_force.clone());
+        self.own.insert(own).clone()
+    }
+
     fn end(&mut self) {
         self.expires = None;
         self.change.values = std::mem::take(&mut self.change.then);

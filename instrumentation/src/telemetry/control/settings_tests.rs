@@ -140,6 +140,46 @@ fn a_change_waits_for_its_breaker_and_outlives_the_programs_changes() {
     assert_eq!(*breaker.settings(), own(1_000));
 }
 
+/// Scenario: the program reads properties from a file while a change is in force, which then ends.
+/// Guarantees: the breaker has the properties' settings and the program's; none of the change's is left.
+#[test]
+fn properties_do_not_keep_a_change_beyond_its_end() {
+    let (registry, switches) = switches();
+    let breaker = build(&registry);
+    switches.apply(&change(1, &[("minimum_calls", "5")]));
+    let set = |json| registry.set_properties(serde_json::from_str(json).unwrap());
+    set(r#"{"breakers": {"stock": {"open_duration": "30s"}}}"#).unwrap();
+    let in_force = || {
+        let settings = breaker.settings();
+        (settings.minimum_calls, settings.open_duration.as_secs())
+    };
+    assert_eq!(in_force(), (5, 30));
+    switches.apply(&change(2, &[]));
+    assert_eq!(in_force(), (20, 30));
+}
+
+/// Scenario: on two threads, properties and an operator change one breaker again and again.
+/// Guarantees: neither change is lost, whatever their order.
+#[test]
+fn changes_at_the_same_time_are_both_in_force() {
+    let (registry, switches) = switches();
+    let breaker = build(&registry);
+    for round in 1..=300_u64 {
+        let calls = (round + 1).to_string();
+        let properties = format!(r#"{{"breakers": {{"stock": {{"open_duration": "{round}s"}}}}}}"#);
+        let properties = serde_json::from_str(&properties).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| registry.set_properties(properties));
+            scope.spawn(|| switches.apply(&change(round, &[("minimum_calls", &calls)])));
+        });
+        let settings = breaker.settings();
+        assert_eq!(settings.open_duration.as_secs(), round);
+        assert_eq!(settings.minimum_calls.to_string(), calls);
+    }
+    switches.apply(&change(301, &[]));
+    assert_eq!(breaker.settings().minimum_calls, 20);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_expired_change_leaves_what_was_in_force_before() {
     let (registry, switches) = switches();
