@@ -16,3 +16,7 @@ pub use otlp::{TraceBuilder, attribute, export, try_export};
 pub use shop::ShopService;
 pub use stack::Stack;
 pub use wait::{DEADLINE, counter, eventually, get_json, needed};
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
