@@ -21,7 +21,7 @@ use crate::shop::ShopOptions;
 use crate::terminal::print;
 use crate::{demo, load, serve, shop};
 
-/// Fusebox: which circuit breakers are open, and where one request went through all services.
+/// Shows which circuit breakers are open, and the path of each request through all services.
 ///
 /// Without a subcommand it starts the collector and its pages on loopback, without configuration.
 #[derive(Debug, Parser)]

@@ -1,6 +1,7 @@
 //! Calls the live instances of a service through tower's balancer, which finds them in the collector's registry.
 //!
-//! Start a collector, then this program on several ports: `cargo run --example registry --features registry -- 8081`.
+//! Start a collector, then this program on several ports:
+//! `cargo run -p fusebox --example registry --features registry -- 8081`.
 
 use std::convert::Infallible;
 use std::pin::pin;

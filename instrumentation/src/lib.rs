@@ -74,7 +74,7 @@
 //! - [`semconv`]: the names of everything that is sent.
 //!
 //! Without default features, the crate contains the breaker, its commands, the policies and the propagators, and
-//! depends on no web framework or HTTP client. The README has a table of the features, and `examples/` has four
+//! depends on no web framework or HTTP client. The README has a table of the features, and `examples/` has
 //! programs.
 
 #[cfg(all(doctest, feature = "telemetry"))]

@@ -127,7 +127,7 @@ pub(super) fn of_transition(transition: &CircuitTransition, now: UnixNanos) -> O
 fn of_instances(found: &Instances, now: UnixNanos) -> Vec<Finding> {
     let silence = found.silent_at_once.map(|silent| Problem {
         since: now,
-        reason: format!("{silent} instances fell silent within a minute: look at the network and at this collector first"),
+        reason: format!("{silent} instances stopped reporting within a minute: look at the network and at this collector first"),
         opened_by: None,
     });
     let is_silent = silence.is_some();

@@ -267,8 +267,8 @@ fn title(notice: &Notice) -> String {
                 Stage::Ended => format!("{name} is back"),
             }
         }
-        Subject::Silence if is_over => "the instances are heard again".to_owned(),
-        Subject::Silence => "many instances fell silent at once".to_owned(),
+        Subject::Silence if is_over => "the instances report again".to_owned(),
+        Subject::Silence => "many instances stopped reporting at once".to_owned(),
         Subject::Collector if is_over => "the collector works again".to_owned(),
         Subject::Collector => format!("the collector {still}cannot do its work"),
         Subject::Influxdb if is_over => "InfluxDB is reachable again".to_owned(),

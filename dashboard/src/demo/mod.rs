@@ -142,10 +142,8 @@ fn prepare_data_dir(options: &mut DemoOptions) -> Result<Option<TempDir>, Error>
 
 /// Prints the addresses to open.
 fn announce_demo(web: SocketAddr) {
-    print("The shop is starting. In half a minute a breaker trips:");
+    print("The shop is starting. A breaker opens within half a minute:");
     print(format_args!("  open http://{web}         the circuit wall"));
     print(format_args!("  open http://{web}/traces  the requests"));
-    print(format_args!(
-        "  open http://{web}/demo    faults, to switch by hand\n"
-    ));
+    print(format_args!("  open http://{web}/demo    inject faults\n"));
 }

@@ -270,7 +270,7 @@ impl Registry {
         self.state().gone()
     }
 
-    /// Returns how many instances whose leases have expired are kept because too many fell silent at once; 0 if none.
+    /// Returns how many instances whose leases have expired are kept because too many stopped reporting at once; 0 if none.
     pub fn preserved(&self, now: UnixNanos) -> usize {
         self.state().preserved(now)
     }
@@ -290,7 +290,7 @@ impl Registry {
         off_worker_until(Path::new("series"), Instant::now() + READ_TIME_MAX, read).await
     }
 
-    /// Removes instances whose leases have expired, a share of all per pass, unless too many fell silent at once; and
+    /// Removes instances whose leases have expired, a share of all per pass, unless too many stopped reporting at once; and
     /// repeats entries that the retention would remove.
     ///
     /// # Errors

@@ -88,7 +88,7 @@ async fn an_instance_expires_once_its_lease_is_over_and_no_later() {
     assert!(matches!(unknown, Err(RegistryError::Unknown)));
 }
 
-/// Guarantees: nothing is removed while many fell silent at once, at most for an hour, and then in shares.
+/// Guarantees: nothing is removed while many stopped reporting at once, at most for an hour, and then in shares.
 #[tokio::test]
 async fn many_that_fall_silent_at_once_are_kept() {
     let dir = tempfile::tempdir().unwrap();

@@ -118,7 +118,7 @@ pub(super) const WORDS: Words = &[
     ("it reports that it is down", "중단되었다고 보고했습니다"),
     ("its lease is over", "등록 유효 시간이 지났습니다"),
     ("it missed three heartbeats", "하트비트를 세 번 놓쳤습니다"),
-    ("{n} instances fell silent within a minute: look at the network and at this collector first", "인스턴스 {n}개가 1분 안에 응답을 멈췄습니다. 네트워크와 이 수집기를 먼저 확인하세요"),
+    ("{n} instances stopped reporting within a minute: look at the network and at this collector first", "인스턴스 {n}개가 1분 안에 응답을 멈췄습니다. 네트워크와 이 수집기를 먼저 확인하세요"),
     ("the disk is full", "디스크가 가득 참"),
     ("an ingest shard ended by a panic: restart the collector", "수집 샤드가 패닉으로 종료되었습니다. 수집기를 다시 시작하세요"),
     ("stopping", "종료하는 중"),
