@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::codec::otlp::Limits;
-use crate::model::{TailSampling, format_duration, nanos};
+use crate::model::{Network, TailSampling, format_duration, nanos};
 use crate::receivers::{
-    HYSTRIX_STREAMS_MAX, HystrixSource, ListenAddr, ProxyUsers, TlsFiles, TokenError, TrustedProxy,
+    HYSTRIX_STREAMS_MAX, HystrixSource, ListenAddr, ProxyUsers, TlsFiles, TokenError,
     check as check_token, check_origin,
 };
 use crate::secret::Secret;
@@ -57,7 +57,7 @@ pub struct CollectorConfig {
     /// Hystrix and Turbine streams to pull. Default none.
     pub hystrix_streams: Vec<HystrixSource>,
     /// Reverse proxies that are trusted to name their clients' addresses. Default none.
-    pub trusted_proxies: Vec<TrustedProxy>,
+    pub trusted_proxies: Vec<Network>,
     /// Users whom a trusted proxy names in a header. Default none: everybody uses tokens.
     pub proxy_users: Option<ProxyUsers>,
     /// File of notification targets; reloaded when it changes. Default none.

@@ -31,7 +31,7 @@ pub use collector::{Collector, CollectorError};
 pub use config::{CollectorConfig, ConfigError};
 pub use receivers::{
     HystrixSource, HystrixSourceError, ListenAddr, ListenAddrError, ProxyUsers, TlsFiles,
-    TokenError, TrustedProxy, TrustedProxyError, is_same_origin, user_name,
+    TokenError, is_same_origin, user_name,
 };
 pub use secret::Secret;
 pub use stop::Stop;

@@ -7,11 +7,9 @@ use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
-use fusebox_collector::model::{TailSampling, UnixNanos, parse_duration};
+use fusebox_collector::model::{Network, TailSampling, UnixNanos, parse_duration};
 use fusebox_collector::store::influxdb::{InfluxdbOptions, InfluxdbUrl};
-use fusebox_collector::{
-    CollectorConfig, HystrixSource, ListenAddr, ProxyUsers, Secret, TlsFiles, TrustedProxy,
-};
+use fusebox_collector::{CollectorConfig, HystrixSource, ListenAddr, ProxyUsers, Secret, TlsFiles};
 
 use crate::demo::DemoOptions;
 use crate::error::Error;
@@ -152,7 +150,7 @@ pub struct ServerArgs {
         value_name = "ADDRESS",
         value_delimiter = ','
     )]
-    pub trusted_proxies: Vec<TrustedProxy>,
+    pub trusted_proxies: Vec<Network>,
     /// Header in which a trusted proxy names the user that it has identified, such as `X-Forwarded-User`. Needs
     /// `--trusted-proxy`, and `--proxy-operator` or `--proxy-viewer`.
     #[arg(

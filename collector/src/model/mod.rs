@@ -9,6 +9,7 @@ mod control;
 mod dependency;
 mod duration;
 mod log;
+mod network;
 pub mod policy;
 mod registry;
 mod sampling;
@@ -35,9 +36,10 @@ pub use dependency::DependencyLink;
 pub use duration::{format_duration, parse_duration};
 pub(crate) use log::EVENT_NAME_KEY;
 pub use log::{LogCursor, LogPage, LogQuery, LogRecord, Severity};
+pub use network::{Network, NetworkError};
 pub use registry::{
-    ForcedStatus, InstanceStatus, Lease, Links, Port, Registered, Registration, RegistryEntry,
-    RegistryEvent, RegistrySource,
+    ForcedStatus, InstanceStatus, Lease, Links, Port, Registered, Registration,
+    RegistryEntry, RegistryEvent, RegistrySource,
 };
 pub use sampling::TailSampling;
 pub use search::{Cursor, TraceCondition, TraceOrder, TracePage, TraceQuery};

@@ -8,10 +8,11 @@ use std::time::Duration;
 use http::HeaderMap;
 use tokio::time::Instant;
 
-use super::forwarded::{self, TrustedProxy};
+use super::forwarded;
 use super::guesses::Guesses;
 use super::peer::Peer;
 use super::places::{PlaceLimits, Places, Session};
+use crate::model::Network;
 use crate::sync::Mutex;
 
 type Denials = BTreeMap<(&'static str, &'static str), u64>;
@@ -22,12 +23,12 @@ pub(crate) struct Access {
     listeners: Arc<Mutex<Vec<Arc<Places>>>>,
     guesses: Arc<Mutex<Guesses>>,
     denials: Arc<Mutex<Denials>>,
-    proxies: Arc<[TrustedProxy]>,
+    proxies: Arc<[Network]>,
 }
 
 impl Access {
     /// `proxies` are trusted to name their clients.
-    pub(crate) fn behind(proxies: &[TrustedProxy]) -> Self {
+    pub(crate) fn behind(proxies: &[Network]) -> Self {
         Self {
             proxies: Arc::from(proxies),
             ..Self::default()

@@ -3,11 +3,11 @@
 //! Each proxy appends the address that called it. Going backwards from the last one, the first address that
 //! is not a trusted proxy is the client; earlier ones may be forged.
 
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::str::FromStr;
 
 use http::HeaderMap;
+
+use crate::model::Network;
 
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 /// RFC 7239.
@@ -15,73 +15,11 @@ const FORWARDED: &str = "forwarded";
 /// Proxies in a row that are followed.
 const HOPS_MAX: usize = 16;
 
-/// A trusted reverse proxy's address, or a network such as `10.0.0.0/8`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TrustedProxy {
-    network: IpAddr,
-    /// Number of leading bits that must match.
-    bits: u8,
-}
-
-/// The text is not an address or network.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is neither an address nor a network, such as 192.0.2.7, 10.0.0.0/8 or fd00::/8")]
-pub struct TrustedProxyError(String);
-
-impl FromStr for TrustedProxy {
-    type Err = TrustedProxyError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || TrustedProxyError(text.to_owned());
-        let (network, bits) = match text.split_once('/') {
-            Some((network, bits)) => (network, Some(bits.parse().map_err(|_| wrong())?)),
-            None => (text, None),
-        };
-        let network: IpAddr = network.parse().map_err(|_| wrong())?;
-        let all = width(network);
-        let bits = bits.unwrap_or(all);
-        match bits <= all {
-            true => Ok(Self { network, bits }),
-            false => Err(wrong()),
-        }
-    }
-}
-
-impl fmt::Display for TrustedProxy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.bits == width(self.network) {
-            true => self.network.fmt(f),
-            false => write!(f, "{}/{}", self.network, self.bits),
-        }
-    }
-}
-
-impl TrustedProxy {
-    /// Returns whether an address is the proxy's or in the network.
-    pub(super) fn has(&self, addr: IpAddr) -> bool {
-        let addr = addr.to_canonical();
-        let free = u32::from(width(addr)).saturating_sub(u32::from(self.bits));
-        let prefix = |addr| number(addr).checked_shr(free).unwrap_or(0);
-        width(addr) == width(self.network) && prefix(addr) == prefix(self.network)
-    }
-}
-
-fn width(addr: IpAddr) -> u8 {
-    if addr.is_ipv4() { 32 } else { 128 }
-}
-
-fn number(addr: IpAddr) -> u128 {
-    match addr {
-        IpAddr::V4(addr) => addr.to_bits().into(),
-        IpAddr::V6(addr) => addr.to_bits(),
-    }
-}
-
 /// Returns the client of a request sent by one of these proxies; `None` if its headers do not show it.
 ///
 /// A proxy passes on the header that it does not write, as sent by its client. So if both are present, they
 /// are only trusted where they agree.
-pub(super) fn client(headers: &HeaderMap, proxies: &[TrustedProxy]) -> Option<IpAddr> {
+pub(super) fn client(headers: &HeaderMap, proxies: &[Network]) -> Option<IpAddr> {
     let hops = texts(headers, X_FORWARDED_FOR).flat_map(|text| text.split(','));
     let listed = last_untrusted(hops.map(address).collect(), proxies);
     let elements = texts(headers, FORWARDED).flat_map(|text| unquoted(text, ','));
@@ -102,7 +40,7 @@ fn texts<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str
 
 /// Returns the last address that is not a trusted proxy's, or the first if all are; `None` if an address is
 /// unknown.
-fn last_untrusted(hops: Vec<Option<IpAddr>>, proxies: &[TrustedProxy]) -> Option<IpAddr> {
+fn last_untrusted(hops: Vec<Option<IpAddr>>, proxies: &[Network]) -> Option<IpAddr> {
     let mut client = None;
     for hop in hops.into_iter().rev().take(HOPS_MAX) {
         let hop = hop?;
@@ -148,7 +86,7 @@ mod tests {
 
     use super::*;
 
-    fn proxies(texts: &[&str]) -> Vec<TrustedProxy> {
+    fn proxies(texts: &[&str]) -> Vec<Network> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     }
 
@@ -159,30 +97,6 @@ mod tests {
         });
         let trusted = proxies(&["10.0.0.0/8", "2001:db8:1::1"]);
         client(&pairs.collect(), &trusted).map(|addr| addr.to_string())
-    }
-
-    #[test]
-    fn networks_are_read_and_hold_their_addresses() {
-        let has = |network: &str, addr: &str| {
-            let proxy: TrustedProxy = network.parse().unwrap();
-            assert_eq!(proxy.to_string(), network);
-            proxy.has(addr.parse().unwrap())
-        };
-        assert!(has("10.0.0.0/8", "10.255.0.1") && has("10.0.0.0/8", "::ffff:10.0.0.1"));
-        assert!(has("192.0.2.7", "192.0.2.7") && has("fd00::/8", "fd12::1"));
-        assert!(has("0.0.0.0/0", "192.0.2.7") && has("::/0", "2001:db8::1"));
-        assert!(!has("10.0.0.0/8", "11.0.0.1") && !has("192.0.2.7", "192.0.2.8"));
-        assert!(!has("0.0.0.0/0", "2001:db8::1") && !has("fd00::/8", "10.0.0.1"));
-        for wrong in [
-            "",
-            "10.0.0.0/33",
-            "fd00::/129",
-            "10.0.0",
-            "proxy",
-            "10.0.0.0/",
-        ] {
-            assert!(wrong.parse::<TrustedProxy>().is_err(), "{wrong}");
-        }
     }
 
     #[test]

@@ -41,7 +41,6 @@ pub(crate) use auth::{Anonymous, Auth, TokenSource, Tokens, check};
 pub use auth::{ProxyUsers, TokenError, is_same_origin, user_name};
 pub(crate) use connection::ServeOptions;
 pub(crate) use cors::{Cors, check as check_origin};
-pub use forwarded::{TrustedProxy, TrustedProxyError};
 pub(crate) use held::Held;
 pub(crate) use http::{HttpReceiver, routes};
 pub use hystrix::{HystrixSource, HystrixSourceError};
