@@ -9,6 +9,7 @@ pub(crate) mod jaeger;
 mod json_text;
 pub mod otlp;
 mod redact;
+pub(crate) mod spring_boot_admin;
 pub mod zipkin;
 
 pub use format::{Format, Signal};

@@ -38,7 +38,7 @@ pub(crate) use log::EVENT_NAME_KEY;
 pub use log::{LogCursor, LogPage, LogQuery, LogRecord, Severity};
 pub use network::{Network, NetworkError};
 pub use registry::{
-    ForcedStatus, InstanceStatus, Lease, Links, Port, Registered, Registration,
+    Credentials, ForcedStatus, InstanceStatus, Lease, Links, Port, Registered, Registration,
     RegistryEntry, RegistryEvent, RegistrySource,
 };
 pub use sampling::TailSampling;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{CircuitKey, SECOND, UnixNanos};
+use crate::secret::Secret;
 
 /// What an instance registered about itself; empty texts are unknown.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,10 +40,22 @@ pub struct Registration {
     pub links: Links,
     /// Free names and values.
     pub metadata: BTreeMap<String, String>,
+    /// The user of its actuator, which is neither stored nor shown: an instance that has one registers every few seconds.
+    #[serde(skip)]
+    pub credentials: Option<Credentials>,
     /// How often it renews its registration.
     pub lease: Lease,
     /// When it last changed its registration, milliseconds since 1970 by its own clock; 0 if unknown.
     pub revised_ms: u64,
+}
+
+/// A user with a password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The user.
+    pub name: String,
+    /// The password.
+    pub password: Secret,
 }
 
 /// URLs of an instance; empty if it has none.
@@ -101,6 +114,8 @@ pub enum InstanceStatus {
     /// It said nothing about it.
     #[default]
     Unknown,
+    /// Its health check could not be reached.
+    Offline,
 }
 
 /// How often an instance renews its registration, and how long that is valid.
@@ -229,7 +244,7 @@ impl RegistryEvent {
 }
 
 impl InstanceStatus {
-    /// Every status.
+    /// Every status that an instance reports about itself.
     pub const ALL: [Self; 5] = [
         Self::Up,
         Self::Down,
@@ -246,13 +261,22 @@ impl InstanceStatus {
             Self::Starting => "STARTING",
             Self::OutOfService => "OUT_OF_SERVICE",
             Self::Unknown => "UNKNOWN",
+            Self::Offline => "OFFLINE",
         }
     }
 
-    /// Parses a name, ignoring case.
+    /// Parses the name of a status that an instance reports, ignoring case.
     pub fn parse(word: &str) -> Option<Self> {
         let is_name = |status: &Self| status.as_str().eq_ignore_ascii_case(word);
         Self::ALL.into_iter().find(is_name)
+    }
+
+    /// Parses the name of any status.
+    pub(crate) fn parse_any(word: &str) -> Option<Self> {
+        let is_offline = word == Self::Offline.as_str();
+        is_offline
+            .then_some(Self::Offline)
+            .or_else(|| Self::parse(word))
     }
 }
 
@@ -380,7 +404,10 @@ impl Registration {
             management,
         ];
         let metadata = self.metadata.iter().flat_map(|(name, value)| [name, value]);
-        texts.into_iter().chain(metadata).map(String::len).sum()
+        let texts = texts.into_iter().chain(metadata).map(String::as_str);
+        let credentials = self.credentials.iter();
+        let credentials = credentials.flat_map(|user| [user.name.as_str(), user.password.expose()]);
+        texts.chain(credentials).map(str::len).sum()
     }
 }
 

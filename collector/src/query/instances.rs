@@ -305,7 +305,7 @@ impl Known {
     fn by_registration(&self) -> Option<(Liveness, Option<UnixNanos>)> {
         let registered = self.registered.as_ref()?;
         let liveness = match registered.status() {
-            InstanceStatus::Down => Liveness::Down,
+            InstanceStatus::Down | InstanceStatus::Offline => Liveness::Down,
             InstanceStatus::Starting => Liveness::Starting,
             InstanceStatus::OutOfService => Liveness::OutOfService,
             InstanceStatus::Up | InstanceStatus::Unknown => return None,

@@ -69,6 +69,7 @@ pub(crate) fn read_registration(
         data_center: named.data_center,
         links: links(info),
         metadata: info.metadata(),
+        credentials: None,
         lease: Lease {
             renewal_s: seconds("renewalIntervalInSecs", Lease::default().renewal_s),
             duration_s: seconds("durationInSecs", Lease::default().duration_s),

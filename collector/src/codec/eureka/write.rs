@@ -31,7 +31,7 @@ pub(crate) fn instance(
         "hostName": registration.host,
         "app": written_app(&registration.service),
         "ipAddr": registration.ip,
-        "status": registered.status().as_str(),
+        "status": written_status(registered.status()),
         (forced_name): forced,
         "port": port(registration.port, 7001),
         "securePort": port(registration.secure_port, 7002),
@@ -69,11 +69,20 @@ pub(crate) fn written_app(service: &str) -> String {
 /// Returns the code by which a client checks that it knows all instances: their number by status, such as `UP_2_`.
 pub(crate) fn hash_code(statuses: impl Iterator<Item = InstanceStatus>) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    statuses.for_each(|status| *counts.entry(status.as_str()).or_default() += 1);
+    statuses.for_each(|status| *counts.entry(written_status(status)).or_default() += 1);
     let parts = counts
         .iter()
         .map(|(status, count)| format!("{status}_{count}_"));
     parts.collect()
+}
+
+/// Returns a status that clients know.
+fn written_status(status: InstanceStatus) -> &'static str {
+    match status {
+        InstanceStatus::Offline => InstanceStatus::Down,
+        status => status,
+    }
+    .as_str()
 }
 
 /// Returns a port; unknown ones have Eureka's default number.
