@@ -33,12 +33,16 @@ impl Listed {
     }
 
     /// Returns the draft of a reported status, if it is another one.
-    pub(super) fn with_status(&self, status: InstanceStatus) -> Option<Draft> {
+    pub(super) fn with_status(&self, status: InstanceStatus, reason: &str) -> Option<Draft> {
         let before = self.registered.registration.status;
         let mut registered = Registered::clone(&self.registered);
         registered.registration.status = status;
         let draft = Draft::new(RegistryEvent::StatusChanged, registered);
-        let detail = format!("{} to {}", before.as_str(), status.as_str());
+        let mut detail = format!("{} to {}", before.as_str(), status.as_str());
+        if !reason.is_empty() {
+            detail.push_str(": ");
+            detail.push_str(reason);
+        }
         (before != status).then(|| draft.with_detail(detail))
     }
 

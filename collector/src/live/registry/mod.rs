@@ -16,7 +16,7 @@ mod tests;
 use std::path::Path;
 use std::sync::{Arc, MutexGuard};
 
-use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio::sync::{Mutex as AsyncMutex, broadcast, watch};
 use tokio::time::Instant;
 
 pub use bounds::RegistryError;
@@ -50,7 +50,12 @@ struct Inner {
     ordering: Arc<AsyncMutex<()>>,
     /// Counts changes for waiting requests, which end when it is closed.
     news: watch::Sender<RegistryNews>,
+    /// Every entry as it is stored.
+    entries: broadcast::Sender<Arc<RegistryEntry>>,
 }
+
+/// Entries that a follower may lag behind.
+const LAG_MAX: usize = 256;
 
 /// What waiting requests look at.
 #[derive(Debug, Clone, Copy, Default)]
@@ -86,6 +91,7 @@ impl Registry {
                 log,
                 ordering: Arc::default(),
                 news: watch::channel(RegistryNews::default()).0,
+                entries: broadcast::channel(LAG_MAX).0,
             }),
         })
     }
@@ -149,7 +155,8 @@ impl Registry {
         .await
     }
 
-    /// Records the status that an instance reports about itself, or that its health check shows; this renews its lease.
+    /// Records the status that an instance reports about itself, or that its health check shows, and why. This renews its
+    /// lease if the instance was heard.
     ///
     /// # Errors
     /// When the instance is not registered, or the disk fails.
@@ -157,13 +164,16 @@ impl Registry {
         &self,
         service: &str,
         instance: &str,
-        status: InstanceStatus,
+        (status, reason): (InstanceStatus, &str),
         now: UnixNanos,
     ) -> Result<(), RegistryError> {
         let key = InstanceKey::of(service, instance);
-        self.change(now, move |state| {
-            state.renew(&key, now);
-            Ok(state.find(&key)?.with_status(status))
+        self.change(now, |state| {
+            // Neither is a sign of life.
+            if !matches!(status, InstanceStatus::Offline | InstanceStatus::Unknown) {
+                state.renew(&key, now);
+            }
+            Ok(state.find(&key)?.with_status(status, reason))
         })
         .await
     }
@@ -317,6 +327,11 @@ impl Registry {
         Ok(())
     }
 
+    /// Returns a receiver of the entries that are stored from now on.
+    pub(crate) fn entries(&self) -> broadcast::Receiver<Arc<RegistryEntry>> {
+        self.inner.entries.subscribe()
+    }
+
     /// Returns a receiver that is notified of every change.
     pub(crate) fn news(&self) -> watch::Receiver<RegistryNews> {
         self.inner.news.subscribe()
@@ -359,7 +374,13 @@ impl Registry {
         let records = records.map(|entry| SeriesRecord::Registry(Box::new(entry)));
         self.inner.log.append(records.collect()).await?;
         let mut state = self.state();
-        entries.into_iter().for_each(|entry| state.apply(entry));
+        for entry in entries {
+            if self.inner.entries.receiver_count() > 0 {
+                // Without followers it is dropped.
+                let _ = self.inner.entries.send(Arc::new(entry.clone()));
+            }
+            state.apply(entry);
+        }
         drop(state);
         self.inner.news.send_modify(|_| {});
         Ok(())

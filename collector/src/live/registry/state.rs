@@ -9,7 +9,8 @@ use super::bounds::{ALL_BYTES_MAX, GONE_BYTES_MAX, INSTANCES_MAX, RegistryError,
 use super::draft::{Draft, Listed};
 use super::silence::{are_too_many, most_at_once};
 use crate::model::{
-    DAY, HOUR, Lease, Registered, Registration, RegistryEntry, RegistryEvent, UnixNanos,
+    DAY, HOUR, Lease, Registered, Registration, RegistryEntry, RegistryEvent, RegistrySource,
+    UnixNanos,
 };
 
 /// Share of the registry, percent, that one pass may remove (Eureka, `renewalPercentThreshold` 0.85).
@@ -168,7 +169,7 @@ impl State {
     pub(super) fn registration(
         &self,
         key: &InstanceKey,
-        new: Registration,
+        mut new: Registration,
     ) -> Result<Option<Draft>, RegistryError> {
         let known = self
             .instances
@@ -186,6 +187,10 @@ impl State {
             };
             return Ok(Some(Draft::new(RegistryEvent::Registered, registered)));
         };
+        // Its clients do not say how they are: that is what their last health check showed.
+        if new.source == RegistrySource::SpringBootAdmin {
+            new.status = known.registration.status;
+        }
         let is_stale = (1..known.registration.revised_ms).contains(&new.revised_ms);
         if is_stale || new == known.registration {
             return Ok(None);
@@ -194,7 +199,7 @@ impl State {
         let (event, detail) = match differences[..] {
             ["status"] => {
                 let listed = &self.instances[key].listed;
-                let draft = listed.with_status(new.status);
+                let draft = listed.with_status(new.status, "");
                 return Ok(draft.map(|draft| draft.revised(new.revised_ms)));
             }
             // Only its own time of change is later, which clients compare.

@@ -145,7 +145,7 @@ async fn a_status_set_from_outside_holds_while_the_instance_is_up() {
         (InstanceStatus::Down, InstanceStatus::Down),
         (InstanceStatus::Up, InstanceStatus::OutOfService),
     ] {
-        let change = registry.report_status("shop", "pod-00", reported, NOW);
+        let change = registry.report_status("shop", "pod-00", (reported, ""), NOW);
         change.await.unwrap();
         assert_eq!(status(), expected);
     }
