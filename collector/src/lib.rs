@@ -2,6 +2,7 @@
 //!
 //! Data flows through `receivers` → `codec` → `pipeline` → `store` and `live` → `query` → `api`.
 
+pub mod actuator;
 pub mod api;
 pub mod codec;
 mod collector;

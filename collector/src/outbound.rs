@@ -11,20 +11,24 @@ use rustls::{ClientConfig, RootCertStore};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Returns a connector that trusts the given authorities.
-pub(crate) fn connector(roots: RootCertStore) -> HttpsConnector<HttpConnector> {
+/// Returns the settings of TLS with the given authorities.
+pub(crate) fn tls_config(roots: RootCertStore) -> ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = ClientConfig::builder_with_provider(provider)
+    ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("ring has the ciphers of TLS 1.2 and 1.3")
         .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_no_client_auth()
+}
+
+/// Returns a connector that trusts the given authorities.
+pub(crate) fn connector(roots: RootCertStore) -> HttpsConnector<HttpConnector> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
     HttpsConnectorBuilder::new()
-        .with_tls_config(tls)
+        .with_tls_config(tls_config(roots))
         .https_or_http()
         .enable_http1()
         .wrap_connector(tcp)

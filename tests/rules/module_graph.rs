@@ -49,6 +49,7 @@ const LAYERS: [(&str, &[&str]); 3] = [
             "store",
             "traceql",
             "live",
+            "actuator",
             "pipeline",
             "receivers",
             "query",

@@ -1,0 +1,256 @@
+//! Requests to the actuators of registered instances. Whoever may register chooses their addresses, so a request goes only to
+//! addresses within the allowed networks: the name is resolved once, and the address that was checked is connected to.
+//! Redirects are not followed; time, bytes and concurrency are bounded.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use url::{Host, Url};
+
+use crate::model::{Credentials, Network};
+use crate::outbound::{last_cause, system_roots, tls_config};
+use crate::sync::Mutex;
+
+/// Timeout of a request; a health check that asks a database takes a second or two.
+pub(super) const TIME_MAX: Duration = Duration::from_secs(5);
+/// How long a request waits for others to the same host.
+const WAIT_MAX: Duration = Duration::from_secs(10);
+/// Requests at the same time.
+const REQUESTS_MAX: usize = 32;
+/// Requests at the same time to one address; there may be several instances.
+const PER_HOST_MAX: usize = 4;
+/// Largest answer; the loggers of a Spring Boot service take 40 to 200 KB.
+pub(super) const ANSWER_BYTES_MAX: usize = 1 << 20;
+/// Headers and chunk of an answer.
+const BUFFER_BYTES_MAX: usize = 64 << 10;
+
+/// Asks actuators; cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Fetcher {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    networks: Vec<Network>,
+    requests: Arc<Semaphore>,
+    hosts: Mutex<BTreeMap<IpAddr, Weak<Semaphore>>>,
+}
+
+/// An answer within the limits.
+#[derive(Debug, Clone)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) body: Bytes,
+}
+
+/// Why there was no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum FetchError {
+    #[error("{0} is in no network that --actuator-network allows")]
+    NotAllowed(IpAddr),
+    #[error("its name cannot be resolved: {0}")]
+    Unresolved(String),
+    #[error("it cannot be reached: {0}")]
+    Unreachable(String),
+    #[error("it did not answer within {} s", TIME_MAX.as_secs())]
+    TimedOut,
+    #[error("too many requests to actuators are running")]
+    Busy,
+    #[error("it answered {0}, and redirects are not followed")]
+    Redirect(StatusCode),
+    #[error("its answer has more than {} KiB", ANSWER_BYTES_MAX >> 10)]
+    TooLarge,
+}
+
+impl FetchError {
+    /// Whether the instance does not answer, as if it were not running.
+    pub(super) fn is_offline(&self) -> bool {
+        matches!(
+            self,
+            Self::Unresolved(_) | Self::Unreachable(_) | Self::TimedOut
+        )
+    }
+}
+
+impl Fetcher {
+    pub(super) fn new(networks: Vec<Network>) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                networks,
+                requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
+                hosts: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Whether requests are allowed at all.
+    pub(super) fn is_enabled(&self) -> bool {
+        !self.inner.networks.is_empty()
+    }
+
+    /// Gets a URL, or posts JSON to it, with a user if the instance named one.
+    pub(super) async fn send(
+        &self,
+        url: &Url,
+        user: Option<&Credentials>,
+        json: Option<String>,
+    ) -> Result<Answer, FetchError> {
+        let addrs = timeout(TIME_MAX, self.allowed(url)).await;
+        let addrs = addrs.unwrap_or(Err(FetchError::TimedOut))?;
+        let first = addrs.first().expect("at least one address is allowed");
+        let _places = self.places(first.ip()).await?;
+        let exchange = async {
+            let tcp = TcpStream::connect(&*addrs).await;
+            let tcp = tcp.map_err(|error| FetchError::Unreachable(last_cause(&error)))?;
+            let request = request(url, user, json)?;
+            match url.scheme() {
+                "https" => exchange(secured(url, tcp).await?, request).await,
+                _ => exchange(tcp, request).await,
+            }
+        };
+        let answer = timeout(TIME_MAX, exchange).await;
+        answer.unwrap_or(Err(FetchError::TimedOut))
+    }
+
+    /// Resolves the host of a URL; returns its addresses that are allowed, at least one.
+    async fn allowed(&self, url: &Url) -> Result<Vec<SocketAddr>, FetchError> {
+        let port = url.port_or_known_default().unwrap_or_default();
+        let addrs: Vec<_> = match url.host() {
+            Some(Host::Ipv4(ip)) => vec![(ip, port).into()],
+            Some(Host::Ipv6(ip)) => vec![(ip, port).into()],
+            Some(Host::Domain(name)) => match lookup_host((name, port)).await {
+                Ok(found) => found.collect(),
+                Err(error) => return Err(FetchError::Unresolved(last_cause(&error))),
+            },
+            None => Vec::new(),
+        };
+        let first = addrs.first().copied();
+        let first = first.ok_or_else(|| FetchError::Unresolved("no address".to_owned()))?;
+        let is_allowed = |addr: &SocketAddr| self.inner.networks.iter().any(|it| it.has(addr.ip()));
+        let allowed = addrs.into_iter().filter(is_allowed);
+        let canonical = |addr: SocketAddr| SocketAddr::new(addr.ip().to_canonical(), port);
+        let allowed: Vec<_> = allowed.map(canonical).collect();
+        match allowed.is_empty() {
+            true => Err(FetchError::NotAllowed(first.ip())),
+            false => Ok(allowed),
+        }
+    }
+
+    async fn places(&self, ip: IpAddr) -> Result<[OwnedSemaphorePermit; 2], FetchError> {
+        let of_host = self.of_host(ip);
+        let all = Arc::clone(&self.inner.requests);
+        let both = async { [of_host.acquire_owned().await, all.acquire_owned().await] };
+        let places = timeout(WAIT_MAX, both).await;
+        let [host, all] = places.map_err(|_| FetchError::Busy)?;
+        Ok([host, all].map(|place| place.expect("the semaphores are never closed")))
+    }
+
+    fn of_host(&self, ip: IpAddr) -> Arc<Semaphore> {
+        let mut hosts = self.inner.hosts.lock();
+        if let Some(known) = hosts.get(&ip).and_then(Weak::upgrade) {
+            return known;
+        }
+        hosts.retain(|_, host| host.strong_count() > 0);
+        let new = Arc::new(Semaphore::new(PER_HOST_MAX));
+        hosts.insert(ip, Arc::downgrade(&new));
+        new
+    }
+}
+
+async fn secured(url: &Url, tcp: TcpStream) -> Result<TlsStream<TcpStream>, FetchError> {
+    let unreachable = |error: &dyn std::error::Error| FetchError::Unreachable(last_cause(error));
+    let host = url.host_str().unwrap_or_default();
+    let host = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_owned();
+    let name = ServerName::try_from(host).map_err(|error| unreachable(&error))?;
+    let tls = TlsConnector::from(Arc::new(tls_config(system_roots())));
+    let secured = tls.connect(name, tcp).await;
+    secured.map_err(|error| unreachable(&error))
+}
+
+fn request(
+    url: &Url,
+    user: Option<&Credentials>,
+    json: Option<String>,
+) -> Result<Request<Full<Bytes>>, FetchError> {
+    let port = url
+        .port()
+        .map(|port| format!(":{port}"))
+        .unwrap_or_default();
+    let host = format!("{}{port}", url.host_str().unwrap_or_default());
+    let method = match json {
+        Some(_) => Method::POST,
+        None => Method::GET,
+    };
+    let mut request = Request::builder()
+        .method(method)
+        .uri(url.path())
+        .header(HOST, host)
+        .header(USER_AGENT, concat!("fusebox/", env!("CARGO_PKG_VERSION")))
+        .header(ACCEPT, "application/json");
+    if let Some(Credentials { name, password }) = user {
+        let pair = STANDARD.encode(format!("{name}:{}", password.expose()));
+        let mut value = HeaderValue::try_from(format!("Basic {pair}"));
+        if let Ok(value) = &mut value {
+            value.set_sensitive(true);
+            request = request.header(AUTHORIZATION, value.clone());
+        }
+    }
+    if json.is_some() {
+        request = request.header(CONTENT_TYPE, "application/json");
+    }
+    let body = Full::new(Bytes::from(json.unwrap_or_default()));
+    let request = request.body(body);
+    request.map_err(|error| FetchError::Unreachable(error.to_string()))
+}
+
+/// Sends one request over a connection and reads the answer.
+async fn exchange(
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: Request<Full<Bytes>>,
+) -> Result<Answer, FetchError> {
+    let broken = |error: hyper::Error| FetchError::Unreachable(last_cause(&error));
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(BUFFER_BYTES_MAX);
+    let (mut sender, connection) = builder.handshake(TokioIo::new(io)).await.map_err(broken)?;
+    // Ends with this request, whatever the other side does.
+    let mut driven = JoinSet::new();
+    driven.spawn(connection);
+    let answer = sender.send_request(request).await.map_err(broken)?;
+    let status = answer.status();
+    if status.is_redirection() {
+        return Err(FetchError::Redirect(status));
+    }
+    let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX)
+        .collect()
+        .await;
+    match body {
+        Ok(body) => Ok(Answer {
+            status,
+            body: body.to_bytes(),
+        }),
+        Err(error) if error.is::<LengthLimitError>() => Err(FetchError::TooLarge),
+        Err(error) => Err(FetchError::Unreachable(last_cause(&*error))),
+    }
+}
