@@ -254,3 +254,7 @@ async fn exchange(
         Err(error) => Err(FetchError::Unreachable(last_cause(&*error))),
     }
 }
+
+#[cfg(test)]
+#[path = "fetch_tests.rs"]
+mod tests;
