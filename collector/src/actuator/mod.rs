@@ -3,3 +3,4 @@
 #![cfg_attr(not(test), expect(dead_code, reason = "the checks that send them follow"))]
 
 mod fetch;
+mod read;
