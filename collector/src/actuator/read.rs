@@ -316,3 +316,7 @@ fn shortened(text: &str) -> String {
         .collect();
     plain
 }
+
+#[cfg(test)]
+#[path = "read_tests.rs"]
+mod tests;
