@@ -58,6 +58,8 @@ pub struct CollectorConfig {
     pub hystrix_streams: Vec<HystrixSource>,
     /// Reverse proxies that are trusted to name their clients' addresses. Default none.
     pub trusted_proxies: Vec<Network>,
+    /// Addresses of registered instances whose actuators may be read and changed. Default none.
+    pub actuator_networks: Vec<Network>,
     /// Users whom a trusted proxy names in a header. Default none: everybody uses tokens.
     pub proxy_users: Option<ProxyUsers>,
     /// File of notification targets; reloaded when it changes. Default none.
@@ -141,6 +143,7 @@ impl CollectorConfig {
             cors_allowed_origins: Vec::new(),
             hystrix_streams: Vec::new(),
             trusted_proxies: Vec::new(),
+            actuator_networks: Vec::new(),
             proxy_users: None,
             notify_file: None,
             circuit_mapping: None,
@@ -207,6 +210,7 @@ impl CollectorConfig {
             ("cors-allowed-origin", origins),
             ("hystrix-stream", streams),
             ("trusted-proxy", proxies),
+            ("actuator-network", listed(&self.actuator_networks)),
             ("proxy-user-header", listed(header.as_slice())),
             ("proxy-operator", listed(&users.operators)),
             ("proxy-viewer", listed(&users.viewers)),

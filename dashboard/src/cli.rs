@@ -151,6 +151,16 @@ pub struct ServerArgs {
         value_delimiter = ','
     )]
     pub trusted_proxies: Vec<Network>,
+    /// Address or network (such as `10.0.0.0/8`) of registered instances whose actuators are read and changed;
+    /// repeatable. Whoever may send may register any address, so nothing is contacted outside of these.
+    #[arg(
+        long = "actuator-network",
+        global = true,
+        env = "FUSEBOX_ACTUATOR_NETWORKS",
+        value_name = "ADDRESS",
+        value_delimiter = ','
+    )]
+    pub actuator_networks: Vec<Network>,
     /// Header in which a trusted proxy names the user that it has identified, such as `X-Forwarded-User`. Needs
     /// `--trusted-proxy`, and `--proxy-operator` or `--proxy-viewer`.
     #[arg(
@@ -410,6 +420,7 @@ impl ServerArgs {
             cors_allowed_origins: self.cors_allowed_origins.clone(),
             hystrix_streams: self.hystrix_streams.clone(),
             trusted_proxies: self.trusted_proxies.clone(),
+            actuator_networks: self.actuator_networks.clone(),
             proxy_users: self.proxy_users(),
             notify_file: self.notify_file.clone(),
             circuit_mapping: self.circuit_mapping.clone(),

@@ -1,14 +1,37 @@
-//! The actuators of registered instances. Requests go only to addresses that are registered and allowed.
+//! The actuators of registered instances: their health is checked periodically, and the pages read more. Requests go only to addresses that are registered and allowed
+//! (`--actuator-network`). What is stored is in `live::registry` and `live::circuits::control`; here are the requests.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "the checks that send them follow"))]
-
+mod check;
 mod fetch;
 mod read;
 mod target;
 
-use http::StatusCode;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use self::fetch::FetchError;
+use http::StatusCode;
+use serde_json::Value;
+
+pub use check::Checked;
+pub(crate) use check::watch;
+pub use read::{Breaker, BreakerEvent, Component, Exchange, Health};
+
+use self::fetch::{FetchError, Fetcher};
+use self::target::Target;
+use crate::live::registry::Registry;
+use crate::model::Network;
+use crate::sync::Mutex;
+
+/// Service, in lower case, and instance.
+type Id = (String, String);
+
+/// The actuators of registered instances; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Actuators {
+    fetcher: Fetcher,
+    registry: Registry,
+    checked: Arc<Mutex<BTreeMap<Id, Checked>>>,
+}
 
 /// Why something could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,4 +42,77 @@ enum ActuatorError {
     Status { status: StatusCode, path: String },
     #[error("its actuator answered no JSON to /{path}")]
     Json { path: String },
+}
+
+/// What the actuator of an instance says about it; what it does not have or does not show is left out.
+#[derive(Debug, Clone, Default)]
+pub struct ActuatorView {
+    /// Why nothing could be read; empty if something was.
+    pub problem: String,
+    /// Its health.
+    pub health: Option<Health>,
+    /// Names and values about the program.
+    pub info: Vec<(String, String)>,
+    /// How long it runs, seconds.
+    pub uptime_s: Option<f64>,
+    /// Its circuit breakers.
+    pub breakers: Vec<Breaker>,
+    /// Their last transitions, latest first.
+    pub events: Vec<BreakerEvent>,
+    /// The last requests that it answered, latest first.
+    pub exchanges: Vec<Exchange>,
+}
+
+impl Actuators {
+    /// Returns the actuators of the registered instances in these networks.
+    pub fn new(registry: Registry, networks: Vec<Network>) -> Self {
+        Self {
+            fetcher: Fetcher::new(networks),
+            registry,
+            checked: Arc::default(),
+        }
+    }
+
+    /// Returns the last check of an instance; `None` if there was none.
+    pub fn checked(&self, service: &str, instance: &str) -> Option<Checked> {
+        self.checked.lock().get(&id(service, instance)).cloned()
+    }
+
+    /// Reads the actuator of an instance; `None` if it has none, or if none may be read.
+    pub async fn read(&self, service: &str, instance: &str) -> Option<ActuatorView> {
+        let target = self.target(service, instance)?;
+        let (health, info, uptime, breakers, events, exchanges) = tokio::join!(
+            target.health(),
+            target.get(&["info"]),
+            target.get(&["metrics", "process.uptime"]),
+            target.get(&["circuitbreakers"]),
+            target.get(&["circuitbreakerevents"]),
+            target.get(&["httpexchanges"]),
+        );
+        let (health, problem) = match health {
+            Ok(health) => (Some(health), String::new()),
+            Err(error) => (None, error.to_string()),
+        };
+        let json = |read: Result<Value, ActuatorError>| read.unwrap_or_default();
+        Some(ActuatorView {
+            problem,
+            health,
+            info: read::info(&json(info)),
+            uptime_s: read::uptime(&json(uptime)),
+            breakers: read::breakers(&json(breakers)),
+            events: read::breaker_events(&json(events)),
+            exchanges: read::exchanges(&json(exchanges)),
+        })
+    }
+
+    fn target(&self, service: &str, instance: &str) -> Option<Target> {
+        let listed = self.registry.find(service, instance)?;
+        let is_enabled = self.fetcher.is_enabled();
+        let target = Target::of(&listed.registered.registration, &self.fetcher);
+        target.filter(|_| is_enabled)
+    }
+}
+
+fn id(service: &str, instance: &str) -> Id {
+    (service.to_lowercase(), instance.to_owned())
 }

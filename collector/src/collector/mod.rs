@@ -21,6 +21,7 @@ use axum::Router;
 use tokio::task::JoinSet;
 use tracing::info;
 
+use crate::actuator;
 use crate::api::{ApiState, check_lens};
 use crate::config::{CollectorConfig, ConfigError};
 use crate::counters::Counters;
@@ -275,6 +276,7 @@ impl Collector {
         let mut reloading = JoinSet::new();
         reloading.spawn(reload(self.token_source, auth));
         reloading.spawn(keep_registry(self.parts.clone()));
+        read_actuators(&self.parts, &self.config, &mut reloading);
         if let Some((source, tls)) = self.tls {
             reloading.spawn(reload_certificate(source, tls));
         }
@@ -318,6 +320,15 @@ impl Collector {
         );
         Ok(outcome?)
     }
+}
+
+/// Starts the health checks of registered instances, if any may be read.
+fn read_actuators(parts: &Parts, config: &CollectorConfig, tasks: &mut JoinSet<()>) {
+    if config.actuator_networks.is_empty() {
+        return;
+    }
+    let actuators = parts.query.actuators();
+    tasks.spawn(actuator::watch(actuators.clone()));
 }
 
 /// Returns the task of notifications; it ends at once without a file of targets.

@@ -12,6 +12,7 @@ use fusebox::control::WAIT_MAX;
 use serde::Serialize;
 
 use super::{QueryError, QueryService};
+use crate::actuator::Checked;
 use crate::codec::circuits::InstanceId;
 use crate::live::circuits::{ChannelSeen, UNDER_WAY};
 use crate::live::registry::{Gone, Listed, are_too_many, most_at_once};
@@ -77,6 +78,9 @@ pub struct RegistrationView {
     /// The status set from outside, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forced: Option<ForcedStatus>,
+    /// The last check of its health, if its actuator may be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<Checked>,
 }
 
 /// The liveness of an instance.
@@ -143,6 +147,7 @@ impl QueryService {
         let registry = self.circuits().registry();
         let (registered, gone) = (registry.all(), registry.gone());
         let preserved = registry.preserved(UnixNanos::now());
+        let actuators = self.actuators().clone();
         let joined = off_worker(Path::new("instances"), move || {
             let mut known = ById::new();
             for (service, seen) in &spans {
@@ -159,10 +164,14 @@ impl QueryService {
             registered
                 .iter()
                 .for_each(|one| add_registered(&mut known, one));
-            Ok(Instances {
-                preserved,
-                ..list(known, UnixNanos::now())
-            })
+            let mut listed = list(known, UnixNanos::now());
+            listed.preserved = preserved;
+            for one in &mut listed.instances {
+                if let Some(registration) = &mut one.registration {
+                    registration.health = actuators.checked(&one.service, &one.id);
+                }
+            }
+            Ok(listed)
         });
         Ok(joined.await?)
     }
@@ -323,6 +332,7 @@ impl RegistrationView {
             version: registration.version().to_owned(),
             reported: registration.status,
             forced: registered.forced.clone(),
+            health: None,
         }
     }
 

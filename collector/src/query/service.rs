@@ -13,11 +13,12 @@ use tracing::warn;
 use super::hub::Hub;
 use super::stream::{self, StreamEvent};
 use super::{Admission, Cost, Kept, QueryError, READ_TIME_MAX, TRACE_BYTES_MAX, Uploads, trace_id};
+use crate::actuator::Actuators;
 use crate::live::Live;
 use crate::live::circuits::Circuits;
 use crate::model::{
-    DependencyLink, LogPage, LogQuery, ServiceSummary, TailSampling, TimeRange, Trace, TraceOrder,
-    TracePage, TraceQuery, UnixNanos,
+    DependencyLink, LogPage, LogQuery, Network, ServiceSummary, TailSampling, TimeRange, Trace,
+    TraceOrder, TracePage, TraceQuery, UnixNanos,
 };
 use crate::store::cancel::{off_worker, off_worker_until};
 use crate::store::embedded::StoreStats;
@@ -55,13 +56,16 @@ pub struct QueryService {
     admission: Admission,
     uploads: Uploads,
     kept: Kept,
+    actuators: Actuators,
 }
 
 impl QueryService {
     /// Returns a service that reads these sources.
     pub fn new(store: impl Into<Traces>, circuits: Circuits, live: Live) -> Self {
+        let registry = circuits.registry().clone();
         Self {
             store: store.into(),
+            actuators: Actuators::new(registry, Vec::new()),
             circuits,
             live,
             others: None,
@@ -89,6 +93,17 @@ impl QueryService {
     pub fn with_kept(mut self, kept: Kept) -> Self {
         self.kept = kept;
         self
+    }
+
+    /// Reads the actuators of the registered instances in these networks.
+    pub fn with_actuators(mut self, networks: Vec<Network>) -> Self {
+        self.actuators = Actuators::new(self.circuits.registry().clone(), networks);
+        self
+    }
+
+    /// Returns the actuators of the registered instances.
+    pub fn actuators(&self) -> &Actuators {
+        &self.actuators
     }
 
     /// Returns the traces that are kept beyond the retention.

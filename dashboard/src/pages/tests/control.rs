@@ -216,6 +216,7 @@ fn view(service: &str, id: &str, liveness: Liveness) -> InstanceView {
                 since: UnixNanos::new(NOW - MINUTE),
                 is_operators: true,
             }),
+            health: None,
         }),
     }
 }
