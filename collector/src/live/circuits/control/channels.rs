@@ -108,9 +108,20 @@ impl Channels {
 
     /// Returns the instances of a service that take changes of log levels.
     pub(super) fn with_levels(&self, service: &str, now: UnixNanos) -> Vec<String> {
+        self.of_service(service, |channel| {
+            channel.takes_levels && channel.is_open(now)
+        })
+    }
+
+    /// Returns the instances of a service that poll.
+    pub(super) fn open_of(&self, service: &str, now: UnixNanos) -> Vec<String> {
+        self.of_service(service, |channel| channel.is_open(now))
+    }
+
+    fn of_service(&self, service: &str, is_wanted: impl Fn(&ChannelState) -> bool) -> Vec<String> {
         let from = self.by_id.range((service.to_owned(), String::new())..);
         from.take_while(|((of, _), _)| of == service)
-            .filter(|(_, channel)| channel.takes_levels && channel.is_open(now))
+            .filter(|(_, channel)| is_wanted(channel))
             .map(|((_, instance), _)| instance.clone())
             .collect()
     }

@@ -57,8 +57,9 @@ struct Inner {
     news: watch::Sender<News>,
 }
 
+/// Counts changes for those who wait.
 #[derive(Debug, Default)]
-struct News {
+pub(crate) struct News {
     count: u64,
     is_closed: bool,
 }
@@ -105,12 +106,55 @@ impl Control {
         order: ChangeOrder,
         now: UnixNanos,
     ) -> Result<OperatorChange, ControlError> {
-        if circuit.source != Source::Fusebox {
-            return Err(ControlError::NotSwitchable(circuit.source));
-        }
-        let known = instances(circuit);
+        let known = match circuit.source {
+            Source::Fusebox => instances(circuit),
+            Source::Resilience4j => self.through_actuators(&circuit.key.service, now)?,
+            source => return Err(ControlError::NotSwitchable(source)),
+        };
         let change = order.checked(Subject::Breaker, circuit.key.clone(), &known, now)?;
         self.submit(change, now).await
+    }
+
+    /// Accepts a change of a circuit breaker that an actuator shows, whether or not its service reports it, as
+    /// [`request`](Self::request) does.
+    ///
+    /// # Errors
+    /// As `request`.
+    pub async fn request_through_actuator(
+        &self,
+        key: CircuitKey,
+        order: ChangeOrder,
+        now: UnixNanos,
+    ) -> Result<OperatorChange, ControlError> {
+        let known = self.through_actuators(&key.service, now)?;
+        order::check_breaker(&key.name)?;
+        let change = order.checked(Subject::Breaker, key, &known, now)?;
+        self.submit(change, now).await
+    }
+
+    /// Returns the instances of a service whose circuit breakers can be switched although they do not use our library.
+    fn through_actuators(
+        &self,
+        service: &str,
+        now: UnixNanos,
+    ) -> Result<Vec<String>, ControlError> {
+        let open = self.state().channels.open_of(service, now);
+        match open.is_empty() {
+            true => Err(ControlError::NotSwitchable(Source::Resilience4j)),
+            false => Ok(open),
+        }
+    }
+
+    /// Returns whether operators can switch a circuit: its library, or the actuators of its instances, take changes.
+    pub fn is_switchable(&self, circuit: &CircuitView) -> bool {
+        match circuit.source {
+            Source::Fusebox => true,
+            Source::Resilience4j => {
+                let service = &circuit.key.service;
+                self.through_actuators(service, UnixNanos::now()).is_ok()
+            }
+            _ => false,
+        }
     }
 
     /// Accepts a change of a log level, as [`request`](Self::request) does for a breaker.
@@ -232,6 +276,11 @@ impl Control {
         }
     }
 
+    /// Returns a receiver that is notified of every new change.
+    pub(crate) fn news(&self) -> watch::Receiver<News> {
+        self.inner.news.subscribe()
+    }
+
     /// Ends every poll, so that a server waiting for its connections can stop.
     pub(crate) fn close(&self) {
         self.inner.news.send_modify(|news| news.is_closed = true);
@@ -244,15 +293,26 @@ impl Control {
     }
 
     fn statuses(&self, circuit: &CircuitView, of: Subject, now: UnixNanos) -> Vec<ChangeStatus> {
-        let live = circuit.instances.iter().filter(|known| !known.stale);
-        let live: Vec<_> = live.map(|known| known.id.clone()).collect();
+        let live = match circuit.source {
+            Source::Resilience4j => self.state().channels.open_of(&circuit.key.service, now),
+            _ => {
+                let live = circuit.instances.iter().filter(|known| !known.stale);
+                live.map(|known| known.id.clone()).collect()
+            }
+        };
         let target = (circuit.key.clone(), of);
         self.state().statuses(&target, &live, now)
     }
 
     /// Returns a service's changes of log levels that are in force or being delivered, each with its delivery.
     pub fn level_changes(&self, service: &str, now: UnixNanos) -> Vec<ChangeStatus> {
-        self.state().level_statuses(service, now)
+        self.state().service_statuses(service, Subject::Logger, now)
+    }
+
+    /// Returns a service's changes of circuit breakers that are in force or being delivered, each with its delivery.
+    pub fn breaker_changes(&self, service: &str, now: UnixNanos) -> Vec<ChangeStatus> {
+        self.state()
+            .service_statuses(service, Subject::Breaker, now)
     }
 
     /// Returns the levels of an instance's main loggers; `None` if it takes no changes of them.

@@ -16,6 +16,9 @@ const RESET_WITHIN: Duration = Duration::from_secs(10 * 60);
 /// Instances that can be picked for one change; beyond that a change must be for all.
 const PICKED_MAX: usize = 100;
 
+/// Longest name of a circuit breaker, bytes, as in telemetry.
+const BREAKER_NAME_BYTES_MAX: usize = 255;
+
 /// The logger above all others.
 const ROOT: &str = "ROOT";
 
@@ -129,13 +132,24 @@ pub(super) fn logger(name: String) -> String {
 
 /// Validates the name of a `tracing` target.
 fn check_logger(name: &str) -> Result<(), ControlError> {
-    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':');
+    // `$` is in the names of Java's nested classes.
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':' | '$');
     let is_name = (1..=LOGGER_NAME_BYTES_MAX).contains(&name.len()) && name.chars().all(is_part);
     is_name.then_some(()).ok_or_else(|| {
         let problem = format!(
             "letters, digits, _, -, . and ::, at most {LOGGER_NAME_BYTES_MAX}; ROOT for all loggers"
         );
         invalid("logger", problem)
+    })
+}
+
+/// Validates the name of a circuit breaker that no service reported.
+pub(super) fn check_breaker(name: &str) -> Result<(), ControlError> {
+    let is_name =
+        (1..=BREAKER_NAME_BYTES_MAX).contains(&name.len()) && !name.contains(char::is_control);
+    is_name.then_some(()).ok_or_else(|| {
+        let problem = format!("1 to {BREAKER_NAME_BYTES_MAX} bytes without control characters");
+        invalid("breaker", problem)
     })
 }
 

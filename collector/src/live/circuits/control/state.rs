@@ -285,12 +285,20 @@ impl State {
         }
     }
 
-    /// Returns a service's changes of log levels that have not expired.
-    pub(super) fn level_statuses(&self, service: &str, now: UnixNanos) -> Vec<ChangeStatus> {
-        let live = self.channels.with_levels(service, now);
+    /// Returns a service's changes of its loggers or its breakers that have not expired.
+    pub(super) fn service_statuses(
+        &self,
+        service: &str,
+        of: Subject,
+        now: UnixNanos,
+    ) -> Vec<ChangeStatus> {
+        let live = match of {
+            Subject::Logger => self.channels.with_levels(service, now),
+            _ => self.channels.open_of(service, now),
+        };
         let targets = self.targets_of(service).map(|(target, _)| target);
-        let loggers = targets.filter(|(_, subject)| *subject == Subject::Logger);
-        loggers
+        let wanted = targets.filter(|(_, subject)| *subject == of);
+        wanted
             .flat_map(|target| self.statuses(target, &live, now))
             .collect()
     }
