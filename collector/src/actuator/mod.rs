@@ -1,6 +1,8 @@
-//! The actuators of registered instances: their health is checked periodically, and the pages read more. Requests go only to addresses that are registered and allowed
+//! The actuators of registered instances: their health is checked periodically, the pages read more, and operators' changes
+//! of log levels and circuit breakers are passed on. Requests go only to addresses that are registered and allowed
 //! (`--actuator-network`). What is stored is in `live::registry` and `live::circuits::control`; here are the requests.
 
+mod bridge;
 mod check;
 mod fetch;
 mod read;
@@ -12,6 +14,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde_json::Value;
 
+pub(crate) use bridge::pass_on;
 pub use check::Checked;
 pub(crate) use check::watch;
 pub use read::{Breaker, BreakerEvent, Component, Exchange, Health};

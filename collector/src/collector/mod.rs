@@ -322,13 +322,15 @@ impl Collector {
     }
 }
 
-/// Starts the health checks of registered instances, if any may be read.
+/// Starts the health checks of registered instances, and passing changes on to them, if any may be read.
 fn read_actuators(parts: &Parts, config: &CollectorConfig, tasks: &mut JoinSet<()>) {
     if config.actuator_networks.is_empty() {
         return;
     }
     let actuators = parts.query.actuators();
     tasks.spawn(actuator::watch(actuators.clone()));
+    let control = parts.circuits.control().clone();
+    tasks.spawn(actuator::pass_on(actuators.clone(), control));
 }
 
 /// Returns the task of notifications; it ends at once without a file of targets.
