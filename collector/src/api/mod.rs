@@ -1,5 +1,5 @@
 //! The collector's JSON API and event stream, the query APIs of Zipkin, Jaeger and Tempo, Eureka's registry,
-//! Hystrix's streams, `/healthz` and `/metrics`.
+//! Spring Boot Admin's, Hystrix's streams, `/healthz` and `/metrics`.
 //!
 //! Handlers read parameters, call the query service and format the answer; our own errors are problem
 //! documents (RFC 9457). `collector/API.md` shows each route with examples.
@@ -31,6 +31,7 @@ mod problem;
 mod refusal;
 mod services;
 mod settings;
+mod spring_boot_admin;
 mod stream;
 mod tempo;
 #[cfg(test)]
@@ -50,6 +51,7 @@ use axum::routing::{delete, get, post};
 
 pub use compress::takes_gzip;
 pub use problem::Problem;
+pub use spring_boot_admin::{instances as admin_instances, is_for_json};
 pub use web::bounded;
 pub(crate) use zipkin::check_lens;
 
@@ -105,7 +107,7 @@ impl ApiState {
 }
 
 /// Returns the API's routes: `/api/**`, `/healthz`, `/metrics`, Hystrix's streams, Eureka's `/eureka/**`,
-/// Zipkin's `/zipkin/**`, Jaeger's `/jaeger/**` and Tempo's `/tempo/**`.
+/// Spring Boot Admin's `/instances` and `/applications`, Zipkin's `/zipkin/**`, Jaeger's `/jaeger/**` and Tempo's `/tempo/**`.
 pub fn router(state: ApiState) -> Router {
     let api = Router::new()
         .route("/circuits", get(circuits::wall))
@@ -169,6 +171,7 @@ pub fn router(state: ApiState) -> Router {
         .merge(eureka::router())
         .merge(hystrix::router())
         .merge(jaeger::router())
+        .merge(spring_boot_admin::router())
         .merge(tempo::router())
         .merge(zipkin::router())
         .route("/healthz", get(health::healthz))

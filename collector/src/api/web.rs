@@ -20,7 +20,7 @@ use super::{Problem, body, compress, jaeger, tempo, zipkin};
 use crate::query::{Admitted, Busy, Cost, QueryService};
 
 /// Always admitted: health checks, static files, and event streams (which have limits of their own).
-const ALWAYS: [&str; 10] = [
+const ALWAYS: [&str; 11] = [
     "/healthz",
     "/tempo/api/echo",
     "/tempo/api/status/buildinfo",
@@ -28,13 +28,14 @@ const ALWAYS: [&str; 10] = [
     "/zipkin/config.json",
     "/circuits/live",
     "/api/stream",
+    "/instances/events",
     "/hystrix.stream",
     "/turbine.stream",
     "/demo-trace",
 ];
 
 /// Routes that need a view of every breaker.
-const WALLS: [&str; 19] = [
+const WALLS: [&str; 21] = [
     "/eureka/apps",
     "/eureka/apps/",
     "/eureka/apps/delta",
@@ -51,6 +52,8 @@ const WALLS: [&str; 19] = [
     "/instances/{service}/{id}",
     "/instances/{service}/{id}/level",
     "/api/instances",
+    "/applications",
+    "/applications/{name}",
     "/services/{name}",
     "/map",
     "/go",
@@ -131,8 +134,13 @@ fn cost(request: &Request, queries: &QueryService) -> Option<Cost> {
     if ALWAYS.contains(&path) {
         return None;
     }
-    if path == "/upload" && request.method() == Method::POST {
-        return Some(Cost::Upload);
+    if request.method() == Method::POST {
+        match path {
+            "/upload" => return Some(Cost::Upload),
+            // Clients of Spring Boot Admin register every ten seconds.
+            "/instances" => return Some(Cost::Light),
+            _ => {}
+        }
     }
     let reads_store = ["trace", "logs", "operations", "transitions", "history"]
         .iter()

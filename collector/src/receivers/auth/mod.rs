@@ -46,8 +46,11 @@ const READING_CALLS: &str = "/tempopb.StreamingQuerier/";
 pub(super) const BEARER_CHALLENGE: HeaderValue =
     HeaderValue::from_static("Bearer realm=\"fusebox\"");
 
-/// Paths below which services register: senders change them, as they send everything else about themselves.
-pub(super) const REGISTRY_PATHS: [&str; 1] = ["/eureka/"];
+/// Path below which services register by Eureka's API.
+const EUREKA_PATH: &str = "/eureka/";
+
+/// Path at which clients of Spring Boot Admin register; they end their registration one level below.
+const ADMIN_PATH: &str = "/instances";
 
 /// Changes allowed to every viewer: they only set cookies of the viewer's own browser.
 const VIEWERS_PATHS: [&str; 1] = ["/preferences"];
@@ -318,10 +321,21 @@ fn needed(method: &Method, path: &str) -> Roles {
     match (is_read(method, path), is_operators) {
         (true, false) => Roles::of(&[Role::Read]),
         (true, true) => Roles::of(&[Role::Read, Role::Operate]),
-        (false, _) if is_below(path, &REGISTRY_PATHS) => Roles::of(&[Role::Send]),
+        (false, _) if registers(method, path) => Roles::of(&[Role::Send]),
         (false, _) if VIEWERS_PATHS.contains(&path) => Roles::of(&[Role::Read, Role::Operate]),
         (false, _) => Roles::of(&[Role::Operate]),
     }
+}
+
+/// Returns whether a change is one of a service that registers: senders make it, as they send everything else about
+/// themselves.
+fn registers(method: &Method, path: &str) -> bool {
+    let is_admin = match path.strip_prefix(ADMIN_PATH) {
+        Some("") => *method == Method::POST,
+        Some(id) => *method == Method::DELETE && id.starts_with('/') && !id[1..].contains('/'),
+        None => false,
+    };
+    is_admin || path.starts_with(EUREKA_PATH)
 }
 
 fn is_below(path: &str, prefixes: &[&str]) -> bool {
@@ -451,6 +465,19 @@ mod tests {
         assert!(!meets(Role::Read, Method::DELETE, "/eureka/apps/SHOP/a"));
         assert!(!meets(Role::Operate, Method::PUT, "/eureka/apps/SHOP/a"));
         assert!(meets(Role::Read, Method::GET, "/eureka/apps"));
+        assert!(meets(Role::Send, Method::POST, "/instances"));
+        assert!(meets(Role::Send, Method::DELETE, "/instances/0123456789ab"));
+        for (method, path) in [
+            (Method::POST, "/instances/shop/a/status"),
+            (Method::POST, "/instances/shop"),
+            (Method::DELETE, "/instances/shop/a"),
+            (Method::PUT, "/instances"),
+        ] {
+            assert!(!meets(Role::Send, method.clone(), path), "{path}");
+            assert!(meets(Role::Operate, method, path), "{path}");
+        }
+        assert!(!meets(Role::Operate, Method::POST, "/instances"));
+        assert!(!meets(Role::Read, Method::POST, "/instances"));
         assert!(meets(Role::Operate, Method::POST, "/demo/faults"));
         assert!(meets(Role::Operate, Method::GET, "/metrics"));
         assert!(!meets(Role::Operate, Method::GET, "/api/traces"));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::Request;
 use fusebox::http::{is_same_origin, names_private_host};
 
-use super::{Auth, Denied, REGISTRY_PATHS, is_below};
+use super::{Auth, Denied, is_below, registers};
 use crate::receivers::places::Session;
 
 /// Paths whose changes affect running services, the people on call, or what is kept for them.
@@ -35,7 +35,7 @@ impl Auth {
         }
         let path = request.uri().path();
         let controls = is_below(path, &CONTROL_PATHS);
-        let registers = is_below(path, &REGISTRY_PATHS);
+        let registers = registers(request.method(), path);
         // Senders are no users of a proxy.
         let is_known = match registers {
             true => self.requires_token(),

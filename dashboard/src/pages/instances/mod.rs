@@ -10,11 +10,14 @@ use std::borrow::Cow;
 
 use askama::Template;
 use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use fusebox_collector::api;
 use fusebox_collector::model::UnixNanos;
 use fusebox_collector::query::{InstanceView, Instances, Liveness, RegistrationView};
 
 use crate::pages::Pages;
-use crate::pages::frame::error::PageResult;
+use crate::pages::frame::error::{PageError, PageResult};
 use crate::pages::frame::page::{Chrome, Page, Section};
 use crate::pages::frame::params::Params;
 use crate::pages::view::href::Href;
@@ -23,8 +26,19 @@ use crate::pages::view::{moment, text};
 /// Most instances per page; the filter applies to all.
 const ROWS_MAX: usize = 500;
 
-/// Serves the list.
-pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResult<InstancesPage> {
+/// Serves the list: as a page, or to clients of Spring Boot Admin's API.
+pub(crate) async fn show(
+    State(pages): State<Pages>,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, PageError> {
+    if api::is_for_json(&headers) {
+        return Ok(api::admin_instances(&pages.query, params.get("name")));
+    }
+    Ok(list(&pages, &params).await?.into_response())
+}
+
+async fn list(pages: &Pages, params: &Params) -> PageResult<InstancesPage> {
     let filter = params.get("filter").unwrap_or_default();
     let instances = pages.query.instances().await?;
     let now = UnixNanos::now().get();

@@ -1,0 +1,296 @@
+//! Spring Boot Admin's server API over the registry: its clients register every ten seconds and end their registration,
+//! and whoever follows its instances reads lists and events. A client sends its token as the password of its user.
+//!
+//! `GET /instances` is a page as well: browsers ask for HTML. Only instances that registered here are listed, those of
+//! Eureka have an API of their own; an instance's actuator is not passed on.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use futures_util::stream::unfold;
+use serde_json::{Value, json};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::params::Params;
+use super::{ApiState, Problem, pieces};
+use crate::codec::spring_boot_admin::{self as admin, AdminError};
+use crate::live::registry::{Listed, Registry, RegistryError, RegistryFilter};
+use crate::model::{Registered, RegistryEntry, RegistrySource, TimeRange, UnixNanos};
+use crate::query::{Cost, QueryService, StreamEvent};
+
+/// Largest body of a registration: its values have at most 16 KiB.
+const BODY_BYTES_MAX: usize = 64 << 10;
+/// Events in the list, latest first; Spring Boot Admin keeps a hundred of each instance.
+const EVENTS_MAX: usize = 1_000;
+/// Interval of comments in the stream, as from Spring Boot Admin.
+const PING: Duration = Duration::from_secs(10);
+
+/// Returns the routes; clients expect them at the root of the server.
+pub(super) fn router() -> Router<ApiState> {
+    Router::new()
+        .route(
+            "/instances",
+            post(register).layer(DefaultBodyLimit::max(BODY_BYTES_MAX)),
+        )
+        .route("/instances/events", get(events))
+        .route("/instances/{id}", get(one).delete(deregister))
+        .route("/applications", get(applications))
+        .route("/applications/{name}", get(application))
+}
+
+/// Returns whether a client of the API asks, and not a browser for the page.
+pub fn is_for_json(headers: &HeaderMap) -> bool {
+    let accepted = headers.get(header::ACCEPT);
+    let accepted = accepted.and_then(|accepted| accepted.to_str().ok());
+    accepted.is_some_and(|accepted| accepted.contains("json") && !accepted.contains("text/html"))
+}
+
+/// Answers `GET /instances?name` to a client of the API.
+pub fn instances(query: &QueryService, name: Option<&str>) -> Response {
+    let mut listed = listed(query);
+    if let Some(name) = name {
+        listed.retain(|one| {
+            one.registered
+                .registration
+                .service
+                .eq_ignore_ascii_case(name)
+        });
+    }
+    let bytes = listed.iter().map(|one| one.registered.registration.bytes());
+    let (bytes, query) = (bytes.sum(), query.clone());
+    let mut listed = VecDeque::from(listed);
+    let item = move |out: &mut Vec<u8>| {
+        let next = listed.pop_front();
+        if let Some(one) = &next {
+            let reason = reason(&query, &one.registered);
+            pieces::put(out, &admin::instance(&one.registered, &reason));
+        }
+        next.is_some()
+    };
+    pieces::holding(pieces::json(pieces::list("[", item, "]")), bytes)
+}
+
+/// `POST /instances`
+async fn register(
+    State(state): State<ApiState>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let body = body.map_err(|error| Problem::new(error.status(), error.body_text()))?;
+    // A page of another site can send other content types without a preflight.
+    let kind = headers.get(header::CONTENT_TYPE);
+    if kind.is_none_or(|kind| !kind.as_bytes().starts_with(b"application/json")) {
+        let problem = "a registration is application/json";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, problem));
+    }
+    let registration = admin::read_registration(&body)?;
+    let registry = state.query.circuits().registry();
+    let (service, id) = (registration.service.clone(), registration.instance.clone());
+    // The id is of the address alone: a service that was renamed replaces itself.
+    if registry.find(&service, &id).is_none()
+        && let Some(other) = find(&state.query, &id)
+    {
+        leave(registry, &other).await?;
+    }
+    registry.register(registration, UnixNanos::now()).await?;
+    let location = HeaderValue::from_str(&format!("/instances/{id}"));
+    let location = location.expect("an id is hexadecimal digits");
+    let answer = (
+        StatusCode::CREATED,
+        [(header::LOCATION, location)],
+        Json(json!({ "id": id })),
+    );
+    Ok(answer.into_response())
+}
+
+/// `DELETE /instances/{id}`
+async fn deregister(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let found = find(&state.query, &id).ok_or_else(unknown)?;
+    leave(state.query.circuits().registry(), &found).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn leave(registry: &Registry, listed: &Listed) -> Result<(), RegistryError> {
+    let registration = &listed.registered.registration;
+    let left = registry.leave(
+        &registration.service,
+        &registration.instance,
+        UnixNanos::now(),
+    );
+    left.await
+}
+
+/// `GET /instances/{id}`
+async fn one(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let found = find(&state.query, &id).ok_or_else(unknown)?;
+    let reason = reason(&state.query, &found.registered);
+    Ok(Json(admin::instance(&found.registered, &reason)))
+}
+
+/// `GET /applications`
+async fn applications(State(state): State<ApiState>) -> Json<Value> {
+    let by_name = by_name(&state.query);
+    Json(
+        by_name
+            .iter()
+            .map(|(name, all)| admin::application(name, all))
+            .collect(),
+    )
+}
+
+/// `GET /applications/{name}`
+async fn application(
+    State(state): State<ApiState>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let by_name = by_name(&state.query);
+    let found = by_name.get(&name).ok_or_else(unknown)?;
+    Ok(Json(admin::application(&name, found)))
+}
+
+fn by_name(query: &QueryService) -> BTreeMap<String, Vec<(Registered, String)>> {
+    let mut by_name: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for one in listed(query) {
+        let name = one.registered.registration.service.clone();
+        let named = by_name.entry(name).or_default();
+        let reason = reason(query, &one.registered);
+        named.push((Registered::clone(&one.registered), reason));
+    }
+    by_name
+}
+
+/// `GET /instances/events`: the journal of the week, or what is added to it as server-sent events.
+async fn events(
+    State(state): State<ApiState>,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, Problem> {
+    params.only(&[])?;
+    let accepted = headers.get(header::ACCEPT);
+    let accepted = accepted.and_then(|accepted| accepted.to_str().ok());
+    if accepted.is_some_and(|accepted| accepted.contains("text/event-stream")) {
+        return follow(&state);
+    }
+    let busy = |error: crate::query::Busy| {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+    };
+    let _admitted = state
+        .query
+        .admission()
+        .admit(Cost::Heavy)
+        .await
+        .map_err(busy)?;
+    let registry = state.query.circuits().registry();
+    let range = TimeRange::until(UnixNanos::now(), state.query.retention());
+    let entries = registry.journal(range, RegistryFilter::default(), EVENTS_MAX);
+    let events = entries.await?.into_iter().rev();
+    let events = events.filter_map(|entry| event(&state.query, &entry));
+    Ok(Json(events.collect::<Vec<_>>()).into_response())
+}
+
+/// Sends the entries of the journal as they are stored. A client that reads too slowly misses some.
+fn follow(state: &ApiState) -> Result<Response, Problem> {
+    let follower = Follower {
+        query: state.query.clone(),
+        entries: state.query.circuits().registry().entries(),
+        place: state.query.stream()?,
+    };
+    let events = unfold(follower, |mut follower| async {
+        let event = follower.next().await?;
+        Some((Ok::<_, Infallible>(event), follower))
+    });
+    let ping = KeepAlive::new().interval(PING).text("ping");
+    Ok(Sse::new(events).keep_alive(ping).into_response())
+}
+
+struct Follower {
+    query: QueryService,
+    entries: Receiver<std::sync::Arc<RegistryEntry>>,
+    /// Its place among the clients of all streams, which is closed when the collector stops.
+    place: Receiver<StreamEvent>,
+}
+
+impl Follower {
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            let entry = tokio::select! {
+                entry = self.entries.recv() => entry,
+                event = self.place.recv() => match event {
+                    Err(RecvError::Closed) => return None,
+                    _ => continue,
+                },
+            };
+            match entry {
+                Ok(entry) => {
+                    if let Some(event) = event(&self.query, &entry) {
+                        return Some(Event::default().data(event.to_string()));
+                    }
+                }
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+}
+
+/// Returns an entry as an event, if it is of a client.
+fn event(query: &QueryService, entry: &RegistryEntry) -> Option<Value> {
+    let registry = query.circuits().registry();
+    let known = registry.find(&entry.service, &entry.instance);
+    let known = known.map(|listed| listed.registered);
+    let known = known.or_else(|| {
+        let mut gone = registry.gone().into_iter();
+        let is_it = |one: &Registered| one.registration.instance == entry.instance;
+        gone.find(|gone| is_it(&gone.last.registered))
+            .map(|gone| gone.last.registered)
+    })?;
+    let is_client = known.registration.source == RegistrySource::SpringBootAdmin;
+    is_client.then(|| admin::event(entry, Some(&known)))?
+}
+
+/// Returns the clients of Spring Boot Admin.
+fn listed(query: &QueryService) -> Vec<Listed> {
+    let mut all = query.circuits().registry().all();
+    all.retain(|one| one.registered.registration.source == RegistrySource::SpringBootAdmin);
+    all
+}
+
+fn find(query: &QueryService, id: &str) -> Option<Listed> {
+    let mut all = listed(query).into_iter();
+    all.find(|one| one.registered.registration.instance == id)
+}
+
+/// Returns why an instance has its status.
+fn reason(query: &QueryService, registered: &Registered) -> String {
+    let registration = &registered.registration;
+    let checked = query
+        .actuators()
+        .checked(&registration.service, &registration.instance);
+    checked.map(|checked| checked.reason).unwrap_or_default()
+}
+
+fn unknown() -> Problem {
+    Problem::not_found("no such instance is registered")
+}
+
+impl From<AdminError> for Problem {
+    fn from(error: AdminError) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, error.to_string())
+    }
+}
