@@ -294,3 +294,7 @@ impl From<AdminError> for Problem {
         Self::new(StatusCode::BAD_REQUEST, error.to_string())
     }
 }
+
+#[cfg(test)]
+#[path = "spring_boot_admin_tests.rs"]
+mod tests;

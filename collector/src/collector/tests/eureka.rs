@@ -1,16 +1,18 @@
-//! Who may write to the registry by Eureka's API, over sockets.
+//! Who may write to the registry by the APIs of Eureka and Spring Boot Admin, over sockets.
 
 use http::Method;
 
 use super::*;
 
-const WRITES: [(&str, &str); 6] = [
+const WRITES: [(&str, &str); 8] = [
     ("POST", "/eureka/apps/SHOP"),
     ("PUT", "/eureka/apps/SHOP/a"),
     ("DELETE", "/eureka/apps/SHOP/a"),
     ("PUT", "/eureka/apps/SHOP/a/status?value=OUT_OF_SERVICE"),
     ("DELETE", "/eureka/v2/apps/SHOP/a/status"),
     ("PUT", "/eureka/apps/SHOP/a/metadata?zone=b"),
+    ("POST", "/instances"),
+    ("DELETE", "/instances/66f2e01cd99d"),
 ];
 const SHOP: &str = r#"{"instance": {"instanceId": "a", "hostName": "h", "app": "SHOP", "ipAddr": "10.0.0.7",
     "status": "UP", "dataCenterInfo": {"name": "MyOwn"}}}"#;
