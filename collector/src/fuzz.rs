@@ -3,13 +3,13 @@
 //! `collector/fuzz` runs them under libFuzzer, with seeds for each. The tests here run every target on its
 //! seeds and on mutations of them. An input that once broke an invariant stays as a seed.
 
-use crate::{api, codec, pipeline, receivers, store};
+use crate::{actuator, api, codec, pipeline, receivers, store};
 
 /// A target: panics when an invariant is broken.
 pub type Target = fn(&[u8]);
 
 /// Every target by name.
-pub const TARGETS: [(&str, Target); 28] = [
+pub const TARGETS: [(&str, Target); 30] = [
     ("traces_protobuf", codec::fuzz::traces_protobuf),
     ("traces_json", codec::fuzz::traces_json),
     ("metrics_protobuf", pipeline::fuzz::metrics),
@@ -22,6 +22,8 @@ pub const TARGETS: [(&str, Target); 28] = [
     ("zipkin_protobuf", codec::fuzz::zipkin_protobuf),
     ("zipkin_thrift", codec::fuzz::zipkin_thrift),
     ("eureka_registration", codec::fuzz::eureka_registration),
+    ("admin_registration", codec::fuzz::admin_registration),
+    ("actuator_answer", actuator::fuzz),
     ("hystrix_stream", receivers::fuzz::hystrix_stream),
     ("bodies", receivers::fuzz::bodies),
     ("grpc_frame", receivers::fuzz::grpc_frame),

@@ -116,6 +116,19 @@ impl Actuators {
     }
 }
 
+/// Reads any bytes as each answer of an actuator.
+///
+/// # Panics
+/// When a health check has a reason although it is up.
+pub(crate) fn fuzz(body: &[u8]) {
+    let health = read::health(StatusCode::OK, body);
+    assert!(health.status != crate::model::InstanceStatus::Up || health.reason.is_empty());
+    let json = serde_json::from_slice(body).unwrap_or_default();
+    let (_, _) = (read::info(&json), read::uptime(&json));
+    let (_, _) = (read::loggers(&json), read::breakers(&json));
+    let (_, _) = (read::breaker_events(&json), read::exchanges(&json));
+}
+
 fn id(service: &str, instance: &str) -> Id {
     (service.to_lowercase(), instance.to_owned())
 }

@@ -13,7 +13,7 @@ use super::otlp::{
     Limits, ResourceView, ScopeView, SpanView, SpanVisitor, decode, read_logs, walk_traces,
 };
 use super::zipkin::Encoding;
-use super::{Format, Signal};
+use super::{Format, Signal, spring_boot_admin};
 use crate::model::{Registered, UnixNanos};
 
 /// A time well after every sample.
@@ -42,6 +42,30 @@ pub(crate) fn traces_protobuf(bytes: &[u8]) {
 /// When the output is not protobuf or exceeds the reserved size.
 pub(crate) fn traces_json(text: &[u8]) {
     spans(Format::OtlpJson, text);
+}
+
+/// Reads the text as a registration of a client of Spring Boot Admin.
+///
+/// # Panics
+/// When the password of its actuator is listed.
+pub(crate) fn admin_registration(text: &[u8]) {
+    let Ok(registration) = spring_boot_admin::read_registration(text) else {
+        return;
+    };
+    let now = UnixNanos::new(NOW);
+    let registered = Registered {
+        registration,
+        forced: None,
+        since: now,
+        changed: now,
+    };
+    let metadata = &registered.registration.metadata;
+    assert!(!metadata.contains_key("user.password"));
+    let listed = spring_boot_admin::instance(&registered, "");
+    assert_eq!(
+        listed["registration"]["metadata"],
+        serde_json::json!(metadata)
+    );
 }
 
 /// Reads the text as a registration of Eureka, in JSON and in XML.
