@@ -110,11 +110,11 @@ impl ShownDelivery {
 }
 
 /// Returns the links to the form: word and address.
-pub(super) fn links(key: &CircuitKey) -> Vec<(&'static str, String)> {
+pub(super) fn links(key: &CircuitKey, actions: &[Action]) -> Vec<(&'static str, String)> {
     let link = |action: Action| {
         let form = Href::circuit(key).segment("switch");
         let form = form.with("action", action.as_str());
         (action::word(action), form.to_string())
     };
-    Action::ALL.map(link).to_vec()
+    actions.iter().copied().map(link).collect()
 }

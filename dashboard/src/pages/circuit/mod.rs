@@ -34,7 +34,7 @@ use crate::pages::view::palette::Palette;
 use crate::pages::view::policies::{self, PolicyRow};
 use crate::pages::view::range::Range;
 use crate::pages::view::text::{self, MINUTE};
-use crate::pages::view::{message, moment, state};
+use crate::pages::view::{action, message, moment, state};
 use crate::pages::wall::card::{Card, Figure, reporting, requests};
 use crate::pages::wall::instance_row::InstanceRow;
 use changes::ShownChange;
@@ -100,6 +100,8 @@ pub(crate) async fn show(
     let is_now = view.at.is_none();
     let mut page = CircuitPage::new(known, view, shown, now, &pages.palette);
     if is_now {
+        let control = pages.query.circuits().control();
+        page.is_switchable = control.is_switchable(&page.known.circuit);
         let around = pages.query.circuits().policies(Some(&page.key().service));
         page.policies = policies::rows(&around, Some(&page.key().name));
     }
@@ -145,6 +147,7 @@ pub(crate) struct CircuitPage {
     rows: Vec<TraceRow>,
     /// The policies around the circuit.
     policies: Vec<PolicyRow>,
+    is_switchable: bool,
 }
 
 impl CircuitPage {
@@ -163,6 +166,7 @@ impl CircuitPage {
                 .pill(pill)
                 .scripts(&["chart.js"]),
             rows: rows(&known.requests.traces, now, palette),
+            is_switchable: known.circuit.source == Source::Fusebox,
             known,
             view,
             shown,
@@ -424,7 +428,11 @@ impl CircuitPage {
 
     /// Returns whether the page offers changes: only for the present, and if the library accepts changes.
     fn can_switch(&self) -> bool {
-        self.view.at.is_none() && self.known.circuit.source == Source::Fusebox
+        self.view.at.is_none() && self.is_switchable
+    }
+
+    fn takes_settings(&self) -> bool {
+        self.known.circuit.source == Source::Fusebox
     }
 
     fn changes(&self) -> Vec<ShownChange> {
@@ -433,7 +441,7 @@ impl CircuitPage {
     }
 
     fn switches(&self) -> Vec<(&'static str, String)> {
-        changes::links(self.key())
+        changes::links(self.key(), action::of_library(self.known.circuit.source))
     }
 
     fn settings_href(&self) -> String {

@@ -57,6 +57,7 @@ impl Entered {
 pub(crate) struct SwitchPage {
     chrome: Chrome,
     circuit: CircuitView,
+    is_switchable: bool,
     entered: Entered,
     error: Option<ControlError>,
 }
@@ -75,9 +76,18 @@ impl SwitchPage {
         );
         Self {
             chrome: Chrome::new(Section::Circuits, &title),
+            is_switchable: circuit.source == Source::Fusebox,
             circuit,
             entered,
             error,
+        }
+    }
+
+    /// Returns the form of a circuit that takes changes, or that does not.
+    pub(in crate::pages) fn switchable(self, is_switchable: bool) -> Self {
+        Self {
+            is_switchable,
+            ..self
         }
     }
 
@@ -101,8 +111,7 @@ impl SwitchPage {
 
     /// Returns the library, if it accepts no changes.
     fn other_library(&self) -> Option<&'static str> {
-        let source = self.circuit.source;
-        (source != Source::Fusebox).then(|| source.as_str())
+        (!self.is_switchable).then(|| self.circuit.source.as_str())
     }
 
     /// Returns the actions: value, word, effect, whether it is selected.
@@ -112,12 +121,18 @@ impl SwitchPage {
             let (word, effect) = (action::word(one), effect(one));
             (one.as_str(), word, effect, Some(one) == chosen)
         };
-        Action::ALL.map(choice).to_vec()
+        let actions = action::of_library(self.circuit.source).iter();
+        actions.copied().map(choice).collect()
     }
 
     /// Returns the durations: seconds, words, whether it is selected.
     fn lifetimes(&self) -> Vec<(u64, String, bool)> {
         self.entered.operator.lifetimes(&LIFETIMES)
+    }
+
+    /// Whether single instances can be picked: actuators are known by other ids than in telemetry.
+    fn has_choice(&self) -> bool {
+        self.circuit.source == Source::Fusebox
     }
 
     fn instances(&self) -> Vec<(&CircuitInstanceView, bool)> {

@@ -34,7 +34,9 @@ pub(crate) async fn show(
 ) -> PageResult<SwitchPage> {
     let circuit = find(&pages, CircuitKey { service, name }).await?;
     let entered = Entered::read(&params, user_name(&headers));
-    Ok(Page(SwitchPage::new(circuit, entered, None)))
+    let is_switchable = pages.query.circuits().control().is_switchable(&circuit);
+    let page = SwitchPage::new(circuit, entered, None);
+    Ok(Page(page.switchable(is_switchable)))
 }
 
 /// Receives the form.
@@ -67,7 +69,8 @@ pub(crate) async fn send(
 /// Shows the form again with the problem.
 fn again(circuit: CircuitView, entered: Entered, error: ControlError) -> Response {
     let status = refused_status(&error);
-    let page = SwitchPage::new(circuit, entered, Some(error));
+    let is_switchable = !matches!(error, ControlError::NotSwitchable(_));
+    let page = SwitchPage::new(circuit, entered, Some(error)).switchable(is_switchable);
     (status, Page(page)).into_response()
 }
 

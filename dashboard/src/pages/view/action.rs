@@ -1,9 +1,20 @@
 //! What operators do, in words.
 
 use fusebox::control::{Action, Level};
-use fusebox_collector::model::OperatorChange;
+use fusebox_collector::model::{OperatorChange, Source};
 
 use super::text;
+
+/// The actions that an actuator of resilience4j takes.
+pub(crate) const OF_ACTUATORS: [Action; 3] = [Action::ForceOpen, Action::Disable, Action::Reset];
+
+/// Returns the actions on circuits of this library.
+pub(crate) fn of_library(source: Source) -> &'static [Action] {
+    match source {
+        Source::Fusebox => &Action::ALL,
+        _ => &OF_ACTUATORS,
+    }
+}
 
 /// Returns the action as a label.
 pub(crate) fn word(action: Action) -> &'static str {
