@@ -35,7 +35,7 @@ const ALWAYS: [&str; 11] = [
 ];
 
 /// Routes that need a view of every breaker.
-const WALLS: [&str; 21] = [
+const WALLS: [&str; 22] = [
     "/eureka/apps",
     "/eureka/apps/",
     "/eureka/apps/delta",
@@ -51,6 +51,7 @@ const WALLS: [&str; 21] = [
     "/instances",
     "/instances/{service}/{id}",
     "/instances/{service}/{id}/level",
+    "/instances/{service}/{id}/breaker",
     "/api/instances",
     "/applications",
     "/applications/{name}",

@@ -171,6 +171,13 @@ fn instance_routes() -> Router<Pages> {
             "/instances/{service}/{id}/level",
             form(post(instances::one::send), instances::one::FORM_BYTES_MAX),
         )
+        .route(
+            "/instances/{service}/{id}/breaker",
+            form(
+                post(instances::breaker::send),
+                instances::one::FORM_BYTES_MAX,
+            ),
+        )
 }
 
 /// Returns the wall, the wallboard, and the pages of each circuit.

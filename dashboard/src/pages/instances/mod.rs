@@ -1,6 +1,9 @@
 //! Instances: the processes of each service, whether they are alive, since when, the states of their circuits, and their
 //! registrations.
 
+mod actuator;
+pub(crate) mod breaker;
+mod breaker_form;
 pub(crate) mod one;
 pub(crate) mod registrations;
 pub(crate) mod status;
@@ -73,7 +76,7 @@ struct Row {
     class: &'static str,
     word: &'static str,
     /// The meaning of the word, if it needs one.
-    title: &'static str,
+    title: Cow<'static, str>,
     /// Its address, if it registered one.
     address: String,
     since: String,
@@ -165,15 +168,21 @@ fn look(liveness: Liveness) -> (&'static str, &'static str, &'static str) {
 }
 
 /// Returns class, word and meaning of the liveness of an instance.
-fn look_of(one: &InstanceView) -> (&'static str, &'static str, &'static str) {
+fn look_of(one: &InstanceView) -> (&'static str, &'static str, Cow<'static, str>) {
+    let (class, word, meaning) = look(one.liveness);
+    let registration = one.registration.as_ref();
+    let health = registration.and_then(|registration| registration.health.as_ref());
     let is_down = |registration: &RegistrationView| registration.is_down();
-    match look(one.liveness) {
-        (class, word, _)
-            if one.liveness == Liveness::Down && one.registration.as_ref().is_some_and(is_down) =>
-        {
-            (class, word, t!("it reports that it is down"))
+    match health {
+        Some(health) if !health.reason.is_empty() && one.liveness == Liveness::Down => (
+            class,
+            word,
+            text::shown(&health.reason, 300).into_owned().into(),
+        ),
+        _ if one.liveness == Liveness::Down && registration.is_some_and(is_down) => {
+            (class, word, t!("it reports that it is down").into())
         }
-        look => look,
+        _ => (class, word, meaning.into()),
     }
 }
 

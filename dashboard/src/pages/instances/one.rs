@@ -15,6 +15,8 @@ use fusebox_collector::query::InstanceView;
 use fusebox_collector::{is_same_origin, user_name};
 
 use super::Row;
+use super::actuator::ShownActuator;
+use super::breaker_form::BreakerForm;
 use super::status_form::StatusForm;
 use crate::pages::Pages;
 use crate::pages::circuit::changes::ShownChange;
@@ -43,9 +45,11 @@ pub(crate) async fn show(
     let found = find(&pages, &service, &id).await?;
     let user = user_name(&headers);
     let entered = Entered::read(&params, user.clone());
-    let status = StatusForm::read(&params, user, None);
+    let status = StatusForm::read(&params, user.clone(), None);
+    let form = BreakerForm::read(&params, user);
+    let actuator = ShownActuator::read(&pages, &service, &id).await;
     let page = InstancePage::new(found, entered, None, now());
-    Ok(Page(page.with_status(status)))
+    Ok(Page(page.with_status(status).with_actuator(actuator, form)))
 }
 
 /// Receives a change of a level.
@@ -94,7 +98,7 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    fn href(&self) -> Href {
+    pub(super) fn href(&self) -> Href {
         super::href(&self.view.service, &self.view.id)
     }
 }
@@ -189,6 +193,9 @@ pub(crate) struct InstancePage {
     entered: Entered,
     error: Option<ControlError>,
     status: StatusForm,
+    /// What its actuator says, if that may be read.
+    actuator: Option<ShownActuator>,
+    breaker: BreakerForm,
     now: u64,
 }
 
@@ -238,6 +245,8 @@ impl InstancePage {
             entered,
             error,
             status: StatusForm::read(&Params::from(Vec::new()), None, None),
+            actuator: None,
+            breaker: BreakerForm::read(&Params::from(Vec::new()), None),
             now,
         }
     }
@@ -245,6 +254,15 @@ impl InstancePage {
     /// Returns the page with another form for the status.
     pub(crate) fn with_status(self, status: StatusForm) -> Self {
         Self { status, ..self }
+    }
+
+    /// Returns the page with what its actuator says, and the form that switches its circuit breakers.
+    pub(super) fn with_actuator(self, actuator: Option<ShownActuator>, form: BreakerForm) -> Self {
+        Self {
+            actuator,
+            breaker: form,
+            ..self
+        }
     }
 
     /// Returns what it registered, where it did.
@@ -271,6 +289,10 @@ impl InstancePage {
 
     fn status_action(&self) -> String {
         self.found.href().segment("status").to_string()
+    }
+
+    fn breaker_action(&self) -> String {
+        self.found.href().segment("breaker").to_string()
     }
 
     fn journal_href(&self) -> String {

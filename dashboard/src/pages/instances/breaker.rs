@@ -1,0 +1,55 @@
+//! The form by which an operator switches a circuit breaker of one instance through its actuator.
+
+use axum::Form;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Redirect, Response};
+use fusebox_collector::live::circuits::ControlError;
+use fusebox_collector::model::{CircuitKey, UnixNanos};
+use fusebox_collector::{is_same_origin, user_name};
+
+use super::actuator::ShownActuator;
+use super::breaker_form::BreakerForm;
+use super::one::{Entered, InstancePage, find, now};
+use crate::pages::Pages;
+use crate::pages::frame::error::PageError;
+use crate::pages::frame::operator;
+use crate::pages::frame::page::Page;
+use crate::pages::frame::params::Params;
+
+/// Receives the form.
+pub(crate) async fn send(
+    State(pages): State<Pages>,
+    Path((service, id)): Path<(String, String)>,
+    headers: HeaderMap,
+    Form(pairs): Form<Vec<(String, String)>>,
+) -> Result<Response, PageError> {
+    if !is_same_origin(&headers) {
+        return Err(PageError::Forbidden);
+    }
+    let found = find(&pages, &service, &id).await?;
+    let user = user_name(&headers);
+    let mut form = BreakerForm::read(&Params::from(pairs), user.clone());
+    let name = form.breaker.clone();
+    let key = CircuitKey { service, name };
+    let control = pages.query.circuits().control();
+    let taken = match form.order(&id) {
+        Ok(order) => {
+            let taken = control.request_through_actuator(key, order, UnixNanos::now());
+            taken.await
+        }
+        Err(error) => Err(error),
+    };
+    match taken {
+        Ok(_) => Ok(Redirect::to(&found.href().at("actuator").to_string()).into_response()),
+        Err(ControlError::Store(error)) => Err(error.into()),
+        Err(error) => {
+            let status = operator::refused_status(&error);
+            form.error = Some(error);
+            let actuator = ShownActuator::read(&pages, &found.view.service, &found.view.id).await;
+            let entered = Entered::read(&Params::from(Vec::new()), user);
+            let page = InstancePage::new(found, entered, None, now());
+            Ok((status, Page(page.with_actuator(actuator, form))).into_response())
+        }
+    }
+}
