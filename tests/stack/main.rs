@@ -32,6 +32,7 @@ mod registry;
 mod restart;
 mod sdk;
 mod settings;
+mod spring_boot_admin;
 mod stopping;
 mod switches;
 mod trace_page;

@@ -235,6 +235,14 @@ fn writes() -> Vec<(Method, String, &'static str, String)> {
             "logger=ROOT&level=debug&reason=full&by=Ada&expires_in_s=300",
         ),
         (
+            "/instances/product-page/product-page-1/breaker".to_owned(),
+            "breaker=inventory&action=force_open&reason=full&by=Ada&expires_in_s=300",
+        ),
+        (
+            "/instances/product-page/product-page-1/status".to_owned(),
+            "status=OUT_OF_SERVICE&reason=full&by=Ada",
+        ),
+        (
             "/notifications/mutes".to_owned(),
             "for_s=60&reason=deploy&by=Ada",
         ),

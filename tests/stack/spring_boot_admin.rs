@@ -1,0 +1,241 @@
+//! A service of Spring Boot registers with the binary as a client of Spring Boot Admin; it is shown, and changed from its
+//! page in a real browser. `tests/run` builds the service where Java and Maven are.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use fantoccini::Locator;
+use integration_tests::{Binary, Browser, DEADLINE, eventually, needed};
+use reqwest::Client;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+const SENDER_TOKEN: &str = "service-service-1";
+const OPERATOR_TOKEN: &str = "operator-operator";
+/// Its health is checked every ten seconds, twice if it does not answer.
+const CHECKED_WITHIN: Duration = Duration::from_secs(30);
+
+/// A service of Spring Boot; it is killed when dropped.
+struct Service {
+    process: Child,
+    url: String,
+}
+
+impl Service {
+    async fn start(web: &str) -> Self {
+        let jar = needed("FUSEBOX_TEST_SPRING_BOOT_SERVICE");
+        let mut process = Command::new("java")
+            .args(["-Xmx128m", "-XX:TieredStopAtLevel=1", "-jar", &jar])
+            .arg("--server.port=0")
+            .arg(format!("--spring.boot.admin.client.url={web}"))
+            .arg("--spring.boot.admin.client.username=shop")
+            .arg(format!(
+                "--spring.boot.admin.client.password={SENDER_TOKEN}"
+            ))
+            .arg("--spring.boot.admin.client.period=1s")
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("java starts");
+        let stdout = process.stdout.take().expect("standard output is piped");
+        let mut lines = BufReader::new(stdout).lines();
+        let port = loop {
+            let line = lines.next_line().await.expect("text");
+            let line = line.expect("it starts");
+            if let Some((_, rest)) = line.split_once("Tomcat started on port ") {
+                break rest.split(' ').next().expect("a port").to_owned();
+            }
+        };
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let url = format!("http://127.0.0.1:{port}");
+        Self { process, url }
+    }
+
+    async fn get(&self, path: &str) -> (u16, Value) {
+        let answer = reqwest::get(format!("{}{path}", self.url)).await;
+        let answer = answer.expect("an answer");
+        let status = answer.status().as_u16();
+        (status, answer.json().await.unwrap_or_default())
+    }
+
+    /// Waits until the logger of the service has this configured level.
+    async fn has_level(&self, level: &Value) {
+        eventually(&format!("{level} in the service"), || async {
+            let (_, logger) = self.get("/actuator/loggers/service").await;
+            (logger["configuredLevel"] == *level).then_some(())
+        })
+        .await;
+    }
+
+    async fn terminate(mut self) {
+        let id = self.process.id().expect("it is running").to_string();
+        let asked = Command::new("kill").args(["-TERM", &id]).status().await;
+        asked.expect("kill runs");
+        self.process.wait().await.expect("it ends");
+    }
+}
+
+/// Asks as an operator.
+async fn ask(web: &str, path: &str) -> Option<Value> {
+    let request = Client::new().get(format!("{web}{path}"));
+    let request = request.header("accept", "application/json");
+    let answer = request.bearer_auth(OPERATOR_TOKEN).send().await.ok()?;
+    answer.json().await.ok()
+}
+
+/// Waits until one instance has a status; returns it.
+async fn instance(web: &str, status: &str) -> Value {
+    let until = tokio::time::Instant::now() + CHECKED_WITHIN;
+    loop {
+        let listed = ask(web, "/instances").await.unwrap_or_default();
+        let found = listed.as_array().into_iter().flatten();
+        let mut found = found.filter(|one| one["statusInfo"]["status"] == status);
+        if let Some(found) = found.next() {
+            return found.clone();
+        }
+        assert!(tokio::time::Instant::now() < until, "no {status}: {listed}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// The page of an instance in a browser of an operator, whose name the browser sends with the token.
+struct Page<'a> {
+    browser: &'a Browser,
+    url: String,
+}
+
+impl Page<'_> {
+    async fn open(&self, query: &str) {
+        self.browser.open(&format!("{}{query}", self.url)).await;
+    }
+
+    async fn shows(&self, words: &[&str]) {
+        eventually(&format!("{words:?} on the page"), || async {
+            let script = "return document.body.innerText";
+            let text = self.browser.client.execute(script, Vec::new()).await.ok()?;
+            let text = text.as_str()?.to_owned();
+            words.iter().all(|word| text.contains(word)).then_some(())
+        })
+        .await;
+    }
+
+    /// Fills in the reason and sends the form.
+    async fn send(&self, form: &str, reason: &str) {
+        let wait = || self.browser.client.wait().at_most(DEADLINE);
+        let field = format!("#{form} input[name=reason]");
+        let field = wait().for_element(Locator::Css(&field)).await;
+        let typed = field.expect("the field").send_keys(reason).await;
+        typed.expect("it takes text");
+        let button = format!("#{form} button");
+        let button = wait().for_element(Locator::Css(&button)).await;
+        let pressed = button.expect("the button").click().await;
+        pressed.expect("it can be pressed");
+    }
+}
+
+/// Scenario: a service registers; an operator reads its page, changes a level and resets it, forces a circuit breaker open and
+/// closes it again; the service is killed, and another one ends.
+/// Guarantees: the page shows its health, information, loggers and breakers; the service has what was changed; the journal
+/// says who did it and why; the killed service is offline with the reason, and the other one left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs FUSEBOX_TEST_SPRING_BOOT_SERVICE"]
+async fn a_service_of_spring_boot_is_shown_and_changed() {
+    let data = TempDir::new().expect("a temporary directory");
+    let tokens = data.path().join("tokens");
+    let lines = format!("send:{SENDER_TOKEN}\nread,operate:{OPERATOR_TOKEN}\n");
+    std::fs::write(&tokens, lines).expect("a file of tokens");
+    let file = tokens.display().to_string();
+    let args = ["--token-file", &file, "--actuator-network", "127.0.0.1"];
+    let binary = Binary::serve_with(&data.path().join("data"), &args).await;
+    let web = binary.web.clone();
+    let service = Service::start(&web).await;
+    let shown = instance(&web, "UP").await;
+    assert_eq!(shown["registration"]["name"], "shop");
+    assert_eq!(service.get("/stock").await.0, 200);
+    let id = shown["id"].as_str().expect("an id");
+    let browser = Browser::start(1280, 1400).await;
+    let operator = format!("http://kim:{OPERATOR_TOKEN}@");
+    let page = Page {
+        browser: &browser,
+        url: format!("{}/instances/shop/{id}", web.replace("http://", &operator)),
+    };
+    page.open("").await;
+    page.shows(&[
+        "diskSpace",
+        "1.4.2",
+        "stock",
+        "CLOSED",
+        "GET /stock",
+        "running for",
+    ])
+    .await;
+
+    let loggers = "/api/services/shop/loggers";
+    eventually("the loggers of the service", || async {
+        let answer = ask(&web, loggers).await?;
+        (answer["instances"][0]["loggers"][0]["name"] == "ROOT").then_some(())
+    })
+    .await;
+    page.open("?logger=service&level=debug#change").await;
+    page.send("change", "orders are lost").await;
+    service.has_level(&Value::from("DEBUG")).await;
+    page.shows(&["Level debug", "kim", "orders are lost", "acknowledged"])
+        .await;
+    page.open("?logger=service&level=back#change").await;
+    page.send("change", "they are found").await;
+    service.has_level(&Value::Null).await;
+
+    page.open("?breaker=stock&action=force_open#breaker").await;
+    page.send("breaker", "the store is slow").await;
+    eventually("refused calls", || async {
+        (service.get("/stock").await.0 == 500).then_some(())
+    })
+    .await;
+    eventually("the acknowledgement on the page", || async {
+        page.open("").await;
+        let script = "return document.body.innerText";
+        let text = browser.client.execute(script, Vec::new()).await.ok()?;
+        let words = ["FORCED_OPEN", "the store is slow", "CLOSED_TO_FORCED_OPEN"];
+        let text = text.as_str()?.to_owned();
+        words.iter().all(|word| text.contains(word)).then_some(())
+    })
+    .await;
+    browser.screenshot("spring-boot-instance").await;
+    page.open("?breaker=stock&action=reset#breaker").await;
+    page.send("breaker", "it is fast again").await;
+    eventually("calls that pass", || async {
+        (service.get("/stock").await.0 == 200).then_some(())
+    })
+    .await;
+    browser.close().await;
+    let journal = ask(&web, "/api/changes?service=shop&by=kim").await;
+    let journal = journal.expect("a journal");
+    let changes = journal["changes"].as_array().expect("changes");
+    assert_eq!(changes.len(), 4, "{journal}");
+    assert!(
+        changes
+            .iter()
+            .all(|change| change["outcomes"][0]["outcome"] == "applied"),
+        "{journal}"
+    );
+    assert_eq!(changes[1]["reason"], "the store is slow");
+
+    drop(service);
+    let killed = instance(&web, "OFFLINE").await;
+    let reason = killed["statusInfo"]["details"]["message"].as_str();
+    assert!(
+        reason.is_some_and(|reason| reason.contains("cannot be reached")),
+        "{killed}"
+    );
+    let second = Service::start(&web).await;
+    instance(&web, "UP").await;
+    second.terminate().await;
+    eventually("its end in the journal", || async {
+        let left = ask(&web, "/api/instances/journal?service=shop&event=left").await?;
+        left["entries"].as_array()?.first().cloned()
+    })
+    .await;
+    binary.terminate().await;
+}
