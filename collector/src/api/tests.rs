@@ -16,9 +16,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::codec::circuits::{Mapping, decode_metrics, read_events};
-use crate::codec::otlp::{
-    Limits, ResourceView, ScopeView, SpanView, SpanVisitor, json, read_logs, walk_traces,
-};
+use crate::codec::otlp::{Limits, Tee, json, read_logs, walk_traces};
 use crate::codec::{Format, zipkin};
 use crate::live::circuits::{CircuitSink, Circuits};
 use crate::live::{Live, LiveTap, SpanTap};
@@ -40,25 +38,6 @@ pub(super) struct Fixture {
     writer: ShardWriter,
     tap: SpanTap,
     _dir: TempDir,
-}
-
-struct Tee<'a>(&'a mut ShardWriter, &'a mut SpanTap);
-
-impl SpanVisitor for Tee<'_> {
-    fn resource(&mut self, resource: &ResourceView<'_>) {
-        self.0.resource(resource);
-        self.1.resource(resource);
-    }
-
-    fn scope(&mut self, scope: &ScopeView<'_>) {
-        self.0.scope(scope);
-        self.1.scope(scope);
-    }
-
-    fn span(&mut self, span: &SpanView<'_>) {
-        self.0.span(span);
-        self.1.span(span);
-    }
 }
 
 impl Fixture {

@@ -12,7 +12,7 @@ use tracing::{error, warn};
 use super::queue::{Job, Next, Queue, Reply, Worker};
 use super::{Health, IngestError, Log, count_repairs};
 use crate::codec::Format;
-use crate::codec::otlp::{Accepted, Limits, ResourceView, ScopeView, SpanView, SpanVisitor};
+use crate::codec::otlp::{Accepted, Limits, Tee};
 use crate::counters::{Counters, Incident};
 use crate::live::LiveTap;
 use crate::model::{UnixNanos, nanos};
@@ -138,10 +138,7 @@ impl<L: SpanLog, T: LiveTap> Shard<L, T> {
         let walked = guarded(&self.counters, || {
             self.log.begin_request();
             self.tap.begin_request();
-            let mut tee = Tee {
-                first: &mut self.log,
-                second: &mut self.tap,
-            };
+            let mut tee = Tee(&mut self.log, &mut self.tap);
             format.walk_spans(message, &self.limits, UnixNanos::now().get(), &mut tee)
         });
         let refusal = match walked {
@@ -248,36 +245,6 @@ impl Block {
         self.spans += accepted.spans;
         self.first_received.get_or_insert(received);
         self.waiting.push((reply, accepted));
-    }
-}
-
-/// Passes everything to two visitors.
-struct Tee<'a, A, B> {
-    first: &'a mut A,
-    second: &'a mut B,
-}
-
-impl<A: SpanVisitor, B: SpanVisitor> SpanVisitor for Tee<'_, A, B> {
-    fn resource(&mut self, resource: &ResourceView<'_>) {
-        self.first.resource(resource);
-        self.second.resource(resource);
-    }
-
-    fn scope(&mut self, scope: &ScopeView<'_>) {
-        self.first.scope(scope);
-        self.second.scope(scope);
-    }
-
-    fn span(&mut self, span: &SpanView<'_>) {
-        self.first.span(span);
-        self.second.span(span);
-    }
-
-    const TAKES_SCOPES_AGAIN: bool = A::TAKES_SCOPES_AGAIN && B::TAKES_SCOPES_AGAIN;
-
-    fn scope_again(&mut self, scope: &ScopeView<'_>) {
-        self.first.scope_again(scope);
-        self.second.scope_again(scope);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Stores spans and circuits and reads them back: small traits, each with an embedded implementation.
 
 mod assemble;
+pub(crate) mod bits;
 pub(crate) mod bytes;
 pub(crate) mod cancel;
 mod content;

@@ -27,6 +27,7 @@ pub use logs::{LogsRead, read_logs};
 pub use repairs::Repairs;
 pub(crate) use resource::identity;
 pub use response::rejected_spans;
+pub(crate) use visitor::Tee;
 pub use visitor::{
     Accepted, AttributeView, ResourceView, ScopeView, SpanRejection, SpanView, SpanVisitor,
     ValueView,

@@ -23,6 +23,34 @@ pub trait SpanVisitor {
     fn scope_again(&mut self, _scope: &ScopeView<'_>) {}
 }
 
+/// Passes everything to two visitors.
+#[derive(Debug)]
+pub(crate) struct Tee<'a, A, B>(pub(crate) &'a mut A, pub(crate) &'a mut B);
+
+impl<A: SpanVisitor, B: SpanVisitor> SpanVisitor for Tee<'_, A, B> {
+    fn resource(&mut self, resource: &ResourceView<'_>) {
+        self.0.resource(resource);
+        self.1.resource(resource);
+    }
+
+    fn scope(&mut self, scope: &ScopeView<'_>) {
+        self.0.scope(scope);
+        self.1.scope(scope);
+    }
+
+    fn span(&mut self, span: &SpanView<'_>) {
+        self.0.span(span);
+        self.1.span(span);
+    }
+
+    const TAKES_SCOPES_AGAIN: bool = A::TAKES_SCOPES_AGAIN && B::TAKES_SCOPES_AGAIN;
+
+    fn scope_again(&mut self, scope: &ScopeView<'_>) {
+        self.0.scope_again(scope);
+        self.1.scope_again(scope);
+    }
+}
+
 /// A resource.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ResourceView<'a> {

@@ -4,6 +4,8 @@
 //! hashes are stored by their differences (Golomb-Rice codes), which takes fewer bits than a Bloom filter of the same
 //! false positives, and a false positive costs one place instead of all.
 
+use crate::store::bits::{BitReader, BitWriter};
+
 /// A page is a checksum, three widths, the end of each bucket, and the codes of all buckets.
 pub(crate) const PAGE_BYTES: usize = 4_096;
 const BUCKETS: usize = 16;
@@ -145,7 +147,7 @@ fn encode_page(
     page[4] = widths.remainder as u8;
     page[5] = widths.place as u8;
     page[6] = widths.shift as u8;
-    let mut code = Writer::default();
+    let mut code = BitWriter::default();
     let mut next = 0;
     for bucket in 0..BUCKETS {
         let mut before = 0;
@@ -160,7 +162,7 @@ fn encode_page(
             before = hash;
             next += 1;
         }
-        let end = u16::try_from(code.bits).ok()?;
+        let end = u16::try_from(code.bits()).ok()?;
         page[HEAD_BYTES + bucket * 2..][..2].copy_from_slice(&end.to_le_bytes());
     }
     let bytes = code.finish();
@@ -201,12 +203,10 @@ pub(crate) fn places(page: &[u8; PAGE_BYTES], token: u64, pages: u64) -> Option<
         let end = &page[HEAD_BYTES + bucket * 2..][..2];
         usize::from(u16::from_le_bytes([end[0], end[1]]))
     };
-    let mut code = Reader {
-        bytes: &page[CODE_BEGIN..],
-        next: bucket.checked_sub(1).map_or(0, end),
-    };
+    let begin = bucket.checked_sub(1).map_or(0, end);
+    let mut code = BitReader::at(&page[CODE_BEGIN..], begin);
     let (end, mut hash, mut found) = (end(bucket), 0u64, Vec::new());
-    while code.next < end {
+    while code.position() < end {
         let quotient = code.unary()?;
         hash += quotient << widths.remainder | code.take(widths.remainder)?;
         let place = code.take(widths.place)?;
@@ -226,83 +226,6 @@ pub(crate) fn places(page: &[u8; PAGE_BYTES], token: u64, pages: u64) -> Option<
         }
     }
     Some(found)
-}
-
-/// Appends bits, lowest first.
-#[derive(Debug, Default)]
-struct Writer {
-    bytes: Vec<u8>,
-    last: u64,
-    bits: usize,
-}
-
-impl Writer {
-    /// Appends the lowest bits of a number, 56 at most.
-    fn put(&mut self, value: u64, width: u32) {
-        let used = self.bits % 8;
-        self.last |= (value & ((1 << width) - 1)) << used;
-        self.bits += width as usize;
-        for _ in 0..(used + width as usize) / 8 {
-            self.bytes.push(self.last as u8);
-            self.last >>= 8;
-        }
-    }
-
-    /// Appends that many ones and a zero.
-    fn put_unary(&mut self, mut count: u64) {
-        while count > 31 {
-            self.put(u64::MAX, 32);
-            count -= 32;
-        }
-        self.put((1 << count) - 1, count as u32 + 1);
-    }
-
-    fn finish(mut self) -> Vec<u8> {
-        if !self.bits.is_multiple_of(8) {
-            self.bytes.push(self.last as u8);
-        }
-        self.bytes
-    }
-}
-
-struct Reader<'a> {
-    bytes: &'a [u8],
-    /// Position of the next bit.
-    next: usize,
-}
-
-impl Reader<'_> {
-    /// Returns at least the next 56 bits; zeros beyond the end.
-    fn peek(&self) -> Option<u64> {
-        let rest = self.bytes.get(self.next / 8..)?;
-        let word = match rest.first_chunk::<8>() {
-            Some(word) => u64::from_le_bytes(*word),
-            None => rest
-                .iter()
-                .rev()
-                .fold(0, |word, byte| word << 8 | u64::from(*byte)),
-        };
-        Some(word >> (self.next % 8))
-    }
-
-    fn take(&mut self, width: u32) -> Option<u64> {
-        let value = self.peek()? & ((1 << width) - 1);
-        self.next += width as usize;
-        Some(value)
-    }
-
-    fn unary(&mut self) -> Option<u64> {
-        let mut count = 0;
-        loop {
-            let ones = self.peek()?.trailing_ones().min(32);
-            count += u64::from(ones);
-            self.next += ones as usize;
-            if ones < 32 {
-                self.next += 1;
-                return Some(count);
-            }
-        }
-    }
 }
 
 #[cfg(test)]
