@@ -46,6 +46,7 @@ pub(crate) use journal::{Journal, JournalSegment};
 use read::Wanted;
 pub(crate) use sampling::{Sampling, SlowRule};
 use segment::Segment;
+pub(crate) use segment::tokens;
 pub use shard_writer::{Commit, ShardWriter, SpanLog};
 
 /// Options of the embedded store.

@@ -5,6 +5,7 @@
 
 mod by_id;
 mod compile;
+pub(crate) mod filters;
 pub(crate) mod lane;
 #[doc(hidden)]
 pub mod payload;
