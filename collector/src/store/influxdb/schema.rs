@@ -61,7 +61,8 @@ pub fn state_of(number: i64) -> Option<EffectiveState> {
 
 /// The collector that wrote a point: six characters, generated once per data directory.
 pub const COLLECTOR: &str = "c";
-/// The last three hex digits of a trace id: 4,096 values, so that traces are found without a series each.
+/// The last three hex digits of a trace id: 4,096 values, so that traces are found without a series each. Of a filter, two
+/// digits of hashes.
 pub const SHARD: &str = "sh";
 /// A service.
 pub const SERVICE: &str = "svc";
@@ -106,6 +107,26 @@ pub const SPAN_IDX: Measurement = Measurement {
         COLLECTOR, BREAKER, ERROR, FALLBACK, KIND, OPERATION, OUTCOME, SERVICE,
     ],
     fields: &[("dur", Int), ("v", String)],
+};
+
+/// The filter of a section, which is some thousand rows of the journal: which attributes its spans have, as text
+/// (`filters::filter`), by the upper six bits of their hashes, two hex digits.
+///
+/// The time is the arrival of the section's first row.
+pub const SPAN_FILTER: Measurement = Measurement {
+    name: "span_filter",
+    tags: &[COLLECTOR, SHARD],
+    fields: &[("f", String)],
+};
+
+/// A range of arrival times of which all rows are in sections, from the point's time until `until` (Unix nanoseconds as
+/// text). `s` has the sections (`filters::Section`); it is absent if there are none.
+///
+/// What no such point covers has no filters, and is searched without.
+pub const SPAN_COVER: Measurement = Measurement {
+    name: "span_cover",
+    tags: &[COLLECTOR],
+    fields: &[("s", String), ("until", String)],
 };
 
 /// Log records of one service and level that arrived together, all of one minute, as text (`logs::payload`): `n` of them;
@@ -357,9 +378,11 @@ pub const COLLECTOR_STATS: Measurement = Measurement {
 };
 
 /// Every measurement.
-pub const ALL: [Measurement; 17] = [
+pub const ALL: [Measurement; 19] = [
     SPAN,
     SPAN_IDX,
+    SPAN_FILTER,
+    SPAN_COVER,
     LOG,
     CIRCUIT,
     CIRCUIT_10S,

@@ -4,9 +4,11 @@
 //! attributes by hash (`tokens`, `filter`) and its longest duration, and covers list the sections of all rows of a time range.
 //! `plan` reads them. Whatever is missing, damaged or from another run is searched as if there were no filter.
 
+mod coverage;
 mod filter;
 mod tokens;
 
+pub(crate) use coverage::Coverage;
 
 /// Rows of consecutive blocks of a segment, with a filter in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
