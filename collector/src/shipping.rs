@@ -150,7 +150,10 @@ impl Shipping {
         let names = Arc::clone(&self.link.names);
         let encoder = BlockEncoder::new(&self.own, Arc::clone(&names));
         let counters = Arc::clone(&self.counters);
-        let spans = SpanLane::new(store.journal(), self.followed, encoder, counters);
+        let saved = saved_position::<SpanLane>(&self.link.data_dir)?;
+        let covered = saved.and_then(|saved| saved.covered);
+        let from = (self.own.as_str(), covered);
+        let spans = SpanLane::new(store.journal(), self.followed, encoder, from, counters);
         let position = saved_position::<SeriesLane>(&self.link.data_dir)?;
         let options = SeriesLaneOptions {
             log: circuits.series().clone(),
@@ -246,6 +249,7 @@ pub(crate) fn paused(
 
 fn span_progress(data_dir: &Path) -> Result<Arc<ShipProgress>, StoreError> {
     let position = saved_position::<SpanLane>(data_dir)?;
+    let position = position.map(|position| position.log);
     progress(data_dir, DELETED_SPANS, position.unwrap_or_default())
 }
 

@@ -11,6 +11,7 @@ use super::damage::{skip_missing, tolerate};
 use super::segment::Segment;
 use crate::codec::otlp::SpanVisitor;
 use crate::log::Offset;
+use crate::model::UnixNanos;
 use crate::store::StoreError;
 
 /// The segments, oldest first; cheap to clone.
@@ -57,6 +58,12 @@ impl BlockArrival {
 impl Journal {
     pub(super) fn new(catalog: Arc<Catalog>) -> Self {
         Self { catalog }
+    }
+
+    /// Returns the arrival time before which every row is in the segments that are asked for afterwards, and which no later
+    /// row precedes, whatever the clock does.
+    pub(crate) fn complete_until(&self) -> u64 {
+        self.catalog.arrival.settled(UnixNanos::default()).get() + 1
     }
 
     /// Returns the segments with blocks, oldest first.

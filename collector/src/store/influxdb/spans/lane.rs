@@ -1,13 +1,22 @@
 //! Ships the spans: blocks of the journal become points, each row at its arrival time.
 //!
 //! The newest and the oldest segment with a backlog alternate, so that hours of backlog never delay current
-//! spans, and only a few blocks are in memory.
+//! spans, and only a few blocks are in memory. Filters (`filters`) follow the spans; after a restart, the rows that were sent
+//! are read again for them.
+
+mod covering;
+mod position;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use position::SpanPosition;
+use position::locate;
+
+use super::filters::Coverage;
 use super::payload::BlockEncoder;
+use crate::codec::otlp::Tee;
 use crate::counters::{Counters, Incident};
 use crate::log::{Offset, Position};
 use crate::model::UnixNanos;
@@ -26,19 +35,28 @@ const SHUNNED: Duration = Duration::from_secs(30);
 /// Rows of a block turned into points at once; only requests of megabytes make larger blocks.
 const ROWS_AT_ONCE: u32 = 10_000;
 
+/// Rows that were sent by an earlier run and are read at once for their filters.
+const AGAIN_ROWS_MAX: u64 = 200_000;
+
 #[derive(Debug)]
 pub(crate) struct SpanLane {
     journal: Journal,
     followed: Arc<ShipProgress>,
     encoder: BlockEncoder,
+    coverage: Coverage,
     counters: Arc<Counters>,
     /// The block that is being turned into points.
     block: Option<Block>,
-    /// The batch being filled, with the place after it.
-    filling: Option<(Batch, Option<Place>)>,
+    filling: Option<Filling>,
     /// The position after the last batch.
     sent: Position,
-    /// Per segment, how far points were made; some are still in the batch being filled.
+    /// The position when the lane began: rows before it are only read for their filters.
+    sent_before: Position,
+    /// What is covered by the last batch and those before it.
+    covered: u64,
+    /// Rows sent by an earlier run that were read since the last batch.
+    again: u64,
+    /// Per segment, how far rows were read; the points of some are still in the batch being filled.
     read: HashMap<u64, Offset>,
     /// Per segment, when it turned out unreadable.
     shunned: HashMap<u64, UnixNanos>,
@@ -56,6 +74,16 @@ struct Block {
     rows: u32,
     next_row: u32,
     end: Offset,
+    /// Whether an earlier run sent it.
+    was_sent: bool,
+}
+
+/// The batch being filled, and what it completes.
+#[derive(Debug, Default)]
+struct Filling {
+    batch: Batch,
+    place: Option<Place>,
+    covered: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -65,16 +93,27 @@ struct Place {
 }
 
 impl SpanLane {
-    /// Continues where `followed` says.
+    /// Continues where `followed` says; `collector` is the one whose points it writes, `covered` as in its position.
     pub(crate) fn new(
         journal: Journal,
         followed: Arc<ShipProgress>,
         encoder: BlockEncoder,
+        (collector, covered): (&str, Option<u64>),
         counters: Arc<Counters>,
     ) -> Self {
+        // What was sent without filters, and what is not here any more, gets none.
+        let covered = covered.unwrap_or_else(|| match followed.position() == Position::BEGIN {
+            true => 0,
+            false => journal.complete_until(),
+        });
+        let covered = covered.max(followed.local_since());
         let mut lane = Self {
             journal,
             encoder,
+            coverage: Coverage::new(collector, covered),
+            covered,
+            again: 0,
+            sent_before: Position::BEGIN,
             counters,
             block: None,
             filling: None,
@@ -93,31 +132,26 @@ impl SpanLane {
     /// Finds the places of an earlier run again, before retention asks which blocks are shipped.
     fn find_places(&mut self) {
         for mut segment in self.journal.segments() {
-            let reached = self.sent.offset(segment.sequence());
-            if let Some(reached) = reached {
-                // An unreadable segment is retried, and logged, when its blocks are due.
-                let _place = self.place(&mut segment, reached);
+            let sequence = segment.sequence();
+            let Some(reached) = self.sent.offset(sequence) else {
+                continue;
+            };
+            let place = locate(&mut segment, reached);
+            if place.as_ref().ok().map(|place| place.rows) != Some(reached.rows) {
+                self.coverage.spoil_all(sequence);
             }
+            if let Some(place) = place.ok().filter(|place| *place != reached) {
+                self.sent.reach(sequence, place);
+            }
+            self.read.insert(sequence, Offset::default());
         }
+        self.sent_before = self.sent.clone();
         self.followed.settle(self.sent.clone());
     }
 
-    /// Returns the offset in a segment up to which points were made.
-    fn place(
-        &mut self,
-        segment: &mut JournalSegment,
-        reached: Offset,
-    ) -> Result<Offset, StoreError> {
-        let sequence = segment.sequence();
-        if let Some(place) = self.read.get(&sequence) {
-            return Ok(*place);
-        }
-        let place = locate(segment, reached)?;
-        self.read.insert(sequence, place);
-        if place != reached {
-            self.sent.reach(sequence, place);
-        }
-        Ok(place)
+    /// Returns how far a segment was read.
+    fn place(&self, sequence: u64) -> Offset {
+        self.read.get(&sequence).copied().unwrap_or_default()
     }
 
     /// Chooses the segment of the next block.
@@ -136,12 +170,15 @@ impl SpanLane {
         (chosen < behind.len()).then(|| behind.swap_remove(chosen))
     }
 
-    /// Returns the segments with unshipped blocks and the place in each, oldest first.
+    /// Returns the segments with blocks to be read and the place in each, oldest first.
     fn behind(&mut self, now: UnixNanos) -> Vec<(JournalSegment, Offset)> {
         let mut behind = Vec::new();
         let mut all_done = true;
-        for mut segment in self.journal.segments() {
+        let segments = self.journal.segments();
+        self.note_deleted(&segments);
+        for segment in segments {
             let sequence = segment.sequence();
+            // Not the place: its points may still be in flight.
             let Some(reached) = self.sent.offset(sequence) else {
                 continue;
             };
@@ -149,23 +186,20 @@ impl SpanLane {
                 all_done = false;
                 continue;
             }
-            let place = match self.place(&mut segment, reached) {
-                Ok(place) => place,
-                Err(error) => {
-                    self.shun(sequence, &error, now);
-                    all_done = false;
-                    continue;
-                }
-            };
-            // Not the place itself: its points may still be in flight.
-            let reached = self.sent.offset(sequence).unwrap_or(place);
-            all_done &= !segment.has_block_at(reached) && is_settled(&segment, now);
+            let place = self.place(sequence);
+            let is_behind = segment.has_block_at(place);
+            if segment.is_finished && !is_behind {
+                self.coverage.end_section(sequence);
+            }
+            all_done &= !is_behind
+                && !segment.has_block_at(reached)
+                && self.covered >= place.until
+                && is_settled(&segment, now);
             if all_done {
                 self.sent.finish_below(sequence + 1);
                 self.read.remove(&sequence);
-                continue;
-            }
-            if segment.has_block_at(place) {
+                self.coverage.forget(sequence);
+            } else if is_behind {
                 behind.push((segment, place));
             }
         }
@@ -197,6 +231,7 @@ impl SpanLane {
                 return false;
             }
         };
+        let segment_number = segment.sequence();
         self.block = Some(Block {
             segment,
             number: arrival.block,
@@ -204,8 +239,14 @@ impl SpanLane {
             rows: arrival.rows,
             next_row: 0,
             end: arrival.behind(from),
+            was_sent: self.was_sent(segment_number, arrival.base(from)),
         });
         true
+    }
+
+    fn was_sent(&self, sequence: u64, base: u64) -> bool {
+        let sent = self.sent_before.offset(sequence);
+        sent.is_some_and(|sent| base < sent.until)
     }
 
     /// Abandons the block in progress; its points are made again later and do not become duplicates.
@@ -230,9 +271,15 @@ impl SpanLane {
             .begin(block.base.saturating_add(u64::from(rows.start)));
         let (number, end) = (block.number, rows.end);
         let segment = &mut block.segment;
-        let visited = self
-            .journal
-            .visit(segment, number, rows, &mut self.encoder)?;
+        let sequence = segment.sequence();
+        let tokens = self.coverage.rows(sequence, block.base);
+        let visited = match block.was_sent {
+            true => self.journal.visit(segment, number, rows, tokens)?,
+            false => {
+                let mut both = Tee(&mut self.encoder, tokens);
+                self.journal.visit(segment, number, rows, &mut both)?
+            }
+        };
         block.next_row = end;
         if visited.is_none() {
             // Damaged on disk, so no reader can read it.
@@ -240,9 +287,12 @@ impl SpanLane {
                 .incidents
                 .add(Incident::InfluxdbUnreadableBlock, 1);
             self.encoder.begin(0);
+            self.coverage.spoil(sequence);
             block.next_row = block.rows;
         }
-        self.note_shortened();
+        if self.note_shortened() > 0 {
+            self.coverage.spoil(sequence);
+        }
         Ok(true)
     }
 
@@ -251,29 +301,35 @@ impl SpanLane {
         let block = self.block.take()?;
         let sequence = block.segment.sequence();
         let reached = block.end;
+        let rows = block.rows.into();
         self.read.insert(sequence, reached);
+        self.coverage.end_block(sequence, reached.until, rows);
         match &mut self.filling {
-            Some((_, place)) => *place = Some(Place { sequence, reached }),
+            _ if block.was_sent => self.again += rows,
+            Some(filling) => filling.place = Some(Place { sequence, reached }),
             None => self.sent.reach(sequence, reached),
         }
         Some((block.segment, reached))
     }
 
     /// Adds points to the batch being filled; returns the previous batch if both do not fit into one request.
-    fn fill(&mut self, batch: Batch) -> Option<(Batch, Option<Place>)> {
+    fn fill(&mut self, batch: Batch) -> Option<Filling> {
         match &mut self.filling {
-            Some((filling, _)) if fits(filling, &batch) => {
+            Some(Filling { batch: filling, .. }) if fits(filling, &batch) => {
                 filling.lines.push_str(&batch.lines);
                 filling.points += batch.points;
                 filling.spans += batch.spans;
                 None
             }
-            filling => filling.replace((batch, None)),
+            filling => filling.replace(Filling {
+                batch,
+                ..Filling::default()
+            }),
         }
     }
 
     /// Returns the next batch; small blocks of one segment share one.
-    fn next_filled(&mut self, now: UnixNanos) -> Option<(Batch, Option<Place>)> {
+    fn next_filled(&mut self, now: UnixNanos) -> Option<Filling> {
         loop {
             if let Some(batch) = self.encoder.next_batch() {
                 if let Some(full) = self.fill(batch) {
@@ -286,17 +342,26 @@ impl SpanLane {
                 Ok(false) => {}
                 Err(error) => self.drop_block(&error, now),
             }
-            let goes_on = match self.end_block() {
+            let ended = self.end_block();
+            let full = self.cover();
+            let goes_on = match ended {
                 Some((segment, reached)) if self.has_room() => self.begin(segment, reached, now),
                 _ => false,
             };
+            if full.is_some() {
+                return full;
+            }
             if goes_on {
                 continue;
             }
-            if self.filling.is_some() {
+            if self.filling.is_some() || self.again >= AGAIN_ROWS_MAX {
                 return self.filling.take();
             }
-            let (segment, reached) = self.choose(now)?;
+            let Some((segment, reached)) = self.choose(now) else {
+                // Sections of segments that are finished have ended.
+                let _first = self.cover();
+                return self.filling.take();
+            };
             let sequence = segment.sequence();
             if !self.begin(segment, reached, now) && !self.is_shunned(sequence, now) {
                 return None;
@@ -306,40 +371,47 @@ impl SpanLane {
 
     fn has_room(&self) -> bool {
         let filling = self.filling.as_ref();
-        filling.is_none_or(|(batch, _)| batch.points < BATCH_POINTS_MAX as u64 / 2)
+        filling.is_none_or(|filling| filling.batch.points < BATCH_POINTS_MAX as u64 / 2)
+            && self.again < AGAIN_ROWS_MAX
     }
 
-    /// Counts spans that were too large for InfluxDB's string fields.
-    fn note_shortened(&mut self) {
+    /// Counts spans that were too large for InfluxDB's string fields, and returns how many there were.
+    fn note_shortened(&mut self) -> u64 {
         let shortened = self.encoder.shortened();
         let more = shortened - self.shortened;
         self.shortened = shortened;
         self.counters
             .incidents
             .add(Incident::InfluxdbSpanShortened, more);
+        more
     }
 }
 
 impl Lane for SpanLane {
     const NAME: &'static str = "spans";
-    type Position = Position;
+    type Position = SpanPosition;
 
     fn next(&mut self, now: UnixNanos) -> Result<Option<Batch>, StoreError> {
-        let Some((batch, place)) = self.next_filled(now) else {
+        self.again = 0;
+        let Some(filled) = self.next_filled(now) else {
             return Ok(None);
         };
-        if let Some(place) = place {
-            self.sent.reach(place.sequence, place.reached);
+        if let Some(Place { sequence, reached }) = filled.place {
+            self.sent.reach(sequence, reached);
         }
-        Ok(Some(batch))
+        self.covered = filled.covered.unwrap_or(self.covered);
+        Ok(Some(filled.batch))
     }
 
-    fn position(&self) -> Position {
-        self.sent.clone()
+    fn position(&self) -> SpanPosition {
+        SpanPosition {
+            log: self.sent.clone(),
+            covered: Some(self.covered),
+        }
     }
 
-    fn acknowledged(&mut self, position: Position) {
-        self.followed.settle(position);
+    fn acknowledged(&mut self, position: SpanPosition) {
+        self.followed.settle(position.log);
     }
 }
 
@@ -347,20 +419,6 @@ impl Lane for SpanLane {
 fn is_settled(segment: &JournalSegment, now: UnixNanos) -> bool {
     let age = now - UnixNanos::new(segment.written());
     segment.is_finished && age > SETTLED
-}
-
-/// Finds the place again by the times of blocks: a repair after a crash may have dropped damaged ones.
-fn locate(segment: &mut JournalSegment, reached: Offset) -> Result<Offset, StoreError> {
-    let mut place = Offset::default();
-    while place.until < reached.until {
-        let arrival = segment.arrival(place)?;
-        let Some(arrival) = arrival.filter(|arrival| arrival.base(place) < reached.until) else {
-            break;
-        };
-        place = arrival.behind(place);
-    }
-    place.until = place.until.max(reached.until);
-    Ok(place)
 }
 
 fn fits(one: &Batch, other: &Batch) -> bool {

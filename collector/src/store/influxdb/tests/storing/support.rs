@@ -7,7 +7,6 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use crate::counters::Counters;
-use crate::log::Position;
 use crate::model::Span;
 use crate::model::UnixNanos;
 use crate::store::embedded::tests::support::write;
@@ -18,7 +17,7 @@ use crate::store::influxdb::identity::collector_id;
 use crate::store::influxdb::peers::Peers;
 use crate::store::influxdb::ship::lane::Lane;
 use crate::store::influxdb::spans::InfluxTraces;
-use crate::store::influxdb::spans::lane::SpanLane;
+use crate::store::influxdb::spans::lane::{SpanLane, SpanPosition};
 use crate::store::influxdb::spans::payload::BlockEncoder;
 use crate::store::influxdb::testing::Influxd;
 use crate::store::influxdb::wire::client::Client;
@@ -115,7 +114,7 @@ impl Node {
             tempfile::tempdir().unwrap(),
             options,
             keep,
-            Position::default(),
+            SpanPosition::default(),
         )
     }
 
@@ -126,7 +125,7 @@ impl Node {
             dir,
             options,
             Duration::from_secs(3600),
-            Position::default(),
+            SpanPosition::default(),
             bytes,
         )
     }
@@ -136,7 +135,7 @@ impl Node {
         dir: TempDir,
         options: &InfluxdbOptions,
         keep: Duration,
-        progress: Position,
+        progress: SpanPosition,
     ) -> Self {
         Self::open_with(dir, options, keep, progress, u64::MAX)
     }
@@ -145,12 +144,12 @@ impl Node {
         dir: TempDir,
         options: &InfluxdbOptions,
         keep: Duration,
-        progress: Position,
+        progress: SpanPosition,
         disk_budget_bytes: u64,
     ) -> Self {
         let counters = Arc::new(Counters::default());
         let followed = Arc::new(
-            ShipProgress::open(&folder(dir.path()).join("deleted.json"), progress).unwrap(),
+            ShipProgress::open(&folder(dir.path()).join("deleted.json"), progress.log).unwrap(),
         );
         let embedded = EmbeddedOptions {
             dir: dir.path().to_owned(),
@@ -170,6 +169,7 @@ impl Node {
             store.journal(),
             Arc::clone(&followed),
             encoder,
+            (&own, progress.covered),
             Arc::clone(&counters),
         );
         Self {
@@ -194,12 +194,13 @@ impl Node {
 
     /// Sends everything the lane has; returns the number of points and spans.
     pub(super) async fn ship(&mut self) -> (u64, u64) {
+        self.ship_at(UnixNanos::now()).await
+    }
+
+    /// As `ship`, at a later time: it notes which segments are done.
+    pub(super) async fn ship_at(&mut self, now: UnixNanos) -> (u64, u64) {
         let mut sum = (0, 0);
-        while let Some(batch) = self
-            .lane
-            .next(UnixNanos::new(UnixNanos::now().get()))
-            .unwrap()
-        {
+        while let Some(batch) = self.lane.next(now).unwrap() {
             let answer = self.client.write(Bytes::from(batch.lines)).await.unwrap();
             assert!(answer.status.is_success(), "{answer:?}");
             sum.0 += batch.points;
