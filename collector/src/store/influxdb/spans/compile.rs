@@ -4,9 +4,10 @@
 
 use fusebox::semconv::{BREAKER_NAME, BREAKER_OUTCOME, FALLBACK_OUTCOME};
 
+use super::filters::Part;
 use super::payload::{stored_double, stored_text};
 use crate::model::{
-    Condition, EVENT_NAME, Place, SCOPE_NAME, SCOPE_VERSION, SpanKind, StatusCode, Test, UnixNanos,
+    Condition, EVENT_NAME, Place, SCOPE_NAME, SCOPE_VERSION, SpanKind, StatusCode, Test,
 };
 use crate::store::influxdb::names::OTHER;
 use crate::store::influxdb::schema::{
@@ -60,22 +61,19 @@ impl Compiled {
         matches!(self, Self::Payload(_))
     }
 
-    /// Returns the query for what arrived in a time range, newest first.
-    pub(super) fn query(&self, from: UnixNanos, until: UnixNanos, most: usize) -> Query {
+    /// Appends the statement for what is in a part, newest first.
+    pub(super) fn push(&self, query: &mut Query, part: &Part, most: usize) {
         let (field, measurement) = match self {
             Self::Index(_) => ("v", SPAN_IDX.name),
             Self::Payload(_) => ("d", SPAN.name),
         };
-        let mut query = Query::new(format!(
-            "SELECT \"{field}\" FROM \"{measurement}\" WHERE time >= {} AND time < {}",
-            from.get(),
-            until.get(),
-        ));
+        query.push(&format!("SELECT \"{field}\" FROM \"{measurement}\" WHERE "));
+        part.push(query);
         match self {
             Self::Index(clauses) => {
                 for clause in clauses {
                     query.push(" AND ");
-                    clause.push(&mut query);
+                    clause.push(query);
                 }
             }
             Self::Payload(regexes) => {
@@ -84,8 +82,7 @@ impl Compiled {
                 }
             }
         }
-        query.push(&format!(" ORDER BY time DESC LIMIT {most}"));
-        query
+        query.push(&format!(" ORDER BY time DESC LIMIT {most};"));
     }
 }
 

@@ -2,7 +2,7 @@
 //! rare ones read a week.
 //!
 //! If every condition is on a tag or field of the index points, those are read; else the payloads, whose
-//! spans then decide (`compile`).
+//! spans then decide (`compile`). Filters say which parts of a window may have matches (`filters`).
 
 use std::ops::Range;
 use std::path::Path;
@@ -14,11 +14,12 @@ use tokio::time::{Instant, timeout_at};
 
 use super::by_id::{self, texts_of};
 use super::compile::Compiled;
+use super::filters::{Part, Probe};
 use super::payload;
 use crate::model::{NANOSECOND, TimeRange, Trace, TraceQuery, UnixNanos};
 use crate::store::cancel::{self, off_worker};
 use crate::store::influxdb::wire::client::{Client, is_too_large};
-use crate::store::influxdb::wire::query::Series;
+use crate::store::influxdb::wire::query::{Query, Series};
 use crate::store::search::{Candidate, Row, Source, row_of};
 use crate::store::{Received, StoreError};
 
@@ -44,6 +45,8 @@ pub(crate) struct Scan {
     client: Arc<Client>,
     query: TraceQuery,
     compiled: Compiled,
+    /// What filters can tell about the query.
+    probe: Option<Probe>,
     range: TimeRange,
     /// Start of the retention.
     kept_since: UnixNanos,
@@ -72,10 +75,12 @@ impl Scan {
         let since = since.max(kept_since);
         let now = UnixNanos::now() + CLOCK_SKEW;
         let until = now.min(range.end + LATE);
+        let compiled = Compiled::new(&query.conditions);
         Self {
             client,
             query: query.clone(),
-            compiled: Compiled::new(&query.conditions),
+            probe: Probe::new(&query.conditions, compiled.needs_payloads()),
+            compiled,
             range,
             kept_since,
             since,
@@ -111,37 +116,63 @@ impl Scan {
     }
 
     async fn look_back(&mut self) -> Result<Vec<Candidate>, StoreError> {
-        let from = (self.until - self.window).max(self.since);
         let by_payload = self.compiled.needs_payloads();
         let most = if by_payload { self.payloads } else { self.rows };
-        let query = self.compiled.query(from, self.until, most);
         let begun = Instant::now();
-        let answer = match self.in_time(self.client.query(&query)).await {
+        let (parts, from) = self.parts().await?;
+        let answers = match self.read(&parts, most).await {
             // The server may write a character of a payload as six.
             Err(error) if by_payload && is_too_large(&error) && most > 1 => {
                 self.payloads = most / 2;
                 return Ok(Vec::new());
             }
-            answer => answer?,
+            answers => answers?,
         };
         let is_quick = begun.elapsed() < QUICK;
-        let rows: Vec<(UnixNanos, &str)> = answer.iter().flat_map(texts_of).collect();
-        self.until = match rows.iter().map(|(time, _)| *time).min() {
-            // Several collectors may have written at the same nanosecond, so that one is read again.
-            Some(oldest) if rows.len() >= most => {
-                (oldest + NANOSECOND).min(self.until - NANOSECOND)
-            }
-            _ => from,
-        };
-        if rows.len() < most && is_quick {
+        let full = answers.iter().filter_map(|answer| {
+            let times = answer.iter().flat_map(texts_of).map(|(time, _)| time);
+            let is_full = answer.iter().flat_map(texts_of).count() >= most;
+            times.min().filter(|_| is_full)
+        });
+        // Several collectors may have written at the same nanosecond, so that one is read again.
+        let again = full.max();
+        if again.is_none() && is_quick {
             self.window = self.window.saturating_mul(WINDOW_GROWTH);
         }
+        self.until = again.map_or(from, |oldest| {
+            (oldest + NANOSECOND).min(self.until - NANOSECOND)
+        });
         self.rows = (self.rows * 2).min(ROWS_MAX);
+        let answer = answers.into_iter().flatten().collect();
         if by_payload {
             return self.in_payloads(answer).await;
         }
-        let texts = rows.iter().map(|(_, text)| *text);
+        let texts = answer.iter().flat_map(texts_of).map(|(_, text)| text);
         Ok(texts.filter_map(|text| self.in_index(text)).collect())
+    }
+
+    /// Returns the parts of the next window that may have matches, and its begin.
+    async fn parts(&self) -> Result<(Vec<Part>, UnixNanos), StoreError> {
+        let from = (self.until - self.window).max(self.since);
+        match &self.probe {
+            Some(probe) => {
+                let parts = probe.parts(&self.client, from..self.until);
+                self.in_time(parts).await
+            }
+            None => Ok((vec![Part::all(from, self.until)], from)),
+        }
+    }
+
+    /// Returns the newest points of each part.
+    async fn read(&self, parts: &[Part], most: usize) -> Result<Vec<Vec<Series>>, StoreError> {
+        let mut query = Query::default();
+        for part in parts {
+            self.compiled.push(&mut query, part, most);
+        }
+        match parts.is_empty() {
+            true => Ok(Vec::new()),
+            false => self.in_time(self.client.queries(&query)).await,
+        }
     }
 
     /// Parses an index point: trace id, span id, start.

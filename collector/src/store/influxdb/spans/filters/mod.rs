@@ -6,9 +6,11 @@
 
 mod coverage;
 mod filter;
+mod plan;
 mod tokens;
 
 pub(crate) use coverage::Coverage;
+pub(crate) use plan::{Part, Probe};
 
 /// Rows of consecutive blocks of a segment, with a filter in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
