@@ -12,11 +12,14 @@ use opentelemetry::TraceId;
 use tokio::time::Instant;
 
 use super::support::{Node, WEEK, servers};
-use crate::codec::otlp::{Limits, ResourceView, ScopeView, SpanView, SpanVisitor, walk_traces};
+use crate::codec::otlp::{
+    Limits, ResourceView, ScopeView, SpanView, SpanVisitor, Tee, walk_traces,
+};
 use crate::model::{Condition, DAY, StatusCode, TimeRange, TraceQuery, UnixNanos, nanos};
 use crate::sample::Shop;
 use crate::store::TraceReader;
 use crate::store::embedded::SpanLog;
+use crate::store::influxdb::spans::filters::Coverage;
 use crate::store::influxdb::spans::payload::BlockEncoder;
 
 const SPANS: usize = 1_000_000;
@@ -24,6 +27,8 @@ const DAYS: u64 = 5;
 /// Spans per block, which is a request of an SDK, and the time between blocks.
 const BLOCK_SPANS: usize = 500;
 const BLOCK_NANOS: u64 = 5_000_000_000;
+/// Blocks of a segment, which grows for ten minutes.
+const SEGMENT_BLOCKS: u64 = 3;
 /// One trace in this many is queried by its id.
 const ASKED_OF: usize = 300;
 
@@ -35,6 +40,9 @@ async fn measure_answers() {
         let now = UnixNanos::now().get();
         let begun = now - DAYS * nanos(DAY);
         let mut encoder = BlockEncoder::new("abcdef", Arc::default());
+        let mut coverage = Coverage::new("abcdef", begun);
+        coverage.section_rows = 16_384;
+        let mut filters = Vec::new();
         let step = DAYS * nanos(DAY) / (SPANS / BLOCK_SPANS) as u64;
         let mut ids = Ids::default();
         for block in 0..(SPANS / BLOCK_SPANS) as u64 {
@@ -46,19 +54,40 @@ async fn measure_answers() {
                 let writer = &mut node.writers[0];
                 let limits = Limits::default();
                 walk_traces(&request, &limits, now, &mut ids).unwrap();
-                walk_traces(&request, &limits, now, &mut encoder).unwrap();
+                let rows = coverage.rows(block / SEGMENT_BLOCKS, start + BLOCK_NANOS);
+                walk_traces(&request, &limits, now, &mut Tee(&mut encoder, rows)).unwrap();
                 walk_traces(&request, &limits, now, writer).unwrap();
             }
             node.writers[0].commit().unwrap();
             node.writers[0]
                 .maintain(UnixNanos::new(UnixNanos::now().get()))
                 .unwrap();
+            let until = start + BLOCK_NANOS + BLOCK_SPANS as u64;
+            let segment = block / SEGMENT_BLOCKS;
+            coverage.end_block(segment, until, BLOCK_SPANS as u64);
+            if block % SEGMENT_BLOCKS == SEGMENT_BLOCKS - 1 {
+                coverage.end_section(segment);
+            }
+            if coverage.take_ended() {
+                coverage.cover(coverage.open_since(segment).unwrap_or(until));
+            }
+            filters.extend(coverage.next_batch().map(|batch| batch.lines));
             while let Some(batch) = encoder.next_batch() {
                 let answer = node.client.write(Bytes::from(batch.lines)).await.unwrap();
                 assert!(answer.status.is_success(), "{answer:?}");
             }
         }
         println!("{} with {SPANS} spans over {DAYS} days", server.options.url);
+        ask("InfluxDB without filters", &node.remote(), &ids, now).await;
+        let bytes: usize = filters.iter().map(String::len).sum();
+        println!(
+            "filters: {:.1} bytes a span on the line",
+            bytes as f64 / SPANS as f64
+        );
+        for lines in filters {
+            let answer = node.client.write(Bytes::from(lines)).await.unwrap();
+            assert!(answer.status.is_success(), "{answer:?}");
+        }
         ask("InfluxDB", &node.remote(), &ids, now).await;
         ask("embedded", &node.store.clone(), &ids, now).await;
     }
@@ -108,6 +137,12 @@ async fn ask(name: &str, reader: &impl TraceReader, ids: &Ids, now: u64) {
     of_week("refused by a breaker", &|_| vec![refused.clone()]).await;
     of_week("a common attribute", &|_| vec![code("200")]).await;
     of_week("an attribute that none has", &|_| vec![code("299")]).await;
+    let user = |at: usize| Condition::attribute("enduser.id", format!("u{at:06}"));
+    of_week("a text of few traces", &|at| vec![user(at)]).await;
+    let unknown = Condition::attribute("unknown.key", "x");
+    of_week("a key that none has", &|_| vec![unknown.clone()]).await;
+    let longest = Condition::duration(Some(3_600_000_000_000), None);
+    of_week("longer than any", &|_| longest.iter().cloned().collect()).await;
 }
 
 async fn search(
