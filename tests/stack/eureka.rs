@@ -80,11 +80,12 @@ impl Service {
 
 /// Waits for an entry in the journal of an instance.
 async fn journaled(web: &str, instance: &str, event: &str) -> Value {
-    let url = format!("{web}/api/instances/journal?instance={instance}&event={event}");
+    let url = format!("{web}/api/changes?instance={instance}");
     eventually(&format!("{event} of {instance}"), || async {
         let request = Client::new().get(&url).bearer_auth(OPERATOR_TOKEN);
         let answer: Value = request.send().await.ok()?.json().await.ok()?;
-        answer["entries"].as_array()?.first().cloned()
+        let mut entries = answer["changes"].as_array()?.iter();
+        entries.find(|entry| entry["event"] == event).cloned()
     })
     .await
 }

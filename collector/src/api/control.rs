@@ -57,19 +57,20 @@ pub(super) async fn changes(
     Ok(Json(Statuses { changes }))
 }
 
-/// `GET /api/changes?service&circuit&kind&by&text&start&end&limit`
+/// `GET /api/changes?service&circuit&instance&kind&by&text&start&end&limit`
 pub(super) async fn journal(
     State(state): State<ApiState>,
     params: Params,
 ) -> Result<Json<Journal>, Problem> {
     let known = [
-        "service", "circuit", "kind", "by", "text", "start", "end", "limit",
+        "service", "circuit", "instance", "kind", "by", "text", "start", "end", "limit",
     ];
     let params = params.only(&known)?;
     let text = |name| params.text(name).map(Option::unwrap_or_default);
     let filter = JournalFilter {
         service: text("service")?,
         circuit: text("circuit")?,
+        instance: text("instance")?,
         text: text("text")?,
         kind: params.read("kind", kinds(), JournalKind::parse)?,
         by: text("by")?,

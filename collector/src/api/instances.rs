@@ -1,19 +1,15 @@
-//! Registered instances: the journal of their registrations, and their status by an operator.
+//! Registered instances: their status by an operator.
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::params::Params;
 use super::{ApiState, Problem};
-use crate::live::registry::{ChangedBy, RegistryError, RegistryFilter};
-use crate::model::{InstanceStatus, RegistryEntry, RegistryEvent, UnixNanos};
+use crate::live::registry::{ChangedBy, RegistryError};
+use crate::model::{InstanceStatus, UnixNanos};
 use crate::receivers::user_name;
-
-const ENTRIES_MAX: usize = 1_000;
-const ENTRIES_DEFAULT: usize = 100;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,37 +21,6 @@ pub(super) struct Order {
     /// Optional if the request identifies its user (`Authorization: Basic`).
     #[serde(default)]
     by: String,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct Journal {
-    entries: Vec<RegistryEntry>,
-}
-
-/// `GET /api/instances/journal?service&instance&event&text&start&end&limit`
-pub(super) async fn journal(
-    State(state): State<ApiState>,
-    params: Params,
-) -> Result<Json<Journal>, Problem> {
-    let known = [
-        "service", "instance", "event", "text", "start", "end", "limit",
-    ];
-    let params = params.only(&known)?;
-    let text = |name| params.text(name).map(Option::unwrap_or_default);
-    let events = RegistryEvent::LISTED.map(RegistryEvent::as_str).join(", ");
-    let filter = RegistryFilter {
-        service: text("service")?,
-        instance: text("instance")?,
-        event: params.read("event", format!("one of {events}"), RegistryEvent::parse)?,
-        text: text("text")?,
-    };
-    let range = params.range(state.query.retention())?;
-    let limit = params.count("limit", ENTRIES_MAX)?;
-    let registry = state.query.circuits().registry();
-    let entries = registry.journal(range, filter, limit.unwrap_or(ENTRIES_DEFAULT));
-    Ok(Json(Journal {
-        entries: entries.await?,
-    }))
 }
 
 /// `POST /api/instances/{service}/{id}/status`
@@ -127,11 +92,18 @@ mod tests {
         assert_eq!(order("a", r#"{"status": null, "reason": ""}"#).await, 422);
         let listed = fixture.json("/api/instances").await;
         assert_eq!(listed["instances"][0]["liveness"], "out_of_service");
-        let entries = "/api/instances/journal?event=status_forced&start=2020-01-01T00:00:00Z";
+        let entries = "/api/changes?kind=status&instance=a&start=2020-01-01T00:00:00Z";
         let journal = fixture.json(entries).await;
-        assert_eq!(journal["entries"][0]["by"], "kim");
-        let (status, _, problem) = fixture.get("/api/instances/journal?event=x").await;
-        assert_eq!(status, 400, "{problem}");
+        let entry = &journal["changes"][0];
+        for (field, expected) in [
+            ("kind", "status"),
+            ("event", "status_forced"),
+            ("detail", "OUT_OF_SERVICE"),
+            ("service", "shop"),
+            ("by", "kim"),
+        ] {
+            assert_eq!(entry[field], expected, "{entry}");
+        }
         let back = r#"{"status": null, "reason": "it is mended", "by": "kim"}"#;
         assert_eq!(order("a", back).await, 204);
         let listed = fixture.json("/api/instances").await;

@@ -142,7 +142,6 @@ pub fn router(state: ApiState) -> Router {
         )
         .route("/notifications/mutes/{id}", delete(notifications::unmute))
         .route("/instances", get(services::instances))
-        .route("/instances/journal", get(instances::journal))
         .route(
             "/instances/{service}/{id}/status",
             post(instances::order_status).layer(DefaultBodyLimit::max(order::BYTES_MAX)),

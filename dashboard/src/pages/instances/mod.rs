@@ -187,7 +187,7 @@ fn look_of(one: &InstanceView) -> (&'static str, &'static str, Cow<'static, str>
 }
 
 /// Returns the page of an instance.
-fn href(service: &str, id: &str) -> Href {
+pub(crate) fn href(service: &str, id: &str) -> Href {
     Href::new("/instances").segment(service).segment(id)
 }
 

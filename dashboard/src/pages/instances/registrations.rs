@@ -92,7 +92,7 @@ impl RegistrationsPage {
     /// Returns the events to choose from: value, word, whether it is selected.
     fn events(&self) -> Vec<(&'static str, &'static str, bool)> {
         let chosen = |event| self.filter.event == Some(event);
-        let choice = |event: RegistryEvent| (event.as_str(), word(event), chosen(event));
+        let choice = |event: RegistryEvent| (event.as_str(), word_of_event(event), chosen(event));
         RegistryEvent::LISTED.map(choice).to_vec()
     }
 }
@@ -104,7 +104,7 @@ impl Row {
             service: text::name(&entry.service).into_owned(),
             instance: text::name(&entry.instance).into_owned(),
             href: super::href(&entry.service, &entry.instance).to_string(),
-            word: word(entry.event),
+            word: word_of_event(entry.event),
             detail: text::shown(&entry.detail, 200).into_owned(),
             by: text::name(&entry.by).into_owned(),
             reason: text::shown(&entry.reason, 500).into_owned(),
@@ -112,7 +112,8 @@ impl Row {
     }
 }
 
-fn word(event: RegistryEvent) -> &'static str {
+/// Returns what happened to an instance, in words.
+pub(crate) fn word_of_event(event: RegistryEvent) -> &'static str {
     match event {
         RegistryEvent::Registered => t!("registered"),
         RegistryEvent::Updated => t!("updated"),

@@ -1,5 +1,5 @@
 //! The journal: who changed which circuit, setting or log level, kept a trace or muted notifications, when, why, until
-//! when, and with which result; for the retention.
+//! when, and with which result; and which instances registered, changed and left. For the retention.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -9,12 +9,16 @@ use askama::Template;
 use axum::extract::State;
 use fusebox::control::{Action, Outcome, Subject};
 use fusebox_collector::live::circuits::{JournalEntry, JournalFilter, JournalKind, Recorded};
-use fusebox_collector::model::{EventKind, OperatorChange, OperatorEvent, TimeRange, UnixNanos};
+use fusebox_collector::model::{
+    EventKind, OperatorChange, OperatorEvent, RegistryEntry, TimeRange, UnixNanos,
+};
 
 use crate::pages::Pages;
 use crate::pages::frame::error::PageResult;
 use crate::pages::frame::page::{Chrome, Page, Section};
 use crate::pages::frame::params::Params;
+use crate::pages::instances;
+use crate::pages::instances::registrations::word_of_event;
 use crate::pages::view::href::Href;
 use crate::pages::view::{action, moment, text};
 
@@ -31,6 +35,7 @@ pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResu
     let filter = JournalFilter {
         service: text("service"),
         circuit: text("circuit"),
+        instance: text("instance"),
         text: text("text"),
         kind: params.word("kind").and_then(JournalKind::parse),
         by: text("by"),
@@ -61,6 +66,8 @@ struct Row {
     target: String,
     href: String,
     what: String,
+    /// What an instance said, or what was set.
+    detail: String,
     by: String,
     reason: String,
     /// When it ended or ends, as HTML.
@@ -132,6 +139,7 @@ impl Row {
             target: String::new(),
             href: String::new(),
             what: String::new(),
+            detail: String::new(),
             instances: String::new(),
             outcomes: String::new(),
         };
@@ -141,6 +149,7 @@ impl Row {
                 ..common.of_change(change)
             },
             Recorded::Event(event) => common.of_event(event),
+            Recorded::Registry(entry) => common.of_registry(entry),
         }
     }
 
@@ -196,6 +205,19 @@ impl Row {
     }
 }
 
+impl Row {
+    fn of_registry(self, entry: &RegistryEntry) -> Self {
+        let (service, instance) = (text::name(&entry.service), text::name(&entry.instance));
+        Self {
+            target: format!("{service} → {instance}"),
+            href: instances::href(&entry.service, &entry.instance).to_string(),
+            what: word_of_event(entry.event).to_owned(),
+            detail: text::shown(&entry.detail, 200).into_owned(),
+            ..self
+        }
+    }
+}
+
 fn word(kind: JournalKind) -> &'static str {
     match kind {
         JournalKind::Switch => t!("States"),
@@ -203,6 +225,8 @@ fn word(kind: JournalKind) -> &'static str {
         JournalKind::Level => t!("Log levels"),
         JournalKind::Mute => t!("Mutes"),
         JournalKind::Trace => t!("Kept traces"),
+        JournalKind::Registration => t!("Registrations"),
+        JournalKind::Status => t!("Statuses"),
     }
 }
 

@@ -28,15 +28,16 @@ pub(super) fn pages() -> Vec<(&'static str, String)> {
     let filter = |text: &str| JournalFilter {
         service: text.to_owned(),
         circuit: text.to_owned(),
+        instance: text.to_owned(),
         text: text.to_owned(),
         kind: None,
         by: text.to_owned(),
     };
     vec![
-        ("changes", journal(&[entry(friendly)], filter(""))),
+        ("changes", journal(&entries(friendly), filter(""))),
         (
             "changes hostile",
-            journal(&[entry(hostile)], filter(HOSTILE)),
+            journal(&entries(hostile), filter(HOSTILE)),
         ),
         ("changes empty", journal(&[], filter(""))),
         ("changes none found", journal(&[], filter("x"))),
@@ -168,7 +169,21 @@ fn notifications([service, circuit, by, reason, instance]: [&str; 5], typed: &st
     html(NotificationsPage::new(found, entered, Some(error), NOW))
 }
 
-fn registrations([service, _, by, reason, id]: [&str; 5]) -> String {
+/// Returns a change, and what happens to instances.
+fn entries(texts: [&str; 5]) -> Vec<JournalEntry> {
+    let of_registry = registered(texts).into_iter().map(|entry| JournalEntry {
+        kind: JournalKind::Registration,
+        recorded: Recorded::Registry(entry),
+        outcomes: Vec::new(),
+    });
+    [entry(texts)].into_iter().chain(of_registry).collect()
+}
+
+fn registrations(texts: [&str; 5]) -> String {
+    registrations_of(&registered(texts), texts[0])
+}
+
+fn registered([service, _, by, reason, id]: [&str; 5]) -> Vec<RegistryEntry> {
     let entry = |event| RegistryEntry {
         service: service.to_owned(),
         instance: id.to_owned(),
@@ -179,7 +194,7 @@ fn registrations([service, _, by, reason, id]: [&str; 5]) -> String {
         reason: reason.to_owned(),
         state: None,
     };
-    registrations_of(&RegistryEvent::LISTED.map(entry), service)
+    RegistryEvent::LISTED.map(entry).to_vec()
 }
 
 fn registrations_of(entries: &[RegistryEntry], text: &str) -> String {

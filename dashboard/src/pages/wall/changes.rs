@@ -36,7 +36,7 @@ pub(super) async fn at(pages: &Pages, at: u64) -> Result<Vec<PastChange>, PageEr
         .into_iter()
         .filter_map(|entry| match entry.recorded {
             Recorded::Change(change) => Some(change),
-            Recorded::Event(_) => None,
+            Recorded::Event(_) | Recorded::Registry(_) => None,
         });
     Ok(in_force(changes, UnixNanos::new(at)))
 }

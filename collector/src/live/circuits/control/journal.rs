@@ -1,4 +1,5 @@
-//! The journal of operators: who changed what, when and why, with the outcomes.
+//! The journal: who changed what, when and why, with the outcomes; and what happened to registered instances. It is read
+//! from the two series that hold them.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +7,8 @@ use fusebox::control::Subject;
 use serde::Serialize;
 
 use crate::model::{
-    ChangeOutcome, CircuitKey, ControlRecord, EventKind, OperatorChange, OperatorEvent, TimeRange,
-    UnixNanos,
+    ChangeOutcome, ControlRecord, EventKind, OperatorChange, OperatorEvent, RegistryEntry,
+    RegistryEvent, TimeRange, UnixNanos,
 };
 use crate::store::series::{SeriesKind, SeriesRecord};
 use crate::store::{SeriesReader, StoreError};
@@ -18,11 +19,13 @@ const OUTCOMES_MAX: usize = 1_000;
 /// Selects entries; empty fields match everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JournalFilter {
-    /// Entries about this service.
+    /// Entries about this service; that of a registration ignoring case.
     pub service: String,
     /// Entries about circuits or loggers with this name.
     pub circuit: String,
-    /// Part of the operator's name or the reason, ignoring case.
+    /// Entries about this instance: its registration, its status, and changes for which it was picked.
+    pub instance: String,
+    /// Part of a name, the operator's or that of what was changed, or of the reason, ignoring case.
     pub text: String,
     /// Entries of this kind.
     pub kind: Option<JournalKind>,
@@ -44,14 +47,20 @@ pub enum JournalKind {
     Mute,
     /// A trace was kept or removed.
     Trace,
+    /// An instance registered, changed its registration, left, or did not renew it.
+    Registration,
+    /// The status of a registered instance changed: by hand, or because it reported another one.
+    Status,
 }
 
 impl JournalKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Switch,
         Self::Settings,
         Self::Level,
+        Self::Status,
+        Self::Registration,
         Self::Mute,
         Self::Trace,
     ];
@@ -64,6 +73,8 @@ impl JournalKind {
             Self::Level => "level",
             Self::Mute => "mute",
             Self::Trace => "trace",
+            Self::Registration => "registration",
+            Self::Status => "status",
         }
     }
 
@@ -78,37 +89,41 @@ impl JournalKind {
 pub struct JournalEntry {
     /// Its kind.
     pub kind: JournalKind,
-    /// What was done.
+    /// What happened.
     #[serde(flatten)]
     pub recorded: Recorded,
     /// The acknowledgements of the instances of a change, in order.
     pub outcomes: Vec<ChangeOutcome>,
 }
 
-/// What an operator did.
+/// What happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Recorded {
     /// A change of running services.
     Change(OperatorChange),
-    /// Something else.
+    /// Something else that an operator did.
     Event(OperatorEvent),
+    /// A change of a registered instance, without the values of its registration.
+    Registry(RegistryEntry),
 }
 
 impl Recorded {
-    /// Returns the service, and the circuit or logger.
-    pub fn key(&self) -> &CircuitKey {
+    /// Returns the service, and the circuit, logger or instance.
+    fn names(&self) -> (&str, &str) {
         match self {
-            Self::Change(change) => &change.key,
-            Self::Event(event) => &event.key,
+            Self::Change(change) => (&change.key.service, &change.key.name),
+            Self::Event(event) => (&event.key.service, &event.key.name),
+            Self::Registry(entry) => (&entry.service, &entry.instance),
         }
     }
 
-    /// Returns the operator, and the reason.
+    /// Returns the operator, and the reason; empty if there is none.
     pub fn by(&self) -> (&str, &str) {
         match self {
             Self::Change(change) => (&change.by, &change.reason),
             Self::Event(event) => (&event.by, &event.reason),
+            Self::Registry(entry) => (&entry.by, &entry.reason),
         }
     }
 
@@ -117,13 +132,16 @@ impl Recorded {
         match self {
             Self::Change(change) => (change.time, change.expires),
             Self::Event(event) => (event.time, event.expires),
+            Self::Registry(entry) => (entry.time, None),
         }
     }
 
+    /// Returns the number by which entries are in order: microseconds, as far as clocks allow.
     pub(super) fn id(&self) -> u64 {
         match self {
             Self::Change(change) => change.id,
             Self::Event(event) => event.id,
+            Self::Registry(entry) => entry.time.micros(),
         }
     }
 
@@ -138,20 +156,59 @@ impl Recorded {
                 EventKind::Mute | EventKind::Unmute => JournalKind::Mute,
                 EventKind::KeepTrace | EventKind::RemoveTrace => JournalKind::Trace,
             },
+            Self::Registry(entry) => match entry.event {
+                RegistryEvent::StatusChanged
+                | RegistryEvent::StatusForced
+                | RegistryEvent::StatusReleased => JournalKind::Status,
+                RegistryEvent::Registered
+                | RegistryEvent::Updated
+                | RegistryEvent::Left
+                | RegistryEvent::Expired
+                | RegistryEvent::Repeated => JournalKind::Registration,
+            },
         }
     }
 }
 
 impl JournalFilter {
+    /// Returns whether entries of a series may be wanted at all.
+    fn reads(&self, series: SeriesKind) -> bool {
+        let of_registry = matches!(
+            self.kind,
+            Some(JournalKind::Registration | JournalKind::Status)
+        );
+        match series {
+            SeriesKind::Registry => self.circuit.is_empty() && (of_registry || self.kind.is_none()),
+            _ => !of_registry,
+        }
+    }
+
     fn wants(&self, recorded: &Recorded) -> bool {
         let is = |wanted: &str, value: &str| wanted.is_empty() || wanted == value;
         let (by, reason) = recorded.by();
-        let said = format!("{by}\n{reason}").to_lowercase();
+        let (service, name) = recorded.names();
+        let text = format!("{service}\n{name}\n{by}\n{reason}").to_lowercase();
         self.kind.is_none_or(|kind| kind == recorded.kind())
             && is(&self.by.to_lowercase(), &by.to_lowercase())
-            && is(&self.service, &recorded.key().service)
-            && is(&self.circuit, &recorded.key().name)
-            && said.contains(&self.text.to_lowercase())
+            && text.contains(&self.text.to_lowercase())
+            && match recorded {
+                Recorded::Registry(entry) => {
+                    is(&self.service.to_lowercase(), &service.to_lowercase())
+                        && is(&self.instance, name)
+                        && entry.event != RegistryEvent::Repeated
+                }
+                Recorded::Change(OperatorChange { instances, .. }) => {
+                    let is_picked = instances.contains(&self.instance);
+                    is(&self.service, service)
+                        && is(&self.circuit, name)
+                        && (self.instance.is_empty() || is_picked)
+                }
+                Recorded::Event(_) => {
+                    is(&self.service, service)
+                        && is(&self.circuit, name)
+                        && self.instance.is_empty()
+                }
+            }
     }
 }
 
@@ -162,39 +219,72 @@ pub(super) fn read(
     filter: &JournalFilter,
     limit: usize,
 ) -> Result<Vec<JournalEntry>, StoreError> {
-    let mut found: BTreeMap<u64, JournalEntry> = BTreeMap::new();
-    log.scan(SeriesKind::Control, range, None, &mut |record| {
-        let SeriesRecord::Control(record) = record else {
-            return;
-        };
-        let recorded = match record {
-            ControlRecord::Change(change) => Recorded::Change(change),
-            ControlRecord::Event(event) => Recorded::Event(event),
-            ControlRecord::Outcome(outcome) => return add_outcome(&mut found, outcome),
-            ControlRecord::Ended(_) => return,
-        };
-        if filter.wants(&recorded) {
-            found.insert(recorded.id(), entry(recorded));
-            if found.len() > limit {
-                found.pop_first();
-            }
+    let mut found = Found {
+        filter,
+        limit,
+        entries: BTreeMap::new(),
+        read: 0,
+    };
+    for series in [SeriesKind::Control, SeriesKind::Registry] {
+        if filter.reads(series) {
+            log.scan(series, range, None, &mut |record| found.add(record))?;
         }
-    })?;
-    Ok(found.into_values().rev().collect())
-}
-
-fn entry(recorded: Recorded) -> JournalEntry {
-    JournalEntry {
-        kind: recorded.kind(),
-        recorded,
-        outcomes: Vec::new(),
     }
+    Ok(found.entries.into_values().rev().collect())
 }
 
-fn add_outcome(found: &mut BTreeMap<u64, JournalEntry>, outcome: ChangeOutcome) {
-    if let Some(entry) = found.get_mut(&outcome.change)
-        && entry.outcomes.len() < OUTCOMES_MAX
-    {
-        entry.outcomes.push(outcome);
+/// The latest entries that were found.
+struct Found<'a> {
+    filter: &'a JournalFilter,
+    limit: usize,
+    /// By their number; several entries of the registry may have the same, and are in the order in which they were read.
+    entries: BTreeMap<(u64, usize), JournalEntry>,
+    /// Number of entries of the registry.
+    read: usize,
+}
+
+impl Found<'_> {
+    fn add(&mut self, record: SeriesRecord) {
+        let recorded = match record {
+            SeriesRecord::Control(ControlRecord::Change(change)) => Recorded::Change(change),
+            SeriesRecord::Control(ControlRecord::Event(event)) => Recorded::Event(event),
+            SeriesRecord::Control(ControlRecord::Outcome(outcome)) => {
+                return self.add_outcome(outcome);
+            }
+            // Metadata may contain passwords.
+            SeriesRecord::Registry(entry) => Recorded::Registry(RegistryEntry {
+                state: None,
+                ..*entry
+            }),
+            _ => return,
+        };
+        if !self.filter.wants(&recorded) {
+            return;
+        }
+        let place = match &recorded {
+            Recorded::Registry(_) => {
+                self.read += 1;
+                self.read
+            }
+            // A change that was stored again replaces the first record.
+            _ => 0,
+        };
+        let entry = JournalEntry {
+            kind: recorded.kind(),
+            outcomes: Vec::new(),
+            recorded,
+        };
+        self.entries.insert((entry.recorded.id(), place), entry);
+        if self.entries.len() > self.limit {
+            self.entries.pop_first();
+        }
+    }
+
+    fn add_outcome(&mut self, outcome: ChangeOutcome) {
+        if let Some(entry) = self.entries.get_mut(&(outcome.change, 0))
+            && entry.outcomes.len() < OUTCOMES_MAX
+        {
+            entry.outcomes.push(outcome);
+        }
     }
 }

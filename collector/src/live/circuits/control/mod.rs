@@ -325,7 +325,7 @@ impl Control {
         self.state().channels.with_levels(service, UnixNanos::now())
     }
 
-    /// Returns the changes in a range from the log, latest first.
+    /// Returns the entries of the journal in a range, latest first.
     ///
     /// # Errors
     /// When the log cannot be read.

@@ -210,7 +210,7 @@ impl Control {
             .into_iter()
             .filter_map(|entry| match entry.recorded {
                 Recorded::Change(change) => Some(change),
-                Recorded::Event(_) => None,
+                Recorded::Event(_) | Recorded::Registry(_) => None,
             });
         Ok(changes.collect())
     }

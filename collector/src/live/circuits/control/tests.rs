@@ -12,7 +12,8 @@ use super::*;
 use crate::codec::circuits::request::{FakeBreaker, micrometer, observed};
 use crate::counters::Counters;
 use crate::live::circuits::{CircuitSink, Circuits};
-use crate::model::{HOUR, MINUTE};
+use crate::live::registry::ChangedBy;
+use crate::model::{HOUR, InstanceStatus, MINUTE, Registration};
 
 /// A collector to which two instances of a service report a breaker.
 struct World {
@@ -505,4 +506,74 @@ async fn the_journal_is_filtered_and_bounded() {
         ..all.clone()
     };
     assert_eq!(read(other, 10).await, Vec::<u64>::new());
+}
+
+/// Scenario: a circuit is switched on one instance; an instance registers, reports that it is up, is taken out of service
+/// and leaves.
+/// Guarantees: one journal has all of it, latest first, by kind, by instance and by service, without metadata.
+#[tokio::test]
+async fn the_journal_has_switches_and_registrations() {
+    let world = World::new().await;
+    world.force(&["a"]).await;
+    let (registry, now) = (world.circuits.registry(), UnixNanos::now);
+    let mut shop = Registration {
+        service: "Product-Page".to_owned(),
+        instance: "a".to_owned(),
+        ..Registration::default()
+    };
+    registry.register(shop.clone(), now()).await.unwrap();
+    shop.status = InstanceStatus::Up;
+    registry.register(shop, now()).await.unwrap();
+    let by = ChangedBy {
+        name: "kim".to_owned(),
+        reason: "it misbehaves".to_owned(),
+    };
+    let status = Some(InstanceStatus::OutOfService);
+    let ordered = registry.order_status("product-page", "a", status, by, now());
+    ordered.await.unwrap();
+    registry.leave("product-page", "a", now()).await.unwrap();
+    let read = async |filter: JournalFilter, limit| {
+        let control = world.circuits.control();
+        let entries = control.journal(TimeRange::ALL, filter, limit).await;
+        let entry = |entry: JournalEntry| match entry.recorded {
+            Recorded::Registry(it) => {
+                assert_eq!(it.state, None);
+                it.event.as_str()
+            }
+            _ => entry.kind.as_str(),
+        };
+        entries.unwrap().into_iter().map(entry).collect::<Vec<_>>()
+    };
+    let all = JournalFilter::default();
+    let kind = |kind| JournalFilter {
+        kind: Some(kind),
+        ..all.clone()
+    };
+    let everything = [
+        "left",
+        "status_forced",
+        "status_changed",
+        "registered",
+        "switch",
+    ];
+    assert_eq!(read(all.clone(), 10).await, everything);
+    assert_eq!(read(all.clone(), 2).await, everything[..2]);
+    let statuses = read(kind(JournalKind::Status), 10).await;
+    assert_eq!(statuses, everything[1..3]);
+    let registrations = read(kind(JournalKind::Registration), 10).await;
+    assert_eq!(registrations, ["left", "registered"]);
+    assert_eq!(read(kind(JournalKind::Switch), 10).await, ["switch"]);
+    for (instance, count) in [("a", 5), ("b", 0)] {
+        let of_instance = JournalFilter {
+            service: "product-page".to_owned(),
+            instance: instance.to_owned(),
+            ..all.clone()
+        };
+        assert_eq!(read(of_instance, 10).await, everything[..count]);
+    }
+    let text = JournalFilter {
+        text: "MISBEHAVES".to_owned(),
+        ..all.clone()
+    };
+    assert_eq!(read(text, 10).await, ["status_forced"]);
 }
