@@ -46,7 +46,6 @@ impl From<RegistryError> for Problem {
         let detail = error.to_string();
         match error {
             RegistryError::Unknown => Self::not_found(detail),
-            RegistryError::Ordered => Self::new(StatusCode::CONFLICT, detail),
             RegistryError::Invalid { parameter, .. } => Self {
                 parameter: Some(parameter.to_owned()),
                 ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)

@@ -133,7 +133,7 @@ pub struct Registered {
     /// What it registered.
     #[serde(flatten)]
     pub registration: Registration,
-    /// The status set from outside, if any.
+    /// The status set by an operator, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forced: Option<ForcedStatus>,
     /// When it registered, by the collector's clock.
@@ -144,7 +144,7 @@ pub struct Registered {
     pub changed: UnixNanos,
 }
 
-/// A status set by an operator or by Eureka's API.
+/// A status set by an operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForcedStatus {
     /// The status.
@@ -156,9 +156,6 @@ pub struct ForcedStatus {
     /// When it was set, by the collector's clock.
     #[serde(rename = "since_unix_nanos")]
     pub since: UnixNanos,
-    /// Whether an operator set it; then only operators change it.
-    #[serde(default)]
-    pub is_operators: bool,
 }
 
 /// A stored change of the registry.
@@ -197,7 +194,7 @@ pub enum RegistryEvent {
     Updated,
     /// It reported another status.
     StatusChanged,
-    /// Its status was set from outside.
+    /// An operator set its status.
     StatusForced,
     /// It has its own status again.
     StatusReleased,

@@ -103,7 +103,6 @@ fn a_registered_instance_has_its_lease_and_its_status() {
             by: "kim".to_owned(),
             reason: "it misbehaves".to_owned(),
             since: NOW,
-            is_operators: true,
         });
         let registered = Registered {
             registration,

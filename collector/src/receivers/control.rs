@@ -163,9 +163,9 @@ impl PollRefusal {
             Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Json(_) => StatusCode::BAD_REQUEST,
             Self::Names
-            | Self::Registry(
-                RegistryError::Invalid { .. } | RegistryError::Unknown | RegistryError::Ordered,
-            ) => StatusCode::UNPROCESSABLE_ENTITY,
+            | Self::Registry(RegistryError::Invalid { .. } | RegistryError::Unknown) => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             Self::Peer
             | Self::Poll(PollError::TooMany(_))
             | Self::Registry(RegistryError::Full(_)) => StatusCode::TOO_MANY_REQUESTS,
@@ -181,9 +181,9 @@ impl PollRefusal {
             Self::Method | Self::MediaType => Code::Unimplemented,
             Self::Json(_)
             | Self::Names
-            | Self::Registry(
-                RegistryError::Invalid { .. } | RegistryError::Unknown | RegistryError::Ordered,
-            ) => Code::InvalidArgument,
+            | Self::Registry(RegistryError::Invalid { .. } | RegistryError::Unknown) => {
+                Code::InvalidArgument
+            }
             Self::Peer
             | Self::Poll(PollError::TooMany(_))
             | Self::Registry(RegistryError::Full(_)) => Code::ResourceExhausted,

@@ -55,7 +55,6 @@ impl From<RegistryError> for Refusal {
         let status = match error {
             // Clients register again when they read this.
             RegistryError::Unknown => StatusCode::NOT_FOUND,
-            RegistryError::Ordered => StatusCode::FORBIDDEN,
             RegistryError::Invalid { .. } => StatusCode::BAD_REQUEST,
             RegistryError::Full(_) | RegistryError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         };

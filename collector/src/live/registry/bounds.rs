@@ -27,9 +27,6 @@ pub enum RegistryError {
     /// The instance is not registered, or must register again.
     #[error("this instance is not registered; it must register first")]
     Unknown,
-    /// An operator set the status, and only operators change it.
-    #[error("an operator set this status, and only an operator changes it")]
-    Ordered,
     /// A value is missing or too long.
     #[error("{parameter}: {problem}")]
     Invalid {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::ChangedBy;
-use super::bounds::RegistryError;
 use crate::model::{
     ForcedStatus, InstanceStatus, Registered, RegistryEntry, RegistryEvent, UnixNanos,
 };
@@ -46,38 +45,30 @@ impl Listed {
         (before != status).then(|| draft.with_detail(detail))
     }
 
-    /// Returns the draft of a status set from outside, or of its end; `None` if nothing changes. What an operator set is
-    /// changed only by operators.
+    /// Returns the draft of a status set by an operator, or of its end; `None` if nothing changes.
     pub(super) fn with_forced(
         &self,
         status: Option<InstanceStatus>,
-        (by, is_operators): (ChangedBy, bool),
+        by: ChangedBy,
         now: UnixNanos,
-    ) -> Result<Option<Draft>, RegistryError> {
+    ) -> Option<Draft> {
         let mut registered = Registered::clone(&self.registered);
-        let known = registered.forced.take();
-        let was_operators = known.as_ref().is_some_and(|forced| forced.is_operators);
-        if was_operators && !is_operators {
-            return Err(RegistryError::Ordered);
-        }
-        let is_same = known.map(|forced| forced.status) == status;
-        // An operator's name and reason are recorded, even if a program set the same before.
-        if is_same && (status.is_none() || was_operators == is_operators) {
-            return Ok(None);
+        let known = registered.forced.take().map(|forced| forced.status);
+        if known == status {
+            return None;
         }
         registered.forced = status.map(|status| ForcedStatus {
             status,
             by: by.name.clone(),
             reason: by.reason.clone(),
             since: now,
-            is_operators,
         });
         let (event, detail) = match status {
             Some(status) => (RegistryEvent::StatusForced, status.as_str()),
             None => (RegistryEvent::StatusReleased, ""),
         };
         let draft = Draft::new(event, registered).with_detail(detail.to_owned());
-        Ok(Some(Draft { by, ..draft }))
+        Some(Draft { by, ..draft })
     }
 }
 

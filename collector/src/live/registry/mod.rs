@@ -178,11 +178,11 @@ impl Registry {
         .await
     }
 
-    /// Sets the status of an instance from outside, until it is released or the instance leaves; `None` releases it. It
-    /// does not hide that an instance reports that it is down or starting, and does not change what an operator set.
+    /// Sets the status of an instance for an operator, until it is released or the instance leaves; `None` releases it. It
+    /// does not hide that an instance reports that it is down or starting.
     ///
     /// # Errors
-    /// When the instance is not registered, an operator set its status, or the disk fails.
+    /// When the instance is not registered, or the disk fails.
     pub async fn force_status(
         &self,
         service: &str,
@@ -192,23 +192,23 @@ impl Registry {
         now: UnixNanos,
     ) -> Result<(), RegistryError> {
         let key = InstanceKey::of(service, instance);
-        self.set_status(key, status, (by, false), now).await
+        let (name, reason) = (by.name.clone(), by.reason.clone());
+        let set = self.change(now, move |state| {
+            Ok(state.find(&key)?.with_forced(status, by, now))
+        });
+        set.await?;
+        tracing::info!(
+            service,
+            instance,
+            status = status.map_or("released", InstanceStatus::as_str),
+            by = name,
+            reason,
+            "an operator set the status of an instance"
+        );
+        Ok(())
     }
 
-    async fn set_status(
-        &self,
-        key: InstanceKey,
-        status: Option<InstanceStatus>,
-        by: (ChangedBy, bool),
-        now: UnixNanos,
-    ) -> Result<(), RegistryError> {
-        self.change(now, move |state| {
-            state.find(&key)?.with_forced(status, by, now)
-        })
-        .await
-    }
-
-    /// Sets the status as an operator does: with a name and a reason, each one line.
+    /// Does the same with a name and a reason, each one line.
     ///
     /// # Errors
     /// As [`force_status`](Self::force_status), and when name or reason are missing or too long.
@@ -221,18 +221,7 @@ impl Registry {
         now: UnixNanos,
     ) -> Result<(), RegistryError> {
         let by = bounds::operator(by)?;
-        let key = InstanceKey::of(service, instance);
-        let ordered = self.set_status(key, status, (by.clone(), true), now);
-        ordered.await?;
-        tracing::info!(
-            service,
-            instance,
-            status = status.map_or("released", InstanceStatus::as_str),
-            by = by.name,
-            reason = by.reason,
-            "an operator set the status of an instance"
-        );
-        Ok(())
+        self.force_status(service, instance, status, by, now).await
     }
 
     /// Adds values to the metadata of an instance, replacing those with the same name.

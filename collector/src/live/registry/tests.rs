@@ -151,15 +151,6 @@ async fn a_status_set_from_outside_holds_while_the_instance_is_up() {
     }
     force(None).await.unwrap();
     assert_eq!(status(), InstanceStatus::Up);
-    let order = |status| registry.order_status("shop", "pod-00", status, by("kim"), NOW);
-    order(Some(InstanceStatus::OutOfService)).await.unwrap();
-    for program in [Some(InstanceStatus::Up), None] {
-        let refused = force(program).await;
-        assert!(matches!(refused, Err(RegistryError::Ordered)));
-    }
-    assert_eq!(status(), InstanceStatus::OutOfService);
-    order(None).await.unwrap();
-    assert_eq!(status(), InstanceStatus::Up);
     let nameless = registry.order_status("shop", "pod-00", None, ChangedBy::default(), NOW);
     let nameless = nameless.await.unwrap_err().to_string();
     assert_eq!(nameless, "reason: is missing");

@@ -46,14 +46,14 @@ const READING_CALLS: &str = "/tempopb.StreamingQuerier/";
 pub(super) const BEARER_CHALLENGE: HeaderValue =
     HeaderValue::from_static("Bearer realm=\"fusebox\"");
 
-/// Path below which services register by Eureka's API.
+/// Path below which services register by Eureka's API and find each other.
 const EUREKA_PATH: &str = "/eureka/";
 
 /// Path at which clients of Spring Boot Admin register; they end their registration one level below.
 const ADMIN_PATH: &str = "/instances";
 
-/// Changes allowed to every viewer: they only set cookies of the viewer's own browser.
-const VIEWERS_PATHS: [&str; 1] = ["/preferences"];
+/// The path of changes allowed to every viewer: they only set cookies of the viewer's own browser.
+const VIEWERS_PATH: &str = "/preferences";
 
 /// The challenges in a 401 of the web listener; browsers ask their user for a name and a password.
 const WEB_CHALLENGES: [HeaderValue; 2] = [
@@ -229,9 +229,15 @@ impl Auth {
     async fn admit_web(&self, request: &mut Request) -> Result<(), Denied> {
         let user = self.take_user(request);
         let (headers, extensions) = (request.headers(), request.extensions());
-        let knows_host = self.knows_people()
-            || self.any_host
-            || fusebox::http::names_private_host(request.uri(), headers);
+        let needed = needed(request.method(), request.uri().path());
+        // Services that register and find each other are no users of a proxy.
+        let is_service = user.is_none() && needed.meet(Roles::of(&[Role::Send]));
+        let is_known = match is_service {
+            true => self.requires_token(),
+            false => self.knows_people(),
+        };
+        let knows_host =
+            is_known || self.any_host || fusebox::http::names_private_host(request.uri(), headers);
         let is_anonymous = match self.knows_people() {
             true => user.is_none() && !headers.contains_key(AUTHORIZATION),
             false => !knows_host,
@@ -248,7 +254,6 @@ impl Auth {
             let judged = self.judge_write(request);
             judged.inspect_err(|denied| self.turn_away(extensions, *denied))?;
         }
-        let needed = needed(request.method(), request.uri().path());
         match (user, &self.users, &self.tokens) {
             (Some(user), Some(users), _) => {
                 let judged = self.admit_user(users.roles(&user), extensions, needed);
@@ -258,8 +263,7 @@ impl Auth {
                 }
                 judged
             }
-            // Services that register are no users of a proxy.
-            (None, Some(_), None) if !needed.meet(Roles::of(&[Role::Send])) => {
+            (None, Some(_), None) if !is_service => {
                 self.turn_away(extensions, Denied::Missing);
                 Err(Denied::Missing)
             }
@@ -318,24 +322,33 @@ impl Denied {
 /// Returns the roles of which one is needed for a request.
 fn needed(method: &Method, path: &str) -> Roles {
     let is_operators = is_below(path, &OPERATORS_PATHS);
-    match (is_read(method, path), is_operators) {
-        (true, false) => Roles::of(&[Role::Read]),
-        (true, true) => Roles::of(&[Role::Read, Role::Operate]),
-        (false, _) if registers(method, path) => Roles::of(&[Role::Send]),
-        (false, _) if VIEWERS_PATHS.contains(&path) => Roles::of(&[Role::Read, Role::Operate]),
-        (false, _) => Roles::of(&[Role::Operate]),
+    match is_read(method, path) {
+        // As over the connection of the library's telemetry.
+        true if path.starts_with(EUREKA_PATH) => Roles::of(&[Role::Read, Role::Send]),
+        true if is_operators => Roles::of(&[Role::Read, Role::Operate]),
+        true => Roles::of(&[Role::Read]),
+        false if registers(method, path) => Roles::of(&[Role::Send]),
+        false if path == VIEWERS_PATH => Roles::of(&[Role::Read, Role::Operate]),
+        false => Roles::of(&[Role::Operate]),
     }
 }
 
-/// Returns whether a change is one of a service that registers: senders make it, as they send everything else about
-/// themselves.
+/// Returns whether a change is one that services make about themselves, as they send everything else. A status that is
+/// set from outside is not: it takes an instance away from its clients, which is for operators.
 fn registers(method: &Method, path: &str) -> bool {
-    let is_admin = match path.strip_prefix(ADMIN_PATH) {
-        Some("") => *method == Method::POST,
-        Some(id) => *method == Method::DELETE && id.starts_with('/') && !id[1..].contains('/'),
-        None => false,
+    if let Some(id) = path.strip_prefix(ADMIN_PATH) {
+        return match id.strip_prefix('/') {
+            None => id.is_empty() && *method == Method::POST,
+            Some(id) => *method == Method::DELETE && !id.contains('/'),
+        };
+    }
+    let Some(path) = path.strip_prefix(EUREKA_PATH) else {
+        return false;
     };
-    is_admin || path.starts_with(EUREKA_PATH)
+    let mut parts = path.strip_prefix("v2/").unwrap_or(path).split('/');
+    // `apps/{app}/{id}/status`
+    let ends = (parts.next(), parts.nth(2), parts.next());
+    ends != (Some("apps"), Some("status"), None)
 }
 
 fn is_below(path: &str, prefixes: &[&str]) -> bool {
@@ -478,6 +491,12 @@ mod tests {
         }
         assert!(!meets(Role::Operate, Method::POST, "/instances"));
         assert!(!meets(Role::Read, Method::POST, "/instances"));
+        assert!(meets(Role::Send, Method::GET, "/eureka/apps"));
+        assert!(meets(Role::Send, Method::PUT, "/eureka/apps/SHOP/status"));
+        for path in ["/eureka/apps/SHOP/a/status", "/eureka/v2/apps/v2/a/status"] {
+            assert!(meets(Role::Operate, Method::PUT, path), "{path}");
+            assert!(!meets(Role::Send, Method::DELETE, path), "{path}");
+        }
         assert!(meets(Role::Operate, Method::POST, "/demo/faults"));
         assert!(meets(Role::Operate, Method::GET, "/metrics"));
         assert!(!meets(Role::Operate, Method::GET, "/api/traces"));

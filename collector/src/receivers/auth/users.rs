@@ -136,6 +136,16 @@ mod tests {
         host: &str,
         headers: &[(&str, &str)],
     ) -> (Result<(), Denied>, Option<String>, Vec<&'static str>) {
+        sent_to(PAGE, method, peer, host, headers).await
+    }
+
+    async fn sent_to(
+        path: &str,
+        method: &str,
+        peer: &str,
+        host: &str,
+        headers: &[(&str, &str)],
+    ) -> (Result<(), Denied>, Option<String>, Vec<&'static str>) {
         let auth = auth();
         let places = Places::new("web", PlaceLimits::of(16));
         let peer = peer.parse::<IpAddr>().unwrap();
@@ -145,7 +155,7 @@ mod tests {
         }
         let mut request = Request::builder()
             .method(method)
-            .uri(PAGE)
+            .uri(path)
             .header(HOST, host);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -203,6 +213,30 @@ mod tests {
         assert_eq!((rebound.0, rebound.1), (Err(Denied::Missing), None));
         let own = sent("POST", "127.0.0.1", "localhost:9411", &ada).await;
         assert_eq!(own.0, Ok(()));
+    }
+
+    /// Scenario: people are known by the proxy, and there is no token for services.
+    /// Guarantees: services register and read the registry, under private host names; a status is only set by an operator.
+    #[tokio::test]
+    async fn services_need_no_user() {
+        let status = "/eureka/apps/SHOP/a/status";
+        let service = async |method, path, host, headers: &[(&str, &str)]| {
+            sent_to(path, method, "192.0.2.9", host, headers).await.0
+        };
+        for method in ["GET", "POST"] {
+            let register = "/eureka/apps/SHOP";
+            let own = service(method, register, "fusebox:9411", &[]).await;
+            assert_eq!(own, Ok(()), "{method}");
+            let rebound = service(method, register, "evil.example:9411", &[]).await;
+            assert_eq!(rebound, Err(Denied::Host), "{method}");
+        }
+        let api = service("GET", "/api/instances", "fusebox:9411", &[]).await;
+        assert_eq!(api, Err(Denied::Missing));
+        let forced = service("PUT", status, "fusebox:9411", &[]).await;
+        assert_eq!(forced, Err(Denied::Missing));
+        let ada = [("x-forwarded-user", "ada@example.org")];
+        let forced = sent_to(status, "PUT", PROXY, "fusebox.example", &ada).await;
+        assert_eq!(forced.0, Ok(()));
     }
 
     #[test]
