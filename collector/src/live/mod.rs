@@ -17,6 +17,7 @@ pub mod registry;
 mod tap;
 #[cfg(test)]
 mod tests;
+mod waiters;
 
 use std::sync::{Arc, MutexGuard};
 

@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 use fusebox::registry::{
     Details, Instance, LISTED_BYTES_MAX, Listing, RENEWAL_S, Renewal, WATCHED_MAX,
 };
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use url::Url;
 
 use crate::live::registry::{Registry, RegistryError};
@@ -24,15 +24,15 @@ pub(super) async fn renew(
     until: Instant,
 ) -> Result<Listing, RegistryError> {
     let (watched, after) = (watched(&renewal)?, renewal.after);
-    let mut news = registry.news();
+    let waiter = registry.wait_for(&watched);
     write(registry, renewal).await?;
     loop {
-        let is_closed = news.borrow_and_update().is_closed;
+        let is_closed = waiter.is_closed();
         let listing = listing(registry, &watched);
         if Some(listing.version) != after || is_closed {
             return Ok(listing);
         }
-        if timeout_at(until, news.changed()).await.is_err() {
+        if !waiter.is_woken(until).await {
             return Ok(listing);
         }
     }

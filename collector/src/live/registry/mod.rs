@@ -13,10 +13,11 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, MutexGuard};
 
-use tokio::sync::{Mutex as AsyncMutex, broadcast, watch};
+use tokio::sync::{Mutex as AsyncMutex, broadcast};
 use tokio::time::Instant;
 
 pub use bounds::RegistryError;
@@ -28,6 +29,7 @@ pub(crate) use silence::{are_too_many, most_at_once};
 
 use self::draft::Draft;
 use self::state::{InstanceKey, State};
+use crate::live::waiters::{Waiter, Waiters};
 use crate::model::{
     InstanceStatus, Registration, RegistryEntry, RegistryEvent, TimeRange, UnixNanos,
 };
@@ -48,20 +50,13 @@ struct Inner {
     log: SeriesLog,
     /// Held from the computation of a change until it is in force, so that the journal has them in order.
     ordering: Arc<AsyncMutex<()>>,
-    /// Counts changes for waiting requests, which end when it is closed.
-    news: watch::Sender<RegistryNews>,
+    waiters: Waiters,
     /// Every entry as it is stored.
     entries: broadcast::Sender<Arc<RegistryEntry>>,
 }
 
 /// Entries that a follower may lag behind.
 const LAG_MAX: usize = 256;
-
-/// What waiting requests look at.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct RegistryNews {
-    pub(crate) is_closed: bool,
-}
 
 /// Who made a change, and why.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -90,7 +85,7 @@ impl Registry {
                 state: Mutex::new(state),
                 log,
                 ordering: Arc::default(),
-                news: watch::channel(RegistryNews::default()).0,
+                waiters: Waiters::default(),
                 entries: broadcast::channel(LAG_MAX).0,
             }),
         })
@@ -321,14 +316,14 @@ impl Registry {
         self.inner.entries.subscribe()
     }
 
-    /// Returns a receiver that is notified of every change.
-    pub(crate) fn news(&self) -> watch::Receiver<RegistryNews> {
-        self.inner.news.subscribe()
+    /// Returns a waiter for changes of the instances of these services, in lower case.
+    pub(crate) fn wait_for(&self, services: &BTreeSet<String>) -> Waiter {
+        self.inner.waiters.wait_for(services.iter().cloned())
     }
 
-    /// Ends every waiting request, so that a server waiting for its connections can stop.
+    /// Ends every held request, so that a server waiting for its connections can stop.
     pub(crate) fn close(&self) {
-        self.inner.news.send_modify(|news| news.is_closed = true);
+        self.inner.waiters.close();
     }
 
     /// Stores what `draft` computes from the current state, then puts it in force.
@@ -362,6 +357,10 @@ impl Registry {
         let records = entries.iter().cloned();
         let records = records.map(|entry| SeriesRecord::Registry(Box::new(entry)));
         self.inner.log.append(records.collect()).await?;
+        let changed = entries
+            .iter()
+            .filter(|e| e.event != RegistryEvent::Repeated);
+        let services: BTreeSet<_> = changed.map(|e| e.service.to_lowercase()).collect();
         let mut state = self.state();
         for entry in entries {
             if self.inner.entries.receiver_count() > 0 {
@@ -371,7 +370,7 @@ impl Registry {
             state.apply(entry);
         }
         drop(state);
-        self.inner.news.send_modify(|_| {});
+        services.iter().for_each(|it| self.inner.waiters.wake(it));
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use std::sync::{Arc, MutexGuard};
 
 use fusebox::control::{Changes, EXPIRY_MAX, LoggerLevel, Poll, Subject};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 pub use channels::ChannelSeen;
 pub(crate) use ended::UNDER_WAY;
@@ -29,6 +29,7 @@ use self::channels::TooManyChannels;
 use self::state::State;
 use super::Kept;
 use crate::codec::circuits::{EndReport, InstanceId, Observation};
+use crate::live::waiters::Waiters;
 use crate::model::{
     CircuitKey, CircuitView, ControlRecord, OperatorChange, OperatorEvent, Source, TimeRange,
     UnixNanos,
@@ -53,15 +54,9 @@ struct Inner {
     log: SeriesLog,
     /// Held from the numbering of a change until polls see it, so that they see numbers in order.
     ordering: Arc<AsyncMutex<()>>,
-    /// Counts changes; waiting polls check again when it changes, and end when it is closed.
-    news: watch::Sender<News>,
-}
-
-/// Counts changes for those who wait.
-#[derive(Debug, Default)]
-pub(crate) struct News {
-    count: u64,
-    is_closed: bool,
+    waiters: Waiters,
+    /// Marked with every change, for those who follow all services.
+    news: watch::Sender<()>,
 }
 
 impl Control {
@@ -89,7 +84,8 @@ impl Control {
                 state: Mutex::new(state),
                 log,
                 ordering: Arc::default(),
-                news: watch::channel(News::default()).0,
+                waiters: Waiters::default(),
+                news: watch::channel(()).0,
             }),
         })
     }
@@ -239,7 +235,8 @@ impl Control {
         let records = vec![SeriesRecord::Control(record)];
         self.inner.log.append(records).await?;
         self.state().insert(change.clone());
-        self.inner.news.send_modify(|news| news.count += 1);
+        self.inner.waiters.wake(&change.key.service);
+        self.inner.news.send_modify(|()| {});
         Ok(change)
     }
 
@@ -261,29 +258,29 @@ impl Control {
         self.state()
             .channels
             .note(&id, std::mem::take(&mut poll.loggers), poll.takes_settings);
-        let mut news = self.inner.news.subscribe();
+        let waiter = self.inner.waiters.wait_for([poll.service.clone()]);
         loop {
-            let is_closed = news.borrow_and_update().is_closed;
+            let is_closed = waiter.is_closed();
             let found = self
                 .state()
                 .changes_for(&poll, UnixNanos::now(), ANSWER_BYTES_MAX);
             if !found.changes.is_empty() || is_closed {
                 return Ok(found);
             }
-            if timeout_at(deadline, news.changed()).await.is_err() {
+            if !waiter.is_woken(deadline).await {
                 return Ok(found);
             }
         }
     }
 
     /// Returns a receiver that is notified of every new change.
-    pub(crate) fn news(&self) -> watch::Receiver<News> {
+    pub(crate) fn news(&self) -> watch::Receiver<()> {
         self.inner.news.subscribe()
     }
 
     /// Ends every poll, so that a server waiting for its connections can stop.
     pub(crate) fn close(&self) {
-        self.inner.news.send_modify(|news| news.is_closed = true);
+        self.inner.waiters.close();
     }
 
     /// Returns a circuit's changes that are in force or being delivered, latest first, each with its delivery
