@@ -298,7 +298,7 @@ impl Collector {
         self.switch.stop();
         self.parts.query.close_streams();
         self.parts.circuits.control().close();
-        self.parts.circuits.registry().close();
+        self.parts.circuits.registry().close().await;
         self.parts.notifier.keep().await;
         let mut outcome = Ok(());
         while let Some(ended) = servers.join_next().await {

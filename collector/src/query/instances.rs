@@ -146,7 +146,7 @@ impl QueryService {
         let ended = self.circuits().control().ended(UnixNanos::now());
         let registry = self.circuits().registry();
         let (registered, gone) = (registry.all(), registry.gone());
-        let preserved = registry.preserved(UnixNanos::now());
+        let preserved = registry.preserved();
         let actuators = self.actuators().clone();
         let joined = off_worker(Path::new("instances"), move || {
             let mut known = ById::new();
@@ -259,7 +259,7 @@ fn list(known: ById, now: UnixNanos) -> Instances {
     let is_listed = |one: &Known| one.last_heard + LISTED_FOR > now;
     let listed = known.into_iter().filter(|(_, one)| is_listed(one));
     let mut instances: Vec<_> = listed.map(|(id, one)| one.view(id, now)).collect();
-    let silent_at_once = silent_at_once(&instances);
+    let silent_at_once = silent_at_once(&instances, now);
     // Stable: instances with equal liveness stay sorted by service and id.
     instances.sort_by_key(|instance| instance.liveness);
     instances.truncate(INSTANCES_MAX);
@@ -343,7 +343,7 @@ impl RegistrationView {
 }
 
 /// Returns how many instances turned silent within a minute, if these are too many to be their own fault.
-fn silent_at_once(instances: &[InstanceView]) -> Option<usize> {
+fn silent_at_once(instances: &[InstanceView], now: UnixNanos) -> Option<usize> {
     let has_heartbeat =
         |one: &&InstanceView| !matches!(one.liveness, Liveness::Silent | Liveness::Ended);
     let all = instances.iter().filter(has_heartbeat).count();
@@ -353,7 +353,7 @@ fn silent_at_once(instances: &[InstanceView]) -> Option<usize> {
         matches!(one.liveness, Liveness::Late | Liveness::Down) && !is_down(one)
     };
     let silent = instances.iter().filter(lost);
-    let most = most_at_once(silent.map(|one| one.last_heard).collect());
+    let most = most_at_once(silent.map(|one| now - one.last_heard).collect());
     are_too_many(most, all).then_some(most)
 }
 

@@ -51,7 +51,7 @@ pub(super) async fn renew(
     params: Params,
 ) -> Result<StatusCode, Refusal> {
     let revised = params.given(REVISED).and_then(|text| text.parse().ok());
-    registry(&state).renew(&app, &id, revised, UnixNanos::now())?;
+    registry(&state).renew(&app, &id, revised)?;
     Ok(StatusCode::OK)
 }
 

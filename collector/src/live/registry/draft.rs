@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::ChangedBy;
 use crate::model::{
-    ForcedStatus, InstanceStatus, Registered, RegistryEntry, RegistryEvent, UnixNanos,
+    ForcedStatus, InstanceStatus, Registered, Registration, RegistryEntry, RegistryEvent, UnixNanos,
 };
 
 /// A registered instance with its lease.
@@ -90,6 +90,11 @@ impl Draft {
     pub(super) fn revised(mut self, revised_ms: u64) -> Self {
         self.registered.registration.revised_ms = revised_ms;
         self
+    }
+
+    /// Returns what it registered, or registers.
+    pub(super) fn registration(&self) -> &Registration {
+        &self.registered.registration
     }
 
     /// Returns the entry for the journal.

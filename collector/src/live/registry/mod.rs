@@ -2,19 +2,20 @@
 //!
 //! Registrations come from `receivers` (our library) and `api` (other protocols), operators' changes from the pages.
 //! Every change is an entry of the journal in `store::series` before it is answered, and the registry is restored from
-//! those entries; renewals are only in memory, and all leases start anew with the collector. Instances that merely send
-//! telemetry are not registered: `query` joins both.
+//! those entries; renewals are only in memory, and `leases` keeps how long each instance has been silent. Instances that
+//! merely send telemetry are not registered: `query` joins both.
 
 mod bounds;
 mod draft;
 mod journal;
+mod leases;
 mod silence;
 mod state;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, MutexGuard};
 
 use tokio::sync::{Mutex as AsyncMutex, broadcast};
@@ -28,12 +29,12 @@ pub use state::{ChangeKind, Gone};
 pub(crate) use silence::{are_too_many, most_at_once};
 
 use self::draft::Draft;
-use self::state::{InstanceKey, State};
+use self::state::{InstanceKey, Now, State};
 use crate::live::waiters::{Waiter, Waiters};
 use crate::model::{
     InstanceStatus, Registration, RegistryEntry, RegistryEvent, TimeRange, UnixNanos,
 };
-use crate::store::cancel::{READ_TIME_MAX, off_worker_until};
+use crate::store::cancel::{READ_TIME_MAX, off_worker, off_worker_until};
 use crate::store::series::{SeriesKind, SeriesLog, SeriesRecord};
 use crate::store::{SeriesReader, StoreError};
 use crate::sync::Mutex;
@@ -53,6 +54,9 @@ struct Inner {
     waiters: Waiters,
     /// Every entry as it is stored.
     entries: broadcast::Sender<Arc<RegistryEntry>>,
+    leases: PathBuf,
+    /// When the leases were written.
+    written: Mutex<Option<Instant>>,
 }
 
 /// Entries that a follower may lag behind.
@@ -68,18 +72,19 @@ pub struct ChangedBy {
 }
 
 impl Registry {
-    /// Restores the registry from its journal; every lease starts at `now`.
+    /// Restores the registry from its journal; every lease goes on from where it stood.
     ///
     /// # Errors
     /// When the journal cannot be read.
     pub(crate) fn open(log: SeriesLog, now: UnixNanos) -> Result<Self, StoreError> {
-        let mut state = State::default();
+        let (mut state, now) = (State::default(), Now::at(now));
         log.scan(SeriesKind::Registry, TimeRange::ALL, None, &mut |record| {
             if let SeriesRecord::Registry(entry) = record {
-                state.apply(*entry);
+                state.apply(*entry, now);
             }
         })?;
-        state.begin(now);
+        let leases = leases::path(&log);
+        state.begin(&leases::read(&leases), now);
         Ok(Self {
             inner: Arc::new(Inner {
                 state: Mutex::new(state),
@@ -87,6 +92,8 @@ impl Registry {
                 ordering: Arc::default(),
                 waiters: Waiters::default(),
                 entries: broadcast::channel(LAG_MAX).0,
+                leases,
+                written: Mutex::default(),
             }),
         })
     }
@@ -103,8 +110,8 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         let registration = bounds::checked(registration)?;
         let key = InstanceKey::of(&registration.service, &registration.instance);
-        self.change(now, move |state| {
-            let draft = state.registration(&key, registration)?;
+        self.change(now, move |state, now| {
+            let draft = state.registration(&key, registration, now)?;
             state.renew(&key, now);
             Ok(draft)
         })
@@ -121,11 +128,10 @@ impl Registry {
         service: &str,
         instance: &str,
         revised_ms: Option<u64>,
-        now: UnixNanos,
     ) -> Result<(), RegistryError> {
         let key = InstanceKey::of(service, instance);
-        let mut state = self.state();
-        let known = state.find(&key)?.registered.registration.revised_ms;
+        let (mut state, now) = (self.state(), Now::at(UnixNanos::now()));
+        let known = state.find(&key, now)?.registered.registration.revised_ms;
         if revised_ms.is_some_and(|revised| revised > known) {
             return Err(RegistryError::Unknown);
         }
@@ -144,8 +150,8 @@ impl Registry {
         now: UnixNanos,
     ) -> Result<(), RegistryError> {
         let key = InstanceKey::of(service, instance);
-        self.change(now, move |state| {
-            Ok(Some(state.find(&key)?.draft(RegistryEvent::Left)))
+        self.change(now, move |state, now| {
+            Ok(Some(state.find(&key, now)?.draft(RegistryEvent::Left)))
         })
         .await
     }
@@ -163,12 +169,12 @@ impl Registry {
         now: UnixNanos,
     ) -> Result<(), RegistryError> {
         let key = InstanceKey::of(service, instance);
-        self.change(now, |state| {
+        self.change(now, |state, now| {
             // Neither is a sign of life.
             if !matches!(status, InstanceStatus::Offline | InstanceStatus::Unknown) {
                 state.renew(&key, now);
             }
-            Ok(state.find(&key)?.with_status(status, reason))
+            Ok(state.find(&key, now)?.with_status(status, reason))
         })
         .await
     }
@@ -188,8 +194,8 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         let key = InstanceKey::of(service, instance);
         let (name, reason) = (by.name.clone(), by.reason.clone());
-        let set = self.change(now, move |state| {
-            Ok(state.find(&key)?.with_forced(status, by, now))
+        let set = self.change(now, move |state, now| {
+            Ok(state.find(&key, now)?.with_forced(status, by, now.wall))
         });
         set.await?;
         tracing::info!(
@@ -231,32 +237,33 @@ impl Registry {
         now: UnixNanos,
     ) -> Result<(), RegistryError> {
         let key = InstanceKey::of(service, instance);
-        self.change(now, move |state| {
-            let mut changed = state.find(&key)?.registered.registration.clone();
+        self.change(now, move |state, now| {
+            let mut changed = state.find(&key, now)?.registered.registration.clone();
             changed.metadata.extend(values);
-            state.registration(&key, bounds::checked(changed)?)
+            state.registration(&key, bounds::checked(changed)?, now)
         })
         .await
     }
 
     /// Returns every registered instance, by service and id.
     pub fn all(&self) -> Vec<Listed> {
-        self.state().all()
+        self.state().all(now())
     }
 
     /// Returns the registered instances of a service, by id.
     pub fn of_service(&self, service: &str) -> Vec<Listed> {
-        self.state().listed_of(service)
+        self.state().listed_of(service, now())
     }
 
     /// Returns a registered instance.
     pub fn find(&self, service: &str, instance: &str) -> Option<Listed> {
-        self.state().find(&InstanceKey::of(service, instance)).ok()
+        let key = InstanceKey::of(service, instance);
+        self.state().find(&key, now()).ok()
     }
 
     /// Returns the instances whose registration, status or metadata changed since a time, with those that are gone.
     pub fn changed_since(&self, time: UnixNanos) -> Vec<(Listed, ChangeKind)> {
-        self.state().changed_since(time)
+        self.state().changed_since(time, now())
     }
 
     /// Returns the instances that left or expired within the last hour.
@@ -265,8 +272,8 @@ impl Registry {
     }
 
     /// Returns how many instances whose leases have expired are kept because too many stopped reporting at once; 0 if none.
-    pub fn preserved(&self, now: UnixNanos) -> usize {
-        self.state().preserved(now)
+    pub fn preserved(&self) -> usize {
+        self.state().preserved(now())
     }
 
     /// Returns the entries of a range, latest first.
@@ -284,22 +291,25 @@ impl Registry {
         off_worker_until(Path::new("series"), Instant::now() + READ_TIME_MAX, read).await
     }
 
-    /// Removes instances whose leases have expired, a share of all per pass, unless too many stopped reporting at once; and
-    /// repeats entries that the retention would remove.
+    /// Removes instances whose leases have expired, a share of all per pass, unless too many stopped reporting at once;
+    /// repeats entries that the retention would remove; and writes the leases.
     ///
     /// # Errors
     /// When the disk fails.
     pub(crate) async fn maintain(&self, now: UnixNanos) -> Result<(), StoreError> {
+        if self.are_leases_old() {
+            self.keep_leases().await?;
+        }
         let ordered = Arc::clone(&self.inner.ordering).lock_owned().await;
         let retention = self.inner.log.retention();
-        let mut drafts = {
-            let mut state = self.state();
+        let entries: Vec<_> = {
+            let (mut state, now) = (self.state(), Now::at(now));
             state.forget_gone(now);
             let mut drafts = state.expired(now);
             drafts.extend(state.to_repeat(retention, now));
-            drafts
+            let entries = drafts.into_iter();
+            entries.map(|draft| state.entry(draft, now.wall)).collect()
         };
-        let entries: Vec<_> = drafts.drain(..).map(|draft| draft.entry(now)).collect();
         for entry in entries.iter().filter(|e| e.event == RegistryEvent::Expired) {
             let RegistryEntry {
                 service, instance, ..
@@ -309,6 +319,26 @@ impl Registry {
         self.store(entries).await?;
         drop(ordered);
         Ok(())
+    }
+
+    fn are_leases_old(&self) -> bool {
+        let written = *self.inner.written.lock();
+        written.is_none_or(|written| written.elapsed() >= leases::WRITTEN_EVERY)
+    }
+
+    /// Writes the leases, if there are any.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    async fn keep_leases(&self) -> Result<(), StoreError> {
+        let silences = self.state().silences(now());
+        let had_some = self.inner.written.lock().replace(Instant::now()).is_some();
+        if silences.is_empty() && !had_some {
+            return Ok(());
+        }
+        let path = self.inner.leases.clone();
+        let write = move || leases::write(&path, &silences);
+        off_worker(&self.inner.leases, write).await
     }
 
     /// Returns a receiver of the entries that are stored from now on.
@@ -321,19 +351,27 @@ impl Registry {
         self.inner.waiters.wait_for(services.iter().cloned())
     }
 
-    /// Ends every held request, so that a server waiting for its connections can stop.
-    pub(crate) fn close(&self) {
+    /// Ends every held request, so that a server waiting for its connections can stop, and writes the leases.
+    pub(crate) async fn close(&self) {
         self.inner.waiters.close();
+        if let Err(error) = self.keep_leases().await {
+            tracing::warn!(%error, "could not write how long instances have been silent");
+        }
     }
 
     /// Stores what `draft` computes from the current state, then puts it in force.
     async fn change(
         &self,
         now: UnixNanos,
-        draft: impl FnOnce(&mut State) -> Result<Option<Draft>, RegistryError>,
+        draft: impl FnOnce(&mut State, Now) -> Result<Option<Draft>, RegistryError>,
     ) -> Result<(), RegistryError> {
         let ordered = Arc::clone(&self.inner.ordering).lock_owned().await;
-        let Some(draft) = draft(&mut self.state())? else {
+        let entry = {
+            let mut state = self.state();
+            let draft = draft(&mut state, Now::at(now))?;
+            draft.map(|draft| state.entry(draft, now))
+        };
+        let Some(entry) = entry else {
             return Ok(());
         };
         // Spawned so that it completes even if the caller goes away: a stored change must also be in force, not only
@@ -341,7 +379,7 @@ impl Registry {
         let registry = self.clone();
         let stored = tokio::spawn(async move {
             let _ordered = ordered;
-            registry.store(vec![draft.entry(now)]).await
+            registry.store(vec![entry]).await
         });
         let stored = stored.await.unwrap_or_else(|error| {
             let error = std::io::Error::other(error);
@@ -361,13 +399,13 @@ impl Registry {
             .iter()
             .filter(|e| e.event != RegistryEvent::Repeated);
         let services: BTreeSet<_> = changed.map(|e| e.service.to_lowercase()).collect();
-        let mut state = self.state();
+        let (mut state, now) = (self.state(), now());
         for entry in entries {
             if self.inner.entries.receiver_count() > 0 {
                 // Without followers it is dropped.
                 let _ = self.inner.entries.send(Arc::new(entry.clone()));
             }
-            state.apply(entry);
+            state.apply(entry, now);
         }
         drop(state);
         services.iter().for_each(|it| self.inner.waiters.wake(it));
@@ -377,4 +415,8 @@ impl Registry {
     fn state(&self) -> MutexGuard<'_, State> {
         self.inner.state.lock()
     }
+}
+
+fn now() -> Now {
+    Now::at(UnixNanos::now())
 }

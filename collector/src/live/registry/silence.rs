@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{MINUTE, UnixNanos};
+use crate::model::MINUTE;
 
 /// Instances that turn silent within this time count as simultaneous.
 const AT_ONCE: Duration = MINUTE;
@@ -12,13 +12,13 @@ const SILENT_PERCENT_MAX: usize = 15;
 /// With fewer instances the share is not meaningful.
 const SILENT_MIN: usize = 3;
 
-/// Returns the largest number of these times within one minute.
-pub(crate) fn most_at_once(mut last_heard: Vec<UnixNanos>) -> usize {
-    last_heard.sort_unstable();
-    let within = |(at, from): (usize, &UnixNanos)| {
-        last_heard[at..].partition_point(|heard| *heard <= *from + AT_ONCE)
+/// Returns the largest number of instances that turned silent within one minute, by how long they have been.
+pub(crate) fn most_at_once(mut silent: Vec<Duration>) -> usize {
+    silent.sort_unstable();
+    let within = |(at, from): (usize, &Duration)| {
+        silent[at..].partition_point(|silent| *silent <= *from + AT_ONCE)
     };
-    last_heard.iter().enumerate().map(within).max().unwrap_or(0)
+    silent.iter().enumerate().map(within).max().unwrap_or(0)
 }
 
 /// Returns whether so many of all instances cannot be silent by their own fault.

@@ -1,12 +1,15 @@
 //! The registered instances in memory. Pure: time is an argument. What changes is computed as a draft, and put in force
-//! once its entry is stored.
+//! once its entry is stored. Entries have the time of the wall clock; leases run by the monotonic one, which is never set.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::bounds::{ALL_BYTES_MAX, GONE_BYTES_MAX, INSTANCES_MAX, RegistryError, SERVICES_MAX};
 use super::draft::{Draft, Listed};
+use super::leases::Silences;
 use super::silence::{are_too_many, most_at_once};
 use crate::model::{
     DAY, HOUR, Lease, Registered, Registration, RegistryEntry, RegistryEvent, RegistrySource,
@@ -31,6 +34,21 @@ pub(super) struct InstanceKey {
     instance: String,
 }
 
+/// The present by both clocks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Now {
+    pub(super) wall: UnixNanos,
+    pub(super) monotonic: Instant,
+}
+
+impl Now {
+    /// Returns the present, with this time of the wall clock.
+    pub(super) fn at(wall: UnixNanos) -> Self {
+        let monotonic = Instant::now();
+        Self { wall, monotonic }
+    }
+}
+
 /// An instance that is no longer registered.
 #[derive(Debug, Clone)]
 pub struct Gone {
@@ -40,6 +58,8 @@ pub struct Gone {
     pub at: UnixNanos,
     /// Whether it left by itself, and did not expire.
     pub has_left: bool,
+    /// When it is forgotten.
+    until: Instant,
 }
 
 /// How an instance changed, from the view of a client that follows the registry.
@@ -63,10 +83,11 @@ pub(super) struct State {
 
 #[derive(Debug)]
 struct Entry {
-    listed: Listed,
+    registered: Arc<Registered>,
     change: ChangeKind,
-    /// Whether it has not renewed since the collector started.
-    is_restored: bool,
+    renewed: Instant,
+    /// How long it had been silent when the collector stopped; `None` once it has renewed since.
+    restored: Option<Duration>,
     /// The time of the last stored record of its state.
     stored: UnixNanos,
 }
@@ -82,48 +103,45 @@ impl InstanceKey {
 
 impl State {
     /// Puts a stored entry in force.
-    pub(super) fn apply(&mut self, entry: RegistryEntry) {
+    pub(super) fn apply(&mut self, entry: RegistryEntry, now: Now) {
         let key = InstanceKey::of(&entry.service, &entry.instance);
         let Some(registered) = entry.state else {
-            self.remove(key, entry.event, entry.time);
+            self.remove(key, entry.event, entry.time, now);
             return;
         };
         self.forget(&key);
         self.bytes += registered.registration.bytes();
         let known = self.instances.remove(&key);
         if let Some(known) = &known {
-            self.bytes -= known.listed.registered.registration.bytes();
+            self.bytes -= known.registered.registration.bytes();
         }
         let change = match (&known, entry.event) {
             (None, _) | (_, RegistryEvent::Registered) => ChangeKind::Added,
             (Some(known), RegistryEvent::Repeated) => known.change,
             _ => ChangeKind::Modified,
         };
-        let is_restored = known.as_ref().is_some_and(|known| known.is_restored);
-        let last_renewed = known.map_or(entry.time, |known| known.listed.last_renewed);
-        let registered = Arc::new(*registered);
         let entry = Entry {
-            listed: Listed {
-                registered,
-                last_renewed,
-            },
+            registered: Arc::new(*registered),
             change,
-            is_restored,
+            renewed: known.as_ref().map_or(now.monotonic, |known| known.renewed),
+            restored: known.and_then(|known| known.restored),
             stored: entry.time,
         };
         self.instances.insert(key, entry);
     }
 
-    fn remove(&mut self, key: InstanceKey, event: RegistryEvent, at: UnixNanos) {
+    fn remove(&mut self, key: InstanceKey, event: RegistryEvent, at: UnixNanos, now: Now) {
         let Some(known) = self.instances.remove(&key) else {
             return;
         };
-        let bytes = known.listed.registered.registration.bytes();
+        let bytes = known.registered.registration.bytes();
         self.bytes -= bytes;
         let gone = Gone {
-            last: known.listed,
+            last: known.listed(now),
             at,
             has_left: event == RegistryEvent::Left,
+            // After a restart, less is left of the time.
+            until: now.monotonic + GONE_FOR.saturating_sub(now.wall - at),
         };
         self.forget(&key);
         self.gone_bytes += bytes;
@@ -144,24 +162,51 @@ impl State {
         }
     }
 
-    /// Starts every lease: while the collector was not running, no instance could renew.
-    pub(super) fn begin(&mut self, now: UnixNanos) {
-        for entry in self.instances.values_mut() {
-            entry.listed.last_renewed = now;
-            entry.is_restored = true;
+    /// Lets every lease go on from where it stood when the collector stopped, with time for one renewal at least.
+    pub(super) fn begin(&mut self, silences: &Silences, now: Now) {
+        for (key, entry) in &mut self.instances {
+            let of_service = silences.get(&key.service);
+            let silent = of_service.and_then(|of| of.get(&key.instance)).copied();
+            let silent = Duration::from_millis(silent.unwrap_or_default());
+            let lease = entry.lease();
+            entry.renewed = now.monotonic;
+            entry.restored = Some(silent.min(lease.expires_after() - lease.late_after()));
         }
         self.forget_gone(now);
     }
 
-    pub(super) fn find(&self, key: &InstanceKey) -> Result<Listed, RegistryError> {
-        let found = self.instances.get(key).ok_or(RegistryError::Unknown)?;
-        Ok(found.listed.clone())
+    /// Returns how long each instance has been silent.
+    pub(super) fn silences(&self, now: Now) -> Silences {
+        let mut silences = Silences::new();
+        for (key, entry) in &self.instances {
+            let of_service = silences.entry(key.service.clone()).or_default();
+            let silent = u64::try_from(entry.silent(now).as_millis()).unwrap_or(u64::MAX);
+            of_service.insert(key.instance.clone(), silent);
+        }
+        silences
     }
 
-    pub(super) fn renew(&mut self, key: &InstanceKey, now: UnixNanos) {
+    /// Returns the entry of a draft. It is not before the last one of its instance, whatever the clock says: entries are read in
+    /// the order of their times.
+    pub(super) fn entry(&self, draft: Draft, now: UnixNanos) -> RegistryEntry {
+        let Registration {
+            service, instance, ..
+        } = draft.registration();
+        let key = InstanceKey::of(service, instance);
+        let last = self.instances.get(&key).map(|entry| entry.stored);
+        let last = last.or(self.gone.get(&key).map(|gone| gone.at));
+        draft.entry(last.map_or(now, |last| now.max(last)))
+    }
+
+    pub(super) fn find(&self, key: &InstanceKey, now: Now) -> Result<Listed, RegistryError> {
+        let found = self.instances.get(key).ok_or(RegistryError::Unknown)?;
+        Ok(found.listed(now))
+    }
+
+    pub(super) fn renew(&mut self, key: &InstanceKey, now: Now) {
         if let Some(entry) = self.instances.get_mut(key) {
-            entry.listed.last_renewed = entry.listed.last_renewed.max(now);
-            entry.is_restored = false;
+            entry.renewed = now.monotonic;
+            entry.restored = None;
         }
     }
 
@@ -170,11 +215,9 @@ impl State {
         &self,
         key: &InstanceKey,
         mut new: Registration,
+        now: Now,
     ) -> Result<Option<Draft>, RegistryError> {
-        let known = self
-            .instances
-            .get(key)
-            .map(|entry| &entry.listed.registered);
+        let known = self.instances.get(key).map(|entry| &entry.registered);
         self.check_room(key, &new, known.map(|known| &known.registration))?;
         let Some(known) = known else {
             let gone = self.gone.get(key).filter(|gone| !gone.has_left);
@@ -198,8 +241,7 @@ impl State {
         let differences = known.registration.differences(&new);
         let (event, detail) = match differences[..] {
             ["status"] => {
-                let listed = &self.instances[key].listed;
-                let draft = listed.with_status(new.status, "");
+                let draft = self.find(key, now)?.with_status(new.status, "");
                 return Ok(draft.map(|draft| draft.revised(new.revised_ms)));
             }
             // Only its own time of change is later, which clients compare.
@@ -248,45 +290,43 @@ impl State {
         names.chunk_by(|a, b| a == b).count()
     }
 
-    pub(super) fn all(&self) -> Vec<Listed> {
+    pub(super) fn all(&self, now: Now) -> Vec<Listed> {
         let entries = self.instances.values();
-        entries.map(|entry| entry.listed.clone()).collect()
+        entries.map(|entry| entry.listed(now)).collect()
     }
 
-    pub(super) fn listed_of(&self, service: &str) -> Vec<Listed> {
+    pub(super) fn listed_of(&self, service: &str, now: Now) -> Vec<Listed> {
         let entries = self.of_service(service);
-        entries.map(|entry| entry.listed.clone()).collect()
+        entries.map(|entry| entry.listed(now)).collect()
     }
 
     pub(super) fn gone(&self) -> Vec<Gone> {
         self.gone.values().cloned().collect()
     }
 
-    pub(super) fn changed_since(&self, time: UnixNanos) -> Vec<(Listed, ChangeKind)> {
+    pub(super) fn changed_since(&self, time: UnixNanos, now: Now) -> Vec<(Listed, ChangeKind)> {
         let entries = self.instances.values();
-        let entries = entries.filter(|entry| entry.listed.registered.changed >= time);
-        let changed = entries.map(|entry| (entry.listed.clone(), entry.change));
+        let entries = entries.filter(|entry| entry.registered.changed >= time);
+        let changed = entries.map(|entry| (entry.listed(now), entry.change));
         let gone = self.gone.values().filter(|gone| gone.at >= time);
         let gone = gone.map(|gone| (gone.last.clone(), ChangeKind::Deleted));
         changed.chain(gone).collect()
     }
 
-    pub(super) fn forget_gone(&mut self, now: UnixNanos) {
-        let old = self
-            .gone
-            .iter()
-            .filter(|(_, gone)| gone.at + GONE_FOR <= now);
+    pub(super) fn forget_gone(&mut self, now: Now) {
+        let gone = self.gone.iter();
+        let old = gone.filter(|(_, gone)| gone.until <= now.monotonic);
         let old: Vec<_> = old.map(|(key, _)| key.clone()).collect();
         old.iter().for_each(|key| self.forget(key));
     }
 
     /// Returns how many expired instances are kept because too many are silent at once.
-    pub(super) fn preserved(&self, now: UnixNanos) -> usize {
+    pub(super) fn preserved(&self, now: Now) -> usize {
         // Those that ended while the collector did not run have one time, that of its start.
         let late = self.instances.values();
-        let late = late.filter(|entry| entry.is_late(now) && !entry.is_restored);
-        let last: Vec<_> = late.map(|entry| entry.listed.last_renewed).collect();
-        match are_too_many(most_at_once(last), self.instances.len()) {
+        let late = late.filter(|entry| entry.is_late(now) && entry.restored.is_none());
+        let silent: Vec<_> = late.map(|entry| entry.silent(now)).collect();
+        match are_too_many(most_at_once(silent), self.instances.len()) {
             true => self
                 .instances
                 .values()
@@ -298,42 +338,54 @@ impl State {
 
     /// Returns the ends of expired instances, at most a share of all in random order, so that no service loses all of
     /// its instances before others lose any.
-    pub(super) fn expired(&self, now: UnixNanos) -> Vec<Draft> {
+    pub(super) fn expired(&self, now: Now) -> Vec<Draft> {
         let are_preserved = self.preserved(now) > 0;
         let goes = |entry: &&Entry| {
-            entry.has_expired(now)
-                && (!are_preserved || now - entry.listed.last_renewed > PRESERVED_FOR)
+            entry.has_expired(now) && (!are_preserved || entry.silent(now) > PRESERVED_FOR)
         };
         let mut expired: Vec<_> = self.instances.values().filter(goes).collect();
         fastrand::shuffle(&mut expired);
         expired.truncate((self.instances.len() * EVICTED_PERCENT / 100).max(1));
         let ends = expired.into_iter();
-        ends.map(|entry| entry.listed.draft(RegistryEvent::Expired))
+        ends.map(|entry| entry.listed(now).draft(RegistryEvent::Expired))
             .collect()
     }
 
     /// Returns repetitions of the entries that are so old that the retention may remove them.
-    pub(super) fn to_repeat(&self, retention: Duration, now: UnixNanos) -> Vec<Draft> {
+    pub(super) fn to_repeat(&self, retention: Duration, now: Now) -> Vec<Draft> {
         let every = REPEATED_EVERY.min(retention / 2);
         let entries = self.instances.values();
-        let old = entries.filter(|entry| entry.stored + every <= now && !entry.has_expired(now));
+        let is_old = |entry: &&Entry| entry.stored + every <= now.wall && !entry.has_expired(now);
+        let old = entries.filter(is_old);
         let repeated = old.take(REPEATED_MAX);
         repeated
-            .map(|entry| entry.listed.draft(RegistryEvent::Repeated))
+            .map(|entry| entry.listed(now).draft(RegistryEvent::Repeated))
             .collect()
     }
 }
 
 impl Entry {
-    fn is_late(&self, now: UnixNanos) -> bool {
-        now - self.listed.last_renewed > self.lease().late_after()
+    fn listed(&self, now: Now) -> Listed {
+        Listed {
+            registered: Arc::clone(&self.registered),
+            last_renewed: now.wall - self.silent(now),
+        }
     }
 
-    fn has_expired(&self, now: UnixNanos) -> bool {
-        now - self.listed.last_renewed > self.lease().expires_after()
+    fn silent(&self, now: Now) -> Duration {
+        let since = now.monotonic.saturating_duration_since(self.renewed);
+        since + self.restored.unwrap_or_default()
+    }
+
+    fn is_late(&self, now: Now) -> bool {
+        self.silent(now) > self.lease().late_after()
+    }
+
+    fn has_expired(&self, now: Now) -> bool {
+        self.silent(now) > self.lease().expires_after()
     }
 
     fn lease(&self) -> Lease {
-        self.listed.registered.registration.lease
+        self.registered.registration.lease
     }
 }

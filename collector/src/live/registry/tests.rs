@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tokio::time::advance;
 
 use super::*;
 use crate::counters::Counters;
@@ -45,7 +46,7 @@ fn by(name: &str) -> ChangedBy {
     }
 }
 
-/// Guarantees: what was answered is known after a restart, also a status set by hand, and leases start anew.
+/// Guarantees: what was answered is known after a restart, also a status set by hand.
 #[tokio::test]
 async fn the_registry_comes_back_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
@@ -65,65 +66,107 @@ async fn the_registry_comes_back_after_a_restart() {
     assert_eq!(ids(&registry), ["pod-00", "pod-02"]);
     let first = registry.find("Shop", "pod-00").unwrap();
     assert_eq!(first.registered.registration.metadata["zone"], "b");
-    assert_eq!(first.last_renewed, NOW + HOUR / 2);
     let second = registry.find("shop", "pod-02").unwrap().registered;
     assert_eq!(second.status(), InstanceStatus::OutOfService);
     assert_eq!(second.forced.as_ref().unwrap().by, "kim");
     assert!(registry.gone()[0].has_left);
 }
 
-#[tokio::test]
+/// Scenario: the wall clock is set forward and back by a day.
+/// Guarantees: a lease is over once its time has passed, no sooner and no later, whatever the wall clock says.
+#[tokio::test(start_paused = true)]
 async fn an_instance_expires_once_its_lease_is_over_and_no_later() {
+    for wall in [NOW, NOW + DAY, NOW - DAY] {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = open(&dir, NOW);
+        with_instances(&registry, 2).await;
+        advance(SECOND * 30).await;
+        registry.renew("shop", "pod-01", None).unwrap();
+        advance(SECOND * 60).await;
+        registry.maintain(wall).await.unwrap();
+        assert_eq!(ids(&registry).len(), 2);
+        advance(SECOND).await;
+        registry.maintain(wall).await.unwrap();
+        assert_eq!(ids(&registry), ["pod-01"]);
+        let gone = registry.gone();
+        // Never before the registration, which would be read as its successor.
+        assert_eq!((gone[0].has_left, gone[0].at), (false, wall.max(NOW)));
+        let unknown = registry.renew("shop", "pod-00", None);
+        assert!(matches!(unknown, Err(RegistryError::Unknown)));
+        advance(HOUR).await;
+        registry.renew("shop", "pod-01", None).unwrap();
+        registry.maintain(wall).await.unwrap();
+        assert!(registry.gone().is_empty());
+    }
+}
+
+/// Scenario: one instance has been silent for 80 s and one has just renewed when the collector crashes. It does not run for an
+/// hour, and its clock is wrong afterwards.
+/// Guarantees: leases go on from where they stood, with time for one renewal: none is new, and no instance is removed at
+/// once.
+#[tokio::test(start_paused = true)]
+async fn a_lease_goes_on_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let registry = open(&dir, NOW);
     with_instances(&registry, 2).await;
-    let renewed = NOW + SECOND * 30;
-    registry.renew("shop", "pod-01", None, renewed).unwrap();
-    registry.maintain(NOW + SECOND * 90).await.unwrap();
+    advance(SECOND * 80).await;
+    registry.renew("shop", "pod-01", None).unwrap();
+    registry.maintain(NOW).await.unwrap();
+    drop(registry);
+    advance(HOUR).await;
+    let registry = open(&dir, NOW - DAY);
+    advance(SECOND * 35).await;
+    registry.maintain(NOW - DAY).await.unwrap();
     assert_eq!(ids(&registry).len(), 2);
-    registry.maintain(NOW + SECOND * 91).await.unwrap();
+    advance(SECOND).await;
+    registry.maintain(NOW - DAY).await.unwrap();
     assert_eq!(ids(&registry), ["pod-01"]);
-    assert!(!registry.gone()[0].has_left);
-    let unknown = registry.renew("shop", "pod-00", None, renewed);
-    assert!(matches!(unknown, Err(RegistryError::Unknown)));
+    // Written whenever the collector is about to stop, and at last without any instance.
+    registry.leave("shop", "pod-01", NOW).await.unwrap();
+    registry.keep_leases().await.unwrap();
+    let file = leases::path(&registry.inner.log);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "{}");
+    std::fs::write(&file, "no JSON").unwrap();
+    drop(registry);
+    assert!(ids(&open(&dir, NOW)).is_empty());
 }
 
 /// Guarantees: nothing is removed while many stopped reporting at once, at most for an hour, and then in shares.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn many_that_fall_silent_at_once_are_kept() {
     let dir = tempfile::tempdir().unwrap();
     let registry = open(&dir, NOW);
     with_instances(&registry, 20).await;
-    let silent = NOW + MINUTE * 10;
-    registry.maintain(silent).await.unwrap();
-    assert_eq!((ids(&registry).len(), registry.preserved(silent)), (20, 20));
-    let over = NOW + HOUR + SECOND;
-    registry.maintain(over).await.unwrap();
+    advance(MINUTE * 10).await;
+    registry.maintain(NOW).await.unwrap();
+    assert_eq!((ids(&registry).len(), registry.preserved()), (20, 20));
+    advance(MINUTE * 50 + SECOND).await;
+    registry.maintain(NOW).await.unwrap();
     assert_eq!(ids(&registry).len(), 17);
     // Those that return make the others single cases.
     for id in &ids(&registry)[1..] {
-        registry.renew("shop", id, None, over).unwrap();
+        registry.renew("shop", id, None).unwrap();
     }
-    assert_eq!(registry.preserved(over), 0);
-    registry.maintain(over).await.unwrap();
+    assert_eq!(registry.preserved(), 0);
+    registry.maintain(NOW).await.unwrap();
     assert_eq!(ids(&registry).len(), 16);
 }
 
 /// Guarantees: instances that ended while the collector did not run are removed, not kept as if the network had failed.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn ends_during_a_restart_are_no_outage() {
     let dir = tempfile::tempdir().unwrap();
     let registry = open(&dir, NOW);
     with_instances(&registry, 10).await;
     drop(registry);
     let registry = open(&dir, NOW + MINUTE);
-    let later = NOW + MINUTE * 5;
+    advance(MINUTE * 5).await;
     for id in &ids(&registry)[5..] {
-        registry.renew("shop", id, None, later).unwrap();
+        registry.renew("shop", id, None).unwrap();
     }
-    assert_eq!(registry.preserved(later), 0);
+    assert_eq!(registry.preserved(), 0);
     for _ in 0..5 {
-        registry.maintain(later).await.unwrap();
+        registry.maintain(NOW).await.unwrap();
     }
     assert_eq!(ids(&registry).len(), 5);
 }
@@ -157,11 +200,11 @@ async fn a_status_set_from_outside_holds_while_the_instance_is_up() {
 }
 
 /// Guarantees: an instance that was cut off returns out of service; one that left starts anew.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn only_the_end_of_an_instance_ends_its_forced_status() {
     let dir = tempfile::tempdir().unwrap();
     let registry = open(&dir, NOW);
-    let mut now = NOW;
+    let now = NOW;
     for (leaves, expected) in [
         (false, InstanceStatus::OutOfService),
         (true, InstanceStatus::Up),
@@ -174,7 +217,7 @@ async fn only_the_end_of_an_instance_ends_its_forced_status() {
         match leaves {
             true => registry.leave("shop", "a", now).await.unwrap(),
             false => {
-                now = now + MINUTE * 5;
+                advance(MINUTE * 5).await;
                 registry.maintain(now).await.unwrap();
             }
         }
@@ -200,8 +243,8 @@ async fn a_stale_registration_changes_nothing_and_a_newer_one_is_asked_for() {
     registry.register(stale, NOW).await.unwrap();
     let known = registry.find("shop", "a").unwrap().registered;
     assert_eq!(known.status(), InstanceStatus::Up);
-    assert!(registry.renew("shop", "a", Some(20), NOW).is_ok());
-    assert!(registry.renew("shop", "a", Some(21), NOW).is_err());
+    assert!(registry.renew("shop", "a", Some(20)).is_ok());
+    assert!(registry.renew("shop", "a", Some(21)).is_err());
 }
 
 #[tokio::test]
@@ -223,9 +266,9 @@ async fn registrations_are_bounded() {
     for n in 0..=bounds::SERVICES_MAX {
         let service = format!("service-{n}");
         let key = InstanceKey::of(&service, "a");
-        let draft = state.registration(&key, registration(&service, "a"));
+        let draft = state.registration(&key, registration(&service, "a"), now());
         match n < bounds::SERVICES_MAX {
-            true => state.apply(draft.unwrap().unwrap().entry(NOW)),
+            true => state.apply(draft.unwrap().unwrap().entry(NOW), now()),
             false => assert!(matches!(draft, Err(RegistryError::Full(_)))),
         }
     }
@@ -283,7 +326,7 @@ async fn a_registration_outlives_the_retention() {
     let mut now = NOW;
     for _ in 0..9 {
         now = now + DAY;
-        registry.renew("shop", "pod-00", None, now).unwrap();
+        registry.renew("shop", "pod-00", None).unwrap();
         registry.maintain(now).await.unwrap();
     }
     registry.inner.log.enforce_retention(now).unwrap();

@@ -194,6 +194,11 @@ impl SeriesLog {
         is_older(day.end(), self.inner.retention, now)
     }
 
+    /// Returns the folder.
+    pub(crate) fn root(&self) -> &Path {
+        &self.inner.root
+    }
+
     /// Returns how long records are kept.
     pub fn retention(&self) -> Duration {
         self.inner.retention
