@@ -2,7 +2,7 @@
 //! judged by heartbeats, without doubling the interval: one missed heartbeat is late, three are down; a registration
 //! brings its own lease. An instance that announced its end is neither.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::live::circuits::{ChannelSeen, UNDER_WAY};
 use crate::live::registry::{Gone, Listed, are_too_many, most_at_once};
 use crate::model::{
     CircuitView, ForcedStatus, HOUR, InstanceSeen, InstanceStatus, MINUTE, Registered,
-    RegistrySource, Source, UnixNanos,
+    Registration, RegistrySource, Source, UnixNanos,
 };
 use crate::store::cancel::off_worker;
 
@@ -67,6 +67,8 @@ pub struct InstanceView {
 /// The registration of an instance, without its metadata, which may contain passwords.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RegistrationView {
+    /// The id under which it registered; its telemetry may have another one.
+    pub id: String,
     /// The protocol by which it registered.
     pub source: RegistrySource,
     /// The address at which it is called; empty if it has none.
@@ -132,7 +134,23 @@ struct Known {
     registered: Option<Arc<Registered>>,
 }
 
-type ById = BTreeMap<(String, String), Known>;
+type ById = BTreeMap<Key, Known>;
+
+/// Service and id.
+type Key = (String, String);
+
+/// The metadata in which a registration may have the id of its telemetry.
+const TELEMETRY_ID: &str = "service.instance.id";
+
+/// Finds the telemetry of registered instances, which may have other names there: Eureka's clients send applications in
+/// capitals, and Spring's ids consist of host, application and port.
+#[derive(Debug, Default)]
+struct Names {
+    /// The names in the telemetry, by themselves in lower case.
+    telemetry: HashMap<Key, Key>,
+    /// Number of registered instances of a service on a host.
+    on_host: HashMap<Key, usize>,
+}
 
 impl QueryService {
     /// Returns the instances of all services with a sign of life within the last hour.
@@ -160,15 +178,17 @@ impl QueryService {
             ended
                 .iter()
                 .for_each(|(id, at)| add_end(&mut known, id, *at));
-            gone.iter().for_each(|one| add_gone(&mut known, one));
+            let names = Names::new(&known, &registered);
+            gone.iter()
+                .for_each(|one| add_gone(&mut known, &names, one));
             registered
                 .iter()
-                .for_each(|one| add_registered(&mut known, one));
+                .for_each(|one| add_registered(&mut known, &names, one));
             let mut listed = list(known, UnixNanos::now());
             listed.preserved = preserved;
             for one in &mut listed.instances {
                 if let Some(registration) = &mut one.registration {
-                    registration.health = actuators.checked(&one.service, &one.id);
+                    registration.health = actuators.checked(&one.service, &registration.id);
                 }
             }
             Ok(listed)
@@ -221,28 +241,29 @@ fn add_end(known: &mut ById, id: &InstanceId, at: UnixNanos) {
     one.hear(at);
 }
 
-fn add_registered(known: &mut ById, listed: &Listed) {
-    let one = add_lease(known, listed);
+fn add_registered(known: &mut ById, names: &Names, listed: &Listed) {
+    let one = add_lease(known, names, listed);
     one.registered = Some(Arc::clone(&listed.registered));
     one.ended = one
         .ended
         .filter(|at| listed.last_renewed <= *at + UNDER_WAY);
 }
 
-fn add_gone(known: &mut ById, gone: &Gone) {
-    let one = add_lease(known, &gone.last);
+fn add_gone(known: &mut ById, names: &Names, gone: &Gone) {
+    let one = add_lease(known, names, &gone.last);
     if gone.has_left && one.last_heard <= gone.at + UNDER_WAY {
         one.ended = Some(gone.at);
     }
 }
 
-fn add_lease<'a>(known: &'a mut ById, listed: &Listed) -> &'a mut Known {
+fn add_lease<'a>(known: &'a mut ById, names: &Names, listed: &Listed) -> &'a mut Known {
     let Registered {
         registration,
         since,
         ..
     } = &*listed.registered;
-    let one = entry(known, &registration.service, &registration.instance);
+    let (service, id) = names.of(registration);
+    let one = entry(known, service, id);
     one.hear(listed.last_renewed);
     one.know_since(*since);
     let lease = registration.lease;
@@ -253,6 +274,58 @@ fn add_lease<'a>(known: &'a mut ById, listed: &Listed) -> &'a mut Known {
 fn entry<'a>(known: &'a mut ById, service: &str, id: &str) -> &'a mut Known {
     let id = (service.to_owned(), id.to_owned());
     known.entry(id).or_default()
+}
+
+impl Names {
+    fn new(known: &ById, registered: &[Listed]) -> Self {
+        let mut names = Self::default();
+        for (service, id) in known.keys() {
+            let key = (service.clone(), id.clone());
+            names.telemetry.entry(lower(service, id)).or_insert(key);
+        }
+        for listed in registered {
+            let registration = &listed.registered.registration;
+            let host = lower(&registration.service, &registration.host);
+            *names.on_host.entry(host).or_default() += 1;
+        }
+        names
+    }
+
+    /// Returns the names that the telemetry of a registered instance has, else those of the registration.
+    fn of<'a>(&'a self, registration: &'a Registration) -> (&'a str, &'a str) {
+        let Registration {
+            service,
+            instance,
+            host,
+            ip,
+            metadata,
+            ..
+        } = registration;
+        let port = match registration.secure_port.is_enabled {
+            true => registration.secure_port.number,
+            false => registration.port.number,
+        };
+        // The telemetry of a host is that of its only instance.
+        let is_alone = self.on_host.get(&lower(service, host)) == Some(&1);
+        let of_host = [host.clone(), ip.clone()].into_iter();
+        let ids = [instance.clone()].into_iter();
+        let ids = ids
+            .chain(metadata.get(TELEMETRY_ID).cloned())
+            .chain([format!("{host}:{port}"), format!("{ip}:{port}")])
+            .chain(of_host.filter(|_| is_alone));
+        let mut found = ids.filter_map(|id| {
+            self.telemetry
+                .get(&lower(service, &id))
+                .filter(|_| !id.is_empty())
+        });
+        found
+            .next()
+            .map_or((service, instance), |(service, id)| (service, id))
+    }
+}
+
+fn lower(service: &str, id: &str) -> Key {
+    (service.to_lowercase(), id.to_lowercase())
 }
 
 fn list(known: ById, now: UnixNanos) -> Instances {
@@ -323,10 +396,22 @@ impl Known {
     }
 }
 
+impl InstanceView {
+    /// Returns whether it has these names, in its telemetry or its registration.
+    pub fn is(&self, service: &str, id: &str) -> bool {
+        let registered = self.registration.as_ref();
+        let is_registered = |it: &RegistrationView| {
+            it.id == id && self.service.to_lowercase() == service.to_lowercase()
+        };
+        (self.service == service && self.id == id) || registered.is_some_and(is_registered)
+    }
+}
+
 impl RegistrationView {
     fn of(registered: &Registered) -> Self {
         let registration = &registered.registration;
         Self {
+            id: registration.instance.clone(),
             source: registration.source,
             address: registration.address(),
             version: registration.version().to_owned(),

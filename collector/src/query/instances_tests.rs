@@ -1,7 +1,7 @@
 //! Instances by their heartbeats.
 
 use super::*;
-use crate::model::{Registration, SECOND};
+use crate::model::{Port, SECOND};
 
 const NOW: UnixNanos = UnixNanos::new(1_795_397_400_000_000_000);
 
@@ -119,7 +119,7 @@ fn a_registered_instance_has_its_lease_and_its_status() {
         let mut known = ById::new();
         listed
             .iter()
-            .for_each(|one| add_registered(&mut known, one));
+            .for_each(|one| add_registered(&mut known, &Names::default(), one));
         list(known, NOW)
     };
     let (up, down) = (InstanceStatus::Up, InstanceStatus::Down);
@@ -147,6 +147,77 @@ fn a_registered_instance_has_its_lease_and_its_status() {
         |status, silent| ["a", "b", "c", "d"].map(|id| registered(id, status, false, silent));
     assert_eq!(found(&four(down, SECOND)).silent_at_once, None);
     assert_eq!(found(&four(up, MINUTE)).silent_at_once, Some(4));
+}
+
+/// Scenario: the services `review` send telemetry and are registered by Eureka's clients as `REVIEW`, under ids of their own.
+/// Guarantees: each is one instance, under the names of its telemetry, where it is clear which one it is.
+#[test]
+fn telemetry_and_registration_are_one_instance() {
+    let found = |telemetry: &[&str], registered: &[Registration]| {
+        let mut known = ById::new();
+        for id in telemetry {
+            add_channel(&mut known, &of_service("review", channel(id, SECOND)));
+        }
+        let listed = registered.iter().map(|registration| Listed {
+            registered: Arc::new(Registered {
+                registration: registration.clone(),
+                forced: None,
+                since: NOW - HOUR,
+                changed: NOW - HOUR,
+            }),
+            last_renewed: NOW,
+        });
+        let listed: Vec<_> = listed.collect();
+        let names = Names::new(&known, &listed);
+        listed
+            .iter()
+            .for_each(|one| add_registered(&mut known, &names, one));
+        let found = list(known, NOW).instances;
+        assert!(found.iter().all(|one| one.is(&one.service, &one.id)));
+        let pair = |one: InstanceView| {
+            let registered = one.registration.map(|it| it.id);
+            (format!("{}/{}", one.service, one.id), registered)
+        };
+        found.into_iter().map(pair).collect::<Vec<_>>()
+    };
+    let of_eureka = |id: &str, port| Registration {
+        service: "REVIEW".to_owned(),
+        instance: id.to_owned(),
+        host: "Pod-1".to_owned(),
+        ip: "10.0.0.7".to_owned(),
+        port: Port {
+            number: port,
+            is_enabled: true,
+        },
+        ..Registration::default()
+    };
+    let spring = of_eureka("pod-1:review:8080", 8080);
+    let one = |id: &str| vec![(format!("review/{id}"), Some(spring.instance.clone()))];
+    for id in [
+        "pod-1:review:8080",
+        "pod-1:8080",
+        "10.0.0.7:8080",
+        "pod-1",
+        "10.0.0.7",
+    ] {
+        assert_eq!(found(&[id], std::slice::from_ref(&spring)), one(id), "{id}");
+    }
+    let mut named = spring.clone();
+    let id = "6f1c".to_owned();
+    named.metadata.insert(TELEMETRY_ID.to_owned(), id);
+    assert_eq!(found(&["6f1c"], &[named]), one("6f1c"));
+    // It may be either of two on a host.
+    let two = [spring.clone(), of_eureka("pod-1:review:8081", 8081)];
+    let unclear = found(&["pod-1"], &two);
+    assert_eq!(unclear.len(), 3);
+    assert!(unclear.contains(&("review/pod-1".to_owned(), None)));
+}
+
+fn of_service(service: &str, channel: ChannelSeen) -> ChannelSeen {
+    ChannelSeen {
+        service: service.to_owned(),
+        ..channel
+    }
 }
 
 #[test]

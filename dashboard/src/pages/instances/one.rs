@@ -65,9 +65,11 @@ pub(crate) async fn send(
     let found = find(&pages, &service, &id).await?;
     let entered = Entered::read(&Params::from(pairs), user_name(&headers));
     let control = pages.query.circuits().control();
-    let name = entered.logger.clone();
-    let key = CircuitKey { service, name };
-    let taken = match entered.order(&id) {
+    let key = CircuitKey {
+        service: found.view.service.clone(),
+        name: entered.logger.clone(),
+    };
+    let taken = match entered.order(&found.view.id) {
         Ok(order) => control.request_level(key, order, UnixNanos::now()).await,
         Err(error) => Err(error),
     };
@@ -101,11 +103,17 @@ impl Found {
     pub(super) fn href(&self) -> Href {
         super::href(&self.view.service, &self.view.id)
     }
+
+    /// Returns the id of its registration, else that of its telemetry.
+    pub(super) fn registered_id(&self) -> &str {
+        let registration = self.view.registration.as_ref();
+        registration.map_or(&self.view.id, |registration| &registration.id)
+    }
 }
 
 pub(super) async fn find(pages: &Pages, service: &str, id: &str) -> Result<Found, PageError> {
     let all = pages.query.instances().await?.instances.into_iter();
-    let mut same = all.filter(|one| one.service == service && one.id == id);
+    let mut same = all.filter(|one| one.is(service, id));
     let view = same.next().ok_or_else(|| {
         let (service, id) = (text::name(service), text::name(id));
         PageError::NotFound(t!(
@@ -114,6 +122,9 @@ pub(super) async fn find(pages: &Pages, service: &str, id: &str) -> Result<Found
             service = service
         ))
     })?;
+    // Under the names of its telemetry, which it is known by.
+    let (service, id) = (view.service.clone(), view.id.clone());
+    let (service, id) = (service.as_str(), id.as_str());
     let wall = pages.query.circuits().wall(None).await?.value;
     let circuits = wall
         .circuits
@@ -298,7 +309,7 @@ impl InstancePage {
     fn journal_href(&self) -> String {
         Href::new("/instances/journal")
             .with("service", &self.found.view.service)
-            .with("instance", &self.found.view.id)
+            .with("instance", self.found.registered_id())
             .to_string()
     }
 

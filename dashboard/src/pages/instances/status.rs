@@ -44,7 +44,8 @@ pub(crate) async fn send(
         }),
         status => {
             let status = status.flatten();
-            let ordered = registry.order_status(&service, &id, status, by, now_nanos);
+            let ordered =
+                registry.order_status(&service, found.registered_id(), status, by, now_nanos);
             ordered.await
         }
     };

@@ -220,6 +220,7 @@ fn view(service: &str, id: &str, liveness: Liveness) -> InstanceView {
         calls_per_second: 12.5,
         error_percent: Some(3.0),
         registration: Some(RegistrationView {
+            id: id.to_owned(),
             source: RegistrySource::Eureka,
             address: format!("http://{id}"),
             version: id.to_owned(),
