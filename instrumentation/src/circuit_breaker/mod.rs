@@ -46,7 +46,7 @@ pub use registry::pools::{MAX_POOLS, PoolError};
 pub use registry::{MAX_BREAKERS, Registry};
 pub use rules::properties::Properties;
 pub use rules::settings::{Settings, WindowSettings};
-pub use rules::simulation::{RecordedSecond, SimulatedTransition, Simulation};
+pub use rules::simulation::{RecordedSecond, RecordedStart, SimulatedTransition, Simulation};
 pub use rules::state::{EffectiveState, FallbackOutcome, Outcome, Override, OverrideKind, State};
 pub use rules::validation::{MAX_BUCKETS, MAX_PROBES, MAX_WINDOW_CALLS, SettingsError};
 pub use rules::values::SettingValues;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fusebox::circuit_breaker::{
-    EffectiveState, LatencyHistogram, RecordedSecond, SettingValues, Settings, Simulation,
+    EffectiveState, LatencyHistogram, RecordedSecond, RecordedStart, SettingValues, Settings,
+    Simulation, State,
 };
 use serde::Serialize;
 
@@ -56,11 +57,13 @@ pub struct Preview {
     pub not_replayed: Vec<&'static str>,
 }
 
-/// What they would have done in one instance, which is simulated as closed at the start.
+/// What they would have done in one instance, in the state that it had at the start.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct InstancePreview {
     /// The instance.
     pub instance: String,
+    /// Its state at the start.
+    pub state_at_start: EffectiveState,
     /// Its calls.
     pub calls: u64,
     /// What happened.
@@ -123,7 +126,9 @@ impl Circuits {
         let range = TimeRange::until(end, length);
         let preview = self.read(move |_, records| {
             let samples = samples(records, &key, range)?;
-            let past = transitions::newest(records, Some(&key), range, usize::MAX)?;
+            // Those before the start say in which state it was, and for how long.
+            let past = TimeRange::until(range.end, LENGTH * 2);
+            let past = transitions::newest(records, Some(&key), past, usize::MAX)?;
             let run = Run {
                 present,
                 changed,
@@ -185,13 +190,32 @@ impl Run {
     fn instance(&self, id: &str, samples: &[CircuitSample]) -> InstancePreview {
         let replayed = samples.iter().filter(|it| self.range.contains(it.time));
         let replayed: Vec<_> = replayed.collect();
+        let (state, lasted) = self.start(id, &replayed);
+        let start = RecordedStart {
+            state: computed(state),
+            lasted,
+        };
         InstancePreview {
             instance: id.to_owned(),
+            state_at_start: state,
             calls: replayed.iter().map(|sample| sample.calls.total()).sum(),
             happened: self.happened(id, &replayed),
-            present: self.simulated(&self.present, &replayed),
-            changed: self.simulated(&self.changed, &replayed),
+            present: self.simulated(&self.present, start, &replayed),
+            changed: self.simulated(&self.changed, start, &replayed),
         }
+    }
+
+    /// Returns the state of an instance at the start, and how long it had been in it; without a transition that says so,
+    /// the state of its first second, for long.
+    fn start(&self, id: &str, samples: &[&CircuitSample]) -> (EffectiveState, Duration) {
+        let mut own = self.past.iter().filter(|it| it.instance == id);
+        let before = own.clone().find(|it| it.time < self.range.start);
+        if let Some(last) = before {
+            return (last.to, self.range.start - last.time);
+        }
+        let first = own.next_back().map(|it| it.from);
+        let first = first.or(samples.first().map(|sample| sample.state));
+        (first.unwrap_or(EffectiveState::Closed), Duration::MAX)
     }
 
     fn happened(&self, id: &str, samples: &[&CircuitSample]) -> Course {
@@ -211,13 +235,18 @@ impl Run {
         }
     }
 
-    fn simulated(&self, settings: &Settings, samples: &[&CircuitSample]) -> Option<Course> {
+    fn simulated(
+        &self,
+        settings: &Settings,
+        begin: RecordedStart,
+        samples: &[&CircuitSample],
+    ) -> Option<Course> {
         let start = self.range.start;
         let seconds: Vec<_> = samples
             .iter()
             .map(|it| recorded(it, start, settings))
             .collect();
-        let done: Simulation = settings.simulate(&seconds).ok()?;
+        let done: Simulation = settings.simulate(begin, &seconds).ok()?;
         let turns = done.transitions.into_iter().take(TRANSITIONS_MAX);
         Some(Course {
             openings: done.openings,
@@ -231,6 +260,15 @@ impl Run {
                 })
                 .collect(),
         })
+    }
+}
+
+/// Returns the state by the rules; what is forced says nothing about it.
+fn computed(state: EffectiveState) -> State {
+    match state {
+        EffectiveState::Open => State::Open,
+        EffectiveState::HalfOpen => State::HalfOpen,
+        _ => State::Closed,
     }
 }
 
@@ -271,7 +309,7 @@ fn recorded(sample: &CircuitSample, start: UnixNanos, settings: &Settings) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::CircuitCalls;
+    use crate::model::{CircuitCalls, Provenance};
 
     const START: UnixNanos = UnixNanos::new(1_800_000_000_000_000_000);
 
@@ -296,10 +334,18 @@ mod tests {
     }
 
     fn run(changed: Settings, samples: Vec<CircuitSample>) -> Preview {
+        run_after(Vec::new(), changed, samples)
+    }
+
+    fn run_after(
+        past: Vec<CircuitTransition>,
+        changed: Settings,
+        samples: Vec<CircuitSample>,
+    ) -> Preview {
         let run = Run {
             present: Settings::default(),
             changed,
-            past: Vec::new(),
+            past,
             range: TimeRange::until(START + LENGTH, LENGTH),
         };
         run.preview(BTreeMap::from([("a".to_owned(), samples)]))
@@ -323,6 +369,44 @@ mod tests {
         assert!((START..START + SECOND).contains(&first.time));
         assert!(first.reason.contains("(limit 30 %)"), "{}", first.reason);
         assert!(changed.refused > 300, "{changed:?}");
+    }
+
+    /// Scenario: the circuit opened 2 s before the ten minutes begin, with an open time of 5 s; and the settings to try wait
+    /// for 30 s.
+    /// Guarantees: both begin open, each for what is left of its own open time; forced states are no states of the rules.
+    #[test]
+    fn a_replay_begins_in_the_state_of_its_start() {
+        let patient = Settings {
+            open_duration: SECOND * 30,
+            ..Settings::default()
+        };
+        let transition = |to, time| CircuitTransition {
+            key: sample(0, 0, 0, 0).key,
+            instance: "a".to_owned(),
+            time,
+            from: EffectiveState::Closed,
+            to,
+            reason: String::new(),
+            provenance: Provenance::Reported,
+            open_until: None,
+            trace_id: None,
+            span_id: None,
+        };
+        let opened = |time| vec![transition(EffectiveState::Open, time)];
+        let samples: Vec<_> = (0..60).map(|second| sample(second, 10, 0, 0)).collect();
+        let refused = |past| {
+            let preview = run_after(past, patient.clone(), samples.clone());
+            let one = preview.instances.into_iter().next().unwrap();
+            let of = |course: Option<Course>| course.unwrap().refused;
+            (one.state_at_start, of(one.present), of(one.changed))
+        };
+        let open = (EffectiveState::Open, 30, 280);
+        assert_eq!(refused(opened(START - SECOND * 2)), open);
+        let forced = vec![transition(EffectiveState::ForcedOpen, START - SECOND)];
+        assert_eq!(refused(forced), (EffectiveState::ForcedOpen, 0, 0));
+        let later = opened(START + SECOND * 50);
+        assert_eq!(refused(later), (EffectiveState::Closed, 0, 0));
+        assert_eq!(refused(Vec::new()), (EffectiveState::Closed, 0, 0));
     }
 
     #[test]

@@ -12,6 +12,8 @@ const TURNS_MAX: usize = 20;
 #[derive(Debug)]
 pub(super) struct PreviewRow {
     pub(super) instance: String,
+    /// The state at the start: class and word.
+    pub(super) start: (&'static str, &'static str),
     pub(super) calls: String,
     pub(super) happened: String,
     pub(super) present: String,
@@ -38,6 +40,10 @@ impl PreviewRow {
         let turns = changed.flat_map(|it| &it.transitions).filter(is_shown);
         Self {
             instance: text::name(&preview.instance).into_owned(),
+            start: (
+                state::class(preview.state_at_start),
+                state::title(preview.state_at_start),
+            ),
             calls: text::count(preview.calls),
             happened: words(&preview.happened),
             present: maybe(preview.present.as_ref()),

@@ -143,6 +143,7 @@ fn preview(reason: &str) -> Preview {
         end: UnixNanos::new(NOW),
         instances: vec![InstancePreview {
             instance: reason.to_owned(),
+            state_at_start: EffectiveState::Open,
             calls: 12_345,
             happened: Course::default(),
             present: None,

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::call::{Admission, Change, Ending, Ticket};
+use super::reason::Reason;
 use super::settings::Settings;
 use super::state::{Outcome, State};
 use super::state_machine::StateMachine;
 use super::window::Tally;
+use crate::time::nanos;
 
 /// Most transitions returned; a breaker that flaps makes two per open time.
 const TRANSITIONS_MAX: usize = 1_000;
@@ -27,6 +29,25 @@ pub struct RecordedSecond {
     pub slow: u64,
     /// Calls that were refused, so that their result is unknown.
     pub refused: u64,
+}
+
+/// The state of the breaker at the start of a recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordedStart {
+    /// The state.
+    pub state: State,
+    /// How long it had been in that state.
+    pub lasted: Duration,
+}
+
+/// A closed breaker.
+impl Default for RecordedStart {
+    fn default() -> Self {
+        Self {
+            state: State::Closed,
+            lasted: Duration::ZERO,
+        }
+    }
 }
 
 /// What the breaker would have done.
@@ -57,14 +78,16 @@ pub struct SimulatedTransition {
 }
 
 impl Settings {
-    /// Returns what a breaker with these settings, closed and with an empty window at the start, would have done with
-    /// recorded calls. Concurrency, timeouts, jitter and calls that are still running have no effect on it. The time
-    /// grows with the number of calls, 0.1 µs each.
+    /// Returns what a breaker with these settings, in this state and with an empty window at the start, would have done
+    /// with recorded calls; one that was open stays so for what is left of the open time of these settings. Concurrency,
+    /// timeouts, jitter and calls that are still running have no effect on it. The time grows with the number of calls,
+    /// 0.1 µs each.
     ///
     /// # Errors
     /// Returns the first invalid setting.
     pub fn simulate(
         &self,
+        start: RecordedStart,
         seconds: &[RecordedSecond],
     ) -> Result<Simulation, super::validation::SettingsError> {
         self.validate()?;
@@ -77,6 +100,7 @@ impl Settings {
             total: Tally::default(),
             simulation: Simulation::default(),
         };
+        run.begin(start);
         seconds.iter().for_each(|second| run.second(second));
         Ok(run.simulation)
     }
@@ -89,6 +113,21 @@ struct Run {
 }
 
 impl Run {
+    fn begin(&mut self, start: RecordedStart) {
+        if start.state == State::Closed {
+            return;
+        }
+        let mut enter = |wait| {
+            let reason = Reason::Manual(String::new());
+            self.machine
+                .transition(start.state, wait, reason, 0, self.total);
+            self.machine.open_until()
+        };
+        if let Some(wait) = enter(None) {
+            enter(Some(wait.saturating_sub(nanos(start.lasted))));
+        }
+    }
+
     fn second(&mut self, second: &RecordedSecond) {
         let known = second.good + second.bad;
         let calls = known + second.refused;
@@ -201,7 +240,9 @@ mod tests {
         let mut calls = seconds(0..20, 10, 0);
         calls.extend(seconds(20..40, 0, 10));
         calls.extend(seconds(40..60, 10, 0));
-        let done = Settings::default().simulate(&calls).unwrap();
+        let done = Settings::default()
+            .simulate(RecordedStart::default(), &calls)
+            .unwrap();
         use State::{Closed, HalfOpen, Open};
         let expected = [
             (24, Open),
@@ -230,7 +271,10 @@ mod tests {
             },
             ..Settings::default()
         };
-        assert_eq!(patient.simulate(&calls).unwrap(), Simulation::default());
+        assert_eq!(
+            patient.simulate(RecordedStart::default(), &calls).unwrap(),
+            Simulation::default()
+        );
     }
 
     #[test]
@@ -243,13 +287,33 @@ mod tests {
             slow_call_rate_percent: 50.0,
             ..Settings::default()
         };
-        let done = slow.simulate(&calls).unwrap();
+        let done = slow.simulate(RecordedStart::default(), &calls).unwrap();
         assert_eq!(states(&done)[0], (5, State::Open));
         assert!(
             done.transitions[0]
                 .reason
                 .contains("took longer than 100 ms")
         );
+    }
+
+    /// Scenario: the breaker had been open for 2 s of its 5 s, or for an hour, or half-open, when the recording starts.
+    /// Guarantees: it refuses for the rest of its open time, and then the first call is the probe.
+    #[test]
+    fn it_starts_in_the_state_in_which_it_was() {
+        use State::{Closed, HalfOpen, Open};
+        let calls = seconds(0..10, 10, 0);
+        for (state, lasted, expected, refused) in [
+            (Open, 2, &[(3, HalfOpen), (3, Closed)][..], 30),
+            (Open, 3_600, &[(0, HalfOpen), (0, Closed)], 0),
+            (HalfOpen, 1, &[(0, Closed)], 0),
+            (Closed, 60, &[], 0),
+        ] {
+            let lasted = Duration::from_secs(lasted);
+            let start = RecordedStart { state, lasted };
+            let done = Settings::default().simulate(start, &calls).unwrap();
+            assert_eq!(states(&done), expected, "{start:?}");
+            assert_eq!((done.refused, done.openings), (refused, 0), "{start:?}");
+        }
     }
 
     /// Scenario: the real breaker was open, so that the calls have no results.
@@ -262,7 +326,9 @@ mod tests {
             refused: 10,
             ..RecordedSecond::default()
         }));
-        let done = Settings::default().simulate(&calls).unwrap();
+        let done = Settings::default()
+            .simulate(RecordedStart::default(), &calls)
+            .unwrap();
         assert_eq!(states(&done), [(1, State::Open), (6, State::HalfOpen)]);
         assert!(done.refused > 0 && done.unknown > 0);
         assert_eq!(done.refused + done.unknown + 20, 300);
@@ -275,7 +341,9 @@ mod tests {
             good: 3,
             ..RecordedSecond::default()
         };
-        let done = Settings::default().simulate(&[last]).unwrap();
+        let done = Settings::default()
+            .simulate(RecordedStart::default(), &[last])
+            .unwrap();
         assert_eq!(done, Simulation::default());
     }
 }
