@@ -172,11 +172,11 @@ pub struct OperatorEvent {
     pub event: EventKind,
     /// The service and circuit; empty parts mean all, or that there is none.
     pub key: CircuitKey,
-    /// The trace, or the number of the mute.
+    /// The trace, or the number of the mute or of the change of settings.
     pub object: String,
     /// The operator's reason.
     pub reason: String,
-    /// The operator; empty if unknown.
+    /// The operator; empty if unknown or if it was the collector.
     pub by: String,
     /// When, by the collector's clock.
     #[serde(rename = "time_unix_nanos")]
@@ -200,6 +200,8 @@ pub enum EventKind {
     KeepTrace,
     /// Removed a kept trace.
     RemoveTrace,
+    /// The collector itself ended a change of settings whose instances are gone.
+    EndSettings,
 }
 
 /// A stored record about changes and the instances that they are for.
@@ -232,7 +234,8 @@ impl ControlRecord {
         let subject = match self {
             Self::Change(change) => change.subject,
             Self::Outcome(outcome) => outcome.subject,
-            Self::Ended(_) | Self::Event(_) => return false,
+            Self::Event(event) => return event.event == EventKind::EndSettings,
+            Self::Ended(_) => return false,
         };
         subject == Subject::Settings
     }

@@ -177,7 +177,6 @@ impl Row {
     }
 
     fn of_event(self, event: &OperatorEvent) -> Self {
-        let is_trace = matches!(event.event, EventKind::KeepTrace | EventKind::RemoveTrace);
         let (service, circuit) = (&event.key.service, &event.key.name);
         Self {
             target: match (service.as_str(), circuit.as_str()) {
@@ -185,20 +184,25 @@ impl Row {
                 (service, "") => text::name(service).into_owned(),
                 (service, circuit) => format!("{} → {}", text::name(service), text::name(circuit)),
             },
-            href: match is_trace {
-                true => format!("/traces/{}", event.object),
-                false => "/notifications#mute".to_owned(),
+            href: match event.event {
+                EventKind::KeepTrace | EventKind::RemoveTrace => {
+                    format!("/traces/{}", event.object)
+                }
+                EventKind::Mute | EventKind::Unmute => "/notifications#mute".to_owned(),
+                EventKind::EndSettings => Href::circuit(&event.key).to_string(),
             },
             what: match event.event {
                 EventKind::Mute => t!("Notifications muted"),
                 EventKind::Unmute => t!("Mute ended"),
                 EventKind::KeepTrace => t!("Trace kept"),
                 EventKind::RemoveTrace => t!("Kept trace removed"),
+                EventKind::EndSettings => t!("Change of settings ended, as its instances are gone"),
             }
             .to_owned(),
-            by: match event.by.is_empty() {
-                true => t!("unknown").to_owned(),
-                false => self.by,
+            by: match event.event {
+                EventKind::EndSettings => t!("the collector").to_owned(),
+                _ if event.by.is_empty() => t!("unknown").to_owned(),
+                _ => self.by,
             },
             ..self
         }

@@ -314,6 +314,8 @@ pub(super) const WORDS: Words = &[
     ("This trace is too large to be kept: its copy would exceed {n} MiB.", "트레이스가 너무 커서 보관할 수 없습니다. 사본이 {n} MiB를 넘습니다."),
     ("Kept traces", "보관된 트레이스"),
     ("Statuses", "인스턴스 상태"),
+    ("Change of settings ended, as its instances are gone", "인스턴스가 사라져 설정 변경이 종료됨"),
+    ("the collector", "수집기"),
     ("A copy of the trace stays at its address when the retention removes it, until the copy is removed by hand. A copy has no log records and at most {n} MiB.", "보존 기간이 지나 트레이스가 삭제되어도 사본은 직접 삭제할 때까지 같은 주소에 남습니다. 사본에는 로그가 없고 크기는 최대 {n} MiB입니다."),
     ("what this trace shows", "이 트레이스가 보여 주는 것"),
     ("Keep", "보관"),

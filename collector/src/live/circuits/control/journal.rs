@@ -155,6 +155,7 @@ impl Recorded {
             Self::Event(event) => match event.event {
                 EventKind::Mute | EventKind::Unmute => JournalKind::Mute,
                 EventKind::KeepTrace | EventKind::RemoveTrace => JournalKind::Trace,
+                EventKind::EndSettings => JournalKind::Settings,
             },
             Self::Registry(entry) => match entry.event {
                 RegistryEvent::StatusChanged

@@ -4,6 +4,7 @@
 
 mod channels;
 mod ended;
+mod gone;
 mod journal;
 mod order;
 mod settings;
@@ -188,6 +189,7 @@ impl Control {
         now: UnixNanos,
         ordered: OwnedMutexGuard<()>,
     ) -> Result<OperatorChange, ControlError> {
+        self.make_room(&change, now).await?;
         let change = self.state().number(change, now)?;
         // Spawned so that it completes even if the caller goes away: a stored change must also be in force,
         // not only after a restart.
@@ -409,6 +411,7 @@ impl Control {
         let id = (poll.service.clone(), poll.instance.clone());
         let mut state = self.state();
         state.channels.connect(&id, UnixNanos::now())?;
+        state.hear(&poll.service, &poll.instance);
         // The first poll of a process.
         if poll.after.is_none() {
             state.ended.started(&InstanceId {

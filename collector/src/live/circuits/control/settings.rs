@@ -266,14 +266,15 @@ impl Control {
         Settings::names().map(setting).collect()
     }
 
-    /// Stores changes without an end again before the log forgets them; nothing else changes. Returns the number of
-    /// records.
+    /// Ends changes whose instances are gone, and stores those without an end again before the log forgets them. Returns
+    /// the number of records that were stored again.
     ///
     /// # Errors
     /// When the disk fails.
     pub(crate) async fn renew(&self, now: UnixNanos) -> Result<usize, StoreError> {
         // No later change is read before them after a restart.
         let _ordered = Arc::clone(&self.inner.ordering).lock_owned().await;
+        self.end_gone(now).await?;
         let oldest = now - self.inner.log.retention() / 2;
         let old = self.state().lasting_before(oldest, now);
         let records = old.iter().cloned().map(SeriesRecord::Control).collect();

@@ -7,16 +7,18 @@ use fusebox::control::{
     Action, Change, Changes, EXPIRY_MAX, Outcome, PROBLEM_CHARS_MAX, Poll, SettingsChange, Subject,
 };
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::channels::Channels;
 use super::ended::Ended;
 use super::order::{ControlError, remaining_ms, spoken};
 use crate::model::{
-    ChangeOutcome, CircuitKey, ControlRecord, OperatorChange, OperatorSettings, UnixNanos,
+    ChangeOutcome, CircuitKey, ControlRecord, EventKind, OperatorChange, OperatorSettings,
+    UnixNanos,
 };
 
 /// Changes held per circuit or logger, which are for picked instances, since one for all replaces them.
-const PER_CIRCUIT_MAX: usize = 32;
+pub(super) const PER_CIRCUIT_MAX: usize = 32;
 /// Circuits and loggers with changes, about 1 KiB each and as much per further change; as many as the wall
 /// holds circuits.
 const CIRCUITS_MAX: usize = 10_000;
@@ -29,7 +31,7 @@ pub(super) type Target = (CircuitKey, Subject);
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    targets: BTreeMap<Target, Vec<Tracked>>,
+    pub(super) targets: BTreeMap<Target, Vec<Tracked>>,
     /// Number of outcomes of all changes.
     outcomes: usize,
     /// The last number assigned.
@@ -42,8 +44,10 @@ pub(super) struct State {
 }
 
 #[derive(Debug)]
-struct Tracked {
-    change: OperatorChange,
+pub(super) struct Tracked {
+    pub(super) change: OperatorChange,
+    /// When one of the instances for which it was picked polled last; at first, when it was ordered or restored.
+    pub(super) heard: Instant,
     /// Earlier changes that may still be in force in instances which did not get this change.
     earlier: Option<Earlier>,
     /// The last outcome per instance.
@@ -121,7 +125,12 @@ impl State {
             }
             ControlRecord::Outcome(outcome) => self.settle(outcome),
             ControlRecord::Ended(end) => self.ended.restore(end),
-            ControlRecord::Event(event) => self.last_id = self.last_id.max(event.id),
+            ControlRecord::Event(event) => {
+                self.last_id = self.last_id.max(event.id);
+                if event.event == EventKind::EndSettings {
+                    self.remove(&event);
+                }
+            }
         }
     }
 
@@ -133,15 +142,12 @@ impl State {
         now: UnixNanos,
     ) -> Result<OperatorChange, ControlError> {
         self.prune(now);
-        let held = self.targets.get(&target(&change));
-        let replaced = |tracked: &&Tracked| change.covers(&tracked.change);
-        let left = held.map(|all| all.len() - all.iter().filter(replaced).count());
-        if left.is_some_and(|left| left >= PER_CIRCUIT_MAX) {
+        if !self.has_room(&change) {
             let problem =
                 format!("{PER_CIRCUIT_MAX} changes of single instances are in force here");
             return Err(ControlError::TooMany(problem));
         }
-        if held.is_none() && self.targets.len() >= CIRCUITS_MAX {
+        if !self.targets.contains_key(&target(&change)) && self.targets.len() >= CIRCUITS_MAX {
             let problem = format!("changes of {CIRCUITS_MAX} circuits and loggers are in force");
             return Err(ControlError::TooMany(problem));
         }
@@ -181,6 +187,7 @@ impl State {
         let outcomes = BTreeMap::new();
         let tracked = Tracked {
             change,
+            heard: Instant::now(),
             earlier,
             outcomes,
         };
@@ -193,6 +200,10 @@ impl State {
             held.retain(|tracked| tracked.is_needed(now));
             !held.is_empty()
         });
+        self.count_outcomes();
+    }
+
+    pub(super) fn count_outcomes(&mut self) {
         self.outcomes = self.targets.values().map(|held| outcomes_of(held)).sum();
     }
 
@@ -391,11 +402,7 @@ impl State {
         &'a self,
         service: &'a str,
     ) -> impl Iterator<Item = (&'a Target, &'a Vec<Tracked>)> {
-        let first = CircuitKey {
-            service: service.to_owned(),
-            name: String::new(),
-        };
-        let from = self.targets.range((first, Subject::Breaker)..);
+        let from = self.targets.range(first_of(service)..);
         from.take_while(move |((key, _), _)| key.service == service)
     }
 }
@@ -472,7 +479,16 @@ fn problem(reported: &str) -> String {
     reported.chars().take(PROBLEM_CHARS_MAX).collect()
 }
 
-fn target(change: &OperatorChange) -> Target {
+/// Returns a target before all of a service.
+pub(super) fn first_of(service: &str) -> Target {
+    let key = CircuitKey {
+        service: service.to_owned(),
+        name: String::new(),
+    };
+    (key, Subject::Breaker)
+}
+
+pub(super) fn target(change: &OperatorChange) -> Target {
     (change.key.clone(), change.subject)
 }
 

@@ -2,9 +2,11 @@
 
 use fusebox::circuit_breaker::SettingValues;
 
+use tokio::time::advance;
+
 use super::*;
 use crate::live::circuits::Origin;
-use crate::model::DAY;
+use crate::model::{DAY, SECOND};
 
 fn values(pairs: &[(&str, &str)]) -> SettingValues {
     let owned = |(name, text): &(&str, &str)| ((*name).to_owned(), (*text).to_owned());
@@ -367,4 +369,57 @@ async fn an_instance_that_was_away_returns_to_its_own_settings() {
     assert_eq!(given(Some(set)), [reset]);
     assert_eq!(given(Some(reset)), Vec::<u64>::new());
     assert_eq!(given(None), Vec::<u64>::new());
+}
+
+/// Scenario: settings are tried on 32 instances, one after the other; all but one are replaced by new ones.
+/// Guarantees: those that are gone make room for a change of a new instance, and after a day go by themselves; the journal says
+/// so, and they are not back after a restart. The one that polls keeps its settings.
+#[tokio::test(start_paused = true)]
+async fn changes_of_instances_that_are_gone_are_ended() {
+    let world = World::new().await;
+    let ids: Vec<&'static str> = (0..34).map(|n| &*format!("pod-{n}").leak()).collect();
+    for id in &ids {
+        world.report(id).await;
+    }
+    let set = async |world: &World, id: &str| {
+        let set = world.set_for(&[id], &[("minimum_calls", "9")], None).await;
+        set.map(|change| change.id)
+    };
+    let stays = set(&world, "pod-0").await.unwrap();
+    for id in &ids[1..32] {
+        set(&world, id).await.unwrap();
+    }
+    advance(MINUTE * 10).await;
+    let full = set(&world, "pod-32").await;
+    assert!(matches!(full, Err(ControlError::TooMany(_))));
+    world.poll("pod-0", None).await;
+    advance(SECOND).await;
+    let new = set(&world, "pod-32").await.unwrap();
+    let held = |world: &World| {
+        let held = world
+            .circuits
+            .control()
+            .state()
+            .of_settings(&world.circuit().key);
+        held.iter().map(|it| it.id).collect::<Vec<_>>()
+    };
+    assert_eq!(held(&world), [stays, new]);
+    let world = world.restarted().await;
+    assert_eq!(held(&world), [stays, new]);
+    advance(DAY).await;
+    world.poll("pod-0", None).await;
+    advance(SECOND).await;
+    let control = world.circuits.control();
+    control.renew(UnixNanos::now()).await.unwrap();
+    assert_eq!(held(&world), [stays]);
+    let kind = JournalFilter {
+        kind: Some(JournalKind::Settings),
+        text: "has polled for 24 h: pod-32".to_owned(),
+        ..JournalFilter::default()
+    };
+    let journal = control.journal(TimeRange::ALL, kind, 10).await.unwrap();
+    let Recorded::Event(end) = &journal[0].recorded else {
+        panic!("{journal:?}");
+    };
+    assert_eq!((end.object.clone(), end.by.as_str()), (new.to_string(), ""));
 }
