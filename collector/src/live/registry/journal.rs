@@ -1,8 +1,8 @@
 //! Reads the journal of the registry: who registered, changed and left, and when.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-use crate::model::{RegistryEntry, RegistryEvent, TimeRange};
+use crate::model::{Registered, RegistryEntry, RegistryEvent, TimeRange};
 use crate::store::series::{SeriesKind, SeriesRecord};
 use crate::store::{SeriesReader, StoreError};
 
@@ -62,4 +62,24 @@ pub(super) fn read(
         }
     })?;
     Ok(found.into_iter().rev().collect())
+}
+
+/// Reads the instances whose status was set by an operator at the end of a range.
+pub(super) fn forced(
+    log: &dyn SeriesReader,
+    range: TimeRange,
+) -> Result<Vec<Registered>, StoreError> {
+    let mut forced = BTreeMap::new();
+    log.scan(SeriesKind::Registry, range, None, &mut |record| {
+        let SeriesRecord::Registry(entry) = record else {
+            return;
+        };
+        let key = (entry.service.to_lowercase(), entry.instance);
+        let state = entry.state.filter(|state| state.forced.is_some());
+        match state {
+            Some(state) => forced.insert(key, *state),
+            None => forced.remove(&key),
+        };
+    })?;
+    Ok(forced.into_values().collect())
 }

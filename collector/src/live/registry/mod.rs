@@ -32,7 +32,7 @@ use self::draft::Draft;
 use self::state::{InstanceKey, Now, State};
 use crate::live::waiters::{Waiter, Waiters};
 use crate::model::{
-    InstanceStatus, Registration, RegistryEntry, RegistryEvent, TimeRange, UnixNanos,
+    InstanceStatus, Registered, Registration, RegistryEntry, RegistryEvent, TimeRange, UnixNanos,
 };
 use crate::store::cancel::{READ_TIME_MAX, off_worker, off_worker_until};
 use crate::store::series::{SeriesKind, SeriesLog, SeriesRecord};
@@ -274,6 +274,18 @@ impl Registry {
     /// Returns how many instances whose leases have expired are kept because too many stopped reporting at once; 0 if none.
     pub fn preserved(&self) -> usize {
         self.state().preserved(now())
+    }
+
+    /// Returns the instances whose status was set by an operator at a time of the past.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn forced_at(&self, time: UnixNanos) -> Result<Vec<Registered>, StoreError> {
+        let log = self.inner.log.clone();
+        // Every registration is stored again within it.
+        let range = TimeRange::until(time, log.retention());
+        let read = move || journal::forced(&log, range);
+        off_worker_until(Path::new("series"), Instant::now() + READ_TIME_MAX, read).await
     }
 
     /// Returns the entries of a range, latest first.

@@ -317,6 +317,34 @@ async fn the_journal_lists_every_change() {
     assert_eq!(kims.len(), 1);
 }
 
+#[tokio::test]
+async fn a_status_of_the_past_is_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = open(&dir, NOW);
+    with_instances(&registry, 2).await;
+    let order = async |status, at| {
+        let order = registry.order_status("Shop", "pod-01", status, by("kim"), at);
+        order.await.unwrap();
+    };
+    order(Some(InstanceStatus::OutOfService), NOW + HOUR).await;
+    let down = (InstanceStatus::Down, "");
+    let reported = registry.report_status("shop", "pod-01", down, NOW + HOUR * 2);
+    reported.await.unwrap();
+    order(None, NOW + HOUR * 3).await;
+    for (at, expected) in [
+        (HOUR / 2, 0),
+        (HOUR * 3 / 2, 1),
+        (HOUR * 5 / 2, 1),
+        (HOUR * 4, 0),
+    ] {
+        let forced = registry.forced_at(NOW + at).await.unwrap();
+        assert_eq!(forced.len(), expected, "{at:?}");
+        for one in forced {
+            assert_eq!(one.registration.instance, "pod-01");
+        }
+    }
+}
+
 /// Guarantees: an instance that runs for longer than the retention is still known after a restart.
 #[tokio::test]
 async fn a_registration_outlives_the_retention() {

@@ -1,10 +1,10 @@
-//! The changes of operators that were in force at the shown time of the past.
+//! The changes of operators that were in force at the shown time of the past: of circuits, log levels and statuses.
 
 use std::collections::BTreeMap;
 
 use fusebox::control::{Action, EXPIRY_MAX};
 use fusebox_collector::live::circuits::{JournalFilter, Recorded};
-use fusebox_collector::model::{OperatorChange, TimeRange, UnixNanos};
+use fusebox_collector::model::{OperatorChange, Registered, TimeRange, UnixNanos};
 
 use crate::pages::Pages;
 use crate::pages::frame::error::PageError;
@@ -38,7 +38,35 @@ pub(super) async fn at(pages: &Pages, at: u64) -> Result<Vec<PastChange>, PageEr
             Recorded::Change(change) => Some(change),
             Recorded::Event(_) | Recorded::Registry(_) => None,
         });
-    Ok(in_force(changes, UnixNanos::new(at)))
+    let mut shown = in_force(changes, UnixNanos::new(at));
+    let registry = pages.query.circuits().registry();
+    let statuses = registry.forced_at(UnixNanos::new(at)).await?;
+    shown.extend(statuses.iter().filter_map(status));
+    shown.truncate(CHANGES_MAX);
+    Ok(shown)
+}
+
+/// Returns the status that was set for an instance.
+fn status(registered: &Registered) -> Option<PastChange> {
+    let (registration, forced) = (&registered.registration, registered.forced.as_ref()?);
+    let (service, instance) = (&registration.service, &registration.instance);
+    Some(PastChange {
+        target: format!("{} → {}", text::name(service), text::name(instance)),
+        href: Href::new("/changes")
+            .with("service", service)
+            .with("instance", instance)
+            .to_string(),
+        words: words(forced.status.as_str(), &forced.by, &forced.reason),
+    })
+}
+
+fn words(what: &str, who: &str, why: &str) -> String {
+    t!(
+        "{what} by {who}: “{why}”",
+        what = what,
+        who = text::name(who),
+        why = text::shown(why, 300)
+    )
 }
 
 /// Returns what of these changes, latest first, was in force: of each target the latest for all instances, and those for
@@ -65,12 +93,7 @@ fn shown(change: &OperatorChange) -> PastChange {
         href: Href::new("/changes")
             .with("service", &key.service)
             .to_string(),
-        words: t!(
-            "{what} by {who}: “{why}”",
-            what = action::what(change),
-            who = text::name(&change.by),
-            why = text::shown(&change.reason, 300)
-        ),
+        words: words(&action::what(change), &change.by, &change.reason),
     }
 }
 
