@@ -1,7 +1,9 @@
 //! The configuration of telemetry: the standard `OTEL_*` variables, overridden by code. An invalid value is replaced by
 //! its default and reported in a sentence.
 
+mod resolve;
 mod signal;
+mod variables;
 
 use std::time::Duration;
 
@@ -12,31 +14,11 @@ use tracing_subscriber::filter::LevelFilter;
 pub(super) use signal::Signal;
 
 use self::signal::Address;
-use super::environment::Environment;
 use super::log_format::LogFormat;
 use super::protocol::Protocol;
 use crate::circuit_breaker::Registry;
-use crate::propagation::{Propagator, sampler_from_variables};
+use crate::propagation::Propagator;
 use crate::resilience;
-use crate::time::MAX_DURATION;
-
-/// Timeout of one export (OTLP specification).
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long spans wait to be sent in a batch. With the SDK's 5 s a live page would lag.
-const DEFAULT_SPAN_DELAY: Duration = Duration::from_millis(500);
-/// How often the application's own metrics are sent; the SDK's default is a minute.
-const DEFAULT_METRIC_INTERVAL: Duration = Duration::from_secs(10);
-/// How often circuit metrics are sent, and so the age of the data on the circuit wall.
-const CIRCUIT_INTERVAL: Duration = Duration::from_secs(1);
-/// The shortest delay, interval and timeout: with 0 a thread would send without a pause, or always time out.
-const SHORTEST: Duration = Duration::from_millis(10);
-
-/// Length of the queue of spans: half a second at 16,000 spans a second.
-const SPAN_QUEUE: usize = 8_192;
-/// Longest queue of spans; its memory, about 50 MB, is allocated at the start.
-const SPAN_QUEUE_MAX: usize = 131_072;
-/// Spans per request, as specified.
-const SPAN_BATCH: usize = 512;
 
 /// The configuration of `fusebox::init`.
 #[derive(Debug, Clone)]
@@ -69,72 +51,6 @@ pub struct TelemetryConfig {
 }
 
 impl TelemetryConfig {
-    /// Reads the standard variables: `OTEL_SERVICE_NAME` (else `service_name`), `OTEL_RESOURCE_ATTRIBUTES`,
-    /// `OTEL_EXPORTER_OTLP_{ENDPOINT,PROTOCOL,HEADERS,TIMEOUT,CERTIFICATE}`, `_{TRACES,METRICS,LOGS}_{ENDPOINT,PROTOCOL}`,
-    /// `OTEL_{TRACES,METRICS,LOGS}_EXPORTER=none`, `OTEL_PROPAGATORS`, `OTEL_BSP_SCHEDULE_DELAY`,
-    /// `OTEL_BSP_MAX_{QUEUE,EXPORT_BATCH}_SIZE`, `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_SDK_DISABLED` and `RUST_LOG`; and
-    /// `FUSEBOX_LOG_FORMAT=json`, `FUSEBOX_LOG_RECORDS=off` (or a filter) and `FUSEBOX_CONTROL=off`. The SDK itself
-    /// reads the others (`OTEL_TRACES_SAMPLER`, limits). An invalid value is replaced by its default and logged at the
-    /// start; [`doctor`](crate::doctor) lists them.
-    pub fn from_env(service_name: &str) -> Self {
-        Self::from_variables(service_name, &|name| std::env::var(name).ok())
-    }
-
-    fn from_variables(default_name: &str, variable: &dyn Fn(&str) -> Option<String>) -> Self {
-        let mut env = Environment::new(variable);
-        let attributes = env.pairs("OTEL_RESOURCE_ATTRIBUTES");
-        let named = attributes.iter().find(|(key, _)| key == "service.name");
-        let named = named.map(|(_, name)| name.clone());
-        let service_name = env.get("OTEL_SERVICE_NAME").or(named);
-        let mut config = Self {
-            service_name: service_name.unwrap_or_else(|| default_name.to_owned()),
-            attributes: attributes
-                .into_iter()
-                .map(|(key, value)| KeyValue::new(key, value))
-                .collect(),
-            disabled: env.flag("OTEL_SDK_DISABLED"),
-            traces: Signal::read("traces", &mut env),
-            metrics: Signal::read("metrics", &mut env),
-            logs: Signal::read("logs", &mut env),
-            headers: env.pairs("OTEL_EXPORTER_OTLP_HEADERS"),
-            ca_file: env.get("OTEL_EXPORTER_OTLP_CERTIFICATE"),
-            timeout: env.millis("OTEL_EXPORTER_OTLP_TIMEOUT", DEFAULT_TIMEOUT),
-            span_delay: env.millis("OTEL_BSP_SCHEDULE_DELAY", DEFAULT_SPAN_DELAY),
-            span_queue: env.count("OTEL_BSP_MAX_QUEUE_SIZE", SPAN_QUEUE, SPAN_QUEUE_MAX),
-            span_batch: env.count("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", SPAN_BATCH, SPAN_QUEUE_MAX),
-            span_level: LevelFilter::INFO,
-            metric_interval: env.millis("OTEL_METRIC_EXPORT_INTERVAL", DEFAULT_METRIC_INTERVAL),
-            circuit_interval: CIRCUIT_INTERVAL,
-            propagator: read_propagator(&mut env),
-            sampler: sampler_from_variables(
-                env.get("OTEL_TRACES_SAMPLER").as_deref(),
-                env.get("OTEL_TRACES_SAMPLER_ARG").as_deref(),
-            ),
-            registry: Registry::global().clone(),
-            policies: resilience::Registry::global().clone(),
-            control: env
-                .choice(
-                    "FUSEBOX_CONTROL",
-                    on_or_off,
-                    "neither on nor off; on is used",
-                )
-                .unwrap_or(true),
-            log_filter: env.get("RUST_LOG"),
-            log_format: env
-                .choice(
-                    "FUSEBOX_LOG_FORMAT",
-                    LogFormat::parse,
-                    "neither text nor json; text is used",
-                )
-                .unwrap_or_default(),
-            record_filter: env.get("FUSEBOX_LOG_RECORDS"),
-            problems: Vec::new(),
-        };
-        env.check_sdk();
-        config.problems = env.problems;
-        config
-    }
-
     /// Sets the name of the service, overriding the environment.
     #[must_use]
     pub fn with_service_name(mut self, name: &str) -> Self {
@@ -242,19 +158,6 @@ impl TelemetryConfig {
         self
     }
 
-    /// Returns protocol and address of the receiver: that of the first signal sent over HTTP, else of the first over gRPC;
-    /// `None` if nothing is sent.
-    pub(super) fn receiver(&self) -> Option<(Protocol, String)> {
-        let signals = [&self.logs, &self.metrics, &self.traces];
-        [Protocol::HttpProtobuf, Protocol::Grpc]
-            .into_iter()
-            .find_map(|protocol| {
-                let spoken = signals.iter().filter(|signal| signal.protocol == protocol);
-                let url = spoken.filter_map(|signal| signal.receiver()).next();
-                Some((protocol, url?))
-            })
-    }
-
     /// Sets which events are sent as OTLP log records, in the syntax of `RUST_LOG` and independent of the log filter; `off`
     /// sends none. Default `info`.
     #[must_use]
@@ -263,46 +166,11 @@ impl TelemetryConfig {
         self
     }
 
-    /// Returns whether log records are sent.
-    pub(super) fn sends_log_records(&self) -> bool {
-        let filter = self.record_filter.as_deref().unwrap_or_default();
-        self.logs.is_exported && !filter.trim().eq_ignore_ascii_case("off")
-    }
-
     /// Sets which log lines are written, in the syntax of `RUST_LOG`. Default `info`.
     #[must_use]
     pub fn with_log_filter(mut self, filter: &str) -> Self {
         self.log_filter = Some(filter.to_owned());
         self
-    }
-
-    /// Returns the configuration with invalid values replaced and described in `problems`.
-    pub(super) fn resolved(&self) -> Self {
-        let mut config = self.clone();
-        for signal in [&mut config.traces, &mut config.metrics, &mut config.logs] {
-            if !signal.is_exported {
-                continue;
-            }
-            if let Err(problem) = signal.check() {
-                signal.is_exported &= problem.is_assumption;
-                config.problems.push(problem.text);
-            }
-        }
-        let periods = [
-            ("delay of spans", &mut config.span_delay),
-            ("interval of metrics", &mut config.metric_interval),
-            ("timeout of exports", &mut config.timeout),
-        ];
-        for (name, period) in periods {
-            let used = (*period).clamp(SHORTEST, MAX_DURATION);
-            if *period != used {
-                let what = if *period < used { "short" } else { "long" };
-                let text = format!("{name} of {period:?}: too {what}; {used:?} is used");
-                config.problems.push(text);
-                *period = used;
-            }
-        }
-        config
     }
 }
 
@@ -341,32 +209,6 @@ impl TelemetryConfig {
             "problems": self.problems,
         })
     }
-}
-
-fn on_or_off(word: &str) -> Option<bool> {
-    match word {
-        "on" => Some(true),
-        "off" => Some(false),
-        _ => None,
-    }
-}
-
-/// Parses `OTEL_PROPAGATORS`; unknown names are left out.
-fn read_propagator(env: &mut Environment<'_>) -> Propagator {
-    let name = "OTEL_PROPAGATORS";
-    let Some(list) = env.get(name) else {
-        return Propagator::default();
-    };
-    for item in list.split(',').map(str::trim) {
-        if !Propagator::NAMES.contains(&item) {
-            env.problem(
-                name,
-                item,
-                "no propagator that is supported; it is left out",
-            );
-        }
-    }
-    Propagator::from_list(&list)
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! The configuration from variables and code, and its problems.
 
+use super::resolve::SHORTEST;
+use super::variables::{DEFAULT_SPAN_DELAY, DEFAULT_TIMEOUT, SPAN_QUEUE_MAX};
 use super::*;
+use crate::time::MAX_DURATION;
 
 fn config(variables: &[(&str, &str)]) -> TelemetryConfig {
     TelemetryConfig::from_variables("shop", &|name| {
