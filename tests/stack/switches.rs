@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use fantoccini::Locator;
+use fusebox_collector::{Collector, CollectorConfig};
+use fusebox_dashboard::serve;
 use integration_tests::{
-    Binary, Browser, DEADLINE, FakeBreaker, ShopService, eventually, get_json,
+    Binary, Browser, DEADLINE, FakeBreaker, ShopService, Stack, eventually, get_json,
 };
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
@@ -207,89 +209,172 @@ async fn a_pending_change_arrives_once_after_a_crash() {
     binary.terminate().await;
 }
 
-/// Every route that changes something: method, path, content type, body.
-fn writes() -> Vec<(Method, String, &'static str, String)> {
-    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+/// Routes that change something without being an operator's: they set cookies, show an upload, or are what services send
+/// about themselves; and a call that only reads.
+const OTHERS: [&str; 14] = [
+    "POST /preferences",
+    "POST /upload",
+    "POST /demo-trace",
+    "POST /tempopb.StreamingQuerier/{method}",
+    "POST /instances",
+    "DELETE /instances/{id}",
+    "POST /eureka/apps/{app}",
+    "PUT /eureka/apps/{app}/{id}",
+    "DELETE /eureka/apps/{app}/{id}",
+    "PUT /eureka/apps/{app}/{id}/metadata",
+    "POST /eureka/v2/apps/{app}",
+    "PUT /eureka/v2/apps/{app}/{id}",
+    "DELETE /eureka/v2/apps/{app}/{id}",
+    "PUT /eureka/v2/apps/{app}/{id}/metadata",
+];
+
+/// A change that only operators make.
+struct Write {
+    method: Method,
+    route: &'static str,
+    content_type: &'static str,
+    body: String,
+}
+
+impl Write {
+    fn path(&self) -> String {
+        let has = |part| self.route.contains(part);
+        let id = match (has("instances"), has("mutes")) {
+            (true, _) => "product-page-1",
+            (_, true) => "1",
+            _ => TRACE,
+        };
+        let name = if has("services") {
+            "product-page"
+        } else {
+            "inventory"
+        };
+        let values = [
+            ("{service}", "product-page"),
+            ("{app}", "PRODUCT-PAGE"),
+            ("{name}", name),
+            ("{logger}", "ROOT"),
+            ("{id}", id),
+        ];
+        let filled = values.into_iter();
+        filled.fold(self.route.to_owned(), |path, (name, value)| {
+            path.replace(name, value)
+        })
+    }
+}
+
+/// Every change that only operators make.
+fn writes() -> Vec<Write> {
     let settings = json!({"settings": {"minimum_calls": 9}, "reason": "full", "by": "Ada"});
     let level = json!({"level": "debug", "reason": "full", "by": "Ada", "expires_in_s": 60});
     let mute = json!({"for_s": 60, "reason": "we deploy", "by": "Ada"});
     let keep = json!({"note": "outage", "by": "Ada"});
+    let status = json!({"status": "OUT_OF_SERVICE", "reason": "full", "by": "Ada"});
     let api = [
-        (format!("{CIRCUIT}/changes"), order("force_open")),
-        (format!("{CIRCUIT}/settings"), settings),
-        ("/services/product-page/loggers/ROOT".to_owned(), level),
-        ("/notifications/mutes".to_owned(), mute),
-        (format!("/traces/{trace}/keep"), keep),
+        (
+            "/api/circuits/{service}/{name}/changes",
+            order("force_open"),
+        ),
+        ("/api/circuits/{service}/{name}/settings", settings),
+        ("/api/services/{name}/loggers/{logger}", level),
+        ("/api/instances/{service}/{id}/status", status),
+        ("/api/notifications/mutes", mute),
+        ("/api/traces/{id}/keep", keep),
     ];
     let forms = [
         (
-            format!("{CIRCUIT}/switch"),
+            "/circuits/{service}/{name}/switch",
             "action=force_open&reason=full&by=Ada&expires_in_s=3600",
         ),
         (
-            format!("{CIRCUIT}/settings"),
+            "/circuits/{service}/{name}/settings",
             "minimum_calls=9&reason=full&by=Ada&expires_in_s=0",
         ),
         (
-            "/instances/product-page/product-page-1/level".to_owned(),
+            "/instances/{service}/{id}/level",
             "logger=ROOT&level=debug&reason=full&by=Ada&expires_in_s=300",
         ),
         (
-            "/instances/product-page/product-page-1/breaker".to_owned(),
+            "/instances/{service}/{id}/breaker",
             "breaker=inventory&action=force_open&reason=full&by=Ada&expires_in_s=300",
         ),
         (
-            "/instances/product-page/product-page-1/status".to_owned(),
+            "/instances/{service}/{id}/status",
             "status=OUT_OF_SERVICE&reason=full&by=Ada",
         ),
-        (
-            "/notifications/mutes".to_owned(),
-            "for_s=60&reason=deploy&by=Ada",
-        ),
-        ("/notifications/mutes/1/end".to_owned(), ""),
-        (format!("/traces/{trace}/keep"), "note=outage&by=Ada"),
-        (format!("/kept/{trace}/remove"), ""),
+        ("/notifications/mutes", "for_s=60&reason=deploy&by=Ada"),
+        ("/notifications/mutes/{id}/end", ""),
+        ("/traces/{id}/keep", "note=outage&by=Ada"),
+        ("/kept/{id}/remove", ""),
     ];
-    let removals = [
-        "/api/notifications/mutes/1".to_owned(),
-        format!("/api/kept/{trace}"),
+    let others = [
+        (Method::DELETE, "/api/notifications/mutes/{id}"),
+        (Method::DELETE, "/api/kept/{id}"),
+        (Method::PUT, "/eureka/apps/{app}/{id}/status"),
+        (Method::DELETE, "/eureka/apps/{app}/{id}/status"),
+        (Method::PUT, "/eureka/v2/apps/{app}/{id}/status"),
+        (Method::DELETE, "/eureka/v2/apps/{app}/{id}/status"),
     ];
     let form = "application/x-www-form-urlencoded";
-    let api = api.map(|(path, body)| {
-        (
-            Method::POST,
-            format!("/api{path}"),
-            "application/json",
-            body.to_string(),
-        )
-    });
-    let forms = forms.map(|(path, body)| (Method::POST, path, form, body.to_owned()));
-    let removals = removals.map(|path| (Method::DELETE, path, form, String::new()));
-    api.into_iter().chain(forms).chain(removals).collect()
+    let write = |method, route, content_type, body: String| Write {
+        method,
+        route,
+        content_type,
+        body,
+    };
+    let api =
+        api.map(|(route, body)| write(Method::POST, route, "application/json", body.to_string()));
+    let forms = forms.map(|(route, body)| write(Method::POST, route, form, body.to_owned()));
+    let others = others.map(|(method, route)| write(method, route, form, String::new()));
+    api.into_iter().chain(forms).chain(others).collect()
+}
+
+/// Guarantees: the tests of this file try every route that changes something, also those that come later.
+#[tokio::test]
+async fn every_route_that_changes_something_is_tried() {
+    let data = TempDir::new().expect("a temporary directory");
+    let config = CollectorConfig::for_test(data.path());
+    let collector = Collector::bind(config).await.expect("a collector");
+    // A router shows its routes in no other way.
+    let router = format!("{:?}", serve::web_router(&collector));
+    let is_route = |part: &&str| part.starts_with('/') && !part.contains("__private");
+    let paths: BTreeSet<&str> = router.split('"').filter(is_route).collect();
+    assert!(paths.contains("/api/circuits/{service}/{name}/changes"));
+    let stack = Stack::start().await;
+    let mut found = BTreeSet::new();
+    for path in paths {
+        let asked = Client::new().request(Method::OPTIONS, format!("{}{path}", stack.web));
+        let answer = asked.send().await.expect("an answer");
+        let allowed = answer.headers().get("allow").expect(path);
+        let allowed = allowed.to_str().expect("names of methods").split(',');
+        let changes = allowed.filter(|method| !["GET", "HEAD"].contains(method));
+        found.extend(changes.map(|method| format!("{method} {path}")));
+    }
+    let tried = writes().into_iter();
+    let tried = tried.map(|it| format!("{} {}", it.method, it.route));
+    let known: BTreeSet<_> = tried.chain(OTHERS.map(str::to_owned)).collect();
+    assert_eq!(found, known);
 }
 
 /// Sends each change with these headers; returns the statuses that occurred.
 async fn try_all(web: &str, headers: &[(&str, &str)]) -> BTreeSet<u16> {
     let mut statuses = BTreeSet::new();
-    for (method, path, content_type, body) in writes() {
-        statuses.insert(try_one(web, headers, method, &path, content_type, body).await);
+    for write in writes() {
+        statuses.insert(try_one(web, headers, write).await);
     }
     statuses
 }
 
-async fn try_one(
-    web: &str,
-    headers: &[(&str, &str)],
-    method: Method,
-    path: &str,
-    content_type: &str,
-    body: String,
-) -> u16 {
+async fn try_one(web: &str, headers: &[(&str, &str)], write: Write) -> u16 {
     let no_redirects = reqwest::redirect::Policy::none();
     let client = Client::builder().redirect(no_redirects).build();
     let client = client.expect("a client");
-    let mut request = client.request(method, format!("{web}{path}"));
-    request = request.header("content-type", content_type).body(body);
+    let mut request = client.request(write.method.clone(), format!("{web}{}", write.path()));
+    request = request
+        .header("content-type", write.content_type)
+        .body(write.body);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -300,8 +385,9 @@ async fn try_one(
 /// Asserts that whoever sends these headers may change the circuit, by the API and the form, and is refused nothing else:
 /// the other routes exist and answer about what is changed.
 async fn assert_may_change(web: &str, headers: &[(&str, &str)]) {
-    for (method, path, content_type, body) in writes() {
-        let status = try_one(web, headers, method, &path, content_type, body).await;
+    for write in writes() {
+        let path = write.path();
+        let status = try_one(web, headers, write).await;
         match path.contains(CIRCUIT) {
             true => assert!([202, 303].contains(&status), "{path}: {status}"),
             false => assert!(![401, 403, 405, 421].contains(&status), "{path}: {status}"),
