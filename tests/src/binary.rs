@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use tokio::process::{Child, Command};
 
+use crate::child;
 use crate::wait::{DEADLINE, read_until};
 
 /// Ports that the system chooses.
@@ -62,7 +63,7 @@ impl Binary {
     /// Starts the server from that file, over that data directory.
     pub async fn serve_from(binary: &Path, data: &Path) -> Self {
         let data = data.display().to_string();
-        Self::start(Command::new(binary), &["--data-dir", data.as_str()]).await
+        Self::start(child::server(binary), &["--data-dir", data.as_str()]).await
     }
 
     /// Starts the server over that data directory with more arguments.
@@ -73,7 +74,7 @@ impl Binary {
 
     /// Starts the server with at most that many open files.
     pub async fn serve_with_handles(data: &Path, handles: u32) -> Self {
-        let mut limited = Command::new("sh");
+        let mut limited = child::server("sh");
         let script = format!("ulimit -n {handles} && exec \"$0\" \"$@\"");
         limited.args(["-c", &script]).arg(binary_path());
         let data = data.display().to_string();
@@ -106,19 +107,15 @@ impl Binary {
     }
 
     async fn spawn(args: &[&str]) -> Self {
-        Self::start(Command::new(binary_path()), args).await
+        Self::start(child::server(binary_path()), args).await
     }
 
     async fn start(mut command: Command, args: &[&str]) -> Self {
         let is_given = |flag: &str| args.contains(&flag);
         let anywhere = LISTEN_ANYWHERE.chunks(2).filter(|pair| !is_given(pair[0]));
-        let mut child = command
-            .args(anywhere.flatten())
-            .args(args)
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the binary starts");
+        command.args(anywhere.flatten()).args(args);
+        command.stdout(Stdio::piped());
+        let mut child = child::start(command).expect("the binary starts");
         let stdout = child.stdout.take().expect("standard output is piped");
         let mut addresses = Addresses::default();
         let (web, otlp_http) = read_until("the binary", stdout, |line| addresses.read(line)).await;

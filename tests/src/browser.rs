@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use url::{ParseError, Url};
 
+use crate::child;
 use crate::wait::read_until_exit;
 
 /// How often a driver is started before the test fails.
@@ -175,12 +176,9 @@ async fn start_driver() -> (Child, u16) {
 }
 
 async fn try_start_driver() -> Option<(Child, u16)> {
-    let mut driver = Command::new("chromedriver")
-        .arg("--port=0")
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("chromedriver starts: tests/run installs it");
+    let mut command = child::server("chromedriver");
+    command.arg("--port=0").stdout(Stdio::piped());
+    let mut driver = child::start(command).expect("chromedriver starts: tests/run installs it");
     let stdout = driver.stdout.take().expect("standard output is piped");
     let port = read_until_exit("chromedriver", stdout, |line| {
         let (_, port) = line.rsplit_once("started successfully on port ")?;

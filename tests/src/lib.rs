@@ -4,6 +4,7 @@
 mod binary;
 mod breaker;
 mod browser;
+pub mod child;
 mod otlp;
 mod shop;
 mod stack;

@@ -5,6 +5,7 @@ use std::process::Stdio;
 use tokio::process::{Child, Command};
 
 use crate::binary::binary_path;
+use crate::child;
 use crate::wait::{DEADLINE, read_until};
 
 /// A running service; it is killed when dropped.
@@ -23,20 +24,18 @@ impl ShopService {
         otlp_http: &str,
         peers: &[(&str, &str)],
     ) -> Self {
-        let mut command = Command::new(binary_path());
+        let mut command = child::server(binary_path());
         command.args(["shop", service, "--instance", instance]);
         for (name, url) in peers {
             command.arg("--peer").arg(format!("{name}={url}"));
         }
-        let mut child = command
+        command
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", otlp_http)
             .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
             // It ends when its standard input does.
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the service starts");
+            .stdout(Stdio::piped());
+        let mut child = child::start(command).expect("the service starts");
         let stdout = child.stdout.take().expect("standard output is piped");
         let address = read_until(service, stdout, |line| Some(line.to_owned())).await;
         Self {

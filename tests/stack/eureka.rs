@@ -3,7 +3,7 @@
 
 use std::process::Stdio;
 
-use integration_tests::{Binary, eventually, needed};
+use integration_tests::{Binary, child, eventually, needed};
 use reqwest::Client;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -24,7 +24,8 @@ impl Service {
     async fn start(name: &str, web: &str) -> Self {
         let jar = needed("FUSEBOX_TEST_EUREKA_CLIENT");
         let server = web.replace("http://", &format!("http://{name}:{SERVICE_TOKEN}@"));
-        let mut process = Command::new("java")
+        let mut command = child::server("java");
+        command
             .args(["-Xmx128m", "-XX:TieredStopAtLevel=1", "-jar", &jar])
             .args(["--server.port=0", "--server.address=127.0.0.1"])
             .arg(format!("--spring.application.name={name}"))
@@ -40,10 +41,8 @@ impl Service {
             .arg(format!(
                 "--eureka.client.service-url.defaultZone={server}/eureka/"
             ))
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("java starts");
+            .stdout(Stdio::piped());
+        let mut process = child::start(command).expect("java starts");
         let stdout = process.stdout.take().expect("standard output is piped");
         let mut lines = BufReader::new(stdout).lines();
         let port = loop {

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use integration_tests::{Binary, DEADLINE, TraceBuilder, binary_path, eventually, get_json};
+use integration_tests::{Binary, DEADLINE, TraceBuilder, binary_path, child, eventually, get_json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
@@ -28,13 +28,13 @@ fn everything_below(folder: &Path) -> Vec<PathBuf> {
 
 /// Starts the binary with its ports chosen by the system unless `args` say otherwise; its output is piped.
 fn spawn(data: &Path, args: &[&str], environment: &[(&str, &str)]) -> Child {
-    let mut command = Command::new(binary_path());
+    let mut command = child::server(binary_path());
     command.args(["--otlp-grpc-listen", "127.0.0.1:0"]);
     command.args(["--otlp-http-listen", "127.0.0.1:0"]);
     command.arg("--data-dir").arg(data).args(args);
     command.envs(environment.iter().copied());
-    let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    piped.kill_on_drop(true).spawn().expect("it starts")
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    child::start(command).expect("it starts")
 }
 
 /// Returns a port that nothing listens on.
@@ -139,12 +139,12 @@ async fn the_demo_names_a_port_that_is_taken() {
 async fn the_demo_works_in_a_folder_of_its_own() {
     let shared = TempDir::new().expect("a temporary directory");
     let port = free_port().await;
-    let mut command = Command::new(binary_path());
+    let mut command = child::server(binary_path());
     command.args(["--listen", &format!("127.0.0.1:{port}")]);
     command.args(["--otlp-grpc-listen", "127.0.0.1:0"]);
     command.args(["--otlp-http-listen", "127.0.0.1:0", "demo", "--quiet"]);
     command.env("TMPDIR", shared.path()).stdout(Stdio::null());
-    let mut child = command.kill_on_drop(true).spawn().expect("it starts");
+    let mut child = child::start(command).expect("it starts");
     let id = child.id().expect("it runs").to_string();
     std::fs::create_dir(shared.path().join(format!("fusebox-demo-{id}"))).ok();
     let health = format!("http://127.0.0.1:{port}/healthz");

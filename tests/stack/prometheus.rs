@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use fusebox::circuit_breaker::EffectiveState;
 use fusebox_collector::model::UnixNanos;
-use integration_tests::{FakeBreaker, Stack, TraceBuilder, eventually, get_json, needed};
+use integration_tests::{FakeBreaker, Stack, TraceBuilder, child, eventually, get_json, needed};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -34,20 +34,18 @@ impl Prometheus {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = socket.local_addr().expect("an address");
         drop(socket);
-        let child = Command::new(needed("FUSEBOX_TEST_PROMETHEUS"))
+        let mut command = child::server(needed("FUSEBOX_TEST_PROMETHEUS"));
+        command
             .arg(format!("--config.file={}", file.display()))
             .arg(format!(
                 "--storage.tsdb.path={}",
                 data.path().join("tsdb").display()
             ))
             .arg(format!("--web.listen-address={address}"))
-            .args(["--enable-feature=exemplar-storage", "--log.level=warn"])
-            .kill_on_drop(true)
-            .spawn()
-            .expect("Prometheus starts");
+            .args(["--enable-feature=exemplar-storage", "--log.level=warn"]);
         Self {
             url: format!("http://{address}"),
-            _child: child,
+            _child: child::start(command).expect("Prometheus starts"),
             _data: data,
         }
     }

@@ -16,7 +16,9 @@ use super::{TOKEN, actuator, eventually, with_telemetry};
 /// Starts the server; returns it with its address.
 async fn start() -> (Child, String) {
     let jar = std::env::var("FUSEBOX_TEST_SPRING_BOOT_ADMIN").expect("tests/run sets it");
-    let mut server = Command::new("java")
+    // Killed with this test, also if that is killed.
+    let mut server = Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", "--", "java"])
         .args([
             "-Xmx256m",
             "-jar",

@@ -1,9 +1,11 @@
 //! Real servers for tests: Debian's `influxd` 1.x, started on loopback with its data in a temporary folder, and those that
-//! the environment names.
+//! the environment names. A server ends with the process that started it, also if that is killed.
 
+use std::ffi::OsStr;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{LazyLock, mpsc};
 use std::time::Duration;
 
 use super::InfluxdbOptions;
@@ -46,7 +48,7 @@ impl Influxd {
     /// Starts a server with its data in that folder; blocks the thread until it answers.
     ///
     /// # Panics
-    /// When `influxd` (Debian's package `influxdb`) is not installed or does not answer.
+    /// When `influxd` (Debian's package `influxdb`) or `setpriv` is not installed, or it does not answer.
     pub fn start(dir: &Path) -> Self {
         Self::start_with(dir, "")
     }
@@ -58,7 +60,9 @@ impl Influxd {
     pub fn start_with(dir: &Path, http_settings: &str) -> Self {
         let start = |_| Self::try_start(dir, http_settings);
         let server = (0..STARTS_MAX).find_map(start);
-        server.expect("influxd starts on ports that are free")
+        server.expect(
+            "influxd is installed (Debian: apt-get install influxdb) and starts on free ports",
+        )
     }
 
     /// Starts it on free ports; `None` if one of them was taken meanwhile.
@@ -141,14 +145,39 @@ impl Drop for Influxd {
 fn spawn(dir: &Path, settings: &str) -> Child {
     let file = dir.join("influxd.conf");
     std::fs::write(&file, settings).expect("the folder of a test can be written");
-    Command::new("influxd")
-        .arg("-config")
-        .arg(&file)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("influxd is installed (Debian: apt-get install influxdb)")
+    let mut command = tied("influxd");
+    command.arg("-config").arg(&file).stdin(Stdio::null());
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let started = on_lasting_thread(move || command.spawn());
+    started.expect("setpriv is installed (Debian: util-linux)")
+}
+
+/// Returns a command for a program whose process is killed when the thread that started it ends, however it ends: start it by
+/// [`on_lasting_thread`].
+pub fn tied(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
+}
+
+/// Runs something on a thread that lasts as long as the process: threads of tests and of pools end earlier, and with them
+/// the programs that they started.
+///
+/// # Panics
+/// When it panics.
+pub fn on_lasting_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    type Work = Box<dyn FnOnce() + Send>;
+    static WORKS: LazyLock<mpsc::Sender<Work>> = LazyLock::new(|| {
+        let (sender, works) = mpsc::channel::<Work>();
+        std::thread::spawn(move || works.into_iter().for_each(|work| work()));
+        sender
+    });
+    let (done, result) = mpsc::channel();
+    let work = move || {
+        let _asked_no_more = done.send(work());
+    };
+    WORKS.send(Box::new(work)).expect("the thread lasts");
+    result.recv().expect("it does not panic")
 }
 
 /// Returns two free ports.
@@ -160,4 +189,58 @@ fn free_ports() -> [u16; 2] {
     };
     let listeners = [bind(), bind()];
     listeners.map(|listener| listener.local_addr().expect("it is bound").port())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+
+    use super::*;
+
+    /// Says in the environment that this process is a test run that will be killed.
+    const DOOMED: &str = "FUSEBOX_TEST_DOOMED";
+
+    /// Returns whether a process is the server; one that ended may still be waited for.
+    fn serves(pid: &str) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+        stat.is_ok_and(|stat| stat.contains("(sleep) ") && !stat.contains(") Z "))
+    }
+
+    /// Waits until a process is the server, or is not.
+    fn wait_until(is_serving: bool, pid: &str) {
+        let mut asked = (0..PINGS_MAX).inspect(|_| std::thread::sleep(PAUSE));
+        assert!(asked.any(|_| serves(pid) == is_serving), "{is_serving}");
+    }
+
+    /// Scenario: a test run starts a server, from a thread that ends at once, and is killed.
+    /// Guarantees: the server outlives the thread, and not the run.
+    #[test]
+    fn a_server_ends_with_a_killed_test_run() {
+        if std::env::var_os(DOOMED).is_some() {
+            let start = || {
+                let mut server = tied("sleep");
+                server.arg("600");
+                on_lasting_thread(move || server.spawn())
+            };
+            let mut server = std::thread::spawn(start).join().unwrap().unwrap();
+            println!("\nserver {}", server.id());
+            server.wait().unwrap();
+            return;
+        }
+        let name = "store::influxdb::testing::tests::a_server_ends_with_a_killed_test_run";
+        let mut run = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(DOOMED, "")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(run.stdout.take().unwrap()).lines();
+        let mut lines = lines.map(Result::unwrap);
+        let pid = lines.find_map(|line| line.strip_prefix("server ").map(str::to_owned));
+        let pid = pid.unwrap();
+        wait_until(true, &pid);
+        run.kill().unwrap();
+        run.wait().unwrap();
+        wait_until(false, &pid);
+    }
 }
