@@ -15,7 +15,10 @@ use tempfile::TempDir;
 use super::*;
 use crate::codec::circuits::request::{FakeBreaker, events, micrometer, observed};
 use crate::codec::circuits::tests::any_request;
-use crate::model::{CircuitCalls, Provenance, Source, StateSpan, UnixNanos, nanos};
+use crate::model::{
+    CircuitCalls, CircuitView, CircuitWall, Provenance, Source, StateSpan, TimeRange, UnixNanos,
+    nanos,
+};
 use crate::store::series::SeriesRecord;
 
 /// A second in the middle of an hour.
