@@ -60,7 +60,11 @@ pub(crate) async fn pass_on(actuators: Actuators, control: Control) {
 async fn overdue(control: &Control) -> BTreeMap<Id, Vec<OperatorChange>> {
     let now = UnixNanos::now();
     let range = TimeRange::until(now, 2 * EXPIRY_MAX);
-    let journal = control.journal(range, JournalFilter::default(), ENTRIES_MAX);
+    let filter = JournalFilter {
+        without_registry: true,
+        ..JournalFilter::default()
+    };
+    let journal = control.journal(range, filter, ENTRIES_MAX);
     let mut overdue: BTreeMap<Id, Vec<_>> = BTreeMap::new();
     for entry in journal.await.unwrap_or_default() {
         let Recorded::Change(change) = entry.recorded else {

@@ -74,6 +74,7 @@ pub(super) async fn journal(
         text: text("text")?,
         kind: params.read("kind", kinds(), JournalKind::parse)?,
         by: text("by")?,
+        without_registry: false,
     };
     let range = params.range(state.query.retention())?;
     let limit = params.count("limit", CHANGES_MAX)?;

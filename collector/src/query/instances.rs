@@ -67,6 +67,8 @@ pub struct InstanceView {
 /// The registration of an instance, without its metadata, which may contain passwords.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RegistrationView {
+    /// The service as it registered; that of its telemetry may differ in case.
+    pub service: String,
     /// The id under which it registered; its telemetry may have another one.
     pub id: String,
     /// The protocol by which it registered.
@@ -401,7 +403,7 @@ impl InstanceView {
     pub fn is(&self, service: &str, id: &str) -> bool {
         let registered = self.registration.as_ref();
         let is_registered = |it: &RegistrationView| {
-            it.id == id && self.service.to_lowercase() == service.to_lowercase()
+            it.id == id && it.service.to_lowercase() == service.to_lowercase()
         };
         (self.service == service && self.id == id) || registered.is_some_and(is_registered)
     }
@@ -411,6 +413,7 @@ impl RegistrationView {
     fn of(registered: &Registered) -> Self {
         let registration = &registered.registration;
         Self {
+            service: registration.service.clone(),
             id: registration.instance.clone(),
             source: registration.source,
             address: registration.address(),

@@ -22,7 +22,7 @@ pub(crate) struct ShownActuator {
 
 impl ShownActuator {
     /// Reads the actuator of an instance; `None` if it has none, or if none may be read.
-    pub(super) async fn read(pages: &Pages, service: &str, id: &str) -> Option<Self> {
+    pub(super) async fn read(pages: &Pages, (service, id): (&str, &str)) -> Option<Self> {
         let view = pages.query.actuators().read(service, id).await?;
         let now = UnixNanos::now();
         let mut changes = pages

@@ -31,6 +31,8 @@ pub(crate) async fn send(
     let user = user_name(&headers);
     let mut form = BreakerForm::read(&Params::from(pairs), user.clone());
     let name = form.breaker.clone();
+    let (service, id) = found.registered();
+    let (service, id) = (service.to_owned(), id.to_owned());
     let key = CircuitKey { service, name };
     let control = pages.query.circuits().control();
     let taken = match form.order(&id) {
@@ -46,7 +48,7 @@ pub(crate) async fn send(
         Err(error) => {
             let status = operator::refused_status(&error);
             form.error = Some(error);
-            let actuator = ShownActuator::read(&pages, &found.view.service, &found.view.id).await;
+            let actuator = ShownActuator::read(&pages, found.registered()).await;
             let entered = Entered::read(&Params::from(Vec::new()), user);
             let page = InstancePage::new(found, entered, None, now());
             Ok((status, Page(page.with_actuator(actuator, form))).into_response())

@@ -47,7 +47,7 @@ pub(crate) async fn show(
     let entered = Entered::read(&params, user.clone());
     let status = StatusForm::read(&params, user.clone(), None);
     let form = BreakerForm::read(&params, user);
-    let actuator = ShownActuator::read(&pages, &service, &id).await;
+    let actuator = ShownActuator::read(&pages, found.registered()).await;
     let page = InstancePage::new(found, entered, None, now());
     Ok(Page(page.with_status(status).with_actuator(actuator, form)))
 }
@@ -65,11 +65,10 @@ pub(crate) async fn send(
     let found = find(&pages, &service, &id).await?;
     let entered = Entered::read(&Params::from(pairs), user_name(&headers));
     let control = pages.query.circuits().control();
-    let key = CircuitKey {
-        service: found.view.service.clone(),
-        name: entered.logger.clone(),
-    };
-    let taken = match entered.order(&found.view.id) {
+    let (service, id) = found.channel.clone();
+    let name = entered.logger.clone();
+    let key = CircuitKey { service, name };
+    let taken = match entered.order(&id) {
         Ok(order) => control.request_level(key, order, UnixNanos::now()).await,
         Err(error) => Err(error),
     };
@@ -92,6 +91,8 @@ pub(super) fn now() -> u64 {
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) view: InstanceView,
+    /// Service and instance by which it takes changes: those of its telemetry, or of its registration.
+    pub(crate) channel: (String, String),
     /// Its circuits, with class and word of the state.
     pub(crate) circuits: Vec<(CircuitKey, &'static str, &'static str)>,
     /// `None` if it accepts no changes of levels.
@@ -104,10 +105,9 @@ impl Found {
         super::href(&self.view.service, &self.view.id)
     }
 
-    /// Returns the id of its registration, else that of its telemetry.
-    pub(super) fn registered_id(&self) -> &str {
-        let registration = self.view.registration.as_ref();
-        registration.map_or(&self.view.id, |registration| &registration.id)
+    /// Returns service and id of its registration, else those of its telemetry.
+    pub(super) fn registered(&self) -> (&str, &str) {
+        registered(&self.view)
     }
 }
 
@@ -137,15 +137,28 @@ pub(super) async fn find(pages: &Pages, service: &str, id: &str) -> Result<Found
             .find(|instance| instance.id == id)?;
         Some((circuit.key.clone(), instance.class(), instance.word()))
     });
+    let circuits = circuits.collect();
     let control = pages.query.circuits().control();
+    // An actuator takes them under the names of the registration.
+    let takes_levels = |(service, id): &(&str, &str)| control.loggers(service, id).is_some();
+    let both = [(service, id), registered(&view)];
+    let (service, id) = both.into_iter().find(takes_levels).unwrap_or(both[0]);
     let mut changes = control.level_changes(service, UnixNanos::now());
     changes.retain(|status| status.change.is_for(id));
     Ok(Found {
-        view,
-        circuits: circuits.collect(),
+        channel: (service.to_owned(), id.to_owned()),
+        circuits,
         loggers: control.loggers(service, id),
         changes,
+        view,
     })
+}
+
+fn registered(view: &InstanceView) -> (&str, &str) {
+    match &view.registration {
+        Some(registration) => (&registration.service, &registration.id),
+        None => (&view.service, &view.id),
+    }
 }
 
 /// The values entered in the form.
@@ -309,7 +322,7 @@ impl InstancePage {
     fn journal_href(&self) -> String {
         Href::new("/instances/journal")
             .with("service", &self.found.view.service)
-            .with("instance", self.found.registered_id())
+            .with("instance", self.found.registered().1)
             .to_string()
     }
 

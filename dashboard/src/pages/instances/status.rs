@@ -45,7 +45,7 @@ pub(crate) async fn send(
         status => {
             let status = status.flatten();
             let ordered =
-                registry.order_status(&service, found.registered_id(), status, by, now_nanos);
+                registry.order_status(&service, found.registered().1, status, by, now_nanos);
             ordered.await
         }
     };

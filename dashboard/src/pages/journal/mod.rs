@@ -39,6 +39,7 @@ pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResu
         text: text("text"),
         kind: params.word("kind").and_then(JournalKind::parse),
         by: text("by"),
+        without_registry: false,
     };
     let range = TimeRange::until(end, pages.query.retention());
     let control = pages.query.circuits().control();

@@ -32,6 +32,7 @@ pub(super) fn pages() -> Vec<(&'static str, String)> {
         text: text.to_owned(),
         kind: None,
         by: text.to_owned(),
+        without_registry: false,
     };
     vec![
         ("changes", journal(&entries(friendly), filter(""))),
@@ -220,6 +221,7 @@ fn view(service: &str, id: &str, liveness: Liveness) -> InstanceView {
         calls_per_second: 12.5,
         error_percent: Some(3.0),
         registration: Some(RegistrationView {
+            service: service.to_owned(),
             id: id.to_owned(),
             source: RegistrySource::Eureka,
             address: format!("http://{id}"),
@@ -270,6 +272,7 @@ fn instance([service, name, by, reason, id]: [&str; 5], takes_levels: bool) -> S
         expires_in_ms: Some(90_000),
     };
     let found = Found {
+        channel: (service.to_owned(), id.to_owned()),
         view: view(service, id, Liveness::Live),
         circuits: vec![(
             change.key.clone(),

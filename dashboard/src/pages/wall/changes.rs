@@ -29,9 +29,11 @@ pub(super) async fn at(pages: &Pages, at: u64) -> Result<Vec<PastChange>, PageEr
     // Only settings may be in force for longer, and those are on the page of their circuit.
     let range = TimeRange::until(UnixNanos::new(at), EXPIRY_MAX);
     let control = pages.query.circuits().control();
-    let entries = control
-        .journal(range, JournalFilter::default(), READ_MAX)
-        .await?;
+    let filter = JournalFilter {
+        without_registry: true,
+        ..JournalFilter::default()
+    };
+    let entries = control.journal(range, filter, READ_MAX).await?;
     let changes = entries
         .into_iter()
         .filter_map(|entry| match entry.recorded {

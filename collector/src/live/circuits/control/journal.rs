@@ -31,6 +31,8 @@ pub struct JournalFilter {
     pub kind: Option<JournalKind>,
     /// The operator's name, ignoring case.
     pub by: String,
+    /// Only what operators did to circuits, loggers, notifications and traces.
+    pub without_registry: bool,
 }
 
 /// The kinds of entries.
@@ -179,7 +181,10 @@ impl JournalFilter {
             Some(JournalKind::Registration | JournalKind::Status)
         );
         match series {
-            SeriesKind::Registry => self.circuit.is_empty() && (of_registry || self.kind.is_none()),
+            SeriesKind::Registry => {
+                let is_wanted = of_registry || self.kind.is_none();
+                is_wanted && self.circuit.is_empty() && !self.without_registry
+            }
             _ => !of_registry,
         }
     }
