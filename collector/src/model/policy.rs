@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use fusebox::circuit_breaker::LatencyHistogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use super::{CircuitKey, UnixNanos};
 
 /// A thread pool, a kind of policy.
 pub const POOL: &str = "pool";
@@ -50,4 +52,49 @@ impl PolicyView {
     pub fn recently(&self, word: &str) -> u64 {
         self.last_10_s.get(word).copied().unwrap_or(0)
     }
+}
+
+/// A policy of one instance, as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyRecord {
+    /// The service, and the name of the policy.
+    pub key: CircuitKey,
+    /// As [`PolicyView::kind`].
+    pub kind: String,
+    /// The instance of the service.
+    pub instance: String,
+    /// When this was written, by the collector's clock.
+    #[serde(rename = "time_unix_nanos")]
+    pub time: UnixNanos,
+    /// When it was last reported, by the collector's clock.
+    #[serde(rename = "last_seen_unix_nanos")]
+    pub last_seen: UnixNanos,
+    /// Current values.
+    pub values: BTreeMap<String, PolicyValue>,
+    /// Counts.
+    pub counts: BTreeMap<String, PolicyCount>,
+    /// For a pool: the calls of each breaker that it rejected.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub callers: BTreeMap<String, PolicyCount>,
+}
+
+/// A current value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyValue {
+    /// The value.
+    pub now: u64,
+    /// Its maximum within the last ten seconds.
+    pub peak: u64,
+}
+
+/// A count, from which a restarted collector computes differences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyCount {
+    /// When it began, by the instance's clock.
+    #[serde(rename = "start_unix_nanos")]
+    pub start: UnixNanos,
+    /// The count since then.
+    pub total: u64,
+    /// The count within the last ten seconds.
+    pub last_10_s: u64,
 }

@@ -25,7 +25,10 @@ pub use logs::read_events;
 pub use mapping::{Mapping, MappingError};
 pub(crate) use metrics::DECODED_BYTES_MAX;
 pub use metrics::decode_metrics;
+#[cfg(test)]
+pub(crate) use policies::words as policy_words;
 pub use policies::{Figure, PolicyId, PolicyReport, Reading};
+pub(crate) use policies::{kind as policy_kind, word as policy_word};
 
 use crate::model::{
     CircuitKey, CircuitSettings, CircuitTransition, OverrideView, OwnWindow, Source, UnixNanos,

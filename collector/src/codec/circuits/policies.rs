@@ -67,6 +67,43 @@ pub struct PolicyReport {
     pub reading: Reading,
 }
 
+/// The words of current values and of counts other than events.
+const WORDS: [&str; 15] = [
+    "active",
+    "available",
+    "batches",
+    "calls",
+    "completed",
+    "delay_ms",
+    "executed",
+    "largest",
+    "limit",
+    "queue_limit",
+    "queued",
+    "rejected",
+    "size",
+    "size_max",
+    "waiting",
+];
+
+/// Returns the kind of policies of this name.
+pub(crate) fn kind(name: &str) -> Option<&'static str> {
+    let known = [POOL, COLLAPSER, REQUEST_CACHE].into_iter();
+    let mut kinds = known.chain(Kind::ALL.into_iter().map(Kind::as_str));
+    kinds.find(|kind| *kind == name)
+}
+
+/// Returns the words of all figures.
+pub(crate) fn words() -> impl Iterator<Item = &'static str> {
+    let events = EventKind::ALL.into_iter().map(EventKind::as_str);
+    WORDS.into_iter().chain(events)
+}
+
+/// Returns the word of a figure; `None` if this build does not know it.
+pub(crate) fn word(name: &str) -> Option<&'static str> {
+    words().find(|word| *word == name)
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Measure {
     Pool(Says),

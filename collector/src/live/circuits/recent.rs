@@ -199,7 +199,8 @@ impl SeriesReader for Recent {
             | SeriesKind::Dependency
             | SeriesKind::Instance
             | SeriesKind::Control
-            | SeriesKind::Registry => {}
+            | SeriesKind::Registry
+            | SeriesKind::Policy => {}
         }
         Ok(())
     }

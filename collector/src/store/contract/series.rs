@@ -10,7 +10,9 @@ use fusebox::circuit_breaker::{EffectiveState, OverrideKind};
 use opentelemetry::{SpanId, TraceId};
 use tokio::runtime::Runtime;
 
+use crate::codec::circuits::policy_words;
 use crate::live::circuits::Circuits;
+use crate::model::policy::{PolicyCount, PolicyRecord, PolicyValue};
 use crate::model::{
     CircuitCalls, CircuitKey, CircuitSample, CircuitSettings, CircuitTransition, Outage,
     OverrideView, Provenance, Source, StateSpan, TimeRange, UnixNanos,
@@ -264,7 +266,29 @@ impl Scene {
             edge(LONG, 0),
             instance(""),
             instance(LONG),
+            self.policy("inven tory", "pool"),
+            self.policy("inven tory", "retry"),
+            self.policy(LONG, "pool"),
         ]
+    }
+
+    fn policy(&self, name: &str, kind: &str) -> SeriesRecord {
+        let count = |total| PolicyCount {
+            start: UnixNanos::new(self.begin),
+            total,
+            last_10_s: total / 2,
+        };
+        let words = policy_words().map(str::to_owned);
+        SeriesRecord::Policy(Box::new(PolicyRecord {
+            key: self.key(name),
+            kind: kind.to_owned(),
+            instance: "b\\ \"1\"".to_owned(),
+            time: UnixNanos::new(self.at(25) + 9),
+            last_seen: UnixNanos::new(self.at(24)),
+            values: [("active".to_owned(), PolicyValue { now: 3, peak: 9 })].into(),
+            counts: words.map(|word| (word, count(7))).collect(),
+            callers: [("price".to_owned(), count(2))].into(),
+        }))
     }
 }
 

@@ -68,7 +68,7 @@ pub const SHARD: &str = "sh";
 pub const SERVICE: &str = "svc";
 /// An operation: the span name.
 pub const OPERATION: &str = "op";
-/// A span kind (`SpanKind::as_str`).
+/// A span kind (`SpanKind::as_str`), or the kind of a policy (`PolicyView::kind`).
 pub const KIND: &str = "kind";
 /// `1` on spans whose status is error, else `0`.
 pub const ERROR: &str = "err";
@@ -347,6 +347,47 @@ pub const INSTANCE_SEEN: Measurement = Measurement {
     ],
 };
 
+/// What an instance has around its breakers (a pool, a collapser, a cache, a limiter, a retry), every minute while it
+/// changes, else every five: its current values, and its counts since the instance started; `j` is all of it. Policies share
+/// the bounds of breakers' names.
+pub const POLICY: Measurement = Measurement {
+    name: "policy",
+    tags: &[COLLECTOR, INSTANCE, KIND, NAME, SERVICE],
+    fields: &[
+        ("active", Int),
+        ("available", Int),
+        ("batches", Int),
+        ("budget_exhausted", Int),
+        ("calls", Int),
+        ("cancelled", Int),
+        ("completed", Int),
+        ("delay_ms", Int),
+        ("executed", Int),
+        ("failed", Int),
+        ("failed_after_retry", Int),
+        ("from_cache", Int),
+        ("hedged", Int),
+        ("j", String),
+        ("largest", Int),
+        ("limit", Int),
+        ("loser_cancelled", Int),
+        (NAMES, String),
+        ("panicked", Int),
+        ("permitted", Int),
+        ("queue_limit", Int),
+        ("queued", Int),
+        ("refused", Int),
+        ("rejected", Int),
+        ("retried", Int),
+        ("size", Int),
+        ("size_max", Int),
+        ("succeeded", Int),
+        ("succeeded_after_retry", Int),
+        ("timed_out", Int),
+        ("waiting", Int),
+    ],
+};
+
 /// The collector itself, every ten seconds: counts since its start, and current values (`backlog_*`,
 /// `queue_bytes`, `store_*`, `connections_open`).
 pub const COLLECTOR_STATS: Measurement = Measurement {
@@ -378,7 +419,7 @@ pub const COLLECTOR_STATS: Measurement = Measurement {
 };
 
 /// Every measurement.
-pub const ALL: [Measurement; 19] = [
+pub const ALL: [Measurement; 20] = [
     SPAN,
     SPAN_IDX,
     SPAN_FILTER,
@@ -397,5 +438,6 @@ pub const ALL: [Measurement; 19] = [
     RED_SERVICE_5M,
     DEP,
     INSTANCE_SEEN,
+    POLICY,
     COLLECTOR_STATS,
 ];

@@ -72,6 +72,7 @@ impl<'a> Decoder<'a> {
             SeriesKind::Standing if is_json => self.json(SeriesRecord::Standing),
             SeriesKind::Control => self.json(SeriesRecord::Control),
             SeriesKind::Registry => self.json(SeriesRecord::Registry),
+            SeriesKind::Policy => self.json(SeriesRecord::Policy),
             SeriesKind::Transition => self.transition(),
             SeriesKind::Settings => self.settings(),
             SeriesKind::Standing => self.standing(),

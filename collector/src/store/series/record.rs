@@ -4,6 +4,7 @@ use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram};
 use opentelemetry::TraceId;
 use serde::{Deserialize, Serialize};
 
+use crate::model::policy::PolicyRecord;
 use crate::model::{
     CircuitCalls, CircuitKey, CircuitSample, CircuitSettings, CircuitTransition, ControlRecord,
     Outage, OverrideView, OwnWindow, Provenance, RegistryEntry, Source, UnixNanos, optional_hex,
@@ -33,11 +34,13 @@ pub enum SeriesKind {
     Control = 9,
     /// `RegistryEntry`.
     Registry = 10,
+    /// `PolicyRecord`.
+    Policy = 11,
 }
 
 impl SeriesKind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Sample,
         Self::Transition,
         Self::Settings,
@@ -48,6 +51,7 @@ impl SeriesKind {
         Self::Instance,
         Self::Control,
         Self::Registry,
+        Self::Policy,
     ];
 
     /// Returns the stem of its files' names.
@@ -63,6 +67,7 @@ impl SeriesKind {
             Self::Instance => "instances",
             Self::Control => "control",
             Self::Registry => "registry",
+            Self::Policy => "policies",
         }
     }
 
@@ -94,6 +99,8 @@ pub enum SeriesRecord {
     Control(ControlRecord),
     /// A change of a registered instance.
     Registry(Box<RegistryEntry>),
+    /// A policy of an instance, written every minute while it changes and every five minutes else.
+    Policy(Box<PolicyRecord>),
 }
 
 /// The settings and override of a breaker since a time.
@@ -301,6 +308,7 @@ impl SeriesRecord {
             Self::Instance(_) => SeriesKind::Instance,
             Self::Control(_) => SeriesKind::Control,
             Self::Registry(_) => SeriesKind::Registry,
+            Self::Policy(_) => SeriesKind::Policy,
         }
     }
 
@@ -317,6 +325,7 @@ impl SeriesRecord {
             Self::Instance(record) => record.last_seen,
             Self::Control(record) => record.time(),
             Self::Registry(record) => record.time,
+            Self::Policy(record) => record.time,
         }
     }
 
@@ -333,6 +342,7 @@ impl SeriesRecord {
             Self::Instance(record) => key_bit(&record.service, &record.id),
             Self::Control(record) => key_bit(&record.key().service, &record.key().name),
             Self::Registry(record) => key_bit(&record.service, &record.instance),
+            Self::Policy(record) => key_bit(&record.key.service, &record.key.name),
         }
     }
 }

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::log::Position;
+use crate::model::policy::{PolicyCount, PolicyRecord, PolicyValue};
 use crate::model::{
     CircuitCalls, CircuitSample, CircuitSettings, CircuitTransition, ControlRecord, OperatorChange,
     OverrideView, OwnWindow, Provenance, RegistryEntry, RegistryEvent, Source, UnixNanos,
@@ -159,7 +160,25 @@ fn one_of_each(second: u64) -> Vec<SeriesRecord> {
             reason: "it was replaced".to_owned(),
             state: None,
         })),
+        SeriesRecord::Policy(Box::new(PolicyRecord {
+            key: key("warehouse"),
+            kind: "pool".to_owned(),
+            instance: "a".to_owned(),
+            time: UnixNanos::new(time),
+            last_seen: UnixNanos::new(time - 3),
+            values: [("active".to_owned(), PolicyValue { now: 2, peak: 7 })].into(),
+            counts: [("executed".to_owned(), count(second))].into(),
+            callers: [("stock".to_owned(), count(1))].into(),
+        })),
     ]
+}
+
+fn count(total: u64) -> PolicyCount {
+    PolicyCount {
+        start: UnixNanos::new(T0),
+        total,
+        last_10_s: 1,
+    }
 }
 
 fn minutes(time: u64) -> [SeriesRecord; 3] {
@@ -303,29 +322,34 @@ fn count_settings() -> CircuitSettings {
     }
 }
 
-/// Scenario: transitions, settings and standings of a journal have the format of builds before JSON.
-/// Guarantees: every record is read, also after this build appended to the same files; fields that were not
-/// stored then are zero, and the provenance is derived from the reason.
-#[tokio::test(start_paused = true)]
-async fn a_journal_of_an_earlier_build_is_read() {
+/// Copies the journal of an earlier build.
+fn journal_of(fixture: &str) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let fixture =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/series/fixtures/positional");
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/series/fixtures");
     let day = dir.path().join("series/2026-11-23");
     fs::create_dir_all(&day).unwrap();
-    for file in fs::read_dir(fixture).unwrap() {
+    for file in fs::read_dir(fixtures.join(fixture)).unwrap() {
         let file = file.unwrap();
         fs::copy(file.path(), day.join(file.file_name())).unwrap();
     }
+    dir
+}
+
+/// Returns the records of `fixtures/positional`, written before there was JSON.
+fn positional_records() -> Vec<SeriesRecord> {
+    use SeriesKind::{Control, Policy, Registry};
     let mut records = fixture_records();
     for record in &mut records {
         if let SeriesRecord::Standing(standing) = record {
             (standing.own_window, standing.totals) = (None, None);
         }
     }
-    // That build knew neither changes nor registrations.
-    let is_newer = |kind| matches!(kind, SeriesKind::Control | SeriesKind::Registry);
-    records.retain(|record| !is_newer(record.kind()));
+    records.retain(|record| !matches!(record.kind(), Control | Registry | Policy));
+    records
+}
+
+/// Checks that a journal has these records, also after this build appended to its files.
+async fn reads_and_appends(dir: &TempDir, mut records: Vec<SeriesRecord>) {
     for _ in 0..2 {
         let (log, counters) = open(dir.path());
         for kind in SeriesKind::ALL {
@@ -338,6 +362,26 @@ async fn a_journal_of_an_earlier_build_is_read() {
         log.append(later.clone()).await.unwrap();
         records.extend(later);
     }
+}
+
+/// Scenario: transitions, settings and standings of a journal have the format of builds before JSON.
+/// Guarantees: every record is read; fields that were not stored then are zero, and the provenance is derived
+/// from the reason.
+#[tokio::test(start_paused = true)]
+async fn a_journal_of_an_earlier_build_is_read() {
+    reads_and_appends(&journal_of("positional"), positional_records()).await;
+}
+
+/// Scenario: a journal that the build before this one wrote, which stored no policies.
+#[tokio::test(start_paused = true)]
+async fn a_journal_without_policies_is_read() {
+    let mut records = positional_records();
+    for _ in 0..2 {
+        let mut later = one_of_each(records.len() as u64 * 10);
+        later.retain(|record| record.kind() != SeriesKind::Policy);
+        records.extend(later);
+    }
+    reads_and_appends(&journal_of("without_policies"), records).await;
 }
 
 /// Guarantees: this build reads records of later builds with an additional setting, and of earlier ones with

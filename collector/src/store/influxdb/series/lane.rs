@@ -91,7 +91,7 @@ enum Turn {
     Windows(Window),
 }
 
-const TURNS: [Turn; 9] = [
+const TURNS: [Turn; 10] = [
     Turn::Records(SeriesKind::Settings),
     Turn::Records(SeriesKind::Standing),
     Turn::Windows(Window::CircuitTenSeconds),
@@ -99,6 +99,7 @@ const TURNS: [Turn; 9] = [
     Turn::Windows(Window::DependencyMinute),
     Turn::Records(SeriesKind::Rollup),
     Turn::Records(SeriesKind::Instance),
+    Turn::Records(SeriesKind::Policy),
     Turn::Windows(Window::CircuitFiveMinutes),
     Turn::Windows(Window::RedFiveMinutes),
 ];

@@ -8,11 +8,12 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::SHIFT;
 use super::text::{json, stable_hash};
+use crate::model::policy::PolicyRecord;
 use crate::model::{CircuitKey, CircuitSettings, CircuitTransition, Provenance, UnixNanos, nanos};
 use crate::store::influxdb::names::{Names, Owned};
 use crate::store::influxdb::schema::{
     CIRCUIT_EVENT, CIRCUIT_HOUR, CIRCUIT_SETTINGS, CIRCUIT_STATE, COLLECTOR, INSTANCE_SEEN,
-    Measurement, NAMES, state_number,
+    Measurement, NAMES, POLICY, state_number,
 };
 use crate::store::influxdb::ship::lane::{BATCH_BYTES_MAX, BATCH_POINTS_MAX, Batch};
 use crate::store::influxdb::wire::line::{Fields, Lines, tag_value};
@@ -171,6 +172,7 @@ impl<'a> Points<'a> {
             SeriesRecord::Standing(standing) => self.standing(standing),
             SeriesRecord::Rollup(rollup) => self.rollup(rollup),
             SeriesRecord::Instance(instance) => self.instance(instance),
+            SeriesRecord::Policy(policy) => self.policy(policy),
             SeriesRecord::Sample(_)
             | SeriesRecord::Red(_)
             | SeriesRecord::Dependency(_)
@@ -282,6 +284,28 @@ impl<'a> Points<'a> {
             .string("id", &record.id)
             .count("last", last / 1_000_000)
             .at(time);
+    }
+
+    fn policy(&mut self, record: &PolicyRecord) {
+        let [name, service] = self.breaker(&record.key);
+        let instance = self.names.owned(Owned::Instance, service, &record.instance);
+        let (kind, key) = (&*record.kind, &record.key);
+        let names = [&*record.instance, kind, &*key.name, &*key.service];
+        let tagged = Tagged::new([instance, kind, name, service], names);
+        let time = self.time_of(&POLICY, &tagged, record.time);
+        let value = |word: &str| {
+            let count = record.counts.get(word).map(|count| count.total);
+            count.or_else(|| record.values.get(word).map(|value| value.now))
+        };
+        let mut point = self.point(&POLICY, &tagged);
+        for (field, _) in POLICY.fields {
+            if *field == "j" {
+                point = point.string(field, &json(record));
+            } else if let Some(number) = value(field) {
+                point = point.count(field, number);
+            }
+        }
+        point.at(time);
     }
 }
 

@@ -16,7 +16,7 @@ use crate::store::cancel;
 use crate::store::influxdb::names::OTHER;
 use crate::store::influxdb::schema::{
     CIRCUIT, CIRCUIT_EVENT, CIRCUIT_HOUR, CIRCUIT_SETTINGS, CIRCUIT_STATE, COLLECTOR, DEP,
-    DESTINATION, INSTANCE_SEEN, Measurement, NAME, RED, RED_SERVICE, SERVICE, SOURCE,
+    DESTINATION, INSTANCE_SEEN, Measurement, NAME, POLICY, RED, RED_SERVICE, SERVICE, SOURCE,
 };
 use crate::store::influxdb::wire::client::{Client, failed, is_too_large};
 use crate::store::influxdb::wire::line::tag_value;
@@ -97,6 +97,7 @@ fn place(kind: SeriesKind) -> Option<Place> {
             let fields = &["exact", "id", "n"];
             place(INSTANCE_SEEN, fields, Duration::ZERO, 6 * HOUR)
         }
+        SeriesKind::Policy => place(POLICY, &["j"], Duration::ZERO, 5 * MINUTE),
         // Local: only the collector that services ask decides about them.
         SeriesKind::Control | SeriesKind::Registry => return None,
     })
@@ -343,6 +344,7 @@ fn is_of(record: &SeriesRecord, only: Option<&CircuitKey>) -> bool {
         SeriesRecord::Rollup(record) => record.key == *only,
         SeriesRecord::Control(record) => record.key() == only,
         SeriesRecord::Registry(record) => record.key() == *only,
+        SeriesRecord::Policy(record) => record.key == *only,
         SeriesRecord::Red(_) | SeriesRecord::Dependency(_) | SeriesRecord::Instance(_) => true,
     }
 }

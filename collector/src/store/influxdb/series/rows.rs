@@ -83,6 +83,7 @@ impl<'a> Row<'a> {
             SeriesKind::Red => visit(SeriesRecord::Red(self.red()?)),
             SeriesKind::Dependency => visit(SeriesRecord::Dependency(self.dependency()?)),
             SeriesKind::Instance => visit(SeriesRecord::Instance(self.instance()?)),
+            SeriesKind::Policy => visit(SeriesRecord::Policy(parse(self.text("j")?)?)),
             SeriesKind::Control | SeriesKind::Registry => {}
         }
         Some(())

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use fusebox::circuit_breaker::EffectiveState;
 
 use super::*;
+use crate::codec::circuits::policy_words;
 use crate::model::{
     CircuitCalls, CircuitKey, CircuitSample, MINUTE, SECOND, TimeRange, UnixNanos, nanos,
 };
 use crate::store::SeriesReader;
-use crate::store::influxdb::schema::{ALL, FieldType};
+use crate::store::influxdb::schema::{ALL, FieldType, POLICY};
 use crate::store::influxdb::wire::query::Cell;
 use crate::store::series::SeriesKind;
 
@@ -91,6 +92,15 @@ fn every_line_is_as_the_schema_says_and_every_field_is_written() {
             assert!(is_written, "{}.{field}", measurement.name);
         }
     }
+}
+
+#[test]
+fn every_figure_of_a_policy_has_a_field() {
+    for word in policy_words() {
+        let field = (word, FieldType::Int);
+        assert!(POLICY.fields.contains(&field), "{word}");
+    }
+    assert!(POLICY.fields.is_sorted_by_key(|field| field.0));
 }
 
 /// Scenario: the collector dies after any request; its position was saved some requests earlier.
