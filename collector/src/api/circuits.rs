@@ -55,14 +55,21 @@ pub(super) struct Policies {
     policies: Vec<PolicyView>,
 }
 
-/// `GET /api/policies?service`
+/// `GET /api/policies?service&at`
 pub(super) async fn policies(
     State(state): State<ApiState>,
     params: Params,
-) -> Result<Json<Policies>, Problem> {
-    let service = params.only(&["service"])?.text("service")?;
-    let policies = state.query.circuits().policies(service.as_deref());
-    Ok(Json(Policies { policies }))
+) -> Result<Json<Answer<Policies>>, Problem> {
+    let params = params.only(&["service", "at"])?;
+    let (service, at) = (params.text("service")?, params.time("at")?);
+    let (circuits, service) = (state.query.circuits(), service.as_deref());
+    let policies = match at {
+        None => circuits.policies(service).into(),
+        Some(at) => circuits.policies_at(service, at).await?,
+    };
+    Ok(partial::json(
+        policies.map(|policies| Policies { policies }),
+    ))
 }
 
 /// `GET /api/circuits/{service}/{name}?at`

@@ -201,7 +201,7 @@ impl Circuits {
                 control: Control::open(log.clone(), now)?,
                 registry: Registry::open(log.clone(), now)?,
                 others: Mutex::default(),
-                policies: Mutex::default(),
+                policies: Mutex::new(Policies::restore(&log, now)?),
                 log,
                 changes: broadcast::channel(CHANGES_KEPT).0,
                 counters,
@@ -315,7 +315,7 @@ impl CircuitSink for Circuits {
                 .incidents
                 .add(Incident::BadCircuitPoint, batch.refused_points);
             self.inner.control.note_starts(&batch.observations);
-            self.take_policies(batch.policies, now);
+            self.take_policies(batch.policies, now).await?;
             self.ingest(batch.observations, Vec::new(), now).await
         })
     }

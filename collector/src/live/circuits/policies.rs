@@ -1,6 +1,8 @@
 //! What services have around their breakers, as their instances report it every second: pools, collapsers,
-//! caches, limiters, retries. Kept only in memory, with counts of the last ten seconds; after a restart,
-//! reports fill it again.
+//! caches, limiters, retries. Kept in memory, with counts of the last ten seconds, and stored every minute, so
+//! that a restart continues the counts and the past can be shown.
+
+mod stored;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
@@ -11,7 +13,9 @@ use super::Circuits;
 use crate::codec::circuits::{Figure, PolicyId, PolicyReport, Reading, Temporality};
 use crate::counters::Incident;
 use crate::model::policy::PolicyView;
-use crate::model::{SECOND, UnixNanos};
+use crate::model::{MINUTE, SECOND, TimeRange, UnixNanos};
+use crate::store::{Partial, StoreError};
+use stored::STORED_WITHIN;
 
 /// Numbers kept in total, some 600 bytes each.
 const NUMBERS_MAX: usize = 20_000;
@@ -19,6 +23,10 @@ const NUMBERS_MAX: usize = 20_000;
 const PER_SERVICE_MAX: usize = 5_000;
 /// The window of counts, as Hystrix's.
 const WINDOW_SECONDS: u64 = 10;
+/// How often policies that change are stored.
+const STORED_EVERY: Duration = MINUTE;
+/// How often policies that do not change are stored: one without a record for longer had ended.
+const IDLE_STORED_EVERY: Duration = Duration::from_secs(5 * 60);
 /// An instance without a report for this long is hidden, and evicted if needed.
 const STALE_AFTER: Duration = Duration::from_secs(30);
 
@@ -29,6 +37,8 @@ pub(super) struct Policies {
     numbers: usize,
     /// When stale instances were last evicted: at most once a second, since that scans everything.
     looked_at: UnixNanos,
+    /// When records were last taken for storing.
+    stored_at: UnixNanos,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +52,9 @@ struct Service {
 struct Instance {
     last_seen: UnixNanos,
     numbers: BTreeMap<Figure, Number>,
+    /// Whether a number has changed since it was stored.
+    has_changed: bool,
+    stored_at: UnixNanos,
 }
 
 /// A number and its last seconds.
@@ -49,30 +62,61 @@ struct Instance {
 struct Number {
     start: UnixNanos,
     total: u64,
+    last_seen: UnixNanos,
     sizes: LatencyHistogram,
     /// By second: the increase of a count, or the maximum of a value.
     seconds: VecDeque<(u64, u64, LatencyHistogram)>,
 }
 
 impl Circuits {
-    /// Adds reports; those beyond a limit are counted.
-    pub(crate) fn take_policies(&self, reports: Vec<PolicyReport>, now: UnixNanos) {
+    /// Adds reports, those beyond a limit are counted, and stores the records that are due.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) async fn take_policies(
+        &self,
+        reports: Vec<PolicyReport>,
+        now: UnixNanos,
+    ) -> Result<(), StoreError> {
         if reports.is_empty() {
-            return;
+            return Ok(());
         }
-        let over_limit = {
+        let (over_limit, due) = {
             let mut policies = self.inner.policies.lock();
             let not_kept = reports.into_iter().map(|report| policies.take(report, now));
-            not_kept.filter(|is_kept| !is_kept).count()
+            let over_limit = not_kept.filter(|is_kept| !is_kept).count();
+            (over_limit, policies.take_due(now))
         };
         let incidents = &self.counters().incidents;
         incidents.add(Incident::SeriesLimit, over_limit as u64);
+        self.inner.log.append(due).await
     }
 
     /// Returns the policies of one service or of all, sorted by service, kind and name.
     pub fn policies(&self, service: Option<&str>) -> Vec<PolicyView> {
         let policies = self.inner.policies.lock();
-        policies.views(service, UnixNanos::now())
+        policies.views(service, Some(UnixNanos::now()))
+    }
+
+    /// As [`policies`](Self::policies), as they were stored last before `at`.
+    ///
+    /// # Errors
+    /// When the journal cannot be read, or InfluxDB cannot be read and no policy is known.
+    pub async fn policies_at(
+        &self,
+        service: Option<&str>,
+        at: UnixNanos,
+    ) -> Result<Partial<Vec<PolicyView>>, StoreError> {
+        let service = service.map(str::to_owned);
+        let range = TimeRange {
+            start: at - STORED_WITHIN,
+            end: at + Duration::from_nanos(1),
+        };
+        let read = self.read(move |_, records| {
+            let policies = Policies::stored(records, range)?;
+            Ok(policies.views(service.as_deref(), None))
+        });
+        read.await?.unless(Vec::is_empty)
     }
 }
 
@@ -88,7 +132,7 @@ impl Policies {
         instance.last_seen = now;
         let before = instance.numbers.len();
         let number = instance.numbers.entry(report.figure).or_default();
-        number.take(report.reading, now);
+        instance.has_changed |= number.take(report.reading, now);
         let added = instance.numbers.len() - before;
         service.numbers += added;
         self.numbers += added;
@@ -124,18 +168,23 @@ impl Policies {
                 instances.retain(|_, instance| !instance.is_stale(now));
                 !instances.is_empty()
             });
-            let instances = service.policies.values().flat_map(HashMap::values);
-            service.numbers = instances.map(|instance| instance.numbers.len()).sum();
-            service.numbers > 0
+            !service.policies.is_empty()
         });
-        self.numbers = self
-            .by_service
-            .values()
-            .map(|service| service.numbers)
-            .sum();
+        self.count();
     }
 
-    fn views(&self, service: Option<&str>, now: UnixNanos) -> Vec<PolicyView> {
+    /// Counts the numbers anew.
+    fn count(&mut self) {
+        for service in self.by_service.values_mut() {
+            let instances = service.policies.values().flat_map(HashMap::values);
+            service.numbers = instances.map(|instance| instance.numbers.len()).sum();
+        }
+        let services = self.by_service.values();
+        self.numbers = services.map(|service| service.numbers).sum();
+    }
+
+    /// Returns the policies as of `now`, or those in the past each as of its last report.
+    fn views(&self, service: Option<&str>, now: Option<UnixNanos>) -> Vec<PolicyView> {
         let is_wanted = |name: &&String| service.is_none_or(|wanted| wanted == name.as_str());
         let mut services: Vec<_> = self.by_service.keys().filter(is_wanted).collect();
         services.sort_unstable();
@@ -151,7 +200,7 @@ fn view(
     service: &str,
     id: &PolicyId,
     instances: &HashMap<String, Instance>,
-    now: UnixNanos,
+    now: Option<UnixNanos>,
 ) -> PolicyView {
     let mut view = PolicyView {
         service: service.to_owned(),
@@ -159,13 +208,14 @@ fn view(
         name: id.name.clone(),
         ..PolicyView::default()
     };
-    for instance in instances
-        .values()
-        .filter(|instance| !instance.is_stale(now))
-    {
+    for instance in instances.values() {
+        let at = now.unwrap_or(instance.last_seen);
+        if instance.is_stale(at) {
+            continue;
+        }
         view.hosts += 1;
         for (figure, number) in &instance.numbers {
-            number.add_to(&mut view, figure, now);
+            number.add_to(&mut view, figure, at);
         }
     }
     view
@@ -178,7 +228,9 @@ impl Instance {
 }
 
 impl Number {
-    fn take(&mut self, reading: Reading, now: UnixNanos) {
+    /// Adds a reading; returns whether the number has changed.
+    fn take(&mut self, reading: Reading, now: UnixNanos) -> bool {
+        let before = self.total;
         let second = now.window(SECOND);
         let last = self.seconds.back().map_or(0, |last| last.0);
         // After the clock was set back, the later seconds would never expire.
@@ -186,7 +238,8 @@ impl Number {
             self.seconds.clear();
         }
         let is_count = !matches!(reading, Reading::Value(_));
-        let (added, sizes) = self.added(reading);
+        let (added, sizes) = self.added(reading, now);
+        self.last_seen = now;
         match self.seconds.back_mut().filter(|last| last.0 == second) {
             Some((_, sum, of_second)) if is_count => {
                 *sum = sum.saturating_add(added);
@@ -202,10 +255,11 @@ impl Number {
         {
             self.seconds.pop_front();
         }
+        self.total != before
     }
 
     /// Records a reading; returns its increase for the current second.
-    fn added(&mut self, reading: Reading) -> (u64, LatencyHistogram) {
+    fn added(&mut self, reading: Reading, now: UnixNanos) -> (u64, LatencyHistogram) {
         let none = LatencyHistogram::default();
         match reading {
             Reading::Value(value) => {
@@ -232,7 +286,15 @@ impl Number {
                 count,
                 sizes,
                 ..
-            } => self.grown(start, time, count, sizes),
+            } => {
+                let was_long_ago = now - self.last_seen > SECOND * WINDOW_SECONDS as u32;
+                let grown = self.grown(start, time, count, sizes);
+                // Most of it was counted before the window, while the collector or the connection was down.
+                match was_long_ago && time - start >= SECOND * WINDOW_SECONDS as u32 {
+                    true => (0, none),
+                    false => grown,
+                }
+            }
         }
     }
 
@@ -256,16 +318,16 @@ impl Number {
         match is_new || began_anew {
             true if is_young || began_anew => (count, sizes),
             true => (0, LatencyHistogram::default()),
+            // The sizes of an earlier run are not stored.
+            false if before.0 > 0 && before.1.count() == 0 => {
+                (count - before.0, LatencyHistogram::default())
+            }
             false => (count - before.0, sizes.since(&before.1)),
         }
     }
 
     fn add_to(&self, view: &mut PolicyView, figure: &Figure, now: UnixNanos) {
-        let second = now.window(SECOND);
-        let recent = || {
-            let seconds = self.seconds.iter();
-            seconds.filter(|one| one.0 + WINDOW_SECONDS > second)
-        };
+        let recent = || self.recent(now);
         let happened = recent().fold(0, |sum: u64, one| sum.saturating_add(one.1));
         match figure {
             Figure::Now(word) => {

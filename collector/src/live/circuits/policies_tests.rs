@@ -1,7 +1,11 @@
 //! What instances report of their policies, second by second.
 
+use std::sync::Arc;
+
 use super::*;
+use crate::counters::Counters;
 use crate::model::policy::{COLLAPSER, POOL};
+use crate::store::series::SeriesLog;
 
 const NOW: UnixNanos = UnixNanos::new(1_795_397_400_000_000_000);
 
@@ -41,7 +45,7 @@ fn counts_grow_and_age() {
     let mut take = |instance, second, start, value| {
         let reading = count(start, after(second), value);
         assert!(policies.take(report(instance, executed(), reading), after(second)));
-        let views = policies.views(Some("shop"), after(second));
+        let views = policies.views(Some("shop"), Some(after(second)));
         (views[0].recently("executed"), views[0].total["executed"])
     };
     assert_eq!(take("young", 0, NOW, 4), (4, 4), "it began just now");
@@ -69,7 +73,7 @@ fn values_have_peaks_and_end_with_their_instance() {
         );
     }
     let look = |policies: &Policies, second| {
-        let views = policies.views(None, after(second));
+        let views = policies.views(None, Some(after(second)));
         views
             .first()
             .map(|view| (view.hosts, view.now("active"), view.peak["active"]))
@@ -98,7 +102,7 @@ fn callers_and_sizes_are_those_of_the_window() {
         sizes: LatencyHistogram::from_buckets([(index(3), 2)]),
     };
     policies.take(batches, after(1));
-    let views = policies.views(None, after(1));
+    let views = policies.views(None, Some(after(1)));
     let [collapser, pool] = views.as_slice() else {
         panic!("{views:?}");
     };
@@ -127,4 +131,86 @@ fn numbers_are_bounded_for_each_service_and_in_all() {
     }
     assert!(!take("e", 0, after(1)));
     assert!(take("e", 0, after(31)), "the loud one is stale");
+}
+
+/// Scenario: a service reports a pool for a minute; the collector restarts, and the service goes on.
+/// Guarantees: the values are there at once, the counts continue, and the past shows the values of then.
+#[tokio::test(start_paused = true)]
+async fn a_restart_and_the_past_show_what_was_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let began = UnixNanos::now() - MINUTE;
+    let at = |second: u32| began + SECOND * second;
+    let open = |now| {
+        let counters = Arc::new(Counters::default());
+        let log = SeriesLog::open(dir.path(), MINUTE * 60, Arc::clone(&counters)).unwrap();
+        Circuits::with_log(log, counters, now).unwrap()
+    };
+    let reports = |second: u32, executed: u64| {
+        let now = at(second);
+        let counted = |value| count(began, now, value);
+        vec![
+            report("a", Figure::Count("executed"), counted(executed)),
+            report(
+                "a",
+                Figure::Caller("stock".to_owned()),
+                counted(executed / 10),
+            ),
+            report(
+                "a",
+                Figure::Now("active"),
+                Reading::Value(u64::from(second)),
+            ),
+        ]
+    };
+    let look = |views: Vec<PolicyView>| {
+        let views = views.iter();
+        let seen = views.map(|view| {
+            (
+                view.now("active"),
+                view.total["executed"],
+                view.recently("executed"),
+            )
+        });
+        seen.collect::<Vec<_>>()
+    };
+    let circuits = open(at(0));
+    for (second, executed) in [(0, 4), (1, 30), (55, 80), (60, 90)] {
+        let taken = circuits.take_policies(reports(second, executed), at(second));
+        taken.await.unwrap();
+    }
+    drop(circuits);
+    let circuits = open(at(62));
+    let now = |second| {
+        let policies = circuits.inner.policies.lock();
+        look(policies.views(Some("shop"), Some(at(second))))
+    };
+    assert_eq!(now(62), [(60, 90, 10)]);
+    circuits
+        .take_policies(reports(64, 95), at(64))
+        .await
+        .unwrap();
+    assert_eq!(now(64), [(64, 95, 15)]);
+    for (second, expected) in [(59, (0, 4, 4)), (61, (60, 90, 10))] {
+        let past = circuits.policies_at(Some("shop"), at(second)).await;
+        let past = past.unwrap().value;
+        assert_eq!(past[0].callers["stock"], expected.2 / 10);
+        assert_eq!(look(past), [expected]);
+    }
+    let before = circuits.policies_at(None, began - SECOND).await;
+    assert!(before.unwrap().value.is_empty());
+}
+
+/// Guarantees: what does not change is stored every five minutes, what ended no more.
+#[test]
+fn idle_policies_are_stored_rarely() {
+    let mut policies = Policies::default();
+    let mut stored = 0;
+    for minute in 0..=10 {
+        let now = NOW + MINUTE * minute;
+        let value = Reading::Value(u64::from(minute == 0));
+        policies.take(report("a", Figure::Now("active"), value), now);
+        stored += policies.take_due(now).len();
+    }
+    assert_eq!(stored, 3, "in minutes 0, 1 and 6");
+    assert!(policies.take_due(NOW + MINUTE * 20).is_empty());
 }

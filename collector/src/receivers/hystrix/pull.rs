@@ -160,12 +160,12 @@ impl Stream {
     async fn publish(&mut self) {
         let now = UnixNanos::now();
         let second = self.followed.take_second(now);
-        self.circuits.take_policies(second.policies, now);
-        if let Err(error) = self
+        let policies = self.circuits.take_policies(second.policies, now).await;
+        let circuits = self
             .circuits
             .ingest(second.observations, second.settings, now)
-            .await
-        {
+            .await;
+        if let Err(error) = policies.and(circuits) {
             warn!(%error, "could not store what a Hystrix stream reported");
         }
     }

@@ -98,13 +98,20 @@ pub(crate) async fn show(
         retention,
     };
     let is_now = view.at.is_none();
+    let (circuits, service) = (pages.query.circuits(), Some(&*key.service));
+    let around = match view.at {
+        None => circuits.policies(service).into(),
+        Some(at) => {
+            let past = circuits.policies_at(service, UnixNanos::new(at)).await;
+            lenient(past, Vec::new())?
+        }
+    };
+    let missing = missing.or(around.missing);
     let mut page = CircuitPage::new(known, view, shown, now, &pages.palette);
     if is_now {
-        let control = pages.query.circuits().control();
-        page.is_switchable = control.is_switchable(&page.known.circuit);
-        let around = pages.query.circuits().policies(Some(&page.key().service));
-        page.policies = policies::rows(&around, Some(&page.key().name));
+        page.is_switchable = circuits.control().is_switchable(&page.known.circuit);
     }
+    page.policies = policies::rows(&around.value, Some(&key.name));
     page.chrome = page.chrome.lacking(missing.as_ref(), now);
     Ok(Page(page))
 }
