@@ -1,4 +1,5 @@
-//! Seals a segment: joins small blocks of small requests, then appends the footer. Also writes segments anew.
+//! Seals a segment: joins small blocks of small requests, or compresses a single one, then appends the footer. Also writes
+//! segments anew.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,7 +32,7 @@ pub(crate) fn seal(
     let place = open.place.clone();
     let is_joined = {
         let state = open.state();
-        !keeps_blocks && state.blocks.len() > 1 && state.has_small_blocks()
+        !keeps_blocks && !state.blocks.is_empty() && state.has_small_blocks()
     };
     if is_joined && let Some(sealed) = join(open, &place, caches)? {
         return Ok(sealed);

@@ -377,6 +377,26 @@ fn many_small_blocks_are_rewritten_into_few() {
     assert_eq!(trace.spans, spans[..3]);
 }
 
+#[test]
+fn a_single_small_block_is_compressed_when_it_is_sealed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut writers, _) = open_store(dir.path(), 1);
+    let spans = (0..60).map(|id| {
+        let mut span = span(id / 3 + 1, id + 1, "shop");
+        span.status.message = "x".repeat(2_000);
+        span
+    });
+    let spans: Vec<Span> = spans.collect();
+    write(&mut writers[0], &spans);
+    writers[0].commit().unwrap();
+    let before = store.stats().bytes;
+    writers[0].seal().unwrap();
+    let after = store.stats().bytes;
+    assert!(after * 5 < before, "{before} then {after}");
+    let trace = wait(store.trace(spans[0].trace_id)).unwrap().unwrap();
+    assert_eq!(trace.spans, spans[..3]);
+}
+
 /// *Scenario*: a block of 6 MB of text is written among blocks of one span.
 /// *Guarantees*: it is compressed from the start, and everything is found after the small ones were joined.
 #[test]
