@@ -24,7 +24,7 @@ use crate::store::StoreError;
 use crate::store::bytes::{Reader, put_varint};
 use crate::store::cancel;
 use crate::store::hash::Seed;
-use crate::sync::RwLock;
+use crate::sync::{Mutex, RwLock};
 
 /// Below the folder of segments.
 const FOLDER: &str = "groups";
@@ -52,6 +52,8 @@ const TIME_MAX: Duration = Duration::from_secs(5);
 pub(crate) struct Groups {
     folder: PathBuf,
     list: RwLock<Arc<GroupList>>,
+    /// Segments whose traces did not fit a filter: each is asked itself, and none is tried again in this run.
+    unfit: Mutex<HashSet<u64>>,
 }
 
 #[derive(Debug, Default)]
@@ -88,6 +90,7 @@ impl Groups {
         Self {
             folder: folder.join(FOLDER),
             list: RwLock::default(),
+            unfit: Mutex::default(),
         }
     }
 
@@ -148,21 +151,27 @@ impl Groups {
     pub(crate) fn maintain(&self, segments: &[Segment]) -> Result<(), StoreError> {
         let begun = Instant::now();
         let (mut groups, mut outcome) = self.delete_dead(segments);
-        let grouped: HashSet<u64> = groups.iter().flat_map(|g| g.segments.clone()).collect();
+        let mut settled: HashSet<u64> = groups.iter().flat_map(|g| g.segments.clone()).collect();
+        settled.extend(self.unfit.lock().iter());
         let mut next = Vec::new();
         let mut index_bytes = 0;
         for segment in segments {
             let Segment::Sealed(sealed) = segment else {
                 continue;
             };
-            if segment.is_broken() || grouped.contains(&sealed.place.sequence) {
+            if segment.is_broken() || settled.contains(&sealed.place.sequence) {
                 continue;
             }
             index_bytes += sealed.index_bytes();
             next.push(sealed);
             if next.len() == SEGMENTS_MAX || index_bytes >= INDEX_BYTES_MAX {
-                match self.write(&std::mem::take(&mut next)) {
-                    Ok(written) => groups.extend(written.map(Arc::new)),
+                let segments = std::mem::take(&mut next);
+                match self.write(&segments) {
+                    Ok(Some(written)) => groups.push(Arc::new(written)),
+                    Ok(None) => {
+                        let numbers = segments.iter().map(|segment| segment.place.sequence);
+                        self.unfit.lock().extend(numbers);
+                    }
                     // Perhaps retention deleted one of them.
                     Err(error) => outcome = Err(error),
                 }
@@ -183,6 +192,7 @@ impl Groups {
             group.is_damaged.load(Ordering::Relaxed)
                 || !group.segments.iter().any(|number| live.contains(number))
         };
+        self.unfit.lock().retain(|number| live.contains(number));
         let all = self.list.read().groups.clone();
         let (dead, stay): (Vec<_>, Vec<_>) = all.into_iter().partition(is_dead);
         if !dead.is_empty() {
@@ -201,7 +211,7 @@ impl Groups {
         *self.list.write() = Arc::new(GroupList { groups, places });
     }
 
-    /// Writes a group; `None` if its traces do not fit a filter or are no longer there.
+    /// Writes a group; `None` if its traces do not fit a filter.
     fn write(&self, segments: &[&Arc<SealedSegment>]) -> Result<Option<Group>, StoreError> {
         let seed = Seed::random();
         let mut pairs = Vec::new();
