@@ -1,4 +1,6 @@
 //! A fair semaphore whose size may change while permits are held. Waiting callers get permits in FIFO order.
+//!
+//! While no caller waits, free permits are a number, because tokio's semaphore takes a lock for each permit that is returned.
 
 use crate::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::Arc;
@@ -6,7 +8,11 @@ use std::sync::Arc;
 /// Permits, and the number of held permits that must be removed when they are returned.
 #[derive(Debug)]
 pub(crate) struct Semaphore {
-    permits: tokio::sync::Semaphore,
+    /// Free permits; some may also be in `queue`.
+    free: AtomicU32,
+    /// Callers that wait or are about to. While there are any, free permits go to `queue`, which has them in order.
+    waiting: AtomicU32,
+    queue: tokio::sync::Semaphore,
     /// The number of held permits that a smaller size must still remove.
     surplus: AtomicU32,
 }
@@ -17,31 +23,44 @@ pub(crate) struct Permit {
     semaphore: Arc<Semaphore>,
 }
 
+/// As [`Permit`], for a caller that keeps the semaphore alive.
+#[derive(Debug)]
+pub(crate) struct BorrowedPermit<'a> {
+    semaphore: &'a Semaphore,
+}
+
 impl Semaphore {
     pub(crate) fn new(size: u32) -> Arc<Self> {
         Arc::new(Self {
-            permits: tokio::sync::Semaphore::new(size as usize),
+            free: AtomicU32::new(size),
+            waiting: AtomicU32::new(0),
+            queue: tokio::sync::Semaphore::new(0),
             surplus: AtomicU32::new(0),
         })
     }
 
     /// Takes a permit if one is free and no caller waits for it.
     pub(crate) fn try_acquire(self: &Arc<Self>) -> Option<Permit> {
-        self.permits.try_acquire().ok()?.forget();
-        Some(self.permit())
+        self.take().then(|| self.permit())
+    }
+
+    /// As [`try_acquire`](Self::try_acquire), without a reference count.
+    pub(crate) fn try_borrow(&self) -> Option<BorrowedPermit<'_>> {
+        self.take().then(|| BorrowedPermit { semaphore: self })
     }
 
     /// Waits for a permit; leaves the queue if it is dropped.
     pub(crate) async fn acquire(self: &Arc<Self>) -> Permit {
         // If a waiter is dropped while it is given a permit, that permit becomes free and may be one too many.
-        let _settles = Settles(self);
-        let permit = self.permits.acquire().await;
+        let _waits = Waits::start(self);
+        let permit = self.queue.acquire().await;
         permit.expect("it is never closed").forget();
         self.permit()
     }
 
     pub(crate) fn available(&self) -> u32 {
-        u32::try_from(self.permits.available_permits()).unwrap_or(u32::MAX)
+        let queue = u32::try_from(self.queue.available_permits()).unwrap_or(u32::MAX);
+        queue.saturating_add(self.free.load(SeqCst))
     }
 
     /// Changes the size. Held permits remain valid: a smaller size is reached as they are returned. Only one call at a
@@ -54,7 +73,7 @@ impl Semaphore {
                     .surplus
                     .fetch_update(SeqCst, SeqCst, |surplus| Some(surplus.saturating_sub(more)));
                 let kept = kept.unwrap_or_default().min(more);
-                self.permits.add_permits((more - kept) as usize);
+                self.add(more - kept);
             }
             None => {
                 self.surplus.fetch_add(from - to, SeqCst);
@@ -68,47 +87,95 @@ impl Semaphore {
         Permit { semaphore }
     }
 
+    #[inline]
+    fn take(&self) -> bool {
+        let is_alone = self.waiting.load(SeqCst) == 0;
+        is_alone && take_one(&self.free) || self.take_from_queue()
+    }
+
+    fn take_from_queue(&self) -> bool {
+        self.queue
+            .try_acquire()
+            .map(|permit| permit.forget())
+            .is_ok()
+    }
+
+    #[inline]
     fn release(&self) {
-        if self.take_surplus() {
+        if take_one(&self.surplus) {
             return;
         }
-        self.permits.add_permits(1);
+        self.add(1);
         // The size may have been reduced between the two.
         self.settle();
     }
 
-    /// Removes free permits beyond the size.
-    fn settle(&self) {
-        while self.take_surplus() {
-            let Ok(permit) = self.permits.try_acquire() else {
-                // All are held: the next returned permit is removed.
-                self.surplus.fetch_add(1, SeqCst);
-                if self.available() == 0 {
-                    return;
-                }
-                continue;
-            };
-            permit.forget();
+    #[inline]
+    fn add(&self, permits: u32) {
+        self.free.fetch_add(permits, SeqCst);
+        // A caller that is about to wait looks for free permits after it has said so.
+        if self.waiting.load(SeqCst) > 0 {
+            self.fill_queue();
         }
     }
 
-    fn take_surplus(&self) -> bool {
-        // Usually there is none, and this is one load.
-        let take = |surplus: u32| surplus.checked_sub(1);
-        self.surplus.fetch_update(SeqCst, SeqCst, take).is_ok()
+    /// Gives the free permits to those who wait.
+    fn fill_queue(&self) {
+        while take_one(&self.free) {
+            self.queue.add_permits(1);
+        }
+    }
+
+    /// Removes free permits beyond the size.
+    #[inline]
+    fn settle(&self) {
+        while take_one(&self.surplus) {
+            if take_one(&self.free) || self.take_from_queue() {
+                continue;
+            }
+            // All are held: the next returned permit is removed.
+            self.surplus.fetch_add(1, SeqCst);
+            if self.available() == 0 {
+                return;
+            }
+        }
     }
 }
 
-/// Calls `settle` when it is dropped.
-struct Settles<'a>(&'a Semaphore);
+/// Takes one of a number, usually of none, which is one load.
+#[inline]
+fn take_one(number: &AtomicU32) -> bool {
+    let one_less = |number: u32| number.checked_sub(1);
+    number.fetch_update(SeqCst, SeqCst, one_less).is_ok()
+}
 
-impl Drop for Settles<'_> {
+/// A caller that waits until this is dropped.
+struct Waits<'a>(&'a Semaphore);
+
+impl<'a> Waits<'a> {
+    fn start(semaphore: &'a Semaphore) -> Self {
+        semaphore.waiting.fetch_add(1, SeqCst);
+        semaphore.fill_queue();
+        Self(semaphore)
+    }
+}
+
+impl Drop for Waits<'_> {
     fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, SeqCst);
         self.0.settle();
     }
 }
 
 impl Drop for Permit {
+    #[inline]
+    fn drop(&mut self) {
+        self.semaphore.release();
+    }
+}
+
+impl Drop for BorrowedPermit<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.semaphore.release();
     }

@@ -124,17 +124,20 @@ pub(crate) fn note_limited(retry_after: Option<Duration>) {
 }
 
 /// Records that a call was made.
+#[inline]
 pub(crate) fn note_made() {
     clear_limited();
     note(LastCall::Made);
 }
 
 /// Forgets refusals by limits: a call has a permit or has ended, or a poll begins.
+#[inline]
 pub(crate) fn clear_limited() {
     WAS_LIMITED.with(|limited| limited.set(false));
 }
 
 /// Returns whether the last call of this poll was refused by a limit of this process.
+#[inline]
 pub(crate) fn was_limited() -> bool {
     WAS_LIMITED.with(Cell::get)
 }
@@ -163,6 +166,7 @@ pub(crate) fn repeats() -> u32 {
     number().saturating_sub(1)
 }
 
+#[inline]
 fn note(last: LastCall) {
     // Outside a retry this is one read of a thread-local.
     let _ = ATTEMPT.try_with(|attempt| attempt.last.set(last));

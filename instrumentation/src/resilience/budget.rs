@@ -99,6 +99,7 @@ impl Budget {
     }
 
     /// Adds the fraction of a token for a call.
+    #[inline]
     pub(super) fn add_call(&self) {
         // A budget that is not used is full, and is only read.
         if self.is_limited.load(Relaxed) && self.tokens.load(Relaxed) < self.most.load(Relaxed) {

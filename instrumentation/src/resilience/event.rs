@@ -203,6 +203,7 @@ impl Listeners {
     }
 
     /// Calls every listener, even if another one panics.
+    #[inline]
     pub(super) fn notify(&self, event: impl FnOnce() -> Event) {
         if !self.any.load(Relaxed) {
             return;

@@ -39,11 +39,13 @@ impl Instrument {
     }
 
     /// Counts an event of a policy without attempts.
+    #[inline]
     pub(super) fn note(&self, kind: EventKind, wait: Duration) {
         self.note_attempt(kind, 0, wait);
     }
 
     /// Counts an event and notifies the listeners.
+    #[inline]
     pub(super) fn note_attempt(&self, kind: EventKind, attempt: u32, wait: Duration) {
         self.counts[kind.index()].fetch_add(1, Relaxed);
         self.listeners.notify(|| Event {
@@ -106,6 +108,7 @@ pub(super) struct Running<'a> {
 }
 
 impl<'a> Running<'a> {
+    #[inline]
     pub(super) fn start(instrument: &'a Instrument, attempt: u32) -> Self {
         Self {
             instrument,
@@ -116,6 +119,7 @@ impl<'a> Running<'a> {
     }
 
     /// Records how the call ended.
+    #[inline]
     pub(super) fn end(&mut self, event: EventKind, wait: Duration) {
         self.ended = true;
         self.instrument.note_attempt(event, self.attempt, wait);

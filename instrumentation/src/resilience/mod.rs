@@ -36,6 +36,7 @@ pub(crate) mod waiting;
 
 pub use budget::BudgetSettings;
 pub use builder::Builder;
+pub(crate) use bulkhead::Held;
 pub use bulkhead::{AdaptRule, AdaptSettings, Bulkhead, BulkheadSettings, Slot};
 pub(crate) use cache::Found;
 pub use cache::{Cache, CacheSettings, Key, Value};

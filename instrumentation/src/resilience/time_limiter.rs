@@ -149,16 +149,19 @@ impl TimeLimiter {
 pub(crate) struct LimitedCall<'a>(Running<'a>);
 
 impl TimeLimiter {
+    #[inline]
     pub(crate) fn timeout(&self) -> Duration {
         Duration::from_nanos(self.inner.timeout.load(Relaxed))
     }
 
+    #[inline]
     pub(crate) fn start(&self) -> LimitedCall<'_> {
         LimitedCall(Running::start(&self.inner.instrument, 0))
     }
 }
 
 impl LimitedCall<'_> {
+    #[inline]
     pub(crate) fn end(mut self, event: EventKind) {
         self.0.end(event, Duration::ZERO);
     }

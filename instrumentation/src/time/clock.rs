@@ -1,6 +1,7 @@
 //! A clock: nanoseconds since its creation, read from tokio so that tests can pause it. Rules never read it; they
 //! receive times as arguments.
 
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
@@ -12,12 +13,20 @@ use super::nanos;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     base: Instant,
+    /// Nanoseconds from the first clock of the process to this one.
+    since_first: u64,
 }
+
+/// The base of the first clock of the process.
+static FIRST: OnceLock<Instant> = OnceLock::new();
 
 impl Clock {
     pub(crate) fn start() -> Self {
+        let base = Instant::now();
+        let first = *FIRST.get_or_init(|| base);
         Self {
-            base: Instant::now(),
+            base,
+            since_first: nanos(base.saturating_duration_since(first)),
         }
     }
 
@@ -31,6 +40,13 @@ impl Clock {
     #[inline]
     pub(crate) fn at(&self, instant: Instant) -> u64 {
         nanos(instant.saturating_duration_since(self.base))
+    }
+
+    /// Returns what this clock shows when `other` shows `at`.
+    #[inline]
+    pub(crate) fn when(&self, other: Self, at: u64) -> u64 {
+        let since_first = at.saturating_add(other.since_first);
+        since_first.saturating_sub(self.since_first)
     }
 
     /// Returns when this clock shows `at`; a time that no clock reaches is a week from now.

@@ -23,8 +23,9 @@ use crate::circuit_breaker::shell::bulkhead::Slot;
 use crate::isolated::isolated;
 use crate::resilience::time_limiter::{LimitedCall, within};
 use crate::resilience::{
-    self, Bulkhead, EventKind, Hedge, RateLimiter, Retry, TimeLimiter, attempt as tries,
+    self, Bulkhead, EventKind, Hedge, Held, RateLimiter, Retry, TimeLimiter, attempt as tries,
 };
+use crate::semaphore::BorrowedPermit;
 use crate::semconv::{ERROR_TYPE_PANIC, ERROR_TYPE_RATE_LIMITED};
 use crate::sync::Mutex;
 
@@ -227,8 +228,8 @@ impl<E> Attempts<'_, E> {
     fn enter_now(&self, call: &ProtectedCall<&Shell>) -> Result<Limited<'_>, bool> {
         let policies = self.policies;
         if let Some(limiter) = &policies.rate_limiter {
-            let now = self.breaker.shell.clock.instant(call.started());
-            limiter.take_at(now).then_some(()).ok_or(false)?;
+            let has_permit = limiter.take_at(self.breaker.shell.clock, call.started());
+            has_permit.then_some(()).ok_or(false)?;
         }
         let (timeout, slots) = self.limits();
         let slot = self.slot_now(slots).ok_or(true)?;
@@ -285,7 +286,7 @@ impl<E> Attempts<'_, E> {
     /// the `slots` of the breaker's settings.
     fn slot_now(&self, slots: u32) -> Option<Taken<'_>> {
         match &self.policies.bulkhead {
-            Some(bulkhead) => Some(Taken::Policy(bulkhead.take_now()?.under_way())),
+            Some(bulkhead) => Some(Taken::Policy(bulkhead.borrow_now()?.under_way())),
             None if self.pool.is_some() => Some(Taken::None),
             None => self
                 .breaker
@@ -318,7 +319,7 @@ impl<E> Attempts<'_, E> {
         let slot = slot.map_err(|full| full.limit)?;
         let waited = began.elapsed();
         call.resume();
-        Ok((Taken::Policy(slot.under_way()), waited))
+        Ok((Taken::Waited(slot.under_way()), waited))
     }
 }
 
@@ -335,7 +336,9 @@ enum Taken<'a> {
     /// A slot of the breaker's settings.
     Own(#[expect(dead_code, reason = "held until the call has ended")] Slot<'a>),
     /// A slot of the command's bulkhead.
-    Policy(resilience::Slot),
+    Policy(Held<BorrowedPermit<'a>>),
+    /// A slot of the command's bulkhead that the call has waited for.
+    Waited(resilience::Slot),
     /// No slot: the call runs in a pool, which limits the calls.
     None,
 }
@@ -379,13 +382,16 @@ impl Limited<'_> {
         if let Some(measured) = self.measured {
             measured.end(event);
         }
-        if let Taken::Policy(slot) = self.slot {
-            match outcome {
-                Outcome::Success | Outcome::Ignored => drop(slot.answered(true)),
-                // A call that the pool refused never reached the target.
-                Outcome::Cancelled | Outcome::BulkheadFull | Outcome::Rejected => slot.cancelled(),
-                Outcome::Failure | Outcome::Timeout => slot.failed(),
-            }
+        let is_ok = match outcome {
+            Outcome::Success | Outcome::Ignored => Some(true),
+            Outcome::Failure | Outcome::Timeout => Some(false),
+            // A call that the pool refused never reached the target.
+            Outcome::Cancelled | Outcome::BulkheadFull | Outcome::Rejected => None,
+        };
+        match self.slot {
+            Taken::Policy(slot) => slot.end(is_ok),
+            Taken::Waited(slot) => slot.into_held().end(is_ok),
+            Taken::Own(_) | Taken::None => {}
         }
     }
 }

@@ -16,6 +16,7 @@ pub(super) struct Deadline {
 }
 
 impl Deadline {
+    #[inline]
     pub(super) fn start(whole: Option<Duration>) -> Self {
         Self {
             whole: whole.unwrap_or(Duration::MAX),
@@ -23,6 +24,7 @@ impl Deadline {
         }
     }
 
+    #[inline]
     pub(super) fn is_set(self) -> bool {
         self.at.is_some()
     }
@@ -64,6 +66,7 @@ pub(super) struct Times {
 pub(super) const NO_TIME: u64 = u64::MAX;
 
 impl Times {
+    #[inline]
     pub(super) fn starting_at(start: u64) -> Self {
         Self {
             start: AtomicU64::new(start),
@@ -72,11 +75,13 @@ impl Times {
     }
 
     /// Returns the end of the last attempt, if one has ended.
+    #[inline]
     pub(super) fn end(&self) -> Option<u64> {
         let end = self.end.load(Relaxed);
         (end != NO_TIME).then_some(end)
     }
 
+    #[inline]
     pub(super) fn take_start(&self, clock: Clock) -> u64 {
         self.end.store(NO_TIME, Relaxed);
         let start = self.start.load(Relaxed);
@@ -88,6 +93,7 @@ impl Times {
         }
     }
 
+    #[inline]
     pub(super) fn ended_at(&self, now: u64) {
         self.end.store(now, Relaxed);
     }

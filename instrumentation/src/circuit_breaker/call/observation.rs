@@ -27,6 +27,7 @@ pub(super) struct Observation {
 }
 
 impl Observation {
+    #[inline]
     pub(super) fn start(breaker: CircuitBreaker, observer: Option<Observer>) -> Self {
         Self {
             started: breaker.shell.clock.now(),
@@ -42,6 +43,7 @@ impl Observation {
     }
 
     /// Records how the protected code ended after this number of `attempts`.
+    #[inline]
     pub(super) fn attempted(&mut self, event: ExecutionEvent, attempts: u32, end: Option<u64>) {
         self.first = Some(event);
         self.ended = end;
@@ -83,6 +85,7 @@ impl Observation {
         ))
     }
 
+    #[inline]
     pub(super) fn finish(mut self) -> Execution {
         let execution = self.execution();
         self.notify(&execution);
@@ -102,12 +105,14 @@ impl Observation {
         self.observer.take()
     }
 
+    #[inline]
     fn notify(&mut self, execution: &Execution) {
         if let Some(observer) = self.observer.take() {
             isolated("observer", || observer(execution));
         }
     }
 
+    #[inline]
     fn execution(&self) -> Execution {
         let now = self.ended.unwrap_or_else(|| self.breaker.shell.clock.now());
         let dropped = match self.watch.panics() {

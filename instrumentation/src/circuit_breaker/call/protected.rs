@@ -213,6 +213,7 @@ pub(crate) fn record_fallback(span: &Span, outcome: FallbackOutcome, error_type:
     }
 }
 
+#[inline]
 fn record_outcome(span: &Span, outcome: Outcome, failure: &str) {
     span.record(BREAKER_OUTCOME, outcome.as_str());
     let error_type = match outcome {
@@ -227,6 +228,7 @@ fn record_outcome(span: &Span, outcome: Outcome, failure: &str) {
     span.record(STATUS, "ERROR");
 }
 
+#[inline]
 pub(super) fn note(
     shell: &Shell,
     state: EffectiveState,

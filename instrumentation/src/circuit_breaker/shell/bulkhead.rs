@@ -11,6 +11,7 @@ pub(crate) struct Bulkhead {
 
 impl Bulkhead {
     /// Takes a slot if fewer than `limit` are in use.
+    #[inline]
     pub(crate) fn try_acquire(&self, limit: u32) -> Option<Slot<'_>> {
         self.in_use
             .fetch_update(AcqRel, Acquire, |in_use| {
@@ -32,6 +33,7 @@ pub(crate) struct Slot<'a> {
 }
 
 impl Drop for Slot<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.bulkhead.in_use.fetch_sub(1, Release);
     }

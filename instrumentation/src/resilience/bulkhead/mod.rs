@@ -21,7 +21,7 @@ use super::instrument::{Instrument, Running, record, record_error};
 use super::policy::{Inner, Registered, Wakers};
 use super::snapshot::Snapshot;
 use super::waiting::{Waiters, Waiting};
-use crate::semaphore::{Permit, Semaphore};
+use crate::semaphore::{BorrowedPermit, Permit, Semaphore};
 use crate::semconv::ERROR_TYPE_BULKHEAD_FULL;
 use crate::sync::Mutex;
 pub use adapt::{AdaptRule, AdaptSettings};
@@ -133,10 +133,14 @@ impl Registered for Slots {
 /// [`cancelled`](Self::cancelled) was called.
 #[derive(Debug)]
 #[must_use = "a slot that is dropped is free again"]
-pub struct Slot {
+pub struct Slot(Held<Permit>);
+
+/// A slot with a permit of either kind.
+#[derive(Debug)]
+pub(crate) struct Held<P> {
     /// Set for an adaptive bulkhead; dropped before the permit.
     measured: Option<Measured>,
-    _permit: Permit,
+    _permit: P,
 }
 
 /// The call in a slot.
@@ -161,22 +165,52 @@ enum End {
 impl Slot {
     /// Frees the slot after a call that failed or timed out.
     pub fn failed(mut self) {
-        self.end_as(End::Failed);
+        self.0.end_as(End::Failed);
     }
 
     /// Frees the slot after a call that says nothing about its target.
     pub fn cancelled(mut self) {
-        self.end_as(End::Cancelled);
+        self.0.end_as(End::Cancelled);
     }
 
     /// Counts as cancelled if it is dropped without another outcome.
+    pub(crate) fn under_way(self) -> Self {
+        Self(self.0.under_way())
+    }
+
+    pub(crate) fn into_held(self) -> Held<Permit> {
+        self.0
+    }
+
+    /// Records that the target has answered, unless another policy inside refused the call, so that it never reached the
+    /// target; the call may continue.
+    pub(crate) fn ended(self, is_ok: bool, last: LastCall) -> Self {
+        match (is_ok, last) {
+            (false, LastCall::Refused(_)) => self.under_way(),
+            _ => Self(self.0.answered(is_ok)),
+        }
+    }
+}
+
+impl<P> Held<P> {
+    /// As [`Slot::under_way`].
+    #[inline]
     pub(crate) fn under_way(mut self) -> Self {
         self.end_as(End::Cancelled);
         self
     }
 
+    /// Frees the slot; `is_ok` tells how the target answered, if it did.
+    #[inline]
+    pub(crate) fn end(self, is_ok: Option<bool>) {
+        match is_ok {
+            Some(is_ok) => drop(self.answered(is_ok)),
+            None => drop(self.under_way()),
+        }
+    }
+
     /// Records that the target has answered; the call may continue.
-    pub(crate) fn answered(mut self, is_ok: bool) -> Self {
+    fn answered(mut self, is_ok: bool) -> Self {
         self.end_as(match is_ok {
             true => End::Succeeded,
             false => End::Failed,
@@ -185,15 +219,6 @@ impl Slot {
             measured.took = Some(measured.started.elapsed());
         }
         self
-    }
-
-    /// As [`answered`](Self::answered), unless another policy inside refused the call, so that it never reached the
-    /// target.
-    pub(crate) fn ended(self, is_ok: bool, last: LastCall) -> Self {
-        match (is_ok, last) {
-            (false, LastCall::Refused(_)) => self.under_way(),
-            _ => self.answered(is_ok),
-        }
     }
 
     fn end_as(&mut self, end: End) {
@@ -245,11 +270,16 @@ impl Bulkhead {
     }
 
     /// Takes a slot if one is free now.
-    pub(crate) fn take_now(&self) -> Option<Slot> {
-        let slot = self.inner.try_take()?;
-        let instrument = &self.inner.instrument;
-        instrument.note(EventKind::Permitted, Duration::ZERO);
-        Some(slot)
+    fn take_now(&self) -> Option<Slot> {
+        let permit = self.inner.free.try_acquire()?;
+        Some(Slot(self.inner.permitted(permit)))
+    }
+
+    /// As [`try_acquire`](Self::try_acquire), for a call that holds the bulkhead; refusals are not counted.
+    #[inline]
+    pub(crate) fn borrow_now(&self) -> Option<Held<BorrowedPermit<'_>>> {
+        let permit = self.inner.free.try_borrow()?;
+        Some(self.inner.permitted(permit))
     }
 
     /// As [`acquire`](Self::acquire), waiting at most `left`.
@@ -270,7 +300,7 @@ impl Bulkhead {
         if let Ok(permit) = permit {
             record(&span, EventKind::Permitted);
             running.end(EventKind::Permitted, waited);
-            return Ok(slots.slot(permit));
+            return Ok(Slot(slots.slot(permit)));
         }
         attempt::note_limited(None);
         record_error(&span, EventKind::Refused, ERROR_TYPE_BULKHEAD_FULL);
@@ -280,7 +310,14 @@ impl Bulkhead {
 }
 
 impl Slots {
-    fn slot(self: &Arc<Self>, permit: Permit) -> Slot {
+    #[inline]
+    fn permitted<P>(self: &Arc<Self>, permit: P) -> Held<P> {
+        self.instrument.note(EventKind::Permitted, Duration::ZERO);
+        self.slot(permit)
+    }
+
+    #[inline]
+    fn slot<P>(self: &Arc<Self>, permit: P) -> Held<P> {
         attempt::clear_limited();
         let measured = self.is_adaptive.load(Relaxed).then(|| Measured {
             slots: Arc::clone(self),
@@ -288,7 +325,7 @@ impl Slots {
             took: None,
             end: End::Succeeded,
         });
-        Slot {
+        Held {
             measured,
             _permit: permit,
         }
@@ -317,10 +354,6 @@ impl Slots {
         if from != to {
             self.free.resize(from, to);
         }
-    }
-
-    fn try_take(self: &Arc<Self>) -> Option<Slot> {
-        Some(self.slot(self.free.try_acquire()?))
     }
 
     /// Joins the queue, unless it is full.

@@ -158,8 +158,8 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         let call = self.in_slot(request);
         Box::pin(async move {
-            let (response, slot, _) = call.await?;
-            drop(slot.answered(true));
+            let (response, slot, last) = call.await?;
+            drop(slot.ended(true, last));
             Ok(response)
         })
     }

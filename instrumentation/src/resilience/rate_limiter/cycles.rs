@@ -40,6 +40,7 @@ impl Cycles {
     }
 
     /// Starts the cycle of `now` if it is a later one, and gives its permits to waiting calls.
+    #[inline]
     pub(super) fn advance(&mut self, now: u64) -> Wakers {
         let cycle = now / self.period;
         if cycle <= self.cycle {
@@ -72,6 +73,7 @@ impl Cycles {
     }
 
     /// Takes a permit of this cycle.
+    #[inline]
     pub(super) fn take(&mut self) -> bool {
         let has_one = self.used < self.limit;
         self.used += u32::from(has_one);

@@ -156,9 +156,10 @@ impl RateLimiter {
         call().await.map_err(PolicyError::Failed)
     }
 
-    /// Takes a permit if one is available at `now`, the time that the caller has just read.
-    pub(crate) fn take_at(&self, now: Instant) -> bool {
-        let now = self.inner.clock.at(now);
+    /// Takes a permit if one is available at `now`, the time that the caller has just read from `clock`.
+    #[inline]
+    pub(crate) fn take_at(&self, clock: Clock, now: u64) -> bool {
+        let now = self.inner.clock.when(clock, now);
         let has_one = self.inner.advanced_by(|| now).0.take();
         if has_one {
             self.inner.permit();
@@ -198,6 +199,7 @@ impl Limiter {
     }
 
     /// As [`advanced`](Self::advanced); `now` reads the clock.
+    #[inline]
     fn advanced_by(&self, now: impl Fn() -> u64) -> (MutexGuard<'_, Cycles>, u64) {
         loop {
             let mut cycles = self.cycles.lock();
@@ -230,6 +232,7 @@ impl Limiter {
         })
     }
 
+    #[inline]
     fn permit(&self) {
         attempt::clear_limited();
         self.instrument.note(EventKind::Permitted, Duration::ZERO);

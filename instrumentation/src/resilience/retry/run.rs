@@ -22,6 +22,7 @@ pub(crate) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
+    #[inline]
     pub(crate) fn start(retry: &'a Retry) -> Self {
         let retry = &*retry.inner;
         retry.budget.add_call();
@@ -33,6 +34,7 @@ impl<'a> Run<'a> {
     }
 
     /// Returns the number of the attempt, starting at 1.
+    #[inline]
     pub(crate) fn number(&self) -> u32 {
         self.running.attempt
     }
@@ -53,6 +55,7 @@ impl<'a> Run<'a> {
     }
 
     /// Returns whether an attempt is the last one because the call was refused by this process.
+    #[inline]
     pub(crate) fn stops_at(&self, has_failed: bool, last: LastCall) -> bool {
         let was_refused = has_failed && matches!(last, LastCall::Refused(_));
         was_refused && !self.retry.settings.read(|settings| settings.retry_refused)
@@ -64,6 +67,7 @@ impl<'a> Run<'a> {
     }
 
     /// As [`next`](Self::next), for a call that must end within `left`: no attempt follows that would start later.
+    #[inline]
     pub(crate) fn next_within(
         &mut self,
         is_ok: bool,
@@ -88,6 +92,7 @@ impl<'a> Run<'a> {
         self.ended(is_ok && decision == Decision::Stop);
     }
 
+    #[inline]
     fn ended(&mut self, is_success: bool) {
         let event = match (is_success, self.number()) {
             (true, 1) => EventKind::Succeeded,
@@ -99,6 +104,7 @@ impl<'a> Run<'a> {
         self.running.end(event, Duration::ZERO);
     }
 
+    #[inline]
     fn wait(&self, decision: Decision, left: Duration) -> Option<Duration> {
         let asked = match decision {
             Decision::Stop => return None,
