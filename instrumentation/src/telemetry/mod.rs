@@ -15,6 +15,7 @@ mod link;
 mod log_format;
 mod logs;
 mod otlp_client;
+mod outputs;
 mod pipeline;
 mod protocol;
 #[cfg(feature = "actuator")]
@@ -29,7 +30,7 @@ use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::{Dispatch, Subscriber};
 use tracing_subscriber::filter::{Directive, EnvFilter, FilterExt, LevelFilter};
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Filter, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry};
 
@@ -39,6 +40,7 @@ pub use levels::{LEVEL_EXPIRY_MAX, LevelError, LogLevels, Logger, ROOT};
 pub(crate) use link::{Link, LinkError, pause, unless};
 use log_format::Formatter;
 pub use log_format::LogFormat;
+use outputs::Outputs;
 use pipeline::Pipeline;
 pub use protocol::Protocol;
 #[cfg(feature = "actuator")]
@@ -245,11 +247,15 @@ impl Telemetry {
             Some(pipeline) => {
                 let spans = span_layer(&pipeline.traces, config);
                 let subscriber = Registry::default().with(spans);
-                let subscriber = subscriber.with(log_layer(config, &handles));
-                let subscriber = subscriber.with(record_layer(pipeline, config, &handles));
                 #[cfg(feature = "http")]
-                let subscriber = subscriber.with(durations_layer(pipeline));
-                Dispatch::new(subscriber)
+                let subscriber = subscriber.with(crate::http::Durations::new(&pipeline.meter()));
+                let (lines, filter) = log_lines(config, &handles);
+                let outputs = Outputs::new(config.span_level).with(lines, filter);
+                let outputs = match records(pipeline, config, &handles) {
+                    Some((records, filter)) => outputs.with(records, filter),
+                    None => outputs,
+                };
+                Dispatch::new(subscriber.with(outputs))
             }
             None => Dispatch::new(Registry::default().with(log_layer(config, &handles))),
         };
@@ -340,16 +346,28 @@ fn log_layer<S>(config: &mut TelemetryConfig, handles: &Handles) -> impl Layer<S
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
+    let (lines, filter) = log_lines(config, handles);
+    lines.with_filter(filter)
+}
+
+/// Returns the layer of log lines, and its filter.
+fn log_lines<S>(
+    config: &mut TelemetryConfig,
+    handles: &Handles,
+) -> (impl Layer<S> + use<S>, impl Filter<S> + use<S>)
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
     let filter = handles.levels.reloadable(log_filter(config));
-    tracing_subscriber::fmt::layer()
+    let lines = tracing_subscriber::fmt::layer()
         .event_format(Formatter {
             service_name: config.service_name.clone(),
             format: config.log_format,
         })
         .with_ansi(std::io::stderr().is_terminal() && config.log_format == LogFormat::Text)
-        .with_writer(handles.writer())
-        // Without spans, because the formatter would format the fields of each and this format prints none.
-        .with_filter(handles.levels.events().and(filter))
+        .with_writer(handles.writer());
+    // Without spans, because the formatter would format the fields of each and this format prints none.
+    (lines, handles.levels.events().and(filter))
 }
 
 /// Sends events, but not spans, as log records; `None` if log records are off.
@@ -361,10 +379,23 @@ fn record_layer<S>(
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
+    let (records, filter) = records(pipeline, config, handles)?;
+    Some(records.with_filter(filter))
+}
+
+/// As [`record_layer`], with the filter beside it.
+fn records<S>(
+    pipeline: &Pipeline,
+    config: &mut TelemetryConfig,
+    handles: &Handles,
+) -> Option<(impl Layer<S> + use<S>, impl Filter<S> + use<S>)>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
     let layer = pipeline.logs.as_ref()?.layer();
     let filter = filter("log record", config.record_filter.clone(), config);
     let filter = handles.levels.reloadable(filter);
-    Some(layer.with_filter(handles.levels.events().and(filter)))
+    Some((layer, handles.levels.events().and(filter)))
 }
 
 /// Parses the log filter.
