@@ -7,7 +7,8 @@ use axum::response::{IntoResponse, Response};
 use http::{Request, StatusCode};
 
 use super::problem;
-use crate::circuit_breaker::{CallError, Cause, CommandError, Rejected};
+use crate::circuit_breaker::{CallError, Cause, CommandError, PooledError, Rejected};
+use crate::resilience::PolicyError;
 
 /// The address of the peer, if the server was started with `ConnectInfo<SocketAddr>`.
 pub(super) fn peer<B>(request: &Request<B>) -> Option<IpAddr> {
@@ -52,6 +53,31 @@ impl<E: IntoResponse> IntoResponse for CommandError<E> {
             Cause::RateLimited(refusal) => problem::rate_limited(&refusal),
             Cause::PoolFull(full) => problem::bulkhead_full(full.workers),
             Cause::PoolLost(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        }
+    }
+}
+
+/// As [`CommandError`].
+impl<E: IntoResponse> IntoResponse for PooledError<E> {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Failed(error) => error.into_response(),
+            Self::Rejected(refusal) => problem::rejected(&refusal),
+            Self::Full(full) => problem::bulkhead_full(full.workers),
+            Self::TimedOut(limit) => problem::timed_out(limit),
+            Self::Lost(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        }
+    }
+}
+
+/// As [`CommandError`].
+impl<E: IntoResponse> IntoResponse for PolicyError<E> {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Failed(error) => error.into_response(),
+            Self::RateLimited(refusal) => problem::rate_limited(&refusal),
+            Self::BulkheadFull(full) => problem::bulkhead_full(full.limit),
+            Self::TimedOut(end) => problem::timed_out(end.limit),
         }
     }
 }

@@ -41,7 +41,7 @@ impl Default for CollapserSettings {
 }
 
 /// Why a caller got no result.
-#[derive(Debug, Clone, Error)]
+#[derive(Debug, Error)]
 pub enum CollapseError<E> {
     /// The call of the whole batch failed, timed out or was refused.
     #[error("{0}")]
@@ -57,6 +57,19 @@ pub enum CollapseError<E> {
     /// The call of the batch panicked, or its runtime ended.
     #[error("the call of a batch ended without an answer")]
     Lost,
+}
+
+impl<E> Clone for CollapseError<E> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Failed(cause) => Self::Failed(Arc::clone(cause)),
+            Self::NoAnswer { answers, arguments } => Self::NoAnswer {
+                answers: *answers,
+                arguments: *arguments,
+            },
+            Self::Lost => Self::Lost,
+        }
+    }
 }
 
 /// A caller's result, and what a breaker of the caller is to observe of the call.

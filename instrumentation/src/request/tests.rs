@@ -323,3 +323,13 @@ async fn batches_are_bounded_on_many_threads() {
     }
     assert!(sizes.lock().iter().all(|size| *size <= 2));
 }
+
+/// Guarantees: the error of a batch can be cloned and boxed, whatever the error of its call.
+#[tokio::test]
+async fn errors_of_batches_are_cloned_and_boxed() {
+    let ask = |_: Vec<u32>| async { Err::<Vec<u32>, _>(std::io::Error::other("disk")) };
+    let collapser = Collapser::new(&breaker(), CollapserSettings::default(), ask).unwrap();
+    let failed = collapser.call(&RequestContext::new(), 1).await.unwrap_err();
+    let boxed: Box<dyn std::error::Error + Send + Sync> = failed.clone().into();
+    assert_eq!(boxed.to_string(), failed.to_string());
+}

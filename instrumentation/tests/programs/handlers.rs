@@ -7,7 +7,10 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use fusebox::circuit_breaker::{CallError, CircuitBreaker, CommandError};
+use fusebox::circuit_breaker::{
+    CallError, CircuitBreaker, CommandError, PoolSettings, PooledError, Registry,
+};
+use fusebox::resilience::{self, PolicyError, RateLimiter};
 use http::{Request, StatusCode};
 use tower::ServiceExt;
 
@@ -68,11 +71,30 @@ async fn borrowing_command(State(breaker): State<CircuitBreaker>) -> String {
     command.execute().await.unwrap_or_default().to_string()
 }
 
+async fn call_in_pool(
+    State(breaker): State<CircuitBreaker>,
+) -> Result<String, PooledError<StatusCode>> {
+    let pool = Registry::new().pool("stock", PoolSettings::default());
+    let pool = pool.map_err(|_| PooledError::Failed(StatusCode::INTERNAL_SERVER_ERROR))?;
+    let pieces = async { stock().await.map_err(|_| StatusCode::BAD_GATEWAY) };
+    Ok(pool.call(&breaker, pieces).await?.to_string())
+}
+
+async fn call_through_a_limiter() -> Result<String, PolicyError<StatusCode>> {
+    let limiter = RateLimiter::builder("stock")
+        .registry(&resilience::Registry::new())
+        .build();
+    let pieces = || async { Err::<u32, _>(StatusCode::BAD_GATEWAY) };
+    Ok(limiter.call(pieces).await?.to_string())
+}
+
 #[tokio::test]
 async fn handlers_of_axum_answer() {
     let app = Router::new()
         .route("/call/text", get(call_of_text))
         .route("/call/status", get(call_of_status))
+        .route("/call/pool", get(call_in_pool))
+        .route("/call/limiter", get(call_through_a_limiter))
         .route("/command/text", get(command_of_text))
         .route("/command/cow", get(command_of_cow))
         .route("/command/boxed/{id}", get(command_of_boxed))
@@ -82,6 +104,8 @@ async fn handlers_of_axum_answer() {
     for (path, status, body) in [
         ("/call/text", 502, ""),
         ("/call/status", 502, ""),
+        ("/call/pool", 502, ""),
+        ("/call/limiter", 502, ""),
         ("/command/text", 200, "1"),
         ("/command/cow", 200, "2"),
         ("/command/boxed/7", 502, "boxed (no fallback)"),

@@ -7,6 +7,7 @@ use tokio::time::{advance, interval, sleep};
 
 use super::*;
 use crate::circuit_breaker::State;
+use crate::resilience::{self, RateLimiter, RateLimiterSettings};
 
 /// Opens a breaker, then calls its target, which succeeds after `latency`, once a second for an hour; returns how long
 /// it took to close.
@@ -213,4 +214,44 @@ fn without_a_call_listeners_hear_of_half_open() {
         let state = seen.recv_timeout(Duration::from_secs(60)).unwrap();
         assert_eq!(state, expected);
     }
+}
+
+/// Scenario: the rate limiter of a command has one permit a minute, and a call comes every second; probes wait for a permit
+/// for longer than their lease.
+/// Guarantees: the waits are not the target's time: its first answer closes the breaker.
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_waits_for_a_permit_beyond_its_lease_closes() {
+    let breaker = breaker(Settings {
+        probe_lease: ms(2_000),
+        ..Settings::default()
+    });
+    let settings = RateLimiterSettings {
+        limit: 1,
+        period: Duration::from_secs(60),
+        max_wait: Duration::from_secs(600),
+        ..RateLimiterSettings::default()
+    };
+    let limiter = RateLimiter::builder("stock").registry(&resilience::Registry::new());
+    let limiter = limiter.settings(settings).build();
+    limiter.try_acquire().unwrap();
+    calls(&breaker, Outcome::Failure, 40);
+    let mut closed_after = None;
+    for second in 0..300 {
+        advance(Duration::from_secs(1)).await;
+        let command = breaker.command().rate_limiter(&limiter);
+        tokio::spawn(
+            command
+                .run(|| async { Ok::<_, std::io::Error>(()) })
+                .execute(),
+        );
+        tokio::task::yield_now().await;
+        if breaker.state() == EffectiveState::Closed {
+            closed_after.get_or_insert(second);
+        }
+    }
+    assert!(
+        closed_after.is_some_and(|second| second < 130),
+        "{closed_after:?}"
+    );
+    assert_eq!(breaker.state(), EffectiveState::Closed);
 }

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::*;
-use crate::circuit_breaker::CallError;
+use crate::circuit_breaker::{CallError, PoolSettings};
 
 /// Panics at every event.
 struct Broken;
@@ -244,4 +244,33 @@ async fn a_panic_is_counted_before_it_is_caught() {
     assert_eq!(breaker.snapshot().calls.cancelled, 0);
     let refused: Result<u32, CallError<io::Error>> = breaker.call(fails()).await;
     assert!(refused.is_err());
+}
+
+/// Scenario: code that decides about the result of a probe panics: the classifier of a call in a pool, and the predicate
+/// of a command.
+/// Guarantees: the probe counts as failed and frees its slot, so that the next one closes the breaker.
+#[tokio::test(start_paused = true)]
+async fn a_probe_whose_judge_panics_frees_its_slot() {
+    let registry = Registry::new();
+    let pool = registry.pool("stock", PoolSettings::default()).unwrap();
+    let breaker = breaker(hystrix());
+    for in_pool in [true, false] {
+        calls(&breaker, Outcome::Failure, 1);
+        tokio::time::advance(ms(300)).await;
+        match in_pool {
+            true => {
+                let judged = pool.call_with(&breaker, ok(), |_| panic!("classifier"));
+                assert_eq!(judged.await.unwrap(), 1);
+            }
+            false => {
+                let command = breaker.command().run(|| async { Err::<u32, _>(()) });
+                let command = command.bad_request_if(|()| panic!("predicate"));
+                assert!(command.execute().await.is_err());
+            }
+        }
+        assert_eq!(breaker.state(), EffectiveState::Open);
+        tokio::time::advance(ms(300)).await;
+        assert_eq!(breaker.call(ok()).await.unwrap(), 1);
+        assert_eq!(breaker.state(), EffectiveState::Closed);
+    }
 }

@@ -6,6 +6,7 @@ use std::io;
 use tokio::time::{advance, timeout};
 
 use super::*;
+use crate::circuit_breaker::PoolSettings;
 
 fn settings() -> Settings {
     Settings {
@@ -270,4 +271,27 @@ async fn a_result_after_the_timeout_is_late_though_the_code_blocked() {
         "no answer within 10ms (no fallback)"
     );
     assert_eq!(breaker.snapshot().calls.timeout, 1);
+}
+
+/// Scenario: calls in a pool, by the pool or by a command, hang and are given up from outside.
+/// Guarantees: they count as slow, and free their workers.
+#[tokio::test(start_paused = true)]
+async fn calls_in_a_pool_given_up_when_slow_count_as_slow() {
+    let registry = Registry::new();
+    let pool = registry.pool("stock", PoolSettings::default()).unwrap();
+    let build = |name| CircuitBreaker::builder(name).registry(&registry);
+    let [by_pool, by_command] =
+        ["pool", "command"].map(|name| build(name).settings(settings()).build());
+    for _ in 0..12 {
+        let command = by_command.command().in_pool(&pool).run(hang);
+        let pooled = timeout(ms(600), pool.call(&by_pool, hang()));
+        let _ = tokio::join!(pooled, timeout(ms(600), command.execute()));
+    }
+    for breaker in [by_pool, by_command] {
+        assert_eq!(breaker.state(), EffectiveState::Open, "{}", breaker.name());
+        assert_eq!(breaker.snapshot().calls.cancelled, 10);
+    }
+    while pool.snapshot().active > 0 {
+        tokio::task::yield_now().await;
+    }
 }
