@@ -73,7 +73,7 @@
 //! - [`control`]: the messages through which a collector changes the breakers and log levels of a running service.
 //! - [`semconv`]: the names of everything that is sent.
 //!
-//! Without default features, the crate contains the breaker, its commands, the policies and the propagators, and
+//! Without features, the crate contains the breaker, its commands, the policies and the propagators, and
 //! depends on no web framework or HTTP client. The README has a table of the features, and `examples/` has
 //! programs.
 
