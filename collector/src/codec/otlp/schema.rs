@@ -1,15 +1,26 @@
 //! The fields of every OTLP message by number and JSON name, for decoding JSON and repairing text. Fields of
 //! earlier versions that senders still use have both names.
 
+mod metrics;
 pub(crate) mod tempo;
 
-use Kind::{
-    Base64, Bool, Double, Enum, Fixed32, Fixed64, Id, Int64Or, Nested, Sfixed64Or, Sint32, Text,
-    Uint32, Uint64,
-};
+pub(crate) use metrics::METRICS_REQUEST;
 
-#[derive(Debug)]
+use Kind::{Base64, Bool, Double, Enum, Fixed32, Fixed64, Id, Int64Or, Nested, Text, Uint32};
+
+const COMMON: &str = "opentelemetry.proto.common.v1";
+const RESOURCES: &str = "opentelemetry.proto.resource.v1";
+const TRACE: &str = "opentelemetry.proto.trace.v1";
+const LOGS: &str = "opentelemetry.proto.logs.v1";
+const TRACES_COLLECTOR: &str = "opentelemetry.proto.collector.trace.v1";
+const LOGS_COLLECTOR: &str = "opentelemetry.proto.collector.logs.v1";
+
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Message {
+    /// Its full name, if it is described to clients: the package, and its name there (`Span.Event` is nested in `Span`).
+    name: (&'static str, &'static str),
+    /// Its `oneof`: the name and the numbers of its fields.
+    choice: Option<(&'static str, &'static [u32])>,
     fields: &'static [Field],
     /// Whether it is a data item: a span, a metric or a log record.
     pub(super) is_item: bool,
@@ -18,6 +29,20 @@ pub(crate) struct Message {
 }
 
 impl Message {
+    const fn named(self, package: &'static str, name: &'static str) -> Self {
+        Self {
+            name: (package, name),
+            ..self
+        }
+    }
+
+    const fn choosing(self, name: &'static str, of: &'static [u32]) -> Self {
+        Self {
+            choice: Some((name, of)),
+            ..self
+        }
+    }
+
     /// Finds a field by its JSON name, in lowerCamelCase or as in the `.proto` file.
     #[inline]
     pub(super) fn by_name(&self, name: &str) -> Option<&'static Field> {
@@ -86,6 +111,8 @@ pub(super) enum Kind {
 /// The names of an enum; a name's index is its number.
 #[derive(Debug)]
 pub(super) struct Names {
+    /// As that of a message.
+    name: (&'static str, &'static str),
     prefix: &'static str,
     names: &'static [&'static str],
 }
@@ -105,6 +132,7 @@ impl Names {
 }
 
 static SPAN_KIND: Names = Names {
+    name: (TRACE, "Span.SpanKind"),
     prefix: "SPAN_KIND_",
     names: &[
         "UNSPECIFIED",
@@ -117,16 +145,13 @@ static SPAN_KIND: Names = Names {
 };
 
 static STATUS_CODE: Names = Names {
+    name: (TRACE, "Status.StatusCode"),
     prefix: "STATUS_CODE_",
     names: &["UNSET", "OK", "ERROR"],
 };
 
-static TEMPORALITY: Names = Names {
-    prefix: "AGGREGATION_TEMPORALITY_",
-    names: &["UNSPECIFIED", "DELTA", "CUMULATIVE"],
-};
-
 static SEVERITY: Names = Names {
+    name: (LOGS, "SeverityNumber"),
     prefix: "SEVERITY_NUMBER_",
     names: &[
         "UNSPECIFIED",
@@ -159,6 +184,8 @@ static SEVERITY: Names = Names {
 
 const fn message(fields: &'static [Field]) -> Message {
     Message {
+        name: ("", ""),
+        choice: None,
         fields,
         is_item: false,
         is_attribute: false,
@@ -191,13 +218,12 @@ const fn many(number: u32, name: &'static str, kind: Kind) -> Field {
 }
 
 pub(super) static TRACES_REQUEST: Message =
-    message(&[many(1, "resourceSpans", Nested(&RESOURCE_SPANS))]);
-
-pub(crate) static METRICS_REQUEST: Message =
-    message(&[many(1, "resourceMetrics", Nested(&RESOURCE_METRICS))]);
+    message(&[many(1, "resourceSpans", Nested(&RESOURCE_SPANS))])
+        .named(TRACES_COLLECTOR, "ExportTraceServiceRequest");
 
 pub(crate) static LOGS_REQUEST: Message =
-    message(&[many(1, "resourceLogs", Nested(&RESOURCE_LOGS))]);
+    message(&[many(1, "resourceLogs", Nested(&RESOURCE_LOGS))])
+        .named(LOGS_COLLECTOR, "ExportLogsServiceRequest");
 
 static ANY_VALUE: Message = message(&[
     one(1, "stringValue", Text),
@@ -207,50 +233,59 @@ static ANY_VALUE: Message = message(&[
     one(5, "arrayValue", Nested(&ARRAY_VALUE)),
     one(6, "kvlistValue", Nested(&KEY_VALUE_LIST)),
     one(7, "bytesValue", Base64),
-]);
+])
+.named(COMMON, "AnyValue")
+.choosing("value", &[1, 2, 3, 4, 5, 6, 7]);
 
-static ARRAY_VALUE: Message = message(&[many(1, "values", Nested(&ANY_VALUE))]);
+static ARRAY_VALUE: Message =
+    message(&[many(1, "values", Nested(&ANY_VALUE))]).named(COMMON, "ArrayValue");
 
-static KEY_VALUE_LIST: Message = message(&[many(1, "values", Nested(&KEY_VALUE))]);
+static KEY_VALUE_LIST: Message =
+    message(&[many(1, "values", Nested(&KEY_VALUE))]).named(COMMON, "KeyValueList");
 
 static KEY_VALUE: Message = Message {
     is_attribute: true,
-    ..message(&[one(1, "key", Text), one(2, "value", Nested(&ANY_VALUE))])
+    ..message(&[one(1, "key", Text), one(2, "value", Nested(&ANY_VALUE))]).named(COMMON, "KeyValue")
 };
 
 pub(super) static RESOURCE: Message = message(&[
     many(1, "attributes", Nested(&KEY_VALUE)),
     one(2, "droppedAttributesCount", Uint32),
     many(3, "entityRefs", Nested(&ENTITY_REF)),
-]);
+])
+.named(RESOURCES, "Resource");
 
 static ENTITY_REF: Message = message(&[
     one(1, "schemaUrl", Text),
     one(2, "type", Text),
     many(3, "idKeys", Text),
     many(4, "descriptionKeys", Text),
-]);
+])
+.named(COMMON, "EntityRef");
 
 pub(super) static SCOPE: Message = message(&[
     one(1, "name", Text),
     one(2, "version", Text),
     many(3, "attributes", Nested(&KEY_VALUE)),
     one(4, "droppedAttributesCount", Uint32),
-]);
+])
+.named(COMMON, "InstrumentationScope");
 
 static RESOURCE_SPANS: Message = message(&[
     one(1, "resource", Nested(&RESOURCE)),
     many(2, "scopeSpans", Nested(&SCOPE_SPANS)),
     many(2, "instrumentationLibrarySpans", Nested(&SCOPE_SPANS)),
     one(3, "schemaUrl", Text),
-]);
+])
+.named(TRACE, "ResourceSpans");
 
 static SCOPE_SPANS: Message = message(&[
     one(1, "scope", Nested(&SCOPE)),
     one(1, "instrumentationLibrary", Nested(&SCOPE)),
     many(2, "spans", Nested(&SPAN)),
     one(3, "schemaUrl", Text),
-]);
+])
+.named(TRACE, "ScopeSpans");
 
 pub(super) static SPAN: Message = item(&[
     one(1, "traceId", Id(16)),
@@ -269,14 +304,16 @@ pub(super) static SPAN: Message = item(&[
     one(14, "droppedLinksCount", Uint32),
     one(15, "status", Nested(&STATUS)),
     one(16, "flags", Fixed32),
-]);
+])
+.named(TRACE, "Span");
 
 static EVENT: Message = message(&[
     one(1, "timeUnixNano", Fixed64),
     one(2, "name", Text),
     many(3, "attributes", Nested(&KEY_VALUE)),
     one(4, "droppedAttributesCount", Uint32),
-]);
+])
+.named(TRACE, "Span.Event");
 
 static LINK: Message = message(&[
     one(1, "traceId", Id(16)),
@@ -285,16 +322,19 @@ static LINK: Message = message(&[
     many(4, "attributes", Nested(&KEY_VALUE)),
     one(5, "droppedAttributesCount", Uint32),
     one(6, "flags", Fixed32),
-]);
+])
+.named(TRACE, "Span.Link");
 
-static STATUS: Message = message(&[one(2, "message", Text), one(3, "code", Enum(&STATUS_CODE))]);
+static STATUS: Message =
+    message(&[one(2, "message", Text), one(3, "code", Enum(&STATUS_CODE))]).named(TRACE, "Status");
 
 static RESOURCE_LOGS: Message = message(&[
     one(1, "resource", Nested(&RESOURCE)),
     many(2, "scopeLogs", Nested(&SCOPE_LOGS)),
     many(2, "instrumentationLibraryLogs", Nested(&SCOPE_LOGS)),
     one(3, "schemaUrl", Text),
-]);
+])
+.named(LOGS, "ResourceLogs");
 
 static SCOPE_LOGS: Message = message(&[
     one(1, "scope", Nested(&SCOPE)),
@@ -302,7 +342,8 @@ static SCOPE_LOGS: Message = message(&[
     many(2, "logRecords", Nested(&LOG_RECORD)),
     many(2, "logs", Nested(&LOG_RECORD)),
     one(3, "schemaUrl", Text),
-]);
+])
+.named(LOGS, "ScopeLogs");
 
 pub(super) static LOG_RECORD: Message = item(&[
     one(1, "timeUnixNano", Fixed64),
@@ -316,117 +357,8 @@ pub(super) static LOG_RECORD: Message = item(&[
     one(10, "spanId", Id(8)),
     one(11, "observedTimeUnixNano", Fixed64),
     one(12, "eventName", Text),
-]);
-
-static RESOURCE_METRICS: Message = message(&[
-    one(1, "resource", Nested(&RESOURCE)),
-    many(2, "scopeMetrics", Nested(&SCOPE_METRICS)),
-    many(2, "instrumentationLibraryMetrics", Nested(&SCOPE_METRICS)),
-    one(3, "schemaUrl", Text),
-]);
-
-static SCOPE_METRICS: Message = message(&[
-    one(1, "scope", Nested(&SCOPE)),
-    one(1, "instrumentationLibrary", Nested(&SCOPE)),
-    many(2, "metrics", Nested(&METRIC)),
-    one(3, "schemaUrl", Text),
-]);
-
-static METRIC: Message = item(&[
-    one(1, "name", Text),
-    one(2, "description", Text),
-    one(3, "unit", Text),
-    one(5, "gauge", Nested(&GAUGE)),
-    one(7, "sum", Nested(&SUM)),
-    one(9, "histogram", Nested(&HISTOGRAM)),
-    one(10, "exponentialHistogram", Nested(&EXPONENTIAL_HISTOGRAM)),
-    one(11, "summary", Nested(&SUMMARY)),
-    many(12, "metadata", Nested(&KEY_VALUE)),
-]);
-
-static GAUGE: Message = message(&[many(1, "dataPoints", Nested(&NUMBER_POINT))]);
-
-static SUM: Message = message(&[
-    many(1, "dataPoints", Nested(&NUMBER_POINT)),
-    one(2, "aggregationTemporality", Enum(&TEMPORALITY)),
-    one(3, "isMonotonic", Bool),
-]);
-
-static HISTOGRAM: Message = message(&[
-    many(1, "dataPoints", Nested(&HISTOGRAM_POINT)),
-    one(2, "aggregationTemporality", Enum(&TEMPORALITY)),
-]);
-
-static EXPONENTIAL_HISTOGRAM: Message = message(&[
-    many(1, "dataPoints", Nested(&EXPONENTIAL_POINT)),
-    one(2, "aggregationTemporality", Enum(&TEMPORALITY)),
-]);
-
-static SUMMARY: Message = message(&[many(1, "dataPoints", Nested(&SUMMARY_POINT))]);
-
-static NUMBER_POINT: Message = message(&[
-    one(2, "startTimeUnixNano", Fixed64),
-    one(3, "timeUnixNano", Fixed64),
-    one(4, "asDouble", Double),
-    many(5, "exemplars", Nested(&EXEMPLAR)),
-    one(6, "asInt", Sfixed64Or(4)),
-    many(7, "attributes", Nested(&KEY_VALUE)),
-    one(8, "flags", Uint32),
-]);
-
-static HISTOGRAM_POINT: Message = message(&[
-    one(2, "startTimeUnixNano", Fixed64),
-    one(3, "timeUnixNano", Fixed64),
-    one(4, "count", Fixed64),
-    one(5, "sum", Double),
-    many(6, "bucketCounts", Fixed64),
-    many(7, "explicitBounds", Double),
-    many(8, "exemplars", Nested(&EXEMPLAR)),
-    many(9, "attributes", Nested(&KEY_VALUE)),
-    one(10, "flags", Uint32),
-    one(11, "min", Double),
-    one(12, "max", Double),
-]);
-
-static EXPONENTIAL_POINT: Message = message(&[
-    many(1, "attributes", Nested(&KEY_VALUE)),
-    one(2, "startTimeUnixNano", Fixed64),
-    one(3, "timeUnixNano", Fixed64),
-    one(4, "count", Fixed64),
-    one(5, "sum", Double),
-    one(6, "scale", Sint32),
-    one(7, "zeroCount", Fixed64),
-    one(8, "positive", Nested(&BUCKETS)),
-    one(9, "negative", Nested(&BUCKETS)),
-    one(10, "flags", Uint32),
-    many(11, "exemplars", Nested(&EXEMPLAR)),
-    one(12, "min", Double),
-    one(13, "max", Double),
-    one(14, "zeroThreshold", Double),
-]);
-
-static BUCKETS: Message = message(&[one(1, "offset", Sint32), many(2, "bucketCounts", Uint64)]);
-
-static SUMMARY_POINT: Message = message(&[
-    one(2, "startTimeUnixNano", Fixed64),
-    one(3, "timeUnixNano", Fixed64),
-    one(4, "count", Fixed64),
-    one(5, "sum", Double),
-    many(6, "quantileValues", Nested(&QUANTILE)),
-    many(7, "attributes", Nested(&KEY_VALUE)),
-    one(8, "flags", Uint32),
-]);
-
-static QUANTILE: Message = message(&[one(1, "quantile", Double), one(2, "value", Double)]);
-
-static EXEMPLAR: Message = message(&[
-    one(2, "timeUnixNano", Fixed64),
-    one(3, "asDouble", Double),
-    one(4, "spanId", Id(8)),
-    one(5, "traceId", Id(16)),
-    one(6, "asInt", Sfixed64Or(3)),
-    many(7, "filteredAttributes", Nested(&KEY_VALUE)),
-]);
+])
+.named(LOGS, "LogRecord");
 
 #[cfg(test)]
 mod tests {

@@ -109,6 +109,7 @@ static INSTANT_SERIES: Message = message(&[
 ]);
 
 static PARTIAL_STATUS: Names = Names {
+    name: ("", ""),
     prefix: "",
     names: &["COMPLETE", "PARTIAL"],
 };
