@@ -2,6 +2,7 @@
 //! earlier versions that senders still use have both names.
 
 mod metrics;
+mod services;
 pub(crate) mod tempo;
 
 pub(crate) use metrics::METRICS_REQUEST;
