@@ -1,6 +1,7 @@
 //! The fields of every OTLP message by number and JSON name, for decoding JSON and repairing text. Fields of
 //! earlier versions that senders still use have both names.
 
+pub(crate) mod describe;
 mod metrics;
 mod services;
 pub(crate) mod tempo;
