@@ -46,6 +46,10 @@ impl Health {
         failure.or_else(ended).or_else(|| state.held_back.clone())
     }
 
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.state().stopping
+    }
+
     pub(crate) fn commit_succeeded(&self, log: Log) {
         self.state().failures.remove(&log);
     }

@@ -103,7 +103,10 @@ async fn poll<B: RequestBody>(
 }
 
 /// Counts a poll of its peer until the returned value is dropped.
-fn count(intake: &Intake, head: &request::Parts) -> Result<Option<Counted>, PollRefusal> {
+pub(super) fn count(
+    intake: &Intake,
+    head: &request::Parts,
+) -> Result<Option<Counted>, PollRefusal> {
     let session = head.extensions.get::<Arc<Session>>();
     let peer = session.map(|session| session.peer());
     let counted = peer.map(|peer| intake.held.count(peer).ok_or(PollRefusal::Peer));

@@ -8,6 +8,7 @@
 use std::convert::Infallible;
 
 use axum::Router;
+use axum::body::Body;
 use axum::routing::{any, post};
 use bytes::Bytes;
 use http::header::{
@@ -21,6 +22,7 @@ use prost::Message;
 use super::auth::BEARER_CHALLENGE;
 use super::body::RequestBody;
 use super::decompress::Encoding;
+use super::grpc::health;
 use super::intake::Intake;
 use super::otlp;
 use super::otlp_grpc::OtlpGrpc;
@@ -48,6 +50,7 @@ pub(crate) struct HttpReceiver {
 
 /// Returns the routes on which the web listener accepts messages; `/` is the circuit wall there.
 pub(crate) fn routes(intake: Intake) -> Router {
+    let calls = OtlpGrpc::new(intake.clone());
     let receiver = HttpReceiver::new(intake);
     let serve = move |request: axum::extract::Request| receiver.clone().serve(request);
     let receive = any(serve.clone());
@@ -57,9 +60,17 @@ pub(crate) fn routes(intake: Intake) -> Router {
             routes = routes.route(&path, receive.clone());
         }
     }
-    // Pages in browsers call these by gRPC-web.
-    for path in otlp::GRPC_PATHS {
-        routes = routes.route(path, receive.clone());
+    // Zipkin's reporters call here by gRPC, pages in browsers by gRPC-web.
+    let calls = any(async move |request: axum::extract::Request| {
+        calls
+            .serve(request)
+            .await
+            .map(|answer| answer.map(Body::new))
+    });
+    let health = [health::CHECK, health::WATCH];
+    let paths = otlp::GRPC_PATHS.into_iter().chain(health);
+    for path in paths {
+        routes = routes.route(path, calls.clone());
     }
     for path in control::PATHS {
         routes = routes.route(path, receive.clone());

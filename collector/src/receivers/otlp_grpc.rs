@@ -1,5 +1,6 @@
 //! Messages over gRPC: OTLP's three unary methods, Zipkin's one and that of the control channel, on the HTTP
-//! stack of the other listeners. Pages in browsers call the first four by gRPC-web, on every listener.
+//! stack of the other listeners; and gRPC's health. Pages in browsers call the first four by gRPC-web, on
+//! every listener.
 //!
 //! gRPC is HTTP/2 with a five-byte frame and trailers. Writing these by hand keeps the message as one piece
 //! of raw bytes (it is walked, never decoded) and avoids a second server stack.
@@ -12,11 +13,11 @@ use http_body_util::{BodyExt, Full};
 use tokio::time::{Instant, timeout_at};
 
 use super::body::RequestBody;
+use super::control::PollRefusal;
 use super::decompress::Encoding;
 use super::grpc::web::{self, Web};
 use super::grpc::{
-    GrpcBody, answer_by, fail, frame, health, is_grpc, message_length, not_grpc, refusal_trailers,
-    short_trailers, succeed, success_trailers, unframe,
+    GrpcBody, answer_by, fail, frame, health, is_grpc, message_length, not_grpc, refusal_trailers, short_trailers, succeed, success_trailers, unframe,
 };
 use super::intake::Intake;
 use super::refusal::Refusal;
@@ -61,7 +62,7 @@ impl OtlpGrpc {
     }
 
     /// Answers one call.
-    pub(crate) async fn serve<B: RequestBody>(
+    pub(crate) async fn serve<B: RequestBody + Send + 'static>(
         self,
         request: Request<B>,
     ) -> Result<Response<GrpcBody>, Infallible> {
@@ -69,11 +70,20 @@ impl OtlpGrpc {
         if let Some(answer) = self.serve_web(&head, &mut body).await {
             return Ok(answer.map(BodyExt::boxed_unsync));
         }
-        if control::GRPC_PATHS.contains(&head.uri.path()) && is_grpc(&head) {
-            return Ok(match control::call(&self.intake, &head, &mut body).await {
-                Ok(framed) => succeed(framed),
-                Err(refusal) => fail(short_trailers(refusal.code(), &refusal.to_string())),
-            });
+        let path = head.uri.path();
+        let held = match path {
+            _ if !is_grpc(&head) => None,
+            health::WATCH => Some(self.watch(&head, &mut body).await),
+            _ if control::GRPC_PATHS.contains(&path) => {
+                let framed = control::call(&self.intake, &head, &mut body).await;
+                Some(framed.map(succeed))
+            }
+            _ => None,
+        };
+        if let Some(answer) = held {
+            let refuse =
+                |refusal: PollRefusal| fail(short_trailers(refusal.code(), &refusal.to_string()));
+            return Ok(answer.unwrap_or_else(refuse));
         }
         // Unlike in HTTP/1.1 a rejected body need not be read to its end: HTTP/2 resets the stream with
         // NO_ERROR.
@@ -82,6 +92,19 @@ impl OtlpGrpc {
             Err(Refusal::MediaType(why)) => not_grpc(why),
             Err(refusal) => refuse(&refusal),
         })
+    }
+
+    /// Answers with the health and its changes; without a token, as a single check.
+    async fn watch<B: RequestBody>(
+        &self,
+        head: &request::Parts,
+        body: &mut B,
+    ) -> Result<Response<GrpcBody>, PollRefusal> {
+        let question = unframe(health::read(body).await?)?;
+        let place = control::count(&self.intake, head)?;
+        self.intake.probed(head);
+        let health = self.intake.ingest.health().clone();
+        Ok(health::watch(&question.message, health, place)?)
     }
 
     /// Returns the message that answers a call in time, and counts how it went.

@@ -3,10 +3,12 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
+use futures_util::stream::unfold;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode, Version, request};
+use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Empty, Full};
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
 
 use super::success_trailers;
 use crate::receivers::decompress::Encoding;
@@ -37,6 +39,24 @@ pub(crate) fn succeed(framed: Bytes) -> Response<GrpcBody> {
     let messages = Full::new(framed);
     let trailers = async { Some(Ok(success_trailers())) };
     grpc_response(messages.with_trailers(trailers).boxed_unsync())
+}
+
+/// The messages of an answer that come one by one.
+pub(super) trait Messages: Send + 'static {
+    /// Returns the next framed message, or the trailers at the end.
+    fn next(&mut self) -> impl Future<Output = Result<Bytes, HeaderMap>> + Send;
+}
+
+/// Answers with messages as they come.
+pub(super) fn stream(messages: impl Messages) -> Response<GrpcBody> {
+    let frames = unfold(Some(messages), |messages| async {
+        let mut messages = messages?;
+        Some(match messages.next().await {
+            Ok(message) => (Ok(Frame::data(message)), Some(messages)),
+            Err(trailers) => (Ok(Frame::trailers(trailers)), None),
+        })
+    });
+    grpc_response(StreamBody::new(frames).boxed_unsync())
 }
 
 /// Answers with trailers only.

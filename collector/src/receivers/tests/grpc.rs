@@ -144,7 +144,7 @@ async fn what_we_do_not_serve_is_unimplemented() {
     let snappy = [("grpc-encoding", "snappy")];
     let body = framed(1, b"whatever");
     refused(&receivers, &snappy, body, "12", "gzip").await;
-    let path = "/grpc.health.v1.Health/Watch";
+    let path = "/grpc.health.v1.Health/Reset";
     let answer = receivers.call(path, &[], framed(0, b"")).await;
     assert_eq!(answer.grpc("grpc-status"), Some("12"));
     assert!(
