@@ -22,7 +22,7 @@ use prost::Message;
 use super::auth::BEARER_CHALLENGE;
 use super::body::RequestBody;
 use super::decompress::Encoding;
-use super::grpc::health;
+use super::grpc::{health, reflection};
 use super::intake::Intake;
 use super::otlp;
 use super::otlp_grpc::OtlpGrpc;
@@ -69,7 +69,7 @@ pub(crate) fn routes(intake: Intake) -> Router {
     });
     let health = [health::CHECK, health::WATCH];
     let paths = otlp::GRPC_PATHS.into_iter().chain(health);
-    for path in paths {
+    for path in paths.chain(reflection::PATHS) {
         routes = routes.route(path, calls.clone());
     }
     for path in control::PATHS {

@@ -1,5 +1,5 @@
 //! Messages over gRPC: OTLP's three unary methods, Zipkin's one and that of the control channel, on the HTTP
-//! stack of the other listeners; and gRPC's health. Pages in browsers call the first four by gRPC-web, on
+//! stack of the other listeners; and gRPC's health and reflection. Pages in browsers call the first four by gRPC-web, on
 //! every listener.
 //!
 //! gRPC is HTTP/2 with a five-byte frame and trailers. Writing these by hand keeps the message as one piece
@@ -17,7 +17,8 @@ use super::control::PollRefusal;
 use super::decompress::Encoding;
 use super::grpc::web::{self, Web};
 use super::grpc::{
-    GrpcBody, answer_by, fail, frame, health, is_grpc, message_length, not_grpc, refusal_trailers, short_trailers, succeed, success_trailers, unframe,
+    GrpcBody, answer_by, fail, frame, health, is_grpc, message_length, not_grpc, reflection,
+    refusal_trailers, short_trailers, succeed, success_trailers, unframe,
 };
 use super::intake::Intake;
 use super::refusal::Refusal;
@@ -71,6 +72,12 @@ impl OtlpGrpc {
             return Ok(answer.map(BodyExt::boxed_unsync));
         }
         let path = head.uri.path();
+        if reflection::PATHS.contains(&path) && is_grpc(&head) {
+            return Ok(self
+                .reflect(&head, body)
+                .await
+                .unwrap_or_else(|refusal| refuse(&refusal)));
+        }
         let held = match path {
             _ if !is_grpc(&head) => None,
             health::WATCH => Some(self.watch(&head, &mut body).await),
@@ -105,6 +112,15 @@ impl OtlpGrpc {
         self.intake.probed(head);
         let health = self.intake.ingest.health().clone();
         Ok(health::watch(&question.message, health, place)?)
+    }
+
+    async fn reflect<B: RequestBody + Send + 'static>(
+        &self,
+        head: &request::Parts,
+        body: B,
+    ) -> Result<Response<GrpcBody>, Refusal> {
+        self.intake.authorize(head).await?;
+        Ok(reflection::serve(body))
     }
 
     /// Returns the message that answers a call in time, and counts how it went.

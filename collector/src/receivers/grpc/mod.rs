@@ -4,6 +4,7 @@ mod call;
 mod deadline;
 mod frame;
 pub(super) mod health;
+pub(super) mod reflection;
 mod trailers;
 pub(super) mod web;
 
