@@ -107,6 +107,64 @@ async fn the_node_sdk_can_send() {
     metrics_and_logs_are_counted(&stack, 3).await;
 }
 
+/// Guarantees: a client that knows nothing but the address learns what is served on both ports, sends a span by that, and
+/// learns the health.
+#[tokio::test]
+#[ignore = "needs FUSEBOX_TEST_PYTHON"]
+async fn grpc_describes_itself() {
+    let python = needed("FUSEBOX_TEST_PYTHON");
+    let stack = Stack::start().await;
+    for endpoint in [&stack.otlp_grpc, &stack.web] {
+        let address = endpoint.trim_start_matches("http://");
+        let mut sender = Command::new(&python);
+        sender
+            .arg(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/sdk/python/reflect.py"
+            ))
+            .arg(address);
+        let id = send(sender).await;
+        assert_eq!(arrives(&stack, &id, "described").await, ["GET /cart"]);
+    }
+    let reported = format!("{}/api/v2/traces?serviceName=reported", stack.web);
+    let traces = get_json(&reported).await.expect("a list");
+    let paths: Vec<&Value> = traces
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|trace| &trace[0]["tags"]["http.path"])
+        .collect();
+    assert_eq!(paths, ["/cart", "/cart"]);
+}
+
+#[tokio::test]
+#[ignore = "needs FUSEBOX_TEST_BRAVE"]
+async fn brave_can_send() {
+    let jar = needed("FUSEBOX_TEST_BRAVE");
+    let stack = Stack::start().await;
+    for (encoding, service) in [("JSON", "brave-json"), ("PROTO3", "brave-proto3")] {
+        let mut sender = Command::new("java");
+        sender.args(["-jar", &jar, encoding, &stack.web]);
+        let id = send(sender).await;
+        let names = arrives(&stack, &id, service).await;
+        assert_eq!(names, ["GET /cart/{id}", "POST"]);
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs FUSEBOX_TEST_ZIPKIN_GO"]
+async fn zipkin_go_can_send() {
+    let program = needed("FUSEBOX_TEST_ZIPKIN_GO");
+    let stack = Stack::start().await;
+    for format in ["json", "protobuf"] {
+        let mut sender = Command::new(&program);
+        sender.args([format, &stack.web]);
+        let id = send(sender).await;
+        let names = arrives(&stack, &id, &format!("zipkin-go-{format}")).await;
+        assert_eq!(names, ["GET /cart/{id}", "POST"]);
+    }
+}
+
 #[tokio::test]
 #[ignore = "needs FUSEBOX_TEST_NODE_MODULES"]
 async fn zipkins_own_library_can_send() {
