@@ -213,9 +213,10 @@ const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
 /// Routes that change something without being an operator's: they set cookies, show an upload, or are what services send
 /// about themselves; and a call that only reads.
-const OTHERS: [&str; 14] = [
+const OTHERS: [&str; 15] = [
     "POST /preferences",
     "POST /upload",
+    "POST /jaeger/api/transform",
     "POST /demo-trace",
     "POST /tempopb.StreamingQuerier/{method}",
     "POST /instances",
@@ -282,6 +283,7 @@ fn writes() -> Vec<Write> {
         ("/api/instances/{service}/{id}/status", status),
         ("/api/notifications/mutes", mute),
         ("/api/traces/{id}/keep", keep),
+        ("/jaeger/api/archive/{id}", json!({})),
     ];
     let forms = [
         (

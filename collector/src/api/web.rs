@@ -60,6 +60,9 @@ const WALLS: [&str; 22] = [
     "/go",
 ];
 
+/// Routes that take files.
+const UPLOADS: [&str; 2] = ["/upload", "/jaeger/api/transform"];
+
 /// Routes that read the store although their path does not show it.
 const HEAVY: [&str; 13] = [
     "/instances/journal",
@@ -137,7 +140,7 @@ fn cost(request: &Request, queries: &QueryService) -> Option<Cost> {
     }
     if request.method() == Method::POST {
         match path {
-            "/upload" => return Some(Cost::Upload),
+            path if UPLOADS.contains(&path) => return Some(Cost::Upload),
             // Clients of Spring Boot Admin register every ten seconds.
             "/instances" => return Some(Cost::Light),
             _ => {}

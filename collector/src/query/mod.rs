@@ -26,6 +26,7 @@ pub(crate) use stream::Greeting;
 pub use stream::{CLIENTS_MAX, CircuitsEvent, StatsEvent, StreamEvent, TooManyClients, Topic};
 pub(crate) use trace_id::fuzz_trace_id;
 pub use trace_id::{is_trace_id, read_trace_id};
+pub(crate) use uploads::read_file;
 pub use uploads::{
     UPLOAD_BYTES_MAX, UPLOAD_KEPT, UPLOADS_MAX, UploadError, UploadedTrace, Uploads, read_upload,
 };

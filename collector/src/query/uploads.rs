@@ -144,7 +144,7 @@ pub fn read_upload(file: &[u8]) -> Result<Vec<Trace>, UploadError> {
 }
 
 /// As `read_upload`, but without the note that the traces are not stored.
-pub(super) fn read_file(file: &[u8]) -> Result<Vec<Trace>, UploadError> {
+pub(crate) fn read_file(file: &[u8]) -> Result<Vec<Trace>, UploadError> {
     let mut spans = Collected::default();
     let (format, text) = recognise(file)?;
     let text = text.as_deref().unwrap_or(file);

@@ -31,16 +31,21 @@ pub(super) trait Refuse: IntoResponse + Sized + 'static {
     fn parameter(name: &str, problem: impl Display) -> Self;
 }
 
-/// Answers unknown paths below these routes with 404, and methods other than GET with 405.
+/// Answers unknown paths below these routes with 404, and methods that a route does not have with 405.
 pub(super) fn closed<R: Refuse>(
     routes: Router<ApiState>,
     no_such_route: &'static str,
 ) -> Router<ApiState> {
     let missing = move || async move { R::new(StatusCode::NOT_FOUND, no_such_route) };
-    let only_get = || async { R::new(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here") };
+    let other_method = || async {
+        R::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "this method is not answered here",
+        )
+    };
     routes
         .fallback(missing)
-        .method_not_allowed_fallback(only_get)
+        .method_not_allowed_fallback(other_method)
 }
 
 /// Formats an id as Zipkin and Jaeger do: 16 digits if the high half is zero, else 32.

@@ -1,6 +1,6 @@
 //! Jaeger's query API under `/jaeger`, so that Grafana's Jaeger data source and scripts for Jaeger work
 //! unchanged: requests are interpreted as by Jaeger, executed by the query service, and answered in Jaeger's
-//! form and wording. Nothing is stored here.
+//! form and wording.
 
 mod answer;
 mod convert;
@@ -17,15 +17,18 @@ mod tags;
 #[cfg(test)]
 mod tests;
 mod v3;
+mod writes;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 
 use super::dialect::Refuse;
 use super::{ApiState, dialect};
 use crate::model::TraceQuery;
+use crate::query::UPLOAD_BYTES_MAX;
 
 /// Parses the parameters as searches in either version; for the fuzzer.
 pub(super) fn searches(pairs: Vec<(String, String)>) -> Vec<TraceQuery> {
@@ -49,7 +52,12 @@ pub(super) fn router() -> Router<ApiState> {
         .route("/metrics/latencies", get(metrics::latencies))
         .route("/metrics/calls", get(metrics::calls))
         .route("/metrics/errors", get(metrics::errors))
-        .route("/metrics/minstep", get(metrics::min_step));
+        .route("/metrics/minstep", get(metrics::min_step))
+        .route("/archive/{id}", post(writes::archive))
+        .route(
+            "/transform",
+            post(writes::transform).layer(DefaultBodyLimit::max(UPLOAD_BYTES_MAX)),
+        );
     let missing = "there is no such route under /jaeger/api";
     Router::new().nest("/jaeger/api/v3", v3::router()).nest(
         "/jaeger/api",

@@ -26,14 +26,14 @@ const PAGE: usize = 100;
 
 /// Options for showing a trace.
 #[derive(Debug, Clone, Copy)]
-struct View {
+pub(super) struct View {
     /// Keeps ids and orders as received.
     is_raw: bool,
     is_pretty: bool,
 }
 
 impl View {
-    fn read(params: &Params) -> Result<Self, Failure> {
+    pub(super) fn read(params: &Params) -> Result<Self, Failure> {
         Ok(Self {
             is_raw: params.flag("raw")?,
             is_pretty: params.is_pretty(),
@@ -114,7 +114,7 @@ pub(super) async fn by_ids(
     }
 }
 
-fn render(found: Found, view: View) -> Response {
+pub(super) fn render(found: Found, view: View) -> Response {
     let Found { traces, remarks } = found;
     let bytes = traces.iter().map(|trace| bytes_of(&trace.spans)).sum();
     let mut traces = traces.into_iter();

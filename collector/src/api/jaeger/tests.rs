@@ -451,7 +451,7 @@ async fn what_is_not_there_is_a_404() {
         "/jaeger/api",
         "/jaeger/api/traces/0",
         "/jaeger/api/metrics/quality",
-        "/jaeger/api/archive/1",
+        "/jaeger/api/quality-metrics",
     ] {
         assert_eq!(
             failure(&fixture, uri).await.0,

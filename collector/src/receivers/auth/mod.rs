@@ -39,8 +39,8 @@ const OPEN_PATH: &str = "/healthz";
 /// Paths that the role `operate` alone may see: the collector's state, and the assets of its pages.
 const OPERATORS_PATHS: [&str; 5] = [OPEN_PATH, "/metrics", "/about", "/demo", "/assets/"];
 
-/// gRPC calls, which are sent by POST and only read.
-const READING_CALLS: &str = "/tempopb.StreamingQuerier/";
+/// Requests that are sent by POST and only read: gRPC calls, and files to show in Jaeger's form.
+const READING_CALLS: [&str; 2] = ["/tempopb.StreamingQuerier/", "/jaeger/api/transform"];
 
 /// The challenge in a 401 to senders.
 pub(super) const BEARER_CHALLENGE: HeaderValue =
@@ -356,7 +356,7 @@ fn is_below(path: &str, prefixes: &[&str]) -> bool {
 }
 
 fn is_read(method: &Method, path: &str) -> bool {
-    matches!(*method, Method::GET | Method::HEAD) || path.starts_with(READING_CALLS)
+    matches!(*method, Method::GET | Method::HEAD) || is_below(path, &READING_CALLS)
 }
 
 /// Returns the token in a request.
