@@ -21,12 +21,14 @@ use crate::model::{
     TraceOrder, TracePage, TraceQuery, UnixNanos,
 };
 use crate::store::cancel::{off_worker, off_worker_until};
-use crate::store::embedded::StoreStats;
+use crate::store::embedded::{Columns, StoreStats};
 use crate::store::fitting;
 use crate::store::logs::LogStats;
 use crate::store::merged::series::MergedSeries;
 use crate::store::series::{RedMinute, SeriesKind, SeriesRecord};
-use crate::store::{LogReader, Logs, Partial, SeriesReader, StoreError, TraceReader, Traces};
+use crate::store::{
+    LogReader, Logs, Partial, SeriesReader, SpanSink, StoreError, TraceReader, Traces,
+};
 
 /// How far ahead of this clock a span may start and its names still be listed.
 const CLOCK_SLACK: Duration = Duration::from_secs(3600);
@@ -187,6 +189,21 @@ impl QueryService {
         let mut page = self.store.search(query).await?;
         page.reorder(order, limit);
         Ok(page)
+    }
+
+    /// Passes spans to a sink, see `Traces::pass_spans`.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(crate) async fn pass_spans<S: SpanSink>(
+        &self,
+        query: TraceQuery,
+        columns: Columns,
+        deadline: Instant,
+        sink: impl Fn() -> S + Send + 'static,
+    ) -> Result<Option<(S, bool)>, QueryError> {
+        let passed = self.store.pass_spans(query, columns, deadline, sink);
+        Ok(passed.await?)
     }
 
     /// Returns one page of log records, newest first.

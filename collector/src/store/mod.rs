@@ -37,7 +37,7 @@ pub(crate) use ship_progress::{Follow, ShipProgress};
 pub use crate::log::StoreError;
 
 use crate::model::{
-    CircuitKey, LogPage, LogQuery, TimeRange, Trace, TracePage, TraceQuery, UnixNanos,
+    CircuitKey, LogPage, LogQuery, Span, TimeRange, Trace, TracePage, TraceQuery, UnixNanos,
 };
 use fitting::TRACE_BYTES_MAX;
 use series::{SeriesKind, SeriesRecord};
@@ -85,6 +85,15 @@ pub trait TraceReader: Send + Sync {
         service: String,
         range: TimeRange,
     ) -> impl Future<Output = Result<Partial<Vec<String>>, StoreError>> + Send;
+}
+
+/// Takes many spans, of which only some columns were read.
+pub(crate) trait SpanSink: Send + 'static {
+    /// Takes spans, and the latest possible start of all that follow; returns whether it wants more.
+    ///
+    /// # Errors
+    /// When the query was cancelled or its time is over.
+    fn take(&mut self, spans: &[Span], latest: UnixNanos) -> Result<bool, StoreError>;
 }
 
 /// Reads log records.

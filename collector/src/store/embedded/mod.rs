@@ -34,11 +34,12 @@ use std::time::Duration;
 use opentelemetry::TraceId;
 use tokio::time::Instant;
 
-use super::cancel::off_worker;
+use super::cancel::{TimeLimit, off_worker};
 use super::search::deadline;
-use super::{Follow, Partial, Received, ShipProgress, StoreError, TraceReader};
+use super::{Follow, Partial, Received, ShipProgress, SpanSink, StoreError, TraceReader};
 use crate::counters::Counters;
 use crate::model::{TailSampling, TimeRange, Trace, TracePage, TraceQuery, UnixNanos};
+pub(crate) use block::Columns;
 #[cfg(test)]
 pub(crate) use block::SpanCodec;
 use catalog::Catalog;
@@ -231,6 +232,27 @@ impl EmbeddedStore {
     ) -> Result<TracePage, StoreError> {
         self.read(move |catalog| search::search(catalog, &query, deadline))
             .await
+    }
+
+    /// Passes the matching spans, of which only these columns are read, to a sink until it wants no more; the sink is made
+    /// anew if a footer had to be rebuilt meanwhile. Also returns whether the time was over before.
+    pub(crate) async fn pass_spans<S: SpanSink>(
+        &self,
+        query: TraceQuery,
+        columns: Columns,
+        deadline: Instant,
+        sink: impl Fn() -> S + Send + 'static,
+    ) -> Result<(S, bool), StoreError> {
+        let limit = TimeLimit::new(move || Instant::now() > deadline);
+        self.read(move |catalog| {
+            let _limited = limit.enter();
+            let mut sink = sink();
+            match search::spans::visit(catalog, &query, &columns, &mut sink) {
+                Err(StoreError::TimeOver) => Ok((sink, true)),
+                done => done.map(|()| (sink, false)),
+            }
+        })
+        .await
     }
 
     /// Runs a reader on a blocking thread; a second time if it met a footer that had to be rebuilt.

@@ -16,12 +16,12 @@ use crate::model::{
     UnixNanos,
 };
 use crate::store::cancel::off_worker;
-use crate::store::embedded::{EmbeddedStore, StoreStats};
+use crate::store::embedded::{Columns, EmbeddedStore, StoreStats};
 use crate::store::fitting::{TRACE_BYTES_MAX, bytes_of};
 use crate::store::influxdb::{InfluxTraces, Peers, Scan};
 use crate::store::search::{self, Candidate, Row, Source, row_of};
 use crate::store::{
-    Missing, MissingPart, Partial, Received, ShipProgress, StoreError, TraceReader,
+    Missing, MissingPart, Partial, Received, ShipProgress, SpanSink, StoreError, TraceReader,
 };
 
 /// A trace that starts this long after local spans are complete is complete locally, despite differing clocks
@@ -77,6 +77,25 @@ impl Traces {
     /// Returns which traces are kept once they are old; `None` if all are.
     pub fn sampling(&self) -> Option<TailSampling> {
         self.local.sampling()
+    }
+
+    /// As the embedded store's; `None` if spans of the range may be elsewhere.
+    pub(crate) async fn pass_spans<S: SpanSink>(
+        &self,
+        query: TraceQuery,
+        columns: Columns,
+        deadline: Instant,
+        sink: impl Fn() -> S + Send + 'static,
+    ) -> Result<Option<(S, bool)>, StoreError> {
+        let since = match &self.remote {
+            None => Some(ALWAYS),
+            Some(remote) => remote.whole_since().await,
+        };
+        if since.is_none_or(|since| query.range.start < since) {
+            return Ok(None);
+        }
+        let passed = self.local.pass_spans(query, columns, deadline, sink);
+        passed.await.map(Some)
     }
 
     /// Returns the size of the embedded store.

@@ -29,5 +29,5 @@ pub(crate) use inflate::inflate;
 pub(crate) use join::{JoinedBlocks, is_intact};
 pub(crate) use parity::{PARITY_HEAD_BYTES, PARITY_MAGIC, Parity};
 pub(crate) use part_stream::{PartStream, StoredBytes};
-pub(crate) use rows::{Extent, RowReader, unpack};
+pub(crate) use rows::{Columns, Extent, RowReader, unpack};
 pub(crate) use values::{BlockValues, ColumnValues};

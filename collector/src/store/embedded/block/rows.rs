@@ -31,6 +31,18 @@ pub(crate) enum Extent {
     Bare,
 }
 
+/// The columns that are read of rows; what else a row has reads as its default. Ids, times, kind and status are always read.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Columns {
+    pub(crate) parents: bool,
+    pub(crate) names: bool,
+    pub(crate) resources: bool,
+    pub(crate) scopes: bool,
+    pub(crate) status_messages: bool,
+    /// Keys of attributes.
+    pub(crate) keys: Vec<String>,
+}
+
 /// Bytes of a status message or trace state in a row without details.
 const BARE_BYTES_MAX: usize = 64;
 
@@ -128,7 +140,7 @@ impl RowReader {
         let resources = numbers(PartKind::Resources)?;
         let scopes = numbers(PartKind::Scopes)?;
         Ok(Self {
-            attributes: AttributeRows::read(reader, schema, lists, rows, extent)?,
+            attributes: AttributeRows::read(reader, schema, lists, (rows, None), extent)?,
             name_texts: lists.lend(List::Names, &names)?,
             resource_texts: lists.lend(List::Resources, &resources)?,
             scope_texts: lists.lend(List::Scopes, &scopes)?,
@@ -149,6 +161,66 @@ impl RowReader {
             links: detail(PartKind::Links)?,
             dropped: SparseRows::read(reader, PartKind::Dropped, rows, usize::MAX)?,
             overflow: detail(PartKind::Overflow)?,
+            extent,
+        })
+    }
+
+    /// Reads some columns of the given rows, in ascending order.
+    pub(crate) fn read_columns(
+        reader: &BlockReader<'_>,
+        schema: &Schema,
+        lists: &impl Lists,
+        rows: &[u32],
+        columns: &Columns,
+    ) -> Result<Self, StoreError> {
+        let extent = Extent::Whole;
+        let count = Some(reader.header.rows);
+        let numbers = |kind| reader.gather(kind, 0, rows);
+        let some = |is_wanted, kind| match is_wanted {
+            true => numbers(kind),
+            false => Ok(vec![0; rows.len()]),
+        };
+        let texts = |is_wanted, list, numbers: &[u64]| match is_wanted {
+            true => lists.lend(list, numbers),
+            false => Ok(Lent::default()),
+        };
+        let sparse = |is_wanted, kind| match is_wanted {
+            true => SparseRows::read(reader, kind, rows, extent.bytes_max()),
+            false => Ok(SparseRows::default()),
+        };
+        let names = some(columns.names, PartKind::Names)?;
+        let resources = some(columns.resources, PartKind::Resources)?;
+        let scopes = some(columns.scopes, PartKind::Scopes)?;
+        let attributes = match columns.keys.as_slice() {
+            [] => AttributeRows::default(),
+            keys => AttributeRows::read(reader, schema, lists, (rows, Some(keys)), extent)?,
+        };
+        let parent_ids = match columns.parents {
+            true => reader.gather_ids(PartKind::ParentIds, rows, count)?,
+            false => vec![[0; 8]; rows.len()],
+        };
+        Ok(Self {
+            name_texts: texts(columns.names, List::Names, &names)?,
+            resource_texts: texts(columns.resources, List::Resources, &resources)?,
+            scope_texts: texts(columns.scopes, List::Scopes, &scopes)?,
+            rows: rows.to_vec(),
+            trace_ids: trace_ids(reader, rows)?,
+            span_ids: reader.gather_ids(PartKind::SpanIds, rows, count)?,
+            parent_ids,
+            starts: numbers(PartKind::Starts)?,
+            durations: numbers(PartKind::Durations)?,
+            names,
+            kind_status: numbers(PartKind::KindStatus)?,
+            resources,
+            scopes,
+            flags: vec![0; rows.len()],
+            trace_states: SparseRows::default(),
+            status_messages: sparse(columns.status_messages, PartKind::StatusMessages)?,
+            events: SparseRows::default(),
+            links: SparseRows::default(),
+            dropped: SparseRows::default(),
+            overflow: sparse(!columns.keys.is_empty(), PartKind::Overflow)?,
+            attributes,
             extent,
         })
     }

@@ -7,6 +7,7 @@ mod merge;
 mod needs;
 mod predicate;
 mod recount;
+pub(crate) mod spans;
 #[cfg(test)]
 mod tests;
 

@@ -76,6 +76,13 @@ struct Block<'a> {
     schema: &'a Schema,
 }
 
+/// A block, its matching rows, and the starts of all.
+struct Found<'a> {
+    block: Block<'a>,
+    rows: Vec<u32>,
+    starts: Vec<u64>,
+}
+
 impl SegmentQuery {
     /// Compiles a query; `None` if no span of the segment can match.
     pub(crate) fn compile(
@@ -120,9 +127,44 @@ impl SegmentQuery {
         block: u32,
         matching: Matching,
     ) -> Result<Vec<(u128, u64)>, StoreError> {
+        let Some(found) = self.matching(segment, file, block, matching)? else {
+            return Ok(Vec::new());
+        };
+        let (ids, index) = found.block.reader.traces()?;
+        let mut latest: Vec<Option<u64>> = vec![None; ids.len()];
+        for row in found.rows {
+            let latest = &mut latest[index[row as usize] as usize];
+            *latest = (*latest).max(Some(found.starts[row as usize]));
+        }
+        let traces = ids.into_iter().zip(latest);
+        Ok(traces
+            .filter_map(|(id, latest)| Some((id, latest?)))
+            .collect())
+    }
+
+    /// Returns the matching rows of a block.
+    pub(crate) fn matching_rows(
+        &self,
+        segment: &Segment,
+        file: &File,
+        block: u32,
+        matching: Matching,
+    ) -> Result<Vec<u32>, StoreError> {
+        let found = self.matching(segment, file, block, matching)?;
+        Ok(found.map_or_else(Vec::new, |found| found.rows))
+    }
+
+    /// Finds the matching rows of a block; `None` if no row matches.
+    fn matching<'a>(
+        &'a self,
+        segment: &'a Segment,
+        file: &'a File,
+        block: u32,
+        matching: Matching,
+    ) -> Result<Option<Found<'a>>, StoreError> {
         let blocks = segment.blocks();
         let Some(meta) = blocks.get(block as usize) else {
-            return Ok(Vec::new());
+            return Ok(None);
         };
         let path = &segment.place().path;
         let block = Block {
@@ -130,29 +172,26 @@ impl SegmentQuery {
             schema: &self.schema,
         };
         if block.reader.header.written > matching.arrived_by {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let mut rows = vec![true; meta.rows as usize];
         for mask in &self.masks {
             mask.keep(&block, &mut rows)?;
             if !rows.contains(&true) {
-                return Ok(Vec::new());
+                return Ok(None);
             }
         }
-        let (ids, index) = block.reader.traces()?;
         let starts = block.reader.row_numbers(PartKind::Starts)?;
-        let mut latest: Vec<Option<u64>> = vec![None; ids.len()];
-        for row in (0..rows.len()).filter(|&row| rows[row]) {
-            let start = starts[row];
-            if matching.starts.contains(UnixNanos::new(start)) {
-                let latest = &mut latest[index[row] as usize];
-                *latest = (*latest).max(Some(start));
-            }
-        }
-        let traces = ids.into_iter().zip(latest);
-        Ok(traces
-            .filter_map(|(id, latest)| Some((id, latest?)))
-            .collect())
+        let is_in = |row: &u32| {
+            let row = *row as usize;
+            rows[row] && matching.starts.contains(UnixNanos::new(starts[row]))
+        };
+        let rows = (0..meta.rows).filter(is_in).collect();
+        Ok(Some(Found {
+            block,
+            rows,
+            starts,
+        }))
     }
 }
 

@@ -276,6 +276,17 @@ impl<'a> LongLists<'a> {
         })
     }
 
+    /// For a reader of one block: values are picked at once, without a first pass.
+    pub(crate) fn of_one_block(segment: &'a Segment) -> Self {
+        Self {
+            segment,
+            room: Cell::new(Room(PICKED_BYTES_MAX)),
+            noted: RefCell::default(),
+            picked: BTreeMap::new(),
+            is_noting: false,
+        }
+    }
+
     /// Whether this is the first pass, in which lent lists are empty.
     pub(crate) fn is_noting(&self) -> bool {
         self.is_noting

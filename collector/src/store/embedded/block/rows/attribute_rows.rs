@@ -112,12 +112,12 @@ struct Needed {
 }
 
 impl AttributeRows {
-    /// Reads the columns of the given rows.
+    /// Reads the columns of the given rows, only of these keys if any are given.
     pub(super) fn read(
         reader: &BlockReader<'_>,
         schema: &Schema,
         source: &impl Lists,
-        rows: &[u32],
+        (rows, keys): (&[u32], Option<&[String]>),
         extent: Extent,
     ) -> Result<Self, StoreError> {
         let shapes = reader.row_planes(PartKind::Shapes)?;
@@ -128,7 +128,7 @@ impl AttributeRows {
         let expanded = expand(&shapes, schema);
         let list = |row: &u32| expanded.get(*shapes.get(*row as usize)? as usize)?.clone();
         let lists: Vec<Option<Rc<[u32]>>> = rows.iter().map(list).collect();
-        let mut columns = needed_columns(&lists, schema);
+        let mut columns = needed_columns(&lists, schema, keys);
         let mut passed = 0;
         for (&row, list) in rows.iter().zip(&lists) {
             let passing = shapes.get(passed..row as usize).unwrap_or_default();
@@ -173,14 +173,22 @@ impl AttributeRows {
 }
 
 /// Returns the columns in those lists, without values yet.
-fn needed_columns(lists: &[Option<Rc<[u32]>>], schema: &Schema) -> Vec<Option<Box<Needed>>> {
+fn needed_columns(
+    lists: &[Option<Rc<[u32]>>],
+    schema: &Schema,
+    keys: Option<&[String]>,
+) -> Vec<Option<Box<Needed>>> {
     let mut columns: Vec<Option<Box<Needed>>> = Vec::new();
     columns.resize_with(schema.columns.len(), || None);
     for &column in lists.iter().flatten().flat_map(|list| list.iter()) {
         if let Some(needed @ None) = columns.get_mut(column as usize) {
             let def = schema.columns[column as usize];
+            let key = schema.keys.text(def.key);
+            if keys.is_some_and(|keys| keys.iter().all(|wanted| wanted != key)) {
+                continue;
+            }
             *needed = Some(Box::new(Needed {
-                key: schema.keys.text(def.key).to_owned(),
+                key: key.to_owned(),
                 kind: def.kind.unwrap_or(ColumnKind::Empty),
                 passed: 0,
                 places: Vec::new(),
