@@ -3,7 +3,7 @@
 use super::ast::Expression;
 use super::field::Field;
 use super::value::Value;
-use super::view::TraceView;
+use super::view::Fields;
 use crate::model::Test;
 use crate::store::StoreError;
 use crate::store::cancel;
@@ -14,13 +14,17 @@ impl Expression {
     /// # Errors
     ///
     /// When the query was cancelled or its time is over.
-    pub(super) fn is_true(&self, view: &TraceView<'_>, span: usize) -> Result<bool, StoreError> {
+    pub(super) fn is_true<'t>(
+        &'t self,
+        view: &impl Fields<'t>,
+        span: usize,
+    ) -> Result<bool, StoreError> {
         Ok(self.value(view, span)? == Value::Bool(true))
     }
 
     pub(super) fn value<'t>(
         &'t self,
-        view: &TraceView<'t>,
+        view: &impl Fields<'t>,
         span: usize,
     ) -> Result<Value<'t>, StoreError> {
         Ok(match self {

@@ -1,4 +1,4 @@
-//! A trace for TraceQL: its tree, and the fields of its spans.
+//! A trace for TraceQL: its tree, and the fields of its spans; or spans alone.
 //!
 //! A child belongs to the span with its parent's id. If two halves of a call share an id (Zipkin), the
 //! server's span is a child of the client's, and children belong to the server's. A span that would close a
@@ -16,6 +16,21 @@ use crate::store::cancel;
 
 /// Cost of examining a span, beside the compared values, bytes.
 const SPAN_BYTES: usize = 256;
+
+/// Spans whose fields an expression reads.
+pub(crate) trait Fields<'t> {
+    fn value(&self, at: usize, field: &Field) -> Value<'t>;
+}
+
+/// Spans without their traces: fields that depend on other spans have no value.
+#[derive(Debug)]
+pub(super) struct Alone<'t>(pub(super) &'t [Span]);
+
+impl<'t> Fields<'t> for Alone<'t> {
+    fn value(&self, at: usize, field: &Field) -> Value<'t> {
+        of_span(&self.0[at], field)
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct TraceView<'t> {
@@ -90,40 +105,16 @@ impl<'t> TraceView<'t> {
     }
 
     pub(crate) fn value(&self, at: usize, field: &Field) -> Value<'t> {
-        let span = self.span(at);
-        match field {
-            Field::Intrinsic(intrinsic) => self.intrinsic(at, *intrinsic),
-            Field::Attribute {
-                place: Some(place),
-                key,
-            } => attribute(span, *place, key),
-            Field::Attribute { place: None, key } => {
-                let mut values = Field::ANYWHERE
-                    .iter()
-                    .map(|place| attribute(span, *place, key));
-                let found = values.find(|value| *value != Value::Nil);
-                found.unwrap_or(Value::Nil)
-            }
-        }
-    }
-
-    fn intrinsic(&self, at: usize, intrinsic: Intrinsic) -> Value<'t> {
-        use Intrinsic::*;
-        let span = self.span(at);
+        use Intrinsic::{
+            ChildCount, NestedSetLeft, NestedSetParent, NestedSetRight, RootName, RootService,
+            TraceDuration,
+        };
+        let Field::Intrinsic(intrinsic) = field else {
+            return of_span(self.span(at), field);
+        };
         let (left, right) = self.ends[at];
         match intrinsic {
-            Name => Value::Text((&*span.name).into()),
-            Status => Value::Status(span.status.code),
-            StatusMessage => Value::Text((&*span.status.message).into()),
-            Kind => Value::Kind(span.kind),
-            Duration => Value::duration(span.duration_nanos()),
-            SpanId => Value::Text(span.span_id.to_string().into()),
-            ParentId => match span.parent_span_id {
-                Some(id) => Value::Text(id.to_string().into()),
-                None => Value::Nil,
-            },
             ChildCount => Value::Int(self.children[at] as i64),
-            TraceId => Value::Text(self.trace.id.to_string().into()),
             TraceDuration => Value::duration(self.duration),
             RootName => self.of_root(|root| &root.name),
             RootService => self.of_root(Span::service),
@@ -132,25 +123,71 @@ impl<'t> TraceView<'t> {
             NestedSetParent => {
                 Value::Int(self.parents[at].map_or(-1, |parent| self.ends[parent].0))
             }
-            EventName => list(
-                span.events
-                    .iter()
-                    .map(|event| Value::Text((&*event.name).into())),
-            ),
-            EventTimeSinceStart => list(span.events.iter().map(|event| {
-                let since = |one: UnixNanos, other: UnixNanos| nanos(one - other).cast_signed();
-                Value::Duration(since(event.time, span.start) - since(span.start, event.time))
-            })),
-            LinkTraceId => list(of_links(span, |link| link.trace_id.to_string())),
-            LinkSpanId => list(of_links(span, |link| link.span_id.to_string())),
-            InstrumentationName => Value::given(&span.scope.name),
-            InstrumentationVersion => Value::given(&span.scope.version),
+            _ => of_span(self.span(at), field),
         }
     }
 
     fn of_root(&self, text: impl Fn(&'t Span) -> &'t str) -> Value<'t> {
         self.root()
             .map_or(Value::Nil, |root| Value::Text(text(root).into()))
+    }
+}
+
+impl<'t> Fields<'t> for TraceView<'t> {
+    fn value(&self, at: usize, field: &Field) -> Value<'t> {
+        self.value(at, field)
+    }
+}
+
+/// Returns a field of a span; `Nil` for one of its trace.
+fn of_span<'t>(span: &'t Span, field: &Field) -> Value<'t> {
+    match field {
+        Field::Intrinsic(intrinsic) => intrinsic_of_span(span, *intrinsic),
+        Field::Attribute {
+            place: Some(place),
+            key,
+        } => attribute(span, *place, key),
+        Field::Attribute { place: None, key } => {
+            let mut values = Field::ANYWHERE
+                .iter()
+                .map(|place| attribute(span, *place, key));
+            let found = values.find(|value| *value != Value::Nil);
+            found.unwrap_or(Value::Nil)
+        }
+    }
+}
+
+fn intrinsic_of_span(span: &Span, intrinsic: Intrinsic) -> Value<'_> {
+    use Intrinsic::{
+        Duration, EventName, EventTimeSinceStart, InstrumentationName, InstrumentationVersion,
+        Kind, LinkSpanId, LinkTraceId, Name, ParentId, SpanId, Status, StatusMessage, TraceId,
+    };
+    match intrinsic {
+        Name => Value::Text((&*span.name).into()),
+        Status => Value::Status(span.status.code),
+        StatusMessage => Value::Text((&*span.status.message).into()),
+        Kind => Value::Kind(span.kind),
+        Duration => Value::duration(span.duration_nanos()),
+        SpanId => Value::Text(span.span_id.to_string().into()),
+        ParentId => match span.parent_span_id {
+            Some(id) => Value::Text(id.to_string().into()),
+            None => Value::Nil,
+        },
+        TraceId => Value::Text(span.trace_id.to_string().into()),
+        EventName => list(
+            span.events
+                .iter()
+                .map(|event| Value::Text((&*event.name).into())),
+        ),
+        EventTimeSinceStart => list(span.events.iter().map(|event| {
+            let since = |one: UnixNanos, other: UnixNanos| nanos(one - other).cast_signed();
+            Value::Duration(since(event.time, span.start) - since(span.start, event.time))
+        })),
+        LinkTraceId => list(of_links(span, |link| link.trace_id.to_string())),
+        LinkSpanId => list(of_links(span, |link| link.span_id.to_string())),
+        InstrumentationName => Value::given(&span.scope.name),
+        InstrumentationVersion => Value::given(&span.scope.version),
+        _ => Value::Nil,
     }
 }
 
