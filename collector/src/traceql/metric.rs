@@ -4,16 +4,18 @@
 //! The sample at a time counts the spans that started within the step before it, that time included.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write;
 use std::sync::Arc;
 
 use super::ast::{Expression, Function, Metric, Query};
 use super::cell::Cell;
+use super::repeats::Repeats;
 use super::series::{Exemplar, Series, SeriesSet, TRACE_ID, add_to, apply};
 use super::steps::Steps;
 use super::value::Value;
-use super::view::TraceView;
-use crate::model::{Trace, cut};
-use crate::store::StoreError;
+use super::view::{Alone, Fields, TraceView};
+use crate::model::{Span, Trace, UnixNanos, cut, format_timestamp};
+use crate::store::{SpanSink, StoreError};
 
 const SERIES_MAX: usize = 1_000;
 /// Non-empty steps over all series: each takes some hundred bytes, with a histogram a few more.
@@ -27,7 +29,11 @@ pub struct MetricQuery {
     query: Arc<Query>,
     steps: Steps,
     /// By the text of the values of the distinguishing fields.
-    series: HashMap<Vec<String>, Counted>,
+    series: HashMap<String, Counted>,
+    /// The text of the last span.
+    key: String,
+    repeats: Repeats,
+    has_parts: bool,
     cells: usize,
     exemplars_max: usize,
     bound: Option<String>,
@@ -49,10 +55,18 @@ impl MetricQuery {
             query,
             steps,
             series: HashMap::new(),
+            key: String::new(),
+            repeats: Repeats::default(),
+            has_parts: false,
             cells: 0,
             exemplars_max: exemplars.min(EXEMPLARS_MAX),
             bound: None,
         })
+    }
+
+    /// Returns an empty metric of a query that has one.
+    pub(crate) fn of(query: Arc<Query>, steps: Steps, exemplars: usize) -> Self {
+        Self::new(query, steps, exemplars).expect("only queries with a metric are counted")
     }
 
     /// Adds the spans that the query selects in a trace.
@@ -71,31 +85,39 @@ impl MetricQuery {
         spans.sort_unstable();
         spans.dedup();
         for span in spans {
-            if let Some(step) = self.steps.number(view.span(span).start) {
-                self.add_span(metric, &view, span, step)?;
-            }
+            self.add_span(metric, (&view, span), view.span(span))?;
         }
         Ok(())
     }
 
-    fn add_span(
+    /// Whether a span without an end came, which may be a part of another: only its trace tells.
+    pub(crate) fn has_parts(&self) -> bool {
+        self.has_parts
+    }
+
+    fn add_span<'t>(
         &mut self,
-        metric: &Metric,
-        view: &TraceView<'_>,
-        span: usize,
-        step: u64,
+        metric: &'t Metric,
+        (view, at): (&impl Fields<'t>, usize),
+        span: &Span,
     ) -> Result<(), StoreError> {
+        let Some(step) = self.steps.number(span.start) else {
+            return Ok(());
+        };
         let expression = measured(&metric.function);
         let value = match expression {
             None => Value::Int(1),
-            Some(expression) => expression.value(view, span)?,
+            Some(expression) => expression.value(view, at)?,
         };
         let numbers = numbers(&value);
         if numbers.is_empty() {
             return Ok(());
         }
-        let by = metric.by.iter().map(|field| view.value(span, field));
-        let by: Vec<_> = by.map(label).collect();
+        let by: Vec<_> = metric
+            .by
+            .iter()
+            .map(|field| view.value(at, field))
+            .collect();
         let exemplars_max = self.exemplars_max;
         let Some(counted) = self.counted(by) else {
             return Ok(());
@@ -106,16 +128,20 @@ impl MetricQuery {
         numbers.iter().for_each(|number| cell.add(*number));
         if is_new && counted.exemplars.len() < exemplars_max {
             let number = expression.and(numbers.first().copied());
-            counted.exemplars.push(exemplar(view, span, number));
+            counted.exemplars.push(exemplar(span, number));
         }
         self.cells += usize::from(is_new);
         Ok(())
     }
 
     /// Returns the series for these values; `None`, with a note, if the answer has no room for it.
-    fn counted(&mut self, by: Vec<Value<'static>>) -> Option<&mut Counted> {
-        let key: Vec<_> = by.iter().map(|value| format!("{value:?}")).collect();
-        let is_new = !self.series.contains_key(&key);
+    fn counted(&mut self, by: Vec<Value<'_>>) -> Option<&mut Counted> {
+        self.key.clear();
+        for value in &by {
+            // Quoted, so that one value does not read as two. Writing to a string cannot fail.
+            let _ = write!(self.key, "{value:?},");
+        }
+        let is_new = !self.series.contains_key(&self.key);
         if is_new && self.series.len() >= SERIES_MAX {
             self.bound = Some(format!("an answer has {SERIES_MAX} series at most"));
             return None;
@@ -124,11 +150,15 @@ impl MetricQuery {
             self.bound = Some(format!("an answer has {CELLS_MAX} points at most"));
             return None;
         }
-        let counted = self.series.entry(key).or_default();
         if is_new {
-            counted.values = by;
+            let values = by.into_iter().map(label).collect();
+            let counted = Counted {
+                values,
+                ..Counted::default()
+            };
+            self.series.insert(self.key.clone(), counted);
         }
-        Some(counted)
+        self.series.get_mut(&self.key)
     }
 
     /// Returns the series, and why some are missing.
@@ -161,12 +191,35 @@ impl MetricQuery {
     }
 }
 
-fn exemplar(view: &TraceView<'_>, span: usize, value: Option<f64>) -> Exemplar {
-    let id = Value::Text(view.trace.id.to_string().into());
+impl SpanSink for MetricQuery {
+    /// Adds the spans that a query for columns selects, each once.
+    fn take(&mut self, spans: &[Span], latest: UnixNanos) -> Result<bool, StoreError> {
+        let query = Arc::clone(&self.query);
+        let Some(metric) = &query.metric else {
+            return Ok(false);
+        };
+        if !self.repeats.make_room(latest, spans.len()) {
+            let begin = "too many spans arrived out of order; only those after it were read";
+            self.bound = Some(format!("{begin}: {}", format_timestamp(latest)));
+            return Ok(false);
+        }
+        let view = Alone(spans);
+        for (at, span) in spans.iter().enumerate() {
+            self.has_parts |= span.end == UnixNanos::default();
+            if query.pipeline.selects(&view, at)? && self.repeats.is_new(span) {
+                self.add_span(metric, (&view, at), span)?;
+            }
+        }
+        Ok(!self.has_parts)
+    }
+}
+
+fn exemplar(span: &Span, value: Option<f64>) -> Exemplar {
+    let id = Value::Text(span.trace_id.to_string().into());
     Exemplar {
         labels: vec![(TRACE_ID.to_owned(), id)],
         value,
-        time: view.span(span).start,
+        time: span.start,
     }
 }
 
@@ -182,7 +235,7 @@ pub(super) fn label(value: Value<'_>) -> Value<'static> {
 }
 
 /// Returns the expression that a function measures; counts measure nothing.
-fn measured(function: &Function) -> Option<&Expression> {
+pub(super) fn measured(function: &Function) -> Option<&Expression> {
     match function {
         Function::Rate | Function::Count => None,
         Function::Figure(_, expression)

@@ -5,6 +5,7 @@
 mod aggregate;
 mod ast;
 mod cell;
+mod columns;
 mod expression;
 mod field;
 mod lexer;
@@ -12,6 +13,7 @@ mod metric;
 mod parse;
 mod pipeline;
 mod pushdown;
+mod repeats;
 mod series;
 mod spanset;
 mod steps;

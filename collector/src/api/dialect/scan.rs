@@ -36,6 +36,12 @@ impl Default for SearchLimit {
 }
 
 impl SearchLimit {
+    /// Waits until a search may begin; `None` if it may not before the deadline.
+    pub(in crate::api) async fn turn(&self, deadline: Instant) -> Option<SemaphorePermit<'_>> {
+        let turn = timeout_at(deadline, self.0.acquire()).await;
+        turn.ok().and_then(Result::ok)
+    }
+
     #[cfg(test)]
     pub(super) async fn all(&self) -> SemaphorePermit<'_> {
         let turns = self.0.acquire_many(SEARCHES_AT_ONCE as u32).await;
@@ -123,8 +129,7 @@ impl<'a> Scan<'a> {
         reach: Reach,
     ) -> Self {
         let deadline = Instant::now() + reach.time;
-        let turn = timeout_at(deadline, state.searches.0.acquire()).await;
-        let turn = turn.ok().and_then(Result::ok);
+        let turn = state.searches.turn(deadline).await;
         let waited = || {
             format!(
                 "{} s were spent waiting for other searches",

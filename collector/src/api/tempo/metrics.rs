@@ -1,5 +1,5 @@
 //! TraceQL metrics: figures over time of the spans that a query selects. If a limit ends the reading, the
-//! answer says that it is partial.
+//! answer says that it is partial. Whole traces are read only for what depends on other spans of a trace.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::answer::{Metrics, key_value, number};
 use super::params::Params;
@@ -16,7 +17,7 @@ use super::search::candidates;
 use crate::api::ApiState;
 use crate::api::dialect::{Reach, Refuse, SEARCH_TIME_MAX, Stop, with_missing};
 use crate::api::refusal::Refusal;
-use crate::model::UnixNanos;
+use crate::model::{TraceQuery, UnixNanos};
 use crate::query::{QueryError, TRACE_BYTES_MAX, bytes_of};
 use crate::store::cancel::off_worker;
 use crate::sync::Mutex;
@@ -81,14 +82,61 @@ fn metric(params: &Params) -> Result<Arc<Query>, Refusal> {
     }
 }
 
-struct Counted {
-    series: Vec<Series>,
+#[derive(Debug)]
+pub(super) struct Counted {
+    pub(super) series: Vec<Series>,
     metrics: Metrics,
-    missing: Option<String>,
+    pub(super) missing: Option<String>,
+}
+
+/// Counts the spans that a query selects: by their columns, or else by reading whole traces.
+async fn count(
+    state: &ApiState,
+    query: Arc<Query>,
+    steps: Steps,
+    exemplars: usize,
+) -> Result<Counted, Refusal> {
+    let counted = by_columns(state, &query, steps, exemplars).await?;
+    match counted {
+        Some(counted) => Ok(counted),
+        None => by_traces(state, query, steps, exemplars).await,
+    }
+}
+
+/// Counts the spans by the columns that a query needs; `None` if it needs whole traces, or the store does.
+pub(super) async fn by_columns(
+    state: &ApiState,
+    query: &Arc<Query>,
+    steps: Steps,
+    exemplars: usize,
+) -> Result<Option<Counted>, Refusal> {
+    let Some(columns) = query.columns() else {
+        return Ok(None);
+    };
+    let deadline = Instant::now() + READ.time;
+    let Some(_turn) = state.searches.turn(deadline).await else {
+        // The other way says that the time was spent waiting.
+        return Ok(None);
+    };
+    let search = TraceQuery::in_range(steps.range()).with(query.pushed().spans);
+    let query = Arc::clone(query);
+    let counted = move || MetricQuery::of(Arc::clone(&query), steps, exemplars);
+    let passed = state.query.pass_spans(search, columns, deadline, counted);
+    let Some((counted, is_late)) = passed.await? else {
+        return Ok(None);
+    };
+    if counted.has_parts() {
+        return Ok(None);
+    }
+    let late = || format!("{} s had passed, newest spans first", READ.time.as_secs());
+    let finished = off_worker(Path::new("spans"), move || Ok(counted.finish()));
+    let (series, bound) = finished.await.map_err(QueryError::from)?;
+    let stopped = bound.or_else(|| is_late.then(late)).map(Stop::Bound);
+    whole(series, [0, 0], stopped).map(Some)
 }
 
 /// Counts the spans of every trace that the store finds for a query.
-async fn count(
+pub(super) async fn by_traces(
     state: &ApiState,
     query: Arc<Query>,
     steps: Steps,
@@ -121,7 +169,16 @@ async fn count(
     });
     let (series, bound) = finished.await.map_err(QueryError::from)?;
     let stopped = scan.stopped().or(bound.map(Stop::Bound));
-    let metrics = Metrics::new(read, bytes, stopped.is_none());
+    whole(series, [read, bytes], stopped)
+}
+
+/// Returns what was counted, of that many traces and bytes; an empty answer that is not whole is an error.
+fn whole(
+    series: Vec<Series>,
+    [traces, bytes]: [usize; 2],
+    stopped: Option<Stop>,
+) -> Result<Counted, Refusal> {
+    let metrics = Metrics::new(traces, bytes, stopped.is_none());
     let missing = Stop::missing(stopped, series.is_empty());
     let missing = missing.map_err(|(status, text)| Refusal::new(status, text))?;
     Ok(Counted {

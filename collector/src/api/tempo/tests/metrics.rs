@@ -1,9 +1,15 @@
 //! Metrics over time and at once.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::*;
+use crate::api::tempo::metrics::{by_columns, by_traces};
 use crate::api::tests::shop;
+use crate::model::{TimeRange, UnixNanos};
+use crate::traceql::{Query, Series, Steps};
 
 async fn metric(fixture: &Fixture, route: &str, query: &str, more: &str) -> Value {
     let uri = format!(
@@ -54,6 +60,87 @@ async fn spans_count_whose_ancestors_began_before_the_range() {
     let uri = format!("/tempo/api/metrics/query?{after}&{}", encoded(query));
     let answer = fixture.json(&uri).await;
     assert_eq!(answer["series"][0]["value"], 1.0);
+}
+
+/// *Scenario*: two requests through a shop, of which one is sent twice.
+/// *Guarantees*: columns and whole traces give the same figures and examples.
+#[tokio::test]
+async fn columns_and_whole_traces_count_alike() {
+    let mut fixture = Fixture::with_shop(NOW);
+    let later = shop(NOW + 90_000_000_000).to_string();
+    let later = later.replace(TRACE, "4bf92f3577b34da6a3ce929d0e0e4737");
+    for at in [91_000_000_000, 95_000_000_000] {
+        fixture.receive(&serde_json::from_str(&later).unwrap(), NOW + at);
+    }
+    let range = TimeRange {
+        start: UnixNanos::new(NOW - 60_000_000_000),
+        end: UnixNanos::new(NOW + 240_000_000_000),
+    };
+    let steps = Steps::aligned(range, Duration::from_secs(60)).unwrap();
+    for query in [
+        "{ } | rate()",
+        "{ } | count_over_time() by (resource.service.name, status)",
+        "{ kind = client || status = error } | count_over_time() by (name)",
+        "{ duration > 5ms } | quantile_over_time(duration, .5, .99) by (kind)",
+        "{ span.db.system = \"postgresql\" } | histogram_over_time(duration)",
+        "{ resource.service.name =~ \"gate.*\" } | { name != nil } | max_over_time(duration)",
+        "{ span.circuit_breaker.name != nil } | count_over_time() by (span.circuit_breaker.outcome)",
+        "{ instrumentation:name = \"shop\" && span:parentID = nil } | count_over_time()",
+        "{ statusMessage != \"\" } | count_over_time() by (statusMessage)",
+        "{ trace:id != nil } | count_over_time() by (trace:id) | topk(1)",
+        "{ span.absent = 1 } | rate()",
+    ] {
+        let parsed = Arc::new(Query::parse(query).unwrap());
+        let columns = by_columns(&fixture.state, &parsed, steps, 5).await.unwrap();
+        let columns = columns.unwrap_or_else(|| panic!("{query} needs no traces"));
+        let traces = by_traces(&fixture.state, parsed, steps, 5).await.unwrap();
+        assert_eq!(sorted(columns.series), sorted(traces.series), "{query}");
+        assert_eq!((columns.missing, traces.missing), (None, None), "{query}");
+    }
+}
+
+/// Sorts the examples: traces come newest first, blocks too, but not the spans in them.
+fn sorted(mut series: Vec<Series>) -> Vec<Series> {
+    for one in &mut series {
+        one.exemplars
+            .sort_by_key(|exemplar| (exemplar.time, exemplar.value.map(f64::to_bits)));
+    }
+    series
+}
+
+/// *Scenario*: questions about other spans of a trace, and a span whose end comes apart from it.
+/// *Guarantees*: whole traces are read.
+#[tokio::test]
+async fn what_depends_on_a_trace_is_counted_by_whole_traces() {
+    let mut fixture = Fixture::with_shop(NOW);
+    let steps = Steps::once(TimeRange {
+        start: UnixNanos::new(NOW - 60_000_000_000),
+        end: UnixNanos::new(NOW + 60_000_000_000),
+    });
+    let parse = |query: &str| Arc::new(Query::parse(query).unwrap());
+    for query in [
+        "{ } >> { kind = client } | rate()",
+        "{ traceDuration > 1ms } | rate()",
+        "{ rootName = \"x\" } | rate()",
+        "{ .http.route = \"x\" } | rate()",
+        "{ event:name = \"x\" } | rate()",
+        "{ } | count() > 2 | rate()",
+        "{ } | rate() by (span:childCount)",
+    ] {
+        let counted = by_columns(&fixture.state, &parse(query), steps, 0).await;
+        assert!(counted.unwrap().is_none(), "{query}");
+    }
+    let all = parse("{ } | count_over_time()");
+    let counted = by_columns(&fixture.state, &all, steps, 0).await.unwrap();
+    assert_eq!(counted.unwrap().series[0].samples[0].1, 5.0);
+    let mut begun = shop(NOW);
+    let span = &mut begun["resourceSpans"][0]["scopeSpans"][0]["spans"][0];
+    span["endTimeUnixNano"] = json!("0");
+    fixture.receive(&begun, NOW);
+    let counted = by_columns(&fixture.state, &all, steps, 0).await;
+    assert!(counted.unwrap().is_none());
+    let answer = metric(&fixture, "query", "{ } | count_over_time()", "").await;
+    assert_eq!(answer["series"][0]["value"], 5.0);
 }
 
 #[tokio::test]
