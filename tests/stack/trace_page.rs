@@ -49,6 +49,41 @@ async fn a_link_reaches_any_span_of_a_hundred_thousand() {
     browser.close().await;
 }
 
+/// *Guarantees*: every page that takes the id of a trace knows it in each form in which logs and headers print ids.
+#[tokio::test]
+async fn ids_as_logs_print_them_are_known_on_every_page() {
+    let stack = Stack::start().await;
+    let mut trace = TraceBuilder::new("shop");
+    trace.span(None, "buy", Vec::new());
+    let (id, short) = (trace.id(), trace.id()[16..].to_owned());
+    trace.send(&stack.otlp_http).await;
+    let parts = [&id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..]];
+    let forms = [
+        format!("0x{id}"),
+        parts.join("-").to_uppercase(),
+        format!("00-{id}-00f067aa0ba902b7-01"),
+        format!("{id}-00f067aa0ba902b7-1"),
+        short,
+    ];
+    for page in [
+        "/traces/{id}",
+        "/go?q={id}",
+        "/compare?a={id}&b={id}",
+        "/compare?a={id}",
+        "/logs?trace={id}",
+    ] {
+        for form in &forms {
+            let path = page.replace("{id}", form);
+            let answer = reqwest::get(format!("{}{path}", stack.web)).await;
+            let answer = answer.expect("an answer");
+            assert_eq!(answer.status(), 200, "{path}");
+            let html = answer.text().await.expect("text");
+            let is_known = html.contains(&id) || page.starts_with("/logs");
+            assert!(is_known, "{path}");
+        }
+    }
+}
+
 /// Scenario: what is looked for stands far down in a trace of 100,000 spans.
 /// Guarantees: the first match is in view, the keys step through matches on other pages too, and matches can be shown alone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -680,6 +680,40 @@ async fn unknown_circuits_routes_and_methods_are_problems() {
     assert_eq!(response.headers()["allow"], "GET,HEAD");
 }
 
+/// *Guarantees*: every route that takes the id of a trace finds it in each form in which logs and headers print ids.
+#[tokio::test]
+async fn ids_as_logs_print_them_are_found_on_every_route() {
+    const ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let fixture = Fixture::with_shop(UnixNanos::now().get());
+    for route in [
+        "/api/traces/{id}",
+        "/api/logs?trace={id}",
+        "/api/v2/trace/{id}",
+        "/jaeger/api/traces/{id}",
+        "/jaeger/api/traces?traceID={id}",
+        "/jaeger/api/v3/traces/{id}",
+        "/tempo/api/traces/{id}",
+        "/tempo/api/v2/traces/{id}",
+    ] {
+        for id in [
+            ID,
+            "a3ce929d0e0e4736",
+            "0x4bf92f3577b34da6a3ce929d0e0e4736",
+            "4BF92F35-77B3-4DA6-A3CE-929D0E0E4736",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1",
+        ] {
+            let uri = route.replace("{id}", id);
+            let (status, _, body) = fixture.get(&uri).await;
+            assert_eq!(status, StatusCode::OK, "{uri}: {body}");
+            assert!(
+                body.contains(ID) || uri.starts_with("/api/logs"),
+                "{uri}: {body}"
+            );
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_empty_collector_answers_with_empty_lists() {
     let fixture = Fixture::new();

@@ -6,8 +6,9 @@ use std::time::Duration;
 use axum::http::StatusCode;
 
 use super::answer::Failure;
-use crate::api::dialect::{self, Refuse, shortened};
+use crate::api::dialect::{self, Refuse, short_id, shortened};
 use crate::model::{TimeRange, TraceQuery, UnixNanos};
+use crate::query::read_trace_id;
 
 /// Units in nanoseconds. Go accepts two characters for micro.
 const UNITS: [(&str, f64); 8] = [
@@ -139,12 +140,15 @@ pub(super) fn bounded(name: &str, text: &str) -> Result<String, Failure> {
     Ok(text.to_owned())
 }
 
-/// Parses a trace id like Jaeger: up to 32 hex digits, without leading zeros.
+/// Parses a trace id like Jaeger, up to 32 hex digits without leading zeros; or in a form of logs and headers.
 pub(super) fn trace_id(text: &str) -> Result<String, Failure> {
     let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !is_hex || text.is_empty() || text.len() > 32 {
-        let problem = format!("`{}` is not up to 32 hex digits", shortened(text));
-        return Err(Failure::parameter("traceID", problem));
+        let problem = || {
+            let problem = format!("`{}` is not up to 32 hex digits", shortened(text));
+            Failure::parameter("traceID", problem)
+        };
+        return read_trace_id(text).map(short_id).ok_or_else(problem);
     }
     Ok(match text.len() {
         ..=16 => format!("{text:0>16}"),
@@ -215,7 +219,8 @@ mod tests {
             trace_id("1a3ce929d0e0e4736").unwrap(),
             "0000000000000001a3ce929d0e0e4736"
         );
-        for wrong in ["", "xyz", "0x7b", &"1".repeat(33)] {
+        assert_eq!(trace_id("0x7b").unwrap(), "000000000000007b");
+        for wrong in ["", "xyz", "0x7g", &"1".repeat(33)] {
             let failure = trace_id(wrong).unwrap_err();
             assert_eq!(failure.status, StatusCode::BAD_REQUEST, "{wrong}");
             assert!(failure.message.contains("traceID"), "{wrong}");

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use super::refusal::Refusal;
 use super::span;
-use crate::api::dialect::{self, shortened};
+use crate::api::dialect::{self, short_id, shortened};
 use crate::model::{
     Condition, EVENT_NAME, Place, StatusCode, Test, TimeRange, TraceCondition, TraceQuery,
     UnixNanos,
 };
+use crate::query::read_trace_id;
 
 /// Default range: a day, as in Zipkin.
 const DEFAULT_LOOKBACK: Duration = Duration::from_secs(24 * 3600);
@@ -197,7 +198,11 @@ fn duration(question: &Question) -> Option<Condition> {
 pub(super) fn trace_id(text: &str) -> Result<String, Refusal> {
     let problem = match text.len() {
         0 => "traceId is empty".to_owned(),
-        33.. => "traceId.length > 32".to_owned(),
+        // Not of Zipkin: the forms of logs and headers.
+        33.. => match read_trace_id(text) {
+            Some(id) => return Ok(short_id(id)),
+            None => "traceId.length > 32".to_owned(),
+        },
         _ if !text.bytes().all(is_lower_hex) => {
             let shown = shortened(text);
             format!("{shown} should be lower-hex encoded with no prefix")
