@@ -28,6 +28,8 @@ pub(crate) struct Message {
     pub(super) is_item: bool,
     /// Whether it is an attribute, for which some senders write `{"key": value}`.
     pub(super) is_attribute: bool,
+    /// Whether it is a value of any type, for which some senders write plain lists and objects.
+    pub(super) is_value: bool,
 }
 
 impl Message {
@@ -191,6 +193,7 @@ const fn message(fields: &'static [Field]) -> Message {
         fields,
         is_item: false,
         is_attribute: false,
+        is_value: false,
     }
 }
 
@@ -227,25 +230,28 @@ pub(crate) static LOGS_REQUEST: Message =
     message(&[many(1, "resourceLogs", Nested(&RESOURCE_LOGS))])
         .named(LOGS_COLLECTOR, "ExportLogsServiceRequest");
 
-static ANY_VALUE: Message = message(&[
-    one(1, "stringValue", Text),
-    one(2, "boolValue", Bool),
-    one(3, "intValue", Int64Or(4)),
-    one(4, "doubleValue", Double),
-    one(5, "arrayValue", Nested(&ARRAY_VALUE)),
-    one(6, "kvlistValue", Nested(&KEY_VALUE_LIST)),
-    one(7, "bytesValue", Base64),
-])
-.named(COMMON, "AnyValue")
-.choosing("value", &[1, 2, 3, 4, 5, 6, 7]);
+static ANY_VALUE: Message = Message {
+    is_value: true,
+    ..message(&[
+        one(1, "stringValue", Text),
+        one(2, "boolValue", Bool),
+        one(3, "intValue", Int64Or(4)),
+        one(4, "doubleValue", Double),
+        one(5, "arrayValue", Nested(&ARRAY_VALUE)),
+        one(6, "kvlistValue", Nested(&KEY_VALUE_LIST)),
+        one(7, "bytesValue", Base64),
+    ])
+    .named(COMMON, "AnyValue")
+    .choosing("value", &[1, 2, 3, 4, 5, 6, 7])
+};
 
-static ARRAY_VALUE: Message =
+pub(super) static ARRAY_VALUE: Message =
     message(&[many(1, "values", Nested(&ANY_VALUE))]).named(COMMON, "ArrayValue");
 
 static KEY_VALUE_LIST: Message =
     message(&[many(1, "values", Nested(&KEY_VALUE))]).named(COMMON, "KeyValueList");
 
-static KEY_VALUE: Message = Message {
+pub(super) static KEY_VALUE: Message = Message {
     is_attribute: true,
     ..message(&[one(1, "key", Text), one(2, "value", Nested(&ANY_VALUE))]).named(COMMON, "KeyValue")
 };

@@ -1,6 +1,8 @@
 //! Walks JSON along a schema and writes protobuf on the way. Only invalid JSON is an error: a value that its
 //! field cannot hold is left out and counted.
 
+mod plain;
+
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -144,6 +146,14 @@ impl<'s> FieldSeed<'s> {
         }
     }
 
+    /// Reads an item of a list.
+    fn item(field: &'static Field, sink: &'s mut Sink) -> Self {
+        Self {
+            in_list: true,
+            ..Self::new(field, sink)
+        }
+    }
+
     fn write<E>(self, value: Scalar<'_>) -> Result<(), E> {
         let Self { field, sink, .. } = self;
         let written = match field.kind {
@@ -224,17 +234,21 @@ impl<'de> Visitor<'de> for FieldSeed<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
         let Self { field, sink, .. } = self;
-        if !field.repeated || self.in_list || sink.depth >= DEPTH_MAX {
+        let is_inner = !field.repeated || self.in_list;
+        if let Kind::Nested(message) = field.kind
+            && is_inner
+            && message.is_value
+            && sink.depth < DEPTH_MAX
+        {
+            return plain::write_list(field, sink, list);
+        }
+        if is_inner || sink.depth >= DEPTH_MAX {
             sink.left_out += 1;
             while list.next_element::<IgnoredAny>()?.is_some() {}
             return Ok(());
         }
         sink.depth += 1;
-        while let Some(()) = list.next_element_seed(FieldSeed {
-            field,
-            in_list: true,
-            sink,
-        })? {}
+        while let Some(()) = list.next_element_seed(FieldSeed::item(field, sink))? {}
         sink.depth -= 1;
         Ok(())
     }
@@ -245,6 +259,9 @@ impl<'de> Visitor<'de> for FieldSeed<'_> {
         match field.kind {
             Kind::Nested(message) if sink.depth < DEPTH_MAX && message.is_attribute => {
                 write_attributes((field, message), sink, object)?;
+            }
+            Kind::Nested(message) if sink.depth < DEPTH_MAX && message.is_value => {
+                plain::write_object((field, message), sink, object)?;
             }
             Kind::Nested(message) if sink.depth < DEPTH_MAX => {
                 let start = write::begin(&mut sink.out, field.number);
@@ -278,7 +295,7 @@ fn write_attributes<'de, A: MapAccess<'de>>(
     mut object: A,
 ) -> Result<(), A::Error> {
     sink.depth += 1;
-    let first = object.next_key_seed(AttributeName(message))?;
+    let first = object.next_key_seed(Name(message))?;
     if let (Some(Err(name)), Some(value)) = (&first, message.by_name("value")) {
         let before = (sink.out.len(), sink.left_out);
         let (mut key_text, mut value_held) = (Vec::new(), None);
@@ -317,7 +334,7 @@ fn write_attributes<'de, A: MapAccess<'de>>(
                 Ok(field) => object.next_value_seed(FieldSeed::new(field, sink))?,
                 Err(_) => drop(object.next_value::<IgnoredAny>()?),
             }
-            name = object.next_key_seed(AttributeName(message))?;
+            name = object.next_key_seed(Name(message))?;
         }
         write::end(&mut sink.out, start);
     }
@@ -332,10 +349,10 @@ fn content_of(written: &[u8]) -> &[u8] {
     written.get(1 + length_bytes..).unwrap_or_default()
 }
 
-/// Reads a name: a field of an attribute, else the name itself.
-struct AttributeName(&'static Message);
+/// Reads a name: a field of a message, else the name itself.
+struct Name(&'static Message);
 
-impl<'de> DeserializeSeed<'de> for AttributeName {
+impl<'de> DeserializeSeed<'de> for Name {
     type Value = Result<&'static Field, String>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -343,7 +360,7 @@ impl<'de> DeserializeSeed<'de> for AttributeName {
     }
 }
 
-impl Visitor<'_> for AttributeName {
+impl Visitor<'_> for Name {
     type Value = Result<&'static Field, String>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

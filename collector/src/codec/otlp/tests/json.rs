@@ -236,6 +236,51 @@ fn attributes_may_be_an_object() {
     assert_eq!(shown(&block.scope_spans[0].spans[0].attributes), expected);
 }
 
+/// *Guarantees*: objects and lists without the names of their types are read as what they are, however deep; an object with
+/// one is read as specified, wherever it stands.
+#[test]
+fn a_value_may_be_a_plain_object_or_list() {
+    let span = span_of(json!({"attributes": {
+        "user": {"id": 7, "plan": {"name": "pro", "seats": [1, 2.5, "x", null, [true], {"a": {}}]}},
+        "none": [],
+        "typed": {"note": "of a later version", "stringValue": "v", "more": {"b": 1}},
+    }}));
+    let shown = span.attributes.iter().map(|one| {
+        let value = one.value.clone().and_then(|any| any.value);
+        (one.key.as_str(), plain(value))
+    });
+    let mut shown: Vec<_> = shown.collect();
+    let expected = [
+        (
+            "user",
+            json!({"id": 7, "plan": {"name": "pro", "seats": [1, 2.5, "x", null, [true], {"a": null}]}}),
+        ),
+        ("none", json!([])),
+        ("typed", json!("v")),
+    ];
+    shown.sort_by_key(|(key, _)| expected.iter().position(|(other, _)| other == key));
+    assert_eq!(shown, expected);
+}
+
+fn plain(value: Option<Value>) -> serde_json::Value {
+    let of_any = |any: AnyValue| plain(any.value);
+    match value {
+        None => json!(null),
+        Some(Value::StringValue(text)) => json!(text),
+        Some(Value::BoolValue(truth)) => json!(truth),
+        Some(Value::IntValue(number)) => json!(number),
+        Some(Value::DoubleValue(number)) => json!(number),
+        Some(Value::ArrayValue(list)) => list.values.into_iter().map(of_any).collect(),
+        Some(Value::KvlistValue(map)) => {
+            let pairs = map.values.into_iter();
+            pairs
+                .map(|one| (one.key, one.value.map_or(json!(null), of_any)))
+                .collect()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn an_attribute_may_have_fields_that_are_unknown() {
     let attributes = |json: &str| {
@@ -259,10 +304,11 @@ fn an_attribute_may_have_fields_that_are_unknown() {
         "x".repeat(300)
     );
     assert_eq!(attributes(&long), (vec![of("a"), of("b")], 0));
-    let unfit = r#"[{"type": 1, "key": "a", "value": [1]}, {"c": {"d": 1}, "key": "e"}]"#;
-    let (keys, left_out) = attributes(unfit);
-    let keys: Vec<_> = keys.iter().map(|(key, _)| &**key).collect();
-    assert_eq!((&keys[..], left_out), (&["a", "c", "key"][..], 2));
+    let plain = r#"[{"type": 1, "key": "a", "value": [1]}, {"c": {"d": 1}, "key": "e"}]"#;
+    let expected = vec![of("a"), of("c"), of("key")];
+    assert_eq!(attributes(plain), (expected, 0));
+    // Nothing says what this is.
+    assert_eq!(attributes(r#"[{"c": {}, "d": 1}]"#).1, 1);
 }
 
 #[test]
