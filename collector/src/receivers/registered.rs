@@ -1,12 +1,8 @@
 //! Renewals of registrations by our library, and the live instances that it asks for.
 
 use std::collections::BTreeSet;
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
 
-use fusebox::registry::{
-    Details, Instance, LISTED_BYTES_MAX, Listing, RENEWAL_S, Renewal, WATCHED_MAX,
-};
+use fusebox::registry::{Details, Listing, RENEWAL_S, Renewal, WATCHED_MAX};
 use tokio::time::Instant;
 use url::Url;
 
@@ -28,12 +24,10 @@ pub(super) async fn renew(
     write(registry, renewal).await?;
     loop {
         let is_closed = waiter.is_closed();
-        let listing = listing(registry, &watched);
-        if Some(listing.version) != after || is_closed {
-            return Ok(listing);
-        }
-        if !waiter.is_woken(until).await {
-            return Ok(listing);
+        let found = registry.watched(&watched);
+        let is_same = Some(found.version()) == after && !is_closed;
+        if !is_same || !waiter.is_woken(until).await {
+            return Ok(found.listing());
         }
     }
 }
@@ -138,35 +132,4 @@ fn is_address(url: &Url) -> bool {
         && url.query().is_none()
         && url.fragment().is_none()
         && url.port() != Some(0)
-}
-
-/// Returns the instances of these services that take requests, as many as fit.
-fn listing(registry: &Registry, watched: &BTreeSet<String>) -> Listing {
-    let found = watched.iter().flat_map(|name| registry.of_service(name));
-    let found = found.map(|listed| listed.registered);
-    let mut live = found.filter(|one| one.status() == InstanceStatus::Up);
-    let (mut instances, mut bytes) = (Vec::new(), 0);
-    let mut hasher = DefaultHasher::new();
-    let rest = live.find(|one| {
-        let instance = Instance {
-            service: one.registration.service.clone(),
-            id: one.registration.instance.clone(),
-            address: one.registration.address(),
-            metadata: one.registration.metadata.clone(),
-        };
-        bytes += serde_json::to_string(&instance).map_or(0, |json| json.len() + 1);
-        let is_full = bytes > LISTED_BYTES_MAX;
-        if !is_full {
-            instance.hash(&mut hasher);
-            instances.push(instance);
-        }
-        is_full
-    });
-    let is_cut = rest.is_some();
-    is_cut.hash(&mut hasher);
-    Listing {
-        version: hasher.finish(),
-        instances,
-        is_cut,
-    }
 }

@@ -13,6 +13,7 @@ mod silence;
 mod state;
 #[cfg(test)]
 mod tests;
+mod watched;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ pub(crate) use silence::{are_too_many, most_at_once};
 
 use self::draft::Draft;
 use self::state::{InstanceKey, Now, State};
+use self::watched::Watched;
 use crate::live::waiters::{Waiter, Waiters};
 use crate::model::{
     InstanceStatus, Registered, Registration, RegistryEntry, RegistryEvent, TimeRange, UnixNanos,
@@ -356,6 +358,12 @@ impl Registry {
     /// Returns a receiver of the entries that are stored from now on.
     pub(crate) fn entries(&self) -> broadcast::Receiver<Arc<RegistryEntry>> {
         self.inner.entries.subscribe()
+    }
+
+    /// Returns the live instances of these services, in lower case.
+    pub(crate) fn watched(&self, services: &BTreeSet<String>) -> Watched {
+        let mut state = self.state();
+        Watched::new(services.iter().map(|it| state.live(it)).collect())
     }
 
     /// Returns a waiter for changes of the instances of these services, in lower case.

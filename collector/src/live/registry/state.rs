@@ -1,7 +1,7 @@
 //! The registered instances in memory. Pure: time is an argument. What changes is computed as a draft, and put in force
 //! once its entry is stored. Entries have the time of the wall clock; leases run by the monotonic one, which is never set.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use super::bounds::{ALL_BYTES_MAX, GONE_BYTES_MAX, INSTANCES_MAX, RegistryError,
 use super::draft::{Draft, Listed};
 use super::leases::Silences;
 use super::silence::{are_too_many, most_at_once};
+use super::watched::Live;
 use crate::model::{
     DAY, HOUR, Lease, Registered, Registration, RegistryEntry, RegistryEvent, RegistrySource,
     UnixNanos,
@@ -79,6 +80,8 @@ pub(super) struct State {
     gone: BTreeMap<InstanceKey, Gone>,
     bytes: usize,
     gone_bytes: usize,
+    /// What those who watch a service are given, until it changes.
+    live: HashMap<String, Arc<Live>>,
 }
 
 #[derive(Debug)]
@@ -105,6 +108,7 @@ impl State {
     /// Puts a stored entry in force.
     pub(super) fn apply(&mut self, entry: RegistryEntry, now: Now) {
         let key = InstanceKey::of(&entry.service, &entry.instance);
+        self.live.remove(&key.service);
         let Some(registered) = entry.state else {
             self.remove(key, entry.event, entry.time, now);
             return;
@@ -160,6 +164,19 @@ impl State {
         if let Some(gone) = self.gone.remove(key) {
             self.gone_bytes -= gone.last.registered.registration.bytes();
         }
+    }
+
+    /// Returns what those who watch a service, in lower case, are given.
+    pub(super) fn live(&mut self, service: &str) -> Arc<Live> {
+        if let Some(live) = self.live.get(service) {
+            return Arc::clone(live);
+        }
+        let live = Live::of(self.of_service(service).map(|entry| &*entry.registered));
+        let live = Arc::new(live);
+        if self.of_service(service).next().is_some() {
+            self.live.insert(service.to_owned(), Arc::clone(&live));
+        }
+        live
     }
 
     /// Lets every lease go on from where it stood when the collector stopped, with time for one renewal at least.

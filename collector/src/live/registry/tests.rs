@@ -368,3 +368,20 @@ async fn a_registration_outlives_the_retention() {
         (NOW, Lease::default())
     );
 }
+
+/// Guarantees: what services watch is written once after each change of the service, and not after those of others.
+#[tokio::test]
+async fn what_is_watched_is_written_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = open(&dir, NOW);
+    with_instances(&registry, 2).await;
+    let live = |service: &str| registry.state().live(service);
+    let before = live("shop");
+    let other = registration("stock", "a");
+    registry.register(other, NOW).await.unwrap();
+    assert!(Arc::ptr_eq(&before, &live("shop")));
+    registry.leave("shop", "pod-00", NOW).await.unwrap();
+    assert!(!Arc::ptr_eq(&before, &live("shop")));
+    let names = BTreeSet::from(["shop".to_owned(), "stock".to_owned()]);
+    assert_eq!(registry.watched(&names).listing().instances.len(), 2);
+}
