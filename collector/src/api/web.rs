@@ -34,6 +34,9 @@ const ALWAYS: [&str; 11] = [
     "/demo-trace",
 ];
 
+/// Heartbeats of registered instances: without a body, answered from memory. Leases must not end because others are busy.
+const HEARTBEATS: [&str; 2] = ["/eureka/apps/{app}/{id}", "/eureka/v2/apps/{app}/{id}"];
+
 /// Routes that need a view of every breaker.
 const WALLS: [&str; 22] = [
     "/eureka/apps",
@@ -64,9 +67,8 @@ const WALLS: [&str; 22] = [
 const UPLOADS: [&str; 2] = ["/upload", "/jaeger/api/transform"];
 
 /// Routes that read the store although their path does not show it.
-const HEAVY: [&str; 13] = [
+const HEAVY: [&str; 12] = [
     "/instances/journal",
-    "/api/instances/journal",
     "/circuits/{service}/{name}",
     "/circuits/{service}/{name}/settings",
     "/api/circuits/{service}/{name}/settings",
@@ -138,13 +140,18 @@ fn cost(request: &Request, queries: &QueryService) -> Option<Cost> {
     if ALWAYS.contains(&path) {
         return None;
     }
-    if request.method() == Method::POST {
-        match path {
-            path if UPLOADS.contains(&path) => return Some(Cost::Upload),
-            // Clients of Spring Boot Admin register every ten seconds.
-            "/instances" => return Some(Cost::Light),
-            _ => {}
-        }
+    if request.method() == Method::PUT && HEARTBEATS.contains(&path) {
+        return None;
+    }
+    let reads = [Method::GET, Method::HEAD].contains(request.method());
+    // Clients of Spring Boot Admin register every ten seconds.
+    let registers =
+        path.starts_with("/eureka/") || ["/instances", "/instances/{id}"].contains(&path);
+    if registers && !reads {
+        return Some(Cost::Change);
+    }
+    if UPLOADS.contains(&path) && !reads {
+        return Some(Cost::Upload);
     }
     let reads_store = ["trace", "logs", "operations", "transitions", "history"]
         .iter()

@@ -14,6 +14,10 @@ const WALLS_BYTES_MAX: usize = 64 << 20;
 /// Memory of all other answers: four at once until their size is known. Semaphores are FIFO, so expensive
 /// queries wait in separate ones.
 const LIGHT_ANSWERS_BYTES_MAX: usize = 64 << 20;
+/// Memory of all changes of registrations: a hundred at once. Each waits for the disk, and no page waits for them.
+const CHANGES_BYTES_MAX: usize = 100 * CHANGE_BYTES;
+/// Cost of a change of a registration: its body, as it came and inflated.
+const CHANGE_BYTES: usize = 160 << 10;
 /// Memory of all uploads: two at once. They arrive as slowly as their senders like, so queries do not wait for them.
 const UPLOADS_BYTES_MAX: usize = 2 * HEAVY_BYTES;
 /// Cost of a query that reads the store: a trace has 48 MiB, plus the overhead of reading and writing.
@@ -40,6 +44,8 @@ pub enum Cost {
     Wall(usize),
     /// Reads the store.
     Heavy,
+    /// Changes a registration.
+    Change,
     /// Receives a file of traces.
     Upload,
 }
@@ -57,6 +63,7 @@ pub struct Admission {
     heavy: Arc<Semaphore>,
     heavy_at_once: Arc<Semaphore>,
     uploads: Arc<Semaphore>,
+    changes: Arc<Semaphore>,
 }
 
 impl Default for Admission {
@@ -68,6 +75,7 @@ impl Default for Admission {
             heavy: room(HEAVY_ANSWERS_BYTES_MAX),
             heavy_at_once: Arc::new(Semaphore::new(HEAVY_AT_ONCE)),
             uploads: room(UPLOADS_BYTES_MAX),
+            changes: room(CHANGES_BYTES_MAX),
         }
     }
 }
@@ -88,10 +96,11 @@ impl Admission {
             Cost::Wall(circuits) => (&self.walls, wall_bytes(circuits)),
             Cost::Heavy => (&self.heavy, HEAVY_BYTES),
             Cost::Upload => (&self.uploads, HEAVY_BYTES),
+            Cost::Change => (&self.changes, CHANGE_BYTES),
         };
         let turn = match cost {
             Cost::Heavy => Some(Arc::clone(&self.heavy_at_once).acquire_owned().await.ok()?),
-            Cost::Light | Cost::Wall(_) | Cost::Upload => None,
+            Cost::Light | Cost::Wall(_) | Cost::Upload | Cost::Change => None,
         };
         let bytes = Arc::clone(room).acquire_many_owned(units(bytes)).await;
         let bytes = bytes.ok()?;

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -275,4 +275,31 @@ async fn a_status_is_forced_and_released_and_journaled() {
             RegistryEvent::Registered,
         ]
     );
+}
+
+/// Scenario: pages and queries take all the room that they may have.
+/// Guarantees: instances renew their leases and register all the same.
+#[tokio::test]
+async fn registrations_do_not_wait_for_pages() {
+    let fixture = Fixture::new().with_review().await;
+    let admission = fixture.state.query.admission();
+    let mut busy = Vec::new();
+    for _ in 0..4 {
+        busy.push(admission.admit(crate::query::Cost::Light).await.unwrap());
+    }
+    let busy_page = || StatusCode::SERVICE_UNAVAILABLE.into_response();
+    let router = fixture.router.clone();
+    let router = crate::api::bounded(router, fixture.state.query.clone(), busy_page);
+    for (method, path, expected) in [
+        (Method::PUT, "/eureka/apps/REVIEW/a", 200),
+        (Method::PUT, "/eureka/v2/apps/REVIEW/a/metadata?zone=c", 200),
+        (Method::DELETE, "/eureka/apps/REVIEW/a", 200),
+    ] {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.body(Body::empty()).unwrap();
+        let answer = router.clone().oneshot(request);
+        let answer = tokio::time::timeout(std::time::Duration::from_secs(5), answer).await;
+        let answer = answer.expect("no waiting").unwrap();
+        assert_eq!(answer.status(), expected, "{path}");
+    }
 }
