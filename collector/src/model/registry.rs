@@ -288,14 +288,14 @@ impl Default for Lease {
 }
 
 impl Lease {
-    /// Longest interval of renewals, seconds; beyond it, the status would be that of another hour.
-    const RENEWAL_S_MAX: u32 = 3_600;
+    /// Longest interval of renewals, seconds: for so long, what registered once and is no instance takes room.
+    const RENEWAL_S_MAX: u32 = 600;
     /// Longest validity, in renewals.
     const RENEWALS_MAX: u32 = 10;
     /// How late a renewal may arrive: timers and networks are not exact.
     const SLACK: Duration = SECOND.saturating_mul(5);
 
-    /// Returns a lease within the limits: 1 s to an hour between renewals, valid for one to ten of them.
+    /// Returns a lease within the limits: 1 s to ten minutes between renewals, valid for one to ten of them.
     #[must_use]
     pub fn bounded(self) -> Self {
         let renewal_s = self.renewal_s.clamp(1, Self::RENEWAL_S_MAX);
@@ -363,6 +363,9 @@ impl Registration {
         let address = |of: &Self| (of.host.clone(), of.ip.clone(), of.port, of.secure_port);
         let names = |of: &Self| (of.vip.clone(), of.secure_vip.clone(), of.group.clone());
         [
+            ("name", self.service != other.service),
+            ("protocol", self.source != other.source),
+            ("data center", self.data_center != other.data_center),
             ("status", self.status != other.status),
             ("address", address(self) != address(other)),
             ("virtual address", names(self) != names(other)),
@@ -436,7 +439,7 @@ mod tests {
             renewal_s: u32::MAX,
             duration_s: u32::MAX,
         };
-        assert_eq!(endless.bounded().expires_after(), SECOND * 36_000);
+        assert_eq!(endless.bounded().expires_after(), SECOND * 6_000);
     }
 
     #[test]

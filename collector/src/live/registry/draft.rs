@@ -92,6 +92,14 @@ impl Draft {
         self
     }
 
+    /// Returns the bytes of the registration that are stored.
+    pub(super) fn written_bytes(&self) -> usize {
+        match self.event {
+            RegistryEvent::Left | RegistryEvent::Expired => 0,
+            _ => self.registered.registration.bytes(),
+        }
+    }
+
     /// Returns what it registered, or registers.
     pub(super) fn registration(&self) -> &Registration {
         &self.registered.registration

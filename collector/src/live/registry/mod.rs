@@ -6,6 +6,7 @@
 //! merely send telemetry are not registered: `query` joins both.
 
 mod bounds;
+mod budget;
 mod draft;
 mod journal;
 mod leases;
@@ -16,10 +17,11 @@ mod tests;
 mod watched;
 
 use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, MutexGuard};
 
-use tokio::sync::{Mutex as AsyncMutex, broadcast};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, broadcast};
 use tokio::time::Instant;
 
 pub use bounds::RegistryError;
@@ -41,6 +43,9 @@ use crate::store::series::{SeriesKind, SeriesLog, SeriesRecord};
 use crate::store::{SeriesReader, StoreError};
 use crate::sync::Mutex;
 
+/// Changes that are stored at once, each of another instance; they share a sync of the disk.
+const AT_ONCE: usize = 64;
+
 /// The registered instances; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Registry {
@@ -51,8 +56,10 @@ pub struct Registry {
 struct Inner {
     state: Mutex<State>,
     log: SeriesLog,
-    /// Held from the computation of a change until it is in force, so that the journal has them in order.
-    ordering: Arc<AsyncMutex<()>>,
+    /// Held from the computation of a change until it is in force, so that the journal has those of an instance in order. Each
+    /// instance has one of them, by a hash.
+    ordering: [Arc<AsyncMutex<()>>; AT_ONCE],
+    hasher: RandomState,
     waiters: Waiters,
     /// Every entry as it is stored.
     entries: broadcast::Sender<Arc<RegistryEntry>>,
@@ -79,7 +86,8 @@ impl Registry {
     /// # Errors
     /// When the journal cannot be read.
     pub(crate) fn open(log: SeriesLog, now: UnixNanos) -> Result<Self, StoreError> {
-        let (mut state, now) = (State::default(), Now::at(now));
+        let now = Now::at(now);
+        let mut state = State::new(now);
         log.scan(SeriesKind::Registry, TimeRange::ALL, None, &mut |record| {
             if let SeriesRecord::Registry(entry) = record {
                 state.apply(*entry, now);
@@ -91,7 +99,8 @@ impl Registry {
             inner: Arc::new(Inner {
                 state: Mutex::new(state),
                 log,
-                ordering: Arc::default(),
+                ordering: std::array::from_fn(|_| Arc::default()),
+                hasher: RandomState::new(),
                 waiters: Waiters::default(),
                 entries: broadcast::channel(LAG_MAX).0,
                 leases,
@@ -112,10 +121,11 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         let registration = bounds::checked(registration)?;
         let key = InstanceKey::of(&registration.service, &registration.instance);
-        self.change(now, move |state, now| {
+        self.change(&key.clone(), now, move |state, now| {
             let draft = state.registration(&key, registration, now)?;
-            state.renew(&key, now);
-            Ok(draft)
+            // The first registration is no renewal.
+            let _unknown = state.renew(&key, now);
+            spent(state, draft, now)
         })
         .await
     }
@@ -137,8 +147,7 @@ impl Registry {
         if revised_ms.is_some_and(|revised| revised > known) {
             return Err(RegistryError::Unknown);
         }
-        state.renew(&key, now);
-        Ok(())
+        state.renew(&key, now)
     }
 
     /// Ends the registration of an instance.
@@ -152,7 +161,7 @@ impl Registry {
         now: UnixNanos,
     ) -> Result<(), RegistryError> {
         let key = InstanceKey::of(service, instance);
-        self.change(now, move |state, now| {
+        self.change(&key.clone(), now, move |state, now| {
             Ok(Some(state.find(&key, now)?.draft(RegistryEvent::Left)))
         })
         .await
@@ -171,12 +180,13 @@ impl Registry {
         now: UnixNanos,
     ) -> Result<(), RegistryError> {
         let key = InstanceKey::of(service, instance);
-        self.change(now, |state, now| {
+        self.change(&key.clone(), now, |state, now| {
             // Neither is a sign of life.
             if !matches!(status, InstanceStatus::Offline | InstanceStatus::Unknown) {
-                state.renew(&key, now);
+                state.renew(&key, now)?;
             }
-            Ok(state.find(&key, now)?.with_status(status, reason))
+            let draft = state.find(&key, now)?.with_status(status, reason);
+            spent(state, draft, now)
         })
         .await
     }
@@ -196,10 +206,10 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         let key = InstanceKey::of(service, instance);
         let (name, reason) = (by.name.clone(), by.reason.clone());
-        let set = self.change(now, move |state, now| {
+        self.change(&key.clone(), now, move |state, now| {
             Ok(state.find(&key, now)?.with_forced(status, by, now.wall))
-        });
-        set.await?;
+        })
+        .await?;
         tracing::info!(
             service,
             instance,
@@ -239,10 +249,11 @@ impl Registry {
         now: UnixNanos,
     ) -> Result<(), RegistryError> {
         let key = InstanceKey::of(service, instance);
-        self.change(now, move |state, now| {
+        self.change(&key.clone(), now, move |state, now| {
             let mut changed = state.find(&key, now)?.registered.registration.clone();
             changed.metadata.extend(values);
-            state.registration(&key, bounds::checked(changed)?, now)
+            let draft = state.registration(&key, bounds::checked(changed)?, now)?;
+            spent(state, draft, now)
         })
         .await
     }
@@ -314,8 +325,16 @@ impl Registry {
         if self.are_leases_old() {
             self.keep_leases().await?;
         }
-        let ordered = Arc::clone(&self.inner.ordering).lock_owned().await;
         let retention = self.inner.log.retention();
+        if !self.state().is_due(retention, Now::at(now)) {
+            self.state().forget_gone(Now::at(now));
+            return Ok(());
+        }
+        // What has begun to change is in force before anything ends.
+        let mut ordered = Vec::new();
+        for lock in &self.inner.ordering {
+            ordered.push(Arc::clone(lock).lock_owned().await);
+        }
         let entries: Vec<_> = {
             let (mut state, now) = (self.state(), Now::at(now));
             state.forget_gone(now);
@@ -330,9 +349,21 @@ impl Registry {
             } = entry;
             tracing::warn!(service, instance, "the registration of an instance expired");
         }
-        self.store(entries).await?;
-        drop(ordered);
-        Ok(())
+        let stored = self.store(entries).await;
+        if stored.is_err() {
+            self.state().end_none();
+        }
+        stored
+    }
+
+    /// Waits for the turn of a change of this instance.
+    async fn order(&self, key: &InstanceKey) -> OwnedMutexGuard<()> {
+        let lock = &self.inner.ordering[self.place(key)];
+        Arc::clone(lock).lock_owned().await
+    }
+
+    fn place(&self, key: &InstanceKey) -> usize {
+        self.inner.hasher.hash_one(key) as usize % AT_ONCE
     }
 
     fn are_leases_old(&self) -> bool {
@@ -382,10 +413,11 @@ impl Registry {
     /// Stores what `draft` computes from the current state, then puts it in force.
     async fn change(
         &self,
+        key: &InstanceKey,
         now: UnixNanos,
         draft: impl FnOnce(&mut State, Now) -> Result<Option<Draft>, RegistryError>,
     ) -> Result<(), RegistryError> {
-        let ordered = Arc::clone(&self.inner.ordering).lock_owned().await;
+        let ordered = self.order(key).await;
         let entry = {
             let mut state = self.state();
             let draft = draft(&mut state, Now::at(now))?;
@@ -435,6 +467,18 @@ impl Registry {
     fn state(&self) -> MutexGuard<'_, State> {
         self.inner.state.lock()
     }
+}
+
+/// Returns a draft of an instance's own change, if its budget has room for it.
+fn spent(
+    state: &mut State,
+    draft: Option<Draft>,
+    now: Now,
+) -> Result<Option<Draft>, RegistryError> {
+    if let Some(draft) = &draft {
+        state.spend(draft, now)?;
+    }
+    Ok(draft)
 }
 
 fn now() -> Now {

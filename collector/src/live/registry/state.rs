@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::bounds::{ALL_BYTES_MAX, GONE_BYTES_MAX, INSTANCES_MAX, RegistryError, SERVICES_MAX};
+use super::budget::Budget;
 use super::draft::{Draft, Listed};
 use super::leases::Silences;
 use super::silence::{are_too_many, most_at_once};
@@ -23,13 +24,16 @@ const EVICTED_PERCENT: usize = 15;
 const PRESERVED_FOR: Duration = HOUR;
 /// How long it is remembered that an instance is gone: as long as the pages list it.
 const GONE_FOR: Duration = HOUR;
+/// How long a lease that was never renewed is valid at least, if that is what it asked for (Eureka's default). A longer one is
+/// cut to one interval of renewals, so that registrations without an instance do not fill the registry.
+const UNPROVEN_FOR: Duration = Duration::from_secs(90);
 /// How often a registration is written anew, so that the retention does not remove it.
 const REPEATED_EVERY: Duration = DAY;
 /// Registrations written anew in one pass.
 const REPEATED_MAX: usize = 500;
 
 /// Service and id. Names of services are compared without case, as Eureka's clients send them in capitals.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct InstanceKey {
     service: String,
     instance: String,
@@ -61,6 +65,7 @@ pub struct Gone {
     pub has_left: bool,
     /// When it is forgotten.
     until: Instant,
+    budget: Budget,
 }
 
 /// How an instance changed, from the view of a client that follows the registry.
@@ -74,12 +79,13 @@ pub enum ChangeKind {
     Deleted,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct State {
     instances: BTreeMap<InstanceKey, Entry>,
     gone: BTreeMap<InstanceKey, Gone>,
     bytes: usize,
     gone_bytes: usize,
+    budget: Budget,
     /// What those who watch a service are given, until it changes.
     live: HashMap<String, Arc<Live>>,
 }
@@ -91,6 +97,11 @@ struct Entry {
     renewed: Instant,
     /// How long it had been silent when the collector stopped; `None` once it has renewed since.
     restored: Option<Duration>,
+    /// Whether it has renewed its lease ever since it registered or was restored.
+    has_renewed: bool,
+    /// Whether its end is being stored: then it must register again.
+    is_ending: bool,
+    budget: Budget,
     /// The time of the last stored record of its state.
     stored: UnixNanos,
 }
@@ -102,9 +113,24 @@ impl InstanceKey {
             instance: instance.to_owned(),
         }
     }
+
+    pub(super) fn of_registration(registration: &Registration) -> Self {
+        Self::of(&registration.service, &registration.instance)
+    }
 }
 
 impl State {
+    pub(super) fn new(now: Now) -> Self {
+        Self {
+            instances: BTreeMap::new(),
+            gone: BTreeMap::new(),
+            bytes: 0,
+            gone_bytes: 0,
+            budget: Budget::of_all(now.monotonic),
+            live: HashMap::new(),
+        }
+    }
+
     /// Puts a stored entry in force.
     pub(super) fn apply(&mut self, entry: RegistryEntry, now: Now) {
         let key = InstanceKey::of(&entry.service, &entry.instance);
@@ -113,7 +139,7 @@ impl State {
             self.remove(key, entry.event, entry.time, now);
             return;
         };
-        self.forget(&key);
+        let gone = self.forget(&key);
         self.bytes += registered.registration.bytes();
         let known = self.instances.remove(&key);
         if let Some(known) = &known {
@@ -128,7 +154,13 @@ impl State {
             registered: Arc::new(*registered),
             change,
             renewed: known.as_ref().map_or(now.monotonic, |known| known.renewed),
-            restored: known.and_then(|known| known.restored),
+            restored: known.as_ref().and_then(|known| known.restored),
+            has_renewed: known.as_ref().is_some_and(|known| known.has_renewed),
+            is_ending: false,
+            budget: known
+                .map(|known| known.budget)
+                .or(gone.map(|gone| gone.budget))
+                .unwrap_or_else(|| Budget::of_one(now.monotonic)),
             stored: entry.time,
         };
         self.instances.insert(key, entry);
@@ -146,6 +178,7 @@ impl State {
             has_left: event == RegistryEvent::Left,
             // After a restart, less is left of the time.
             until: now.monotonic + GONE_FOR.saturating_sub(now.wall - at),
+            budget: known.budget,
         };
         self.forget(&key);
         self.gone_bytes += bytes;
@@ -160,9 +193,28 @@ impl State {
     }
 
     /// Forgets that an instance is gone.
-    fn forget(&mut self, key: &InstanceKey) {
-        if let Some(gone) = self.gone.remove(key) {
-            self.gone_bytes -= gone.last.registered.registration.bytes();
+    fn forget(&mut self, key: &InstanceKey) -> Option<Gone> {
+        let gone = self.gone.remove(key)?;
+        self.gone_bytes -= gone.last.registered.registration.bytes();
+        Some(gone)
+    }
+
+    /// Takes what an instance's own change writes from its budget and from that of all.
+    pub(super) fn spend(&mut self, draft: &Draft, now: Now) -> Result<(), RegistryError> {
+        let key = InstanceKey::of_registration(draft.registration());
+        let bytes = draft.written_bytes();
+        let known = self.instances.get_mut(&key).map(|entry| &mut entry.budget);
+        let own = known.or(self.gone.get_mut(&key).map(|gone| &mut gone.budget));
+        if own.is_some_and(|own| !own.takes(bytes, now.monotonic)) {
+            return Err(RegistryError::Full(
+                "1 MiB of changes of this instance within the hour",
+            ));
+        }
+        match self.budget.takes(bytes, now.monotonic) {
+            true => Ok(()),
+            false => Err(RegistryError::Full(
+                "as many changes as are kept within the hour",
+            )),
         }
     }
 
@@ -206,10 +258,7 @@ impl State {
     /// Returns the entry of a draft. It is not before the last one of its instance, whatever the clock says: entries are read in
     /// the order of their times.
     pub(super) fn entry(&self, draft: Draft, now: UnixNanos) -> RegistryEntry {
-        let Registration {
-            service, instance, ..
-        } = draft.registration();
-        let key = InstanceKey::of(service, instance);
+        let key = InstanceKey::of_registration(draft.registration());
         let last = self.instances.get(&key).map(|entry| entry.stored);
         let last = last.or(self.gone.get(&key).map(|gone| gone.at));
         draft.entry(last.map_or(now, |last| now.max(last)))
@@ -220,11 +269,13 @@ impl State {
         Ok(found.listed(now))
     }
 
-    pub(super) fn renew(&mut self, key: &InstanceKey, now: Now) {
-        if let Some(entry) = self.instances.get_mut(key) {
-            entry.renewed = now.monotonic;
-            entry.restored = None;
-        }
+    /// Renews a lease; that of an instance whose end is being stored cannot be renewed any more.
+    pub(super) fn renew(&mut self, key: &InstanceKey, now: Now) -> Result<(), RegistryError> {
+        let known = self.instances.get_mut(key).filter(|entry| !entry.is_ending);
+        let entry = known.ok_or(RegistryError::Unknown)?;
+        entry.renewed = now.monotonic;
+        (entry.restored, entry.has_renewed) = (None, true);
+        Ok(())
     }
 
     /// Returns what a registration changes; nothing if it is the known one or an older one.
@@ -334,14 +385,17 @@ impl State {
         let gone = self.gone.iter();
         let old = gone.filter(|(_, gone)| gone.until <= now.monotonic);
         let old: Vec<_> = old.map(|(key, _)| key.clone()).collect();
-        old.iter().for_each(|key| self.forget(key));
+        for key in &old {
+            self.forget(key);
+        }
     }
 
     /// Returns how many expired instances are kept because too many are silent at once.
     pub(super) fn preserved(&self, now: Now) -> usize {
-        // Those that ended while the collector did not run have one time, that of its start.
+        // Those that ended while the collector did not run have one time, that of its start; and what never renewed may be
+        // no instance at all.
         let late = self.instances.values();
-        let late = late.filter(|entry| entry.is_late(now) && entry.restored.is_none());
+        let late = late.filter(|entry| entry.is_late(now) && entry.has_renewed);
         let silent: Vec<_> = late.map(|entry| entry.silent(now)).collect();
         match are_too_many(most_at_once(silent), self.instances.len()) {
             true => self
@@ -355,25 +409,39 @@ impl State {
 
     /// Returns the ends of expired instances, at most a share of all in random order, so that no service loses all of
     /// its instances before others lose any.
-    pub(super) fn expired(&self, now: Now) -> Vec<Draft> {
+    /// From now on they cannot renew.
+    pub(super) fn expired(&mut self, now: Now) -> Vec<Draft> {
         let are_preserved = self.preserved(now) > 0;
-        let goes = |entry: &&Entry| {
+        let most = (self.instances.len() * EVICTED_PERCENT / 100).max(1);
+        let goes = |entry: &&mut Entry| {
             entry.has_expired(now) && (!are_preserved || entry.silent(now) > PRESERVED_FOR)
         };
-        let mut expired: Vec<_> = self.instances.values().filter(goes).collect();
+        let mut expired: Vec<_> = self.instances.values_mut().filter(goes).collect();
         fastrand::shuffle(&mut expired);
-        expired.truncate((self.instances.len() * EVICTED_PERCENT / 100).max(1));
-        let ends = expired.into_iter();
-        ends.map(|entry| entry.listed(now).draft(RegistryEvent::Expired))
-            .collect()
+        expired.truncate(most);
+        let end = |entry: &mut Entry| {
+            entry.is_ending = true;
+            entry.listed(now).draft(RegistryEvent::Expired)
+        };
+        expired.into_iter().map(end).collect()
+    }
+
+    /// Lets everyone renew whose end could not be stored.
+    pub(super) fn end_none(&mut self) {
+        let entries = self.instances.values_mut();
+        entries.for_each(|entry| entry.is_ending = false);
+    }
+
+    /// Returns whether something is to be stored without a request.
+    pub(super) fn is_due(&self, retention: Duration, now: Now) -> bool {
+        let mut entries = self.instances.values();
+        entries.any(|entry| entry.has_expired(now) || entry.is_old(retention, now))
     }
 
     /// Returns repetitions of the entries that are so old that the retention may remove them.
     pub(super) fn to_repeat(&self, retention: Duration, now: Now) -> Vec<Draft> {
-        let every = REPEATED_EVERY.min(retention / 2);
         let entries = self.instances.values();
-        let is_old = |entry: &&Entry| entry.stored + every <= now.wall && !entry.has_expired(now);
-        let old = entries.filter(is_old);
+        let old = entries.filter(|e| e.is_old(retention, now) && !e.has_expired(now));
         let repeated = old.take(REPEATED_MAX);
         repeated
             .map(|entry| entry.listed(now).draft(RegistryEvent::Repeated))
@@ -399,7 +467,19 @@ impl Entry {
     }
 
     fn has_expired(&self, now: Now) -> bool {
-        self.silent(now) > self.lease().expires_after()
+        let lease = self.lease();
+        let valid = match self.has_renewed || self.restored.is_some() {
+            true => lease.expires_after(),
+            false => lease
+                .expires_after()
+                .min(lease.late_after().max(UNPROVEN_FOR)),
+        };
+        self.silent(now) > valid
+    }
+
+    /// Whether it is to be stored again.
+    fn is_old(&self, retention: Duration, now: Now) -> bool {
+        self.stored + REPEATED_EVERY.min(retention / 2) <= now.wall
     }
 
     fn lease(&self) -> Lease {

@@ -137,6 +137,9 @@ async fn many_that_fall_silent_at_once_are_kept() {
     let dir = tempfile::tempdir().unwrap();
     let registry = open(&dir, NOW);
     with_instances(&registry, 20).await;
+    for id in &ids(&registry) {
+        registry.renew("shop", id, None).unwrap();
+    }
     advance(MINUTE * 10).await;
     registry.maintain(NOW).await.unwrap();
     assert_eq!((ids(&registry).len(), registry.preserved()), (20, 20));
@@ -262,7 +265,7 @@ async fn registrations_are_bounded() {
         let refused = registry.register(refused, NOW).await;
         assert!(matches!(refused, Err(RegistryError::Invalid { .. })));
     }
-    let mut state = State::default();
+    let mut state = State::new(now());
     for n in 0..=bounds::SERVICES_MAX {
         let service = format!("service-{n}");
         let key = InstanceKey::of(&service, "a");
@@ -369,6 +372,118 @@ async fn a_registration_outlives_the_retention() {
     );
 }
 
+/// Scenario: a sender registers what is no instance, so many that they look like an outage when they do not renew, and for as
+/// long as it may.
+/// Guarantees: they preserve no other, and are gone once a renewal is missing; a lease that was renewed lasts as it was asked for.
+#[tokio::test(start_paused = true)]
+async fn what_never_renewed_takes_no_room_for_long() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = open(&dir, NOW);
+    let long = Lease {
+        renewal_s: 3_600,
+        duration_s: 36_000,
+    };
+    for (id, lease) in [("a", long), ("b", long), ("c", Lease::default())] {
+        let lease = lease.bounded();
+        let one = Registration {
+            lease,
+            ..registration("shop", id)
+        };
+        registry.register(one, NOW).await.unwrap();
+    }
+    registry.renew("shop", "a", None).unwrap();
+    for n in 0..4 {
+        let hasty = Lease {
+            renewal_s: 1,
+            duration_s: 1,
+        };
+        let fake = Registration {
+            lease: hasty,
+            ..registration("fake", &n.to_string())
+        };
+        registry.register(fake, NOW).await.unwrap();
+    }
+    advance(SECOND * 91).await;
+    assert_eq!(registry.preserved(), 0);
+    for _ in 0..5 {
+        registry.maintain(NOW).await.unwrap();
+    }
+    assert_eq!(ids(&registry), ["a", "b"]);
+    advance(SECOND * 515).await;
+    registry.maintain(NOW).await.unwrap();
+    assert_eq!(ids(&registry), ["a"]);
+    advance(SECOND * 5_000).await;
+    registry.maintain(NOW).await.unwrap();
+    assert_eq!(ids(&registry), ["a"]);
+}
+
+/// Scenario: a change of one instance waits for the disk.
+/// Guarantees: that of another one does not wait for it.
+#[tokio::test]
+async fn changes_of_instances_wait_for_their_own_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = open(&dir, NOW);
+    let key = InstanceKey::of("shop", "a");
+    let held = registry.order(&key).await;
+    let waiting = registry.clone();
+    let waiting =
+        tokio::spawn(async move { waiting.register(registration("shop", "a"), NOW).await });
+    let mut ids = (0..1_000).map(|n| format!("pod-{n}"));
+    let elsewhere =
+        |id: &String| registry.place(&InstanceKey::of("shop", id)) != registry.place(&key);
+    let other = ids.find(elsewhere).unwrap();
+    let other = registry.register(registration("shop", &other), NOW);
+    other.await.unwrap();
+    assert!(!waiting.is_finished());
+    drop(held);
+    waiting.await.unwrap().unwrap();
+    assert_eq!(registry.all().len(), 2);
+}
+
+/// Guarantees: an instance cannot fill the disk with changes; others are not concerned, and later it may change again.
+#[tokio::test(start_paused = true)]
+async fn one_instance_writes_no_more_than_its_budget() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = open(&dir, NOW);
+    with_instances(&registry, 2).await;
+    let change = async |id: &str, n: usize| {
+        let large = vec![("x".to_owned(), format!("{n:015000}"))];
+        registry.add_metadata("shop", id, large, NOW).await
+    };
+    let mut taken = 0;
+    while change("pod-00", taken).await.is_ok() {
+        taken += 1;
+    }
+    assert!((40..100).contains(&taken), "{taken}");
+    let refused = change("pod-00", 0).await;
+    assert!(matches!(refused, Err(RegistryError::Full(_))));
+    // Neither by ending and beginning again.
+    registry.leave("shop", "pod-00", NOW).await.unwrap();
+    assert!(change("pod-00", 0).await.is_err());
+    change("pod-01", 0).await.unwrap();
+    registry.renew("shop", "pod-01", None).unwrap();
+    advance(MINUTE * 5).await;
+    change("pod-01", 1).await.unwrap();
+    let again = registry.register(registration("shop", "pod-00"), NOW);
+    again.await.unwrap();
+    change("pod-00", taken).await.unwrap();
+}
+
+/// Scenario: a heartbeat arrives while the end of its instance is being stored.
+/// Guarantees: it is answered that it must register again; where the end cannot be stored, it renews.
+#[tokio::test(start_paused = true)]
+async fn no_instance_renews_while_it_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = open(&dir, NOW);
+    with_instances(&registry, 1).await;
+    advance(SECOND * 91).await;
+    assert_eq!(registry.state().expired(now()).len(), 1);
+    let renewed = || registry.renew("shop", "pod-00", None);
+    assert!(matches!(renewed(), Err(RegistryError::Unknown)));
+    registry.state().end_none();
+    renewed().unwrap();
+}
+
 /// Guarantees: what services watch is written once after each change of the service, and not after those of others.
 #[tokio::test]
 async fn what_is_watched_is_written_once() {
@@ -384,4 +499,22 @@ async fn what_is_watched_is_written_once() {
     assert!(!Arc::ptr_eq(&before, &live("shop")));
     let names = BTreeSet::from(["shop".to_owned(), "stock".to_owned()]);
     assert_eq!(registry.watched(&names).listing().instances.len(), 2);
+}
+
+/// Guarantees: a change of the protocol, the data center or the case of the name is a change like others.
+#[tokio::test]
+async fn every_change_is_in_the_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = open(&dir, NOW);
+    with_instances(&registry, 1).await;
+    let changed = Registration {
+        source: crate::model::RegistrySource::Eureka,
+        data_center: "Amazon".to_owned(),
+        ..registration("SHOP", "pod-00")
+    };
+    registry.register(changed, NOW + SECOND).await.unwrap();
+    let all = registry.journal(TimeRange::ALL, RegistryFilter::default(), 10);
+    let latest = all.await.unwrap().remove(0);
+    assert_eq!(latest.event, RegistryEvent::Updated);
+    assert_eq!(latest.detail, "name, protocol, data center");
 }
