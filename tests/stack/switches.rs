@@ -314,6 +314,7 @@ fn writes() -> Vec<Write> {
     let others = [
         (Method::DELETE, "/api/notifications/mutes/{id}"),
         (Method::DELETE, "/api/kept/{id}"),
+        (Method::DELETE, "/api/instances/{service}/{id}"),
         (Method::PUT, "/eureka/apps/{app}/{id}/status"),
         (Method::DELETE, "/eureka/apps/{app}/{id}/status"),
         (Method::PUT, "/eureka/v2/apps/{app}/{id}/status"),

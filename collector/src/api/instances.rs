@@ -1,4 +1,4 @@
-//! Registered instances: their status by an operator.
+//! Registered instances: their status by an operator, and their removal.
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
@@ -10,6 +10,15 @@ use super::{ApiState, Problem};
 use crate::live::registry::{ChangedBy, RegistryError};
 use crate::model::{InstanceStatus, UnixNanos};
 use crate::receivers::user_name;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Removal {
+    reason: String,
+    /// Optional if the request identifies its user (`Authorization: Basic`).
+    #[serde(default)]
+    by: String,
+}
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,6 +47,23 @@ pub(super) async fn order_status(
     let registry = state.query.circuits().registry();
     let ordered = registry.order_status(&service, &id, order.status, by, UnixNanos::now());
     ordered.await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `DELETE /api/instances/{service}/{id}`
+pub(super) async fn remove(
+    State(state): State<ApiState>,
+    Path((service, id)): Path<(String, String)>,
+    headers: HeaderMap,
+    removal: Result<Json<Removal>, JsonRejection>,
+) -> Result<StatusCode, Problem> {
+    let Json(removal) = removal.map_err(|error| Problem::new(error.status(), error.body_text()))?;
+    let by = ChangedBy {
+        name: user_name(&headers).unwrap_or(removal.by),
+        reason: removal.reason,
+    };
+    let registry = state.query.circuits().registry();
+    registry.remove(&service, &id, by, UnixNanos::now()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -107,5 +133,18 @@ mod tests {
         assert_eq!(order("a", back).await, 204);
         let listed = fixture.json("/api/instances").await;
         assert_eq!(listed["instances"][0]["liveness"], "live");
+        let remove = async |body: &'static str| {
+            let request = Request::delete("/api/instances/shop/a");
+            let request = request.header(header::CONTENT_TYPE, "application/json");
+            let request = request.body(Body::from(body)).unwrap();
+            let answer = fixture.router.clone().oneshot(request).await.unwrap();
+            answer.status().as_u16()
+        };
+        assert_eq!(remove(r#"{"reason": "", "by": "kim"}"#).await, 422);
+        let made_up = r#"{"reason": "it does not exist", "by": "kim"}"#;
+        assert_eq!(remove(made_up).await, 204);
+        assert_eq!(remove(made_up).await, 404);
+        let journal = fixture.json("/api/changes?kind=registration").await;
+        assert_eq!(journal["changes"][0]["by"], "kim");
     }
 }

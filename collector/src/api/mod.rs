@@ -141,11 +141,7 @@ pub fn router(state: ApiState) -> Router {
             post(notifications::mute).layer(DefaultBodyLimit::max(order::BYTES_MAX)),
         )
         .route("/notifications/mutes/{id}", delete(notifications::unmute))
-        .route("/instances", get(services::instances))
-        .route(
-            "/instances/{service}/{id}/status",
-            post(instances::order_status).layer(DefaultBodyLimit::max(order::BYTES_MAX)),
-        )
+        .merge(of_instances())
         .route("/traces", get(traces::search))
         .route("/traces/{id}", get(traces::trace))
         .route(
@@ -177,6 +173,19 @@ pub fn router(state: ApiState) -> Router {
         .route("/metrics", get(metrics::metrics))
         .layer(axum::middleware::map_response(harden))
         .with_state(state)
+}
+
+fn of_instances() -> Router<ApiState> {
+    Router::new()
+        .route("/instances", get(services::instances))
+        .route(
+            "/instances/{service}/{id}",
+            delete(instances::remove).layer(DefaultBodyLimit::max(order::BYTES_MAX)),
+        )
+        .route(
+            "/instances/{service}/{id}/status",
+            post(instances::order_status).layer(DefaultBodyLimit::max(order::BYTES_MAX)),
+        )
 }
 
 /// Forbids browsers to guess types, and caches to keep answers.

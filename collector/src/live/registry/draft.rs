@@ -68,7 +68,7 @@ impl Listed {
             None => (RegistryEvent::StatusReleased, ""),
         };
         let draft = Draft::new(event, registered).with_detail(detail.to_owned());
-        Some(Draft { by, ..draft })
+        Some(draft.with_by(by))
     }
 }
 
@@ -80,6 +80,10 @@ impl Draft {
             by: ChangedBy::default(),
             registered,
         }
+    }
+
+    pub(super) fn with_by(self, by: ChangedBy) -> Self {
+        Self { by, ..self }
     }
 
     pub(super) fn with_detail(self, detail: String) -> Self {

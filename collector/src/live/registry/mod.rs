@@ -237,6 +237,26 @@ impl Registry {
         self.force_status(service, instance, status, by, now).await
     }
 
+    /// Ends the registration of an instance for an operator, with a name and a reason, each one line.
+    ///
+    /// # Errors
+    /// When the instance is not registered, name or reason are missing or too long, or the disk fails.
+    pub async fn remove(
+        &self,
+        service: &str,
+        instance: &str,
+        by: ChangedBy,
+        now: UnixNanos,
+    ) -> Result<(), RegistryError> {
+        let by = bounds::operator(by)?;
+        let key = InstanceKey::of(service, instance);
+        self.change(&key.clone(), now, move |state, now| {
+            let draft = state.find(&key, now)?.draft(RegistryEvent::Left);
+            Ok(Some(draft.with_by(by)))
+        })
+        .await
+    }
+
     /// Adds values to the metadata of an instance, replacing those with the same name.
     ///
     /// # Errors
