@@ -200,7 +200,8 @@ impl SeriesReader for Recent {
             | SeriesKind::Instance
             | SeriesKind::Control
             | SeriesKind::Registry
-            | SeriesKind::Policy => {}
+            | SeriesKind::Policy
+            | SeriesKind::Address => {}
         }
         Ok(())
     }

@@ -73,6 +73,7 @@ impl<'a> Decoder<'a> {
             SeriesKind::Control => self.json(SeriesRecord::Control),
             SeriesKind::Registry => self.json(SeriesRecord::Registry),
             SeriesKind::Policy => self.json(SeriesRecord::Policy),
+            SeriesKind::Address => self.json(SeriesRecord::Address),
             SeriesKind::Transition => self.transition(),
             SeriesKind::Settings => self.settings(),
             SeriesKind::Standing => self.standing(),

@@ -41,6 +41,7 @@ impl<'a> Encoder<'a> {
             SeriesRecord::Control(record) => self.json(record.key(), record),
             SeriesRecord::Registry(record) => self.json(&record.key(), record),
             SeriesRecord::Policy(record) => self.json(&record.key, record),
+            SeriesRecord::Address(record) => self.json(&record.key(), record),
             SeriesRecord::Rollup(record) => self.rollup(record),
             SeriesRecord::Red(record) => self.red(record),
             SeriesRecord::Dependency(record) => self.dependency(record),

@@ -23,8 +23,8 @@ use std::time::Duration;
 use std::{fs, io};
 
 pub use record::{
-    DependencyMinute, InstanceRecord, RedMinute, Rollup, RollupMinute, SeriesKind, SeriesRecord,
-    SeriesTotal, SettingsRecord, Standing, Totals, key_bit, stored_buckets,
+    AddressRecord, DependencyMinute, InstanceRecord, RedMinute, Rollup, RollupMinute, SeriesKind,
+    SeriesRecord, SeriesTotal, SettingsRecord, Standing, Totals, key_bit, stored_buckets,
 };
 
 use crate::counters::{Counters, Incident};

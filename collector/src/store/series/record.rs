@@ -36,11 +36,13 @@ pub enum SeriesKind {
     Registry = 10,
     /// `PolicyRecord`.
     Policy = 11,
+    /// `AddressRecord`.
+    Address = 12,
 }
 
 impl SeriesKind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Sample,
         Self::Transition,
         Self::Settings,
@@ -52,6 +54,7 @@ impl SeriesKind {
         Self::Control,
         Self::Registry,
         Self::Policy,
+        Self::Address,
     ];
 
     /// Returns the stem of its files' names.
@@ -68,6 +71,7 @@ impl SeriesKind {
             Self::Control => "control",
             Self::Registry => "registry",
             Self::Policy => "policies",
+            Self::Address => "addresses",
         }
     }
 
@@ -101,6 +105,8 @@ pub enum SeriesRecord {
     Registry(Box<RegistryEntry>),
     /// A policy of an instance, written every minute while it changes and every five minutes else.
     Policy(Box<PolicyRecord>),
+    /// The service at an address.
+    Address(AddressRecord),
 }
 
 /// The settings and override of a breaker since a time.
@@ -294,6 +300,30 @@ pub struct InstanceRecord {
     pub last_seen: UnixNanos,
 }
 
+/// The service that answered at an address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressRecord {
+    /// The address, as clients name it.
+    pub address: String,
+    /// The service.
+    pub service: String,
+    /// When it first answered there.
+    #[serde(rename = "since_unix_nanos")]
+    pub since: UnixNanos,
+    /// When it last answered there.
+    #[serde(rename = "seen_unix_nanos")]
+    pub seen: UnixNanos,
+}
+
+impl AddressRecord {
+    pub(crate) fn key(&self) -> CircuitKey {
+        CircuitKey {
+            service: self.service.clone(),
+            name: self.address.clone(),
+        }
+    }
+}
+
 impl SeriesRecord {
     /// Returns the record's kind.
     pub fn kind(&self) -> SeriesKind {
@@ -309,6 +339,7 @@ impl SeriesRecord {
             Self::Control(_) => SeriesKind::Control,
             Self::Registry(_) => SeriesKind::Registry,
             Self::Policy(_) => SeriesKind::Policy,
+            Self::Address(_) => SeriesKind::Address,
         }
     }
 
@@ -326,6 +357,7 @@ impl SeriesRecord {
             Self::Control(record) => record.time(),
             Self::Registry(record) => record.time,
             Self::Policy(record) => record.time,
+            Self::Address(record) => record.seen,
         }
     }
 
@@ -343,6 +375,7 @@ impl SeriesRecord {
             Self::Control(record) => key_bit(&record.key().service, &record.key().name),
             Self::Registry(record) => key_bit(&record.service, &record.instance),
             Self::Policy(record) => key_bit(&record.key.service, &record.key.name),
+            Self::Address(record) => key_bit(&record.service, &record.address),
         }
     }
 }

@@ -90,6 +90,28 @@ fn standing(second: u64, time: u64) -> Standing {
     }
 }
 
+fn address(time: u64) -> SeriesRecord {
+    SeriesRecord::Address(AddressRecord {
+        address: "10.0.0.7:8080".to_owned(),
+        service: "cart".to_owned(),
+        since: UnixNanos::new(time),
+        seen: UnixNanos::new(time),
+    })
+}
+
+fn registration(time: u64) -> SeriesRecord {
+    SeriesRecord::Registry(Box::new(RegistryEntry {
+        service: "cart".to_owned(),
+        instance: "a".to_owned(),
+        time: UnixNanos::new(time),
+        event: RegistryEvent::Left,
+        detail: String::new(),
+        by: String::new(),
+        reason: "it was replaced".to_owned(),
+        state: None,
+    }))
+}
+
 fn one_of_each(second: u64) -> Vec<SeriesRecord> {
     let time = T0 + second * SECOND;
     let transition = CircuitTransition {
@@ -120,23 +142,21 @@ fn one_of_each(second: u64) -> Vec<SeriesRecord> {
             expires: None,
         }),
     };
-    let standing = standing(second, time);
     let [rollup, red, dependency] = minutes(time);
-    let instance = InstanceRecord {
-        service: "cart".to_owned(),
-        id: "cart-1".to_owned(),
-        first_seen: UnixNanos::new(T0),
-        last_seen: UnixNanos::new(time),
-    };
     vec![
         sample("inventory", second),
         SeriesRecord::Transition(transition),
         SeriesRecord::Settings(settings),
-        SeriesRecord::Standing(standing),
+        SeriesRecord::Standing(standing(second, time)),
         rollup,
         red,
         dependency,
-        SeriesRecord::Instance(instance),
+        SeriesRecord::Instance(InstanceRecord {
+            service: "cart".to_owned(),
+            id: "cart-1".to_owned(),
+            first_seen: UnixNanos::new(T0),
+            last_seen: UnixNanos::new(time),
+        }),
         SeriesRecord::Control(ControlRecord::Change(OperatorChange {
             subject: Default::default(),
             id: second,
@@ -150,16 +170,8 @@ fn one_of_each(second: u64) -> Vec<SeriesRecord> {
             settings: None,
             stored: None,
         })),
-        SeriesRecord::Registry(Box::new(RegistryEntry {
-            service: "cart".to_owned(),
-            instance: "a".to_owned(),
-            time: UnixNanos::new(time),
-            event: RegistryEvent::Left,
-            detail: String::new(),
-            by: String::new(),
-            reason: "it was replaced".to_owned(),
-            state: None,
-        })),
+        address(time),
+        registration(time),
         SeriesRecord::Policy(Box::new(PolicyRecord {
             key: key("warehouse"),
             kind: "pool".to_owned(),
@@ -337,14 +349,14 @@ fn journal_of(fixture: &str) -> TempDir {
 
 /// Returns the records of `fixtures/positional`, written before there was JSON.
 fn positional_records() -> Vec<SeriesRecord> {
-    use SeriesKind::{Control, Policy, Registry};
+    use SeriesKind::{Address, Control, Policy, Registry};
     let mut records = fixture_records();
     for record in &mut records {
         if let SeriesRecord::Standing(standing) = record {
             (standing.own_window, standing.totals) = (None, None);
         }
     }
-    records.retain(|record| !matches!(record.kind(), Control | Registry | Policy));
+    records.retain(|record| !matches!(record.kind(), Control | Registry | Policy | Address));
     records
 }
 
@@ -372,13 +384,14 @@ async fn a_journal_of_an_earlier_build_is_read() {
     reads_and_appends(&journal_of("positional"), positional_records()).await;
 }
 
-/// Scenario: a journal that the build before this one wrote, which stored no policies.
+/// Scenario: a journal that the build before this one wrote, which stored neither policies nor addresses.
 #[tokio::test(start_paused = true)]
 async fn a_journal_without_policies_is_read() {
     let mut records = positional_records();
     for _ in 0..2 {
         let mut later = one_of_each(records.len() as u64 * 10);
-        later.retain(|record| record.kind() != SeriesKind::Policy);
+        let is_newer = |kind| matches!(kind, SeriesKind::Policy | SeriesKind::Address);
+        later.retain(|record| !is_newer(record.kind()));
         records.extend(later);
     }
     reads_and_appends(&journal_of("without_policies"), records).await;

@@ -177,7 +177,8 @@ impl<'a> Points<'a> {
             | SeriesRecord::Red(_)
             | SeriesRecord::Dependency(_)
             | SeriesRecord::Control(_)
-            | SeriesRecord::Registry(_) => {}
+            | SeriesRecord::Registry(_)
+            | SeriesRecord::Address(_) => {}
         }
     }
 

@@ -99,7 +99,7 @@ fn place(kind: SeriesKind) -> Option<Place> {
         }
         SeriesKind::Policy => place(POLICY, &["j"], Duration::ZERO, 5 * MINUTE),
         // Local: only the collector that services ask decides about them.
-        SeriesKind::Control | SeriesKind::Registry => return None,
+        SeriesKind::Control | SeriesKind::Registry | SeriesKind::Address => return None,
     })
 }
 
@@ -345,6 +345,7 @@ fn is_of(record: &SeriesRecord, only: Option<&CircuitKey>) -> bool {
         SeriesRecord::Control(record) => record.key() == only,
         SeriesRecord::Registry(record) => record.key() == *only,
         SeriesRecord::Policy(record) => record.key == *only,
+        SeriesRecord::Address(record) => record.key() == *only,
         SeriesRecord::Red(_) | SeriesRecord::Dependency(_) | SeriesRecord::Instance(_) => true,
     }
 }

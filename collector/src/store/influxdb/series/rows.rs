@@ -84,7 +84,7 @@ impl<'a> Row<'a> {
             SeriesKind::Dependency => visit(SeriesRecord::Dependency(self.dependency()?)),
             SeriesKind::Instance => visit(SeriesRecord::Instance(self.instance()?)),
             SeriesKind::Policy => visit(SeriesRecord::Policy(parse(self.text("j")?)?)),
-            SeriesKind::Control | SeriesKind::Registry => {}
+            SeriesKind::Control | SeriesKind::Registry | SeriesKind::Address => {}
         }
         Some(())
     }
