@@ -141,6 +141,7 @@ struct SpanRow {
     error: bool,
     peer_is_store: bool,
     names_service: bool,
+    names_address: bool,
     names_broker: bool,
     /// For a breaker's span: the instance of the service, and the recorded call.
     instance: u32,
@@ -239,6 +240,7 @@ impl Gathered {
                     .map(|number| peer_of(&mut self.peers, number, figures)),
                 peer_is_store: row.peer_is_store,
                 names_service: row.names_service,
+                names_address: row.names_address,
                 names_broker: row.names_broker,
             };
             touch(&fact, figures, u64::from(second / 60));
@@ -354,6 +356,7 @@ impl SpanVisitor for Gathered {
             error: span.status_code == STATUS_ERROR,
             peer_is_store: attributes.is_store(),
             names_service: attributes.has_service(),
+            names_address: attributes.is_address(),
             instance: self.instance,
             call,
             names_broker: attributes.has_service()

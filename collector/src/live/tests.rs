@@ -1,5 +1,6 @@
 //! Spans by hand through taps into figures.
 
+mod addresses;
 mod flood;
 
 use std::collections::BTreeSet;

@@ -44,6 +44,8 @@ pub(in crate::live) struct SpanFact {
     pub(in crate::live) peer_is_store: bool,
     /// Whether the peer is named as a service, not by an address.
     pub(in crate::live) names_service: bool,
+    /// Whether the peer is named only by its address.
+    pub(in crate::live) names_address: bool,
     /// Whether it sends or receives a message, and the peer is the broker, named as a service.
     pub(in crate::live) names_broker: bool,
 }

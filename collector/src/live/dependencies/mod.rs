@@ -3,10 +3,11 @@
 //!
 //! The rules are those of Zipkin's linker, adapted to a stream. The callee's span makes the edge, so a call
 //! with both halves counts once. A client without a callee counts once it expires, for the peer in its
-//! attributes. A root server has no caller. A span of any kind whose parent belongs to another service makes
+//! attributes, or the service that is known at the address they name. A root server has no caller. A span of any kind whose parent belongs to another service makes
 //! an edge too, and a call whose parent never came is a call of the trace's root. When more spans arrive than
 //! fit, whole traces are left out and the sampled ones are scaled.
 
+mod addresses;
 mod edges;
 mod fact;
 mod pairing;
@@ -14,6 +15,9 @@ mod peer;
 mod sampling;
 mod table;
 
+#[cfg(test)]
+pub(super) use addresses::SHARED_SECONDS;
+pub(super) use addresses::{Answered, Evidence, KNOWN_SECONDS};
 pub(super) use edges::Calls;
 pub(super) use fact::{Half, Parent, SpanFact};
 pub(super) use pairing::{Arrival, Dependencies, Incidents};

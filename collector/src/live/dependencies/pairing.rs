@@ -1,5 +1,6 @@
 //! The table of spans that wait for their other half.
 
+mod at_address;
 mod brokers;
 mod orphans;
 
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use self::brokers::broker_between;
 use self::orphans::Roots;
+use super::addresses::{Addresses, Answered, Evidence};
 use super::edges::{Calls, EdgeId, Edges, Took};
 use super::fact::{Half, Parent, SpanFact};
 use super::sampling::Sampling;
@@ -44,6 +46,7 @@ pub(in crate::live) struct Dependencies {
     roots: Roots,
     sampling: Sampling,
     edges: Edges,
+    addresses: Addresses,
     learnt: Vec<Learnt>,
     incidents: Incidents,
     /// Keys being removed; kept for its capacity.
@@ -93,6 +96,8 @@ struct Here {
     nanos: u64,
     peer_is_store: bool,
     names_service: bool,
+    /// Whether its peer is named only by its address.
+    names_address: bool,
     /// Whether its peer is the broker of a message.
     names_broker: bool,
     /// As a producer: whether its message to the broker was counted.
@@ -120,6 +125,7 @@ impl Dependencies {
         circuits: &HashSet<CircuitId>,
         age: Age,
     ) -> bool {
+        self.addresses.forget(nodes);
         self.edges.forget_idle(nodes, circuits, age)
     }
 
@@ -132,6 +138,7 @@ impl Dependencies {
             roots: Roots::default(),
             sampling: Sampling::default(),
             edges: Edges::new(retention),
+            addresses: Addresses::default(),
             learnt: Vec::new(),
             incidents: Incidents::default(),
             leaving: Vec::new(),
@@ -334,6 +341,9 @@ impl Dependencies {
         self.time(edge, client, by_callee.then_some(child.nanos));
         child.edge = Some(edge);
         child.learnt = self.learn(parent, edge);
+        if by_caller && by_callee {
+            self.answered(parent, child.service, second);
+        }
         by_caller && !std::mem::replace(&mut parent.paired, true)
     }
 
@@ -473,7 +483,11 @@ impl Dependencies {
             Some(peer) => {
                 // For a database no other half was expected.
                 self.incidents.unpaired += u64::from(!here.peer_is_store);
-                let edge = self.count(here.service, peer, here.error, second);
+                let called = match here.names_address {
+                    true => self.addresses.called(peer, second),
+                    false => peer,
+                };
+                let edge = self.count(here.service, called, here.error, second);
                 self.time(edge, Some(here.nanos), None);
                 self.learn(here, edge);
             }
@@ -515,6 +529,7 @@ impl Here {
             local_parent: matches!(fact.parent, Parent::Local(_) | Parent::Root),
             peer_is_store: fact.peer_is_store,
             names_service: fact.names_service,
+            names_address: fact.names_address,
             names_broker: fact.names_broker,
             over_broker: false,
             met: false,

@@ -83,6 +83,13 @@ impl<'a> PeerAttributes<'a> {
         !self.service.is_empty()
     }
 
+    /// Returns whether the peer is named only by its address.
+    pub(in crate::live) fn is_address(&self) -> bool {
+        let has_name = self.has_service() || self.is_store() || !self.db_name.is_empty();
+        let has_address = !self.address.is_empty() || !host_of(self.url).is_empty();
+        has_address && !has_name
+    }
+
     /// Writes the peer's name into the buffer: service, database, broker, address or host of the URL.
     pub(in crate::live) fn write(&self, name: &mut String) {
         name.clear();
