@@ -65,9 +65,11 @@ pub(super) async fn keep_registry(parts: Parts) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        if let Err(error) = parts.circuits.registry().maintain(UnixNanos::now()).await {
+        let (registry, now) = (parts.circuits.registry(), UnixNanos::now());
+        if let Err(error) = registry.maintain(now).await {
             warn!(%error, "could not store the end of registrations");
         }
+        parts.live.ask_registry(registry, now);
     }
 }
 

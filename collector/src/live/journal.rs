@@ -1,19 +1,19 @@
-//! Persists the figures: each finished minute of operations, dependencies and instances is written to the
-//! series journal. A start restores the dependencies and instances within the retention, and the last hour
-//! of operations.
+//! Persists the figures: each finished minute of operations, dependencies and instances, and the addresses of
+//! services, are written to the series journal. A start restores the dependencies and instances within the
+//! retention, the addresses of a day and the last hour of operations.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Shared;
 use super::aging::Age;
-use super::dependencies::Calls;
+use super::dependencies::{Answered, Calls, Evidence, KNOWN_SECONDS};
 use super::figures::{Figures, WINDOW_MINUTES};
 use super::red::MINUTES;
 use crate::counters::Incident;
-use crate::model::{MINUTE, TimeRange, UnixNanos};
+use crate::model::{MINUTE, SECOND, TimeRange, UnixNanos};
 use crate::store::series::{
-    DependencyMinute, InstanceRecord, RedMinute, SeriesKind, SeriesLog, SeriesRecord,
+    AddressRecord, DependencyMinute, InstanceRecord, RedMinute, SeriesKind, SeriesLog, SeriesRecord,
 };
 use crate::store::{SeriesReader, StoreError};
 
@@ -49,7 +49,43 @@ impl Figures {
                 self.new_instances(start, &mut records);
             }
         }
+        self.new_addresses(&mut records);
         records
+    }
+
+    fn new_addresses(&mut self, records: &mut Vec<SeriesRecord>) {
+        let answered = self.dependencies.take_unwritten().into_iter();
+        let at = |second: u32| UnixNanos::of_window(second.into(), SECOND);
+        records.extend(answered.map(
+            |Answered {
+                 address,
+                 service,
+                 since,
+                 seen,
+             }| {
+                SeriesRecord::Address(AddressRecord {
+                    address: self.nodes.name(address).to_string(),
+                    service: self.nodes.name(service).to_string(),
+                    since: at(since),
+                    seen: at(seen),
+                })
+            },
+        ));
+    }
+
+    fn restore_address(&mut self, record: &AddressRecord) {
+        let second = |time: UnixNanos| u32::try_from(time.window(SECOND)).unwrap_or(u32::MAX);
+        let used = record.seen.window(MINUTE);
+        self.make_room(Age::at(used));
+        let (address, service) = (
+            self.nodes.peer(&record.address),
+            self.nodes.service(&record.service),
+        );
+        self.nodes.was_used(address, used);
+        self.nodes.was_used(service, used);
+        let evidence = (Evidence::Answered, second(record.since));
+        self.dependencies
+            .learn_address(address, service, evidence, second(record.seen));
     }
 
     fn finished_operations(&self, minute: u64, start: UnixNanos, records: &mut Vec<SeriesRecord>) {
@@ -105,6 +141,7 @@ impl Figures {
     pub(super) fn restore(&mut self, record: &SeriesRecord) {
         match record {
             SeriesRecord::Dependency(minute) => self.restore_edge(minute),
+            SeriesRecord::Address(record) => self.restore_address(record),
             SeriesRecord::Instance(instance) => {
                 let used = instance.last_seen.window(MINUTE);
                 self.make_room(Age::at(used));
@@ -168,6 +205,10 @@ impl Shared {
         let kinds = [
             (SeriesKind::Red, shown),
             (SeriesKind::Instance, log.retention()),
+            (
+                SeriesKind::Address,
+                Duration::from_secs(KNOWN_SECONDS.into()),
+            ),
             (SeriesKind::Dependency, log.retention()),
         ];
         let mut records = Vec::with_capacity(RESTORED_AT_ONCE);

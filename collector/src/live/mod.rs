@@ -5,6 +5,7 @@
 //! `Figures` under one lock, taken once per block. All times are the collector's clock at that moment: a late
 //! span counts when it arrives.
 
+mod addresses;
 mod aging;
 pub mod circuits;
 mod dependencies;

@@ -197,9 +197,15 @@ impl Nodes {
         self.nodes[usize::from(id.0)].sends_spans
     }
 
+    /// Returns the services that send spans.
+    pub(super) fn sending(&self) -> impl Iterator<Item = (NodeId, &Arc<str>)> {
+        let sending = self.ids.iter();
+        let sending = sending.filter(|(_, id)| self.sends_spans(**id));
+        sending.map(|(name, id)| (*id, name))
+    }
+
     pub(super) fn services(&self) -> impl Iterator<Item = &Arc<str>> {
-        let sending = self.nodes.iter().filter(|node| node.sends_spans);
-        sending.map(|node| &node.name)
+        self.sending().map(|(_, name)| name)
     }
 }
 

@@ -424,7 +424,12 @@ impl QueryService {
         self.live.maintain(UnixNanos::now());
         let own = self.live.dependencies(range);
         let others = self.ask_others(move |others| others.dependencies(range));
-        let links = others.await?.map(|others| merge_links(own, others));
+        let links = others.await?.map(|others| {
+            let mut links = [own, others].concat();
+            // Those that were counted before it was known which service is there.
+            self.live.name_callees(&mut links, UnixNanos::now());
+            merge_links(links)
+        });
         Ok(links.unless(Vec::is_empty)?)
     }
 
@@ -467,13 +472,10 @@ async fn in_time<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Resu
     Ok(answer.unwrap_or(Err(StoreError::TimeOver))?)
 }
 
-/// Adds the links of other collectors; returns all, busiest first.
-fn merge_links(own: Vec<DependencyLink>, others: Vec<DependencyLink>) -> Vec<DependencyLink> {
-    if others.is_empty() {
-        return own;
-    }
+/// Adds up the links between the same services; returns all, busiest first.
+fn merge_links(all: Vec<DependencyLink>) -> Vec<DependencyLink> {
     let mut links: BTreeMap<(String, String), DependencyLink> = BTreeMap::new();
-    for link in own.into_iter().chain(others) {
+    for link in all {
         match links.entry((link.parent.clone(), link.child.clone())) {
             Entry::Vacant(entry) => drop(entry.insert(link)),
             Entry::Occupied(mut entry) => {
@@ -532,6 +534,6 @@ mod tests {
         let mut price = link("price", 7, false, &["a"]);
         price.error_count = 2;
         let wanted = [link("mail", 9, true, &[]), price, own[0].clone()];
-        assert_eq!(merge_links(own, others), wanted);
+        assert_eq!(merge_links([own, others].concat()), wanted);
     }
 }

@@ -202,8 +202,11 @@ pub(super) async fn search(
     params: Params,
 ) -> Result<Traces, Refusal> {
     let question = Question::read(&params)?;
+    let remote = question.remote_service.as_deref();
+    let addresses = remote.map(|remote| state.query.live().addresses_of(remote));
+    let addresses = addresses.unwrap_or_default();
     let search = question::search(&question);
-    let is_match = |trace: &Trace| matches(&question, trace);
+    let is_match = |trace: &Trace| matches(&question, &addresses, trace);
     let found = gather(&state, search, question.limit, is_match).await?;
     let (traces, missing) = found
         .answer()
@@ -212,8 +215,8 @@ pub(super) async fn search(
 }
 
 /// Returns whether a trace meets every condition except the range, which the store has checked; each
-/// condition must be met by a span of the service, as it is shown.
-fn matches(question: &Question, trace: &Trace) -> bool {
+/// condition must be met by a span of the service, as it is shown. `addresses` are those of the remote service.
+fn matches(question: &Question, addresses: &HashSet<String>, trace: &Trace) -> bool {
     let clients = span::clients(trace);
     let answered = question.remote_service.as_ref();
     let answered = answered.map(|remote| (remote, answered_by(remote, trace)));
@@ -222,6 +225,7 @@ fn matches(question: &Question, trace: &Trace) -> bool {
         let shown = render_span(span, &clients);
         if is_of_service(question, &shown) {
             met.look_at(question, span, &shown, answered.as_ref());
+            met.remote |= !addresses.is_empty() && addresses.contains(&peer_name(span));
         }
     }
     met.name
