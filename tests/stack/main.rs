@@ -28,6 +28,7 @@ mod panel_source;
 mod panels;
 mod process;
 mod prometheus;
+mod refused;
 mod registry;
 mod restart;
 mod sdk;

@@ -75,8 +75,10 @@ fn the_trace(id: &str) -> Trace {
 }
 
 async fn show_trace(Path(id): Path<String>, params: Params) -> Page<TracePageView> {
+    let trace = the_trace(&id);
     Page(TracePageView::new(
-        &the_trace(&id),
+        &trace,
+        &CallTree::build(&trace),
         TraceView::read(&params),
         &Palette::default(),
     ))

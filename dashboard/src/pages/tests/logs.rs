@@ -140,7 +140,7 @@ fn records_stand_in_the_trace_at_their_span() {
         record(0x777, 9, "elsewhere"),
     ]));
     let view = TraceView::read(&Params::from(&[("span", "0000000000000004")][..]));
-    let page = TraceHtml::new(&trace, view, &Palette::default());
+    let page = TraceHtml::new(&trace, &CallTree::build(&trace), view, &Palette::default());
     let html = html(page.with_logs(&trace, &logs));
     assert!(html.contains("3 log records"), "{html}");
     assert_eq!(html.matches("log-mark bad").count(), 2);

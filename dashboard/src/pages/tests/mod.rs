@@ -90,6 +90,7 @@ fn search_page(params: &[(&str, &str)], found: &TracePage) -> String {
 fn trace_page(trace: &Trace, params: &[(&str, &str)]) -> String {
     html(TraceHtml::new(
         trace,
+        &CallTree::build(trace),
         TraceView::read(&Params::from(params)),
         &Palette::default(),
     ))

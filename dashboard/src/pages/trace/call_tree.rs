@@ -67,6 +67,16 @@ impl CallTree {
         tree
     }
 
+    /// Adds the services that calls to addresses were for.
+    pub(crate) fn with_callees(mut self, mut callees: HashMap<SpanId, String>) -> Self {
+        if !callees.is_empty() {
+            for row in &mut self.rows {
+                row.called = callees.remove(&row.id);
+            }
+        }
+        self
+    }
+
     /// Appends a node and its descendants, depth first.
     fn place(
         &mut self,
@@ -91,6 +101,7 @@ impl CallTree {
                 span,
                 id,
                 depth,
+                called: None,
                 descendants: 0,
                 parent,
                 self_nanos: 0,

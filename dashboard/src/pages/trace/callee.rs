@@ -28,9 +28,9 @@ pub(super) fn is_cut_off(span: &Span) -> bool {
     text(span, ERROR_TYPE) == Some(ERROR_TYPE_CANCELLED)
 }
 
-/// Returns whom the client span of a row called: the service of the span that served the call, else what its attributes or
-/// the breaker around it name.
-pub(super) fn callee<'t>(trace: &'t Trace, tree: &CallTree, index: usize) -> Option<&'t str> {
+/// Returns whom the client span of a row called: the service of the span that served the call, else what its attributes name,
+/// the service known at its address, or what the breaker around it names.
+pub(super) fn callee<'t>(trace: &'t Trace, tree: &'t CallTree, index: usize) -> Option<&'t str> {
     let span_of = |row: &Row| Some(&trace.spans[row.span?]);
     let row = &tree.rows[index];
     let span = span_of(row).filter(|span| span.kind == SpanKind::Client)?;
@@ -42,6 +42,7 @@ pub(super) fn callee<'t>(trace: &'t Trace, tree: &CallTree, index: usize) -> Opt
     served
         .map(Span::service)
         .or_else(|| PEERS.iter().find_map(|key| text(span, key)))
+        .or(row.called.as_deref())
         .or_else(|| text(span, BREAKER_NAME))
         .or_else(|| text(around?, BREAKER_NAME))
         .or_else(|| text(span, "server.address"))
@@ -123,6 +124,11 @@ mod tests {
         trace.spans[served].kind = SpanKind::Internal;
         let client = tree.rows[index].span.expect("a span");
         trace.spans[client].attributes.clear();
+        set(&mut trace.spans[client], "server.address", "10.0.0.7");
+        assert_eq!(callee(&trace, &tree, index), Some("10.0.0.7"));
+        let known = [(trace.spans[client].span_id, "review".to_owned())];
+        let tree = tree.with_callees(known.into());
+        assert_eq!(callee(&trace, &tree, index), Some("review"));
         set(&mut trace.spans[client], "peer.service", "stock");
         assert_eq!(callee(&trace, &tree, index), Some("stock"));
     }

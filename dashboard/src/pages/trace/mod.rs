@@ -58,7 +58,8 @@ pub(crate) async fn show(
     }
     let around = around(&pages, &trace, view.span).await?;
     let logs = TraceLogs::ask(&pages.query, &trace).await?;
-    let page = TracePage::new(&trace, view, &pages.palette);
+    let tree = tree(&pages, &trace);
+    let page = TracePage::new(&trace, &tree, view, &pages.palette);
     let page = page.with_kept(pages.query.kept().find(trace.id).as_ref());
     let page = page.with_sampling(pages.query.sampling(), UnixNanos::now());
     let page = page.with_log_link(&trace, pages.info.log_link.as_deref());
@@ -75,7 +76,7 @@ pub(crate) async fn rows(
     let view = TraceView::read(&params);
     let around = around(&pages, &trace, view.span).await?;
     give_colours(&trace, &pages.palette);
-    let tree = CallTree::build(&trace);
+    let tree = tree(&pages, &trace);
     let shown = Shown::new(&trace, &tree, view);
     let logs = TraceLogs::ask(&pages.query, &trace).await?;
     let rows = Rows::new(&trace, &shown, &pages.palette);
@@ -117,6 +118,10 @@ fn troubled(trace: &Trace, circuit: &str) -> Option<SpanId> {
     let failed = |span: &&Span| span.status.code == StatusCode::Error;
     let mut spans = trace.spans.iter().filter(through);
     spans.find(failed).map(|span| span.span_id)
+}
+
+fn tree(pages: &Pages, trace: &Trace) -> CallTree {
+    CallTree::build(trace).with_callees(pages.query.live().callees(trace))
 }
 
 async fn read(pages: &Pages, id: &str) -> Result<Trace, PageError> {

@@ -133,8 +133,7 @@ impl TracePage {
     }
 
     /// Returns the page of a trace in this view.
-    pub(crate) fn new(trace: &Trace, view: TraceView, palette: &Palette) -> Self {
-        let tree = CallTree::build(trace);
+    pub(crate) fn new(trace: &Trace, tree: &CallTree, view: TraceView, palette: &Palette) -> Self {
         give_colours(trace, palette);
         let root = tree
             .rows
@@ -143,7 +142,7 @@ impl TracePage {
             .map(|s| &trace.spans[s]);
         let service = root.map_or("", |span| span.service());
         let operation = root.map_or("", |span| span.name.as_str());
-        let shown = Shown::new(trace, &tree, view);
+        let shown = Shown::new(trace, tree, view);
         let href = Href::trace(trace.id);
         Self {
             chrome: Chrome::new(Section::Traces, &format!("{service} {operation}")).scripts(
@@ -170,7 +169,7 @@ impl TracePage {
                 .count(),
             chips: summary::chips(trace),
             logs: None,
-            unanswered: unanswered(trace, &tree),
+            unanswered: unanswered(trace, tree),
             log_link: None,
             kept: None,
             heaviest: tree.heaviest().and_then(|row| {

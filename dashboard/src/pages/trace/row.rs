@@ -11,6 +11,8 @@ pub(crate) struct Row {
     pub(crate) id: SpanId,
     /// Its level; roots and placeholders are at 0.
     pub(crate) depth: usize,
+    /// The service at the address that it calls, where that is known.
+    pub(crate) called: Option<String>,
     /// The number of its descendants, which directly follow it.
     pub(crate) descendants: usize,
     /// The index of its parent's row.
