@@ -6,7 +6,10 @@ use fantoccini::Locator;
 use fantoccini::actions::{InputSource, MOUSE_BUTTON_LEFT, MouseActions, PointerAction};
 use fantoccini::key::Key;
 use fusebox::circuit_breaker::EffectiveState;
-use integration_tests::{Binary, Browser, DEADLINE, FakeBreaker, Stack, TraceBuilder, eventually};
+use integration_tests::{
+    Binary, Browser, DEADLINE, FakeBreaker, Stack, TraceBuilder, attribute, eventually,
+};
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
 use crate::accessibility::{fill, paths};
 use crate::hostile::{encode, send_hostile};
@@ -330,4 +333,37 @@ async fn title_is(browser: &Browser, wanted: &str) {
         (browser.client.title().await.ok()? == wanted).then_some(())
     })
     .await;
+}
+
+/// *Scenario*: a service reports circuits, and sends no spans; a database is only called.
+/// *Guarantees*: each has a page, to which the wall, the map and the box in the top bar lead.
+#[tokio::test]
+async fn a_service_without_spans_has_a_page() {
+    let stack = Stack::start().await;
+    let mut breaker = FakeBreaker::new("billing", "ledger", "billing-1");
+    breaker.report(&stack.otlp_http, 20).await;
+    let mut trace = TraceBuilder::new("gateway");
+    let root = trace.span(None, "GET /cart", Vec::new());
+    let database = vec![attribute("db.system.name", "postgresql")];
+    trace.span(Some(root), "SELECT", database);
+    trace.last().kind = SpanKind::Client.into();
+    trace.send(&stack.otlp_http).await;
+    for (path, words) in [
+        ("/services/billing", "ledger"),
+        ("/go?q=billing", "ledger"),
+        ("/services/postgresql", "/services/gateway"),
+    ] {
+        let page = eventually(path, || async {
+            let answer = reqwest::get(format!("{}{path}", stack.web)).await.ok()?;
+            let is_there = answer.status().is_success();
+            answer.text().await.ok().filter(|_| is_there)
+        })
+        .await;
+        assert!(
+            page.contains("sends no spans") && page.contains(words),
+            "{path}: {page}"
+        );
+    }
+    let absent = reqwest::get(format!("{}/services/absent", stack.web)).await;
+    assert_eq!(absent.expect("an answer").status(), 404);
 }

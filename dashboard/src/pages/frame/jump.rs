@@ -43,6 +43,9 @@ async fn target(pages: &Pages, typed: &str) -> Result<Href, PageError> {
         return Ok(Href::service(&service));
     }
     let circuits = pages.query.circuits().wall(None).await?.value.circuits;
+    if let Some(circuit) = circuits.iter().find(|c| same(&c.key.service)) {
+        return Ok(Href::service(&circuit.key.service));
+    }
     let full =
         |key: &fusebox_collector::model::CircuitKey| format!("{} → {}", key.service, key.name);
     let mut found = circuits

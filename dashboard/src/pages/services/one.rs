@@ -38,14 +38,15 @@ pub(crate) async fn show(
     State(pages): State<Pages>,
     Path(name): Path<String>,
 ) -> PageResult<ServicePage> {
-    let unknown = || {
-        PageError::NotFound(t!(
-            "no service {name} has been seen",
-            name = text::name(&name)
-        ))
-    };
-    let service = pages.query.service(&name).await?.ok_or_else(unknown)?;
-    let now = UnixNanos::now().get();
+    let seen = pages.query.service(&name).await?;
+    let sends_spans = seen.is_some();
+    if !sends_spans && !is_named(&pages, &name).await? {
+        let unknown = t!("no service {name} has been seen", name = text::name(&name));
+        return Err(PageError::NotFound(unknown));
+    }
+    let now = UnixNanos::now();
+    let service = seen.unwrap_or_else(|| pages.query.live().service(&name, now));
+    let now = now.get();
     let lately = TimeRange {
         start: UnixNanos::new(now.saturating_sub(PEERS_RANGE)),
         end: UnixNanos::MAX,
@@ -59,10 +60,32 @@ pub(crate) async fn show(
         circuits.retain(|circuit| circuit.key.service == name);
         let mut page = ServicePage::new(service, circuits, peers, now);
         page.policies = policies::rows(&around, None);
+        page.sends_spans = sends_spans;
         page.chrome = page.chrome.lacking(links.missing.as_ref(), now);
         page
     });
     Ok(Page(page.await?))
+}
+
+/// Returns whether a service that sends no spans is known otherwise: by circuits, by instances, or because it is called.
+async fn is_named(pages: &Pages, name: &str) -> Result<bool, PageError> {
+    let wall = pages.query.circuits().wall(None).await?.value;
+    if wall
+        .circuits
+        .iter()
+        .any(|circuit| circuit.key.service == name)
+    {
+        return Ok(true);
+    }
+    let found = pages.query.instances().await?;
+    if found.instances.iter().any(|one| one.service == name) {
+        return Ok(true);
+    }
+    let kept = TimeRange::until(UnixNanos::now(), pages.query.retention());
+    let links = lenient(pages.query.dependencies(kept).await, Vec::new())?.value;
+    Ok(links
+        .iter()
+        .any(|link| link.child == name || link.parent == name))
 }
 
 /// The services around one.
@@ -104,6 +127,8 @@ pub(crate) struct ServicePage {
     /// The policies of the service.
     policies: Vec<PolicyRow>,
     peers: Peers,
+    /// Whether it is known by its own spans.
+    sends_spans: bool,
     now: u64,
 }
 
@@ -133,8 +158,14 @@ impl ServicePage {
             circuits_total,
             policies: Vec::new(),
             peers,
+            sends_spans: true,
             now,
         }
+    }
+
+    fn instances_href(&self) -> String {
+        let instances = Href::new("/instances");
+        instances.with("filter", &self.service.name).to_string()
     }
 
     fn name(&self) -> Cow<'_, str> {

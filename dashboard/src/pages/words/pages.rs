@@ -50,6 +50,7 @@ pub(super) const WORDS: Words = &[
     ("Version", "버전"),
     ("{n} picked", "{n}개 선택"),
     ("no instance acknowledged it", "적용을 확인한 인스턴스 없음"),
+    ("It sends no spans: its own figures and operations are not known.", "스팬을 보내지 않아 자체 지표와 오퍼레이션은 알 수 없습니다."),
     ("no service {name} has been seen", "서비스 {name}이(가) 보고된 적이 없습니다"),
     ("reporting", "보고 중"),
     ("late", "지연"),
