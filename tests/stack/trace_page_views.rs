@@ -106,6 +106,8 @@ async fn an_area_dragged_over_a_search_becomes_a_search() {
     for (chart, from, to) in [
         (".scatter", "0.001, 0.001", "0.999, 0.3"),
         (".durations", "0.9, 0.5", "1.01, 0.5"),
+        // An area that ends within the last bar has all of it.
+        (".durations", "0.9, 0.5", "0.965, 0.5"),
     ] {
         drag(&browser, chart, from, to).await;
         let rows = run(
