@@ -107,6 +107,14 @@ mod tests {
                 "could not reach it: no route to host",
                 "연결하지 못함: no route to host",
             ),
+            (
+                "circuit breaker setting open_duration must be a duration: \"5\" is no duration: write a number with a unit, such as \"30s\" or \"250ms\" (ns, us, ms, s, m, h, d)",
+                "서킷 브레이커 설정 open_duration: 시간이어야 합니다: \"5\"은(는) 시간이 아닙니다. \"30s\"나 \"250ms\"처럼 숫자와 단위(ns, us, ms, s, m, h, d)를 쓰세요",
+            ),
+            (
+                "the registry is full: there are 1,000 services already",
+                "레지스트리가 가득 찼습니다. 한도: 서비스 1,000개",
+            ),
             ("the fuse is blown", "the fuse is blown"),
             ("probe failed twice", "probe failed twice"),
             ("", ""),
