@@ -1,5 +1,5 @@
-//! The panel for the developer tools, loaded as an extension into a real Chromium, over a real collector: within the
-//! developer tools beside a page, and as a page of its own, with HAR entries that the test makes.
+//! The panel for the developer tools, loaded as an extension into a real Chromium and a real Firefox, over a real collector:
+//! within the developer tools beside a page, and as a page of its own, with HAR entries that the test makes.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use axum::Router;
 use fantoccini::Locator;
 use fantoccini::elements::Element;
 use fantoccini::wd::WindowHandle;
-use integration_tests::{Browser, Stack, TraceBuilder, eventually};
+use integration_tests::{Browser, Firefox, Stack, TraceBuilder, eventually, needed};
 use serde_json::{Value, json};
 
 /// Returns the folder of the extension.
@@ -222,4 +222,82 @@ async fn the_developer_tools_have_the_panel() {
     })
     .await;
     browser.close().await;
+}
+
+/// Opens the developer tools beside the page, and selects the panel of the extension in them.
+const FIREFOX_SELECTS_PANEL: &str = "
+    const done = arguments[arguments.length - 1];
+    const { require } = ChromeUtils.importESModule('resource://devtools/shared/loader/Loader.sys.mjs');
+    const { gDevTools } = require('devtools/client/framework/devtools');
+    const win = Services.wm.getMostRecentWindow('navigator:browser');
+    (async () => {
+        const toolbox = await gDevTools.showToolboxForTab(win.gBrowser.selectedTab, { toolId: 'webconsole' });
+        const find = () => toolbox.getAdditionalTools().find((one) => one.label === 'Fusebox');
+        while (!find()) await new Promise((again) => win.setTimeout(again, 50));
+        await toolbox.selectTool(find().id);
+        done(true);
+    })();";
+
+/// Runs its first argument, a function of the panel's window, in the panel.
+const IN_FIREFOX_PANEL: &str = "
+    const [script, argument, done] = arguments;
+    const { require } = ChromeUtils.importESModule('resource://devtools/shared/loader/Loader.sys.mjs');
+    const { gDevTools } = require('devtools/client/framework/devtools');
+    const frames = [...gDevTools.getToolboxes()[0].doc.querySelectorAll('iframe')];
+    const outer = frames.find((one) => one.id.includes('webext-devtools-panel'));
+    const { messageManager } = outer.contentDocument.querySelector('browser');
+    messageManager.addMessageListener('said', (message) => done(message.data));
+    const run = `sendAsyncMessage('said', (${script})(content, ${JSON.stringify(argument)}))`;
+    messageManager.loadFrameScript('data:,' + encodeURIComponent(run), false);";
+
+/// *Scenario*: Firefox has the developer tools open beside a page; its response, of an error, names its trace.
+/// *Guarantees*: the extension is installed as it is, its panel is one of the developer tools, lists the request, and shows
+/// its call tree.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs FUSEBOX_TEST_FIREFOX"]
+async fn firefox_has_the_panel() {
+    let stack = Stack::start().await;
+    let mut trace = TraceBuilder::new("gateway");
+    let cart = trace.span(None, "GET /cart", Vec::new());
+    trace.span(Some(cart), "GET /price", Vec::new());
+    trace.send(&stack.otlp_http).await;
+    let shop = serve_pages(&trace.id()).await;
+
+    let firefox = Firefox::start(&needed("FUSEBOX_TEST_FIREFOX")).await;
+    let firefox = &tokio::sync::Mutex::new(firefox);
+    firefox.lock().await.install(&folder()).await;
+    firefox.lock().await.open(&format!("{shop}/first")).await;
+    let selected = firefox
+        .lock()
+        .await
+        .run_privileged(FIREFOX_SELECTS_PANEL, &[])
+        .await;
+    assert_eq!(selected, true);
+    let choose = "(panel, web) => {
+        const page = panel.document;
+        const button = [...page.querySelectorAll('#requests button')].find((one) => one.title.endsWith('/cart?page=2'));
+        if (!button) return false;
+        page.getElementById('address').value = web;
+        page.getElementById('where').requestSubmit();
+        button.click();
+        return true;
+    }";
+    // What the page asked for before the panel listened is not listed.
+    eventually("the request of the page", || async {
+        let mut firefox = firefox.lock().await;
+        firefox.open(&format!("{shop}/cart?page=2")).await;
+        let chosen = firefox
+            .run_privileged(IN_FIREFOX_PANEL, &[choose, &stack.web])
+            .await;
+        chosen.as_bool()?.then_some(())
+    })
+    .await;
+    let tree = "(panel) => panel.document.getElementById('tree').textContent";
+    eventually("the call tree", || async {
+        let mut firefox = firefox.lock().await;
+        let rows = firefox.run_privileged(IN_FIREFOX_PANEL, &[tree, ""]).await;
+        let rows = rows.as_str()?;
+        (rows.contains("GET /cart") && rows.contains("GET /price")).then_some(())
+    })
+    .await;
 }
