@@ -31,10 +31,12 @@ pub(crate) fn paths(trace: &str) -> Vec<String> {
         "/?range=1h",
         "/?at=2026-01-01T00:00:00Z",
         "/?filter=nothing-has-this-name",
+        "/wallboard",
         "/circuits/gateway/review",
         "/circuits/gateway/review?differs=1&range=1h",
         "/circuits/gateway/review/switch",
         "/circuits/gateway/review/switch?action=force_open",
+        "/circuits/gateway/review/settings",
         "/traces",
         "/traces?service=gateway&range=1h",
         "/traces?service=unknown",
@@ -49,6 +51,8 @@ pub(crate) fn paths(trace: &str) -> Vec<String> {
         "/map",
         "/map?range=1h",
         "/instances",
+        "/instances/gateway/gateway-1",
+        "/instances/journal",
         "/changes",
         "/notifications",
         "/about",
@@ -71,6 +75,7 @@ pub(crate) fn paths(trace: &str) -> Vec<String> {
         "?view=flame",
         "?view=spans",
         "?view=spans&q=gateway&only=1",
+        "/keep",
     ];
     let of_trace = of_trace.map(|query| format!("{trace}{query}"));
     let id = trace.trim_start_matches("/traces/");
