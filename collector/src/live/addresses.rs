@@ -10,6 +10,8 @@ use super::names::{NodeId, Nodes};
 use super::registry::Registry;
 use crate::model::{DependencyLink, Registration, SECOND, SpanKind, Trace, UnixNanos};
 
+/// How much later than its end a span usually arrives at most: exporters send every few seconds.
+const ARRIVAL_SECONDS_MAX: u32 = 60;
 /// The port that a URL with each scheme leaves out.
 const DEFAULT_PORTS: [u16; 2] = [80, 443];
 
@@ -36,8 +38,8 @@ impl Live {
         let found = named.into_iter().filter_map(|(span, address)| {
             let address = figures.nodes.find(&address)?;
             let (service, since) = figures.dependencies.service_at(address, now)?;
-            // Before that it may have been another's.
-            let is_of_then = since <= second(span.end);
+            // Before that it may have been another's; spans arrive some time after they ended.
+            let is_of_then = since <= second(span.end).saturating_add(ARRIVAL_SECONDS_MAX);
             is_of_then.then(|| (span.span_id, figures.nodes.name(service).to_string()))
         });
         found.collect()
