@@ -1,4 +1,4 @@
-//! Calls that nobody answered, of clients that name only an address: every page and dialect shows them as calls of the
+//! Calls without an answer, of clients that name only an address: every page and dialect shows them as calls of the
 //! service that was there.
 
 use integration_tests::{Binary, Browser, TraceBuilder, attribute, eventually, get_json};
@@ -6,7 +6,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Sends a call of the gateway to an address; `stock` answers it, or nobody. Returns the trace's id.
+/// Sends a call of the gateway to an address; `stock` answers it, or it is refused. Returns the trace's id.
 async fn call(otlp_http: &str, address: &str, is_answered: bool) -> String {
     let (host, port) = address.rsplit_once(':').expect("host and port");
     let mut gateway = TraceBuilder::new("gateway");
@@ -39,8 +39,8 @@ async fn has_calls(url: &str, of: impl Fn(&Value) -> Value, wanted: Value) {
     .await;
 }
 
-/// *Scenario*: a service answered at an address; then its process is gone, and a client that names only the address finds
-/// nobody there. The collector restarts.
+/// *Scenario*: a service answered at an address; then its process is gone, and a client that names only the address is
+/// refused there. The collector restarts.
 /// *Guarantees*: map, service, call tree, Zipkin's and Jaeger's dependencies and Zipkin's search name the service, not the
 /// address, also after the restart.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,4 @@
-//! Which service is at an address. A call that found nobody there names only the address, and belongs to the service that
+//! Which service is at an address. A call that was refused names only the address, and belongs to the service that
 //! had it before. Learnt from calls whose other half arrived, and from the registry.
 
 use std::collections::{HashMap, HashSet};
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn only_addresses_at_which_nobody_answered_are_asked_for() {
+    fn only_addresses_at_which_none_answered_are_asked_for() {
         let mut addresses = Addresses::default();
         addresses.called(ADDRESS, 1);
         assert_eq!(addresses.take_asked(), HashSet::from([ADDRESS]));

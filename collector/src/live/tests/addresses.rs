@@ -1,4 +1,4 @@
-//! Calls that nobody answered, of clients that name only an address.
+//! Calls without an answer, of clients that name only an address.
 
 use opentelemetry::TraceId;
 
@@ -79,7 +79,7 @@ fn addresses_of_urls_are_known_as_well() {
 }
 
 /// *Scenario*: two services answer at one address, by turns.
-/// *Guarantees*: a call that nobody answered is of neither, until only one of them answered for a while.
+/// *Guarantees*: a call without an answer is of neither, until only one of them answered for a while.
 #[test]
 fn an_address_of_several_services_is_of_none() {
     let mut bench = Bench::new();
@@ -116,7 +116,7 @@ fn a_named_peer_is_not_one_of_the_address() {
 /// address is that of two services.
 /// *Guarantees*: links that were counted for the address before are those of the service; so is what follows.
 #[tokio::test]
-async fn the_registry_names_addresses_at_which_nobody_answered() {
+async fn the_registry_names_addresses_at_which_none_answered() {
     let dir = tempfile::TempDir::new().unwrap();
     let counters = Arc::new(Counters::default());
     let log = SeriesLog::open(dir.path(), WEEK, Arc::clone(&counters)).unwrap();
