@@ -129,6 +129,20 @@ impl Points {
             let tags = [(schema::SOURCE, edge[0]), (schema::DESTINATION, edge[1])];
             self.point(&schema::DEP, &tags, &figures[..2], at);
         }
+        for (service, kind) in [
+            ("gateway", "retry"),
+            ("product-page", "pool"),
+            ("product-page", "rate_limiter"),
+            ("gateway", "pool"),
+        ] {
+            let tags = [
+                (schema::SERVICE, service),
+                (schema::KIND, kind),
+                (schema::NAME, "inventory"),
+                (schema::INSTANCE, "one"),
+            ];
+            self.point(&schema::POLICY, &tags, &[], at);
+        }
         for (service, _, instance, _) in BREAKERS {
             let tags = [(schema::SERVICE, service), (schema::INSTANCE, instance)];
             let heard = [

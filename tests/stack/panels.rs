@@ -24,11 +24,15 @@ const CHOSEN: [[(&str, &str); 2]; 2] = [
 const DEMO_WAIT: Duration = Duration::from_secs(600);
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Panels without data in the demo: no breaker is forced there, and none has a limit for slow calls.
-const NOT_IN_THE_DEMO: [&str; 3] = [
+/// Panels without data in the demo: no breaker is forced there, none has a limit for slow calls or a policy around it.
+const NOT_IN_THE_DEMO: [&str; 7] = [
     "Forced open",
     "Cannot open",
     "Slow calls, as share of the limit",
+    "Retries and hedges",
+    "Turned away",
+    "Pools in use",
+    "Free permits",
 ];
 const COLUMNS_NOT_IN_THE_DEMO: [&str; 4] =
     ["slow", "slow from", "opens at (slow)", "window, calls"];
