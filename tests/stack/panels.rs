@@ -25,7 +25,7 @@ const DEMO_WAIT: Duration = Duration::from_secs(600);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Panels without data in the demo: no breaker is forced there, none has a limit for slow calls or a policy around it.
-const NOT_IN_THE_DEMO: [&str; 7] = [
+const NOT_IN_THE_DEMO: [&str; 9] = [
     "Forced open",
     "Cannot open",
     "Slow calls, as share of the limit",
@@ -33,6 +33,8 @@ const NOT_IN_THE_DEMO: [&str; 7] = [
     "Turned away",
     "Pools in use",
     "Free permits",
+    "From caches",
+    "Policies",
 ];
 const COLUMNS_NOT_IN_THE_DEMO: [&str; 4] =
     ["slow", "slow from", "opens at (slow)", "window, calls"];
