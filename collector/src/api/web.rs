@@ -2,6 +2,7 @@
 //! all answers, and compressed for clients that accept it.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::Router;
@@ -18,6 +19,8 @@ use super::pieces::Holds;
 use super::problem::RETRY_AFTER;
 use super::{Problem, body, compress, jaeger, tempo, zipkin};
 use crate::query::{Admitted, Busy, Cost, QueryService};
+use crate::store::cancel;
+use crate::sync::Mutex;
 
 /// Always admitted: health checks, static files, and event streams (which have limits of their own).
 const ALWAYS: [&str; 11] = [
@@ -110,27 +113,25 @@ async fn answer(
     let mut admitted = None;
     if let Some(cost) = cost {
         match queries.admission().admit(cost).await {
-            Ok(room) => admitted = Some(room),
+            Ok(room) => admitted = Some(Arc::new(Mutex::new(room))),
             Err(error) => return refuse(request.uri(), error, busy),
         }
     }
-    let response = next.run(request).await;
-    if let Some(admitted) = &mut admitted {
+    let response = match &admitted {
+        Some(admitted) => cancel::reserving(admitted.clone(), next.run(request)).await,
+        None => next.run(request).await,
+    };
+    if let Some(admitted) = &admitted {
         let exact = response.body().size_hint().exact();
         let exact = exact.and_then(|bytes| usize::try_from(bytes).ok());
         let holds = response.extensions().get::<Holds>().map(|holds| holds.0);
-        admitted.answered(exact.or(holds));
+        admitted.lock().answered(exact.or(holds));
     }
     let response = match takes_gzip {
         true => compress::compressed(response),
         false => response,
     };
-    response.map(|body| {
-        Body::new(Held {
-            body,
-            _admitted: admitted,
-        })
-    })
+    response.map(|body| Body::new(Held { body, admitted }))
 }
 
 /// `None` if the request is always admitted.
@@ -192,7 +193,7 @@ fn refuse(uri: &Uri, error: Busy, busy: fn() -> Response) -> Response {
 /// An answer's body with its share of the memory budget.
 struct Held {
     body: Body,
-    _admitted: Option<Admitted>,
+    admitted: Option<Arc<Mutex<Admitted>>>,
 }
 
 impl HttpBody for Held {
@@ -203,7 +204,12 @@ impl HttpBody for Held {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let reserved = self.admitted.clone();
+        let mut poll = || Pin::new(&mut self.body).poll_frame(context);
+        match reserved {
+            Some(reserved) => cancel::reserving_part(reserved, poll),
+            None => poll(),
+        }
     }
 
     fn is_end_stream(&self) -> bool {

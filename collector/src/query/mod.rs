@@ -28,10 +28,25 @@ pub(crate) use trace_id::fuzz_trace_id;
 pub use trace_id::{is_trace_id, read_trace_id};
 pub(crate) use uploads::read_file;
 pub use uploads::{
-    UPLOAD_BYTES_MAX, UPLOAD_KEPT, UPLOADS_MAX, UploadError, UploadedTrace, Uploads, read_upload,
+    UPLOAD_BYTES_MAX, UPLOAD_KEPT, UPLOAD_TIME_MAX, UPLOADS_MAX, UploadError, UploadedTrace,
+    Uploads, read_upload,
 };
 
+use std::path::Path;
+
 use crate::store::StoreError;
+use crate::store::cancel::off_worker;
+
+/// Runs slow work of an answer on a blocking thread. It keeps the request's share of the memory budget until it has
+/// ended, also if the client leaves.
+///
+/// # Errors
+/// When the work panics.
+pub async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StoreError> {
+    off_worker(Path::new("an answer"), move || Ok(work())).await
+}
 
 /// Why a query failed.
 #[derive(Debug, thiserror::Error)]

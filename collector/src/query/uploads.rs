@@ -22,6 +22,8 @@ use crate::sync::Mutex;
 /// Largest file: about 15,000 spans of JSON; with the overhead of reading it stays within the cost of a
 /// query.
 pub const UPLOAD_BYTES_MAX: usize = 8 << 20;
+/// How long a file may take to arrive: 8 MiB at 1 Mbit/s. It keeps others waiting, as only two are received at once.
+pub const UPLOAD_TIME_MAX: Duration = Duration::from_secs(60);
 /// Memory of one file's spans; beyond it, texts are cut and then spans left out.
 const SPANS_BYTES_MAX: usize = 24 << 20;
 /// Memory of all uploaded traces; beyond it, the oldest are evicted.

@@ -1,6 +1,7 @@
 //! Cancellable work on blocking threads. A query stops at its next check once its caller no longer waits,
 //! because the client left or the collector stops, or once the time of its search is over.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::path::Path;
 use std::sync::Arc;
@@ -28,6 +29,24 @@ thread_local! {
     static WORK: Cell<usize> = const { Cell::new(0) };
 }
 
+tokio::task_local! {
+    /// What the request of this task reserved.
+    static RESERVED: Reserved;
+}
+
+/// What a request reserved; its work on other threads keeps it as well, as it may outlast the request.
+pub(crate) type Reserved = Arc<dyn Any + Send + Sync>;
+
+/// Answers a request, whose work on blocking threads keeps what it reserved.
+pub(crate) async fn reserving<T>(reserved: Reserved, answer: impl Future<Output = T>) -> T {
+    RESERVED.scope(reserved, answer).await
+}
+
+/// As `reserving`, for a part of an answer's body.
+pub(crate) fn reserving_part<T>(reserved: Reserved, part: impl FnOnce() -> T) -> T {
+    RESERVED.sync_scope(reserved, part)
+}
+
 /// Runs blocking work on another thread; it stops at its next check once the future is dropped.
 ///
 /// # Errors
@@ -38,7 +57,9 @@ pub(crate) async fn off_worker<T: Send + 'static>(
 ) -> Result<T, StoreError> {
     let asked = Asked::default();
     let cancel = asked.cancel();
+    let reserved = RESERVED.try_with(Arc::clone).ok();
     let task = tokio::task::spawn_blocking(move || {
+        let _reserved = reserved;
         let _cancellable = cancel.enter();
         check()?;
         work()
@@ -191,6 +212,29 @@ mod tests {
             _ = has_started.recv() => {}
         }
         assert!(matches!(has_ended.await, Ok(StoreError::Cancelled)));
+    }
+
+    /// *Scenario*: a client leaves while a blocking thread works on its request.
+    /// *Guarantees*: what the request reserved is free when the work has ended, and not before.
+    #[tokio::test]
+    async fn work_keeps_what_its_request_reserved() {
+        let (reserved, free) = (Arc::new(()), |it: &Arc<()>| Arc::strong_count(it) == 1);
+        let (started, mut has_started) = tokio::sync::mpsc::channel(1);
+        let (go_on, waits) = std::sync::mpsc::channel::<()>();
+        let work = off_worker(Path::new("a file"), move || {
+            started.blocking_send(()).unwrap();
+            let _ = waits.recv();
+            Ok(())
+        });
+        tokio::select! {
+            _ = reserving(reserved.clone(), work) => panic!("it waits"),
+            _ = has_started.recv() => {}
+        }
+        assert!(!free(&reserved));
+        drop(go_on);
+        while !free(&reserved) {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[test]

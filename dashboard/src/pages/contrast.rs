@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fusebox::semconv;
 use fusebox_collector::model::Trace;
-use fusebox_collector::query::{QueryError, QueryService};
+use fusebox_collector::query::{QueryError, QueryService, aside};
 use fusebox_collector::store::StoreError;
 use opentelemetry::TraceId;
 use tokio::time::{Instant, timeout_at};
@@ -121,7 +121,7 @@ impl<F: Feature> Contrast<F> {
                 Ok(Ok(Some(trace))) => {
                     let look = look.clone();
                     // Processing a trace of a mebibyte takes milliseconds.
-                    let values = tokio::task::spawn_blocking(move || look(&trace)).await;
+                    let values = aside(move || look(&trace)).await;
                     contrast.add(side, values.unwrap_or_default());
                 }
                 Ok(Ok(None)) | Err(_) | Ok(Err(QueryError::Store(StoreError::TimeOver))) => {

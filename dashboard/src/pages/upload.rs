@@ -9,9 +9,10 @@ use bytes::Bytes;
 use fusebox_collector::is_same_origin;
 use fusebox_collector::model::Trace;
 use fusebox_collector::query::{
-    UPLOAD_BYTES_MAX, UPLOAD_KEPT, UPLOADS_MAX, UploadedTrace, read_upload,
+    UPLOAD_BYTES_MAX, UPLOAD_KEPT, UPLOAD_TIME_MAX, UPLOADS_MAX, UploadedTrace, aside, read_upload,
 };
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use super::Pages;
 use super::frame::error::{PageError, PageResult};
@@ -59,13 +60,13 @@ pub(crate) async fn send(
     if !is_same_origin(request.headers()) {
         return Err(PageError::Forbidden);
     }
-    let file = file(request).await?;
+    let file = timeout(UPLOAD_TIME_MAX, file(request)).await;
+    let file = file.map_err(|_| too_slow())??;
     if file.len() > UPLOAD_BYTES_MAX {
         return Err(too_large());
     }
     // Parsing a file of several mebibytes takes long.
-    let read = tokio::task::spawn_blocking(move || read_upload(&file)).await;
-    let read = read.map_err(|error| PageError::Failed(error.to_string()))?;
+    let read = aside(move || read_upload(&file)).await?;
     let traces = read.map_err(|error| PageError::Invalid(error.to_string()))?;
     let target = target(&traces);
     pages.query.uploads().add(traces);
@@ -95,6 +96,13 @@ async fn file(request: Request) -> Result<Bytes, PageError> {
     }
     let body = Bytes::from_request(request, &()).await;
     body.map_err(|_| too_large())
+}
+
+fn too_slow() -> PageError {
+    PageError::TooSlow(t!(
+        "this file did not arrive within {n} s",
+        n = UPLOAD_TIME_MAX.as_secs()
+    ))
 }
 
 fn too_large() -> PageError {

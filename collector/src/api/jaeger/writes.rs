@@ -4,10 +4,10 @@
 use std::path::Path as FilePath;
 
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequest, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use tokio::time::timeout;
 
 use super::answer::{Answer, Failure};
 use super::params::{Params, trace_id};
@@ -15,7 +15,7 @@ use super::search::{Found, View, find, render};
 use crate::api::dialect::Refuse;
 use crate::api::{ApiState, Problem};
 use crate::model::UnixNanos;
-use crate::query::{KeepError, KeepOrder, QueryError, TRACE_BYTES_MAX, read_file};
+use crate::query::{KeepError, KeepOrder, QueryError, TRACE_BYTES_MAX, UPLOAD_TIME_MAX, read_file};
 use crate::receivers::user_name;
 use crate::store::cancel::off_worker;
 
@@ -44,12 +44,18 @@ pub(super) async fn archive(
 }
 
 /// `POST /jaeger/api/transform`
-pub(super) async fn transform(
-    params: Params,
-    file: Result<Bytes, BytesRejection>,
-) -> Result<Response, Failure> {
+pub(super) async fn transform(params: Params, request: Request) -> Result<Response, Failure> {
     let view = View::read(&params)?;
-    let file = file.map_err(|error| Failure::new(error.status(), error.body_text()))?;
+    let file = timeout(UPLOAD_TIME_MAX, Bytes::from_request(request, &())).await;
+    let too_slow = |_| {
+        Failure::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "the file did not arrive in time",
+        )
+    };
+    let file = file
+        .map_err(too_slow)?
+        .map_err(|error| Failure::new(error.status(), error.body_text()))?;
     let read = off_worker(FilePath::new("traces"), move || Ok(read_file(&file)));
     let traces = read.await.map_err(QueryError::from)?;
     let wrong = |error| Failure::new(StatusCode::BAD_REQUEST, format!("{error}"));
@@ -63,7 +69,6 @@ pub(super) async fn transform(
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
-    use axum::http::Request;
     use http_body_util::BodyExt;
     use serde_json::{Value, json};
     use tower::ServiceExt;
@@ -109,6 +114,13 @@ mod tests {
         let (status, answer) = post(&fixture, "archive/1f", "").await;
         assert_eq!(status, StatusCode::NOT_FOUND);
         assert_eq!(answer["errors"][0]["msg"], "trace not found");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_does_not_arrive_is_refused() {
+        let nothing = futures_util::stream::pending::<std::io::Result<Vec<u8>>>();
+        let (status, _) = post(&Fixture::new(), "transform", Body::from_stream(nothing)).await;
+        assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
     }
 
     /// *Guarantees*: a file of OTLP comes back in Jaeger's form and is not stored; another is refused.

@@ -9,6 +9,7 @@ mod row;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use fusebox_collector::model::Trace;
+use fusebox_collector::query::aside;
 
 use super::Pages;
 use super::frame::error::PageError;
@@ -65,6 +66,5 @@ async fn compare(
     palette: Palette,
 ) -> Result<ComparePage, PageError> {
     let compare = move || ComparePage::new([&first, &second], view, &palette);
-    let page = tokio::task::spawn_blocking(Language::carried(compare)).await;
-    page.map_err(|error| PageError::Failed(error.to_string()))
+    Ok(aside(Language::carried(compare)).await?)
 }

@@ -24,6 +24,9 @@ pub(crate) enum PageError {
     /// A parameter is invalid.
     #[error("{0}")]
     Invalid(String),
+    /// The body of the request did not arrive in time.
+    #[error("{0}")]
+    TooSlow(String),
     /// The form was sent from another site.
     #[error("{}", t!("this form was sent from another site"))]
     Forbidden,
@@ -33,9 +36,6 @@ pub(crate) enum PageError {
     /// Too many questions are being answered.
     #[error("{}", t!("too many pages and searches are being answered at once; try again in a few seconds"))]
     Overloaded,
-    /// The page could not be rendered.
-    #[error("{}", failed(.0))]
-    Failed(String),
     /// The query failed.
     #[error(transparent)]
     Query(#[from] QueryError),
@@ -44,15 +44,12 @@ pub(crate) enum PageError {
     Ingest(#[from] IngestError),
 }
 
-fn failed(problem: &str) -> String {
-    t!("could not make this page: {problem}", problem = problem)
-}
-
 impl PageError {
     fn status(&self) -> StatusCode {
         match self {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Invalid(_) | Self::Query(QueryError::Invalid { .. }) => StatusCode::BAD_REQUEST,
+            Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Busy
             | Self::Overloaded
@@ -62,7 +59,7 @@ impl PageError {
             }
             // A failure of InfluxDB, which its client logs.
             Self::Query(QueryError::Store(StoreError::Remote { .. })) => StatusCode::BAD_GATEWAY,
-            Self::Failed(_) | Self::Query(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Query(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }
@@ -150,6 +147,7 @@ impl ErrorPage {
         match status {
             StatusCode::NOT_FOUND => t!("Not found"),
             StatusCode::BAD_REQUEST => t!("Invalid address"),
+            StatusCode::REQUEST_TIMEOUT => t!("Too slow"),
             StatusCode::FORBIDDEN => t!("Not allowed"),
             StatusCode::SERVICE_UNAVAILABLE => t!("Too busy"),
             StatusCode::BAD_GATEWAY => t!("InfluxDB does not answer"),

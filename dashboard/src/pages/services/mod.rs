@@ -9,7 +9,7 @@ use askama::Template;
 use axum::extract::State;
 use fusebox::circuit_breaker::EffectiveState;
 use fusebox_collector::model::{CircuitView, InstanceSeen, RedStats, ServiceSummary, UnixNanos};
-use fusebox_collector::query::Partial;
+use fusebox_collector::query::{self, Partial};
 
 use crate::pages::Pages;
 use crate::pages::frame::error::{PageError, PageResult};
@@ -59,8 +59,7 @@ pub(crate) async fn list(State(pages): State<Pages>, params: Params) -> PageResu
 async fn aside<T: Send + 'static>(
     build: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, PageError> {
-    let built = tokio::task::spawn_blocking(Language::carried(build)).await;
-    built.map_err(|_| PageError::Overloaded)
+    Ok(query::aside(Language::carried(build)).await?)
 }
 
 /// Rate, errors and duration as words.

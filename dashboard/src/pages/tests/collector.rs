@@ -11,6 +11,7 @@ use fusebox_collector::codec::Format;
 use fusebox_collector::codec::otlp::json::traces_to_protobuf;
 use fusebox_collector::model::UnixNanos;
 use fusebox_collector::{Collector, CollectorConfig, sample};
+use futures_util::stream;
 use http_body_util::BodyExt;
 use tempfile::TempDir;
 use tower::ServiceExt;
@@ -325,6 +326,22 @@ async fn a_downloaded_trace_is_uploaded_as_the_same_tree() {
         let (_, search) = other.get("/traces?range=1h").await;
         assert!(!search.contains(&path), "{file}");
     }
+}
+
+/// *Scenario*: clients begin to upload files, and send nothing more.
+/// *Guarantees*: they are refused after a minute, so that others find room.
+#[tokio::test]
+async fn files_that_do_not_arrive_keep_no_room() {
+    let stack = Stack::start().await;
+    tokio::time::pause();
+    let nothing = || Body::from_stream(stream::pending::<std::io::Result<Vec<u8>>>());
+    let upload = |body| Request::post("/upload").body(body).expect("a request");
+    let (first, second) = tokio::join!(stack.ask(upload(nothing())), stack.ask(upload(nothing())));
+    for answer in [first, second] {
+        assert_eq!(answer.status(), StatusCode::REQUEST_TIMEOUT);
+    }
+    let next = stack.ask(upload(Body::from("{}"))).await;
+    assert_eq!(next.status(), StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,7 +17,6 @@ pub(super) const WORDS: Words = &[
     ("this form was sent from another site", "다른 사이트에서 보낸 양식입니다"),
     ("too many live pages are open; this page retries automatically", "열려 있는 실시간 페이지가 너무 많습니다. 이 페이지는 자동으로 다시 시도합니다"),
     ("too many pages and searches are being answered at once; try again in a few seconds", "동시에 처리 중인 페이지와 검색이 너무 많습니다. 몇 초 뒤에 다시 시도하세요"),
-    ("could not make this page: {problem}", "이 페이지를 만들지 못했습니다: {problem}"),
     ("there is no page at this address", "이 주소에는 페이지가 없습니다"),
     ("Not found", "찾을 수 없음"),
     ("Invalid address", "잘못된 주소"),

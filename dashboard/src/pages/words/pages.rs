@@ -18,6 +18,8 @@ pub(super) const WORDS: Words = &[
     ("healthy", "정상"),
     ("there is no such file", "그런 파일이 없습니다"),
     ("this file is larger than {n} MiB", "파일이 {n} MiB보다 큽니다"),
+    ("Too slow", "너무 느림"),
+    ("this file did not arrive within {n} s", "파일이 {n}초 안에 도착하지 않았습니다"),
     ("Upload traces", "트레이스 업로드"),
     ("Up to {size} MiB per file and {n} traces. They are held in memory for {minutes} minutes, visible to everyone who can see these pages, and not stored; the oldest are dropped when there are more.", "파일은 최대 {size} MiB, 트레이스는 최대 {n}건입니다. 각각 {minutes}분 동안 메모리에만 보관되고 이 페이지를 볼 수 있는 사람 모두에게 보이며, 디스크에는 저장되지 않습니다. 더 들어오면 오래된 것부터 지워집니다."),
     ("Registrations", "등록 기록"),
