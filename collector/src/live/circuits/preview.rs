@@ -1,7 +1,7 @@
 //! What changed settings of a breaker would have done with the calls of the last minutes: the stored seconds of each
 //! instance go through the library's rules once more, next to what happened.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use fusebox::circuit_breaker::{
@@ -11,12 +11,12 @@ use fusebox::circuit_breaker::{
 use serde::Serialize;
 
 use super::control::ControlError;
-use super::records::Records;
 use super::{Circuits, transitions};
 use crate::model::{
-    CircuitKey, CircuitSample, CircuitTransition, CircuitView, MINUTE, SECOND, TimeRange,
+    CircuitCalls, CircuitSample, CircuitTransition, CircuitView, MINUTE, SECOND, TimeRange,
     UnixNanos, nanos,
 };
+use crate::store::cancel;
 use crate::store::series::{SeriesKind, SeriesRecord};
 use crate::store::{SeriesReader, StoreError};
 
@@ -24,8 +24,10 @@ use crate::store::{SeriesReader, StoreError};
 const LENGTH: Duration = MINUTE.saturating_mul(10);
 /// Calls that are replayed, 0.2 µs each for the two simulations; of a busier circuit only the latest.
 const CALLS_MAX: u64 = 3_000_000;
-/// Seconds of instances that are read, about 500 bytes each; with more than 200 instances fewer minutes.
-const SECONDS_MAX: u32 = 120_000;
+/// Seconds of instances that are kept, up to 400 bytes each; beyond it the earliest are left out.
+const SECONDS_MAX: usize = 120_000;
+/// Transitions that are read, the latest.
+const PAST_MAX: usize = 10_000;
 /// Instances that are listed, those with the most calls.
 const INSTANCES_MAX: usize = 50;
 /// Transitions listed for each instance.
@@ -120,22 +122,24 @@ impl Circuits {
         let is_changed = |name: &&str| before.get(*name) != after.get(*name);
         let not_replayed = NOT_REPLAYED.into_iter().filter(is_changed).collect();
         let key = circuit.key.clone();
-        let end = now.floor(SECOND);
-        let instances = u32::try_from(circuit.instances.len()).unwrap_or(u32::MAX);
-        let length = LENGTH.min(SECOND * (SECONDS_MAX / instances.max(1)));
-        let range = TimeRange::until(end, length);
+        let range = TimeRange::until(now.floor(SECOND), LENGTH);
         let preview = self.read(move |_, records| {
-            let samples = samples(records, &key, range)?;
+            let mut seconds = Seconds::new(range, [&present, &changed]);
+            records.scan(SeriesKind::Sample, range, Some(&key), &mut |record| {
+                if let SeriesRecord::Sample(sample) = record {
+                    seconds.add(sample);
+                }
+            })?;
             // Those before the start say in which state it was, and for how long.
             let past = TimeRange::until(range.end, LENGTH * 2);
-            let past = transitions::newest(records, Some(&key), past, usize::MAX)?;
+            let past = transitions::newest(records, Some(&key), past, PAST_MAX)?;
             let run = Run {
                 present,
                 changed,
-                past,
-                range,
+                past: by_instance(past),
+                range: seconds.latest(),
             };
-            let mut preview = run.preview(samples);
+            let mut preview = run.preview(seconds.by_instance())?;
             preview.not_replayed = not_replayed;
             Ok(preview)
         });
@@ -143,83 +147,177 @@ impl Circuits {
     }
 }
 
-/// Reads the seconds of each instance, oldest first.
-fn samples(
-    records: &Records<'_>,
-    key: &CircuitKey,
+/// The calls of one instance in one second.
+#[derive(Debug, Default)]
+struct Second {
+    /// The state that the first sample has.
+    state: Option<EffectiveState>,
+    calls: CircuitCalls,
+    /// Slow ones by the settings in force and by the changed ones.
+    slow: [u64; 2],
+}
+
+/// The seconds of all instances, added up while they are read: there may be any number of samples of one second.
+struct Seconds {
     range: TimeRange,
-) -> Result<BTreeMap<String, Vec<CircuitSample>>, StoreError> {
-    let mut samples: BTreeMap<String, Vec<CircuitSample>> = BTreeMap::new();
-    records.scan(SeriesKind::Sample, range, Some(key), &mut |record| {
-        if let SeriesRecord::Sample(sample) = record {
-            let of_instance = samples.entry(sample.instance.clone()).or_default();
-            of_instance.push(sample);
+    /// Index of the last bucket of calls that are not slow, by the settings in force and by the changed ones.
+    limits: [Option<i32>; 2],
+    /// By second since the start of the range, and instance.
+    counted: BTreeMap<(u32, String), Second>,
+    /// The first second of which nothing was left out.
+    first: u32,
+}
+
+impl Seconds {
+    fn new(range: TimeRange, settings: [&Settings; 2]) -> Self {
+        let limit = |it: &Settings| it.slow_call_duration.map(LatencyHistogram::index_of);
+        Self {
+            range,
+            limits: settings.map(limit),
+            counted: BTreeMap::new(),
+            first: 0,
         }
-    })?;
-    for of_instance in samples.values_mut() {
-        of_instance.sort_by_key(|sample| sample.time);
     }
-    Ok(samples)
+
+    fn add(&mut self, sample: CircuitSample) {
+        let second = nanos(sample.time - self.range.start) / nanos(SECOND);
+        let second = u32::try_from(second).unwrap_or(u32::MAX);
+        if second < self.first {
+            return;
+        }
+        let counted = self.counted.entry((second, sample.instance)).or_default();
+        counted.state.get_or_insert(sample.state);
+        counted.calls.add(&sample.calls);
+        for (limit, slow) in self.limits.iter().zip(&mut counted.slow) {
+            let of_slow = |(index, _): &&(i32, u64)| limit.is_some_and(|limit| *index > limit);
+            let counts = sample.latency_buckets.iter().filter(of_slow);
+            *slow = counts.fold(*slow, |sum, (_, count)| sum.saturating_add(*count));
+        }
+        if self.counted.len() > SECONDS_MAX {
+            self.drop_first();
+        }
+    }
+
+    /// Leaves out the earliest second, of all instances.
+    fn drop_first(&mut self) {
+        if let Some(((second, _), _)) = self.counted.pop_first() {
+            self.first = second.saturating_add(1);
+            self.counted = self.counted.split_off(&(self.first, String::new()));
+        }
+    }
+
+    /// Returns the latest whole seconds that have no more calls than can be replayed, and leaves out the others.
+    fn latest(&mut self) -> TimeRange {
+        let mut calls = 0_u64;
+        let busy = self.counted.iter().rev().find(|(_, counted)| {
+            calls = calls.saturating_add(counted.calls.total());
+            calls > CALLS_MAX
+        });
+        if let Some(((second, _), _)) = busy {
+            self.first = second.saturating_add(1);
+            self.counted = self.counted.split_off(&(self.first, String::new()));
+        }
+        TimeRange {
+            start: self.range.start + SECOND * self.first,
+            ..self.range
+        }
+    }
+
+    /// Returns the seconds of each instance in order, counted from the first that is replayed.
+    fn by_instance(self) -> BTreeMap<String, Vec<(u32, Second)>> {
+        let mut all: BTreeMap<String, Vec<(u32, Second)>> = BTreeMap::new();
+        for ((second, instance), counted) in self.counted {
+            let of_instance = all.entry(instance).or_default();
+            of_instance.push((second - self.first, counted));
+        }
+        all
+    }
+}
+
+/// Returns the transitions of each instance, oldest first.
+fn by_instance(newest: Vec<CircuitTransition>) -> HashMap<String, Vec<CircuitTransition>> {
+    let mut all: HashMap<String, Vec<CircuitTransition>> = HashMap::new();
+    for transition in newest.into_iter().rev() {
+        let of_instance = all.entry(transition.instance.clone()).or_default();
+        of_instance.push(transition);
+    }
+    all
 }
 
 struct Run {
     present: Settings,
     changed: Settings,
-    /// What happened, latest first.
-    past: Vec<CircuitTransition>,
+    /// What happened in each instance, oldest first.
+    past: HashMap<String, Vec<CircuitTransition>>,
     range: TimeRange,
 }
 
 impl Run {
-    fn preview(mut self, samples: BTreeMap<String, Vec<CircuitSample>>) -> Preview {
-        self.range.start = start_of_latest(&samples, self.range);
-        let instances = samples.iter();
-        let mut instances: Vec<_> = instances.map(|(id, all)| self.instance(id, all)).collect();
-        instances.sort_by_key(|one| std::cmp::Reverse(one.calls));
-        let left_out = instances.len().saturating_sub(INSTANCES_MAX);
-        instances.truncate(INSTANCES_MAX);
-        Preview {
+    fn preview(
+        &self,
+        seconds: BTreeMap<String, Vec<(u32, Second)>>,
+    ) -> Result<Preview, StoreError> {
+        let calls = |all: &[(u32, Second)]| {
+            let totals = all.iter().map(|(_, second)| second.calls.total());
+            totals.fold(0, u64::saturating_add)
+        };
+        let counted = seconds.into_iter();
+        let mut all: Vec<_> = counted.map(|(id, all)| (calls(&all), id, all)).collect();
+        all.sort_by_key(|(calls, ..)| std::cmp::Reverse(*calls));
+        let listed = all.iter().take(INSTANCES_MAX);
+        let listed = listed.map(|(calls, id, seconds)| self.instance(id, *calls, seconds));
+        Ok(Preview {
             start: self.range.start,
             end: self.range.end,
-            instances,
-            left_out,
+            instances: listed.collect::<Result<_, _>>()?,
+            left_out: all.len().saturating_sub(INSTANCES_MAX),
             not_replayed: Vec::new(),
-        }
+        })
     }
 
-    fn instance(&self, id: &str, samples: &[CircuitSample]) -> InstancePreview {
-        let replayed = samples.iter().filter(|it| self.range.contains(it.time));
-        let replayed: Vec<_> = replayed.collect();
-        let (state, lasted) = self.start(id, &replayed);
+    fn instance(
+        &self,
+        id: &str,
+        calls: u64,
+        seconds: &[(u32, Second)],
+    ) -> Result<InstancePreview, StoreError> {
+        let (state, lasted) = self.start(id, seconds);
         let start = RecordedStart {
             state: computed(state),
             lasted,
         };
-        InstancePreview {
+        let simulated = |which: usize, settings: &Settings| {
+            // The client may have left: two simulations of all calls take more than half a second.
+            cancel::check()?;
+            let recorded = seconds.iter().map(|it| recorded(it, which, settings));
+            let recorded: Vec<_> = recorded.collect();
+            Ok::<_, StoreError>(self.simulated(settings, start, &recorded))
+        };
+        Ok(InstancePreview {
             instance: id.to_owned(),
             state_at_start: state,
-            calls: replayed.iter().map(|sample| sample.calls.total()).sum(),
-            happened: self.happened(id, &replayed),
-            present: self.simulated(&self.present, start, &replayed),
-            changed: self.simulated(&self.changed, start, &replayed),
-        }
+            calls,
+            happened: self.happened(id, seconds),
+            present: simulated(0, &self.present)?,
+            changed: simulated(1, &self.changed)?,
+        })
     }
 
     /// Returns the state of an instance at the start, and how long it had been in it; without a transition that says so,
     /// the state of its first second, for long.
-    fn start(&self, id: &str, samples: &[&CircuitSample]) -> (EffectiveState, Duration) {
-        let mut own = self.past.iter().filter(|it| it.instance == id);
-        let before = own.clone().find(|it| it.time < self.range.start);
-        if let Some(last) = before {
+    fn start(&self, id: &str, seconds: &[(u32, Second)]) -> (EffectiveState, Duration) {
+        let own = self.past.get(id).into_iter().flatten();
+        let before = own.clone().take_while(|it| it.time < self.range.start);
+        if let Some(last) = before.last() {
             return (last.to, self.range.start - last.time);
         }
-        let first = own.next_back().map(|it| it.from);
-        let first = first.or(samples.first().map(|sample| sample.state));
+        let first = own.map(|it| it.from).next();
+        let first = first.or(seconds.first().and_then(|(_, second)| second.state));
         (first.unwrap_or(EffectiveState::Closed), Duration::MAX)
     }
 
-    fn happened(&self, id: &str, samples: &[&CircuitSample]) -> Course {
-        let own = self.past.iter().rev().filter(|it| it.instance == id);
+    fn happened(&self, id: &str, seconds: &[(u32, Second)]) -> Course {
+        let own = self.past.get(id).into_iter().flatten();
         let own = own.filter(|it| self.range.contains(it.time));
         let turn = |it: &CircuitTransition| Turn {
             time: it.time,
@@ -227,9 +325,10 @@ impl Run {
             reason: it.reason.clone(),
         };
         let is_opening = |it: &&CircuitTransition| it.to == EffectiveState::Open;
+        let refused = seconds.iter().map(|(_, second)| second.calls.rejected);
         Course {
             openings: own.clone().filter(is_opening).count() as u64,
-            refused: samples.iter().map(|sample| sample.calls.rejected).sum(),
+            refused: refused.fold(0, u64::saturating_add),
             unknown: 0,
             transitions: own.take(TRANSITIONS_MAX).map(turn).collect(),
         }
@@ -239,14 +338,10 @@ impl Run {
         &self,
         settings: &Settings,
         begin: RecordedStart,
-        samples: &[&CircuitSample],
+        seconds: &[RecordedSecond],
     ) -> Option<Course> {
         let start = self.range.start;
-        let seconds: Vec<_> = samples
-            .iter()
-            .map(|it| recorded(it, start, settings))
-            .collect();
-        let done: Simulation = settings.simulate(begin, &seconds).ok()?;
+        let done: Simulation = settings.simulate(begin, seconds).ok()?;
         let turns = done.transitions.into_iter().take(TRANSITIONS_MAX);
         Some(Course {
             openings: done.openings,
@@ -272,36 +367,25 @@ fn computed(state: EffectiveState) -> State {
     }
 }
 
-/// Returns the start of the latest whole seconds that have no more calls than can be replayed.
-fn start_of_latest(samples: &BTreeMap<String, Vec<CircuitSample>>, range: TimeRange) -> UnixNanos {
-    let mut seconds: BTreeMap<UnixNanos, u64> = BTreeMap::new();
-    for sample in samples.values().flatten() {
-        *seconds.entry(sample.time.floor(SECOND)).or_default() += sample.calls.total();
-    }
-    let mut calls = 0_u64;
-    let busy = seconds.iter().rev().find(|(_, in_second)| {
-        calls = calls.saturating_add(**in_second);
-        calls > CALLS_MAX
-    });
-    busy.map_or(range.start, |(second, _)| *second + SECOND)
-}
-
-/// Returns a second as the rules of these settings count it.
-fn recorded(sample: &CircuitSample, start: UnixNanos, settings: &Settings) -> RecordedSecond {
-    let calls = &sample.calls;
+/// Returns a second as the rules of these settings count it; `which` settings they are decides what was slow.
+fn recorded(
+    (second, counted): &(u32, Second),
+    which: usize,
+    settings: &Settings,
+) -> RecordedSecond {
+    let calls = &counted.calls;
     let full = match settings.bulkhead_full_is_failure {
         true => calls.bulkhead_full,
         false => 0,
     };
-    let limit = settings.slow_call_duration.map(LatencyHistogram::index_of);
-    let buckets = sample.latency_buckets.iter();
-    let slow = buckets.filter(|(index, _)| limit.is_some_and(|limit| *index > limit));
-    let second = nanos(sample.time - start) / nanos(SECOND);
     RecordedSecond {
-        second: u32::try_from(second).unwrap_or(u32::MAX),
+        second: *second,
         good: calls.success,
-        bad: calls.failure + calls.timeout + full,
-        slow: slow.map(|(_, count)| count).sum(),
+        bad: calls
+            .failure
+            .saturating_add(calls.timeout)
+            .saturating_add(full),
+        slow: counted.slow[which],
         refused: calls.rejected,
     }
 }
@@ -309,7 +393,7 @@ fn recorded(sample: &CircuitSample, start: UnixNanos, settings: &Settings) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{CircuitCalls, Provenance};
+    use crate::model::{CircuitKey, Provenance};
 
     const START: UnixNanos = UnixNanos::new(1_800_000_000_000_000_000);
 
@@ -337,18 +421,23 @@ mod tests {
         run_after(Vec::new(), changed, samples)
     }
 
+    /// `past` is latest first.
     fn run_after(
         past: Vec<CircuitTransition>,
         changed: Settings,
         samples: Vec<CircuitSample>,
     ) -> Preview {
+        let range = TimeRange::until(START + LENGTH, LENGTH);
+        let present = Settings::default();
+        let mut seconds = Seconds::new(range, [&present, &changed]);
+        samples.into_iter().for_each(|sample| seconds.add(sample));
         let run = Run {
-            present: Settings::default(),
+            present,
             changed,
-            past,
-            range: TimeRange::until(START + LENGTH, LENGTH),
+            past: by_instance(past),
+            range: seconds.latest(),
         };
-        run.preview(BTreeMap::from([("a".to_owned(), samples)]))
+        run.preview(seconds.by_instance()).unwrap()
     }
 
     /// Scenario: half a minute in which every third call failed.
@@ -432,5 +521,56 @@ mod tests {
         let changed = one.changed.as_ref().unwrap();
         assert_eq!((one.happened.refused, changed.unknown), (50, 50));
         assert_eq!(changed.openings, 0);
+    }
+
+    /// Scenario: counts whose sum does not fit into 64 bits, which by wrapping would look like few calls.
+    /// Guarantees: they are more than can be replayed.
+    #[test]
+    fn counts_do_not_wrap() {
+        let half = || sample(3, 1 << 63, 0, 0);
+        let samples = vec![sample(2, 7, 0, 0), half(), half(), sample(4, 5, 0, 0)];
+        let preview = run(Settings::default(), samples);
+        assert_eq!(preview.start, START + SECOND * 4);
+        assert_eq!(preview.instances[0].calls, 5);
+    }
+
+    /// Scenario: thousands of samples of each second, of thousands of instances.
+    /// Guarantees: a second of an instance is kept once, and of too many the latest.
+    #[test]
+    fn samples_take_a_bounded_room() {
+        let range = TimeRange::until(START + LENGTH, LENGTH);
+        let settings = Settings::default();
+        let mut seconds = Seconds::new(range, [&settings, &settings]);
+        for second in 0..31 {
+            for instance in 0..4_000 {
+                for _ in 0..2 {
+                    seconds.add(CircuitSample {
+                        instance: instance.to_string(),
+                        ..sample(second, 1, 0, 0)
+                    });
+                }
+            }
+        }
+        assert_eq!(seconds.counted.len(), SECONDS_MAX);
+        assert_eq!(seconds.latest().start, START + SECOND);
+        let all = seconds.by_instance();
+        assert_eq!((all.len(), all["7"].len()), (4_000, 30));
+        assert_eq!((all["7"][0].0, all["7"][0].1.calls.success), (0, 2));
+    }
+
+    #[test]
+    fn a_preview_ends_when_no_caller_waits() {
+        let asked = cancel::Asked::default();
+        let _entered = asked.cancel().enter();
+        drop(asked);
+        let settings = Settings::default();
+        let run = Run {
+            present: settings.clone(),
+            changed: settings,
+            past: HashMap::new(),
+            range: TimeRange::until(START + LENGTH, LENGTH),
+        };
+        let seconds = BTreeMap::from([("a".to_owned(), vec![(0, Second::default())])]);
+        assert!(matches!(run.preview(seconds), Err(StoreError::Cancelled)));
     }
 }
