@@ -95,7 +95,7 @@ impl CircuitCalls {
     /// Returns the calls that the failure rate counts under `settings`: successes and
     /// [`errors`](Self::errors).
     pub fn judged(&self, settings: &CircuitSettings) -> u64 {
-        self.success + self.errors(settings)
+        self.success.saturating_add(self.errors(settings))
     }
 
     /// Returns the judged calls that failed: failures, timeouts and, depending on the settings, calls without
@@ -106,13 +106,20 @@ impl CircuitCalls {
             Some(false) => 0,
             None | Some(true) => self.bulkhead_full,
         };
-        self.failure + self.timeout + full
+        sum(&[self.failure, self.timeout, full])
     }
 
     /// Returns all calls to the breaker; fallbacks are not separate calls.
     pub fn total(&self) -> u64 {
-        let ran = self.success + self.failure + self.timeout + self.ignored + self.cancelled;
-        ran + self.rejected + self.bulkhead_full
+        sum(&[
+            self.success,
+            self.failure,
+            self.timeout,
+            self.ignored,
+            self.cancelled,
+            self.rejected,
+            self.bulkhead_full,
+        ])
     }
 
     /// Adds other counts.
@@ -636,6 +643,10 @@ pub(crate) mod optional_hex {
         let parse = |digits: String| T::from_hex(&digits).map_err(D::Error::custom);
         digits.map(parse).transpose()
     }
+}
+
+fn sum(counts: &[u64]) -> u64 {
+    counts.iter().copied().fold(0, u64::saturating_add)
 }
 
 #[cfg(test)]

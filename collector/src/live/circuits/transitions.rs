@@ -10,6 +10,9 @@ use crate::store::{SeriesReader, StoreError};
 
 /// The first step back when searching for the newest transitions.
 const FIRST_STEP: Duration = HOUR;
+/// Transitions of one step that are kept while it is read, up to 2 KB each: repeated and explained ones are dropped
+/// afterwards, so more than the limit of an answer. Of more, the earliest are left out.
+const STEP_MAX: usize = 20_000;
 
 /// Searches backwards in doubling steps, so that finding the last few of a busy week does not read all of it.
 pub(super) fn newest(
@@ -33,6 +36,9 @@ pub(super) fn newest(
         records.scan(SeriesKind::Transition, slice, key, &mut |record| {
             if let SeriesRecord::Transition(transition) = record {
                 part.push(transition);
+                if part.len() >= 2 * STEP_MAX {
+                    keep_latest(&mut part);
+                }
             }
         })?;
         if records.is_over() {
@@ -50,6 +56,12 @@ pub(super) fn newest(
     }
     found.truncate(limit);
     Ok(found)
+}
+
+/// Leaves out the earliest transitions beyond `STEP_MAX`.
+fn keep_latest(part: &mut Vec<CircuitTransition>) {
+    part.sort_by_key(|transition| transition.time);
+    part.drain(..part.len().saturating_sub(STEP_MAX));
 }
 
 /// Drops transitions derived from a reported state whose event arrived slightly later.
