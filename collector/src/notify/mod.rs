@@ -23,6 +23,7 @@ use std::sync::{Arc, MutexGuard, OnceLock};
 
 use serde::Serialize;
 use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio::time::Instant;
 
 pub(crate) use self::findings::Sources;
 pub use self::incident::Incident;
@@ -71,11 +72,20 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Reports {
     targets: BTreeMap<String, TargetReport>,
-    /// Rejections of each target's current message.
-    refusals: BTreeMap<String, u32>,
+    /// What each target rejected.
+    rejected: BTreeMap<String, Rejected>,
     /// Why the latest version of the file is not in force.
     problem: Option<String>,
     not_kept: u64,
+}
+
+/// What a target rejected; it is tried again after everything else.
+#[derive(Debug)]
+struct Rejected {
+    /// Rejections of each message that was sent alone.
+    times: BTreeMap<Subject, u32>,
+    /// When the next of them is tried.
+    again: Instant,
 }
 
 /// Figures of the deliveries to a target.
@@ -276,7 +286,7 @@ impl Notifier {
         let mut reports = self.inner.reports.lock();
         reports.targets.retain(|name, _| names.contains(name));
         // A wrong URL or token may now be corrected.
-        reports.refusals.clear();
+        reports.rejected.clear();
         reports.problem = None;
         drop(reports);
         self.wake();
@@ -304,16 +314,16 @@ impl Notifier {
         };
         let mut reports = self.inner.reports.lock();
         let Reports {
-            targets, refusals, ..
+            targets, rejected, ..
         } = &mut *reports;
         let report = targets.entry(target.name.clone()).or_default();
-        let refusals = refusals.entry(target.name.clone()).or_default();
         let is_settled = match sent {
             Ok(()) => {
                 report.sent += messages;
                 report.sent_at = Some(now);
-                (report.failures, *refusals) = (0, 0);
+                report.failures = 0;
                 report.problem = None;
+                accept(rejected, target, notices);
                 true
             }
             Err(error) => {
@@ -321,13 +331,11 @@ impl Notifier {
                 report.failures = report.failures.saturating_add(1);
                 report.problem = Some(error.to_string());
                 report.failed_at = Some(now);
-                // An unreachable target has not rejected anything.
-                *refusals += u32::from(error.is_final());
-                let is_given_up = *refusals >= TRIES_MAX;
+                let is_given_up = reject(rejected, target, notices, error);
                 if is_given_up {
                     report.given_up += messages;
                     // The next message gets the same number of attempts.
-                    (report.failures, *refusals) = (0, 0);
+                    report.failures = 0;
                 }
                 is_given_up
             }
@@ -366,5 +374,46 @@ impl Notifier {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.inner.state.lock()
+    }
+}
+
+/// Counts a rejection of one message; returns whether it is given up. One about several is not counted: all but one of
+/// them may be acceptable. An unreachable target has not rejected anything.
+fn reject(
+    rejected: &mut BTreeMap<String, Rejected>,
+    target: &Target,
+    notices: &[Notice],
+    error: &SendError,
+) -> bool {
+    let ([notice], true) = (notices, error.is_final()) else {
+        return false;
+    };
+    let now = Instant::now();
+    let rejected = rejected.entry(target.name.clone());
+    let rejected = rejected.or_insert_with(|| Rejected {
+        times: BTreeMap::new(),
+        again: now,
+    });
+    let subject = &notice.incident.subject;
+    let times = rejected.times.entry(subject.clone()).or_default();
+    *times += 1;
+    rejected.again = now + run::pause(*times, error);
+    let is_given_up = *times >= TRIES_MAX;
+    if is_given_up {
+        rejected.times.remove(subject);
+    }
+    is_given_up
+}
+
+/// Forgets what a target rejected once it accepts one of it: the cause was the target itself.
+fn accept(rejected: &mut BTreeMap<String, Rejected>, target: &Target, notices: &[Notice]) {
+    let was_rejected = |it: &Rejected| {
+        let subjects = notices.iter().map(|notice| &notice.incident.subject);
+        subjects
+            .into_iter()
+            .any(|subject| it.times.contains_key(subject))
+    };
+    if rejected.get(&target.name).is_some_and(was_rejected) {
+        rejected.remove(&target.name);
     }
 }

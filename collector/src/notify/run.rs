@@ -10,6 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{info, warn};
 
 use super::findings::{Look, Sources, of_transition};
+use super::incident::Notice;
 use super::send::{SendError, Sender};
 use super::settings::{Settings, Source, Target};
 use super::{Notifier, Reports};
@@ -166,15 +167,15 @@ async fn serve(notifier: Notifier, sender: Sender, target: Arc<Target>) {
     let mut news = notifier.inner.news.subscribe();
     let gathers = !target.is_alertmanager() && !target.gather.is_zero();
     let mut is_gathered = !gathers;
+    let most_at_once = match (target.is_alertmanager(), gathers) {
+        (true, _) => ALERTS_MAX,
+        (false, true) => usize::MAX,
+        (false, false) => 1,
+    };
+    let mut most = most_at_once;
     loop {
         news.mark_unchanged();
-        let most = match (target.is_alertmanager(), gathers) {
-            (true, _) => ALERTS_MAX,
-            // After a rejection alone, so that one that is never accepted does not take others with it.
-            (false, true) if !notifier.is_refused(&target.name) => usize::MAX,
-            (false, _) => 1,
-        };
-        let due = notifier.state().due(&target, UnixNanos::now(), most);
+        let due = notifier.next(&target, most);
         if due.is_empty() {
             is_gathered = !gathers;
             let _looked = timeout(DUE_EVERY, news.changed()).await;
@@ -189,12 +190,14 @@ async fn serve(notifier: Notifier, sender: Sender, target: Arc<Target>) {
         if notifier.report(&target, &due, &sent) {
             notifier.keep().await;
         }
-        let failures = notifier.failures(&target.name);
+        most = most_after(&sent, due.len(), most).min(most_at_once);
         if let Err(error) = &sent {
-            let name = &target.name;
+            let (name, failures) = (&target.name, notifier.failures(&target.name));
             if failures == 1 {
                 warn!(target = name, %error, "could not notify");
             }
+            // A target that rejects one message takes others.
+            let failures = if error.is_final() { 1 } else { failures };
             sleep(pause(failures, error)).await;
         } else if !target.is_alertmanager() {
             is_gathered = !gathers;
@@ -203,11 +206,33 @@ async fn serve(notifier: Notifier, sender: Sender, target: Arc<Target>) {
     }
 }
 
+/// Returns how many incidents go together next: of rejected ones half as many, so that the one that is never accepted
+/// is soon found, and takes no others with it.
+fn most_after(sent: &Result<(), SendError>, count: usize, most: usize) -> usize {
+    match sent {
+        Ok(()) => most.saturating_mul(2),
+        Err(error) if error.is_final() && count > 1 => count / 2,
+        Err(_) => most,
+    }
+}
+
 impl Notifier {
-    /// Whether the target rejected its last message.
-    fn is_refused(&self, target: &str) -> bool {
+    /// Returns what to send next: what the target has not rejected; else, when its time has come, the one that it
+    /// rejected least often.
+    fn next(&self, target: &Target, most: usize) -> Vec<Notice> {
+        let due = self.state().due(target, UnixNanos::now(), usize::MAX);
         let reports = self.inner.reports.lock();
-        reports.refusals.get(target).is_some_and(|count| *count > 0)
+        let Some(rejected) = reports.rejected.get(&target.name) else {
+            return due.into_iter().take(most).collect();
+        };
+        let times = |notice: &Notice| rejected.times.get(&notice.incident.subject).copied();
+        let (again, mut others): (Vec<_>, Vec<_>) =
+            due.into_iter().partition(|notice| times(notice).is_some());
+        if others.is_empty() && rejected.again <= Instant::now() {
+            return again.into_iter().min_by_key(times).into_iter().collect();
+        }
+        others.truncate(most);
+        others
     }
 
     fn failures(&self, target: &str) -> u32 {
@@ -218,7 +243,7 @@ impl Notifier {
 }
 
 /// Returns the pause after a failure: the target's wish, or exponential backoff.
-fn pause(failures: u32, error: &SendError) -> Duration {
+pub(super) fn pause(failures: u32, error: &SendError) -> Duration {
     let doubled = PAUSE_MIN * 2_u32.saturating_pow(failures.saturating_sub(1).min(10));
     let asked = error.retry_after().unwrap_or(doubled.min(PAUSE_MAX));
     // Without a minimum, a target that asks for no pause would be called in a tight loop.

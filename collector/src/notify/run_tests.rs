@@ -3,7 +3,10 @@
 use http::StatusCode;
 
 use super::*;
-use crate::notify::settings;
+use crate::model::{CircuitKey, HOUR};
+use crate::notify::incident::Problem;
+use crate::notify::state::Finding;
+use crate::notify::{Subject, settings};
 
 fn refused(status: StatusCode, retry_after: Option<Duration>) -> SendError {
     let text = String::new();
@@ -24,15 +27,41 @@ fn a_target_that_asks_for_no_pause_gets_one() {
     assert_eq!(doubled, [1, 2, 4, PAUSE_MAX.as_secs()]);
 }
 
+/// A state with these open circuits, and its target.
+fn open(circuits: &[&str]) -> (Notifier, Arc<Target>) {
+    let file = r#"{"targets":[{"name":"a","slack":{"url":"https://a.example/"}}]}"#;
+    let settings = settings::tests::read(file).unwrap();
+    let target = Arc::clone(&settings.targets[0]);
+    let (notifier, now) = (Notifier::default(), UnixNanos::now());
+    notifier.replace(settings);
+    let finding = |name: &&str| Finding {
+        subject: Subject::Circuit(CircuitKey {
+            service: "shop".to_owned(),
+            name: (*name).to_owned(),
+        }),
+        problem: Some(Problem {
+            since: now - HOUR,
+            reason: String::new(),
+            opened_by: None,
+        }),
+    };
+    let findings = circuits.iter().map(finding).collect();
+    notifier.state().observe(findings, now);
+    (notifier, target)
+}
+
+fn names(notices: &[Notice]) -> Vec<&str> {
+    let names = notices.iter().map(|one| one.incident.subject.circuit());
+    names.flatten().collect()
+}
+
 /// Scenario: a target is unreachable for long, then rejects a message.
 /// Guarantees: the message is given up after ten rejections, regardless of the earlier failures.
 #[test]
 fn what_is_refused_ten_times_is_given_up() {
-    let file = r#"{"targets":[{"name":"a","slack":{"url":"https://a.example/"}}]}"#;
-    let settings = settings::tests::read(file).unwrap();
-    let target = Arc::clone(&settings.targets[0]);
-    let notifier = Notifier::default();
-    let report = |sent| notifier.report(&target, &[], &Err(sent));
+    let (notifier, target) = open(&["stock"]);
+    let due = notifier.next(&target, 1);
+    let report = |sent| notifier.report(&target, &due, &Err(sent));
     for _ in 0..20 {
         assert!(!report(SendError::TimedOut));
     }
@@ -42,4 +71,51 @@ fn what_is_refused_ten_times_is_given_up() {
     assert!(!report(refused(StatusCode::BAD_GATEWAY, None)));
     assert!(report(refused(StatusCode::NOT_FOUND, None)));
     assert!(!report(refused(StatusCode::NOT_FOUND, None)));
+}
+
+/// Scenario: a target rejects every message about one of several circuits.
+/// Guarantees: it is found in a few steps; the others are sent at once, and it is tried again after them.
+#[tokio::test(start_paused = true)]
+async fn a_rejected_message_does_not_hold_up_others() {
+    let (notifier, target) = open(&["spam", "cart", "page", "pay"]);
+    let no = || Err(refused(StatusCode::BAD_REQUEST, None));
+    let (mut most, mut sent) = (usize::MAX, Vec::new());
+    for attempt in 0.. {
+        assert!(attempt < 6, "{sent:?}");
+        let due = notifier.next(&target, most);
+        if due.is_empty() {
+            break;
+        }
+        let is_spam = names(&due).contains(&"spam");
+        let answer = if is_spam { no() } else { Ok(()) };
+        notifier.report(&target, &due, &answer);
+        most = most_after(&answer, due.len(), most);
+        sent.extend(answer.is_ok().then(|| names(&due).join(" ")));
+    }
+    assert_eq!(sent, ["cart", "page pay"]);
+    tokio::time::advance(PAUSE_MIN).await;
+    let again = notifier.next(&target, most);
+    assert_eq!(names(&again), ["spam"]);
+    notifier.report(&target, &again, &no());
+    assert!(notifier.next(&target, most).is_empty());
+    tokio::time::advance(PAUSE_MIN * 2).await;
+    assert_eq!(names(&notifier.next(&target, most)), ["spam"]);
+}
+
+/// Scenario: a target rejects everything for a while, as with a wrong token.
+/// Guarantees: once it accepts one message, the others go together.
+#[tokio::test(start_paused = true)]
+async fn a_target_that_accepts_again_gets_everything_at_once() {
+    let (notifier, target) = open(&["stock", "cart", "page"]);
+    for _ in 0..3 {
+        let due = notifier.next(&target, 1);
+        let no = Err(refused(StatusCode::FORBIDDEN, None));
+        notifier.report(&target, &due, &no);
+    }
+    assert!(notifier.next(&target, 1).is_empty());
+    tokio::time::advance(PAUSE_MIN).await;
+    let again = notifier.next(&target, 1);
+    assert_eq!(names(&again), ["stock"]);
+    assert!(notifier.report(&target, &again, &Ok(())));
+    assert_eq!(names(&notifier.next(&target, 9)), ["cart", "page"]);
 }
