@@ -88,15 +88,59 @@ fn teams_gets_a_card() {
     let body = body::teams(&message);
     let card = &body["attachments"][0]["content"];
     assert_eq!(card["type"], "AdaptiveCard");
-    assert_eq!(card["body"][0]["color"], "Good");
-    assert_eq!(
-        card["body"][1]["facts"][0],
-        json!({"title": "Why", "value": "error rate 63 % & more"})
-    );
+    let runs = &card["body"][0]["inlines"];
+    assert_eq!(runs[0]["color"], "Good");
+    let runs = &card["body"][1]["items"][0]["inlines"];
+    let texts = (&runs[0]["text"], &runs[1]["text"]);
+    assert_eq!(texts, (&json!("Why: "), &json!("error rate 63 % & more")));
     assert_eq!(
         card["actions"][0]["url"],
         "https://f.example/circuits/shop/stock%2F%3C7%3E"
     );
+}
+
+/// Scenario: a service's name is a link in Markdown.
+/// Guarantees: it is only where Teams reads no Markdown: in runs of text, and as a part of a URL.
+#[test]
+fn a_name_is_no_link_in_teams() {
+    let name = "[Confirm](https://evil.example)";
+    let one = notice(name, Stage::Begun);
+    let several = vec![one.clone(), notice("shop", Stage::Begun)];
+    for notices in [vec![one], several] {
+        let body = body::teams(&Message::of(&notices, "https://f.example"));
+        let mut found = 0;
+        let mut values = vec![&body];
+        while let Some(value) = values.pop() {
+            let is_run = value["type"] == "TextRun";
+            let has_name = value["text"]
+                .as_str()
+                .is_some_and(|text| text.contains(name));
+            assert!(is_run || !has_name, "{value}");
+            found += usize::from(has_name);
+            values.extend(value.as_object().into_iter().flat_map(|it| it.values()));
+            values.extend(value.as_array().into_iter().flatten());
+        }
+        assert_eq!(found, 1, "{body}");
+    }
+}
+
+/// Scenario: names and reasons of characters that grow when they are escaped.
+/// Guarantees: no section of Slack has more characters than it accepts, and what fits is whole.
+#[test]
+fn sections_of_slack_are_within_its_limit() {
+    let mut one = notice(&"&".repeat(256), Stage::Begun);
+    one.incident.reason = "&".repeat(10_000);
+    let many = vec![one.clone(); 3];
+    for notices in [vec![one], many, vec![notice("a&b", Stage::Begun); 2]] {
+        let body = body::slack(&Message::of(&notices, "https://f.example"));
+        for block in body["blocks"].as_array().unwrap() {
+            let text = block["text"]["text"].as_str().unwrap();
+            assert!(text.chars().count() <= 3_000, "{}", text.len());
+            assert_eq!(block["text"]["verbatim"], true);
+            let is_whole = text.split('&').skip(1).all(|rest| rest.starts_with("amp;"));
+            assert!(is_whole || text.contains("&lt;"), "{text}");
+        }
+    }
 }
 
 /// Guarantees: an alert keeps its labels from beginning to end, and resolves by itself when no more are
