@@ -1,7 +1,7 @@
 //! All incidents, mutes, and what was sent: the state that survives a restart. Pure: time is an
 //! argument, and nothing is written here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -66,6 +66,10 @@ impl State {
         let mut places: BTreeMap<_, _> = places
             .map(|(place, one)| (one.subject.clone(), place))
             .collect();
+        let mut shares: HashMap<String, usize> = HashMap::new();
+        for one in &self.incidents {
+            *shares.entry(share_of(&one.subject)).or_default() += 1;
+        }
         for finding in findings {
             let known = places.get(&finding.subject);
             let known = known.map(|place| &mut self.incidents[*place]);
@@ -77,12 +81,15 @@ impl State {
                     let is_muted = is_muted(&self.mutes, &incident.subject, now);
                     noted.is_changed |= incident.calm(is_muted, now);
                 }
-                (None, Some(problem)) => match self.room() {
+                (None, Some(problem)) => match self.room(&shares, &finding.subject) {
                     Some(place) => {
+                        *shares.entry(share_of(&finding.subject)).or_default() += 1;
                         places.insert(finding.subject.clone(), place);
                         let incident = Incident::new(finding.subject, problem, now);
                         if let Some(forgotten) = self.put(place, incident) {
                             places.remove(&forgotten);
+                            let share = shares.entry(share_of(&forgotten)).or_default();
+                            *share = share.saturating_sub(1);
                         }
                         noted.is_changed = true;
                     }
@@ -94,15 +101,23 @@ impl State {
         noted
     }
 
-    /// Returns the index for another incident: if full, that of the incident that ended first, as open ones
-    /// are more important.
-    fn room(&self) -> Option<usize> {
+    /// Returns the index for another incident. If full, that of the incident that ended first, as open ones are more
+    /// important; if all are open, that of the latest of the service with most, if it has more than this one's would:
+    /// one service must not take the room of all.
+    fn room(&self, shares: &HashMap<String, usize>, subject: &Subject) -> Option<usize> {
         if self.incidents.len() < INCIDENTS_MAX {
             return Some(self.incidents.len());
         }
         let places = self.incidents.iter().enumerate();
         let ended = places.filter_map(|(place, one)| Some((one.ended?, place)));
-        ended.min().map(|(_, place)| place)
+        if let Some((_, place)) = ended.min() {
+            return Some(place);
+        }
+        let own = shares.get(&share_of(subject)).copied().unwrap_or(0);
+        let (service, most) = shares.iter().max_by_key(|(_, share)| **share)?;
+        let is_of_most = |one: &Incident| one.subject.service() == Some(service);
+        let latest = || self.incidents.iter().rposition(is_of_most);
+        (own + 1 < *most).then(latest).flatten()
     }
 
     /// Stores an incident at an index; returns the subject of the replaced one.
@@ -194,6 +209,11 @@ impl State {
         let in_force = self.mutes.iter().filter(|mute| mute.until > now);
         in_force.cloned().collect()
     }
+}
+
+/// Returns the service whose share of the room an incident takes; empty for the collector's own.
+fn share_of(subject: &Subject) -> String {
+    subject.service().unwrap_or_default().to_owned()
 }
 
 fn is_muted(mutes: &[Mute], subject: &Subject, now: UnixNanos) -> bool {

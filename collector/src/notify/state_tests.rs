@@ -451,3 +451,32 @@ fn mutes_of_an_earlier_build_stay_in_force() {
     let kinds: [EventKind; 2] = serde_json::from_str(r#"["begin_quiet", "end_quiet"]"#).unwrap();
     assert_eq!(kinds, [EventKind::Mute, EventKind::Unmute]);
 }
+
+/// Scenario: a service reports more open circuits than there is room for, then another one's opens.
+/// Guarantees: the first incident of the other service has a place, and those of the first stay as they are.
+#[test]
+fn one_service_does_not_take_the_room_of_all() {
+    let finding = |service: &str, name: String| Finding {
+        subject: Subject::Circuit(CircuitKey {
+            service: service.to_owned(),
+            name,
+        }),
+        problem: Some(Problem {
+            since: START,
+            reason: String::new(),
+            opened_by: None,
+        }),
+    };
+    let flood = || (0..=INCIDENTS_MAX).map(|n| finding("fake", n.to_string()));
+    let mut state = State::default();
+    assert_eq!(state.observe(flood().collect(), START).not_kept, 1);
+    let all = || flood().chain([finding("shop", "stock".to_owned())]);
+    for _ in 0..2 {
+        assert!(state.observe(all().collect(), START).not_kept > 0);
+        let of_shop = state
+            .incidents
+            .iter()
+            .filter(|one| one.subject == circuit("stock"));
+        assert_eq!((of_shop.count(), state.incidents.len()), (1, INCIDENTS_MAX));
+    }
+}
