@@ -14,10 +14,11 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
+use super::body::Bodies;
 use super::dialect::Refuse;
 use super::pieces::Holds;
 use super::problem::RETRY_AFTER;
-use super::{Problem, body, compress, jaeger, tempo, zipkin};
+use super::{Problem, compress, jaeger, tempo, zipkin};
 use crate::query::{Admitted, Busy, Cost, QueryService};
 use crate::store::cancel;
 use crate::sync::Mutex;
@@ -88,9 +89,10 @@ const HEAVY: [&str; 12] = [
 /// Admits the requests of pages and APIs, and compresses the answers; `busy` is the page shown when there is
 /// no room.
 pub fn bounded(web: Router, queries: QueryService, busy: fn() -> Response) -> Router {
+    let bodies = Bodies::default();
     web.layer(from_fn(move |request: Request, next: Next| {
-        let queries = queries.clone();
-        async move { answer(request, next, &queries, busy).await }
+        let (queries, bodies) = (queries.clone(), bodies.clone());
+        async move { answer(request, next, &queries, &bodies, busy).await }
     }))
 }
 
@@ -98,16 +100,17 @@ async fn answer(
     request: Request,
     next: Next,
     queries: &QueryService,
+    bodies: &Bodies,
     busy: fn() -> Response,
 ) -> Response {
     let takes_gzip = compress::takes_gzip(request.headers());
     let cost = cost(&request, queries);
     let received = match cost {
-        Some(Cost::Upload) => Ok(request),
-        _ => body::received(request).await,
+        Some(Cost::Upload) => Ok((request, None)),
+        _ => bodies.receive(request).await,
     };
-    let request = match received {
-        Ok(request) => request,
+    let (request, _room) = match received {
+        Ok(received) => received,
         Err(refused) => return refused,
     };
     let mut admitted = None;
