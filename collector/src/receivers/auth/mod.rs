@@ -17,6 +17,7 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use fusebox::control::BY_CHARS_MAX;
 use http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use http::{Extensions, HeaderMap, Method, StatusCode};
 use tokio::time::sleep;
@@ -377,14 +378,20 @@ fn credentials(headers: &HeaderMap) -> Option<Vec<u8>> {
 /// `None` without one.
 pub fn user_name(headers: &HeaderMap) -> Option<String> {
     if let Some(user) = headers.get(USER) {
-        return String::from_utf8(user.as_bytes().to_vec()).ok();
+        return std::str::from_utf8(user.as_bytes()).ok().map(shown_name);
     }
     let (scheme, credentials) = split_scheme(headers.get(AUTHORIZATION)?.as_bytes())?;
     let is_basic = scheme.eq_ignore_ascii_case(b"basic");
     let pair = is_basic.then(|| STANDARD.decode(credentials).ok())??;
     let name = pair.split(|byte| *byte == b':').next()?;
-    let name = String::from_utf8(name.to_vec()).ok()?;
-    (!name.trim().is_empty()).then_some(name)
+    let name = std::str::from_utf8(name).ok()?.trim();
+    (!name.is_empty()).then(|| shown_name(name))
+}
+
+/// Makes a name from outside fit a line of the journal.
+fn shown_name(name: &str) -> String {
+    let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    name.chars().take(BY_CHARS_MAX).map(shown).collect()
 }
 
 fn deny(denied: Denied) -> Response {
@@ -432,6 +439,21 @@ fn split_scheme(value: &[u8]) -> Option<(&[u8], &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Scenario: a browser sends a name with its token that is long, and has a line break.
+    /// Guarantees: it fits a line of the journal.
+    #[test]
+    fn a_name_from_outside_is_short_and_one_line() {
+        let name = |name: &str| {
+            let pair = STANDARD.encode(format!("{name}:token"));
+            let value = HeaderValue::from_str(&format!("Basic {pair}")).unwrap();
+            user_name(&HeaderMap::from_iter([(AUTHORIZATION, value)]))
+        };
+        assert_eq!(name(" "), None);
+        assert_eq!(name("김\nby").as_deref(), Some("김\u{fffd}by"));
+        let long = name(&"김".repeat(100_000)).unwrap();
+        assert_eq!(long.chars().count(), BY_CHARS_MAX);
+    }
 
     async fn shown(value: &str) -> Result<(), Denied> {
         let token = Tokens::one(&"sender-sender-01".into()).unwrap();
