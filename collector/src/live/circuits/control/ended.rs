@@ -15,9 +15,16 @@ const KEPT_FOR: Duration = HOUR;
 /// How late reports sent before the end may arrive: spans are flushed at the same time.
 pub(crate) const UNDER_WAY: Duration = SECOND.saturating_mul(10);
 
-/// When each ended.
+/// When each ended, and what was stored of that.
 #[derive(Debug, Default)]
-pub(super) struct Ended(BTreeMap<InstanceId, End>);
+pub(super) struct Ended(BTreeMap<InstanceId, End>, Stored);
+
+/// Ends stored within an hour.
+#[derive(Debug, Default)]
+struct Stored {
+    since: UnixNanos,
+    count: usize,
+}
 
 #[derive(Debug, Clone, Copy)]
 struct End {
@@ -38,6 +45,18 @@ impl Ended {
         new.sort_unstable();
         new.dedup_by(|later, earlier| later.id == earlier.id);
         new
+    }
+
+    /// Returns how many of these new ends are stored: within an hour no more than are restored after a restart. They are
+    /// read with the journal of operators, of which made-up ones would otherwise take all the time.
+    pub(super) fn admit(&mut self, ends: usize, now: UnixNanos) -> usize {
+        let stored = &mut self.1;
+        if now - stored.since >= KEPT_FOR {
+            (stored.since, stored.count) = (now, 0);
+        }
+        let ends = ends.min(ENDED_MAX - stored.count);
+        stored.count += ends;
+        ends
     }
 
     /// Records an end.
@@ -152,6 +171,15 @@ mod tests {
         let many = (0..=ENDED_MAX).map(|n| id(20_000 + n)).collect();
         end(&mut ended, many, NOW + HOUR * 9);
         assert!(ended.all(NOW + HOUR * 9).len() >= ENDED_MAX - 2 * ENDED_MAX / ROOM_PART);
+    }
+
+    #[test]
+    fn what_is_stored_within_an_hour_is_bounded() {
+        let mut ended = Ended::default();
+        assert_eq!(ended.admit(ENDED_MAX - 1, NOW), ENDED_MAX - 1);
+        assert_eq!(ended.admit(5, NOW + SECOND), 1);
+        assert_eq!(ended.admit(5, NOW + SECOND * 3_599), 0);
+        assert_eq!(ended.admit(5, NOW + HOUR), 5);
     }
 
     /// Scenario: an instance, whose clock is an hour ahead, ends, is started again within a second, and ends again.

@@ -339,7 +339,8 @@ impl Control {
         off_worker_until(Path::new("series"), Instant::now() + READ_TIME_MAX, read).await
     }
 
-    /// Stores the announced ends of instances; returns the new ones once they are durable.
+    /// Stores the announced ends of instances; returns the new ones once they are durable. Very many within an hour are
+    /// in force until the next start, and not stored.
     ///
     /// # Errors
     /// When the disk fails.
@@ -351,8 +352,13 @@ impl Control {
         if ends.is_empty() {
             return Ok(Kept::default());
         }
-        let ends = self.state().ended.new_ends(ends, now);
-        let records = ends.iter().map(|end| ended::record(end, now));
+        let (ends, stored) = {
+            let mut state = self.state();
+            let ends = state.ended.new_ends(ends, now);
+            let stored = state.ended.admit(ends.len(), now);
+            (ends, stored)
+        };
+        let records = ends.iter().take(stored).map(|end| ended::record(end, now));
         let records = records.map(|end| SeriesRecord::Control(ControlRecord::Ended(end)));
         self.inner.log.append(records.collect()).await?;
         let kept = Kept {
