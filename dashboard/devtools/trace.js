@@ -35,6 +35,8 @@ export function rowsOf(trace) {
       seen.add(span);
       rows.push({ ...span, depth, at: ms(span.start - first), took: ms(span.end - span.start) });
       for (const call of (below.get(span.id) ?? []).toReversed()) waiting.push([call, depth + 1]);
+      // Once: other spans with the same id, which only a forged trace has, would list all of them again.
+      below.delete(span.id);
     }
   };
   take();
