@@ -38,6 +38,7 @@ use self::settings::{Settings, Target};
 use self::state::State;
 use crate::live::circuits::Control;
 use crate::model::{CircuitKey, EventKind, OperatorEvent, UnixNanos};
+use crate::store::cancel::completed;
 use crate::store::{StoreError, durable};
 use crate::sync::{Mutex, RwLock};
 
@@ -230,6 +231,11 @@ impl Notifier {
     /// # Errors
     /// When the order is invalid, there are too many, or the disk fails.
     pub async fn mute(&self, order: MuteOrder) -> Result<Result<Mute, MuteError>, StoreError> {
+        let this = self.clone();
+        completed(Path::new(FILE), async move { this.take_mute(order).await }).await
+    }
+
+    async fn take_mute(&self, order: MuteOrder) -> Result<Result<Mute, MuteError>, StoreError> {
         let mute = self.state().mute(order, UnixNanos::now());
         if let Ok(mute) = &mute {
             let Mute {
@@ -254,15 +260,24 @@ impl Notifier {
     /// Ends a mute early; `None` if it does not exist. `by` is the user, if known.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// When the disk fails; the mute then stays in force.
     pub async fn unmute(&self, id: u64, by: Option<String>) -> Result<Option<Mute>, StoreError> {
+        let this = self.clone();
+        let by = by.unwrap_or_default();
+        completed(Path::new(FILE), async move { this.end_mute(id, &by).await }).await
+    }
+
+    async fn end_mute(&self, id: u64, by: &str) -> Result<Option<Mute>, StoreError> {
         let ended = self.state().unmute(id);
         if let Some(mute) = &ended {
+            let saved = self.save().await;
+            if saved.is_err() {
+                self.state().restore_mute(mute.clone());
+            }
+            saved?;
             tracing::info!(id, "notifications are no longer muted");
-            self.save().await?;
             self.wake();
-            let by = by.unwrap_or_default();
-            self.note(EventKind::Unmute, mute, &by).await;
+            self.note(EventKind::Unmute, mute, by).await;
         }
         Ok(ended)
     }

@@ -6,7 +6,7 @@ use super::*;
 use crate::model::{CircuitKey, HOUR};
 use crate::notify::incident::Problem;
 use crate::notify::state::Finding;
-use crate::notify::{Subject, settings};
+use crate::notify::{MuteOrder, Subject, settings};
 
 fn refused(status: StatusCode, retry_after: Option<Duration>) -> SendError {
     let text = String::new();
@@ -118,4 +118,26 @@ async fn a_target_that_accepts_again_gets_everything_at_once() {
     assert_eq!(names(&again), ["stock"]);
     assert!(notifier.report(&target, &again, &Ok(())));
     assert_eq!(names(&notifier.next(&target, 9)), ["cart", "page"]);
+}
+
+/// Scenario: the file of the state cannot be written when an operator ends a mute.
+/// Guarantees: the answer is an error, and the mute stays in force.
+#[tokio::test]
+async fn a_mute_whose_end_is_not_written_stays_in_force() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let notifier = Notifier::open(&data);
+    let order = MuteOrder {
+        service: "shop".to_owned(),
+        for_s: 600,
+        by: "Ada".to_owned(),
+        reason: "we deploy".to_owned(),
+        ..MuteOrder::default()
+    };
+    let mute = notifier.mute(order).await.unwrap().unwrap();
+    std::fs::remove_dir_all(&data).unwrap();
+    std::fs::write(&data, "no directory").unwrap();
+    assert!(notifier.unmute(mute.id, None).await.is_err());
+    assert_eq!(notifier.overview().mutes, [mute]);
 }

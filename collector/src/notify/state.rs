@@ -201,6 +201,11 @@ impl State {
         Some(self.mutes.remove(at))
     }
 
+    /// Puts a mute back in force whose end could not be written.
+    pub(super) fn restore_mute(&mut self, mute: Mute) {
+        self.mutes.push(mute);
+    }
+
     pub(super) fn incidents(&self) -> &[Incident] {
         &self.incidents
     }

@@ -18,7 +18,7 @@ use crate::codec::otlp::encode::ResourceSpans;
 use crate::files;
 use crate::live::circuits::Control;
 use crate::model::{CircuitKey, EventKind, OperatorEvent, Trace, UnixNanos};
-use crate::store::cancel::off_worker;
+use crate::store::cancel::{completed, off_worker};
 use crate::store::{StoreError, durable};
 use crate::sync::Mutex;
 
@@ -237,12 +237,17 @@ impl Kept {
             let seconds = left.as_secs() + 1;
             return Err(KeepError::Arriving { seconds });
         }
-        let area = Arc::clone(&self.0);
-        let write = move || Ok(area.write(&trace, note, by, now));
-        let kept = off_worker(&self.0.folder, write).await??;
-        self.note(EventKind::KeepTrace, &kept, kept.by.clone())
-            .await;
-        Ok(kept)
+        let this = self.clone();
+        let change = async move {
+            let area = Arc::clone(&this.0);
+            let write = move || Ok(area.write(&trace, note, by, now));
+            let kept = off_worker(&this.0.folder, write).await?;
+            if let Ok(kept) = &kept {
+                this.note(EventKind::KeepTrace, kept, kept.by.clone()).await;
+            }
+            Ok(kept)
+        };
+        completed(&self.0.folder, change).await?
     }
 
     /// Removes a trace and returns its entry. `by` is the user, if known.
@@ -254,13 +259,17 @@ impl Kept {
         id: TraceId,
         by: Option<String>,
     ) -> Result<Option<KeptTrace>, StoreError> {
-        let area = Arc::clone(&self.0);
-        let removed = off_worker(&self.0.folder, move || area.remove(id)).await?;
-        if let Some(trace) = &removed {
-            let by = by.unwrap_or_default();
-            self.note(EventKind::RemoveTrace, trace, by).await;
-        }
-        Ok(removed)
+        let this = self.clone();
+        let change = async move {
+            let area = Arc::clone(&this.0);
+            let removed = off_worker(&this.0.folder, move || area.remove(id)).await?;
+            if let Some(trace) = &removed {
+                let by = by.unwrap_or_default();
+                this.note(EventKind::RemoveTrace, trace, by).await;
+            }
+            Ok(removed)
+        };
+        completed(&self.0.folder, change).await
     }
 
     /// Returns the entry of a trace; `None` if it is not kept.

@@ -47,6 +47,22 @@ pub(crate) fn reserving_part<T>(reserved: Reserved, part: impl FnOnce() -> T) ->
     RESERVED.sync_scope(reserved, part)
 }
 
+/// Completes a change even if its caller goes away: it must not stay half made, or unrecorded.
+///
+/// # Errors
+/// Those of the change, or when it panics; `what` is the path that is being written.
+pub(crate) async fn completed<T: Send + 'static>(
+    what: &Path,
+    change: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, StoreError> {
+    let made = match RESERVED.try_with(Arc::clone) {
+        Ok(reserved) => tokio::spawn(reserving(reserved, change)),
+        Err(_) => tokio::spawn(change),
+    };
+    let made = made.await;
+    made.unwrap_or_else(|error| Err(StoreError::io("write", what, std::io::Error::other(error))))
+}
+
 /// Runs blocking work on another thread; it stops at its next check once the future is dropped.
 ///
 /// # Errors
