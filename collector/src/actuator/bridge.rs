@@ -11,7 +11,7 @@ use fusebox::control::{
 use futures_util::StreamExt;
 use futures_util::stream::iter;
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::target::Target;
 use super::{ActuatorError, Actuators, Id, id, read};
@@ -21,6 +21,8 @@ use crate::model::{OperatorChange, TimeRange, UnixNanos};
 
 /// How often expired changes are ended, and new instances are polled for; other changes are passed on at once.
 const EVERY: Duration = Duration::from_secs(2);
+/// How long one instance may keep the changes of others waiting; what it did not acknowledge is sent again.
+const ROUND_MAX: Duration = Duration::from_secs(8);
 /// How long the levels of loggers are believed.
 const LOGGERS_FOR: Duration = Duration::from_secs(60);
 /// Instances at the same time.
@@ -46,9 +48,13 @@ pub(crate) async fn pass_on(actuators: Actuators, control: Control) {
         let answering = sessions.values_mut().filter(|session| session.is_answering);
         let control = &control;
         let rounds = iter(answering).for_each_concurrent(AT_ONCE, |session| async move {
-            if let Err(error) = session.round(control).await {
-                let instance = &session.instance;
-                tracing::debug!(instance, %error, "could not pass changes on to an actuator");
+            let instance = session.instance.clone();
+            match timeout(ROUND_MAX, session.round(control)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::debug!(instance, %error, "could not pass changes on to an actuator");
+                }
+                Err(_) => tracing::debug!(instance, "an actuator did not answer in time"),
             }
         });
         rounds.await;

@@ -296,6 +296,74 @@ async fn changes_end_even_if_the_collector_was_away() {
     fixture.passing.abort();
 }
 
+/// *Scenario*: a service is started again while a level is changed; it registers with another time of its start.
+/// *Guarantees*: the new process gets the level too.
+#[tokio::test]
+async fn a_process_that_starts_gets_what_is_in_force() {
+    let (dir, jvm) = (tempfile::tempdir().unwrap(), jvm(Value::Null));
+    let (url, _served) = start(Arc::clone(&jvm)).await;
+    let fixture = Fixture::open(&dir, &url).await;
+    fixture.level(Action::Level(Level::Debug), 600).await;
+    let is_set = || jvm.lock().levels["shop.Orders"] == "DEBUG";
+    until("the level is set", is_set).await;
+    let registry = fixture.circuits.registry();
+    let mut again = registry
+        .find("shop", "a")
+        .unwrap()
+        .registered
+        .registration
+        .clone();
+    again
+        .metadata
+        .insert("startup".to_owned(), "2026-12-01T00:17:00Z".to_owned());
+    jvm.lock()
+        .levels
+        .insert("shop.Orders".to_owned(), Value::Null);
+    registry.register(again, UnixNanos::now()).await.unwrap();
+    until("the level is set again", is_set).await;
+}
+
+/// *Scenario*: the health check of an instance that registered by Eureka's API says that it is down.
+/// *Guarantees*: that is known, and its status is what it reported: others find it by that.
+#[tokio::test]
+async fn a_check_does_not_take_instances_of_eureka_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let down = || async {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Json(json!({"status": "DOWN"})),
+        )
+    };
+    let router = Router::new().route("/health", get(down));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let health = format!("http://{}/health", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let day = Duration::from_secs(86_400);
+    let circuits = Circuits::open(dir.path(), 7 * day, Arc::new(Counters::default())).unwrap();
+    let registry = circuits.registry();
+    let registration = Registration {
+        service: "shop".to_owned(),
+        instance: "a".to_owned(),
+        source: RegistrySource::Eureka,
+        status: InstanceStatus::Up,
+        links: Links {
+            health,
+            ..Links::default()
+        },
+        ..Registration::default()
+    };
+    registry
+        .register(registration, UnixNanos::now())
+        .await
+        .unwrap();
+    let actuators = Actuators::new(registry.clone(), vec!["127.0.0.1".parse().unwrap()]);
+    actuators.check_all().await;
+    let checked = actuators.checked("shop", "a").unwrap();
+    assert_eq!(checked.status, InstanceStatus::Down, "{checked:?}");
+    let listed = registry.find("shop", "a").unwrap();
+    assert_eq!(listed.registered.status(), InstanceStatus::Up);
+}
+
 /// *Scenario*: an instance is killed.
 /// *Guarantees*: it is offline, with the reason, in the registry and in its journal.
 #[tokio::test]

@@ -8,8 +8,10 @@ use futures_util::StreamExt;
 use futures_util::stream::iter;
 use serde::Serialize;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
+use super::fetch::FetchError;
 use super::target::Target;
 use super::{ActuatorError, Actuators, id};
 use crate::live::registry::{Listed, RegistryError};
@@ -47,7 +49,9 @@ pub(crate) async fn watch(actuators: Actuators) {
     // By then, clients have registered again after a restart, with the users of their actuators.
     let mut tick = interval_at(Instant::now() + FIRST_AFTER, EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut first = JoinSet::new();
     loop {
+        while first.try_join_next().is_some() {}
         let new = tokio::select! {
             _ = tick.tick() => None,
             entry = entries.recv() => match entry {
@@ -61,7 +65,12 @@ pub(crate) async fn watch(actuators: Actuators) {
             },
         };
         match new {
-            Some(new) => actuators.check(&new).await,
+            // Beside the others, which must not wait for many that register and do not answer.
+            Some(new) if first.len() < AT_ONCE => {
+                let actuators = actuators.clone();
+                first.spawn(async move { actuators.check(&new).await });
+            }
+            Some(_) => {}
             None => actuators.check_all().await,
         }
     }
@@ -85,9 +94,18 @@ impl Actuators {
             return;
         };
         let mut health = target.health().await;
-        if is_offline(&health) {
+        let before = self
+            .checked
+            .lock()
+            .get(&id_of(listed))
+            .map(|before| before.status);
+        if is_offline(&health) && before != Some(InstanceStatus::Offline) {
             sleep(AGAIN_AFTER).await;
             health = target.health().await;
+        }
+        if matches!(health, Err(ActuatorError::Fetch(FetchError::Busy))) {
+            // That says nothing about this one.
+            return;
         }
         let has_answered = health.is_ok();
         let (status, reason) = match health {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use base64::Engine;
@@ -31,6 +31,8 @@ use crate::sync::Mutex;
 
 /// Timeout of a request; a health check that asks a database takes a second or two.
 pub(super) const TIME_MAX: Duration = Duration::from_secs(5);
+/// Timeout of a connection; addresses that answer nothing must not hold up checks of others for long.
+const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// How long a request waits for others to the same host.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 /// Requests at the same time.
@@ -48,11 +50,20 @@ pub(super) struct Fetcher {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     networks: Vec<Network>,
     requests: Arc<Semaphore>,
     hosts: Mutex<BTreeMap<IpAddr, Weak<Semaphore>>>,
+    /// With the authorities of the system; read when the first actuator needs it.
+    tls: OnceLock<TlsConnector>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner")
+            .field("networks", &self.networks)
+            .finish_non_exhaustive()
+    }
 }
 
 /// An answer within the limits.
@@ -98,6 +109,7 @@ impl Fetcher {
                 networks,
                 requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
                 hosts: Mutex::default(),
+                tls: OnceLock::new(),
             }),
         }
     }
@@ -119,11 +131,12 @@ impl Fetcher {
         let first = addrs.first().expect("at least one address is allowed");
         let _places = self.places(first.ip()).await?;
         let exchange = async {
-            let tcp = TcpStream::connect(&*addrs).await;
+            let tcp = timeout(CONNECT_MAX, TcpStream::connect(&*addrs)).await;
+            let tcp = tcp.map_err(|_| FetchError::TimedOut)?;
             let tcp = tcp.map_err(|error| FetchError::Unreachable(last_cause(&error)))?;
             let request = request(url, user, json)?;
             match url.scheme() {
-                "https" => exchange(secured(url, tcp).await?, request).await,
+                "https" => exchange(self.secured(url, tcp).await?, request).await,
                 _ => exchange(tcp, request).await,
             }
         };
@@ -174,19 +187,25 @@ impl Fetcher {
         hosts.insert(ip, Arc::downgrade(&new));
         new
     }
-}
 
-async fn secured(url: &Url, tcp: TcpStream) -> Result<TlsStream<TcpStream>, FetchError> {
-    let unreachable = |error: &dyn std::error::Error| FetchError::Unreachable(last_cause(error));
-    let host = url.host_str().unwrap_or_default();
-    let host = host
-        .trim_start_matches('[')
-        .trim_end_matches(']')
-        .to_owned();
-    let name = ServerName::try_from(host).map_err(|error| unreachable(&error))?;
-    let tls = TlsConnector::from(Arc::new(tls_config(system_roots())));
-    let secured = tls.connect(name, tcp).await;
-    secured.map_err(|error| unreachable(&error))
+    async fn secured(&self, url: &Url, tcp: TcpStream) -> Result<TlsStream<TcpStream>, FetchError> {
+        let unreachable =
+            |error: &dyn std::error::Error| FetchError::Unreachable(last_cause(error));
+        let host = url.host_str().unwrap_or_default();
+        let host = host
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_owned();
+        let name = ServerName::try_from(host).map_err(|error| unreachable(&error))?;
+        let of_system = || TlsConnector::from(Arc::new(tls_config(system_roots())));
+        let secured = self
+            .inner
+            .tls
+            .get_or_init(of_system)
+            .connect(name, tcp)
+            .await;
+        secured.map_err(|error| unreachable(&error))
+    }
 }
 
 fn request(
