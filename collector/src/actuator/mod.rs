@@ -9,15 +9,18 @@ mod read;
 mod target;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
 
 use http::StatusCode;
+use serde::Serialize;
 use serde_json::Value;
+use tokio::time::Instant;
 
 pub(crate) use bridge::pass_on;
 pub use check::Checked;
 pub(crate) use check::watch;
-pub use read::{Breaker, BreakerEvent, Component, Exchange, Health};
+pub use read::{Breaker, BreakerEvent, Component, Exchange, Health, Property};
 
 use self::fetch::{FetchError, Fetcher};
 use self::target::Target;
@@ -34,7 +37,14 @@ pub struct Actuators {
     fetcher: Fetcher,
     registry: Registry,
     checked: Arc<Mutex<BTreeMap<Id, Checked>>>,
+    /// What was read last.
+    views: Arc<Mutex<BTreeMap<Id, (Instant, ActuatorView)>>>,
 }
+
+/// How long what was read is shown: pages are loaded again every five seconds, by each of their readers.
+const SHOWN_FOR: Duration = Duration::from_secs(4);
+/// Instances whose pages are looked at by then, at most 200 KB each.
+const VIEWS_MAX: usize = 64;
 
 /// Why something could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -48,9 +58,10 @@ enum ActuatorError {
 }
 
 /// What the actuator of an instance says about it; what it does not have or does not show is left out.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct ActuatorView {
     /// Why nothing could be read; empty if something was.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub problem: String,
     /// Its health.
     pub health: Option<Health>,
@@ -64,6 +75,8 @@ pub struct ActuatorView {
     pub events: Vec<BreakerEvent>,
     /// The last requests that it answered, latest first.
     pub exchanges: Vec<Exchange>,
+    /// Its settings, by name.
+    pub properties: Vec<Property>,
 }
 
 impl Actuators {
@@ -73,6 +86,7 @@ impl Actuators {
             fetcher: Fetcher::new(networks),
             registry,
             checked: Arc::default(),
+            views: Arc::default(),
         }
     }
 
@@ -84,28 +98,23 @@ impl Actuators {
     /// Reads the actuator of an instance; `None` if it has none, or if none may be read.
     pub async fn read(&self, service: &str, instance: &str) -> Option<ActuatorView> {
         let target = self.target(service, instance)?;
-        let (health, info, uptime, breakers, events, exchanges) = tokio::join!(
-            target.health(),
-            target.get(&["info"]),
-            target.get(&["metrics", "process.uptime"]),
-            target.get(&["circuitbreakers"]),
-            target.get(&["circuitbreakerevents"]),
-            target.get(&["httpexchanges"]),
-        );
-        let (health, problem) = match health {
-            Ok(health) => (Some(health), String::new()),
-            Err(error) => (None, error.to_string()),
-        };
-        let json = |read: Result<Value, ActuatorError>| read.unwrap_or_default();
-        Some(ActuatorView {
-            problem,
-            health,
-            info: read::info(&json(info)),
-            uptime_s: read::uptime(&json(uptime)),
-            breakers: read::breakers(&json(breakers)),
-            events: read::breaker_events(&json(events)),
-            exchanges: read::exchanges(&json(exchanges)),
-        })
+        let id = id(service, instance);
+        if let Some((_, known)) = self.recent().get(&id) {
+            return Some(known.clone());
+        }
+        let view = target.read().await;
+        let mut views = self.recent();
+        if views.len() < VIEWS_MAX {
+            views.insert(id, (Instant::now(), view.clone()));
+        }
+        Some(view)
+    }
+
+    /// Returns what was read a moment ago.
+    fn recent(&self) -> MutexGuard<'_, BTreeMap<Id, (Instant, ActuatorView)>> {
+        let mut views = self.views.lock();
+        views.retain(|_, (read, _)| read.elapsed() < SHOWN_FOR);
+        views
     }
 
     fn target(&self, service: &str, instance: &str) -> Option<Target> {
@@ -113,6 +122,36 @@ impl Actuators {
         let is_enabled = self.fetcher.is_enabled();
         let target = Target::of(&listed.registered.registration, &self.fetcher);
         target.filter(|_| is_enabled)
+    }
+}
+
+impl Target {
+    /// Reads everything that is shown.
+    async fn read(&self) -> ActuatorView {
+        let (health, info, uptime, breakers, events, exchanges, env) = tokio::join!(
+            self.health(),
+            self.get(&["info"]),
+            self.get(&["metrics", "process.uptime"]),
+            self.get(&["circuitbreakers"]),
+            self.get(&["circuitbreakerevents"]),
+            self.get(&["httpexchanges"]),
+            self.get(&["env"]),
+        );
+        let (health, problem) = match health {
+            Ok(health) => (Some(health), String::new()),
+            Err(error) => (None, error.to_string()),
+        };
+        let json = |read: Result<Value, ActuatorError>| read.unwrap_or_default();
+        ActuatorView {
+            problem,
+            health,
+            info: read::info(&json(info)),
+            uptime_s: read::uptime(&json(uptime)),
+            breakers: read::breakers(&json(breakers)),
+            events: read::breaker_events(&json(events)),
+            exchanges: read::exchanges(&json(exchanges), self.path()),
+            properties: read::properties(&json(env)),
+        }
     }
 }
 
@@ -124,9 +163,13 @@ pub(crate) fn fuzz(body: &[u8]) {
     let health = read::health(StatusCode::OK, body);
     assert!(health.status != crate::model::InstanceStatus::Up || health.reason.is_empty());
     let json = serde_json::from_slice(body).unwrap_or_default();
-    let (_, _) = (read::info(&json), read::uptime(&json));
+    let (_, _) = (read::info(&json), read::properties(&json));
+    let _ = read::uptime(&json);
     let (_, _) = (read::loggers(&json), read::breakers(&json));
-    let (_, _) = (read::breaker_events(&json), read::exchanges(&json));
+    let (_, _) = (
+        read::breaker_events(&json),
+        read::exchanges(&json, "/actuator"),
+    );
 }
 
 fn id(service: &str, instance: &str) -> Id {

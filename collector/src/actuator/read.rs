@@ -4,20 +4,38 @@
 use std::collections::BTreeMap;
 
 use fusebox::control::{LOGGERS_MAX, Level, LoggerLevel};
+use fusebox::http::is_secret_name;
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::model::{InstanceStatus, cut};
+use crate::model::{InstanceStatus, UnixNanos, cut, parse_timestamp};
 
 /// Longest text that is shown, bytes.
 const TEXT_BYTES_MAX: usize = 300;
 /// Rows of each list.
 const ROWS_MAX: usize = 100;
+/// Settings.
+const PROPERTIES_MAX: usize = 200;
+/// What stands for a secret value, as in Spring Boot.
+const MASK: &str = "******";
+/// Environment variables of a service begin with one of these.
+const OWN_VARIABLES: [&str; 8] = [
+    "SPRING_",
+    "SERVER_",
+    "MANAGEMENT_",
+    "LOGGING_",
+    "RESILIENCE4J_",
+    "EUREKA_",
+    "OTEL_",
+    "FUSEBOX_",
+];
 /// Circuit breakers.
 const BREAKERS_MAX: usize = 500;
 /// Events and exchanges, the latest.
 const RECENT_MAX: usize = 20;
+/// Loggers that are shown by their place: packages, not single classes.
+const DOTS_MAX: usize = 1;
 /// Depth of nested components.
 const DEPTH_MAX: usize = 4;
 
@@ -43,6 +61,19 @@ pub struct Component {
     pub detail: String,
 }
 
+/// A setting of the service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Property {
+    /// Its name.
+    pub name: String,
+    /// Its value, if the actuator shows it and it is no secret.
+    pub value: String,
+    /// Where it comes from, such as `commandLineArgs` or the name of a file.
+    pub source: String,
+    /// The place there, if the actuator knows it.
+    pub origin: String,
+}
+
 /// A circuit breaker of resilience4j.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Breaker {
@@ -63,8 +94,9 @@ pub struct Breaker {
 /// An event of a circuit breaker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BreakerEvent {
-    /// When, as the actuator writes it.
-    pub time: String,
+    /// When, by the clock of the instance.
+    #[serde(rename = "time_unix_nanos")]
+    pub time: Option<UnixNanos>,
     /// The circuit breaker.
     pub breaker: String,
     /// What happened, such as `CLOSED_TO_FORCED_OPEN`.
@@ -74,14 +106,15 @@ pub struct BreakerEvent {
 /// A request that the instance answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Exchange {
-    /// When, as the actuator writes it.
-    pub time: String,
+    /// When, by the clock of the instance.
+    #[serde(rename = "time_unix_nanos")]
+    pub time: Option<UnixNanos>,
     /// Method and path.
     pub request: String,
     /// The status of the answer.
     pub status: u64,
-    /// How long it took, as the actuator writes it.
-    pub took: String,
+    /// How long it took.
+    pub took_nanos: Option<u64>,
     /// Its trace, if the request had one.
     pub trace: Option<String>,
 }
@@ -169,6 +202,42 @@ fn details(json: &Value) -> String {
     shortened(&details.collect::<Vec<_>>().join(", "))
 }
 
+/// Returns the properties of `env` with the origin of each value: those in force, without what the system brings along.
+pub(super) fn properties(json: &Value) -> Vec<Property> {
+    let mut properties: BTreeMap<String, Property> = BTreeMap::new();
+    for source in json["propertySources"].as_array().into_iter().flatten() {
+        let source_name = text(&source["name"]);
+        for (name, property) in source["properties"].as_object().into_iter().flatten() {
+            if properties.len() >= PROPERTIES_MAX || is_of_system(&source_name, name) {
+                continue;
+            }
+            let value = match is_secret_name(name) {
+                true => MASK.to_owned(),
+                false => text(&property["value"]),
+            };
+            // The first source is the one in force.
+            properties
+                .entry(shortened(name))
+                .or_insert_with(|| Property {
+                    name: shortened(name),
+                    value,
+                    source: source_name.clone(),
+                    origin: text(&property["origin"]),
+                });
+        }
+    }
+    properties.into_values().collect()
+}
+
+/// Whether a property is of the machine or the JVM, not of the service.
+fn is_of_system(source: &str, name: &str) -> bool {
+    match source {
+        "systemProperties" | "servletContextInitParams" | "server.ports" => true,
+        "systemEnvironment" => !OWN_VARIABLES.iter().any(|prefix| name.starts_with(prefix)),
+        _ => false,
+    }
+}
+
 /// Returns names and values of `info`, those of objects joined by dots.
 pub(super) fn info(json: &Value) -> Vec<(String, String)> {
     let mut rows = Vec::new();
@@ -194,15 +263,22 @@ fn add_info(json: &Value, above: &str, depth: usize, rows: &mut Vec<(String, Str
 
 /// Returns the uptime in seconds that `metrics/process.uptime` has.
 pub(super) fn uptime(json: &Value) -> Option<f64> {
-    json["measurements"][0]["value"].as_f64()
+    let value = json["measurements"][0]["value"].as_f64()?;
+    match json["baseUnit"].as_str() {
+        Some("seconds") => Some(value),
+        // Where Micrometer also sends OTLP.
+        Some("milliseconds") => Some(value / 1e3),
+        _ => None,
+    }
 }
 
-/// Returns the loggers to show: the root, those with a level of their own, and those above most others.
+/// Returns the loggers to show: the root, those with a level of their own, and those of packages.
 pub(super) fn loggers(json: &Value) -> Vec<LoggerLevel> {
     let all = json["loggers"].as_object().into_iter().flatten();
     let mut all: Vec<_> = all
         .map(|(name, logger)| (rank(name, logger), name, logger))
         .collect();
+    all.retain(|(rank, ..)| *rank <= BY_PLACE + DOTS_MAX);
     all.sort_by_key(|(rank, name, _)| (*rank, name.as_str()));
     let level = |logger: &Value| level(&logger["effectiveLevel"]);
     let shown = all.into_iter().filter_map(|(_, name, logger)| {
@@ -215,11 +291,14 @@ pub(super) fn loggers(json: &Value) -> Vec<LoggerLevel> {
     shown.take(LOGGERS_MAX).collect()
 }
 
+/// The rank of the loggers that have no level of their own.
+const BY_PLACE: usize = 2;
+
 fn rank(name: &str, logger: &Value) -> usize {
     match (name, logger["configuredLevel"].is_string()) {
         ("ROOT", _) => 0,
         (_, true) => 1,
-        (name, false) => 2 + name.matches('.').count(),
+        (name, false) => BY_PLACE + name.matches('.').count(),
     }
 }
 
@@ -267,7 +346,7 @@ pub(super) fn breaker_events(json: &Value) -> Vec<BreakerEvent> {
             _ => return None,
         };
         Some(BreakerEvent {
-            time: text(&event["creationTime"]),
+            time: time(&event["creationTime"]),
             breaker: text(&event["circuitBreakerName"]),
             what,
         })
@@ -275,24 +354,52 @@ pub(super) fn breaker_events(json: &Value) -> Vec<BreakerEvent> {
     transitions.take(RECENT_MAX).collect()
 }
 
-/// Returns the last exchanges, latest first. Addresses are without query, which may have secrets.
-pub(super) fn exchanges(json: &Value) -> Vec<Exchange> {
+/// Returns the last exchanges but those with the actuator itself, which is at a path, latest first. Addresses are without
+/// query, which may have secrets.
+pub(super) fn exchanges(json: &Value, actuator: &str) -> Vec<Exchange> {
     let all = json["exchanges"].as_array().into_iter().flatten();
-    let shown = all.map(|one| {
+    let shown = all.filter_map(|one| {
         let uri = one["request"]["uri"].as_str().unwrap_or_default();
         let uri = uri.split(['?', '#']).next().unwrap_or_default();
         let path = uri.split_once("://").map_or(uri, |(_, rest)| {
             rest.find('/').map_or("/", |slash| &rest[slash..])
         });
-        Exchange {
-            time: text(&one["timestamp"]),
+        let is_actuator = path
+            .strip_prefix(actuator)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        (!is_actuator).then(|| Exchange {
+            time: time(&one["timestamp"]),
             request: shortened(&format!("{} {path}", text(&one["request"]["method"]))),
             status: one["response"]["status"].as_u64().unwrap_or_default(),
-            took: text(&one["timeTaken"]),
+            took_nanos: one["timeTaken"].as_str().and_then(iso_nanos),
             trace: trace(&one["request"]["headers"]["traceparent"][0]),
-        }
+        })
     });
     shown.take(RECENT_MAX).collect()
+}
+
+/// Returns a time; `[Etc/UTC]` may follow it.
+fn time(json: &Value) -> Option<UnixNanos> {
+    parse_timestamp(json.as_str()?.split('[').next()?)
+}
+
+/// Returns a duration as Java writes it, such as `PT1M0.03S`.
+fn iso_nanos(text: &str) -> Option<u64> {
+    let mut seconds = 0.0;
+    let mut rest = text.strip_prefix("PT")?;
+    while !rest.is_empty() {
+        let end = rest.find(['H', 'M', 'S'])?;
+        let unit = match rest.as_bytes()[end] {
+            b'H' => 3_600.0,
+            b'M' => 60.0,
+            _ => 1.0,
+        };
+        seconds += rest[..end].parse::<f64>().ok()? * unit;
+        rest = &rest[end + 1..];
+    }
+    (0.0..1e9)
+        .contains(&seconds)
+        .then_some((seconds * 1e9) as u64)
 }
 
 fn trace(header: &Value) -> Option<String> {

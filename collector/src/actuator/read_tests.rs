@@ -52,24 +52,77 @@ fn breakers_events_and_exchanges_are_read() {
     assert_eq!(breaker.failure_rate, "50.0% / 50.0%");
     assert_eq!(breaker.slow_rate, "");
     let all = json!({"circuitBreakerEvents": [
-        {"circuitBreakerName": "stock", "type": "SUCCESS", "creationTime": "1", "stateTransition": null},
-        {"circuitBreakerName": "stock", "type": "STATE_TRANSITION", "creationTime": "2", "stateTransition": "CLOSED_TO_OPEN"}]});
+        {"circuitBreakerName": "stock", "type": "SUCCESS", "creationTime": "-", "stateTransition": null},
+        {"circuitBreakerName": "stock", "type": "STATE_TRANSITION", "creationTime": "1970-01-01T00:00:02Z[Etc/UTC]", "stateTransition": "CLOSED_TO_OPEN"}]});
     let events = breaker_events(&all);
     assert_eq!(events.len(), 1);
+    let time = Some(UnixNanos::new(2_000_000_000));
     assert_eq!(
-        (events[0].what.as_str(), events[0].time.as_str()),
-        ("CLOSED_TO_OPEN", "2")
+        (events[0].what.as_str(), events[0].time),
+        ("CLOSED_TO_OPEN", time)
     );
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-    let all = json!({"exchanges": [{"timestamp": "1", "timeTaken": "PT0.03S", "response": {"status": 200},
+    let all = json!({"exchanges": [{"request": {"method": "GET", "uri": "http://shop/actuator/health"}}, {"timestamp": "1970-01-01T00:00:01.5Z", "timeTaken": "PT1M0.03S", "response": {"status": 200},
         "request": {"method": "GET", "uri": "http://shop:8080/stock?token=secret",
             "headers": {"traceparent": [format!("00-{trace}-00f067aa0ba902b7-01")]}}}]});
-    let exchange = &exchanges(&all)[0];
+    let exchange = &exchanges(&all, "/actuator")[0];
     assert_eq!(
         (exchange.request.as_str(), exchange.status),
         ("GET /stock", 200)
     );
     assert_eq!(exchange.trace.as_deref(), Some(trace));
+    assert_eq!(exchange.took_nanos, Some(60_030_000_000));
+    for (unit, seconds) in [
+        ("seconds", Some(1_500.0)),
+        ("milliseconds", Some(1.5)),
+        ("", None),
+    ] {
+        let metric = json!({"baseUnit": unit, "measurements": [{"value": 1_500.0}]});
+        assert_eq!(uptime(&metric), seconds, "{unit}");
+    }
+}
+
+#[test]
+fn settings_have_the_origin_of_the_value_in_force() {
+    let env = json!({"propertySources": [
+        {"name": "systemProperties", "properties": {"java.home": {"value": "/opt"}}},
+        {"name": "systemEnvironment", "properties": {
+            "PATH": {"value": "/bin"}, "SPRING_PROFILES_ACTIVE": {"value": "a", "origin": "System Environment Property"}}},
+        {"name": "commandLineArgs", "properties": {"server.port": {"value": "8081"}, "db.password": {"value": "pw"}}},
+        {"name": "application.properties", "properties": {
+            "server.port": {"value": "8080", "origin": "application.properties - 2:13"},
+            "spring.application.name": {"value": "shop", "origin": "application.properties - 1:25"}}}]});
+    let read = properties(&env);
+    let read: Vec<_> = read
+        .iter()
+        .map(|it| {
+            (
+                it.name.as_str(),
+                it.value.as_str(),
+                it.source.as_str(),
+                it.origin.as_str(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        read,
+        [
+            (
+                "SPRING_PROFILES_ACTIVE",
+                "a",
+                "systemEnvironment",
+                "System Environment Property"
+            ),
+            ("db.password", MASK, "commandLineArgs", ""),
+            ("server.port", "8081", "commandLineArgs", ""),
+            (
+                "spring.application.name",
+                "shop",
+                "application.properties",
+                "application.properties - 1:25"
+            ),
+        ]
+    );
 }
 
 #[test]
@@ -91,8 +144,10 @@ fn few_loggers_are_shown_and_those_that_are_set_first() {
     );
     all.insert("org".to_owned(), json!({"effectiveLevel": "FATAL"}));
     all.insert("none".to_owned(), json!({"effectiveLevel": "LOUD"}));
+    all.insert("a.b.Class".to_owned(), json!({"effectiveLevel": "INFO"}));
     let shown = loggers(&json!({ "loggers": all }));
     assert_eq!(shown.len(), LOGGERS_MAX);
+    assert!(shown.iter().all(|one| one.name != "a.b.Class"));
     let first: Vec<_> = shown
         .iter()
         .take(3)
@@ -131,7 +186,7 @@ fn hostile_answers_are_cut() {
         json!({"circuitBreakers": [1], "exchanges": {}, "loggers": 7}),
     ] {
         assert!(breakers(&wrong).is_empty() && loggers(&wrong).is_empty());
-        assert!(exchanges(&wrong).is_empty() && breaker_events(&wrong).is_empty());
+        assert!(exchanges(&wrong, "").is_empty() && breaker_events(&wrong).is_empty());
         assert_eq!(uptime(&wrong), None);
     }
 }

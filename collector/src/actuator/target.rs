@@ -30,6 +30,10 @@ impl Target {
         })
     }
 
+    pub(super) fn path(&self) -> &str {
+        self.base.path()
+    }
+
     /// Returns the health; an answer without one has one as well, by its status.
     pub(super) async fn health(&self) -> Result<Health, ActuatorError> {
         let answer = self.send(&["health"], None).await?;

@@ -1,13 +1,13 @@
 //! What the actuator of a registered instance says, on its page: health, information, circuit breakers, exchanges.
 
-use fusebox_collector::actuator::{ActuatorView, Breaker, Checked};
+use fusebox_collector::actuator::{ActuatorView, Breaker, Checked, Exchange};
 use fusebox_collector::model::{InstanceStatus, UnixNanos};
 
 use super::href;
 use crate::pages::Pages;
 use crate::pages::circuit::changes::ShownChange;
 use crate::pages::view::href::Href;
-use crate::pages::view::text;
+use crate::pages::view::{moment, text};
 
 /// The actuator as shown.
 #[derive(Debug)]
@@ -16,6 +16,7 @@ pub(crate) struct ShownActuator {
     checked: Option<Checked>,
     pub(super) view: ActuatorView,
     page: Href,
+    now: u64,
     /// The changes of circuit breakers that this instance gets: name and change.
     changes: Vec<(String, ShownChange)>,
 }
@@ -39,6 +40,7 @@ impl ShownActuator {
             checked: pages.query.actuators().checked(service, id),
             view,
             page: href(service, id),
+            now: now.get(),
             changes: shown.collect(),
         })
     }
@@ -79,6 +81,15 @@ impl ShownActuator {
             (breaker, class, form.at("breaker").to_string())
         });
         shown.collect()
+    }
+
+    /// Returns a time as HTML.
+    pub(super) fn time(&self, at: &Option<UnixNanos>) -> String {
+        at.map_or_else(String::new, |at| moment::short(at.get(), self.now))
+    }
+
+    pub(super) fn took(&self, exchange: &Exchange) -> String {
+        text::maybe_duration(exchange.took_nanos)
     }
 
     /// Returns the address of the trace of an exchange.
