@@ -281,6 +281,10 @@ fn writes() -> Vec<Write> {
         ("/api/circuits/{service}/{name}/settings", settings),
         ("/api/services/{name}/loggers/{logger}", level),
         ("/api/instances/{service}/{id}/status", status),
+        (
+            "/api/instances/{service}/{id}/breakers/{name}",
+            order("force_open"),
+        ),
         ("/api/notifications/mutes", mute),
         ("/api/traces/{id}/keep", keep),
         ("/jaeger/api/archive/{id}", json!({})),

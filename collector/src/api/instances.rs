@@ -6,9 +6,11 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
-use super::{ApiState, Problem};
+use super::params::Params;
+use super::{ApiState, Problem, order};
+use crate::actuator::ActuatorView;
 use crate::live::registry::{ChangedBy, RegistryError};
-use crate::model::{InstanceStatus, UnixNanos};
+use crate::model::{CircuitKey, InstanceStatus, OperatorChange, UnixNanos};
 use crate::receivers::user_name;
 
 #[derive(Debug, Deserialize)]
@@ -65,6 +67,36 @@ pub(super) async fn remove(
     let registry = state.query.circuits().registry();
     registry.remove(&service, &id, by, UnixNanos::now()).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET /api/instances/{service}/{id}/actuator`
+pub(super) async fn actuator(
+    State(state): State<ApiState>,
+    Path((service, id)): Path<(String, String)>,
+    params: Params,
+) -> Result<Json<ActuatorView>, Problem> {
+    params.only(&[])?;
+    let read = state.query.actuators().read(&service, &id).await;
+    let unknown = "no such instance is registered with an actuator that may be read";
+    read.map(Json).ok_or_else(|| Problem::not_found(unknown))
+}
+
+/// `POST /api/instances/{service}/{id}/breakers/{name}`
+pub(super) async fn switch(
+    State(state): State<ApiState>,
+    Path((service, id, name)): Path<(String, String, String)>,
+    headers: HeaderMap,
+    order: Result<Json<order::Order>, JsonRejection>,
+) -> Result<(StatusCode, Json<OperatorChange>), Problem> {
+    let order = order::Order::read(order, &["action"])?;
+    let action = order.action;
+    let action = action.ok_or_else(|| order::invalid("action", "missing field"))?;
+    let mut order = order.of(action, &headers);
+    order.instances = vec![id];
+    let key = CircuitKey { service, name };
+    let control = state.query.circuits().control();
+    let change = control.request_through_actuator(key, order, UnixNanos::now());
+    Ok((StatusCode::ACCEPTED, Json(change.await?)))
 }
 
 impl From<RegistryError> for Problem {

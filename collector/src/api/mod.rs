@@ -186,6 +186,14 @@ fn of_instances() -> Router<ApiState> {
             "/instances/{service}/{id}/status",
             post(instances::order_status).layer(DefaultBodyLimit::max(order::BYTES_MAX)),
         )
+        .route(
+            "/instances/{service}/{id}/actuator",
+            get(instances::actuator),
+        )
+        .route(
+            "/instances/{service}/{id}/breakers/{name}",
+            post(instances::switch).layer(DefaultBodyLimit::max(order::BYTES_MAX)),
+        )
 }
 
 /// Forbids browsers to guess types, and caches to keep answers.
