@@ -7,7 +7,7 @@ use std::time::Duration;
 use fantoccini::Locator;
 use integration_tests::{Binary, Browser, DEADLINE, eventually, needed};
 use reqwest::Client;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -24,7 +24,8 @@ struct Service {
 }
 
 impl Service {
-    async fn start(web: &str) -> Self {
+    async fn start(binary: &Binary) -> Self {
+        let (web, otlp) = (&binary.web, &binary.otlp_http);
         let jar = needed("FUSEBOX_TEST_SPRING_BOOT_SERVICE");
         let mut process = Command::new("java")
             .args(["-Xmx128m", "-XX:TieredStopAtLevel=1", "-jar", &jar])
@@ -35,6 +36,13 @@ impl Service {
                 "--spring.boot.admin.client.password={SENDER_TOKEN}"
             ))
             .arg("--spring.boot.admin.client.period=1s")
+            .arg(format!(
+                "--management.otlp.metrics.export.url={otlp}/v1/metrics"
+            ))
+            .arg("--management.otlp.metrics.export.step=1s")
+            .arg(format!(
+                "--management.otlp.metrics.export.headers.Authorization=Bearer {SENDER_TOKEN}"
+            ))
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
@@ -124,19 +132,114 @@ impl Page<'_> {
     /// Fills in the reason and sends the form.
     async fn send(&self, form: &str, reason: &str) {
         let wait = || self.browser.client.wait().at_most(DEADLINE);
-        let field = format!("#{form} input[name=reason]");
+        let field = format!("{form} input[name=reason]");
         let field = wait().for_element(Locator::Css(&field)).await;
         let typed = field.expect("the field").send_keys(reason).await;
         typed.expect("it takes text");
-        let button = format!("#{form} button");
+        let button = format!("{form} button");
         let button = wait().for_element(Locator::Css(&button)).await;
         let pressed = button.expect("the button").click().await;
         pressed.expect("it can be pressed");
     }
 }
 
+/// Raises the level of a logger on the page and puts it back.
+async fn its_level_is_changed(page: &Page<'_>, web: &str, service: &Service) {
+    let loggers = "/api/services/shop/loggers";
+    eventually("the loggers of the service", || async {
+        let answer = ask(web, loggers).await?;
+        (answer["instances"][0]["loggers"][0]["name"] == "ROOT").then_some(())
+    })
+    .await;
+    page.open("?logger=service&level=debug#change").await;
+    page.send("#change", "orders are lost").await;
+    service.has_level(&Value::from("DEBUG")).await;
+    page.shows(&["Level debug", "kim", "orders are lost", "acknowledged"])
+        .await;
+    page.open("?logger=service&level=back#change").await;
+    page.send("#change", "they are found").await;
+    service.has_level(&Value::Null).await;
+}
+
+/// Forces the circuit breaker open on the page and closes it again.
+async fn its_breaker_is_forced_open(page: &Page<'_>, service: &Service) {
+    page.open("?breaker=stock&action=force_open#breaker").await;
+    page.send("#breaker", "the store is slow").await;
+    eventually("refused calls", || async {
+        (service.get("/stock").await.0 == 500).then_some(())
+    })
+    .await;
+    eventually("the acknowledgement on the page", || async {
+        page.open("").await;
+        let script = "return document.body.innerText";
+        let text = page.browser.client.execute(script, Vec::new()).await.ok()?;
+        let words = ["FORCED_OPEN", "the store is slow", "CLOSED_TO_FORCED_OPEN"];
+        let text = text.as_str()?.to_owned();
+        words.iter().all(|word| text.contains(word)).then_some(())
+    })
+    .await;
+    page.browser.screenshot("spring-boot-instance").await;
+    page.open("?breaker=stock&action=reset#breaker").await;
+    page.send("#breaker", "it is fast again").await;
+    eventually("calls that pass", || async {
+        (service.get("/stock").await.0 == 200).then_some(())
+    })
+    .await;
+}
+
+/// The journal has each change, with who made it, why, and that the service has it.
+async fn who_changed_what_is_known(web: &str) {
+    let journal = eventually("six changes that the service has", || async {
+        let journal = ask(web, "/api/changes?service=shop&by=kim").await?;
+        let changes = journal["changes"].as_array()?;
+        let has_it = |change: &Value| change["outcomes"][0]["outcome"] == "applied";
+        (changes.len() == 6 && changes.iter().all(has_it)).then(|| journal.clone())
+    })
+    .await;
+    assert_eq!(journal["changes"][3]["reason"], "the store is slow");
+}
+
+/// Disables the circuit breaker on the page of the circuit, which the metrics of the service report.
+async fn is_switched_from_its_circuit(page: &Page<'_>, web: &str, service: &Service) {
+    eventually("the circuit by its metrics", || async {
+        let circuit = ask(web, "/api/circuits/shop/stock").await?;
+        (circuit["source"] == "resilience4j").then_some(())
+    })
+    .await;
+    let root = page.url.split("/instances").next().expect("an address");
+    let circuit = format!("{root}/circuits/shop/stock/switch?action=disable");
+    page.browser.open(&circuit).await;
+    page.send("form.switch", "it must not stop the sale").await;
+    eventually("a disabled breaker", || async {
+        let (_, all) = service.get("/actuator/circuitbreakers").await;
+        (all["circuitBreakers"]["stock"]["state"] == "DISABLED").then_some(())
+    })
+    .await;
+    page.shows(&[
+        "Disable",
+        "kim",
+        "it must not stop the sale",
+        "acknowledged",
+    ])
+    .await;
+}
+
+/// Closes the circuit breaker by the API, which shows what the actuator says.
+async fn is_closed_by_the_api(web: &str, id: &str) {
+    let path = format!("/api/instances/shop/{id}");
+    let order = json!({"action": "reset", "reason": "the sale is over", "by": "kim"});
+    let request = Client::new().post(format!("{web}{path}/breakers/stock"));
+    let answer = request.bearer_auth(OPERATOR_TOKEN).json(&order).send();
+    assert_eq!(answer.await.expect("an answer").status(), 202);
+    eventually("a closed breaker in the API", || async {
+        let read = ask(web, &format!("{path}/actuator")).await?;
+        (read["breakers"][0]["state"] == "CLOSED").then_some(())
+    })
+    .await;
+}
+
 /// Scenario: a service registers; an operator reads its page, changes a level and resets it, forces a circuit breaker open and
-/// closes it again; the service is killed, and another one ends.
+/// closes it again, disables it on the page of its circuit and resets it by the API; the service is killed, and another one ends.
 /// Guarantees: the page shows its health, information, loggers and breakers; the service has what was changed; the journal
 /// says who did it and why; the killed service is offline with the reason, and the other one left.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -150,7 +253,7 @@ async fn a_service_of_spring_boot_is_shown_and_changed() {
     let args = ["--token-file", &file, "--actuator-network", "127.0.0.1"];
     let binary = Binary::serve_with(&data.path().join("data"), &args).await;
     let web = binary.web.clone();
-    let service = Service::start(&web).await;
+    let service = Service::start(&binary).await;
     let shown = instance(&web, "UP").await;
     assert_eq!(shown["registration"]["name"], "shop");
     assert_eq!(service.get("/stock").await.0, 200);
@@ -169,58 +272,16 @@ async fn a_service_of_spring_boot_is_shown_and_changed() {
         "CLOSED",
         "GET /stock",
         "running for",
+        "commandLineArgs",
     ])
     .await;
 
-    let loggers = "/api/services/shop/loggers";
-    eventually("the loggers of the service", || async {
-        let answer = ask(&web, loggers).await?;
-        (answer["instances"][0]["loggers"][0]["name"] == "ROOT").then_some(())
-    })
-    .await;
-    page.open("?logger=service&level=debug#change").await;
-    page.send("change", "orders are lost").await;
-    service.has_level(&Value::from("DEBUG")).await;
-    page.shows(&["Level debug", "kim", "orders are lost", "acknowledged"])
-        .await;
-    page.open("?logger=service&level=back#change").await;
-    page.send("change", "they are found").await;
-    service.has_level(&Value::Null).await;
-
-    page.open("?breaker=stock&action=force_open#breaker").await;
-    page.send("breaker", "the store is slow").await;
-    eventually("refused calls", || async {
-        (service.get("/stock").await.0 == 500).then_some(())
-    })
-    .await;
-    eventually("the acknowledgement on the page", || async {
-        page.open("").await;
-        let script = "return document.body.innerText";
-        let text = browser.client.execute(script, Vec::new()).await.ok()?;
-        let words = ["FORCED_OPEN", "the store is slow", "CLOSED_TO_FORCED_OPEN"];
-        let text = text.as_str()?.to_owned();
-        words.iter().all(|word| text.contains(word)).then_some(())
-    })
-    .await;
-    browser.screenshot("spring-boot-instance").await;
-    page.open("?breaker=stock&action=reset#breaker").await;
-    page.send("breaker", "it is fast again").await;
-    eventually("calls that pass", || async {
-        (service.get("/stock").await.0 == 200).then_some(())
-    })
-    .await;
+    its_level_is_changed(&page, &web, &service).await;
+    its_breaker_is_forced_open(&page, &service).await;
+    is_switched_from_its_circuit(&page, &web, &service).await;
+    is_closed_by_the_api(&web, id).await;
     browser.close().await;
-    let journal = ask(&web, "/api/changes?service=shop&by=kim").await;
-    let journal = journal.expect("a journal");
-    let changes = journal["changes"].as_array().expect("changes");
-    assert_eq!(changes.len(), 4, "{journal}");
-    assert!(
-        changes
-            .iter()
-            .all(|change| change["outcomes"][0]["outcome"] == "applied"),
-        "{journal}"
-    );
-    assert_eq!(changes[1]["reason"], "the store is slow");
+    who_changed_what_is_known(&web).await;
 
     drop(service);
     let killed = instance(&web, "OFFLINE").await;
@@ -229,7 +290,7 @@ async fn a_service_of_spring_boot_is_shown_and_changed() {
         reason.is_some_and(|reason| reason.contains("cannot be reached")),
         "{killed}"
     );
-    let second = Service::start(&web).await;
+    let second = Service::start(&binary).await;
     instance(&web, "UP").await;
     second.terminate().await;
     eventually("its end in the journal", || async {
