@@ -294,8 +294,9 @@ async fn a_service_of_spring_boot_is_shown_and_changed() {
     instance(&web, "UP").await;
     second.terminate().await;
     eventually("its end in the journal", || async {
-        let left = ask(&web, "/api/instances/journal?service=shop&event=left").await?;
-        left["entries"].as_array()?.first().cloned()
+        let journal = ask(&web, "/api/changes?service=shop&kind=registration").await?;
+        let mut entries = journal["changes"].as_array()?.iter();
+        entries.find(|entry| entry["event"] == "left").cloned()
     })
     .await;
     binary.terminate().await;
