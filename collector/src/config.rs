@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::api::prefix;
 use crate::codec::otlp::Limits;
 use crate::model::{Network, TailSampling, format_duration, nanos};
 use crate::receivers::{
@@ -71,6 +72,8 @@ pub struct CollectorConfig {
     pub zipkin_lens: Option<PathBuf>,
     /// The address of a trace's log records in another system, as a template for the pages. Default none.
     pub log_link: Option<String>,
+    /// A path in front of every path of the web listener, such as `/fusebox`. Default none.
+    pub path_prefix: Option<String>,
     /// Allow listening beyond loopback, and any host name, without a token. Default no.
     pub insecure: bool,
     /// The InfluxDB to store everything in. Default none: the data directory is the store.
@@ -149,6 +152,7 @@ impl CollectorConfig {
             circuit_mapping: None,
             zipkin_lens: None,
             log_link: None,
+            path_prefix: None,
             insecure: false,
             influxdb: None,
             influxdb_local: Duration::from_secs(3600),
@@ -218,6 +222,7 @@ impl CollectorConfig {
             ("circuit-mapping", set(self.circuit_mapping.is_some())),
             ("zipkin-lens", set(self.zipkin_lens.is_some())),
             ("log-link", set(self.log_link.is_some())),
+            ("path-prefix", listed(self.path_prefix.as_slice())),
             ("insecure", self.insecure.to_string()),
         ];
         match &self.influxdb {
@@ -274,6 +279,7 @@ impl CollectorConfig {
         self.validate_sampling()?;
         self.validate_origins()?;
         self.validate_proxy_users()?;
+        self.validate_path_prefix()?;
         check(
             self.hystrix_streams.len() <= HYSTRIX_STREAMS_MAX,
             "hystrix-stream",
@@ -331,6 +337,14 @@ impl CollectorConfig {
             setting,
             "needs --trusted-proxy: the header is believed only from those addresses",
         )
+    }
+
+    fn validate_path_prefix(&self) -> Result<(), ConfigError> {
+        let problem = self.path_prefix.as_deref().and_then(prefix::problem);
+        let setting = "path-prefix";
+        problem.map_or(Ok(()), |problem| {
+            Err(ConfigError::Invalid { setting, problem })
+        })
     }
 
     fn validate_origins(&self) -> Result<(), ConfigError> {

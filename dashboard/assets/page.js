@@ -71,8 +71,16 @@ export const spellMoment = (ms, shape) => {
 /** Rewrites the moments below an element that the server drew. */
 const localise = (root) => { for (const el of root.querySelectorAll("time[data-shape]")) el.textContent = spellMoment(Date.parse(el.dateTime), el.dataset.shape); for (const el of root.querySelectorAll("[data-moment]")) el.textContent = spellMoment(Number(el.dataset.moment), "hm"); return root; };
 
+/** The path in front of all of ours, behind some proxies. */
+const root = document.documentElement.dataset.root ?? "";
+/** Adds that path to links which came without it, in events. */
+const rooted = (made) => {
+  if (root) for (const name of ["href", "action"]) for (const el of made.querySelectorAll(`[${name}^="/"]`)) if (!el.getAttribute(name).startsWith(`${root}/`)) el.setAttribute(name, root + el.getAttribute(name));
+  return made;
+};
+
 /** Reads one element out of HTML that our own server drew. */
-export const parse = (html) => { const made = document.createElement("template"); made.innerHTML = html.trim(); return localise(made.content); };
+export const parse = (html) => { const made = document.createElement("template"); made.innerHTML = html.trim(); return localise(rooted(made.content)); };
 
 // Title and icon say what is open and whether the page still follows the collector.
 const icon = document.getElementById("icon"), plainIcon = icon?.getAttribute("href"), plainTitle = document.title;
@@ -108,7 +116,7 @@ export const lost = () => {
   retitle();
 };
 
-window.fusebox = { t, morph, parse, typing, spellMoment, setOpen, newsAt, heard, lost };
+window.fusebox = { root, t, morph, parse, typing, spellMoment, setOpen, newsAt, heard, lost };
 localise(document);
 const foot = document.getElementById("zone");
 const zone = chosen || Intl.DateTimeFormat().resolvedOptions().timeZone;

@@ -1,5 +1,5 @@
 // The upload of files: each is sent by itself, one after the other, and what is wrong is said beside its name.
-const { t } = window.fusebox;
+const { root, t } = window.fusebox;
 const form = document.getElementById("upload"), files = document.getElementById("files"), said = document.getElementById("upload-said");
 const choice = files.querySelector("input"), pasted = form.querySelector("textarea");
 files.hidden = false;
@@ -24,5 +24,5 @@ form.addEventListener("submit", async (e) => {
   }
   said.textContent = wrong.join("; ");
   places = [...new Set(places)];
-  if (!wrong.length) location.assign(places.length === 1 ? places[0] : "/upload");
+  if (!wrong.length) location.assign(places.length === 1 ? places[0] : `${root}/upload`);
 });

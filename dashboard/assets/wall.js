@@ -1,5 +1,5 @@
 // The wall moves: cards change as events come in, the filter answers at once, the timeline can be dragged.
-const { t, morph, parse, typing, spellMoment, setOpen, newsAt, heard, lost } = window.fusebox;
+const { root, t, morph, parse, typing, spellMoment, setOpen, newsAt, heard, lost } = window.fusebox;
 const tools = document.getElementById("wall-tools");
 const pill = document.getElementById("live"), pillWord = document.getElementById("live-word");
 const announce = document.getElementById("announce");
@@ -153,7 +153,7 @@ addEventListener("pagehide", () => stream?.close());
 addEventListener("pageshow", (e) => { if (e.persisted) watch(); });
 
 // The pill pauses: the moment goes into the address, where it can be shared.
-if (pill?.nodeName === "A") pill.addEventListener("click", (e) => { e.preventDefault(); const query = asked(); query.set("at", new Date(newsAt()).toISOString().slice(0, 19)); location.assign(`/?${query}`); });
+if (pill?.nodeName === "A") pill.addEventListener("click", (e) => { e.preventDefault(); const query = asked(); query.set("at", new Date(newsAt()).toISOString().slice(0, 19)); location.assign(`${root}/?${query}`); });
 
 // The filter answers at once with what is here; a moment later the URL and the other pages of cards follow.
 let later;
@@ -164,16 +164,16 @@ const asked = () => {
 };
 const followUp = () => {
   const query = asked();
-  const url = query.size ? `/?${query}` : "/";
+  const url = query.size ? `${root}/?${query}` : `${root}/`;
   history.replaceState(null, "", url);
   return query;
 };
 const refetch = async () => {
   const query = followUp();
   order = null;
-  const answer = await fetch(`/circuits/wall?${query}`);
+  const answer = await fetch(`${root}/circuits/wall?${query}`);
   if (answer.ok) replaceBody(parse(await answer.text()).firstElementChild);
-  if (tools.dataset.live) { stream?.close(); tools.dataset.live = `/circuits/live?${query}`; watch(); }
+  if (tools.dataset.live) { stream?.close(); tools.dataset.live = `${root}/circuits/live?${query}`; watch(); }
 };
 filter?.addEventListener("input", () => { sift(); clearTimeout(later); later = setTimeout(refetch, 350); });
 tools?.addEventListener?.("change", (e) => { if (e.target !== filter) refetch(); });
@@ -215,7 +215,7 @@ if (timeline) {
     label.textContent = words;
     grip.setAttribute("aria-valuenow", Math.round(at)); grip.setAttribute("aria-valuetext", words);
   };
-  const address = (path) => { const query = asked(); query.delete("at"); if (!isNow()) query.set("at", stamp(at)); const text = query.toString(); return text ? `${path}?${text}` : path; };
+  const address = (path) => { const query = asked(); query.delete("at"); if (!isNow()) query.set("at", stamp(at)); const text = query.toString(); return root + (text ? `${path}?${text}` : path); };
   const peek = async () => {
     if (busy) { wanted = at; return; }
     busy = true; last = at;

@@ -208,6 +208,9 @@ pub struct ServerArgs {
     /// the id, `{start}` and `{end}` by the trace's times in Unix milliseconds.
     #[arg(long, global = true, env = "FUSEBOX_LOG_LINK", value_name = "URL", value_parser = log_link::checked)]
     pub log_link: Option<String>,
+    /// Path in front of every path of the web port, such as `/fusebox`, behind a reverse proxy that does not remove it.
+    #[arg(long, global = true, env = "FUSEBOX_PATH_PREFIX", value_name = "PATH")]
+    pub path_prefix: Option<String>,
     /// Allows non-loopback addresses and any host name without a token.
     #[arg(long, global = true, env = "FUSEBOX_INSECURE", value_parser = BoolishValueParser::new())]
     pub insecure: bool,
@@ -426,6 +429,7 @@ impl ServerArgs {
             circuit_mapping: self.circuit_mapping.clone(),
             zipkin_lens: self.zipkin_lens.clone(),
             log_link: self.log_link.clone(),
+            path_prefix: self.path_prefix.clone(),
             insecure: self.insecure,
             influxdb: self.influxdb.options()?,
             influxdb_local: self.influxdb.local,

@@ -26,6 +26,7 @@ mod pages;
 mod panel_data;
 mod panel_source;
 mod panels;
+mod prefix;
 mod process;
 mod prometheus;
 mod refused;

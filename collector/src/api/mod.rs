@@ -27,6 +27,7 @@ mod order;
 mod params;
 mod partial;
 mod pieces;
+pub(crate) mod prefix;
 mod problem;
 mod refusal;
 mod services;

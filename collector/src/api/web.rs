@@ -17,6 +17,7 @@ use http_body::{Frame, SizeHint};
 use super::body::Bodies;
 use super::dialect::Refuse;
 use super::pieces::Holds;
+use super::prefix::Prefix;
 use super::problem::RETRY_AFTER;
 use super::{Problem, compress, jaeger, tempo, zipkin};
 use crate::query::{Admitted, Busy, Cost, QueryService};
@@ -104,6 +105,7 @@ async fn answer(
     busy: fn() -> Response,
 ) -> Response {
     let takes_gzip = compress::takes_gzip(request.headers());
+    let prefix = request.extensions().get::<Prefix>().cloned();
     let cost = cost(&request, queries);
     let received = match cost {
         Some(Cost::Upload) => Ok((request, None)),
@@ -120,10 +122,13 @@ async fn answer(
             Err(error) => return refuse(request.uri(), error, busy),
         }
     }
-    let response = match &admitted {
+    let mut response = match &admitted {
         Some(admitted) => cancel::reserving(admitted.clone(), next.run(request)).await,
         None => next.run(request).await,
     };
+    if let Some(prefix) = prefix {
+        response = prefix.add_to(response).await;
+    }
     if let Some(admitted) = &admitted {
         let exact = response.body().size_hint().exact();
         let exact = exact.and_then(|bytes| usize::try_from(bytes).ok());

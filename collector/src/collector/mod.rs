@@ -271,7 +271,9 @@ impl Collector {
             registry: self.parts.circuits.registry().clone(),
             held: Held::default(),
         };
-        let mut servers = self.listeners.serve(&options, intake, web);
+        let mut servers =
+            self.listeners
+                .serve(&options, intake, web, self.config.path_prefix.as_deref());
         let chores = tokio::spawn(housekeep(self.parts.clone()));
         let mut reloading = JoinSet::new();
         reloading.spawn(reload(self.token_source, auth));

@@ -1,5 +1,7 @@
 //! The three listeners: bound together, served together.
 
+use std::sync::Arc;
+
 use axum::Router;
 use http::Request;
 use hyper::body::Incoming;
@@ -7,6 +9,7 @@ use tokio::task::JoinSet;
 use tower::ServiceExt;
 
 use super::CollectorError;
+use crate::api::prefix;
 use crate::config::CollectorConfig;
 use crate::receivers::{
     HttpReceiver, Intake, ListenAddr, Listener, OtlpGrpc, ServeOptions, routes,
@@ -29,7 +32,13 @@ impl Listeners {
     }
 
     /// Starts one server per listener; `web` is extended by the routes of messages, and guarded by tokens.
-    pub(super) fn serve(self, options: &ServeOptions, intake: Intake, web: Router) -> JoinSet<()> {
+    pub(super) fn serve(
+        self,
+        options: &ServeOptions,
+        intake: Intake,
+        web: Router,
+        path_prefix: Option<&str>,
+    ) -> JoinSet<()> {
         let mut servers = JoinSet::new();
         // Messages are authorised by the intake, which answers, discards and counts what it rejects. Merged
         // in this order, so that the fallback is the guarded one.
@@ -44,9 +53,11 @@ impl Listeners {
             self.otlp_http
                 .serve(options.clone(), move |request| http.clone().serve(request)),
         );
+        let path_prefix: Option<Arc<str>> = path_prefix.map(Arc::from);
         servers.spawn(
             self.web
-                .serve(options.clone(), move |request: Request<Incoming>| {
+                .serve(options.clone(), move |mut request: Request<Incoming>| {
+                    prefix::strip(&mut request, path_prefix.as_deref());
                     web.clone().oneshot(request)
                 }),
         );
