@@ -49,6 +49,33 @@ async fn a_link_reaches_any_span_of_a_hundred_thousand() {
     browser.close().await;
 }
 
+/// *Guarantees*: programs that ask a page for JSON get its error as a problem document, browsers as a page.
+#[tokio::test]
+async fn errors_are_json_where_json_is_asked() {
+    let stack = Stack::start().await;
+    for (path, status) in [
+        ("/traces/00000000000000000000000000000001", 404),
+        ("/traces/no-id", 400),
+        ("/circuits/shop/unknown", 404),
+        ("/no/such/page", 404),
+    ] {
+        for (accept, expected) in [
+            ("application/json", "application/problem+json"),
+            ("text/html,*/*;q=0.8", "text/html"),
+        ] {
+            let request = reqwest::Client::new().get(format!("{}{path}", stack.web));
+            let answer = request
+                .header("accept", accept)
+                .send()
+                .await
+                .expect("an answer");
+            assert_eq!(answer.status(), status, "{path}");
+            let content_type = answer.headers()["content-type"].to_str().expect("text");
+            assert!(content_type.starts_with(expected), "{path}: {content_type}");
+        }
+    }
+}
+
 /// *Guarantees*: every page that takes the id of a trace knows it in each form in which logs and headers print ids.
 #[tokio::test]
 async fn ids_as_logs_print_them_are_known_on_every_page() {

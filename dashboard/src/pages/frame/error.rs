@@ -1,7 +1,7 @@
 //! The errors of pages, and the error page with status, message and links.
 
 use askama::Template;
-use axum::http::header::ACCEPT;
+use axum::Extension;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use fusebox_collector::api::Problem;
@@ -9,6 +9,7 @@ use fusebox_collector::pipeline::IngestError;
 use fusebox_collector::query::{Missing, MissingPart, Partial, QueryError};
 use fusebox_collector::store::StoreError;
 
+use super::asked;
 use super::page::{Chrome, Page, Section, draw, render_failed};
 use crate::pages::view::message;
 
@@ -76,9 +77,10 @@ impl IntoResponse for PageError {
         if status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(error = %self, "could not answer a page");
         }
-        let page = ErrorPage::new(status, self.to_string());
+        let message = self.to_string();
+        let page = ErrorPage::new(status, message.clone());
         match draw(&page) {
-            Ok(html) => (status, Html(html)).into_response(),
+            Ok(html) => (status, Extension(asked::Message(message)), Html(html)).into_response(),
             Err(error) => render_failed(&error),
         }
     }
@@ -118,10 +120,9 @@ pub(crate) async fn not_found(method: Method, headers: HeaderMap) -> Response {
 
 /// Returns whether a request asks for JSON, or sends data without asking for a page.
 fn wants_json(method: &Method, headers: &HeaderMap) -> bool {
-    let accepted = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
-    let accepted = accepted.unwrap_or_default().to_ascii_lowercase();
+    let (asks_page, asks_json) = asked::accepted(headers);
     let sends = !matches!(*method, Method::GET | Method::HEAD);
-    !accepted.contains("text/html") && (sends || accepted.contains("json"))
+    !asks_page && (sends || asks_json)
 }
 
 /// The error page.
@@ -171,6 +172,7 @@ impl ErrorPage {
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderValue;
+    use axum::http::header::ACCEPT;
 
     use super::*;
 

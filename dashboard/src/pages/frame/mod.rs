@@ -1,6 +1,7 @@
 //! The common parts of every page: the frame around it, its headers and files, parameters, errors, preferences, and the
 //! jump box.
 
+mod asked;
 pub(crate) mod assets;
 pub(crate) mod error;
 pub(crate) mod headers;

@@ -10,7 +10,7 @@ use fusebox_collector::query::Missing;
 
 use super::missing::MissingLine;
 use super::preferences::Preferences;
-use super::{assets, headers};
+use super::{asked, assets, headers};
 use crate::pages::view::text;
 use crate::pages::words::Language;
 
@@ -234,7 +234,11 @@ pub(crate) fn framed<S: Clone + Send + Sync + 'static>(
     let scope = move |request: Request, next: Next| {
         let preferences = Preferences::of(request.headers());
         let language = preferences.language;
-        let answer = async move { headers::add(next.run(request).await) };
+        let accepted = request.headers().clone();
+        let answer = async move {
+            let answer = next.run(request).await;
+            headers::add(asked::as_asked(&accepted, answer))
+        };
         MORE_NAV.scope(more, language.scope(preferences.scope(answer)))
     };
     routes.layer(from_fn(scope))
