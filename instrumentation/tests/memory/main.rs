@@ -3,7 +3,9 @@
 use std::alloc::System;
 use std::time::Duration;
 
-use fusebox::circuit_breaker::{CircuitBreaker, Outcome, Registry};
+use fusebox::circuit_breaker::{CircuitBreaker, Outcome, Registry, RepeatedCommand};
+use fusebox::resilience::{self, Bulkhead, RateLimiter, RateLimiterSettings, Retry, TimeLimiter};
+use futures_util::FutureExt;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -103,4 +105,30 @@ fn breakers_are_small_and_calls_allocate_nothing() {
     let region = Region::new(ALLOCATOR);
     (0..10_000).for_each(|_| round());
     assert_eq!(region.change().allocations, 0);
+
+    let command = command(&breaker);
+    let execute = || {
+        let run = command.clone().run(|| async { Ok::<_, ()>(7) });
+        assert!(matches!(run.execute().now_or_never(), Some(Ok(7))));
+    };
+    (0..1_000).for_each(|_| execute());
+    let region = Region::new(ALLOCATOR);
+    (0..10_000).for_each(|_| execute());
+    assert_eq!(region.change().allocations, 0);
+}
+
+/// A command with every policy that a single attempt passes.
+fn command(breaker: &CircuitBreaker) -> RepeatedCommand {
+    let registry = resilience::Registry::new();
+    let limiter = RateLimiter::builder("busy").registry(&registry);
+    let limiter = limiter.settings(RateLimiterSettings {
+        limit: u32::MAX,
+        ..RateLimiterSettings::default()
+    });
+    let time_limiter = TimeLimiter::builder("busy").registry(&registry).build();
+    let bulkhead = Bulkhead::builder("busy").registry(&registry).build();
+    let retry = Retry::builder("busy").registry(&registry).build();
+    let command = breaker.command().rate_limiter(&limiter.build());
+    let command = command.time_limiter(&time_limiter).bulkhead(&bulkhead);
+    command.retry(&retry)
 }

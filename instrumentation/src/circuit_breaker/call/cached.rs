@@ -52,8 +52,7 @@ impl<F, B, E> RunCommand<F, B, E> {
 macro_rules! execute_cached {
     ($self:ident) => {{
         let mut command = $self.command;
-        let deadline = command.code.start();
-        let waiting = command.start_waiting();
+        let (deadline, waiting) = command.start_waiting();
         match deadline.limit($self.cache.find($self.key)).await {
             Some(Found::Answer(value)) => (Ok(value), waiting.finish_from_cache()),
             Some(Found::Question(question)) => {

@@ -4,15 +4,16 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
 
 use super::attempt::Policies;
+use super::deadline::Deadline;
 use super::errors::{Cause, CommandError, FallbackError};
 use super::execution::Execution;
 use super::fallback::{BorrowingFallback, FallbackFn, FallbackFuture, NoFallback};
 use super::handle::CircuitBreaker;
 use super::in_pool::InPool;
 use super::observation::{Observation, Observer};
+use super::plan::Plan;
 use super::repeat::Code;
 use crate::resilience::Decision;
 use crate::sync::Mutex;
@@ -37,26 +38,25 @@ use crate::sync::Mutex;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Command {
-    pub(super) breaker: CircuitBreaker,
-    /// Shared by the clones of a command: each execution takes a clone.
-    policies: Option<Arc<Policies>>,
+    plan: Plan,
 }
 
 impl Command {
     /// Creates a command behind `breaker`, whose settings hold the timeout and the limits.
     pub fn new(breaker: CircuitBreaker) -> Self {
         Self {
-            breaker,
-            policies: None,
+            plan: Plan::Breaker(breaker),
         }
     }
 
-    pub(super) fn policies(&self) -> &Policies {
-        self.policies.as_deref().unwrap_or(Policies::NONE)
+    pub(super) fn plan(&self) -> &Plan {
+        &self.plan
     }
 
-    pub(super) fn policies_mut(&mut self) -> &mut Policies {
-        Arc::make_mut(self.policies.get_or_insert_default())
+    /// Adds or replaces a policy.
+    pub(super) fn with(mut self, change: impl FnOnce(&mut Policies)) -> Self {
+        self.plan.change(change);
+        self
     }
 
     /// Adds the protected code.
@@ -66,10 +66,9 @@ impl Command {
         Fut: Future<Output = Result<T, E>>,
     {
         RunCommand {
-            breaker: self.breaker,
+            plan: self.plan,
             code: Code {
                 run,
-                policies: self.policies,
                 pool: None,
                 repeat: None,
                 bad_request: None,
@@ -94,7 +93,7 @@ impl CircuitBreaker {
 /// A command that can be executed once. `B` is its fallback: [`NoFallback`], [`FallbackFn`] or [`BorrowingFallback`].
 #[must_use = "a command does nothing until it is executed"]
 pub struct RunCommand<F, B, E> {
-    breaker: CircuitBreaker,
+    plan: Plan,
     pub(super) code: Code<F, E>,
     fallback: B,
     /// False once the fallback is disabled.
@@ -193,9 +192,11 @@ impl<F, B, E> RunCommand<F, B, E> {
         self
     }
 
-    /// Starts the observation of a command that looks in a cache first.
-    pub(super) fn start_waiting(&mut self) -> Observation {
-        Observation::start(self.breaker.clone(), self.observer.take())
+    /// Starts the deadline and the observation of a command that looks in a cache first.
+    pub(super) fn start_waiting(&mut self) -> (Deadline, Observation) {
+        let deadline = self.code.start(self.plan.policies().deadline);
+        let observation = Observation::start(self.plan.clone(), self.observer.take());
+        (deadline, observation)
     }
 
     /// Takes the observer back after a cache miss.
@@ -205,7 +206,7 @@ impl<F, B, E> RunCommand<F, B, E> {
 
     fn with_fallback<C>(self, fallback: C) -> RunCommand<F, C, E> {
         RunCommand {
-            breaker: self.breaker,
+            plan: self.plan,
             code: self.code,
             fallback,
             has_fallback: self.has_fallback,
@@ -234,7 +235,7 @@ impl<F, E> RunCommand<F, NoFallback, E> {
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        let mut observation = Observation::start(self.breaker, self.observer);
+        let mut observation = Observation::start(self.plan, self.observer);
         let attempt = self.code.attempt(&mut observation).await;
         let result = attempt.unwrap_or_else(|cause| {
             let fallback = match self.has_fallback {
@@ -253,7 +254,7 @@ impl<F, E> RunCommand<F, NoFallback, E> {
 /// Executes a command with a fallback, of either kind.
 macro_rules! execute_observed {
     ($command:ident) => {{
-        let mut observation = Observation::start($command.breaker, $command.observer);
+        let mut observation = Observation::start($command.plan, $command.observer);
         let result = match $command.code.attempt(&mut observation).await {
             Ok(result) => result,
             Err(cause) => {
@@ -328,7 +329,7 @@ impl<F, G, E> RunCommand<F, BorrowingFallback<G>, E> {
 impl<F, B, E> fmt::Debug for RunCommand<F, B, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RunCommand")
-            .field("breaker", &self.breaker)
+            .field("breaker", self.plan.breaker())
             .finish_non_exhaustive()
     }
 }

@@ -22,26 +22,26 @@ impl Command {
     /// counts neither towards the timeout nor towards the limit of slow calls. Without a permit the target was not
     /// called; the breaker counts the call like one that found no free slot.
     #[must_use]
-    pub fn rate_limiter(mut self, limiter: &RateLimiter) -> Self {
-        self.policies_mut().rate_limiter = Some(limiter.clone());
-        self
+    pub fn rate_limiter(self, limiter: &RateLimiter) -> Self {
+        let added = Some(limiter.clone());
+        self.with(|policies| policies.rate_limiter = added)
     }
 
     /// Adds a bulkhead, which can make calls wait for a slot, in place of
     /// [`Settings::max_concurrent`](crate::circuit_breaker::Settings::max_concurrent). The wait is part of the timeout;
     /// a call that gets no slot within the timeout counts as one without a slot, not as timed out.
     #[must_use]
-    pub fn bulkhead(mut self, bulkhead: &Bulkhead) -> Self {
-        self.policies_mut().bulkhead = Some(bulkhead.clone());
-        self
+    pub fn bulkhead(self, bulkhead: &Bulkhead) -> Self {
+        let added = Some(bulkhead.clone());
+        self.with(|policies| policies.bulkhead = added)
     }
 
     /// Adds a time limiter for each attempt, in place of
     /// [`Settings::timeout`](crate::circuit_breaker::Settings::timeout).
     #[must_use]
-    pub fn time_limiter(mut self, limiter: &TimeLimiter) -> Self {
-        self.policies_mut().time_limiter = Some(limiter.clone());
-        self
+    pub fn time_limiter(self, limiter: &TimeLimiter) -> Self {
+        let added = Some(limiter.clone());
+        self.with(|policies| policies.time_limiter = added)
     }
 
     /// Limits the total time of the command: all attempts and all waits, without the fallback. No attempt starts after
@@ -63,11 +63,10 @@ impl Command {
     ///
     /// # Errors
     /// Returns an error for zero, because every call would be cancelled before it reached its target.
-    pub fn try_deadline(mut self, whole: Duration) -> Result<Self, SettingsError> {
+    pub fn try_deadline(self, whole: Duration) -> Result<Self, SettingsError> {
         let whole = whole.min(MAX_DURATION);
         duration("deadline", whole)?;
-        self.policies_mut().deadline = Some(whole);
-        Ok(self)
+        Ok(self.with(|policies| policies.deadline = Some(whole)))
     }
 
     /// Adds a retry around everything else: each attempt asks the breaker again. Refusals by the breaker, the rate
@@ -121,9 +120,10 @@ impl Command {
 
     /// Logs a warning if the attempts of a retry may take longer than the deadline.
     fn warn_beyond_deadline(&self, retry: &Retry) {
-        if let Some(deadline) = self.policies().deadline {
-            let settings = self.breaker.settings();
-            let timeout = self.policies().time_limiter.as_ref();
+        let policies = self.plan().policies();
+        if let Some(deadline) = policies.deadline {
+            let settings = self.plan().breaker().settings();
+            let timeout = policies.time_limiter.as_ref();
             let timeout = timeout.map(TimeLimiter::timeout).or(settings.timeout);
             retry.warn_beyond(deadline, timeout);
         }
@@ -135,14 +135,16 @@ impl RepeatedCommand {
     #[must_use]
     pub fn retry(mut self, retry: &Retry) -> Self {
         self.command.warn_beyond_deadline(retry);
-        self.command.policies_mut().retry = Some(retry.clone());
+        let added = Some(retry.clone());
+        self.command = self.command.with(|policies| policies.retry = added);
         self
     }
 
     /// Adds a hedge; see [`Command::hedge`].
     #[must_use]
     pub fn hedge(mut self, hedge: &Hedge) -> Self {
-        self.command.policies_mut().hedge = Some(hedge.clone());
+        let added = Some(hedge.clone());
+        self.command = self.command.with(|policies| policies.hedge = added);
         self
     }
 

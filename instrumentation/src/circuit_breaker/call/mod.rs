@@ -14,6 +14,7 @@ pub(crate) mod handle;
 pub(crate) mod in_pool;
 mod observation;
 pub(crate) mod permit;
+mod plan;
 pub(crate) mod pool;
 pub(crate) mod pooled;
 pub(crate) mod protected;

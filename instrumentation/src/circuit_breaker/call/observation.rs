@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::execution::{Execution, ExecutionEvent};
 use super::fallback::{NoSlot, RunningFallback, count};
-use super::handle::CircuitBreaker;
+use super::plan::Plan;
 use super::protected::{fallback_span, record_fallback};
 use crate::circuit_breaker::rules::state::FallbackOutcome;
 use crate::isolated::{PanicWatch, isolated};
@@ -14,7 +14,7 @@ use crate::semconv::ERROR_TYPE_BULKHEAD_FULL;
 pub(super) type Observer = Box<dyn FnOnce(&Execution) + Send>;
 
 pub(super) struct Observation {
-    pub(super) breaker: CircuitBreaker,
+    pub(super) plan: Plan,
     pub(super) started: u64,
     /// When the protected code ended, until a fallback begins.
     ended: Option<u64>,
@@ -28,10 +28,10 @@ pub(super) struct Observation {
 
 impl Observation {
     #[inline]
-    pub(super) fn start(breaker: CircuitBreaker, observer: Option<Observer>) -> Self {
+    pub(super) fn start(plan: Plan, observer: Option<Observer>) -> Self {
         Self {
-            started: breaker.shell.clock.now(),
-            breaker,
+            started: plan.breaker().shell.clock.now(),
+            plan,
             ended: None,
             first: None,
             attempts: 1,
@@ -52,7 +52,7 @@ impl Observation {
 
     /// Records that the command has no fallback.
     pub(super) fn fallback_is_missing(&mut self) {
-        count(&self.breaker, FallbackOutcome::Missing);
+        count(self.plan.breaker(), FallbackOutcome::Missing);
         self.fallback = Some(ExecutionEvent::FallbackMissing);
     }
 
@@ -67,7 +67,7 @@ impl Observation {
             return Err(NoSlot::Disabled);
         }
         self.ended = None;
-        let breaker = &self.breaker;
+        let breaker = self.plan.breaker();
         let limit = breaker.settings().fallback_max_concurrent;
         let span = fallback_span(breaker.name(), target);
         let Some(slot) = breaker.shell.fallback_bulkhead.try_acquire(limit) else {
@@ -94,7 +94,7 @@ impl Observation {
 
     /// Ends an execution whose value came from a cache or from another caller.
     pub(super) fn finish_from_cache(mut self) -> Execution {
-        self.breaker.shell.shared.answered_from_cache();
+        self.plan.breaker().shell.shared.answered_from_cache();
         (self.first, self.from_cache) = (Some(ExecutionEvent::Success), true);
         self.attempts = 0;
         self.finish()
@@ -114,7 +114,9 @@ impl Observation {
 
     #[inline]
     fn execution(&self) -> Execution {
-        let now = self.ended.unwrap_or_else(|| self.breaker.shell.clock.now());
+        let now = self
+            .ended
+            .unwrap_or_else(|| self.plan.breaker().shell.clock.now());
         let dropped = match self.watch.panics() {
             true => ExecutionEvent::Failure,
             false => ExecutionEvent::Cancelled,

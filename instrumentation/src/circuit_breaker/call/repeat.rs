@@ -3,9 +3,9 @@
 
 use crate::sync::atomic::AtomicU32;
 use std::future::Future;
-use std::sync::Arc;
+use std::time::Duration;
 
-use super::attempt::{Attempt, Attempts, BadRequest, Policies};
+use super::attempt::{Attempt, Attempts, BadRequest};
 use super::deadline::{Deadline, Times};
 use super::errors::{Cause, CommandError};
 use super::execution::ExecutionEvent;
@@ -21,7 +21,6 @@ type Decide<E> = Box<dyn FnMut(&Cause<E>) -> Decision + Send>;
 /// The protected code, and how it is called.
 pub(super) struct Code<F, E> {
     pub(super) run: F,
-    pub(super) policies: Option<Arc<Policies>>,
     pub(super) pool: Option<InPool>,
     pub(super) repeat: Option<Repeat<F, E>>,
     /// Under a lock because the attempts of a hedge share it.
@@ -38,11 +37,7 @@ pub(super) struct Repeat<F, E> {
 
 impl<F, E> Code<F, E> {
     /// Starts the deadline.
-    pub(super) fn start(&mut self) -> Deadline {
-        let whole = self
-            .policies
-            .as_ref()
-            .and_then(|policies| policies.deadline);
+    pub(super) fn start(&mut self, whole: Option<Duration>) -> Deadline {
         *self.deadline.insert(Deadline::start(whole))
     }
 
@@ -55,14 +50,14 @@ impl<F, E> Code<F, E> {
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        let policies = self.policies.as_deref().unwrap_or(Policies::NONE);
         let deadline = self.deadline;
         if let Some(whole) = deadline.and_then(Deadline::exceeded) {
             observation.attempted(ExecutionEvent::Timeout, 0, None);
             return Err(Cause::TimedOut(whole));
         }
+        let policies = observation.plan.policies();
         let attempts = Attempts {
-            breaker: &observation.breaker,
+            breaker: observation.plan.breaker(),
             deadline: deadline.unwrap_or_else(|| Deadline::start(policies.deadline)),
             policies,
             pool: self.pool.as_ref(),
