@@ -271,9 +271,8 @@ impl Collector {
             registry: self.parts.circuits.registry().clone(),
             held: Held::default(),
         };
-        let mut servers =
-            self.listeners
-                .serve(&options, intake, web, self.config.path_prefix.as_deref());
+        let prefix = self.config.path_prefix.as_deref();
+        let mut servers = self.listeners.serve(&options, intake, web, prefix);
         let chores = tokio::spawn(housekeep(self.parts.clone()));
         let mut reloading = JoinSet::new();
         reloading.spawn(reload(self.token_source, auth));
