@@ -251,14 +251,7 @@ impl Collector {
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), CollectorError> {
         let notifying = notifying(&self);
-        let options = ServeOptions {
-            counters: self.counters(),
-            access: self.access.clone(),
-            tls: self.tls.as_ref().map(|(_, tls)| tls.clone()),
-            connections_max: self.handles.connections_max(),
-            stop: self.stop(),
-            grace: GRACE,
-        };
+        let options = self.serve_options();
         let auth = Auth::new(self.tokens, self.config.insecure, self.access.clone())
             .with_users(self.config.proxy_users.clone());
         let intake = Intake {
@@ -320,6 +313,17 @@ impl Collector {
             "stopped"
         );
         Ok(outcome?)
+    }
+
+    fn serve_options(&self) -> ServeOptions {
+        ServeOptions {
+            counters: self.counters(),
+            access: self.access.clone(),
+            tls: self.tls.as_ref().map(|(_, tls)| tls.clone()),
+            connections_max: self.handles.connections_max(),
+            stop: self.stop(),
+            grace: GRACE,
+        }
     }
 }
 

@@ -170,7 +170,6 @@ fn one_of_each(second: u64) -> Vec<SeriesRecord> {
             settings: None,
             stored: None,
         })),
-        address(time),
         registration(time),
         SeriesRecord::Policy(Box::new(PolicyRecord {
             key: key("warehouse"),
@@ -182,6 +181,7 @@ fn one_of_each(second: u64) -> Vec<SeriesRecord> {
             counts: [("executed".to_owned(), count(second))].into(),
             callers: [("stock".to_owned(), count(1))].into(),
         })),
+        address(time),
     ]
 }
 
