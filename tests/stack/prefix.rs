@@ -24,10 +24,16 @@ async fn page(web: &str, path: &str, is_removed: bool) -> reqwest::Response {
     request.send().await.expect("an answer")
 }
 
-/// Reports a breaker, and sends the demo's trace; returns its path.
+/// Reports breakers, and sends the demo's trace, which links to some of them; returns its path.
 async fn fill(binary: &Binary) -> String {
-    let mut breaker = FakeBreaker::new("gateway", "review", "gateway-1");
-    breaker.report(&binary.otlp_http, 20).await;
+    FakeBreaker::new("gateway", "review", "gateway-1")
+        .report(&binary.otlp_http, 20)
+        .await;
+    for name in ["inventory", "price", "review", "recommendation"] {
+        FakeBreaker::new("product-page", name, "product-page-1")
+            .report(&binary.otlp_http, 20)
+            .await;
+    }
     let sent = Client::new().post(format!("{}/demo-trace", binary.web));
     let sent = sent.header("sec-fetch-site", "same-origin").send().await;
     sent.expect("an answer").url().path().to_owned()

