@@ -11,3 +11,4 @@ pub(crate) mod operator;
 pub(crate) mod page;
 pub(crate) mod params;
 pub(crate) mod preferences;
+pub(crate) mod sent;

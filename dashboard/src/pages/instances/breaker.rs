@@ -1,12 +1,9 @@
 //! The form by which an operator switches a circuit breaker of one instance through its actuator.
 
-use axum::Form;
 use axum::extract::{Path, State};
-use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect, Response};
 use fusebox_collector::live::circuits::ControlError;
 use fusebox_collector::model::{CircuitKey, UnixNanos};
-use fusebox_collector::{is_same_origin, user_name};
 
 use super::actuator::ShownActuator;
 use super::breaker_form::BreakerForm;
@@ -16,20 +13,17 @@ use crate::pages::frame::error::PageError;
 use crate::pages::frame::operator;
 use crate::pages::frame::page::Page;
 use crate::pages::frame::params::Params;
+use crate::pages::frame::sent::SentForm;
 
 /// Receives the form.
 pub(crate) async fn send(
     State(pages): State<Pages>,
     Path((service, id)): Path<(String, String)>,
-    headers: HeaderMap,
-    Form(pairs): Form<Vec<(String, String)>>,
+    sent: SentForm,
 ) -> Result<Response, PageError> {
-    if !is_same_origin(&headers) {
-        return Err(PageError::Forbidden);
-    }
     let found = find(&pages, &service, &id).await?;
-    let user = user_name(&headers);
-    let mut form = BreakerForm::read(&Params::from(pairs), user.clone());
+    let user = sent.user;
+    let mut form = BreakerForm::read(&sent.params, user.clone());
     let name = form.breaker.clone();
     let (service, id) = found.registered();
     let (service, id) = (service.to_owned(), id.to_owned());

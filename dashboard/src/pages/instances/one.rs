@@ -4,7 +4,6 @@
 use std::borrow::Cow;
 
 use askama::Template;
-use axum::Form;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -12,7 +11,7 @@ use fusebox::control::{Action, Level, LoggerLevel};
 use fusebox_collector::live::circuits::{ChangeOrder, ChangeStatus, ControlError};
 use fusebox_collector::model::{CircuitKey, RegistrySource, UnixNanos};
 use fusebox_collector::query::InstanceView;
-use fusebox_collector::{is_same_origin, user_name};
+use fusebox_collector::user_name;
 
 use super::Row;
 use super::actuator::ShownActuator;
@@ -24,6 +23,7 @@ use crate::pages::frame::error::{PageError, PageResult};
 use crate::pages::frame::operator::{self, Operator};
 use crate::pages::frame::page::{Chrome, Page, Section};
 use crate::pages::frame::params::Params;
+use crate::pages::frame::sent::SentForm;
 use crate::pages::view::href::Href;
 use crate::pages::view::{moment, text};
 use crate::pages::wall::instance_row::InstanceRow;
@@ -56,14 +56,10 @@ pub(crate) async fn show(
 pub(crate) async fn send(
     State(pages): State<Pages>,
     Path((service, id)): Path<(String, String)>,
-    headers: HeaderMap,
-    Form(pairs): Form<Vec<(String, String)>>,
+    sent: SentForm,
 ) -> Result<Response, PageError> {
-    if !is_same_origin(&headers) {
-        return Err(PageError::Forbidden);
-    }
     let found = find(&pages, &service, &id).await?;
-    let entered = Entered::read(&Params::from(pairs), user_name(&headers));
+    let entered = Entered::read(&sent.params, sent.user);
     let control = pages.query.circuits().control();
     let (service, id) = found.channel.clone();
     let name = entered.logger.clone();

@@ -1,13 +1,11 @@
 //! The status of a registered instance by an operator: out of service, or as it reports itself again.
 
-use axum::Form;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use fusebox_collector::live::circuits::ControlError;
 use fusebox_collector::live::registry::{ChangedBy, RegistryError};
 use fusebox_collector::model::{InstanceStatus, UnixNanos};
-use fusebox_collector::{is_same_origin, user_name};
 
 use super::one::{Entered, InstancePage, find, now};
 use super::status_form::StatusForm;
@@ -15,19 +13,15 @@ use crate::pages::Pages;
 use crate::pages::frame::error::PageError;
 use crate::pages::frame::page::Page;
 use crate::pages::frame::params::Params;
+use crate::pages::frame::sent::SentForm;
 
 /// Receives a change of the status: to `OUT_OF_SERVICE`, or back without a value.
 pub(crate) async fn send(
     State(pages): State<Pages>,
     Path((service, id)): Path<(String, String)>,
-    headers: HeaderMap,
-    Form(pairs): Form<Vec<(String, String)>>,
+    sent: SentForm,
 ) -> Result<Response, PageError> {
-    if !is_same_origin(&headers) {
-        return Err(PageError::Forbidden);
-    }
-    let params = Params::from(pairs);
-    let user = user_name(&headers);
+    let SentForm { params, user } = sent;
     let text = |name| params.get(name).unwrap_or_default().to_owned();
     let by = ChangedBy {
         name: user.clone().unwrap_or_else(|| text("by")),

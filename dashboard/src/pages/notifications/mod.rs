@@ -4,7 +4,6 @@
 use std::borrow::Cow;
 
 use askama::Template;
-use axum::Form;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -17,7 +16,7 @@ use fusebox_collector::{is_same_origin, user_name};
 use crate::pages::Pages;
 use crate::pages::frame::error::{PageError, PageResult};
 use crate::pages::frame::page::{Chrome, Page, Section};
-use crate::pages::frame::params::Params;
+use crate::pages::frame::sent::SentForm;
 use crate::pages::view::href::Href;
 use crate::pages::view::message::{self, PROBLEM_CHARS};
 use crate::pages::view::range::Range;
@@ -48,15 +47,10 @@ pub(crate) async fn show(
 /// Begins a mute.
 pub(crate) async fn mute(
     State(pages): State<Pages>,
-    headers: HeaderMap,
-    Form(pairs): Form<Vec<(String, String)>>,
+    sent: SentForm,
 ) -> Result<Response, PageError> {
-    if !is_same_origin(&headers) {
-        return Err(PageError::Forbidden);
-    }
-    let params = Params::from(pairs);
+    let SentForm { params, user } = sent;
     let text = |name| params.word(name).unwrap_or_default().to_owned();
-    let user = user_name(&headers);
     let order = MuteOrder {
         service: text("service"),
         circuit: text("circuit"),

@@ -5,7 +5,6 @@ mod page;
 mod preview;
 mod version;
 
-use axum::Form;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -13,13 +12,14 @@ use fusebox::circuit_breaker::{SettingValues, Settings};
 use fusebox::control::Action;
 use fusebox_collector::live::circuits::{ChangeOrder, ControlError};
 use fusebox_collector::model::{CircuitKey, CircuitView, UnixNanos};
-use fusebox_collector::{is_same_origin, user_name};
+use fusebox_collector::user_name;
 
 use super::Pages;
 use super::frame::error::{PageError, PageResult};
 use super::frame::operator::{Operator, refused_status};
 use super::frame::page::Page;
 use super::frame::params::Params;
+use super::frame::sent::SentForm;
 use super::switch::find;
 use super::view::href::Href;
 pub(crate) use page::{Known, SettingsPage, Versions};
@@ -88,14 +88,10 @@ pub(crate) async fn show(
 pub(crate) async fn send(
     State(pages): State<Pages>,
     Path((service, name)): Path<(String, String)>,
-    headers: HeaderMap,
-    Form(pairs): Form<Vec<(String, String)>>,
+    sent: SentForm,
 ) -> Result<Response, PageError> {
-    if !is_same_origin(&headers) {
-        return Err(PageError::Forbidden);
-    }
     let circuit = find(&pages, CircuitKey { service, name }).await?;
-    let entered = Entered::read(&Params::from(pairs), user_name(&headers));
+    let entered = Entered::read(&sent.params, sent.user);
     match change(&pages, &circuit, &entered).await {
         Ok(()) => {
             let circuit = Href::circuit(&circuit.key).at("switch");

@@ -4,13 +4,12 @@
 mod effect;
 pub(in crate::pages) mod form;
 
-use axum::Form;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect, Response};
 use fusebox_collector::live::circuits::ControlError;
 use fusebox_collector::model::{CircuitKey, CircuitView, UnixNanos};
-use fusebox_collector::{is_same_origin, user_name};
+use fusebox_collector::user_name;
 
 use form::{Entered, SwitchPage};
 
@@ -19,6 +18,7 @@ use crate::pages::frame::error::{PageError, PageResult};
 use crate::pages::frame::operator::refused_status;
 use crate::pages::frame::page::Page;
 use crate::pages::frame::params::Params;
+use crate::pages::frame::sent::SentForm;
 use crate::pages::view::href::Href;
 use crate::pages::view::text;
 
@@ -43,14 +43,10 @@ pub(crate) async fn show(
 pub(crate) async fn send(
     State(pages): State<Pages>,
     Path((service, name)): Path<(String, String)>,
-    headers: HeaderMap,
-    Form(pairs): Form<Vec<(String, String)>>,
+    sent: SentForm,
 ) -> Result<Response, PageError> {
-    if !is_same_origin(&headers) {
-        return Err(PageError::Forbidden);
-    }
     let circuit = find(&pages, CircuitKey { service, name }).await?;
-    let entered = Entered::read(&Params::from(pairs), user_name(&headers));
+    let entered = Entered::read(&sent.params, sent.user);
     let order = match entered.order() {
         Ok(order) => order,
         Err(error) => return Ok(again(circuit, entered, error)),
