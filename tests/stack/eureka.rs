@@ -1,13 +1,10 @@
 //! Services of Spring Cloud register with the binary and find each other through it. `tests/run` builds their program
 //! where Java and Maven are.
 
-use std::process::Stdio;
-
 use integration_tests::{Binary, child, eventually, needed};
 use reqwest::Client;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 /// A client of Eureka has one token for both: that of the URL of its server.
@@ -24,36 +21,18 @@ impl Service {
     async fn start(name: &str, web: &str) -> Self {
         let jar = needed("FUSEBOX_TEST_EUREKA_CLIENT");
         let server = web.replace("http://", &format!("http://{name}:{SERVICE_TOKEN}@"));
-        let mut command = child::server("java");
-        command
-            .args(["-Xmx128m", "-XX:TieredStopAtLevel=1", "-jar", &jar])
-            .args(["--server.port=0", "--server.address=127.0.0.1"])
-            .arg(format!("--spring.application.name={name}"))
-            .arg(format!("--eureka.instance.instance-id={name}-1"))
-            .args([
-                "--eureka.instance.hostname=127.0.0.1",
-                "--eureka.instance.prefer-ip-address=false",
-            ])
-            .arg("--eureka.instance.lease-renewal-interval-in-seconds=1")
-            .arg("--eureka.instance.lease-expiration-duration-in-seconds=3")
-            .arg("--eureka.client.registry-fetch-interval-seconds=1")
-            .arg("--eureka.client.initial-instance-info-replication-interval-seconds=0")
-            .arg(format!(
-                "--eureka.client.service-url.defaultZone={server}/eureka/"
-            ))
-            .stdout(Stdio::piped());
-        let mut process = child::start(command).expect("java starts");
-        let stdout = process.stdout.take().expect("standard output is piped");
-        let mut lines = BufReader::new(stdout).lines();
-        let port = loop {
-            let line = lines.next_line().await.expect("text");
-            let line = line.expect("it starts");
-            if let Some((_, rest)) = line.split_once("Tomcat started on port ") {
-                break rest.split(' ').next().expect("a port").to_owned();
-            }
-        };
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        let url = format!("http://127.0.0.1:{port}");
+        let arguments = [
+            format!("--spring.application.name={name}"),
+            format!("--eureka.instance.instance-id={name}-1"),
+            "--eureka.instance.hostname=127.0.0.1".to_owned(),
+            "--eureka.instance.prefer-ip-address=false".to_owned(),
+            "--eureka.instance.lease-renewal-interval-in-seconds=1".to_owned(),
+            "--eureka.instance.lease-expiration-duration-in-seconds=3".to_owned(),
+            "--eureka.client.registry-fetch-interval-seconds=1".to_owned(),
+            "--eureka.client.initial-instance-info-replication-interval-seconds=0".to_owned(),
+            format!("--eureka.client.service-url.defaultZone={server}/eureka/"),
+        ];
+        let (process, url) = child::spring_boot(&jar, &arguments).await;
         Self { process, url }
     }
 

@@ -1,15 +1,13 @@
 //! A service of Spring Boot registers with the binary as a client of Spring Boot Admin; it is shown, and changed from its
 //! page in a real browser. `tests/run` builds the service where Java and Maven are.
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use fantoccini::Locator;
-use integration_tests::{Binary, Browser, DEADLINE, eventually, needed};
+use integration_tests::{Binary, Browser, DEADLINE, child, eventually, needed};
 use reqwest::Client;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 const SENDER_TOKEN: &str = "service-service-1";
@@ -27,37 +25,16 @@ impl Service {
     async fn start(binary: &Binary) -> Self {
         let (web, otlp) = (&binary.web, &binary.otlp_http);
         let jar = needed("FUSEBOX_TEST_SPRING_BOOT_SERVICE");
-        let mut process = Command::new("java")
-            .args(["-Xmx128m", "-XX:TieredStopAtLevel=1", "-jar", &jar])
-            .arg("--server.port=0")
-            .arg(format!("--spring.boot.admin.client.url={web}"))
-            .arg("--spring.boot.admin.client.username=shop")
-            .arg(format!(
-                "--spring.boot.admin.client.password={SENDER_TOKEN}"
-            ))
-            .arg("--spring.boot.admin.client.period=1s")
-            .arg(format!(
-                "--management.otlp.metrics.export.url={otlp}/v1/metrics"
-            ))
-            .arg("--management.otlp.metrics.export.step=1s")
-            .arg(format!(
-                "--management.otlp.metrics.export.headers.Authorization=Bearer {SENDER_TOKEN}"
-            ))
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("java starts");
-        let stdout = process.stdout.take().expect("standard output is piped");
-        let mut lines = BufReader::new(stdout).lines();
-        let port = loop {
-            let line = lines.next_line().await.expect("text");
-            let line = line.expect("it starts");
-            if let Some((_, rest)) = line.split_once("Tomcat started on port ") {
-                break rest.split(' ').next().expect("a port").to_owned();
-            }
-        };
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        let url = format!("http://127.0.0.1:{port}");
+        let arguments = [
+            format!("--spring.boot.admin.client.url={web}"),
+            "--spring.boot.admin.client.username=shop".to_owned(),
+            format!("--spring.boot.admin.client.password={SENDER_TOKEN}"),
+            "--spring.boot.admin.client.period=1s".to_owned(),
+            format!("--management.otlp.metrics.export.url={otlp}/v1/metrics"),
+            "--management.otlp.metrics.export.step=1s".to_owned(),
+            format!("--management.otlp.metrics.export.headers.Authorization=Bearer {SENDER_TOKEN}"),
+        ];
+        let (process, url) = child::spring_boot(&jar, &arguments).await;
         Self { process, url }
     }
 
