@@ -13,6 +13,7 @@ use futures_util::stream::iter;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::fetch::FetchError;
 use super::target::Target;
 use super::{ActuatorError, Actuators, Id, id, read};
 use crate::live::circuits::{Control, JournalFilter, PollError, Recorded};
@@ -237,7 +238,10 @@ impl Session {
             Subject::Settings => Ok(Err("an actuator changes no settings".to_owned())),
         };
         let refused = match done {
-            Err(ActuatorError::Fetch(error)) if error.is_offline() => return Err(error.into()),
+            // The change stays pending.
+            Err(ActuatorError::Fetch(error)) if error.is_offline() || error == FetchError::Busy => {
+                return Err(error.into());
+            }
             Err(error) => Some(error.to_string()),
             Ok(done) => done.err(),
         };
@@ -257,27 +261,27 @@ impl Session {
         if let Some(problem) = bad_segment(&change.name) {
             return Ok(Err(problem));
         }
-        let held = self.held.remove(&key);
+        let before = self.held.get(&key).map(|held| held.before.clone());
         let level = match change.action {
             Action::Level(level) if !is_over(change) => level.as_str().to_ascii_uppercase(),
             _ => {
-                let before = held.map_or(Value::Null, |held| held.before);
+                let before = before.unwrap_or_default();
                 self.configure(&change.name, &before).await?;
+                self.held.remove(&key);
                 return Ok(Ok(()));
             }
         };
-        let before = match held {
-            Some(held) => held.before,
+        let before = match before {
+            Some(before) => before,
             None => self.configured(&change.name).await?,
         };
         // Set before the collector was restarted: what was configured is no longer known.
         let is_ours = self.is_first && before == level.as_str();
         let before = if is_ours { Value::Null } else { before };
-        let set = self.configure(&change.name, &Value::from(level)).await;
-        if set.is_ok() {
-            self.hold(key, change, before);
-        }
-        set.map(Ok)
+        // First: an instance may have set the level although its answer is lost.
+        self.hold(key, change, before);
+        self.configure(&change.name, &Value::from(level)).await?;
+        Ok(Ok(()))
     }
 
     fn hold(&mut self, key: (Subject, String), change: &Change, before: Value) {
@@ -321,12 +325,14 @@ impl Session {
             return Ok(Err("it has no circuit breaker of this name".to_owned()));
         };
         let key = (Subject::Breaker, change.name.clone());
-        self.held.remove(&key);
+        if wanted != "CLOSE" {
+            self.hold(key.clone(), change, Value::Null);
+        }
         if state != state_of(change.action).unwrap_or("CLOSED") || wanted == "CLOSE" {
             self.update_state(&change.name, wanted).await?;
         }
-        if wanted != "CLOSE" {
-            self.hold(key, change, Value::Null);
+        if wanted == "CLOSE" {
+            self.held.remove(&key);
         }
         Ok(Ok(()))
     }

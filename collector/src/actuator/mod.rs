@@ -25,7 +25,7 @@ pub use read::{Breaker, BreakerEvent, Component, Exchange, Health, Property};
 use self::fetch::{FetchError, Fetcher};
 use self::target::Target;
 use crate::live::registry::Registry;
-use crate::model::Network;
+use crate::model::{InstanceStatus, Network};
 use crate::sync::Mutex;
 
 /// Service, in lower case, and instance.
@@ -102,7 +102,16 @@ impl Actuators {
         if let Some((_, known)) = self.recent().get(&id) {
             return Some(known.clone());
         }
-        let view = target.read().await;
+        let offline = self.checked.lock().get(&id).cloned();
+        let offline = offline.filter(|checked| checked.status == InstanceStatus::Offline);
+        let view = match offline {
+            // A page does not wait for what the last check waited for in vain.
+            Some(checked) => ActuatorView {
+                problem: checked.reason,
+                ..ActuatorView::default()
+            },
+            None => target.read().await,
+        };
         let mut views = self.recent();
         if views.len() < VIEWS_MAX {
             views.insert(id, (Instant::now(), view.clone()));
@@ -128,8 +137,16 @@ impl Actuators {
 impl Target {
     /// Reads everything that is shown.
     async fn read(&self) -> ActuatorView {
-        let (health, info, uptime, breakers, events, exchanges, env) = tokio::join!(
-            self.health(),
+        let health = self.health().await;
+        if let Err(ActuatorError::Fetch(error)) = &health
+            && error.is_offline()
+        {
+            return ActuatorView {
+                problem: error.to_string(),
+                ..ActuatorView::default()
+            };
+        }
+        let (info, uptime, breakers, events, exchanges, env) = tokio::join!(
             self.get(&["info"]),
             self.get(&["metrics", "process.uptime"]),
             self.get(&["circuitbreakers"]),
