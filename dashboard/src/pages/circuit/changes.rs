@@ -5,7 +5,7 @@ use fusebox_collector::live::circuits::{ChangeStatus, Control, Delivery, Instanc
 use fusebox_collector::model::{CircuitKey, CircuitView, UnixNanos};
 
 use crate::pages::view::href::Href;
-use crate::pages::view::{action, moment, text};
+use crate::pages::view::{action, message, moment, text};
 
 /// Returns the changes of a circuit's state and of its settings that are in force or being delivered.
 pub(super) fn all(control: &Control, circuit: &CircuitView, now: u64) -> Vec<ChangeStatus> {
@@ -92,7 +92,7 @@ impl ShownDelivery {
         };
         let title = match delivery.problem.as_str() {
             "" => title.to_owned(),
-            problem => text::shown(problem, 500).into_owned(),
+            problem => message::shown(problem, 500).into_owned(),
         };
         let time = delivery.time.map(|time| moment::short(time.get(), now));
         Self {

@@ -1,5 +1,7 @@
 //! What the actuator of a registered instance says, on its page: health, information, circuit breakers, exchanges.
 
+use std::borrow::Cow;
+
 use fusebox_collector::actuator::{ActuatorView, Breaker, Checked, Exchange};
 use fusebox_collector::model::{InstanceStatus, UnixNanos};
 
@@ -7,6 +9,7 @@ use super::href;
 use crate::pages::Pages;
 use crate::pages::circuit::changes::ShownChange;
 use crate::pages::view::href::Href;
+use crate::pages::view::message::{self, PROBLEM_CHARS};
 use crate::pages::view::{moment, text};
 
 /// The actuator as shown.
@@ -46,7 +49,7 @@ impl ShownActuator {
     }
 
     /// Returns class, word and reason of its last check.
-    pub(super) fn status(&self) -> Option<(&'static str, &'static str, &str)> {
+    pub(super) fn status(&self) -> Option<(&'static str, &'static str, Cow<'_, str>)> {
         let checked = self.checked.as_ref()?;
         let class = match checked.status {
             InstanceStatus::Up => "closed",
@@ -55,7 +58,12 @@ impl ShownActuator {
             InstanceStatus::Starting => "half",
             InstanceStatus::Unknown => "off",
         };
-        Some((class, checked.status.as_str(), &checked.reason))
+        let reason = message::shown(&checked.reason, PROBLEM_CHARS);
+        Some((class, checked.status.as_str(), reason))
+    }
+
+    pub(super) fn problem(&self) -> Cow<'_, str> {
+        message::shown(&self.view.problem, PROBLEM_CHARS)
     }
 
     pub(super) fn uptime(&self) -> Option<String> {
