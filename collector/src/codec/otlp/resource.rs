@@ -3,9 +3,7 @@
 use super::value::{Fault, KnownKeys, attribute, check_text, text};
 use super::wire::{Malformed, Reader, length_key, varint_key};
 use super::{AttributeView, Limits, ResourceView, ScopeView, ValueView};
-
-/// The specification's name for a service without a name.
-const UNKNOWN_SERVICE: &str = "unknown_service";
+use crate::model::UNKNOWN_SERVICE;
 
 /// Entities of a resource: a host, a container, a process, a service and the like; each has a few keys.
 const ENTITIES_MAX: usize = 16;

@@ -8,7 +8,7 @@ pub(crate) mod tempo;
 
 pub(crate) use metrics::METRICS_REQUEST;
 
-use Kind::{Base64, Bool, Double, Enum, Fixed32, Fixed64, Id, Int64Or, Nested, Text, Uint32};
+use Kind::{Base64, Bool, Double, Enum, Fixed32, Id, Int64Or, Nanos, Nested, Text, Uint32};
 
 const COMMON: &str = "opentelemetry.proto.common.v1";
 const RESOURCES: &str = "opentelemetry.proto.resource.v1";
@@ -107,6 +107,8 @@ pub(super) enum Kind {
     Sint32,
     Fixed32,
     Fixed64,
+    /// `fixed64` with a time.
+    Nanos,
     /// `sfixed64`, with a `double` beside it as in `Int64Or`.
     Sfixed64Or(u32),
     Double,
@@ -302,8 +304,8 @@ pub(super) static SPAN: Message = item(&[
     one(4, "parentSpanId", Id(8)),
     one(5, "name", Text),
     one(6, "kind", Enum(&SPAN_KIND)),
-    one(7, "startTimeUnixNano", Fixed64),
-    one(8, "endTimeUnixNano", Fixed64),
+    one(7, "startTimeUnixNano", Nanos),
+    one(8, "endTimeUnixNano", Nanos),
     many(9, "attributes", Nested(&KEY_VALUE)),
     one(10, "droppedAttributesCount", Uint32),
     many(11, "events", Nested(&EVENT)),
@@ -316,7 +318,7 @@ pub(super) static SPAN: Message = item(&[
 .named(TRACE, "Span");
 
 static EVENT: Message = message(&[
-    one(1, "timeUnixNano", Fixed64),
+    one(1, "timeUnixNano", Nanos),
     one(2, "name", Text),
     many(3, "attributes", Nested(&KEY_VALUE)),
     one(4, "droppedAttributesCount", Uint32),
@@ -354,7 +356,7 @@ static SCOPE_LOGS: Message = message(&[
 .named(LOGS, "ScopeLogs");
 
 pub(super) static LOG_RECORD: Message = item(&[
-    one(1, "timeUnixNano", Fixed64),
+    one(1, "timeUnixNano", Nanos),
     one(2, "severityNumber", Enum(&SEVERITY)),
     one(3, "severityText", Text),
     one(5, "body", Nested(&ANY_VALUE)),
@@ -363,7 +365,7 @@ pub(super) static LOG_RECORD: Message = item(&[
     one(8, "flags", Fixed32),
     one(9, "traceId", Id(16)),
     one(10, "spanId", Id(8)),
-    one(11, "observedTimeUnixNano", Fixed64),
+    one(11, "observedTimeUnixNano", Nanos),
     one(12, "eventName", Text),
 ])
 .named(LOGS, "LogRecord");

@@ -2,8 +2,8 @@
 //!
 //! The specified form is: ids in hex, enums as integers, 64-bit numbers as strings or numbers, bytes in
 //! base64, names in lowerCamelCase. Common deviations are accepted: snake_case names, names of enums, ids in
-//! base64, fields of earlier versions, numbers as strings and strings as numbers, plain objects and lists as values, several
-//! documents in a row.
+//! base64 or as UUIDs, times in RFC 3339, fields of earlier versions, numbers as strings and strings as numbers,
+//! plain objects and lists as values, several documents in a row.
 //! Unknown names are ignored, null counts as absent, and a value that its field cannot hold is left out and
 //! counted. Lists and objects nested deeper than `serde_json` reads (127) are left out as well.
 

@@ -4,6 +4,11 @@ use std::borrow::Cow;
 
 use super::super::schema::{Field, Kind, Names};
 use super::super::write;
+use crate::model::{UnixNanos, parse_timestamp};
+
+/// The groups of digits in a UUID, and its length with the dashes between them.
+const UUID_GROUPS: [usize; 5] = [8, 4, 4, 4, 12];
+const UUID_LENGTH: usize = 36;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Scalar<'s> {
@@ -41,6 +46,7 @@ pub(super) fn write(field: &Field, scalar: Scalar<'_>, out: &mut Vec<u8>) -> Res
         Kind::Sint32 => write::varint(out, number, u64::from(zigzag(whole(scalar)?))),
         Kind::Fixed32 => write::fixed32(out, number, whole(scalar)?),
         Kind::Fixed64 => write::fixed64(out, number, whole(scalar)?),
+        Kind::Nanos => write::fixed64(out, number, nanos(scalar)?),
         Kind::Sfixed64Or(double_number) => match whole::<i64>(scalar) {
             Ok(value) => write::fixed64(out, number, value.cast_unsigned()),
             Err(Unfit) => write::fixed64(out, double_number, double(scalar)?.to_bits()),
@@ -110,12 +116,23 @@ fn double(scalar: Scalar<'_>) -> Result<f64, Unfit> {
     }
 }
 
-/// Reads an id: hex, as in OTLP, or base64, as in protobuf's own JSON. Hex of another length is passed on,
-/// because the walk handles such ids.
+/// Reads a time: nanoseconds since 1970, or RFC 3339 as JSON libraries write their own times.
+fn nanos(scalar: Scalar<'_>) -> Result<u64, Unfit> {
+    whole(scalar).or_else(|Unfit| match scalar {
+        Scalar::Text(text) => parse_timestamp(text).map(UnixNanos::get).ok_or(Unfit),
+        _ => Err(Unfit),
+    })
+}
+
+/// Reads an id: hex, as in OTLP, also with the dashes of a UUID, or base64, as in protobuf's own JSON. Hex of
+/// another length is passed on, because the walk handles such ids.
 fn id(scalar: Scalar<'_>, length: usize) -> Result<Vec<u8>, Unfit> {
     let Scalar::Text(text) = scalar else {
         return Err(Unfit);
     };
+    if text.len() == UUID_LENGTH && text.split('-').map(str::len).eq(UUID_GROUPS) {
+        return hex(&text.replace('-', ""));
+    }
     hex(text).or_else(|Unfit| {
         let id = base64(text)?;
         (id.len() == length).then_some(id).ok_or(Unfit)

@@ -221,7 +221,7 @@ fn describe_field(field: &Field, is_choice: bool) -> FieldDescriptor {
         Kind::Double => (1, None),
         Kind::Int64Or(_) => (3, None),
         Kind::Uint64 => (4, None),
-        Kind::Fixed64 => (6, None),
+        Kind::Fixed64 | Kind::Nanos => (6, None),
         Kind::Fixed32 => (7, None),
         Kind::Bool => (8, None),
         Kind::Text => (9, None),

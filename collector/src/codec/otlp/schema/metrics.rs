@@ -2,7 +2,9 @@
 
 use super::{
     KEY_VALUE,
-    Kind::{Bool, Double, Enum, Fixed64, Id, Nested, Sfixed64Or, Sint32, Text, Uint32, Uint64},
+    Kind::{
+        Bool, Double, Enum, Fixed64, Id, Nanos, Nested, Sfixed64Or, Sint32, Text, Uint32, Uint64,
+    },
     Message, Names, RESOURCE, SCOPE, item, many, message, one,
 };
 
@@ -75,8 +77,8 @@ static SUMMARY: Message =
     message(&[many(1, "dataPoints", Nested(&SUMMARY_POINT))]).named(METRICS, "Summary");
 
 static NUMBER_POINT: Message = message(&[
-    one(2, "startTimeUnixNano", Fixed64),
-    one(3, "timeUnixNano", Fixed64),
+    one(2, "startTimeUnixNano", Nanos),
+    one(3, "timeUnixNano", Nanos),
     one(4, "asDouble", Double),
     many(5, "exemplars", Nested(&EXEMPLAR)),
     one(6, "asInt", Sfixed64Or(4)),
@@ -87,8 +89,8 @@ static NUMBER_POINT: Message = message(&[
 .choosing("value", &[4, 6]);
 
 static HISTOGRAM_POINT: Message = message(&[
-    one(2, "startTimeUnixNano", Fixed64),
-    one(3, "timeUnixNano", Fixed64),
+    one(2, "startTimeUnixNano", Nanos),
+    one(3, "timeUnixNano", Nanos),
     one(4, "count", Fixed64),
     one(5, "sum", Double),
     many(6, "bucketCounts", Fixed64),
@@ -103,8 +105,8 @@ static HISTOGRAM_POINT: Message = message(&[
 
 static EXPONENTIAL_POINT: Message = message(&[
     many(1, "attributes", Nested(&KEY_VALUE)),
-    one(2, "startTimeUnixNano", Fixed64),
-    one(3, "timeUnixNano", Fixed64),
+    one(2, "startTimeUnixNano", Nanos),
+    one(3, "timeUnixNano", Nanos),
     one(4, "count", Fixed64),
     one(5, "sum", Double),
     one(6, "scale", Sint32),
@@ -123,8 +125,8 @@ static BUCKETS: Message = message(&[one(1, "offset", Sint32), many(2, "bucketCou
     .named(METRICS, "ExponentialHistogramDataPoint.Buckets");
 
 static SUMMARY_POINT: Message = message(&[
-    one(2, "startTimeUnixNano", Fixed64),
-    one(3, "timeUnixNano", Fixed64),
+    one(2, "startTimeUnixNano", Nanos),
+    one(3, "timeUnixNano", Nanos),
     one(4, "count", Fixed64),
     one(5, "sum", Double),
     many(6, "quantileValues", Nested(&QUANTILE)),
@@ -137,7 +139,7 @@ static QUANTILE: Message = message(&[one(1, "quantile", Double), one(2, "value",
     .named(METRICS, "SummaryDataPoint.ValueAtQuantile");
 
 static EXEMPLAR: Message = message(&[
-    one(2, "timeUnixNano", Fixed64),
+    one(2, "timeUnixNano", Nanos),
     one(3, "asDouble", Double),
     one(4, "spanId", Id(8)),
     one(5, "traceId", Id(16)),

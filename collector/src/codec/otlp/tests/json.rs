@@ -180,6 +180,39 @@ fn times_may_be_numbers_and_null_is_the_default() {
     );
 }
 
+/// Scenario: a script writes ids and times with its language's own UUIDs and dates.
+#[test]
+fn ids_may_be_uuids_and_times_rfc_3339() {
+    let span = span_of(json!({
+        "traceId": "0af76519-16cd-43dd-8448-eb211c803199",
+        "startTimeUnixNano": "2026-11-23T10:04:11.302Z",
+        "endTimeUnixNano": "2026-11-23T12:04:11.302000001+02:00",
+        "links": [{"traceId": "0AF76519-16CD-43DD-8448-EB211C803199"}],
+    }));
+    let id = 0x0af7_6519_16cd_43dd_8448_eb21_1c80_3199_u128.to_be_bytes();
+    assert_eq!(
+        (&span.trace_id[..], &span.links[0].trace_id[..]),
+        (&id[..], &id[..])
+    );
+    let times = (span.start_time_unix_nano, span.end_time_unix_nano);
+    assert_eq!(
+        times,
+        (1_795_428_251_302_000_000, 1_795_428_251_302_000_001)
+    );
+    for wrong in [
+        json!({"traceId": "0af7651916cd-43dd-8448-eb211c80-3199"}),
+        json!({"startTimeUnixNano": "2026-11-23 10:04"}),
+        json!({"startTimeUnixNano": "1969-12-31T00:00:00Z"}),
+        json!({"startTimeUnixNano": "9999-12-31T00:00:00Z"}),
+    ] {
+        assert_eq!(
+            span_and_left_out(wrong.clone()),
+            (Span::default(), 1),
+            "{wrong}"
+        );
+    }
+}
+
 #[test]
 fn unknown_names_are_ignored() {
     let span = span_of(json!({"Name": "x", "later": {"deep": [1, {"er": null}]}}));
