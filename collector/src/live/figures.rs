@@ -78,7 +78,7 @@ impl Figures {
             nodes: Nodes::new(),
             circuits: CircuitNames::default(),
             red: Red::default(),
-            dependencies: Dependencies::new(retention),
+            dependencies: Dependencies::new(retention, now.window(MINUTE)),
             instances: Instances::default(),
             generation: 0,
             none_idle: None,

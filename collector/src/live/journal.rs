@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Shared;
 use super::aging::Age;
-use super::dependencies::{Answered, Calls, Evidence, KNOWN_SECONDS};
+use super::dependencies::{Answered, Calls, EdgeCalls, Evidence, KNOWN_SECONDS};
 use super::figures::{Figures, WINDOW_MINUTES};
 use super::red::MINUTES;
 use crate::counters::Incident;
@@ -49,6 +49,7 @@ impl Figures {
                 self.new_instances(start, &mut records);
             }
         }
+        self.late_edges(end, &mut records);
         self.new_addresses(&mut records);
         records
     }
@@ -104,17 +105,29 @@ impl Figures {
 
     fn finished_edges(&self, minute: u64, start: UnixNanos, records: &mut Vec<SeriesRecord>) {
         let finished = self.dependencies.edges().finished(minute).into_iter();
-        records.extend(finished.map(|edge| {
-            SeriesRecord::Dependency(DependencyMinute {
-                parent: self.nodes.name(edge.parent).to_string(),
-                child: self.nodes.name(edge.child).to_string(),
-                child_is_virtual: !self.nodes.sends_spans(edge.child),
-                minute: start,
-                calls: edge.calls.calls,
-                errors: edge.calls.errors,
-                circuits: self.keys(&edge.circuits),
-            })
-        }));
+        records.extend(finished.map(|edge| self.edge_record(&edge, start)));
+    }
+
+    /// Adds the calls that came after their minute was written.
+    fn late_edges(&mut self, unwritten: u64, records: &mut Vec<SeriesRecord>) {
+        let late = self.dependencies.edges_mut().take_late(unwritten);
+        records.extend(
+            late.into_iter().map(|(minute, edge)| {
+                self.edge_record(&edge, UnixNanos::of_window(minute, MINUTE))
+            }),
+        );
+    }
+
+    fn edge_record(&self, edge: &EdgeCalls, minute: UnixNanos) -> SeriesRecord {
+        SeriesRecord::Dependency(DependencyMinute {
+            parent: self.nodes.name(edge.parent).to_string(),
+            child: self.nodes.name(edge.child).to_string(),
+            child_is_virtual: !self.nodes.sends_spans(edge.child),
+            minute,
+            calls: edge.calls.calls,
+            errors: edge.calls.errors,
+            circuits: self.keys(&edge.circuits),
+        })
     }
 
     fn seen_instances(&self, since: UnixNanos, records: &mut Vec<SeriesRecord>) {

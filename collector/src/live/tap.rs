@@ -130,6 +130,7 @@ struct SpanRow {
     trace_id: [u8; 16],
     trace: u64,
     parent: Parent,
+    start: UnixNanos,
     nanos: u64,
     service: u32,
     /// Only for served calls.
@@ -213,7 +214,7 @@ impl Gathered {
 
     pub(super) fn publish(&mut self, figures: &mut Figures, now: UnixNanos) {
         self.forget_numbers(figures.generation);
-        let second = u32::try_from(now.window(SECOND)).unwrap_or(u32::MAX);
+        let second = second_of(now);
         for (service, instance) in self.instances.drain(..) {
             let node = node_of(&mut self.services, service, figures);
             figures.nodes.touch(node, now.window(MINUTE));
@@ -231,6 +232,7 @@ impl Gathered {
                 service: node,
                 half: row.half,
                 error: row.error,
+                started: second_of(row.start),
                 nanos: row.nanos,
                 circuit: row
                     .circuit
@@ -346,6 +348,7 @@ impl SpanVisitor for Gathered {
             trace_id: span.trace_id,
             trace,
             parent,
+            start: UnixNanos::new(span.start),
             nanos: span.end.saturating_sub(span.start),
             service: self.current,
             operation: is_call.then(|| service.operations.number(span.name)),
@@ -391,6 +394,10 @@ impl Service {
         let (name, known) = self.operations.entry(number);
         *known[index].get_or_insert_with(|| figures.red.operation(node, name, kind))
     }
+}
+
+fn second_of(time: UnixNanos) -> u32 {
+    u32::try_from(time.window(SECOND)).unwrap_or(u32::MAX)
 }
 
 fn touch(fact: &SpanFact, figures: &mut Figures, minute: u64) {

@@ -574,6 +574,69 @@ async fn a_restart_takes_the_map_back() {
     );
 }
 
+/// *Scenario*: the spans of calls arrive hours after they began, before and after their minute was written, after more than
+/// the retention, and before they began.
+/// *Guarantees*: calls count in the minute in which they began, or else of their arrival; a restart knows the same.
+#[test]
+fn calls_count_when_they_began() {
+    let hour = 3_600;
+    let calls = |figures: &Figures, second: u64| {
+        let range = TimeRange {
+            start: UnixNanos::new(NOW + second * SECOND),
+            end: UnixNanos::new(NOW + (second + 20 * 60) * SECOND),
+        };
+        let links = figures.dependencies(range);
+        links.iter().map(|link| link.call_count).sum::<u64>()
+    };
+    let of_trace = |trace: u64| {
+        let one = |mut span: Hand| {
+            span.trace = trace;
+            span
+        };
+        shop().into_iter().map(one).collect::<Vec<_>>()
+    };
+    let mut bench = Bench::new();
+    let mut records = Vec::new();
+    let mut write = |bench: &mut Bench, second: u64| {
+        let now = UnixNanos::new(NOW + second * SECOND);
+        records.extend(bench.figures.take_finished(now, false));
+    };
+    for (trace, second) in [(1, 0), (2, hour), (3, 3 * hour), (4, 9 * 24 * hour)] {
+        bench.send(0, second, &of_trace(trace));
+        bench
+            .figures
+            .dependencies
+            .expire((NOW / SECOND + second) as u32 + 10 * WAIT_SECONDS);
+        write(&mut bench, second + 20 * 60);
+        let is_kept = second <= 3 * hour;
+        let on_arrival = calls(&bench.figures, second);
+        assert_eq!(
+            on_arrival,
+            if is_kept && second > 0 { 0 } else { 6 },
+            "{second}"
+        );
+        let begun = calls(&bench.figures, 0);
+        assert_eq!(begun, if is_kept { 6 * trace } else { 0 }, "{second}");
+    }
+    let mut again = Figures::new(UnixNanos::new(NOW + 3 * hour * SECOND), WEEK);
+    let of_first_day = records.iter().filter(|record| match record {
+        SeriesRecord::Dependency(minute) => {
+            minute.minute < UnixNanos::new(NOW + 24 * hour * SECOND)
+        }
+        _ => false,
+    });
+    of_first_day.for_each(|record| again.restore(record));
+    assert_eq!(calls(&again, 0), 18);
+    let mut early = Bench::new();
+    let before = UnixNanos::new(NOW - 300 * SECOND);
+    of_trace(5)
+        .iter()
+        .for_each(|span| span.visit(&mut early.shards[0]));
+    early.shards[0].publish(&mut early.figures, before);
+    let range = TimeRange::until(UnixNanos::new(NOW - 200 * SECOND), Duration::from_secs(200));
+    assert!(!early.figures.dependencies(range).is_empty());
+}
+
 /// *Scenario*: the clock jumps ahead by a thousand years, and back.
 /// *Guarantees*: the figures are not scanned for every minute between.
 #[test]

@@ -480,8 +480,8 @@ fn merge_links(all: Vec<DependencyLink>) -> Vec<DependencyLink> {
             Entry::Vacant(entry) => drop(entry.insert(link)),
             Entry::Occupied(mut entry) => {
                 let known = entry.get_mut();
-                known.call_count += link.call_count;
-                known.error_count += link.error_count;
+                known.call_count = known.call_count.saturating_add(link.call_count);
+                known.error_count = known.error_count.saturating_add(link.error_count);
                 known.child_is_virtual &= link.child_is_virtual;
                 known.circuits.extend(link.circuits);
                 known.circuits.sort();

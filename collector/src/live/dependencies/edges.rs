@@ -1,5 +1,6 @@
-//! Calls between services, by the minute in which their two spans were paired: by minute for two hours, by
-//! hour for the retention.
+//! Calls between services, by the minute in which they began: by minute for two hours, by hour for the
+//! retention. A call whose minute was written to the journal before it arrived is late; late calls are written
+//! with the next minute.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -15,6 +16,8 @@ pub(in crate::live) const EDGES_MAX: usize = 4_096;
 const CIRCUITS_PER_EDGE_MAX: usize = 64;
 /// Minutes kept individually.
 const MINUTES: u64 = 120;
+/// Late calls that wait to be written, by minute and edge; further ones count in the minute of their arrival.
+const LATE_MAX: usize = 16_384;
 /// The edge for everything beyond the limit.
 const REST: (NodeId, NodeId) = (Nodes::OTHER, Nodes::OTHER);
 
@@ -34,6 +37,10 @@ pub(in crate::live) struct Edges {
     /// What the journal has of each edge's last minute: a run that starts within that minute must not write
     /// it again.
     restored: HashMap<u32, (u64, Calls)>,
+    /// The first minute that is not in the journal yet.
+    unwritten: u64,
+    /// Late calls, by minute and edge.
+    late: HashMap<(u64, u32), Calls>,
 }
 
 #[derive(Debug)]
@@ -85,8 +92,8 @@ struct Slot {
 }
 
 impl Edges {
-    /// `retention` is how long hours are kept.
-    pub(super) fn new(retention: Duration) -> Self {
+    /// `retention` is how long hours are kept; `unwritten` is the first minute to be written to the journal.
+    pub(super) fn new(retention: Duration, unwritten: u64) -> Self {
         Self {
             ids: HashMap::default(),
             edges: Vec::new(),
@@ -96,6 +103,8 @@ impl Edges {
             hours: VecDeque::new(),
             hours_kept: nanos(retention).div_ceil(nanos(HOUR)) + 1,
             restored: HashMap::new(),
+            unwritten,
+            late: HashMap::new(),
         }
     }
 
@@ -177,6 +186,13 @@ impl Edges {
                 slot.add(rest, sum);
             }
         }
+        let moved: Vec<_> = self
+            .late
+            .extract_if(|(_, id), _| gone.contains(&EdgeId(*id)))
+            .collect();
+        for ((minute, _), calls) in moved {
+            self.late.entry((minute, rest.0)).or_default().add(calls);
+        }
         for id in gone {
             self.restored.remove(&id.0);
             let edge = &mut self.edges[id.0 as usize];
@@ -194,13 +210,43 @@ impl Edges {
         }
     }
 
-    /// Counts calls in a minute (in the newest one if the clock went back).
-    pub(super) fn count(&mut self, id: EdgeId, minute: u64, calls: Calls) {
+    /// Counts calls in the minute in which they began.
+    pub(super) fn count(&mut self, id: EdgeId, began: u64, now: u64, calls: Calls) {
         let edge = &mut self.edges[id.0 as usize];
         edge.total.add(calls);
-        edge.used = minute;
-        newest(&mut self.minutes, minute, MINUTES).add(id, calls);
-        newest(&mut self.hours, minute / 60, self.hours_kept).add(id, calls);
+        edge.used = now;
+        let minute = self.kept_minute(id, began, now);
+        if minute < self.unwritten {
+            self.late.entry((minute, id.0)).or_default().add(calls);
+        }
+        let minutes = at(&mut self.minutes, minute, MINUTES);
+        let hours = at(&mut self.hours, minute / 60, self.hours_kept);
+        for slot in [minutes, hours].into_iter().flatten() {
+            slot.add(id, calls);
+        }
+    }
+
+    /// Returns the minute in which a call is counted: that of its beginning, or of its arrival if it began
+    /// after it or so long ago that its hour is no longer kept, as by a wrong clock.
+    fn kept_minute(&self, id: EdgeId, began: u64, now: u64) -> u64 {
+        let newest_hour = self.hours.back().map_or(0, |hour| hour.number);
+        // If the clock went back, calls count in the newest hour.
+        let now = now.max(newest_hour * 60);
+        let is_kept = began <= now && began / 60 + self.hours_kept > now / 60;
+        let is_written = began < self.unwritten;
+        let has_room = self.late.len() < LATE_MAX || self.late.contains_key(&(began, id.0));
+        match is_kept && (!is_written || has_room) {
+            true => began,
+            false => now,
+        }
+    }
+
+    /// Returns the late calls, and what an edge's minutes before `unwritten` get from now on is late.
+    pub(in crate::live) fn take_late(&mut self, unwritten: u64) -> Vec<(u64, EdgeCalls)> {
+        self.unwritten = unwritten;
+        let late = std::mem::take(&mut self.late).into_iter();
+        let late = late.map(|((minute, edge), calls)| (minute, self.with(edge, calls)));
+        late.collect()
     }
 
     /// Adds the durations of counted calls.
@@ -367,8 +413,8 @@ impl Slot {
 
 impl Calls {
     fn add(&mut self, other: Self) {
-        self.calls += other.calls;
-        self.errors += other.errors;
+        self.calls = self.calls.saturating_add(other.calls);
+        self.errors = self.errors.saturating_add(other.errors);
     }
 }
 
@@ -399,11 +445,11 @@ mod tests {
 
     #[test]
     fn the_retention_is_answered_from_hours_and_the_last_hours_from_minutes() {
-        let mut edges = Edges::new(WEEK);
+        let mut edges = Edges::new(WEEK, 0);
         let (id, _) = edges.edge(NodeId(1), NodeId(2));
         let first = 1_000_000 * 60;
         let last = first + 8 * 24 * 60;
-        (first..last).for_each(|minute| edges.count(id, minute, ONE));
+        (first..last).for_each(|minute| edges.count(id, minute, minute, ONE));
         assert_eq!(calls(&edges, range(last - 10, last)), 10);
         assert_eq!(calls(&edges, range(last - 60, last - 30)), 30);
         assert_eq!(calls(&edges, range(last - 24 * 60, last)), 24 * 60);
@@ -415,10 +461,10 @@ mod tests {
 
     #[test]
     fn minutes_of_an_earlier_run_fall_into_place() {
-        let mut edges = Edges::new(WEEK);
+        let mut edges = Edges::new(WEEK, 0);
         let (id, _) = edges.edge(NodeId(1), NodeId(2));
         let now = 1_000_000 * 60 + 30;
-        edges.count(id, now, ONE);
+        edges.count(id, now, now, ONE);
         for minute in [now - 3 * 60, now - 10, now - 90, now, now - 30 * 24 * 60] {
             edges.restore(id, minute, ONE);
         }
@@ -431,13 +477,13 @@ mod tests {
 
     #[test]
     fn edges_past_the_bound_become_the_rest() {
-        let mut edges = Edges::new(WEEK);
+        let mut edges = Edges::new(WEEK, 0);
         for n in 0..EDGES_MAX as u16 {
             assert!(edges.edge(NodeId(n), NodeId(1)).1);
         }
         let (rest, fits) = edges.edge(NodeId(9_000), NodeId(1));
         assert!(!fits);
-        edges.count(rest, 1, ONE);
+        edges.count(rest, 1, 1, ONE);
         assert_eq!(edges.in_range(TimeRange::ALL)[0].parent, Nodes::OTHER);
     }
 }

@@ -35,6 +35,8 @@ pub(in crate::live) struct SpanFact {
     pub(in crate::live) service: NodeId,
     pub(in crate::live) half: Half,
     pub(in crate::live) error: bool,
+    /// The second of its start.
+    pub(in crate::live) started: u32,
     /// Duration, nanoseconds.
     pub(in crate::live) nanos: u64,
     pub(in crate::live) circuit: Option<CircuitId>,

@@ -18,7 +18,7 @@ mod table;
 #[cfg(test)]
 pub(super) use addresses::SHARED_SECONDS;
 pub(super) use addresses::{Answered, Evidence, KNOWN_SECONDS};
-pub(super) use edges::Calls;
+pub(super) use edges::{Calls, EdgeCalls};
 pub(super) use fact::{Half, Parent, SpanFact};
 pub(super) use pairing::{Arrival, Dependencies, Incidents};
 pub(super) use peer::PeerAttributes;

@@ -2,6 +2,7 @@
 
 mod at_address;
 mod brokers;
+mod here;
 mod orphans;
 
 use std::collections::{HashMap, HashSet};
@@ -9,6 +10,7 @@ use std::hash::BuildHasherDefault;
 use std::time::Duration;
 
 use self::brokers::broker_between;
+use self::here::Here;
 use self::orphans::Roots;
 use super::addresses::{Addresses, Answered, Evidence};
 use super::edges::{Calls, EdgeId, Edges, Took};
@@ -76,46 +78,6 @@ enum Entry {
     Here(Here),
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Here {
-    trace: u64,
-    parent: u64,
-    /// The next callee that waits for the same parent.
-    next: u64,
-    /// The second of its arrival.
-    since: u32,
-    /// As a child: the edge from its parent, once counted.
-    edge: Option<EdgeId>,
-    circuit: Option<CircuitId>,
-    /// As a caller: the breaker whose span was above it at its arrival, and may be evicted before it.
-    circuit_above: Option<CircuitId>,
-    peer: Option<NodeId>,
-    service: NodeId,
-    half: Half,
-    error: bool,
-    nanos: u64,
-    peer_is_store: bool,
-    names_service: bool,
-    /// Whether its peer is named only by its address.
-    names_address: bool,
-    /// Whether its peer is the broker of a message.
-    names_broker: bool,
-    /// As a producer: whether its message to the broker was counted.
-    over_broker: bool,
-    /// Whether its parent is known to be in the same process.
-    local_parent: bool,
-    /// As a child: whether it was related to its parent.
-    met: bool,
-    /// As a child: whether the breaker around its edge is known.
-    learnt: bool,
-    /// As a caller: whether a callee arrived, or another caller's span below it represents the call.
-    paired: bool,
-    /// Whether both halves arrived under this one id (Zipkin's shared spans).
-    shared: bool,
-    /// It waited long enough, and what it meant is counted.
-    settled: bool,
-}
-
 impl Dependencies {
     /// Removes the edges of evicted nodes, and evicts idle ones if others found the table full; returns
     /// whether any were removed.
@@ -129,15 +91,15 @@ impl Dependencies {
         self.edges.forget_idle(nodes, circuits, age)
     }
 
-    /// `retention` is how long edges are kept.
-    pub(in crate::live) fn new(retention: Duration) -> Self {
+    /// `retention` is how long edges are kept; `minute` is the first one to be written to the journal.
+    pub(in crate::live) fn new(retention: Duration, minute: u64) -> Self {
         Self {
             spans: HashMap::default(),
             calls: Ring::new(CALLS_MAX),
             others: Ring::new(OTHERS_MAX),
             roots: Roots::default(),
             sampling: Sampling::default(),
-            edges: Edges::new(retention),
+            edges: Edges::new(retention, minute),
             addresses: Addresses::default(),
             learnt: Vec::new(),
             incidents: Incidents::default(),
@@ -147,6 +109,10 @@ impl Dependencies {
 
     pub(in crate::live) fn edges(&self) -> &Edges {
         &self.edges
+    }
+
+    pub(in crate::live) fn edges_mut(&mut self) -> &mut Edges {
+        &mut self.edges
     }
 
     pub(in crate::live) fn restore(
@@ -289,7 +255,8 @@ impl Dependencies {
         self.roots.note(fact.trace, fact.service, second);
         let caller = fact.peer.filter(|_| fact.half == Half::Callee);
         if let Some(caller) = caller {
-            let edge = self.count(caller, fact.service, fact.error, second);
+            let ends = (caller, fact.service);
+            let edge = self.count(ends, fact.error, fact.started, second);
             self.time(edge, None, Some(fact.nanos));
         }
     }
@@ -335,7 +302,8 @@ impl Dependencies {
             return self.relate_over(broker, parent, child, second);
         }
         let error = child.error || (by_caller && parent.error);
-        let edge = self.count(parent.service, child.service, error, second);
+        let ends = (parent.service, child.service);
+        let edge = self.count(ends, error, child.started, second);
         let by_callee = child.half == Half::Callee;
         let client = by_caller.then_some(parent.nanos);
         self.time(edge, client, by_callee.then_some(child.nanos));
@@ -347,15 +315,16 @@ impl Dependencies {
         by_caller && !std::mem::replace(&mut parent.paired, true)
     }
 
-    /// Counts one call, weighted by the traces that are left out.
-    fn count(&mut self, parent: NodeId, child: NodeId, error: bool, second: u32) -> EdgeId {
-        let (edge, fits) = self.edges.edge(parent, child);
+    /// Counts one call that began in a second, weighted by the traces that are left out.
+    fn count(&mut self, ends: (NodeId, NodeId), error: bool, began: u32, second: u32) -> EdgeId {
+        let (edge, fits) = self.edges.edge(ends.0, ends.1);
         self.incidents.edge_limit += u64::from(!fits);
         let calls = Calls {
             calls: self.sampling.weight(),
             errors: u64::from(error) * self.sampling.weight(),
         };
-        self.edges.count(edge, u64::from(second / 60), calls);
+        let minute = |second: u32| u64::from(second / 60);
+        self.edges.count(edge, minute(began), minute(second), calls);
         edge
     }
 
@@ -487,7 +456,8 @@ impl Dependencies {
                     true => self.addresses.called(peer, second),
                     false => peer,
                 };
-                let edge = self.count(here.service, called, here.error, second);
+                let ends = (here.service, called);
+                let edge = self.count(ends, here.error, here.started, second);
                 self.time(edge, Some(here.nanos), None);
                 self.learn(here, edge);
             }
@@ -501,48 +471,9 @@ impl Dependencies {
             .peer
             .filter(|_| here.edge.is_none() && here.parent != NONE);
         if let Some(caller) = caller {
-            let edge = self.count(caller, here.service, here.error, second);
+            let ends = (caller, here.service);
+            let edge = self.count(ends, here.error, here.started, second);
             self.time(edge, None, Some(here.nanos));
         }
-    }
-}
-
-impl Here {
-    fn new(fact: &SpanFact, second: u32) -> Self {
-        let parent = match fact.parent {
-            Parent::Root => NONE,
-            Parent::Local(key) | Parent::Remote(key) | Parent::Somewhere(key) => key,
-        };
-        Self {
-            trace: fact.trace,
-            parent,
-            next: NONE,
-            since: second,
-            service: fact.service,
-            circuit: fact.circuit,
-            circuit_above: None,
-            peer: fact.peer,
-            edge: None,
-            half: fact.half,
-            error: fact.error,
-            nanos: fact.nanos,
-            local_parent: matches!(fact.parent, Parent::Local(_) | Parent::Root),
-            peer_is_store: fact.peer_is_store,
-            names_service: fact.names_service,
-            names_address: fact.names_address,
-            names_broker: fact.names_broker,
-            over_broker: false,
-            met: false,
-            learnt: false,
-            paired: false,
-            shared: false,
-            settled: false,
-        }
-    }
-
-    /// Returns whether a parent that arrives later would change anything.
-    fn may_have_parent(&self) -> bool {
-        let matters = !self.local_parent || self.half == Half::Caller;
-        matters && !self.met && self.parent != NONE
     }
 }

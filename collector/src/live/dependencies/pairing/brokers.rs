@@ -19,10 +19,12 @@ impl Dependencies {
     ) -> bool {
         // A message that several consumers take reached the broker once.
         if !std::mem::replace(&mut producer.over_broker, true) {
-            let edge = self.count(producer.service, broker, producer.error, second);
+            let ends = (producer.service, broker);
+            let edge = self.count(ends, producer.error, producer.started, second);
             self.learn(producer, edge);
         }
-        let edge = self.count(broker, consumer.service, consumer.error, second);
+        let ends = (broker, consumer.service);
+        let edge = self.count(ends, consumer.error, consumer.started, second);
         consumer.edge = Some(edge);
         // The producer's breaker is around the other edge.
         consumer.learnt = true;

@@ -71,9 +71,10 @@ impl Dependencies {
         };
         if here.half == Half::Caller {
             // It is there, so its own service was called; how that ended is not known.
-            self.count(root, here.service, false, second);
+            self.count((root, here.service), false, here.started, second);
         } else if here.peer.is_none() {
-            let edge = self.count(root, here.service, here.error, second);
+            let ends = (root, here.service);
+            let edge = self.count(ends, here.error, here.started, second);
             self.time(edge, None, Some(here.nanos));
         }
     }
