@@ -441,7 +441,7 @@ fn read_attributes<'a>(
             _ => peer.note_of(kind, attribute),
         }
     }
-    let call = outcome.map(|outcome| SpanCall {
+    let call = circuit.map(|_| SpanCall {
         outcome,
         state,
         fallback: fallback.map(|outcome| outcome == FallbackOutcome::Success),

@@ -2,14 +2,18 @@
 //! calls in their spans become observations with the source `spans`.
 //!
 //! Most services send both, and their metrics arrive up to a minute after the first spans. So calls wait, and
-//! are dropped when metrics of the service arrive: no call is counted twice.
+//! are dropped when metrics of the service arrive: no call is counted twice. While they wait, the breaker is on
+//! the wall, as it will be if no metrics arrive, and nothing of it is stored.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram, Outcome};
 
 use super::board::Board;
+use super::facts::Facts;
+use super::instance::Instance;
 use super::timing::{FORGET_AFTER, SPANS_WAIT};
 use super::{Circuits, Kept};
 use crate::codec::circuits::{Count, CountPoint, Observation, Temporality};
@@ -23,9 +27,10 @@ pub(super) const MAX_BREAKERS: usize = 1_000;
 /// A breaker in one instance of a service.
 pub(crate) type BreakerId = (CircuitKey, String);
 
-/// A breaker's calls in spans since the last time.
+/// A breaker's spans since the last time, and the calls in them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SpanCalls {
+    spans: u64,
     /// Calls by outcome, with the durations of executed ones.
     calls: Vec<(Outcome, u64, LatencyHistogram)>,
     /// Fallbacks: succeeded, failed.
@@ -36,7 +41,8 @@ pub(crate) struct SpanCalls {
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SpanCall {
-    pub(crate) outcome: Outcome,
+    /// None where the span only names the breaker.
+    pub(crate) outcome: Option<Outcome>,
     pub(crate) state: Option<EffectiveState>,
     /// Whether its fallback succeeded, if there was one.
     pub(crate) fallback: Option<bool>,
@@ -45,20 +51,27 @@ pub(crate) struct SpanCall {
 
 impl SpanCalls {
     pub(crate) fn add(&mut self, call: SpanCall) {
-        let (count, latency) = self.of(call.outcome);
-        *count += 1;
-        let was_executed = !matches!(
-            call.outcome,
-            Outcome::Rejected | Outcome::BulkheadFull | Outcome::Cancelled
-        );
-        if was_executed {
-            let duration = Duration::from_nanos(call.nanos);
-            latency.add(LatencyHistogram::index_of(duration), 1);
+        self.spans += 1;
+        if let Some(outcome) = call.outcome {
+            self.add_outcome(outcome, call.nanos);
         }
         if let Some(answered) = call.fallback {
             self.fallbacks[usize::from(!answered)] += 1;
         }
         self.state = call.state.or(self.state);
+    }
+
+    fn add_outcome(&mut self, outcome: Outcome, nanos: u64) {
+        let (count, latency) = self.of(outcome);
+        *count += 1;
+        let was_executed = !matches!(
+            outcome,
+            Outcome::Rejected | Outcome::BulkheadFull | Outcome::Cancelled
+        );
+        if was_executed {
+            let duration = Duration::from_nanos(nanos);
+            latency.add(LatencyHistogram::index_of(duration), 1);
+        }
     }
 
     fn of(&mut self, outcome: Outcome) -> (&mut u64, &mut LatencyHistogram) {
@@ -74,6 +87,7 @@ impl SpanCalls {
 
     /// Adds later calls.
     pub(crate) fn merge(&mut self, later: Self) {
+        self.spans += later.spans;
         for (outcome, more, durations) in later.calls {
             let (count, latency) = self.of(outcome);
             *count += more;
@@ -126,6 +140,8 @@ struct Waiting {
     first: UnixNanos,
     last: UnixNanos,
     calls: SpanCalls,
+    /// The breaker as it is shown until its calls are due.
+    shown: Option<Box<Instance>>,
 }
 
 impl FromSpans {
@@ -134,14 +150,38 @@ impl FromSpans {
         if self.0.len() >= MAX_BREAKERS && !self.0.contains_key(&id) {
             return false;
         }
-        let waiting = self.0.entry(id).or_insert_with(|| Waiting {
-            first: now,
-            last: now,
-            calls: SpanCalls::default(),
-        });
+        let waiting = match self.0.entry(id.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(Waiting {
+                first: now,
+                last: now,
+                calls: SpanCalls::default(),
+                shown: Some(Instance::new(&id.0, &id.1, Source::Spans, now).into()),
+            }),
+        };
         waiting.last = now;
+        if let Some(shown) = &mut waiting.shown {
+            let observation = calls.clone().into_observation(id, now);
+            shown.observe(&observation, waiting.first, now);
+        }
         waiting.calls.merge(calls);
         true
+    }
+
+    /// Returns the breakers whose calls wait, of services that send no metrics; optionally one breaker only.
+    pub(super) fn waiting<'a>(
+        &'a self,
+        board: &'a Board,
+        only: Option<&'a CircuitKey>,
+        now: UnixNanos,
+    ) -> impl Iterator<Item = (&'a CircuitKey, Facts)> {
+        let mut senders = Senders::new(board);
+        let all = self.0.iter().map(|((key, _), waiting)| (key, waiting));
+        let asked = all.filter(move |(key, _)| only.is_none_or(|only| only == *key));
+        asked.filter_map(move |(key, waiting)| {
+            let shown = waiting.shown.as_ref()?;
+            (!senders.send_metrics(&key.service)).then(|| (key, shown.facts(now)))
+        })
     }
 
     /// Returns the calls that have waited long enough. Drops the breakers of services that send metrics, and
@@ -155,10 +195,10 @@ impl FromSpans {
             now - waiting.last <= FORGET_AFTER && !sends_metrics(&key.service)
         });
         let due = self.0.iter_mut();
-        let due = due.filter(|(_, waiting)| {
-            now - waiting.first >= SPANS_WAIT && !waiting.calls.calls.is_empty()
-        });
+        let due =
+            due.filter(|(_, waiting)| now - waiting.first >= SPANS_WAIT && waiting.calls.spans > 0);
         due.map(|(id, waiting)| {
+            waiting.shown = None;
             let calls = std::mem::take(&mut waiting.calls);
             calls.into_observation(id.clone(), now)
         })

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::facts::Facts;
 use super::records::Records;
+use super::timing::HEARD_WITHIN;
 use super::{Circuits, history, replay, transitions, view};
 use crate::model::{
     CircuitHistory, CircuitKey, CircuitTransition, CircuitView, CircuitWall, TimeRange, UnixNanos,
@@ -54,8 +55,11 @@ impl Circuits {
     ) -> Vec<T> {
         let own = {
             let state = self.state();
-            let facts = state.board.facts(now).into_iter();
-            let known = facts.map(|(key, facts)| {
+            let mut all: BTreeMap<_, Vec<_>> = state.board.facts(now).into_iter().collect();
+            for (key, facts) in state.from_spans.waiting(&state.board, None, now) {
+                all.entry(key.clone()).or_default().push(facts);
+            }
+            let known = all.into_iter().map(|(key, facts)| {
                 let target = state.board.known_target(&key);
                 (key, (facts, target))
             });
@@ -101,11 +105,39 @@ impl Circuits {
         circuit.await?.unless(Option::is_none)
     }
 
+    /// Returns one breaker as of a time, or else as of when it had been heard of, which is then the time beside
+    /// it: the first calls of a breaker begin before its first report.
+    ///
+    /// # Errors
+    /// When the journal cannot be read, or InfluxDB cannot be read and may have the breaker.
+    pub async fn circuit_around(
+        &self,
+        key: &CircuitKey,
+        at: UnixNanos,
+    ) -> Result<Partial<Option<(CircuitView, UnixNanos)>>, StoreError> {
+        let key = key.clone();
+        let circuit = self.read(move |circuits, records| {
+            if let Some(then) = circuits.circuit_at(records, &key, at)? {
+                return Ok(Some((then, at)));
+            }
+            let (now, later) = (UnixNanos::now(), at + HEARD_WITHIN);
+            let heard = match later < now {
+                true => circuits.circuit_at(records, &key, later)?,
+                false => circuits.circuit_now(&key, now),
+            };
+            Ok(heard.map(|circuit| (circuit, later.min(now))))
+        });
+        circuit.await?.unless(Option::is_none)
+    }
+
     pub(super) fn circuit_now(&self, key: &CircuitKey, now: UnixNanos) -> Option<CircuitView> {
         let (mut facts, target) = {
             let state = self.state();
             let target = state.board.known_target(key);
-            (state.board.circuit_facts(key, now), target)
+            let mut facts = state.board.circuit_facts(key, now);
+            let waiting = state.from_spans.waiting(&state.board, Some(key), now);
+            facts.extend(waiting.map(|(_, facts)| facts));
+            (facts, target)
         };
         self.others().add_to(key, &mut facts, now);
         let target = target.unwrap_or_else(|| target_of(key, &facts).to_owned());

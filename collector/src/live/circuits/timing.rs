@@ -43,6 +43,8 @@ pub(super) const SPANS_STALE_AFTER: Duration = Duration::from_secs(5 * 60);
 /// How long a breaker's spans wait for metrics of its service: longer than the minute of Micrometer and
 /// OpenTelemetry, so that no call is counted twice.
 pub(super) const SPANS_WAIT: Duration = Duration::from_secs(90);
+/// How long after its first call a breaker is heard of at the latest: the wait of spans, and their way here.
+pub(super) const HEARD_WITHIN: Duration = Duration::from_secs(180);
 /// Upper bound of a learnt interval, milliseconds.
 pub(super) const INTERVAL_MAX_MS: u64 = 300_000;
 /// From this interval on, every report is stored, so that "no calls" and "no report" can be distinguished,

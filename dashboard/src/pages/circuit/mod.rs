@@ -22,6 +22,7 @@ use fusebox_collector::model::{
     CircuitCalls, CircuitInstanceView, CircuitKey, CircuitTransition, CircuitView, Source,
     StateSpan, TimeRange, TracePage, UnixNanos,
 };
+use fusebox_collector::query::Partial;
 
 use crate::pages::Pages;
 use crate::pages::frame::error::{PageError, PageResult, lenient};
@@ -58,13 +59,9 @@ pub(crate) async fn show(
     params: Params,
 ) -> PageResult<CircuitPage> {
     let now = UnixNanos::now().get();
-    let (key, view) = (CircuitKey { service, name }, View::read(&params)?);
+    let (key, mut view) = (CircuitKey { service, name }, View::read(&params)?);
     let retention = Range::of(pages.retention());
-    let circuit = pages
-        .query
-        .circuits()
-        .circuit(&key, view.at.map(UnixNanos::new))
-        .await?;
+    let circuit = find(&pages, &key, &mut view).await?;
     let missing = circuit.missing;
     let circuit = circuit.value.ok_or_else(|| unknown(&key, retention))?;
     let end = view.at.unwrap_or(now);
@@ -114,6 +111,26 @@ pub(crate) async fn show(
     page.policies = policies::rows(&around.value, Some(&key.name));
     page.chrome = page.chrome.lacking(missing.as_ref(), now);
     Ok(Page(page))
+}
+
+/// Returns the circuit as of the time in the view, which becomes a later one if it was heard of only then.
+async fn find(
+    pages: &Pages,
+    key: &CircuitKey,
+    view: &mut View,
+) -> Result<Partial<Option<CircuitView>>, PageError> {
+    let circuits = pages.query.circuits();
+    let Some(at) = view.at.map(UnixNanos::new) else {
+        return Ok(circuits.circuit(key, None).await?);
+    };
+    let found = circuits.circuit_around(key, at).await?;
+    Ok(found.map(|found| {
+        let (circuit, heard) = found?;
+        if heard != at {
+            view.unheard_at = view.at.replace(heard.get());
+        }
+        Some(circuit)
+    }))
 }
 
 fn unknown(key: &CircuitKey, retention: Range) -> PageError {
@@ -218,6 +235,12 @@ impl CircuitPage {
             self.view.at.is_none(),
             false,
         )
+    }
+
+    /// Returns the requested time and the later one that is shown, if the circuit was not heard of yet.
+    fn unheard(&self) -> Option<(String, String)> {
+        let time = |at| moment::short(at, self.now);
+        Some((time(self.view.unheard_at?), time(self.at())))
     }
 
     fn class(&self) -> &'static str {

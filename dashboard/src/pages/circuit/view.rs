@@ -16,6 +16,8 @@ const REQUESTS_MAX: usize = 15;
 pub(crate) struct View {
     /// The time shown; `None`: now.
     pub(crate) at: Option<u64>,
+    /// The requested time, if nothing was heard of the circuit yet and a later one is shown.
+    pub(crate) unheard_at: Option<u64>,
     /// The outcome of the listed requests.
     pub(crate) outcome: String,
     /// Whether failing and passing calls are compared.
@@ -42,6 +44,7 @@ impl View {
         let known = TABS.contains(&outcome);
         Ok(Self {
             at: params.at()?,
+            unheard_at: None,
             outcome: if known {
                 outcome.to_owned()
             } else {

@@ -6,6 +6,7 @@ use super::Words;
 #[rustfmt::skip]
 pub(super) const WORDS: Words = &[
     ("all", "전체"),
+    ("At {asked} nothing had been heard of this circuit; it is shown as of {shown}.", "{asked}에는 이 서킷에 대한 보고가 없었습니다. {shown} 기준으로 표시합니다."),
     ("Settings of {service} → {circuit}", "{service} → {circuit} 설정"),
     ("Settings of <bdi>{service}</bdi> → <bdi>{circuit}</bdi>", "<bdi>{service}</bdi> → <bdi>{circuit}</bdi> 설정"),
     ("Limits, windows and durations are changed.", "임계값, 집계 구간, 시간을 변경합니다."),

@@ -9,7 +9,7 @@ fn calls(outcome: Outcome, state: EffectiveState, count: u64) -> Vec<(BreakerId,
     let mut calls = SpanCalls::default();
     for _ in 0..count {
         calls.add(SpanCall {
-            outcome,
+            outcome: Some(outcome),
             state: Some(state),
             fallback: (outcome == Outcome::Failure).then_some(true),
             nanos: 2_000_000,
@@ -46,11 +46,9 @@ async fn a_breaker_without_metrics_is_on_the_wall() {
     let world = World::new();
     world.spans(Outcome::Success, Closed, 3, at(1.0)).await;
     world.spans(Outcome::Failure, Closed, 4, at(60.0)).await;
-    let now = UnixNanos::new(at(61.0));
-    assert!(
-        world.circuits.wall_now(now).circuits.is_empty(),
-        "metrics may come"
-    );
+    let view = world.only(at(61.0));
+    assert_eq!((view.source, view.calls.failure), (Source::Spans, 4));
+    assert_eq!(world.counted().await.success, 0, "metrics may come");
     world.spans(Outcome::Success, Closed, 1, at(100.0)).await;
     assert!(world.only(at(100.5)).latency.median_nanos.is_some());
     world.spans(Outcome::Rejected, Open, 5, at(120.0)).await;
@@ -75,6 +73,7 @@ async fn what_a_breaker_reports_itself_takes_its_place() {
     world
         .spans(Outcome::Success, EffectiveState::Closed, 7, at(1.0))
         .await;
+    assert_eq!(world.only(at(2.0)).source, Source::Spans);
     breaker.count("success", 0, 7);
     world.report(&breaker, at(60.0)).await;
     world
@@ -98,6 +97,51 @@ async fn what_a_breaker_reports_itself_takes_its_place() {
         .await;
     let view = world.only(at(102.0));
     assert_eq!((view.source, view.instances.len()), (Source::Fusebox, 1));
+}
+
+/// *Scenario*: a page asks for a breaker as of its first call, long before its calls are stored; and the spans of another
+/// only name it.
+/// *Guarantees*: the first is found as of a moment when it was known; the other is on the wall without calls.
+#[tokio::test(start_paused = true)]
+async fn a_link_from_the_first_call_leads_to_its_breaker() {
+    let world = World::new();
+    let closed = EffectiveState::Closed;
+    for now in [at(1.0), at(95.0)] {
+        world.spans(Outcome::Success, closed, 1, now).await;
+    }
+    let around = async |now: f64| {
+        let now = UnixNanos::new(at(now));
+        world
+            .circuits
+            .circuit_around(&key(), now)
+            .await
+            .unwrap()
+            .value
+    };
+    let (view, heard) = around(1.0).await.unwrap();
+    assert_eq!(view.source, Source::Spans);
+    assert_eq!(heard, UnixNanos::new(at(181.0)));
+    let (_, heard) = around(96.0).await.unwrap();
+    assert_eq!(heard, UnixNanos::new(at(96.0)));
+    let long_before = UnixNanos::new(at(1.0)) - Duration::from_secs(3_600);
+    let found = world.circuits.circuit_around(&key(), long_before).await;
+    assert!(found.unwrap().value.is_none());
+
+    let mut named = SpanCalls::default();
+    named.add(SpanCall {
+        outcome: None,
+        state: None,
+        fallback: None,
+        nanos: 1,
+    });
+    let world = World::new();
+    for now in [at(1.0), at(95.0)] {
+        let calls = vec![((key(), "a".to_owned()), named.clone())];
+        let taken = world.circuits.ingest_spans(calls, UnixNanos::new(now));
+        taken.await.unwrap();
+        let view = world.only(now);
+        assert_eq!((view.source, view.calls.total()), (Source::Spans, 0));
+    }
 }
 
 /// *Scenario*: the first metrics of a service arrive five minutes after its spans, which were counted by
