@@ -11,6 +11,7 @@ use opentelemetry::TraceId;
 
 use super::aging::{Age, longest_idle};
 use super::names::{NodeId, OTHER, cut};
+use crate::codec::circuits::middle_seconds;
 use crate::model::{MinuteCalls, OperationStats, RedStats, SpanKind, nanos};
 use crate::store::series::{RedMinute, stored_buckets};
 
@@ -392,19 +393,41 @@ impl Total {
 
     /// Counts several calls of one duration.
     pub(super) fn count_alike(&mut self, nanos: u64, calls: u64) {
-        self.calls += calls;
+        self.calls = self.calls.saturating_add(calls);
         self.nanos = self.nanos.saturating_add(nanos.saturating_mul(calls));
+        self.count_below(nanos, calls);
+    }
+
+    fn count_below(&mut self, nanos: u64, calls: u64) {
         for (below, doubling) in self.below.iter_mut().zip(LATENCY_DOUBLINGS) {
-            *below += calls * u64::from(nanos <= 1 << doubling);
+            *below = below.saturating_add(calls * u64::from(nanos <= 1 << doubling));
         }
     }
 
+    /// Counts calls of which some have durations. Where only the buckets are known, not their sum, it is that
+    /// of their middles.
+    pub(super) fn count_all(&mut self, calls: u64, latency: &LatencyHistogram) {
+        self.calls = self.calls.saturating_add(calls);
+        self.count_below(0, latency.zero_count);
+        let mut middles = 0_u64;
+        for (index, calls) in latency.buckets() {
+            let middle = (middle_seconds(*index, LatencyHistogram::SCALE) * 1e9) as u64;
+            middles = middles.saturating_add(middle.saturating_mul(*calls));
+            self.count_below(middle, *calls);
+        }
+        let sum = match latency.sum_nanos {
+            0 => middles,
+            known => known,
+        };
+        self.nanos = self.nanos.saturating_add(sum);
+    }
+
     pub(super) fn add(&mut self, other: &Self) {
-        self.calls += other.calls;
-        self.errors += other.errors;
+        self.calls = self.calls.saturating_add(other.calls);
+        self.errors = self.errors.saturating_add(other.errors);
         self.nanos = self.nanos.saturating_add(other.nanos);
         for (below, other) in self.below.iter_mut().zip(other.below) {
-            *below += other;
+            *below = below.saturating_add(other);
         }
     }
 }

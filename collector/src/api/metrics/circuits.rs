@@ -4,6 +4,7 @@
 use fusebox::circuit_breaker::EffectiveState;
 
 use super::exposition::Exposition;
+use super::services::write_histogram;
 use crate::live::circuits::InstanceFigures;
 
 /// resilience4j's group of a breaker without one.
@@ -53,23 +54,18 @@ fn write_calls(text: &mut Exposition, circuits: &[InstanceFigures]) {
     let name = "resilience4j_circuitbreaker_calls_seconds";
     text.family(
         name,
-        "summary",
+        "histogram",
         "Calls that were made, since the start of the collector.",
     );
     for circuit in circuits {
-        let calls = &circuit.counted;
-        let kinds = [
-            ("successful", calls.success),
-            ("failed", calls.failure.saturating_add(calls.timeout)),
-            ("ignored", calls.ignored),
-        ];
-        for (kind, count) in kinds {
+        let made = &circuit.made;
+        for (kind, total) in [
+            ("successful", &made.successful),
+            ("failed", &made.failed),
+            ("ignored", &made.ignored),
+        ] {
             let labels = labels(circuit, &[("kind", kind)]);
-            text.sample(
-                "resilience4j_circuitbreaker_calls_seconds_count",
-                &labels,
-                count,
-            );
+            write_histogram(text, name, &labels, total, &[]);
         }
     }
     let name = "resilience4j_circuitbreaker_not_permitted_calls_total";
@@ -94,6 +90,17 @@ fn write_windows(text: &mut Exposition, circuits: &[InstanceFigures]) {
             text.sample(name, &labels(circuit, &[("kind", kind)]), count);
         }
     }
+    let name = "resilience4j_circuitbreaker_max_buffered_calls";
+    text.family(
+        name,
+        "gauge",
+        "Calls that the window has, if it has a number.",
+    );
+    for circuit in circuits {
+        if let Some(calls) = circuit.window_calls {
+            text.sample(name, &labels(circuit, &[]), calls);
+        }
+    }
     let name = "fusebox_circuit_call_duration_seconds";
     text.family(
         name,
@@ -116,7 +123,7 @@ fn write_windows(text: &mut Exposition, circuits: &[InstanceFigures]) {
     }
 }
 
-fn labels<'a>(
+pub(super) fn labels<'a>(
     circuit: &'a InstanceFigures,
     more: &[(&'a str, &'a str)],
 ) -> Vec<(&'a str, &'a str)> {

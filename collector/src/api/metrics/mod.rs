@@ -7,6 +7,7 @@ mod exposition;
 mod influxdb;
 mod notifications;
 mod own;
+mod policies;
 mod services;
 #[cfg(test)]
 mod tests;
@@ -27,7 +28,7 @@ const EDGES_TIMED_MAX: usize = 250;
 /// Operations shown, busiest first: some twenty lines each.
 const OPERATIONS_MAX: usize = 500;
 
-/// Breaker instances shown, those that are not closed first: some twenty lines each.
+/// Breaker instances shown, those that are not closed first: some seventy lines each.
 const CIRCUIT_INSTANCES_MAX: usize = 500;
 
 /// `GET /metrics`
@@ -53,7 +54,9 @@ pub(super) async fn metrics(
     services::write_edge_durations(&mut text, &edges[..timed]);
     services::write_operations(&mut text, &live.operation_figures(OPERATIONS_MAX));
     let circuits = state.query.circuits();
-    circuits::write(&mut text, &circuits.instance_figures(CIRCUIT_INSTANCES_MAX));
+    let instances = circuits.instance_figures(CIRCUIT_INSTANCES_MAX);
+    circuits::write(&mut text, &instances);
+    policies::write(&mut text, &circuits.policies(None), &instances);
     let headers = [
         (header::CONTENT_TYPE, text.content_type()),
         (header::VARY, "accept"),

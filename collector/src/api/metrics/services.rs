@@ -88,7 +88,7 @@ pub(super) fn write_operations(text: &mut Exposition, operations: &[OperationFig
     }
 }
 
-fn write_histogram(
+pub(super) fn write_histogram(
     text: &mut Exposition,
     name: &str,
     labels: &[(&str, &str)],

@@ -2,10 +2,16 @@
 
 use axum::body::Body;
 use axum::http::Request;
+use fusebox::resilience::{EventKind, Kind};
+use fusebox::semconv;
 use http_body_util::BodyExt;
+use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use crate::api::tests::Fixture;
+use crate::codec::circuits::{Mapping, decode_metrics};
+use crate::codec::otlp::json::metrics_to_protobuf;
+use crate::live::circuits::CircuitSink;
 use crate::model::UnixNanos;
 
 async fn scrape(fixture: &Fixture, accept: &str) -> (String, String) {
@@ -47,9 +53,77 @@ async fn circuits_have_the_names_of_resilience4j() {
         of("not_permitted_calls_total", "kind=\"not_permitted\""),
         "0"
     );
+    // Twelve calls of 40 ms.
+    assert_eq!(of("calls_seconds_sum", "kind=\"failed\""), "0.48");
+    for (bound, calls) in [("0.033554432", "0"), ("0.067108864", "12"), ("+Inf", "12")] {
+        let labels = format!("kind=\"failed\",le=\"{bound}\"");
+        assert_eq!(of("calls_seconds_bucket", &labels), calls, "{bound}");
+    }
     assert_eq!(of("buffered_calls", "kind=\"failed\""), "12");
     assert_eq!(of("failure_rate", ""), "60");
     assert_eq!(of("slow_call_rate", ""), "-1");
+}
+
+fn text(key: &str, value: &str) -> Value {
+    json!({"key": key, "value": {"stringValue": value}})
+}
+
+/// Returns a metric of the policy `depot` of a kind, with one number.
+fn of_policy(metric: &str, kind: Kind, event: Option<EventKind>, number: u64) -> Value {
+    let mut attributes = vec![
+        text(semconv::POLICY_KIND, kind.as_str()),
+        text(semconv::POLICY_NAME, "depot"),
+    ];
+    attributes.extend(event.map(|event| text(semconv::POLICY_EVENT, event.as_str())));
+    let now = UnixNanos::now().get().to_string();
+    let point = json!({"attributes": attributes, "asInt": number, "timeUnixNano": now, "startTimeUnixNano": now});
+    match event {
+        Some(_) => {
+            json!({"name": metric, "sum": {"aggregationTemporality": 2, "isMonotonic": true, "dataPoints": [point]}})
+        }
+        None => json!({"name": metric, "gauge": {"dataPoints": [point]}}),
+    }
+}
+
+/// *Scenario*: a service has a bulkhead, a rate limiter, a retry and a time limiter around its breaker.
+/// *Guarantees*: whatever resilience4j's own dashboards query has a value, under its name and labels.
+#[tokio::test]
+async fn dashboards_of_resilience4j_find_what_they_query() {
+    let fixture = Fixture::with_shop(UnixNanos::now().get());
+    fixture.trip(UnixNanos::now().get()).await;
+    let (available, limit) = (semconv::POLICY_AVAILABLE, semconv::POLICY_LIMIT);
+    let event = |kind, event, count| of_policy(semconv::POLICY_EVENTS, kind, Some(event), count);
+    let metrics = json!([
+        of_policy(available, Kind::Bulkhead, None, 3),
+        of_policy(limit, Kind::Bulkhead, None, 25),
+        of_policy(available, Kind::RateLimiter, None, 8),
+        of_policy(semconv::POLICY_WAITING, Kind::RateLimiter, None, 2),
+        event(Kind::Retry, EventKind::SucceededAfterRetry, 4),
+        event(Kind::Retry, EventKind::Succeeded, 40),
+        event(Kind::TimeLimiter, EventKind::TimedOut, 6),
+    ]);
+    let request = json!({"resourceMetrics": [{
+        "resource": {"attributes": [text("service.name", "gateway")]},
+        "scopeMetrics": [{"metrics": metrics}],
+    }]});
+    let (bytes, _) = metrics_to_protobuf(request.to_string().as_bytes()).unwrap();
+    let batch = decode_metrics(&bytes, &Mapping::shipped()).unwrap();
+    let circuits = fixture.state.query.circuits();
+    let taken = circuits.ingest_metrics(batch, UnixNanos::now());
+    taken.await.unwrap();
+    let (_, scraped) = scrape(&fixture, "text/plain").await;
+    for expected in [
+        "bulkhead_available_concurrent_calls{application=\"gateway\",name=\"depot\"} 3",
+        "bulkhead_max_allowed_concurrent_calls{application=\"gateway\",name=\"depot\"} 25",
+        "ratelimiter_available_permissions{application=\"gateway\",name=\"depot\"} 8",
+        "ratelimiter_waiting_threads{application=\"gateway\",name=\"depot\"} 2",
+        "retry_calls_total{application=\"gateway\",name=\"depot\",kind=\"successful_with_retry\"} 4",
+        "retry_calls_total{application=\"gateway\",name=\"depot\",kind=\"successful_without_retry\"} 40",
+        "timelimiter_calls_total{application=\"gateway\",name=\"depot\",kind=\"timeout\"} 6",
+    ] {
+        let line = format!("resilience4j_{expected}");
+        assert!(scraped.lines().any(|one| one == line), "{line}: {scraped}");
+    }
 }
 
 /// *Guarantees*: a client that accepts OpenMetrics gets it, with the trace of a call as exemplar of its

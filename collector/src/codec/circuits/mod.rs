@@ -25,6 +25,7 @@ pub use logs::read_events;
 pub use mapping::{Mapping, MappingError};
 pub(crate) use metrics::DECODED_BYTES_MAX;
 pub use metrics::decode_metrics;
+pub(crate) use points::middle_seconds;
 #[cfg(test)]
 pub(crate) use policies::words as policy_words;
 pub use policies::{Figure, PolicyId, PolicyReport, Reading};

@@ -30,6 +30,8 @@ const START: u32 = fixed64_key(2);
 const TIME: u32 = fixed64_key(3);
 /// The count of a histogram or summary.
 const COUNT: u32 = fixed64_key(4);
+/// The sum of what a histogram or summary counts.
+const SUM_OF_POINT: u32 = fixed64_key(5);
 /// Flags of `NumberDataPoint` and `SummaryDataPoint`, and of histograms.
 const FLAGS: u32 = varint_key(8);
 const HISTOGRAM_FLAGS: u32 = varint_key(10);
@@ -41,21 +43,21 @@ const ATTRIBUTES: u32 = length_key(7);
 const AS_DOUBLE: u32 = fixed64_key(4);
 const AS_INT: u32 = fixed64_key(6);
 const NUMBER_FIELDS: u32 = 0b1_1101_1100;
-const SUMMARY_FIELDS: u32 = 0b1_1001_1100;
+const SUMMARY_FIELDS: u32 = 0b1_1011_1100;
 
 const HISTOGRAM_ATTRIBUTES: u32 = length_key(9);
 const BUCKET_COUNTS: u32 = length_key(6);
 const BUCKET_COUNT: u32 = fixed64_key(6);
 const BOUNDS: u32 = length_key(7);
 const BOUND: u32 = fixed64_key(7);
-const HISTOGRAM_FIELDS: u32 = 0b110_1101_1100;
+const HISTOGRAM_FIELDS: u32 = 0b110_1111_1100;
 
 const EXPONENTIAL_ATTRIBUTES: u32 = length_key(1);
 const SCALE: u32 = varint_key(6);
 const ZERO_COUNT: u32 = fixed64_key(7);
 const POSITIVE: u32 = length_key(8);
 const ZERO_THRESHOLD: u32 = fixed64_key(14);
-const EXPONENTIAL_FIELDS: u32 = 0b100_0101_1101_1110;
+const EXPONENTIAL_FIELDS: u32 = 0b100_0101_1111_1110;
 
 /// `Buckets.offset` and `Buckets.bucket_counts`.
 const OFFSET: u32 = varint_key(1);
@@ -73,6 +75,8 @@ pub(super) struct Point<'a> {
     /// The value or the count; `None` if it is missing or not finite.
     pub(super) value: Option<f64>,
     buckets: Buckets,
+    /// The sum of the durations, if it is given.
+    sum: f64,
     /// How long the unit is, where the point has durations in it.
     unit: Option<f64>,
 }
@@ -105,6 +109,7 @@ impl Default for Point<'_> {
             time: UnixNanos::default(),
             value: None,
             buckets: Buckets::default(),
+            sum: 0.0,
             unit: None,
         }
     }
@@ -186,11 +191,14 @@ impl<'a> Point<'a> {
 
     /// Returns the durations that it counts; none where it counts none.
     pub(super) fn latency(&self) -> LatencyHistogram {
-        match (self.unit, &self.buckets.exponential) {
-            (None, _) => LatencyHistogram::default(),
+        let mut latency = match (self.unit, &self.buckets.exponential) {
+            (None, _) => return LatencyHistogram::default(),
             (Some(unit), None) => self.buckets.explicit_latency(unit),
             (Some(unit), Some(of)) => self.buckets.exponential_latency(of, unit),
-        }
+        };
+        // A sum that is negative, not finite or too large becomes zero or the most there is.
+        latency.sum_nanos = (self.sum * self.unit.unwrap_or(0.0) * 1e9) as u64;
+        latency
     }
 
     fn clear(&mut self, temporality: Temporality, unit: f64) {
@@ -200,6 +208,7 @@ impl<'a> Point<'a> {
         self.time = UnixNanos::default();
         self.value = None;
         self.unit = Some(unit);
+        self.sum = 0.0;
         self.buckets.counts.clear();
         self.buckets.bounds.clear();
         self.buckets.exponential = None;
@@ -223,7 +232,7 @@ impl<'a> Point<'a> {
         Ok(())
     }
 
-    /// Micrometer sends summaries when percentiles are published: they count, and cannot be merged.
+    /// Micrometer sends summaries when percentiles are published: they count, and only their sum can be merged.
     fn read_summary(&mut self, mut point: Reader<'a>) -> Result<(), DecodeError> {
         let (mut count, mut flags) = (0, 0);
         while let Some(key) = point.key()? {
@@ -232,11 +241,11 @@ impl<'a> Point<'a> {
                 TIME => self.time = UnixNanos::new(point.fixed64()?),
                 ATTRIBUTES => self.labels.read(point.message()?)?,
                 COUNT => count = point.fixed64()?,
+                SUM_OF_POINT => self.sum = f64::from_bits(point.fixed64()?),
                 FLAGS => flags = point.varint()?,
                 _ => point.skip_unknown(key, SUMMARY_FIELDS)?,
             }
         }
-        self.unit = None;
         self.value = is_recorded(flags).then_some(count as f64);
         Ok(())
     }
@@ -250,6 +259,7 @@ impl<'a> Point<'a> {
                 TIME => self.time = UnixNanos::new(point.fixed64()?),
                 HISTOGRAM_ATTRIBUTES => self.labels.read(point.message()?)?,
                 COUNT => count = point.fixed64()?,
+                SUM_OF_POINT => self.sum = f64::from_bits(point.fixed64()?),
                 BUCKET_COUNTS => packed(point.message()?, Reader::fixed64, counts, |n| n)?,
                 BUCKET_COUNT => put(counts, point.fixed64()?),
                 BOUNDS => packed(point.message()?, Reader::fixed64, bounds, f64::from_bits)?,
@@ -270,6 +280,7 @@ impl<'a> Point<'a> {
                 START => self.start = UnixNanos::new(point.fixed64()?),
                 TIME => self.time = UnixNanos::new(point.fixed64()?),
                 COUNT => count = point.fixed64()?,
+                SUM_OF_POINT => self.sum = f64::from_bits(point.fixed64()?),
                 SCALE => of.scale = signed(point.varint()?),
                 ZERO_COUNT => of.zero_count = point.fixed64()?,
                 ZERO_THRESHOLD => of.zero_threshold = f64::from_bits(point.fixed64()?),
@@ -379,11 +390,11 @@ fn rescale(index: i64, scale: i32, unit_seconds: f64) -> i32 {
     if unit_seconds == 1.0 && scale >= LatencyHistogram::SCALE {
         return bounded(index >> (scale - LatencyHistogram::SCALE));
     }
-    LatencyHistogram::index_of_seconds(middle(bounded(index), scale) * unit_seconds)
+    LatencyHistogram::index_of_seconds(middle_seconds(bounded(index), scale) * unit_seconds)
 }
 
 /// Returns the geometric middle of a bucket of an exponential histogram of that scale.
-fn middle(index: i32, scale: i32) -> f64 {
+pub(crate) fn middle_seconds(index: i32, scale: i32) -> f64 {
     ((f64::from(index) + 0.5) * (-f64::from(scale)).exp2()).exp2()
 }
 
@@ -395,7 +406,7 @@ mod tests {
     fn finer_buckets_in_seconds_fall_into_ours_exactly() {
         // As far as the range of ours reaches; a histogram clamps what is beyond.
         for fine in -1_900..1_000_i64 {
-            let by_middle = LatencyHistogram::index_of_seconds(middle(fine as i32, 6));
+            let by_middle = LatencyHistogram::index_of_seconds(middle_seconds(fine as i32, 6));
             assert_eq!(rescale(fine, 6, 1.0), by_middle, "{fine}");
         }
     }

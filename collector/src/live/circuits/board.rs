@@ -6,6 +6,7 @@ mod room;
 use std::collections::{BTreeMap, HashMap};
 
 use self::gone::Gone;
+use super::counted::CallsMade;
 use super::facts::Facts;
 use super::instance::Instance;
 use super::replay::Id;
@@ -396,10 +397,14 @@ impl Board {
         reporting.iter().map(id).collect()
     }
 
-    pub(super) fn counted(&self, id: &Id, now: UnixNanos) -> Option<(Facts, CircuitCalls)> {
+    pub(super) fn counted(
+        &self,
+        id: &Id,
+        now: UnixNanos,
+    ) -> Option<(Facts, CircuitCalls, CallsMade)> {
         let (key, instance) = id;
         let instance = self.circuits.get(key)?.instances.get(instance)?;
-        Some((instance.facts(now), instance.counted))
+        Some((instance.facts(now), instance.counted, instance.made.clone()))
     }
 
     pub(super) fn count(&self) -> usize {

@@ -1,16 +1,45 @@
 //! Sums the counts of one metrics request: calls, durations, and the state entered according to the counts.
+//! Also the durations since the start, by how calls ended, as resilience4j's metrics have them.
 
 use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram, Outcome};
 
 use crate::codec::circuits::Count;
+use crate::live::red::Total;
 use crate::model::CircuitCalls;
 
 #[derive(Debug, Default)]
 pub(super) struct Counted {
     pub(super) calls: CircuitCalls,
     pub(super) latency: LatencyHistogram,
+    pub(super) made: CallsMade,
     pub(super) entered: Option<EffectiveState>,
     pub(super) too_many_series: u64,
+}
+
+/// Calls that were made, by how they ended, with their durations.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CallsMade {
+    pub(crate) successful: Total,
+    /// Timeouts too.
+    pub(crate) failed: Total,
+    pub(crate) ignored: Total,
+}
+
+impl CallsMade {
+    fn of(&mut self, what: Count) -> Option<&mut Total> {
+        Some(match what {
+            Count::Outcome(Outcome::Success) => &mut self.successful,
+            Count::Outcome(Outcome::Failure | Outcome::Timeout) => &mut self.failed,
+            Count::Outcome(Outcome::Ignored) => &mut self.ignored,
+            _ => return None,
+        })
+    }
+
+    pub(super) fn add(&mut self, more: &Self) {
+        self.successful.add(&more.successful);
+        self.failed.add(&more.failed);
+        self.ignored.add(&more.ignored);
+    }
 }
 
 impl Counted {
@@ -20,6 +49,9 @@ impl Counted {
         };
         *calls = calls.saturating_add(count);
         self.latency.merge(latency);
+        if let Some(made) = self.made.of(what) {
+            made.count_all(count, latency);
+        }
     }
 
     /// If several states were entered since the last report, closed takes precedence over half-open.

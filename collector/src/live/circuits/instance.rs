@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram};
 
-use super::counted::{Counted, balance};
+use super::counted::{CallsMade, Counted, balance};
 use super::facts::{Applied, Facts, apply, is_slow, stale_after, start_of, window_ms};
 use super::seconds::Seconds;
 use super::timing::{
@@ -39,6 +39,7 @@ pub(super) struct Instance {
     pub(super) report: Option<SettingsRecord>,
     /// Calls since the start of the collector.
     pub(super) counted: CircuitCalls,
+    pub(super) made: CallsMade,
     /// Known only from the journal of an earlier run.
     pub(super) restored: bool,
     state_known: bool,
@@ -114,6 +115,7 @@ impl Instance {
             standing,
             report: None,
             counted: CircuitCalls::default(),
+            made: CallsMade::default(),
             restored: false,
             tracker: Tracker::default(),
             goes_on: false,
@@ -153,6 +155,7 @@ impl Instance {
             self.standing.own_window = observation.own_window;
         }
         self.counted.add(&added.calls);
+        self.made.add(&added.made);
         let time = clamp_time(observation.time, now);
         let state = observation.state.or(added.entered);
         let derived = state.and_then(|state| self.reported_state(state, time, now));

@@ -3,6 +3,7 @@
 use fusebox::circuit_breaker::EffectiveState;
 
 use super::Circuits;
+use super::counted::CallsMade;
 use super::facts::Facts;
 use super::view::{error_percent, latency_view};
 use crate::model::{CircuitCalls, CircuitKey, LatencyView, UnixNanos};
@@ -19,11 +20,17 @@ pub(crate) struct InstanceFigures {
     pub(crate) state: EffectiveState,
     /// Calls since the start of the collector.
     pub(crate) counted: CircuitCalls,
+    pub(crate) made: CallsMade,
     pub(crate) window: CircuitCalls,
     pub(crate) latency: LatencyView,
     /// As computed by its library, if it does so.
     pub(crate) failure_percent: Option<f64>,
     pub(crate) slow_percent: Option<f64>,
+    /// Calls that run now, and how many may, if that is limited.
+    pub(crate) in_flight: u32,
+    pub(crate) max_concurrent: Option<u64>,
+    /// How many calls the window has, if it is counted in calls.
+    pub(crate) window_calls: Option<u64>,
 }
 
 impl Circuits {
@@ -40,14 +47,14 @@ impl Circuits {
                 instances.collect()
             };
             let made = copied.into_iter();
-            figures.extend(made.map(|(facts, counted)| InstanceFigures::new(facts, counted, now)));
+            figures.extend(made.map(|counted| InstanceFigures::new(counted, now)));
         }
         figures
     }
 }
 
 impl InstanceFigures {
-    fn new(facts: Facts, counted: CircuitCalls, now: UnixNanos) -> Self {
+    fn new((facts, counted, made): (Facts, CircuitCalls, CallsMade), now: UnixNanos) -> Self {
         let window = facts.window(now);
         let settings = facts.report.map(|report| report.settings);
         let settings = settings.unwrap_or_default();
@@ -55,6 +62,10 @@ impl InstanceFigures {
         Self {
             state: facts.standing.state,
             counted,
+            made,
+            in_flight: facts.standing.in_flight,
+            max_concurrent: settings.max_concurrent,
+            window_calls: settings.window_calls,
             window: window.calls,
             latency: latency_view(&window.latency),
             failure_percent: own
