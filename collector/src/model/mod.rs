@@ -45,7 +45,8 @@ pub use sampling::TailSampling;
 pub use search::{Cursor, TraceCondition, TraceOrder, TracePage, TraceQuery};
 pub use service::{InstanceSeen, MinuteCalls, OperationStats, RedStats, ServiceSummary};
 pub use span::{
-    Dropped, EntityRef, Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, Value,
+    Dropped, EntityRef, Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode,
+    UNKNOWN_SERVICE, Value,
 };
 pub(crate) use text::{cut, one_line};
 #[cfg(test)]

@@ -88,10 +88,13 @@ impl Span {
     }
 }
 
+/// The service of what has no `service.name`, as specified.
+pub const UNKNOWN_SERVICE: &str = "unknown_service";
+
 /// The sender of a span.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Resource {
-    /// `service.name`, or `unknown_service` if it is missing, as specified.
+    /// `service.name`, or [`UNKNOWN_SERVICE`] if it is missing.
     pub service_name: String,
     /// `service.instance.id`, else `host.name`, else empty.
     pub instance_id: String,
