@@ -278,7 +278,7 @@ const SILENT: [&str; 26] = [
     "../collector/src/codec/spring_boot_admin.rs",
     "../collector/src/collector/mapping_file.rs",
     "../collector/src/collector/mod.rs",
-    "../collector/src/config.rs",
+    "../collector/src/config/mod.rs",
     "../collector/src/live/circuits/control/channels.rs",
     "../collector/src/live/circuits/control/mod.rs",
     "../collector/src/model/network.rs",
