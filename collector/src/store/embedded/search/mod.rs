@@ -12,6 +12,7 @@ pub(crate) mod spans;
 mod tests;
 
 use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -125,20 +126,21 @@ impl<'a> Blocks<'a> {
         }
     }
 
-    /// Returns the traces with a matching span in a block, each with the latest start of such a span.
-    fn matching(
+    /// Reads what matches in a block by a function of the query compiled for its segment.
+    fn matching<T: Default>(
         &mut self,
         (place, block): Place,
         matching: Matching,
-    ) -> Result<Vec<(u128, u64)>, StoreError> {
+        read: impl Fn(&SegmentQuery, &Segment, &File, u32, Matching) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let segment = &self.segments[place];
         self.compile(place)?;
         let Some(Some(compiled)) = self.compiled.get_mut(&place) else {
-            return Ok(Vec::new());
+            return Ok(T::default());
         };
         let read = || {
             let file = compiled.file(segment)?;
-            compiled.matching_traces(segment, &file, block, matching)
+            read(compiled, segment, &file, block, matching)
         };
         let found = tolerate(self.catalog, segment, block, read);
         Ok(skip_missing(found)?.flatten().unwrap_or_default())
@@ -223,7 +225,7 @@ impl<'a> Blocks<'a> {
             }
             if !self.shown.contains_key(&place) {
                 let _limited = self.limit.enter();
-                let found = self.matching(place, earlier_pages)?;
+                let found = self.matching(place, earlier_pages, SegmentQuery::matching_traces)?;
                 let ids = found.into_iter().map(|(id, _)| id).collect();
                 self.shown.insert(place, ids);
             }
@@ -266,7 +268,9 @@ impl Source for Blocks<'_> {
             starts: self.range,
             arrived_by: u64::MAX,
         };
-        let found = self.matching(place, of_page)?.into_iter();
+        let found = self
+            .matching(place, of_page, SegmentQuery::matching_traces)?
+            .into_iter();
         let candidate = |(id, position): (u128, u64)| Candidate {
             id: TraceId::from_bytes(id.to_be_bytes()),
             position: UnixNanos::new(position),

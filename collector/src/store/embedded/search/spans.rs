@@ -5,7 +5,7 @@ use super::super::block::{BlockReader, Columns, RowReader};
 use super::super::catalog::Catalog;
 use super::super::damage::{skip_missing, tolerate};
 use super::super::segment::LongLists;
-use super::predicate::Matching;
+use super::predicate::{Matching, SegmentQuery};
 use super::{Blocks, Place, Unopened};
 use crate::model::{Span, TraceQuery, UnixNanos};
 use crate::store::cancel::TimeLimit;
@@ -48,31 +48,17 @@ impl Blocks<'_> {
         columns: &Columns,
         mut wants_more: impl FnMut(Vec<Span>) -> Result<bool, StoreError>,
     ) -> Result<bool, StoreError> {
-        let rows = self.rows(place)?;
+        let matching = Matching {
+            starts: self.range,
+            arrived_by: u64::MAX,
+        };
+        let rows = self.matching(place, matching, SegmentQuery::matching_rows)?;
         for rows in rows.chunks(ROWS_AT_ONCE) {
             if !wants_more(self.spans(place, rows, columns)?)? {
                 return Ok(false);
             }
         }
         Ok(true)
-    }
-
-    fn rows(&mut self, (place, block): Place) -> Result<Vec<u32>, StoreError> {
-        let matching = Matching {
-            starts: self.range,
-            arrived_by: u64::MAX,
-        };
-        let segment = &self.segments[place];
-        self.compile(place)?;
-        let Some(Some(compiled)) = self.compiled.get_mut(&place) else {
-            return Ok(Vec::new());
-        };
-        let read = || {
-            let file = compiled.file(segment)?;
-            compiled.matching_rows(segment, &file, block, matching)
-        };
-        let found = tolerate(self.catalog, segment, block, read);
-        Ok(skip_missing(found)?.flatten().unwrap_or_default())
     }
 
     fn spans(
