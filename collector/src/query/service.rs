@@ -1,10 +1,12 @@
 //! Queries, answered from memory if possible and else from the store.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+mod services;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use self::services::ServicesPage;
 
 use opentelemetry::TraceId;
 use tokio::time::{Instant, timeout};
@@ -17,10 +19,9 @@ use crate::actuator::Actuators;
 use crate::live::Live;
 use crate::live::circuits::Circuits;
 use crate::model::{
-    DependencyLink, LogPage, LogQuery, Network, ServiceSummary, TailSampling, TimeRange, Trace,
-    TraceOrder, TracePage, TraceQuery, UnixNanos,
+    LogPage, LogQuery, Network, TailSampling, TimeRange, Trace, TraceOrder, TracePage, TraceQuery,
 };
-use crate::store::cancel::{off_worker, off_worker_until};
+use crate::store::cancel::off_worker_until;
 use crate::store::embedded::{Columns, StoreStats};
 use crate::store::fitting;
 use crate::store::logs::LogStats;
@@ -30,21 +31,9 @@ use crate::store::{
     LogReader, Logs, Partial, SeriesReader, SpanSink, StoreError, TraceReader, Traces,
 };
 
-/// How far ahead of this clock a span may start and its names still be listed.
-const CLOCK_SLACK: Duration = Duration::from_secs(3600);
-
 /// Searched time before the first and after the last span of a trace for its log records: clocks of two
 /// machines differ by less, and a busy hour of records takes long to read.
 const LOG_SLACK: Duration = Duration::from_secs(300);
-
-/// One page of services.
-#[derive(Debug, Clone, Default)]
-pub struct ServicesPage {
-    /// Number of matching services.
-    pub total: usize,
-    /// The services on this page.
-    pub services: Vec<ServiceSummary>,
-}
 
 /// Executes queries; cheap to clone.
 #[derive(Debug, Clone)]
@@ -116,13 +105,13 @@ impl QueryService {
     /// Reads other collectors' records on a blocking thread; empty if there are no other collectors.
     async fn ask_others<T: Default + Send + 'static>(
         &self,
-        question: impl FnOnce(&MergedSeries) -> Partial<T> + Send + 'static,
+        query: impl FnOnce(&MergedSeries) -> Partial<T> + Send + 'static,
     ) -> Result<Partial<T>, StoreError> {
         let Some(others) = self.others.clone() else {
             return Ok(T::default().into());
         };
         let deadline = Instant::now() + READ_TIME_MAX;
-        off_worker_until(Path::new("series"), deadline, move || Ok(question(&others))).await
+        off_worker_until(Path::new("series"), deadline, move || Ok(query(&others))).await
     }
 
     /// Returns the circuits, now and within the retention.
@@ -163,15 +152,6 @@ impl QueryService {
     /// Returns how long data is kept, which is how far back queries reach.
     pub fn retention(&self) -> Duration {
         self.circuits.series().retention()
-    }
-
-    /// Returns the range in which names are listed.
-    fn names_range(&self) -> TimeRange {
-        let now = UnixNanos::now();
-        TimeRange {
-            end: now + CLOCK_SLACK,
-            ..TimeRange::until(now, self.retention())
-        }
     }
 
     /// Returns one page of a trace search. In an order other than newest first, the page has the first of the
@@ -339,100 +319,6 @@ impl QueryService {
         }
     }
 
-    /// Returns services seen within the retention, by name: figures over the last minutes, operations,
-    /// instances. `filter` is a part of the name, ignoring case; the page has `limit` services, starting with
-    /// index `from`.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn services(
-        &self,
-        filter: &str,
-        from: usize,
-        limit: usize,
-    ) -> Result<Partial<ServicesPage>, QueryError> {
-        let Partial { value, missing } = self.service_names().await?;
-        let (names, live, filter) = (value, self.live.clone(), filter.to_lowercase());
-        // There may be many names, and a service's figures are summed over all its operations.
-        let page = off_worker(Path::new("services"), move || {
-            let now = UnixNanos::now();
-            let matching = names
-                .iter()
-                .filter(|name| filter.is_empty() || name.to_lowercase().contains(&filter));
-            let total = matching.clone().count();
-            let shown = matching.skip(from).take(limit);
-            let services = shown.map(|name| live.service(name, now)).collect();
-            Ok(ServicesPage { total, services })
-        });
-        Ok(Partial::new(page.await?, missing))
-    }
-
-    /// Returns one service.
-    ///
-    /// # Errors
-    /// When the store fails, or an unreadable part of it may have the service.
-    pub async fn service(&self, name: &str) -> Result<Option<ServiceSummary>, QueryError> {
-        let is_known = self.live.has_service(name) || {
-            let names = self.service_names().await?;
-            let find = |names: &Vec<String>| names.binary_search_by(|n| n.as_str().cmp(name));
-            let names = names.unless(|names| find(names).is_err())?;
-            find(&names.value).is_ok()
-        };
-        Ok(is_known.then(|| self.live.service(name, UnixNanos::now())))
-    }
-
-    /// Returns the names of all services seen within the retention, sorted.
-    ///
-    /// # Errors
-    /// When the store fails, or a part of it is unreadable and no name is known.
-    pub async fn service_names(&self) -> Result<Partial<Vec<String>>, QueryError> {
-        let stored = in_time(self.store.services(self.names_range()));
-        let others = self.ask_others(MergedSeries::service_names);
-        let (stored, others) = tokio::join!(stored, others);
-        let (stored, others) = (stored?, others?);
-        let missing = stored.missing.or(others.missing);
-        let live = self.live.clone();
-        let names = off_worker(Path::new("services"), move || {
-            let mut names: BTreeSet<String> = live.service_names().into_iter().collect();
-            names.extend(stored.value);
-            names.extend(others.value);
-            Ok(names.into_iter().collect::<Vec<_>>())
-        });
-        Ok(Partial::new(names.await?, missing).unless(Vec::is_empty)?)
-    }
-
-    /// Returns the operations of a service seen within the retention, sorted.
-    ///
-    /// # Errors
-    /// When the store fails, or a part of it is unreadable and no operation is known.
-    pub async fn operations(&self, service: &str) -> Result<Partial<Vec<String>>, QueryError> {
-        let operations = self
-            .store
-            .operations(service.to_owned(), self.names_range());
-        Ok(in_time(operations).await?.unless(Vec::is_empty)?)
-    }
-
-    /// Returns the calls between services in a range, busiest first: by whole minutes for the last two hours,
-    /// by whole hours before.
-    ///
-    /// # Errors
-    /// When the store fails, or a part of it is unreadable and no call is known.
-    pub async fn dependencies(
-        &self,
-        range: TimeRange,
-    ) -> Result<Partial<Vec<DependencyLink>>, QueryError> {
-        self.live.maintain(UnixNanos::now());
-        let own = self.live.dependencies(range);
-        let others = self.ask_others(move |others| others.dependencies(range));
-        let links = others.await?.map(|others| {
-            let mut links = [own, others].concat();
-            // Those that were counted before it was known which service is there.
-            self.live.name_callees(&mut links, UnixNanos::now());
-            merge_links(links)
-        });
-        Ok(links.unless(Vec::is_empty)?)
-    }
-
     /// Adds up the stored minutes of operations in that range, as this collector counted them.
     ///
     /// # Errors
@@ -472,48 +358,9 @@ async fn in_time<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Resu
     Ok(answer.unwrap_or(Err(StoreError::TimeOver))?)
 }
 
-/// Adds up the links between the same services; returns all, busiest first.
-fn merge_links(all: Vec<DependencyLink>) -> Vec<DependencyLink> {
-    let mut links: BTreeMap<(String, String), DependencyLink> = BTreeMap::new();
-    for link in all {
-        match links.entry((link.parent.clone(), link.child.clone())) {
-            Entry::Vacant(entry) => drop(entry.insert(link)),
-            Entry::Occupied(mut entry) => {
-                let known = entry.get_mut();
-                known.call_count = known.call_count.saturating_add(link.call_count);
-                known.error_count = known.error_count.saturating_add(link.error_count);
-                known.child_is_virtual &= link.child_is_virtual;
-                known.circuits.extend(link.circuits);
-                known.circuits.sort();
-                known.circuits.dedup();
-            }
-        }
-    }
-    let mut links: Vec<_> = links.into_values().collect();
-    // Stable: links with equal calls stay sorted by name.
-    links.sort_by_key(|link| std::cmp::Reverse(link.call_count));
-    links
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::CircuitKey;
-
-    fn link(child: &str, calls: u64, child_is_virtual: bool, circuits: &[&str]) -> DependencyLink {
-        let key = |name: &&str| CircuitKey {
-            service: "shop".to_owned(),
-            name: (*name).to_owned(),
-        };
-        DependencyLink {
-            parent: "shop".to_owned(),
-            child: child.to_owned(),
-            child_is_virtual,
-            call_count: calls,
-            error_count: 1,
-            circuits: circuits.iter().map(key).collect(),
-        }
-    }
 
     #[tokio::test(start_paused = true)]
     async fn a_store_that_takes_too_long_is_not_waited_for() {
@@ -525,15 +372,5 @@ mod tests {
         ));
         assert_eq!(started.elapsed(), READ_TIME_MAX);
         assert!(in_time(async { Ok(()) }).await.is_ok());
-    }
-
-    #[test]
-    fn links_of_other_collectors_are_added_up() {
-        let own = vec![link("stock", 5, true, &["b"]), link("price", 4, false, &[])];
-        let others = vec![link("price", 3, true, &["a"]), link("mail", 9, true, &[])];
-        let mut price = link("price", 7, false, &["a"]);
-        price.error_count = 2;
-        let wanted = [link("mail", 9, true, &[]), price, own[0].clone()];
-        assert_eq!(merge_links([own, others].concat()), wanted);
     }
 }
