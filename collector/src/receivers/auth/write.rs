@@ -6,7 +6,8 @@ use std::sync::Arc;
 use axum::extract::Request;
 use fusebox::http::{is_same_origin, names_private_host};
 
-use super::{Auth, Denied, VIEWERS_PATH, registers};
+use super::paths::{VIEWERS_PATH, registers};
+use super::{Auth, Denied};
 use crate::receivers::places::Session;
 
 /// Paths whose changes affect neither running services nor the people on call, nor what is kept for them. Every other
