@@ -83,7 +83,6 @@ impl Peer {
         self.own.is_some() || self.restart.is_some()
     }
 
-    /// Kills it.
     pub(crate) async fn kill(&mut self) {
         match self.own.as_mut().and_then(|(running, _)| running.take()) {
             Some(binary) => binary.kill().await,

@@ -39,7 +39,6 @@ pub(crate) type Choices = BTreeMap<String, Chosen>;
 /// The value of "All": the variables' `allValue`, which Grafana does not escape.
 pub(crate) const ALL: &str = ".*";
 
-/// Returns the folder `grafana` of the repository.
 pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()

@@ -291,7 +291,6 @@ fn may_be_empty(panel: &Value, expected: Expected) -> bool {
     }
 }
 
-/// Returns the number of values of the longest series.
 fn longest(series: &[Series]) -> usize {
     let numbers = |series: &Series| series.values().filter(|value| value.is_number()).count();
     series.iter().map(numbers).max().unwrap_or(0)

@@ -8,7 +8,6 @@ use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-/// Starts the telemetry of a service.
 fn telemetry(service: &str, binary: &Binary) -> Telemetry {
     let config = TelemetryConfig::from_env(service)
         .with_service_name(service)

@@ -54,7 +54,6 @@ pub(super) enum Connection {
 }
 
 impl Connection {
-    /// Connects.
     pub(super) async fn open(endpoint: &Endpoint) -> Result<Self, Error> {
         let stream = TcpStream::connect(endpoint.authority()).await?;
         // The last packet of a request must not wait for the acknowledgement of the one before.
@@ -71,7 +70,6 @@ impl Connection {
         }
     }
 
-    /// Sends a body and returns the answer.
     pub(super) async fn send(&mut self, endpoint: &Endpoint, body: Bytes) -> Result<Answer, Error> {
         let request = endpoint.request(Full::new(body));
         match self {

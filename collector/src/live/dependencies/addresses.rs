@@ -132,7 +132,6 @@ impl Addresses {
         std::mem::take(&mut self.asked)
     }
 
-    /// Returns the addresses of a service.
     pub(super) fn of(&self, service: NodeId, second: u32) -> impl Iterator<Item = NodeId> {
         let known = self.owners.keys();
         let is_there = move |address: &&NodeId| {

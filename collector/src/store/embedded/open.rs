@@ -47,7 +47,6 @@ fn finish_replacements(catalog: &Catalog) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Lists a folder.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let list = || -> io::Result<Vec<PathBuf>> {
         fs::read_dir(folder)?

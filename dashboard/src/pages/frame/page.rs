@@ -181,7 +181,6 @@ impl Chrome {
         }
     }
 
-    /// Returns the word of the viewer's theme.
     pub(crate) fn theme(&self) -> &'static str {
         Preferences::current().theme.word()
     }

@@ -56,7 +56,6 @@ pub(crate) fn give_colours(trace: &Trace, palette: &Palette) {
     palette.give(trace.spans.iter().map(Span::service));
 }
 
-/// Returns the number of services.
 pub(super) fn service_count(trace: &Trace) -> usize {
     let services = trace.spans.iter().map(Span::service);
     services.collect::<HashSet<_>>().len()

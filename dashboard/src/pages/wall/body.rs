@@ -16,7 +16,6 @@ use crate::pages::frame::page::draw;
 use crate::pages::view::href::Href;
 use crate::pages::view::{state, text};
 
-/// Draws one circuit.
 pub(crate) fn draw_circuit(wall: &CircuitWall, index: usize, shape: Shape) -> Arc<str> {
     let with_instances = shape == Shape::Instances;
     let card = Card::new(

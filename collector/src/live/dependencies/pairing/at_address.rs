@@ -37,7 +37,6 @@ impl Dependencies {
         self.addresses.service(address, second)
     }
 
-    /// Returns the addresses of a service.
     pub(in crate::live) fn addresses_of(
         &self,
         service: NodeId,

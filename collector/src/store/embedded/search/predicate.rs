@@ -142,7 +142,6 @@ impl SegmentQuery {
             .collect())
     }
 
-    /// Returns the matching rows of a block.
     pub(crate) fn matching_rows(
         &self,
         segment: &Segment,

@@ -227,7 +227,6 @@ impl<'a> Join<'a> {
         Ok(())
     }
 
-    /// Appends the footer.
     fn finish(mut self) -> Result<(LogFile, Footer), StoreError> {
         let layout = Layout::joined(self.written);
         let footer = append_footer(&self.open.state(), layout, &mut self.file)?;

@@ -186,7 +186,6 @@ impl Text {
     }
 }
 
-/// Writes a record.
 fn push_record(out: &mut String, record: &LogRecord) {
     // Writing to a string cannot fail.
     let _ = write!(out, r#"{{\"id\":\"{:016x}\",\"time\":"#, record.id);

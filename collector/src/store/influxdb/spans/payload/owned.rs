@@ -4,7 +4,6 @@ use crate::codec::otlp::encode::protobuf;
 use crate::codec::otlp::{AttributeView, ResourceView, ScopeView, ValueView};
 use crate::model::{Resource, Scope, Value};
 
-/// Shows a resource.
 pub(crate) fn show_resource(resource: &Resource, show: impl FnOnce(&ResourceView<'_>)) {
     let encoded = encoded(&resource.attributes);
     let entities = resource.entities.iter().map(|entity| {
@@ -23,7 +22,6 @@ pub(crate) fn show_resource(resource: &Resource, show: impl FnOnce(&ResourceView
     });
 }
 
-/// Shows a scope.
 pub(crate) fn show_scope(scope: &Scope, show: impl FnOnce(&ScopeView<'_>)) {
     let encoded = encoded(&scope.attributes);
     show(&ScopeView {
