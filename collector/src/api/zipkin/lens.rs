@@ -19,9 +19,10 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 /// Files with a hash in their name never change.
 const CACHE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 /// What its pages may do beside our own, from whose origin they come: run their scripts and ask this server, not send data
-/// elsewhere nor be framed. They make styles as they run, and older ones begin with an inline script.
+/// elsewhere nor be framed. They make styles as they run, older ones begin with an inline script, and the graph of dependencies
+/// is laid out by a worker whose script they make.
 const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; worker-src 'self' blob:; img-src 'self' data:; \
      font-src 'self' data:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'",
 );
 const REFERRER: HeaderValue = HeaderValue::from_static("same-origin");

@@ -264,7 +264,13 @@ async fn lens_is_served_from_its_folder() {
         assert_eq!(answer, (200, html, "<title>Zipkin</title>"), "{page}");
     }
     let policy = header(&fixture, "/zipkin/", "content-security-policy").await;
-    assert!(policy.starts_with("default-src 'self'") && policy.contains("frame-ancestors 'none'"));
+    for part in [
+        "default-src 'self'",
+        "frame-ancestors 'none'",
+        "worker-src 'self' blob:",
+    ] {
+        assert!(policy.contains(part), "{part}: {policy}");
+    }
     let script = "/zipkin/static/js/index.c4.js";
     let (status, content_type, body) = fixture.get(script).await;
     assert_eq!((status.as_u16(), body.as_str()), (200, "let lens"));
