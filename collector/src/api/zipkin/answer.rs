@@ -12,7 +12,7 @@ use super::refusal::Refusal;
 use super::span::{self, ZipkinSpan, render_span};
 use crate::api::dialect::{Listed, Outcome, Refuse, gather, shortened, too_long, with_missing};
 use crate::api::{ApiState, pieces};
-use crate::model::{Span, SpanKind, Trace};
+use crate::model::{ARRIVED, Span, SpanKind, Trace};
 use crate::query::{QueryService, bytes_of, peer_name};
 
 /// Ids in `traceMany`, as in Zipkin.
@@ -221,6 +221,11 @@ fn matches(question: &Question, addresses: &HashSet<String>, trace: &Trace) -> b
     let answered = question.remote_service.as_ref();
     let answered = answered.map(|remote| (remote, answered_by(remote, trace)));
     let mut met = Met::default();
+    // Spans without any time are found only beside others, as in Zipkin.
+    let is_timed = trace
+        .spans
+        .iter()
+        .any(|span| span.attribute(ARRIVED).is_none());
     for span in &trace.spans {
         let shown = render_span(span, &clients);
         if is_of_service(question, &shown) {
@@ -228,7 +233,8 @@ fn matches(question: &Question, addresses: &HashSet<String>, trace: &Trace) -> b
             met.remote |= !addresses.is_empty() && addresses.contains(&peer_name(span));
         }
     }
-    met.name
+    is_timed
+        && met.name
         && met.duration
         && met.terms.len() == question.terms.len()
         && (answered.is_none() || met.remote)

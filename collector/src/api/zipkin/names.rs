@@ -12,7 +12,7 @@ use super::question::{Params, range_before};
 use super::refusal::Refusal;
 use crate::api::ApiState;
 use crate::api::dialect::{NAMES_MAX, with_missing};
-use crate::model::{DependencyLink, TimeRange, UnixNanos};
+use crate::model::{DependencyLink, TimeRange, UNKNOWN_SERVICE, UnixNanos};
 
 /// Number of services from which on clients may cache names, as in Zipkin: with fewer, people are still
 /// trying things out.
@@ -87,8 +87,10 @@ fn is_called(known: &str, name: &str) -> bool {
     known.to_lowercase() == name
 }
 
+/// A service without a name is in no list, as in Zipkin.
 fn lower(names: impl IntoIterator<Item = String>) -> BTreeSet<String> {
-    let names = names.into_iter().filter(|name| !name.is_empty());
+    let names = names.into_iter();
+    let names = names.filter(|name| !name.is_empty() && name != UNKNOWN_SERVICE);
     names.map(|name| name.to_lowercase()).collect()
 }
 
@@ -126,14 +128,17 @@ pub(super) async fn dependencies(
     Ok(with_missing(answer, missing.as_deref()))
 }
 
-/// Returns the links by lower-case names, merging those that differ only in case.
+/// Returns the links by lower-case names, merging those that differ only in case, without those of services
+/// that have no name.
 fn render(links: Vec<DependencyLink>) -> Vec<Link> {
     let mut counts: BTreeMap<(String, String), (u64, u64)> = BTreeMap::new();
-    for link in links {
+    let is_named =
+        |link: &DependencyLink| ![&*link.parent, &*link.child].contains(&UNKNOWN_SERVICE);
+    for link in links.into_iter().filter(is_named) {
         let ends = (link.parent.to_lowercase(), link.child.to_lowercase());
         let (calls, errors) = counts.entry(ends).or_default();
-        *calls += link.call_count;
-        *errors += link.error_count;
+        *calls = calls.saturating_add(link.call_count);
+        *errors = errors.saturating_add(link.error_count);
     }
     let link = |((parent, child), (call_count, errors))| Link {
         parent,

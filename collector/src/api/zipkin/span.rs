@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::api::dialect::short_id;
 use crate::model::{
     ARRIVED, DEBUG, Event, Link, SCOPE_NAME, SCOPE_VERSION, Span, SpanKind, StatusCode, Trace,
-    Value,
+    UNKNOWN_SERVICE, Value,
 };
 
 /// Where the span was made.
@@ -70,6 +70,7 @@ pub(super) struct ZipkinSpan {
     /// Microseconds, at least 1; 0 if no time passed, or the span did not end.
     #[serde(skip_serializing_if = "is_zero")]
     pub(super) duration: u64,
+    #[serde(skip_serializing_if = "Endpoint::is_unknown")]
     pub(super) local_endpoint: Endpoint,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) remote_endpoint: Option<Endpoint>,
@@ -165,10 +166,15 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     pub(super) fn local(span: &Span) -> Self {
+        let is_named = span.service() != UNKNOWN_SERVICE;
         Self {
-            service_name: Some(span.service().to_lowercase()),
+            service_name: is_named.then(|| span.service().to_lowercase()),
             ..Self::at(span, &[LOCAL_ADDRESS], &[LOCAL_PORT])
         }
+    }
+
+    fn is_unknown(&self) -> bool {
+        *self == Self::default()
     }
 
     /// Returns the first address and port that those attributes hold, without a name.
@@ -313,6 +319,7 @@ fn tags(span: &Span) -> BTreeMap<String, String> {
     if is_debug(span) {
         tags.remove(DEBUG);
     }
+    tags.remove(ARRIVED);
     add_scope(&mut tags, span);
     add_status(&mut tags, span);
     add_dropped(&mut tags, span);

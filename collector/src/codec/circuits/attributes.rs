@@ -1,6 +1,6 @@
 //! Reads the attributes of the sender and of events, and bounds text.
 
-use crate::model::{LogRecord, UnixNanos, Value};
+use crate::model::{LogRecord, UNKNOWN_SERVICE, UnixNanos, Value};
 
 /// Longest name of a service, instance, breaker or group, bytes; longer ones are rejected.
 pub(super) const MAX_NAME_BYTES: usize = 256;
@@ -9,8 +9,6 @@ pub(super) const MAX_TEXT_BYTES: usize = 512;
 /// FNV-1a's offset basis and prime for 64 bits (draft-eastlake-fnv).
 pub(super) const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0100_0000_01b3;
-/// OpenTelemetry's name for a service without a name.
-const UNKNOWN_SERVICE: &str = "unknown_service";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sender {

@@ -19,8 +19,7 @@ const NAMES: [Names; 13] = [
     (&[], "spans?serviceName=frontend", &[]),
     (&[], "remoteServices?serviceName=frontend", &[]),
     (&["1 CLIENT frontend>backend"], "services", &["frontend"]),
-    // Zipkin lists nothing; here it is the name that OpenTelemetry asks for.
-    (&["1 CLIENT ->backend"], "services", &["unknown_service"]),
+    (&["1 CLIENT ->backend"], "services", &[]),
     (
         &["1 CLIENT frontend>backend"],
         "remoteServices?serviceName=frontend",
@@ -304,4 +303,23 @@ async fn parts_of_a_span_are_one_span() {
     assert_eq!(trace.as_array().unwrap().len(), 1, "{trace}");
     assert_eq!(trace[0]["duration"], 200_000);
     assert_eq!(trace[0]["tags"]["http.method"], "GET");
+}
+
+/// *Scenario*: a span comes without any time, and later a span of its trace that has one.
+/// *Guarantees*: a search finds the trace from then on, with both spans; the first comes back as it was sent.
+#[tokio::test]
+async fn a_trace_without_any_time_is_not_found() {
+    let now = UnixNanos::now().get();
+    let mut untimed = span("1 - frontend", now);
+    untimed.as_object_mut().unwrap().remove("timestamp");
+    let mut fixture = Fixture::new();
+    fixture.receive_zipkin(&json!([untimed]), now);
+    let question = "serviceName=frontend";
+    assert_eq!(found(&fixture, question).await, [] as [&str; 0]);
+    let trace = fixture.json(&format!("/api/v2/trace/{TRACE}")).await;
+    assert_eq!(trace[0]["timestamp"], Value::Null, "{trace}");
+    assert_eq!(trace[0]["tags"]["fusebox.arrived"], Value::Null, "{trace}");
+    fixture.receive_zipkin(&json!([span("2<1 CLIENT frontend", now)]), now);
+    let both = ["1 frontend get", "2 frontend get"];
+    assert_eq!(found(&fixture, question).await, both);
 }

@@ -205,17 +205,13 @@ const LINKS: [Links; 20] = [
         ],
     ),
     (
-        "a first side without a name, which Zipkin leaves out",
+        "a first side without a name",
         &[
             "20 - ->frontend",
             "21<20 - frontend>backend",
             "22<21 - backend>db",
         ],
-        &[
-            "backend > db 1/0",
-            "frontend > backend 1/0",
-            "unknown_service > frontend 1/0",
-        ],
+        &["backend > db 1/0", "frontend > backend 1/0"],
     ),
     (
         "steps within a service",

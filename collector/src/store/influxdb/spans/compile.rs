@@ -8,6 +8,7 @@ use super::filters::Part;
 use super::payload::{stored_double, stored_text};
 use crate::model::{
     Condition, EVENT_NAME, Place, SCOPE_NAME, SCOPE_VERSION, SpanKind, StatusCode, Test,
+    UNKNOWN_SERVICE,
 };
 use crate::store::influxdb::names::OTHER;
 use crate::store::influxdb::schema::{
@@ -16,8 +17,6 @@ use crate::store::influxdb::schema::{
 use crate::store::influxdb::wire::line::tag_value;
 use crate::store::influxdb::wire::query::{Query, regex_of};
 
-/// Name of a service without a name; payloads omit it.
-const UNKNOWN_SERVICE: &str = "unknown_service";
 /// A service's name in a payload: among the attributes, or beside them if its name was cut.
 const SERVICE_KEY: &str = "\\x{22}service(?:\\x{2e}name)?\\x{22}";
 /// Possible characters after a bare value in a payload.
@@ -174,6 +173,7 @@ fn payload_regex(condition: &Condition) -> Option<String> {
     let word =
         |name: &str, word: &str| Some(format!("{}{}", member(name), regex_of(&stored_text(word))));
     match condition {
+        // Payloads omit the name of a service without one.
         Condition::Service(Test::Equals(name)) if name != UNKNOWN_SERVICE => {
             Some(format!("{SERVICE_KEY}:{}", regex_of(&stored_text(name))))
         }
