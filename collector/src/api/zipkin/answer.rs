@@ -80,7 +80,8 @@ impl Spans {
             out.push(b',');
         }
         self.next += 1;
-        pieces::put(out, &render_span(span, &self.clients));
+        let shown = render_span(span, &self.clients).without_repeats();
+        pieces::put(out, &shown);
         true
     }
 }

@@ -84,6 +84,29 @@ pub(super) struct ZipkinSpan {
     shared: bool,
 }
 
+impl ZipkinSpan {
+    /// Removes the tags that only repeat its endpoints, which searches still match.
+    pub(super) fn without_repeats(mut self) -> Self {
+        let address = |of: &Endpoint| of.ipv4.or(of.ipv6).map(|address| address.to_string());
+        let port = |of: &Endpoint| of.port.map(|port| port.to_string());
+        let (local, remote) = (&self.local_endpoint, self.remote_endpoint.as_ref());
+        let repeated = [
+            ("service.name", local.service_name.clone()),
+            (LOCAL_ADDRESS, address(local)),
+            (LOCAL_PORT, port(local)),
+            (PEER_SERVICE, remote.and_then(|of| of.service_name.clone())),
+            (ADDRESSES[0], remote.and_then(address)),
+            (PORTS[0], remote.and_then(port)),
+        ];
+        for (key, value) in repeated {
+            if value.is_some() && self.tags.get(key) == value.as_ref() {
+                self.tags.remove(key);
+            }
+        }
+        self
+    }
+}
+
 /// Returns the ids of a trace's client spans, which servers may share.
 pub(super) fn clients(trace: &Trace) -> HashSet<SpanId> {
     let spans = trace.spans.iter();

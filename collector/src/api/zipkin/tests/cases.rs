@@ -269,9 +269,9 @@ async fn what_was_sent_comes_back() {
     ] {
         assert_eq!(back[field], sent[field], "{field}");
     }
-    for (key, value) in sent["tags"].as_object().unwrap() {
-        assert_eq!(back["tags"][key], *value, "{key}");
-    }
+    // OpenTelemetry's exporters write the status of a failed span in two tags.
+    sent["tags"]["otel.status_code"] = json!("ERROR");
+    assert_eq!(back["tags"], sent["tags"]);
     assert_eq!(
         of("SERVER", "3")["remoteEndpoint"],
         nameless_sent["remoteEndpoint"]
