@@ -185,7 +185,7 @@ fn beside(
     shown: u64,
     link: &impl Fn(u64) -> String,
 ) -> Vec<(&'static str, String)> {
-    let whole = |time: u64| time.div_ceil(text::SECOND) * text::SECOND;
+    let whole = |time: u64| time.div_ceil(text::SECOND).saturating_mul(text::SECOND);
     let times = || {
         transitions
             .iter()
@@ -294,6 +294,7 @@ mod tests {
         let second = |time: u64| text::datetime_local(time.div_ceil(text::SECOND) * text::SECOND);
         let now = timeline(None, DAY).beside;
         assert_eq!(now.len(), 1, "nothing comes after now");
+        assert_eq!(timeline(Some(u64::MAX), DAY).beside.len(), 1);
         let last = times.last().copied().expect("a transition");
         let encoded = second(last).replace(':', "%3A");
         assert_eq!(now[0], ("Previous transition", format!("/?at={encoded}")));
