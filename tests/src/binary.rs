@@ -72,6 +72,14 @@ impl Binary {
         Self::spawn(&[&["--data-dir", data.as_str()], args].concat()).await
     }
 
+    /// Starts the server over that data directory with more arguments; its standard error is written to that file.
+    pub async fn serve_logging(data: &Path, log: &Path, args: &[&str]) -> Self {
+        let mut server = child::server(binary_path());
+        server.stderr(std::fs::File::create(log).expect("a file"));
+        let data = data.display().to_string();
+        Self::start(server, &[&["--data-dir", data.as_str()], args].concat()).await
+    }
+
     /// Starts the server with at most that many open files.
     pub async fn serve_with_handles(data: &Path, handles: u32) -> Self {
         let mut limited = child::server("sh");

@@ -8,6 +8,7 @@ mod demo;
 mod devtools;
 mod ended;
 mod eureka;
+mod extremes;
 mod grafana;
 mod grafana_faults;
 mod grafana_lint;
