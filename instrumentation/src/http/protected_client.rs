@@ -14,8 +14,8 @@ use crate::circuit_breaker::{CallError, CircuitBreaker};
 /// A [`TracedClient`] behind a breaker; cheap to clone.
 ///
 /// Responses are classified by [`HttpStatus`]: 5xx, 408 and 429 are failures although they are responses, as are a
-/// failed connection and a body that breaks off; 404 and similar statuses say nothing about the target. The call ends
-/// with the body, so read or drop it.
+/// failed connection, a body that breaks off, and a timeout (30 s without data, see [`TracedClient::new`]); 404 and
+/// similar statuses say nothing about the target. The call ends with the body, so read or drop it.
 ///
 /// ```no_run
 /// use fusebox::circuit_breaker::{CallError, CircuitBreaker};

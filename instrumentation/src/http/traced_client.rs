@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
 
 use http::{Method, Uri};
 use reqwest::ResponseBuilderExt;
@@ -19,6 +20,13 @@ use crate::propagation::Propagator;
 
 /// Limit of redirects per request, the same as reqwest's.
 const MAX_REDIRECTS: usize = 10;
+
+/// How long a client without settings waits for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a client without settings waits for the head of a response, and then for each part of its body. As long as a
+/// probe keeps its slot by default.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A `reqwest::Client` whose requests are traced; cheap to clone.
 ///
@@ -52,6 +60,9 @@ impl From<reqwest::Client> for TracedClient {
     /// Traces the requests of a client. If the client follows redirects itself, as it does unless its policy is `none`,
     /// they are part of one span, and context and baggage are sent to every host; see
     /// [`with_redirects`](TracedClient::with_redirects).
+    ///
+    /// Set a timeout, because reqwest has none: a call to a target that never answers would not end, so that no breaker
+    /// could count it.
     fn from(client: reqwest::Client) -> Self {
         Self {
             client,
@@ -62,12 +73,18 @@ impl From<reqwest::Client> for TracedClient {
 }
 
 impl TracedClient {
-    /// Creates a client with reqwest's defaults. At most 10 redirects are followed, each in its own span.
+    /// Creates a client. At most 10 redirects are followed, each in its own span. A target that accepts no connection
+    /// within 10 s, or sends nothing for 30 s, has timed out; a response may take any time in all. Everything else is as
+    /// in reqwest. For other timeouts pass a client of your own to [`from`](Self::from), and see
+    /// [`TracedRequest::timeout`].
     ///
     /// # Panics
     /// As `reqwest::Client::new`: if no TLS backend can be initialised.
     pub fn new() -> Self {
-        let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+        let builder = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(READ_TIMEOUT);
         let client = builder.build().expect("a client without settings is built");
         Self::from(client).with_redirects(MAX_REDIRECTS)
     }

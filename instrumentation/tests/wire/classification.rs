@@ -165,6 +165,26 @@ fn a_body_that_breaks_off_or_hangs_is_a_failure() {
     }
 }
 
+/// Scenario: a client without settings calls a target that accepts connections and never answers, and one that stops in
+/// the middle of a body.
+/// Guarantees: the calls end as timeouts, which open the breaker.
+#[tokio::test(start_paused = true)]
+async fn a_target_that_hangs_opens_the_breaker() {
+    for answer in ["", "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nstock"] {
+        let url = format!("http://{}/", raw(answer, false));
+        let client = TracedClient::new().with_breaker(breaker());
+        let call = async || match client.get(&url).send().await {
+            Ok(response) => response.text().await.is_ok(),
+            Err(_) => false,
+        };
+        let ended = futures_util::future::join_all((0..20).map(|_| call())).await;
+        assert_eq!(ended, [false; 20]);
+        let breaker = client.breaker();
+        assert_eq!(judged(&breaker.snapshot().calls), [0, 0, 0, 20, 0]);
+        assert_eq!(breaker.state(), EffectiveState::Open);
+    }
+}
+
 /// Scenario: a caller reads a part of a body and drops the response: because it has enough, or while it waits for more.
 /// Guarantees: the first is a success, the second a cancelled call.
 #[test]
