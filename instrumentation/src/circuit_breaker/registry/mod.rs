@@ -128,13 +128,13 @@ impl Registry {
     }
 
     /// Sets the settings that do not come from the code. Breakers that are built from now on get them, unless they do not
-    /// fit the code's, which is logged. A registered breaker gets those of its name now, on top of its settings in
-    /// force; those that are no longer set stay as they are, and so do those that operators changed. Of two concurrent
+    /// fit the code's, which is logged. A registered breaker gets those of its name now, and a pool those of its key, on
+    /// top of its settings in force; those that are no longer set stay as they are, and so do those that operators changed. Of two concurrent
     /// calls, the later one wins for every breaker.
     ///
     /// # Errors
     /// Returns the first invalid setting and changes nothing; also if it is invalid together with the settings of a
-    /// registered breaker.
+    /// registered breaker or pool.
     pub fn set_properties(&self, properties: Properties) -> Result<(), SettingsError> {
         properties.validate()?;
         for (name, own) in &properties.breakers {
@@ -142,6 +142,7 @@ impl Registry {
                 breaker.settings().with_values(own)?;
             }
         }
+        self.check_pools(&properties)?;
         let properties = Arc::new(properties);
         {
             // No breaker is registered meanwhile: the next one is built with these properties.
@@ -153,6 +154,7 @@ impl Registry {
                 self.put_in_force(&properties, &breaker, own);
             }
         }
+        self.change_pools(&properties);
         Ok(())
     }
 
@@ -233,8 +235,8 @@ impl Registry {
 }
 
 /// Logs that properties do not fit the settings of the code.
-fn ignored(breaker: &str, error: &SettingsError) {
-    tracing::warn!(target: "fusebox", breaker, %error, "ignored properties that do not fit the settings of the code");
+fn ignored(name: &str, error: &SettingsError) {
+    tracing::warn!(target: "fusebox", name, %error, "ignored properties that do not fit the settings of the code");
 }
 
 impl Default for Registry {

@@ -34,10 +34,13 @@ pub struct Properties {
     pub default: SettingValues,
     /// Settings by the breaker's name, in place of the code's.
     pub breakers: BTreeMap<String, SettingValues>,
+    /// Settings by the pool's key, in place of the code's; see
+    /// [`PoolSettings::with_values`](crate::circuit_breaker::PoolSettings::with_values).
+    pub pools: BTreeMap<String, SettingValues>,
 }
 
 impl Properties {
-    /// Checks the settings of each breaker on top of the defaults.
+    /// Checks the settings of each breaker on top of the defaults. Those of pools are checked when they are set.
     ///
     /// # Errors
     /// Returns the first name that is unknown, text that cannot be read, or setting that is invalid.

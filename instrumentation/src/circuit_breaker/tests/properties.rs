@@ -1,7 +1,7 @@
 //! Where a setting comes from: the name's properties, the code, the properties of all, the defaults.
 
 use super::*;
-use crate::circuit_breaker::{Properties, SettingValues};
+use crate::circuit_breaker::{PoolSettings, Properties, SettingValues};
 
 const NAME: &str = "stock";
 
@@ -14,7 +14,11 @@ fn sets(calls: Option<u32>, is_automatic: Option<bool>) -> SettingValues {
 fn registry(default: SettingValues, own: SettingValues) -> Registry {
     let registry = Registry::new();
     let breakers = [(NAME.to_owned(), own)].into();
-    let properties = Properties { default, breakers };
+    let properties = Properties {
+        default,
+        breakers,
+        ..Properties::default()
+    };
     registry.set_properties(properties).unwrap();
     registry
 }
@@ -94,6 +98,44 @@ fn properties_reach_breakers_that_exist() {
     assert_eq!(stock.settings(), settings);
     let unknown = set(r#"{"default": {"minimum_call": "1"}}"#).unwrap_err();
     assert!(unknown.to_string().contains("minimum_calls"), "{unknown}");
+}
+
+/// Guarantees: the properties of a pool's key win over the code and reach a pool that exists, which the code still gets;
+/// mistakes change nothing.
+#[test]
+fn the_key_of_a_pool_wins_over_the_code() {
+    let registry = Registry::new();
+    let set = |json: &str| {
+        let properties: Properties = serde_json::from_str(json).unwrap();
+        registry.set_properties(properties)
+    };
+    let code = PoolSettings {
+        core_size: 3,
+        max_queue_size: 2,
+        ..PoolSettings::default()
+    };
+    let pool = |key| registry.pool(key, code).unwrap().settings();
+    let sizes = |settings: PoolSettings| (settings.core_size, settings.max_queue_size);
+    set(r#"{"pools": {"stock": {"core_size": "7"}}}"#).unwrap();
+    assert_eq!(
+        (sizes(pool("stock")), sizes(pool("price"))),
+        ((7, 2), (3, 2))
+    );
+    set(r#"{"pools": {"stock": {"max_queue_size": "20"}, "price": {"core_size": "5"}}}"#).unwrap();
+    assert_eq!(
+        (sizes(pool("stock")), sizes(pool("price"))),
+        ((7, 20), (5, 2))
+    );
+    for (wrong, name) in [
+        (r#"{"core_size": "0"}"#, "core_size"),
+        (r#"{"core_size": "many"}"#, "core_size"),
+        (r#"{"core_sise": "7"}"#, "core_size"),
+        (r#"{"queue_size_rejection_threshold": "0"}"#, "threshold"),
+    ] {
+        let refused = set(&format!(r#"{{"pools": {{"stock": {wrong}}}}}"#)).unwrap_err();
+        assert!(refused.to_string().contains(name), "{refused}");
+    }
+    assert_eq!(sizes(pool("stock")), (7, 20));
 }
 
 /// Scenario: a breaker is built, or replaced, on one thread while properties are set on two others.

@@ -46,11 +46,16 @@ pub struct IsolationPool {
 }
 
 impl IsolationPool {
-    /// Creates a pool; the settings must be valid.
-    pub(crate) fn new(key: Name, settings: PoolSettings) -> Self {
+    /// Creates a pool with these `settings` in force, which the code set to `first`; they must be valid.
+    pub(crate) fn new(key: Name, first: PoolSettings, settings: PoolSettings) -> Self {
         Self {
-            inner: Arc::new(State::new(key, settings)),
+            inner: Arc::new(State::new(key, first, settings)),
         }
+    }
+
+    /// Returns whether the pool was created with these settings, or has them now.
+    pub(crate) fn is_of(&self, settings: PoolSettings) -> bool {
+        settings == self.inner.first || settings == self.settings()
     }
 
     /// Returns the key.

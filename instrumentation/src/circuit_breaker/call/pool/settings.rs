@@ -1,6 +1,7 @@
 //! The settings of a pool.
 
 use crate::circuit_breaker::rules::validation::SettingsError;
+use crate::circuit_breaker::rules::values::SettingValues;
 use crate::setting::{ensure, within};
 
 /// Most workers, and most waiting calls, of a pool. A larger number is taken for a typing mistake.
@@ -34,6 +35,27 @@ impl PoolSettings {
         self.max_queue_size.min(self.queue_size_rejection_threshold)
     }
 
+    /// Returns these settings with other values, which are whole numbers as texts by the names of the fields.
+    ///
+    /// # Errors
+    /// Returns the first name that is unknown, text that is no number, or setting that is invalid.
+    pub fn with_values(mut self, values: &SettingValues) -> Result<Self, SettingsError> {
+        for (name, text) in values {
+            let (field, value) = match name.as_str() {
+                "core_size" => ("core_size", &mut self.core_size),
+                "max_queue_size" => ("max_queue_size", &mut self.max_queue_size),
+                "queue_size_rejection_threshold" => (
+                    "queue_size_rejection_threshold",
+                    &mut self.queue_size_rejection_threshold,
+                ),
+                _ => return Err(unknown(name)),
+            };
+            *value = text.trim().parse().map_err(|_| not_a_number(field, text))?;
+        }
+        self.validate()?;
+        Ok(self)
+    }
+
     /// Checks the settings.
     ///
     /// # Errors
@@ -51,4 +73,24 @@ impl PoolSettings {
         )?;
         Ok(())
     }
+}
+
+fn unknown(name: &str) -> SettingsError {
+    let name = cut(name);
+    SettingsError {
+        field: "name",
+        problem: format!(
+            "must be core_size, max_queue_size or queue_size_rejection_threshold, not {name:?}"
+        ),
+    }
+}
+
+fn not_a_number(field: &'static str, text: &str) -> SettingsError {
+    let problem = format!("must be a whole number, not {:?}", cut(text));
+    SettingsError { field, problem }
+}
+
+/// Returns the beginning of a text from outside.
+fn cut(text: &str) -> String {
+    text.chars().take(100).collect()
 }

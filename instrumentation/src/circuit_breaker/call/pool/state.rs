@@ -16,6 +16,8 @@ pub(super) struct State {
     pub(super) key: Name,
     /// When its counts started at zero.
     pub(super) created: SystemTime,
+    /// The settings of the code that created it.
+    pub(super) first: PoolSettings,
     pub(super) settings: RwLock<PoolSettings>,
     pub(super) workers: Arc<Semaphore>,
     pub(super) queue: Bulkhead,
@@ -24,10 +26,11 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(key: Name, settings: PoolSettings) -> Self {
+    pub(super) fn new(key: Name, first: PoolSettings, settings: PoolSettings) -> Self {
         Self {
             key,
             created: SystemTime::now(),
+            first,
             settings: RwLock::new(settings),
             workers: Semaphore::new(settings.core_size),
             queue: Bulkhead::default(),
