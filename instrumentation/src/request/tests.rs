@@ -166,6 +166,7 @@ async fn batches_are_bounded_and_each_caller_gets_its_own_answer() {
     assert_eq!((collapsed.calls, collapsed.sizes.count()), (3, 2));
 }
 
+/// Hystrix's scenario 35, testDuplicateArgumentsWithRequestCachingOff, in which all equal arguments but one fail there.
 /// Guarantees: a batch waits for its window, requests have their own batches, and equal arguments are not merged.
 #[tokio::test(start_paused = true)]
 async fn a_window_gathers_the_calls_of_a_request() {

@@ -1,4 +1,5 @@
-//! Hystrix's scenarios for commands (reference section 5, numbers 11-19, 22, 23, 25, 29 and 32).
+//! Hystrix's scenarios for commands (reference section 5, numbers 11-19, 22, 23, 25, 29, 30
+//! and 32).
 
 use std::future::pending;
 use std::io;
@@ -233,6 +234,42 @@ async fn a_full_fallback_bulkhead_refuses_the_second_fallback() {
     assert_eq!(events(&first.1), ["FAILURE", "FALLBACK_SUCCESS"]);
     assert_eq!(events(&second.1), ["FAILURE", "FALLBACK_REJECTION"]);
     assert_eq!(breaker.snapshot().fallbacks.rejected, 1);
+}
+
+/// Scenario 30, HealthCountsStreamTest: how a fallback ends changes nothing in health.
+#[tokio::test(start_paused = true)]
+async fn fallbacks_are_no_part_of_health() {
+    let health = |breaker: &CircuitBreaker| {
+        let window = breaker.snapshot().window;
+        (window.errors, window.calls)
+    };
+    let missing = patient();
+    missing.command().run(fails).execute().await.unwrap_err();
+    assert_eq!(health(&missing), (1, 1));
+    let failing = patient();
+    let command = failing.command().run(fails).fallback(|_| fails());
+    command.execute().await.unwrap_err();
+    assert_eq!(health(&failing), (1, 1));
+    let crowded = breaker(Settings {
+        fallback_max_concurrent: 5,
+        minimum_calls: 1_000,
+        ..hystrix()
+    });
+    let calls = (0..7).map(|_| {
+        let command = crowded.command().run(fails).fallback(|_| async {
+            sleep(ms(1_000)).await;
+            instead().await
+        });
+        command.execute_observed()
+    });
+    let ended = futures_util::future::join_all(calls).await;
+    let rejected = ended.iter().filter(|(result, _)| result.is_err());
+    assert_eq!(rejected.count(), 2);
+    let fallbacks = crowded.snapshot().fallbacks;
+    assert_eq!((fallbacks.success, fallbacks.rejected), (5, 2));
+    assert_eq!(health(&crowded), (7, 7));
+    tokio::time::advance(ms(5_000)).await;
+    assert_eq!(health(&crowded), (0, 0));
 }
 
 /// Scenario 25, testBadRequestExceptionViaExecute.

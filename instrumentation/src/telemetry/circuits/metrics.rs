@@ -228,7 +228,70 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::circuit_breaker::{CircuitBreaker, Registry};
+    use crate::circuit_breaker::{
+        CircuitBreaker, Outcome, Override, OverrideKind, Registry, Settings, State,
+    };
+
+    /// Returns the states whose series is 1, and the number of series.
+    fn states_in_force(breaker: &CircuitBreaker) -> (Vec<String>, usize) {
+        let (snapshots, now) = ([breaker.snapshot()], SystemTime::now());
+        let request = request(&Resource::default(), &snapshots, now, now);
+        let metrics = &request.resource_metrics[0].scope_metrics[0].metrics;
+        let states = metrics.iter().find(|metric| metric.name == semconv::STATE);
+        let Some(Data::Gauge(states)) = &states.unwrap().data else {
+            panic!("it is a gauge");
+        };
+        let state = |point: &NumberDataPoint| {
+            let mut attributes = point.attributes.iter();
+            let state = attributes.find(|one| one.key == semconv::BREAKER_STATE);
+            format!("{:?}", state.unwrap().value.as_ref().unwrap().value)
+        };
+        let in_force = states
+            .data_points
+            .iter()
+            .filter(|point| point.value == Some(number_data_point::Value::AsInt(1)));
+        (in_force.map(state).collect(), states.data_points.len())
+    }
+
+    /// Guarantees: of the series of the states exactly one is 1, that of the state in force, whatever happens.
+    #[test]
+    fn exactly_one_state_is_one() {
+        let settings = Settings {
+            minimum_calls: 1,
+            ..Settings::default()
+        };
+        let builder = CircuitBreaker::builder("stock").registry(&Registry::new());
+        let breaker = builder.settings(settings).build();
+        let check = |expected: &str| {
+            let (states, series) = states_in_force(&breaker);
+            assert_eq!(series, EffectiveState::ALL.len());
+            let [state] = &states[..] else {
+                panic!("{states:?}")
+            };
+            assert!(state.contains(&format!("{expected:?}")), "{state}");
+        };
+        check("closed");
+        let call = breaker.try_acquire().unwrap();
+        call.record(Outcome::Failure, Duration::ZERO);
+        check("open");
+        breaker.transition_to(State::HalfOpen, "test");
+        check("half_open");
+        for (kind, state) in [
+            (OverrideKind::ForcedOpen, "forced_open"),
+            (OverrideKind::ForcedClosed, "forced_closed"),
+            (OverrideKind::Disabled, "disabled"),
+            (OverrideKind::MetricsOnly, "metrics_only"),
+        ] {
+            breaker.force(Override {
+                kind,
+                reason: "test".to_owned(),
+                expires: None,
+            });
+            check(state);
+        }
+        breaker.release();
+        check("half_open");
+    }
 
     /// Guarantees: the counts of a breaker start when it was created, unless the export began later.
     #[test]
