@@ -7,11 +7,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Runs `code` and returns its value; logs a panic and returns `None`.
 pub(crate) fn isolated<T>(what: &'static str, code: impl FnOnce() -> T) -> Option<T> {
     // The application is responsible for the consistency of its own state.
-    let result = catch_unwind(AssertUnwindSafe(code));
-    if result.is_err() {
-        tracing::error!(target: "fusebox", what, "code of a listener, observer or classifier panicked");
-    }
-    result.ok()
+    let panic = match catch_unwind(AssertUnwindSafe(code)) {
+        Ok(value) => return Some(value),
+        Err(panic) => panic,
+    };
+    tracing::error!(target: "fusebox", what, "code of a listener, observer or classifier panicked");
+    // The destructor of what was thrown may panic too; what that throws is not dropped.
+    std::mem::forget(catch_unwind(AssertUnwindSafe(|| drop(panic))));
+    None
 }
 
 /// Detects a panic that started during the life of a value, but not one that was already in progress when the value was

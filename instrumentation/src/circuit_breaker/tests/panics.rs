@@ -169,6 +169,21 @@ async fn a_classifier_that_panics_leaves_a_failure_and_the_result() {
     assert_eq!(breaker.snapshot().calls.failure, 3);
 }
 
+/// Guarantees: what a classifier throws may panic when it is dropped.
+#[tokio::test(start_paused = true)]
+async fn what_is_thrown_may_panic_too() {
+    struct Thrown;
+    impl Drop for Thrown {
+        fn drop(&mut self) {
+            panic!("dropped");
+        }
+    }
+    let breaker = breaker(hystrix());
+    let classify = |_: &Result<u32, io::Error>| std::panic::panic_any(Thrown);
+    assert_eq!(breaker.call_with(ok(), classify).await.unwrap(), 1);
+    assert_eq!(breaker.snapshot().calls.failure, 1);
+}
+
 /// Guarantees: a fallback that panics, in its closure or in its future, counts as failed everywhere and frees its slot.
 #[tokio::test(start_paused = true)]
 async fn a_fallback_that_panics_has_failed() {
