@@ -5,6 +5,8 @@
     reason = "the lint knows only functions marked as tests"
 )]
 
+mod turbine;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
