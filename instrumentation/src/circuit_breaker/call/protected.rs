@@ -51,7 +51,7 @@ impl<S: Borrow<Shell>> ProtectedCall<S> {
         // Inside the span, so that a transition caused by this call carries the span's ids.
         match span.in_scope(|| shell.admit_at(started)) {
             Ok(pass) => {
-                span.record(BREAKER_STATE, pass.state().as_str());
+                record_state(&span, pass.state());
                 if pass.is_probe() {
                     span.record(BREAKER_PROBE, true);
                 }
@@ -68,7 +68,7 @@ impl<S: Borrow<Shell>> ProtectedCall<S> {
                 })
             }
             Err(rejected) => {
-                span.record(BREAKER_STATE, rejected.state.as_str());
+                record_state(&span, rejected.state);
                 record_outcome(&span, Outcome::Rejected, "");
                 let wait = Some(rejected.retry_after);
                 attempt::note_refused(wait);
@@ -214,7 +214,18 @@ pub(crate) fn record_fallback(span: &Span, outcome: FallbackOutcome, error_type:
 }
 
 #[inline]
+fn record_state(span: &Span, state: EffectiveState) {
+    // Even in a span that no subscriber wants, recording would look up the field by its name.
+    if !span.is_disabled() {
+        span.record(BREAKER_STATE, state.as_str());
+    }
+}
+
+#[inline]
 fn record_outcome(span: &Span, outcome: Outcome, failure: &str) {
+    if span.is_disabled() {
+        return;
+    }
     span.record(BREAKER_OUTCOME, outcome.as_str());
     let error_type = match outcome {
         Outcome::Failure => failure,
