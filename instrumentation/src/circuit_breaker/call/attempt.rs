@@ -231,8 +231,8 @@ impl<E> Attempts<'_, E> {
             let has_permit = limiter.take_at(self.breaker.shell.clock, call.started());
             has_permit.then_some(()).ok_or(false)?;
         }
-        let (timeout, slots) = self.limits();
-        let slot = self.slot_now(slots).ok_or(true)?;
+        let timeout = self.timeout();
+        let slot = self.slot_now().ok_or(true)?;
         Ok(Limited {
             timeout,
             left: timeout,
@@ -258,8 +258,8 @@ impl<E> Attempts<'_, E> {
             call.resume();
         }
         let measured = policies.time_limiter.as_ref().map(TimeLimiter::start);
-        let (timeout, slots) = self.limits();
-        match self.take_slot(call, timeout, slots).await {
+        let timeout = self.timeout();
+        match self.take_slot(call, timeout).await {
             Ok((slot, waited)) => Ok(Limited {
                 timeout,
                 left: timeout.map(|timeout| timeout.saturating_sub(waited)),
@@ -275,24 +275,24 @@ impl<E> Attempts<'_, E> {
         }
     }
 
-    /// Returns the timeout of an attempt, and the number of slots for commands without a bulkhead.
-    fn limits(&self) -> (Option<Duration>, u32) {
-        let (timeout, slots) = self.breaker.shell.call_limits();
-        let limiter = self.policies.time_limiter.as_ref();
-        (limiter.map(TimeLimiter::timeout).or(timeout), slots)
+    /// Returns the timeout of an attempt.
+    fn timeout(&self) -> Option<Duration> {
+        match &self.policies.time_limiter {
+            Some(limiter) => Some(limiter.timeout()),
+            None => self.breaker.shell.call_timeout(),
+        }
     }
 
     /// Takes a slot of the command's bulkhead if one is free now. Without a bulkhead and without a pool, takes one of
-    /// the `slots` of the breaker's settings.
-    fn slot_now(&self, slots: u32) -> Option<Taken<'_>> {
+    /// the slots of the breaker's settings.
+    fn slot_now(&self) -> Option<Taken<'_>> {
+        let shell = &self.breaker.shell;
         match &self.policies.bulkhead {
             Some(bulkhead) => Some(Taken::Policy(bulkhead.borrow_now()?.under_way())),
             None if self.pool.is_some() => Some(Taken::None),
-            None => self
-                .breaker
-                .shell
+            None => shell
                 .bulkhead
-                .try_acquire(slots)
+                .try_acquire(shell.call_slots())
                 .map(Taken::Own),
         }
     }
@@ -303,14 +303,13 @@ impl<E> Attempts<'_, E> {
         &self,
         call: &mut ProtectedCall<&Shell>,
         timeout: Option<Duration>,
-        slots: u32,
     ) -> Result<(Taken<'_>, Duration), u32> {
-        if let Some(slot) = self.slot_now(slots) {
+        if let Some(slot) = self.slot_now() {
             return Ok((slot, Duration::ZERO));
         }
         let Some(bulkhead) = &self.policies.bulkhead else {
             tries::note_limited(None);
-            return Err(slots);
+            return Err(self.breaker.shell.call_slots());
         };
         call.pause();
         let began = Instant::now();

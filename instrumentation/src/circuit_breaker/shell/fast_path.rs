@@ -193,12 +193,17 @@ impl FastPath {
         self.unfinished_is_slow.load(Relaxed)
     }
 
-    /// Returns the timeout and the number of slots for the calls of commands.
+    /// Returns the timeout of the calls of commands.
     #[inline]
-    pub(super) fn call_limits(&self) -> (Option<Duration>, u32) {
+    pub(super) fn call_timeout(&self) -> Option<Duration> {
         let timeout = self.timeout.load(Relaxed);
-        let timeout = (timeout != NO_TIMEOUT).then(|| Duration::from_nanos(timeout));
-        (timeout, self.max_concurrent.load(Relaxed))
+        (timeout != NO_TIMEOUT).then(|| Duration::from_nanos(timeout))
+    }
+
+    /// Returns the number of slots for the calls of commands.
+    #[inline]
+    pub(super) fn call_slots(&self) -> u32 {
+        self.max_concurrent.load(Relaxed)
     }
 
     #[inline]

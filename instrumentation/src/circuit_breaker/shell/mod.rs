@@ -199,13 +199,19 @@ impl Shell {
 
     /// Returns the timeout and the number of slots for the calls of commands.
     #[inline]
-    pub(crate) fn call_limits(&self) -> (Option<Duration>, u32) {
+    pub(crate) fn call_timeout(&self) -> Option<Duration> {
         match self.live.get() {
-            Some(live) => live.fast_path.call_limits(),
-            None => (
-                self.first_settings.timeout,
-                self.first_settings.max_concurrent,
-            ),
+            Some(live) => live.fast_path.call_timeout(),
+            None => self.first_settings.timeout,
+        }
+    }
+
+    /// Returns the number of slots for the calls of commands.
+    #[inline]
+    pub(crate) fn call_slots(&self) -> u32 {
+        match self.live.get() {
+            Some(live) => live.fast_path.call_slots(),
+            None => self.first_settings.max_concurrent,
         }
     }
 
