@@ -100,6 +100,7 @@ pub mod resilience;
 mod semaphore;
 pub mod semconv;
 mod setting;
+mod sharded;
 mod sync;
 #[cfg(feature = "telemetry")]
 pub mod telemetry;

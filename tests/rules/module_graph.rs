@@ -12,6 +12,7 @@ const LAYERS: [(&str, &[&str]); 3] = [
         "instrumentation",
         &[
             "sync",
+            "sharded",
             "semaphore",
             "isolated",
             "name",

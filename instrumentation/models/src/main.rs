@@ -29,6 +29,8 @@ mod semaphore;
 pub mod semconv;
 #[path = "../../src/setting.rs"]
 mod setting;
+#[path = "../../src/sharded/mod.rs"]
+mod sharded;
 mod sync;
 #[path = "../../src/time/mod.rs"]
 mod time;

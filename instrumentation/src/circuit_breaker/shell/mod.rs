@@ -5,7 +5,6 @@
 pub(crate) mod bulkhead;
 mod cold;
 pub(crate) mod control;
-pub(crate) mod counter;
 pub(crate) mod fast_path;
 mod hanging;
 mod live;
@@ -15,7 +14,6 @@ mod running;
 pub(crate) mod shard;
 pub(crate) mod shared;
 mod snapshot;
-pub(crate) mod thread_slot;
 mod timer;
 
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
@@ -197,7 +195,7 @@ impl Shell {
         }
     }
 
-    /// Returns the timeout and the number of slots for the calls of commands.
+    /// Returns the timeout of the calls of commands.
     #[inline]
     pub(crate) fn call_timeout(&self) -> Option<Duration> {
         match self.live.get() {

@@ -1,9 +1,9 @@
 //! Records the duration of every call with two plain additions in a fixed array. Readers receive a
 //! [`LatencyHistogram`].
 
-use super::counter::Counter;
 use crate::circuit_breaker::model::buckets::{BUCKETS, FIRST_INDEX, ZERO_NANOS, place};
 use crate::circuit_breaker::model::latency::LatencyHistogram;
+use crate::sharded::counter::Counter;
 
 /// A histogram with one writer at a time.
 #[derive(Debug)]

@@ -1,134 +1,27 @@
-//! The counts of a breaker, split by thread. Threads that call often each write their own shard without atomic
-//! additions; all others share one under a lock. Readers add up the shards.
+//! The counts of a breaker, split by thread.
 
 use std::sync::OnceLock;
-use std::thread::available_parallelism;
 
-use super::counter::Counter;
 use super::recorder::Recorder;
-use super::thread_slot::thread_slot;
 use crate::circuit_breaker::model::latency::LatencyHistogram;
 use crate::circuit_breaker::rules::state::{FallbackOutcome, Outcome};
 use crate::circuit_breaker::rules::window::Tally;
-use crate::sync::Mutex;
+use crate::sharded::Sharded;
+use crate::sharded::counter::Counter;
 
-/// Most shards with a single writer per breaker; each takes 16 bytes until its first write.
-const MAX_OWNED: usize = 128;
+pub(crate) type Shards = Sharded<Shard>;
 
-/// Shards with a single writer that every breaker has room for.
-const FIRST_OWNED: usize = 8;
-
-/// Every this many writes to the shared shard, the writing thread gets its own shard. Threads that call often get one
-/// soon, and many threads that call rarely share one.
-const WRITES_PER_PROMOTION: u32 = 256;
-
-#[derive(Debug)]
-pub(crate) struct Shards {
-    /// The shards of the first threads are stored inline, which saves a pointer per write.
-    first: [OnceLock<Box<Shard>>; FIRST_OWNED],
-    more: OnceLock<Box<[OnceLock<Box<Shard>>]>>,
-    /// Most shards with a single writer.
-    owned_len: usize,
-    shared: Box<Shard>,
-    /// Locked by the thread that writes the shared shard; holds the number of writes since the last promotion.
-    shared_writer: Mutex<u32>,
-}
-
-impl Shards {
-    /// Creates one shard, with room for twice as many as there are cores.
-    pub(crate) fn new() -> Self {
-        let cores = available_parallelism().map_or(4, usize::from);
-        Self::with_owned((cores * 2).clamp(FIRST_OWNED, MAX_OWNED))
-    }
-
-    fn with_owned(owned_len: usize) -> Self {
-        Self {
-            first: std::array::from_fn(|_| OnceLock::new()),
-            more: OnceLock::new(),
-            owned_len,
-            shared: Box::default(),
-            shared_writer: Mutex::new(0),
-        }
-    }
-
-    /// Calls `write` with a shard that no other thread is writing.
-    #[inline]
-    pub(crate) fn write(&self, write: impl FnOnce(&Shard)) {
-        let slot = thread_slot();
-        let own = match self.first.get(slot) {
-            Some(own) => own.get(),
-            None => self.more(slot).and_then(OnceLock::get),
-        };
-        match own {
-            Some(shard) => write(shard),
-            None => self.write_shared(write),
-        }
-    }
-
-    fn more(&self, slot: usize) -> Option<&OnceLock<Box<Shard>>> {
-        self.more.get()?.get(slot.checked_sub(FIRST_OWNED)?)
-    }
-
-    #[inline(never)]
-    fn write_shared(&self, write: impl FnOnce(&Shard)) {
-        let mut writes = self.shared_writer.lock();
-        write(&self.shared);
-        *writes += 1;
-        if *writes >= WRITES_PER_PROMOTION {
-            *writes = 0;
-            self.promote();
-        }
-    }
-
-    /// Gives this thread its own shard, if there is room.
-    #[cold]
-    fn promote(&self) {
-        let slot = thread_slot();
-        if slot >= self.owned_len {
-            return;
-        }
-        let own = self.first.get(slot).or_else(|| {
-            let new = || {
-                (FIRST_OWNED..self.owned_len)
-                    .map(|_| OnceLock::new())
-                    .collect()
-            };
-            self.more.get_or_init(new);
-            self.more(slot)
-        });
-        if let Some(own) = own {
-            own.get_or_init(Box::default);
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &Shard> {
-        let more = self.more.get().into_iter().flatten();
-        let owned = self.first.iter().chain(more);
-        let owned = owned.filter_map(OnceLock::get).map(AsRef::as_ref);
-        owned.chain(std::iter::once(&*self.shared))
-    }
-
-    fn sum(&self, count: impl Fn(&Shard) -> u64) -> u64 {
-        self.iter().map(count).sum()
-    }
-
-    /// Returns the running totals of calls that count towards health. It is called for every bad call, so it loops over
-    /// slices instead of a chain of iterators.
+impl Sharded<Shard> {
+    /// Returns the running totals of calls that count towards health.
     #[inline]
     pub(crate) fn tally(&self) -> Tally {
-        let mut sum = self.shared.tally();
-        let mut add = |shards: &[OnceLock<Box<Shard>>]| {
-            for shard in shards.iter().filter_map(OnceLock::get) {
-                let part = shard.tally();
-                sum.good += part.good;
-                sum.bad += part.bad;
-                sum.slow += part.slow;
-            }
-        };
-        add(&self.first);
-        if let Some(more) = self.more.get() {
-            add(more);
-        }
+        let mut sum = Tally::default();
+        self.for_each(|shard| {
+            let part = shard.tally();
+            sum.good += part.good;
+            sum.bad += part.bad;
+            sum.slow += part.slow;
+        });
         sum
     }
 
@@ -153,11 +46,11 @@ impl Shards {
     /// Returns the durations of the calls with `outcome`, if the protected code runs in such calls.
     pub(crate) fn latency(&self, outcome: Outcome) -> LatencyHistogram {
         let mut sum = LatencyHistogram::default();
-        for shard in self.iter() {
+        self.for_each(|shard| {
             if let Some(recorder) = shard.recorder(outcome) {
                 recorder.read(&mut sum);
             }
-        }
+        });
         sum
     }
 }
