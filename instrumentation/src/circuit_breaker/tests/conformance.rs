@@ -1,6 +1,5 @@
 //! Hystrix's scenarios for the breaker itself (reference section 5, numbers 1-9, 30 and 32), and scenarios that fail in
-//! Hystrix: a late success, short-circuits, bad requests, dropped and hanging probes. The state set, of which exactly one
-//! series is 1 (ours, g), is tested where it is exported.
+//! Hystrix: a late success, short-circuits, bad requests, dropped and hanging probes.
 
 use tokio::time::advance;
 
@@ -291,6 +290,25 @@ async fn any_number_of_successes_delays_opening_by_a_window_at_most() {
             waited += ms(500);
         }
     }
+}
+
+/// Ours (g): the state set of every snapshot has exactly one member, and it is the state in force.
+#[tokio::test(start_paused = true)]
+async fn exactly_one_state_is_in_force() {
+    let breaker = breaker(hystrix());
+    let in_force = || {
+        let state = breaker.snapshot().state;
+        let matching = EffectiveState::ALL.iter().filter(|s| **s == state);
+        assert_eq!(matching.count(), 1);
+        state
+    };
+    assert_eq!(in_force(), EffectiveState::Closed);
+    ready_for_probe(&breaker).await;
+    assert_eq!(in_force(), EffectiveState::Open);
+    let probe = breaker.try_acquire().unwrap();
+    assert_eq!(in_force(), EffectiveState::HalfOpen);
+    probe.record(Outcome::Success, ms(1));
+    assert_eq!(in_force(), EffectiveState::Closed);
 }
 
 /// Scenario: three probes at a limit of 40 %. Guarantees: one may fail, two may not.
