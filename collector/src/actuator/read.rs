@@ -1,5 +1,6 @@
 //! Reads the answers of an actuator: health, info, loggers, circuit breakers, their events, and exchanges. Pure. Everything
-//! is from a registered service: texts and lists are cut, what is missing or has another form is left out.
+//! is from a registered service: texts and lists are cut, what is missing or has another form is left out. Secrets are masked by
+//! their names, and in every text by their form, whatever the service has masked itself.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +10,13 @@ use http::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::codec::redact;
 use crate::model::{InstanceStatus, UnixNanos, cut, parse_timestamp};
 
 /// Longest text that is shown, bytes.
 const TEXT_BYTES_MAX: usize = 300;
+/// As much of a text is searched for secrets, so that none is shown because its end is cut off.
+const SEARCHED_BYTES_MAX: usize = 4 << 10;
 /// Rows of each list.
 const ROWS_MAX: usize = 100;
 /// Settings.
@@ -48,6 +52,9 @@ pub struct Health {
     pub reason: String,
     /// Its parts.
     pub components: Vec<Component>,
+    /// The status of the answer.
+    #[serde(skip)]
+    pub(super) answer: StatusCode,
 }
 
 /// A part of the health of an instance.
@@ -149,6 +156,7 @@ pub(super) fn health(answer: StatusCode, body: &[u8]) -> Health {
         status,
         reason,
         components,
+        answer,
     }
 }
 
@@ -169,6 +177,7 @@ fn without_body(answer: StatusCode) -> Health {
         status,
         reason,
         components: Vec::new(),
+        answer,
     }
 }
 
@@ -197,7 +206,7 @@ fn details(json: &Value) -> String {
     let details = json.as_object().into_iter().flatten();
     let details = details.take(ROWS_MAX).map(|(name, value)| match value {
         Value::Object(_) => format!("{name}: {}", text(&value["status"])),
-        value => format!("{name}: {}", text(value)),
+        value => format!("{name}: {}", shown(name, value)),
     });
     shortened(&details.collect::<Vec<_>>().join(", "))
 }
@@ -211,10 +220,7 @@ pub(super) fn properties(json: &Value) -> Vec<Property> {
             if properties.len() >= PROPERTIES_MAX || is_of_system(&source_name, name) {
                 continue;
             }
-            let value = match is_secret_name(name) {
-                true => MASK.to_owned(),
-                false => text(&property["value"]),
-            };
+            let value = shown(name, &property["value"]);
             // The first source is the one in force.
             properties
                 .entry(shortened(name))
@@ -256,7 +262,7 @@ fn add_info(json: &Value, above: &str, depth: usize, rows: &mut Vec<(String, Str
         };
         match value {
             Value::Object(_) => add_info(value, &name, depth + 1, rows),
-            value => rows.push((name, text(value))),
+            value => rows.push((name.clone(), shown(&name, value))),
         }
     }
 }
@@ -416,12 +422,20 @@ fn text(json: &Value) -> String {
     }
 }
 
+/// Returns a value to show, by its name.
+fn shown(name: &str, value: &Value) -> String {
+    match is_secret_name(name) && !value.is_null() {
+        true => MASK.to_owned(),
+        false => text(value),
+    }
+}
+
 fn shortened(text: &str) -> String {
-    let plain: String = cut(text, TEXT_BYTES_MAX)
-        .chars()
+    let redacted = redact::text(cut(text, SEARCHED_BYTES_MAX));
+    let short = cut(&redacted, TEXT_BYTES_MAX).chars();
+    short
         .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    plain
+        .collect()
 }
 
 #[cfg(test)]

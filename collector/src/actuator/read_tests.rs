@@ -125,6 +125,31 @@ fn settings_have_the_origin_of_the_value_in_force() {
     );
 }
 
+/// Guarantees: a secret is masked by its name, and in every text by its form, wherever an actuator says it.
+#[test]
+fn secrets_are_masked_in_every_text() {
+    let url = "jdbc:postgresql://ada:hunter2@db/shop?password=hunter2";
+    let long = format!("{} token=hunter2", "x".repeat(280));
+    let source = json!({"name": format!("configserver:{url}"), "properties": {
+        "spring.datasource.url": {"value": url, "origin": format!("{url} - 1:2")},
+        "vendor.api-key": {"value": "hunter2"},
+        "long": {"value": long},
+        "java.opts": {"value": "-Dstore.password=hunter2 -Xmx1g"}}});
+    let read = properties(&json!({ "propertySources": [source] }));
+    let shown = |name: &str| read.iter().find(|one| one.name == name).unwrap();
+    let expected = "jdbc:postgresql://REDACTED@db/shop?password=REDACTED";
+    assert_eq!(shown("spring.datasource.url").value, expected);
+    assert_eq!(shown("java.opts").value, "-Dstore.password=REDACTED -Xmx1g");
+    let info = info(&json!({"db": {"password": "hunter2", "url": url}, "note": "pwd=hunter2"}));
+    let down = json!({"status": "DOWN", "components": {
+        "db": {"status": "DOWN", "details": {"error": format!("no route to {url}"), "secret": "hunter2"}}}});
+    let health = health(StatusCode::OK, down.to_string().as_bytes());
+    let request = json!({"method": "GET", "uri": "http://shop/reset/token=hunter2"});
+    let exchanges = exchanges(&json!({"exchanges": [{ "request": request }]}), "/actuator");
+    let all = format!("{read:?} {info:?} {health:?} {exchanges:?}");
+    assert!(!all.contains("hunter"), "{all}");
+}
+
 #[test]
 fn few_loggers_are_shown_and_those_that_are_set_first() {
     let mut all = serde_json::Map::new();

@@ -8,7 +8,7 @@ pub(crate) mod hystrix;
 pub(crate) mod jaeger;
 mod json_text;
 pub mod otlp;
-mod redact;
+pub(crate) mod redact;
 pub(crate) mod spring_boot_admin;
 pub mod zipkin;
 

@@ -43,16 +43,33 @@ pub(crate) fn attributes(attributes: &mut [(String, Value)]) {
 
 pub(crate) fn value(value: &mut Value) {
     match value {
-        Value::String(text) => {
-            for redact in [without_credentials, redacted, unnamed::redacted] {
-                if let Cow::Owned(redacted) = redact(text) {
-                    *text = redacted;
-                }
+        Value::String(one) => {
+            if let Cow::Owned(redacted) = text(one) {
+                *one = redacted;
             }
         }
         Value::Array(items) => items.iter_mut().for_each(self::value),
         Value::Map(entries) => attributes(entries),
         Value::Empty | Value::Bool(_) | Value::Int(_) | Value::Double(_) | Value::Bytes(_) => {}
+    }
+}
+
+/// Returns a text without the secrets in it.
+pub(crate) fn text(text: &str) -> Cow<'_, str> {
+    let steps = [without_credentials, redacted, unnamed::redacted];
+    steps
+        .iter()
+        .fold(Cow::Borrowed(text), |text, redact| match redact(&text) {
+            Cow::Owned(redacted) => Cow::Owned(redacted),
+            Cow::Borrowed(_) => text,
+        })
+}
+
+/// Returns a value to show, by its name.
+pub(crate) fn shown<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
+    match is_secret(name) && !value.is_empty() {
+        true => Cow::Borrowed(REDACTED),
+        false => text(value),
     }
 }
 

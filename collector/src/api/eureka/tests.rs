@@ -69,6 +69,36 @@ async fn read(response: Response) -> (StatusCode, String) {
     (status, String::from_utf8(body.to_vec()).unwrap())
 }
 
+/// Guarantees: no client that reads the registry gets passwords; the collector keeps them for the actuator.
+#[tokio::test]
+async fn passwords_in_metadata_are_not_listed() {
+    let fixture = Fixture::new();
+    let mut body = info("review", "a", "UP", 10);
+    let metadata =
+        json!({"user.name": "ada", "user.password": "hunter2", "store": "redis://:hunter2@store"});
+    body["instance"]["metadata"] = metadata;
+    let registered = fixture.register("review", JSON, body.to_string()).await;
+    assert_eq!(registered.0, 204, "{}", registered.1);
+    for (accept, uri) in [
+        (JSON, "/eureka/apps"),
+        (XML, "/eureka/apps"),
+        (JSON, "/eureka/apps/delta"),
+        (XML, "/eureka/apps/REVIEW/a"),
+        (JSON, "/api/instances"),
+        (JSON, "/api/changes?kind=registration"),
+    ] {
+        let (status, listed) = fixture.ask(Method::GET, uri, accept).await;
+        assert!(
+            status == 200 && !listed.contains("hunter2"),
+            "{uri} {listed}"
+        );
+        assert!(!uri.contains("apps") || listed.contains("redis://REDACTED@store"));
+    }
+    let registry = fixture.state.query.circuits().registry();
+    let kept = registry.find("review", "a").unwrap().registered;
+    assert_eq!(kept.registration.metadata["user.password"], "hunter2");
+}
+
 #[tokio::test]
 async fn a_registration_is_listed_in_the_fields_of_java_clients() {
     let fixture = Fixture::new().with_review().await;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::EurekaFormat;
+use crate::codec::redact;
 use crate::model::{InstanceStatus, Port, Registered, Registration, UnixNanos};
 
 const DATA_CENTER_CLASS: &str = "com.netflix.appinfo.InstanceInfo$DefaultDataCenterInfo";
@@ -116,7 +117,7 @@ fn lease(registered: &Registered, last_renewed: UnixNanos) -> Value {
 fn metadata(registration: &Registration) -> Value {
     let values = registration.metadata.iter();
     let values: Map<_, _> = values
-        .map(|(name, value)| (name.clone(), Value::from(value.as_str())))
+        .map(|(name, value)| (name.clone(), Value::from(redact::shown(name, value))))
         .collect();
     match values.is_empty() {
         true => json!({"@class": EMPTY_MAP_CLASS}),

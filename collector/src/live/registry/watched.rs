@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use fusebox::registry::{Instance, LISTED_BYTES_MAX, Listing};
 
+use crate::codec::redact;
 use crate::model::{InstanceStatus, Registered};
 
 /// Most bytes of the JSON of one instance; a larger one is listed without its metadata.
@@ -61,11 +62,16 @@ impl Written {
         let mut instance = Instance {
             service: registration.service.clone(),
             id: registration.instance.clone(),
-            address: registration.address(),
+            address: redact::text(&registration.address()).into_owned(),
             metadata: BTreeMap::new(),
         };
         let bytes_without_metadata = json_bytes(&instance);
-        instance.metadata = registration.metadata.clone();
+        let metadata = registration.metadata.iter();
+        let metadata = metadata.map(|(name, value)| {
+            let shown = redact::shown(name, value).into_owned();
+            (name.clone(), shown)
+        });
+        instance.metadata = metadata.collect();
         Self {
             bytes: json_bytes(&instance),
             bytes_without_metadata,
