@@ -96,13 +96,19 @@ async fn register(
     let registration = admin::read_registration(&body)?;
     let registry = state.query.circuits().registry();
     let (service, id) = (registration.service.clone(), registration.instance.clone());
-    // The id is of the address alone: a service that was renamed replaces itself.
-    if registry.find(&service, &id).is_none()
-        && let Some(other) = find(&state.query, &id)
-    {
-        leave(registry, &other).await?;
-    }
+    // The id is of the address alone: a service that was renamed replaces itself, once its new name is accepted.
+    let renamed = match registry.find(&service, &id) {
+        Some(_) => None,
+        None => find(&state.query, &id),
+    };
     registry.register(registration, UnixNanos::now()).await?;
+    if let Some(other) = renamed {
+        match leave(registry, &other).await {
+            // It left meanwhile.
+            Ok(()) | Err(RegistryError::Unknown) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
     let location = HeaderValue::from_str(&format!("/instances/{id}"));
     let location = location.expect("an id is hexadecimal digits");
     let answer = (

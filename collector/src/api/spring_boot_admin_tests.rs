@@ -131,8 +131,8 @@ async fn secrets_of_the_metadata_are_not_shown() {
     }
 }
 
-/// *Scenario*: an instance is renamed; another one is not registered by this API.
-/// *Guarantees*: the renamed one is listed once, and the other cannot be ended here.
+/// *Scenario*: an instance is renamed, then to a name that is too long; another one is not registered by this API.
+/// *Guarantees*: the renamed one is listed once and stays; the other cannot be ended here.
 #[tokio::test]
 async fn an_address_is_one_instance_whatever_its_name() {
     let fixture = Fixture::new();
@@ -146,6 +146,11 @@ async fn an_address_is_one_instance_whatever_its_name() {
         fixture.json("/applications/store").await["instances"][0]["id"],
         ID
     );
+    let mut too_long = body();
+    too_long["name"] = json!("x".repeat(256));
+    assert_ne!(fixture.post(too_long).await.0, 201);
+    let kept = fixture.json("/applications/store").await;
+    assert_eq!(kept["instances"][0]["id"], ID, "{kept}");
     let other = crate::model::Registration {
         service: "review".to_owned(),
         instance: "a".to_owned(),
