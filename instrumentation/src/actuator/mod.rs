@@ -123,6 +123,8 @@ pub enum ActuatorError {
 pub struct Actuator {
     inner: Inner,
     registrations: Vec<Registration>,
+    /// `service.instance.id` of the telemetry, if any is sent.
+    instance: Option<String>,
 }
 
 /// The data that the endpoints show and change.
@@ -171,6 +173,7 @@ impl Actuator {
         Self {
             inner,
             registrations: Vec::new(),
+            instance: telemetry.instance(),
         }
     }
 
@@ -276,7 +279,9 @@ impl Actuator {
         };
         let service = self.inner.service.clone();
         let accepting = tokio::spawn(server::serve(listener, router(self.inner)));
+        let instance = self.instance;
         let start = |(registration, transport): (Registration, Transport)| {
+            let registration = registration.with_instance(instance.as_deref());
             registration.start(transport, &service, address, token.as_deref())
         };
         let transports = transport.into_iter().cycle();

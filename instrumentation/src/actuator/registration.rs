@@ -108,6 +108,15 @@ impl Registration {
         self
     }
 
+    /// Adds by which id telemetry names the instance, unless the metadata has one: a server that gets both knows that they are one.
+    pub(super) fn with_instance(mut self, id: Option<&str>) -> Self {
+        if let Some(id) = id {
+            let named = self.metadata.entry("service.instance.id");
+            named.or_insert_with(|| id.into());
+        }
+        self
+    }
+
     fn application(&self, name: &str, address: SocketAddr, token: Option<&str>) -> Value {
         let own = || format!("http://{address}");
         let base = self.address.clone().unwrap_or_else(own);

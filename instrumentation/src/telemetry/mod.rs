@@ -312,6 +312,13 @@ impl Telemetry {
 
 #[cfg(feature = "actuator")]
 impl Telemetry {
+    /// Returns `service.instance.id` of the resource; `None` if nothing is sent.
+    pub(crate) fn instance(&self) -> Option<String> {
+        let resource = &self.pipeline.as_ref()?.resource;
+        let id = resource.get(&opentelemetry::Key::from_static_str("service.instance.id"));
+        id.map(|id| id.to_string())
+    }
+
     pub(crate) fn recent(&self) -> &recent::Recent {
         &self.handles.recent
     }
