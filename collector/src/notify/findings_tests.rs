@@ -46,6 +46,8 @@ fn instance(id: &str, liveness: Liveness) -> InstanceView {
         since: None,
         last_heard: NOW,
         has_channel: false,
+        way: None,
+        channel: Default::default(),
         breakers: 0,
         not_closed: 0,
         calls_per_second: 0.0,

@@ -1,8 +1,8 @@
 //! The instances of all services, combined from their spans, breakers, control channels and registrations. Liveness is
 //! judged by heartbeats, without doubling the interval: one missed heartbeat is late, three are down; a registration
-//! brings its own lease. An instance that announced its end is neither.
+//! brings its own lease, and any sign of life counts until the longest of them. An instance that announced its end is neither.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +14,12 @@ use serde::Serialize;
 use super::{QueryError, QueryService};
 use crate::actuator::Checked;
 use crate::codec::circuits::InstanceId;
-use crate::live::circuits::{ChannelSeen, UNDER_WAY};
-use crate::live::registry::{Gone, Listed, are_too_many, most_at_once};
+use crate::codec::redact;
+use crate::live::circuits::{ChannelSeen, UNDER_WAY, Way};
+use crate::live::registry::{Gone, Listed, TelemetryNames, are_too_many, most_at_once};
 use crate::model::{
     CircuitView, ForcedStatus, HOUR, InstanceSeen, InstanceStatus, MINUTE, Registered,
-    Registration, RegistrySource, Source, UnixNanos,
+    RegistrySource, Source, UnixNanos,
 };
 use crate::store::cancel::off_worker;
 
@@ -49,8 +50,14 @@ pub struct InstanceView {
     /// Its last sign of life, by the collector's clock.
     #[serde(rename = "last_heard_unix_nanos")]
     pub last_heard: UnixNanos,
-    /// Whether it polls for changes of its breakers.
+    /// Whether it gets operators' changes.
     pub has_channel: bool,
+    /// How it gets them, or did; `None` if it never did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub way: Option<Way>,
+    /// Service and instance by which it gets them: those of its telemetry, or by which changes are passed on to its actuator.
+    #[serde(skip)]
+    pub channel: (String, String),
     /// Number of its breakers.
     pub breakers: usize,
     /// Number of breakers that are not closed.
@@ -125,7 +132,10 @@ struct Known {
     /// When it announced its end.
     ended: Option<UnixNanos>,
     heartbeat: Option<Duration>,
-    has_channel: bool,
+    /// How it gets changes, and whether it does now.
+    way: Option<(Way, bool)>,
+    /// The names by which changes are passed on.
+    passed_on_as: Option<Key>,
     breakers: usize,
     not_closed: usize,
     calls_per_second: f64,
@@ -140,19 +150,6 @@ type ById = BTreeMap<Key, Known>;
 
 /// Service and id.
 type Key = (String, String);
-
-/// The metadata in which a registration may have the id of its telemetry.
-const TELEMETRY_ID: &str = "service.instance.id";
-
-/// Finds the telemetry of registered instances, which may have other names there: Eureka's clients send applications in
-/// capitals, and Spring's ids consist of host, application and port.
-#[derive(Debug, Default)]
-struct Names {
-    /// The names in the telemetry, by themselves in lower case.
-    telemetry: HashMap<Key, Key>,
-    /// Number of registered instances of a service on a host.
-    on_host: HashMap<Key, usize>,
-}
 
 impl QueryService {
     /// Returns the instances of all services with a sign of life within the last hour.
@@ -176,16 +173,20 @@ impl QueryService {
             wall.circuits
                 .iter()
                 .for_each(|c| add_breaker(&mut known, c));
-            channels.iter().for_each(|c| add_channel(&mut known, c));
+            let (own, passed_on): (Vec<_>, Vec<_>) = channels
+                .into_iter()
+                .partition(|channel| channel.way == Way::Channel);
+            own.iter().for_each(|c| add_channel(&mut known, c));
             ended
                 .iter()
                 .for_each(|(id, at)| add_end(&mut known, id, *at));
-            let names = Names::new(&known, &registered);
+            let names = names(&known, &registered);
             gone.iter()
                 .for_each(|one| add_gone(&mut known, &names, one));
             registered
                 .iter()
                 .for_each(|one| add_registered(&mut known, &names, one));
+            add_passed_on(&mut known, &passed_on);
             let mut listed = list(known, UnixNanos::now());
             listed.preserved = preserved;
             for one in &mut listed.instances {
@@ -233,7 +234,25 @@ fn add_channel(known: &mut ById, channel: &ChannelSeen) {
     one.hear(channel.last_seen);
     one.know_since(channel.first_seen);
     one.heartbeat = Some(HEARTBEAT);
-    one.has_channel = channel.is_open;
+    one.way = Some((channel.way, channel.is_open));
+}
+
+/// Adds which registered instances are changed through their actuators: that is the collector's doing, and no sign of life.
+fn add_passed_on(known: &mut ById, channels: &[ChannelSeen]) {
+    let ids = channels.iter();
+    let ids: BTreeMap<_, _> = ids
+        .map(|it| ((it.service.to_lowercase(), it.instance.as_str()), it))
+        .collect();
+    for one in known.values_mut().filter(|one| one.way.is_none()) {
+        let registration = one.registered.as_ref().map(|it| &it.registration);
+        let channel = registration.and_then(|it| {
+            let id = (it.service.to_lowercase(), it.instance.as_str());
+            ids.get(&id)
+        });
+        one.way = channel.map(|channel| (channel.way, channel.is_open));
+        let names = channel.map(|it| (it.service.clone(), it.instance.clone()));
+        one.passed_on_as = names;
+    }
 }
 
 fn add_end(known: &mut ById, id: &InstanceId, at: UnixNanos) {
@@ -243,7 +262,7 @@ fn add_end(known: &mut ById, id: &InstanceId, at: UnixNanos) {
     one.hear(at);
 }
 
-fn add_registered(known: &mut ById, names: &Names, listed: &Listed) {
+fn add_registered(known: &mut ById, names: &TelemetryNames, listed: &Listed) {
     let one = add_lease(known, names, listed);
     one.registered = Some(Arc::clone(&listed.registered));
     one.ended = one
@@ -251,20 +270,24 @@ fn add_registered(known: &mut ById, names: &Names, listed: &Listed) {
         .filter(|at| listed.last_renewed <= *at + UNDER_WAY);
 }
 
-fn add_gone(known: &mut ById, names: &Names, gone: &Gone) {
+fn add_gone(known: &mut ById, names: &TelemetryNames, gone: &Gone) {
     let one = add_lease(known, names, &gone.last);
     if gone.has_left && one.last_heard <= gone.at + UNDER_WAY {
         one.ended = Some(gone.at);
     }
 }
 
-fn add_lease<'a>(known: &'a mut ById, names: &Names, listed: &Listed) -> &'a mut Known {
+fn add_lease<'a>(known: &'a mut ById, names: &TelemetryNames, listed: &Listed) -> &'a mut Known {
     let Registered {
         registration,
         since,
         ..
     } = &*listed.registered;
-    let (service, id) = names.of(registration);
+    let own = (
+        registration.service.as_str(),
+        registration.instance.as_str(),
+    );
+    let (service, id) = names.of(registration).unwrap_or(own);
     let one = entry(known, service, id);
     one.hear(listed.last_renewed);
     one.know_since(*since);
@@ -278,56 +301,10 @@ fn entry<'a>(known: &'a mut ById, service: &str, id: &str) -> &'a mut Known {
     known.entry(id).or_default()
 }
 
-impl Names {
-    fn new(known: &ById, registered: &[Listed]) -> Self {
-        let mut names = Self::default();
-        for (service, id) in known.keys() {
-            let key = (service.clone(), id.clone());
-            names.telemetry.entry(lower(service, id)).or_insert(key);
-        }
-        for listed in registered {
-            let registration = &listed.registered.registration;
-            let host = lower(&registration.service, &registration.host);
-            *names.on_host.entry(host).or_default() += 1;
-        }
-        names
-    }
-
-    /// Returns the names that the telemetry of a registered instance has, else those of the registration.
-    fn of<'a>(&'a self, registration: &'a Registration) -> (&'a str, &'a str) {
-        let Registration {
-            service,
-            instance,
-            host,
-            ip,
-            metadata,
-            ..
-        } = registration;
-        let port = match registration.secure_port.is_enabled {
-            true => registration.secure_port.number,
-            false => registration.port.number,
-        };
-        // The telemetry of a host is that of its only instance.
-        let is_alone = self.on_host.get(&lower(service, host)) == Some(&1);
-        let of_host = [host.clone(), ip.clone()].into_iter();
-        let ids = [instance.clone()].into_iter();
-        let ids = ids
-            .chain(metadata.get(TELEMETRY_ID).cloned())
-            .chain([format!("{host}:{port}"), format!("{ip}:{port}")])
-            .chain(of_host.filter(|_| is_alone));
-        let mut found = ids.filter_map(|id| {
-            self.telemetry
-                .get(&lower(service, &id))
-                .filter(|_| !id.is_empty())
-        });
-        found
-            .next()
-            .map_or((service, instance), |(service, id)| (service, id))
-    }
-}
-
-fn lower(service: &str, id: &str) -> Key {
-    (service.to_lowercase(), id.to_lowercase())
+fn names(known: &ById, registered: &[Listed]) -> TelemetryNames {
+    let ids = known.keys();
+    let ids = ids.map(|(service, id)| (service.as_str(), id.as_str()));
+    TelemetryNames::new(ids, registered)
 }
 
 fn list(known: ById, now: UnixNanos) -> Instances {
@@ -358,7 +335,10 @@ impl Known {
         let silent = now - self.last_heard;
         let after = |time: Duration| Some(self.last_heard + time);
         let by_heartbeat = self.heartbeat.map(|beat| (beat, beat * MISSED_UNTIL_DOWN));
-        let (liveness, since) = match by_heartbeat.or(self.lease) {
+        // It may renew its lease where its heartbeats do not arrive, and the other way round.
+        let expected = [by_heartbeat, self.lease].into_iter().flatten();
+        let expected = expected.reduce(|one, other| (one.0.max(other.0), one.1.max(other.1)));
+        let (liveness, since) = match expected {
             _ if self.ended.is_some() => (Liveness::Ended, self.ended),
             Some((_, down)) if silent > down => (Liveness::Down, after(down)),
             Some((late, _)) if silent > late => (Liveness::Late, after(late)),
@@ -370,13 +350,16 @@ impl Known {
             (Liveness::Live | Liveness::Silent, Some(registered)) => registered,
             _ => (liveness, since),
         };
+        let own = (service.clone(), id.clone());
         InstanceView {
             service,
             id,
+            channel: self.passed_on_as.unwrap_or(own),
             liveness,
             since,
             last_heard: self.last_heard,
-            has_channel: self.has_channel,
+            has_channel: self.way.is_some_and(|(_, is_open)| is_open),
+            way: self.way.map(|(way, _)| way),
             breakers: self.breakers,
             not_closed: self.not_closed,
             calls_per_second: self.calls_per_second,
@@ -416,7 +399,7 @@ impl RegistrationView {
             service: registration.service.clone(),
             id: registration.instance.clone(),
             source: registration.source,
-            address: registration.address(),
+            address: redact::text(&registration.address()).into_owned(),
             version: registration.version().to_owned(),
             reported: registration.status,
             forced: registered.forced.clone(),

@@ -1,7 +1,7 @@
 //! Instances by their heartbeats.
 
 use super::*;
-use crate::model::{Port, SECOND};
+use crate::model::{Port, Registration, SECOND};
 
 const NOW: UnixNanos = UnixNanos::new(1_795_397_400_000_000_000);
 
@@ -12,6 +12,7 @@ fn channel(instance: &str, silent: Duration) -> ChannelSeen {
         first_seen: NOW - HOUR,
         last_seen: NOW - silent,
         is_open: silent < HEARTBEAT,
+        way: Way::Channel,
     }
 }
 
@@ -113,13 +114,14 @@ fn a_registered_instance_has_its_lease_and_its_status() {
         Listed {
             registered: Arc::new(registered),
             last_renewed: NOW - silent,
+            has_registered: true,
         }
     };
     let found = |listed: &[Listed]| {
         let mut known = ById::new();
         listed
             .iter()
-            .for_each(|one| add_registered(&mut known, &Names::default(), one));
+            .for_each(|one| add_registered(&mut known, &TelemetryNames::default(), one));
         list(known, NOW)
     };
     let (up, down) = (InstanceStatus::Up, InstanceStatus::Down);
@@ -166,9 +168,10 @@ fn telemetry_and_registration_are_one_instance() {
                 changed: NOW - HOUR,
             }),
             last_renewed: NOW,
+            has_registered: true,
         });
         let listed: Vec<_> = listed.collect();
-        let names = Names::new(&known, &listed);
+        let names = names(&known, &listed);
         listed
             .iter()
             .for_each(|one| add_registered(&mut known, &names, one));
@@ -204,13 +207,91 @@ fn telemetry_and_registration_are_one_instance() {
     }
     let mut named = spring.clone();
     let id = "6f1c".to_owned();
-    named.metadata.insert(TELEMETRY_ID.to_owned(), id);
+    named.metadata.insert("service.instance.id".to_owned(), id);
     assert_eq!(found(&["6f1c"], &[named]), one("6f1c"));
     // It may be either of two on a host.
     let two = [spring.clone(), of_eureka("pod-1:review:8081", 8081)];
     let unclear = found(&["pod-1"], &two);
     assert_eq!(unclear.len(), 3);
     assert!(unclear.contains(&("review/pod-1".to_owned(), None)));
+}
+
+/// Scenario: the service `REVIEW` registered by Eureka's API and sends telemetry as `review`; changes are passed on to its
+/// actuator, until that does not answer any more.
+/// Guarantees: it is one instance, which says how it gets changes; it is not late as long as it renews its lease.
+#[test]
+fn what_is_passed_on_to_an_actuator_is_no_sign_of_life() {
+    let registration = Registration {
+        service: "REVIEW".to_owned(),
+        instance: "pod-1:review:8080".to_owned(),
+        host: "pod-1".to_owned(),
+        status: InstanceStatus::Up,
+        ..Registration::default()
+    };
+    let listed = Listed {
+        registered: Arc::new(Registered {
+            registration: registration.clone(),
+            forced: None,
+            since: NOW - HOUR,
+            changed: NOW - HOUR,
+        }),
+        last_renewed: NOW - SECOND * 32,
+        has_registered: true,
+    };
+    let seen = InstanceSeen {
+        id: "pod-1".to_owned(),
+        first_seen: NOW - HOUR,
+        last_seen: NOW - MINUTE,
+    };
+    for (silent, has_channel) in [(SECOND, true), (MINUTE * 5, false)] {
+        let passed_on = ChannelSeen {
+            way: Way::Actuator,
+            ..of_service("REVIEW", channel(&registration.instance, silent))
+        };
+        let mut known = ById::new();
+        add_spans(&mut known, "review", &seen);
+        let names = names(&known, std::slice::from_ref(&listed));
+        add_registered(&mut known, &names, &listed);
+        add_passed_on(&mut known, &[passed_on]);
+        let found = list(known, NOW).instances;
+        let one = &found[0];
+        assert_eq!((found.len(), one.id.as_str()), (1, "pod-1"));
+        assert_eq!(
+            (one.way, one.has_channel),
+            (Some(Way::Actuator), has_channel)
+        );
+        assert_eq!(one.liveness, Liveness::Live, "{silent:?}");
+    }
+}
+
+/// Guarantees: an instance with a lease and heartbeats is late only if both are missing.
+#[test]
+fn any_sign_of_life_counts() {
+    let registered = |silent: Duration| Listed {
+        registered: Arc::new(Registered {
+            registration: Registration {
+                service: "shop".to_owned(),
+                instance: "a".to_owned(),
+                status: InstanceStatus::Up,
+                ..Registration::default()
+            },
+            forced: None,
+            since: NOW - HOUR,
+            changed: NOW - HOUR,
+        }),
+        last_renewed: NOW - silent,
+        has_registered: true,
+    };
+    let liveness = |polled: Duration, renewed: Duration| {
+        let mut known = ById::new();
+        add_channel(&mut known, &channel("a", polled));
+        add_registered(&mut known, &TelemetryNames::default(), &registered(renewed));
+        list(known, NOW).instances[0].liveness
+    };
+    assert_eq!(liveness(MINUTE * 5, SECOND * 32), Liveness::Live);
+    assert_eq!(liveness(SECOND, MINUTE * 5), Liveness::Live);
+    assert_eq!(liveness(SECOND * 40, SECOND * 40), Liveness::Late);
+    assert_eq!(liveness(SECOND * 91, SECOND * 91), Liveness::Down);
 }
 
 fn of_service(service: &str, channel: ChannelSeen) -> ChannelSeen {

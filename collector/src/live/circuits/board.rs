@@ -407,6 +407,10 @@ impl Board {
         Some((instance.facts(now), instance.counted, instance.made.clone()))
     }
 
+    pub(super) fn services(&self) -> Vec<String> {
+        self.by_service.keys().cloned().collect()
+    }
+
     pub(super) fn count(&self) -> usize {
         self.circuits.len()
     }

@@ -43,7 +43,7 @@ use tokio::sync::broadcast;
 
 pub use self::control::{
     ChangeOrder, ChangeStatus, ChannelSeen, Control, ControlError, Delivery, InstanceDelivery,
-    JournalEntry, JournalFilter, JournalKind, Origin, Recorded, SettingInForce,
+    JournalEntry, JournalFilter, JournalKind, Origin, Recorded, SettingInForce, Way,
 };
 pub(crate) use self::control::{PollError, UNDER_WAY};
 pub use self::preview::{Course, InstancePreview, Preview, Turn};
@@ -224,6 +224,11 @@ impl Circuits {
     /// Sets which metrics of other libraries are about circuit breakers.
     pub fn map_metrics(&self, mapping: Mapping) {
         *self.inner.mapping.write() = Arc::new(mapping);
+    }
+
+    /// Returns the names of the services with circuits.
+    pub(crate) fn services(&self) -> Vec<String> {
+        self.state().board.services()
     }
 
     /// Returns the journal, for records of other kinds.

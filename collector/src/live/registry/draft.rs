@@ -14,6 +14,8 @@ pub struct Listed {
     pub registered: Arc<Registered>,
     /// Its last renewal, by the collector's clock.
     pub last_renewed: UnixNanos,
+    /// Whether it registered since the collector started; else it is known from before, without what is not stored.
+    pub has_registered: bool,
 }
 
 /// A change that is not stored yet.

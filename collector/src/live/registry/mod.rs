@@ -10,6 +10,7 @@ mod budget;
 mod draft;
 mod journal;
 mod leases;
+mod names;
 mod silence;
 mod state;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use draft::Listed;
 pub use journal::RegistryFilter;
 pub use state::{ChangeKind, Gone};
 
+pub(crate) use names::TelemetryNames;
 pub(crate) use silence::{are_too_many, most_at_once};
 
 use self::draft::Draft;
@@ -121,13 +123,15 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         let registration = bounds::checked(registration)?;
         let key = InstanceKey::of(&registration.service, &registration.instance);
-        self.change(&key.clone(), now, move |state, now| {
+        let registered = self.change(&key, now, |state, now| {
             let draft = state.registration(&key, registration, now)?;
             // The first registration is no renewal.
             let _unknown = state.renew(&key, now);
             spent(state, draft, now)
-        })
-        .await
+        });
+        registered.await?;
+        self.state().note_registered(&key);
+        Ok(())
     }
 
     /// Renews the lease of an instance. `revised_ms` is the time of its last change by its own clock: if it is later

@@ -101,6 +101,8 @@ struct Entry {
     has_renewed: bool,
     /// Whether its end is being stored: then it must register again.
     is_ending: bool,
+    /// Whether it registered since the collector started.
+    has_registered: bool,
     budget: Budget,
     /// The time of the last stored record of its state.
     stored: UnixNanos,
@@ -157,6 +159,7 @@ impl State {
             restored: known.as_ref().and_then(|known| known.restored),
             has_renewed: known.as_ref().is_some_and(|known| known.has_renewed),
             is_ending: false,
+            has_registered: known.as_ref().is_none_or(|known| known.has_registered),
             budget: known
                 .map(|known| known.budget)
                 .or(gone.map(|gone| gone.budget))
@@ -239,6 +242,7 @@ impl State {
             let silent = Duration::from_millis(silent.unwrap_or_default());
             let lease = entry.lease();
             entry.renewed = now.monotonic;
+            entry.has_registered = false;
             entry.restored = Some(silent.min(lease.expires_after() - lease.late_after()));
         }
         self.forget_gone(now);
@@ -276,6 +280,13 @@ impl State {
         entry.renewed = now.monotonic;
         (entry.restored, entry.has_renewed) = (None, true);
         Ok(())
+    }
+
+    /// Records that an instance has registered: what is not stored of its registration is known.
+    pub(super) fn note_registered(&mut self, key: &InstanceKey) {
+        if let Some(entry) = self.instances.get_mut(key) {
+            entry.has_registered = true;
+        }
     }
 
     /// Returns what a registration changes; nothing if it is the known one or an older one.
@@ -454,6 +465,7 @@ impl Entry {
         Listed {
             registered: Arc::clone(&self.registered),
             last_renewed: now.wall - self.silent(now),
+            has_registered: self.has_registered,
         }
     }
 

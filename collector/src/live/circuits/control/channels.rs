@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use fusebox::control::{LOGGER_NAME_BYTES_MAX, LOGGERS_MAX, LoggerLevel, Subject, WAIT_MAX};
+use serde::Serialize;
 
 use crate::model::UnixNanos;
 
@@ -20,8 +21,19 @@ pub(super) struct Channels {
     loggers: usize,
 }
 
+/// How changes reach an instance. It is one way for all of them: a library that polls is not changed through an actuator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// Its library polls for them.
+    Channel,
+    /// The collector passes them on to its actuator.
+    Actuator,
+}
+
 #[derive(Debug)]
 struct ChannelState {
+    way: Way,
     open: usize,
     /// Whether it takes changes of log levels.
     takes_levels: bool,
@@ -50,6 +62,8 @@ pub struct ChannelSeen {
     pub last_seen: UnixNanos,
     /// Whether it polls, or did so recently.
     pub is_open: bool,
+    /// Who polls.
+    pub way: Way,
 }
 
 impl Channels {
@@ -58,6 +72,7 @@ impl Channels {
     pub(super) fn connect(
         &mut self,
         id: &(String, String),
+        way: Way,
         now: UnixNanos,
     ) -> Result<(), TooManyChannels> {
         if !self.by_id.contains_key(id) && self.by_id.len() >= CHANNELS_MAX {
@@ -68,6 +83,7 @@ impl Channels {
             }
         }
         let channel = self.by_id.entry(id.clone()).or_insert(ChannelState {
+            way,
             open: 0,
             takes_levels: false,
             takes_settings: false,
@@ -75,6 +91,7 @@ impl Channels {
             first_seen: now,
             last_seen: now,
         });
+        channel.way = way;
         channel.open += 1;
         channel.last_seen = now;
         Ok(())
@@ -118,6 +135,13 @@ impl Channels {
         self.of_service(service, |channel| channel.is_open(now))
     }
 
+    /// Returns the name of a service as its instances poll by it: those that register by Eureka's API send it in capitals.
+    pub(super) fn spelled(&self, service: &str) -> Option<String> {
+        let names = self.by_id.keys().map(|(name, _)| name);
+        let mut same = names.filter(|name| name.to_lowercase() == service.to_lowercase());
+        same.next().cloned()
+    }
+
     fn of_service(&self, service: &str, is_wanted: impl Fn(&ChannelState) -> bool) -> Vec<String> {
         let from = self.by_id.range((service.to_owned(), String::new())..);
         from.take_while(|((of, _), _)| of == service)
@@ -146,6 +170,7 @@ impl Channels {
                     _ => now,
                 },
                 is_open: channel.is_open(now),
+                way: channel.way,
             };
         self.by_id.iter().map(seen).collect()
     }

@@ -19,7 +19,7 @@ use fusebox::control::{Changes, EXPIRY_MAX, LoggerLevel, Poll, Subject};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, watch};
 use tokio::time::Instant;
 
-pub use channels::ChannelSeen;
+pub use channels::{ChannelSeen, Way};
 pub(crate) use ended::UNDER_WAY;
 pub use journal::{JournalEntry, JournalFilter, JournalKind, Recorded};
 pub use order::{ChangeOrder, ControlError};
@@ -119,11 +119,17 @@ impl Control {
     /// As `request`.
     pub async fn request_through_actuator(
         &self,
-        key: CircuitKey,
+        mut key: CircuitKey,
         order: ChangeOrder,
         now: UnixNanos,
     ) -> Result<OperatorChange, ControlError> {
-        let known = self.through_actuators(&key.service, now)?;
+        let known = match self.through_actuators(&key.service, now) {
+            Ok(known) => known,
+            Err(error) => {
+                key.service = self.state().channels.spelled(&key.service).ok_or(error)?;
+                self.through_actuators(&key.service, now)?
+            }
+        };
         order::check_breaker(&key.name)?;
         let change = order.checked(Subject::Breaker, key, &known, now)?;
         self.submit(change, now).await
@@ -247,12 +253,25 @@ impl Control {
     ///
     /// # Errors
     /// When there are too many channels, or the disk fails.
-    pub(crate) async fn poll(
+    pub(crate) async fn poll(&self, poll: Poll, deadline: Instant) -> Result<Changes, PollError> {
+        self.answer(poll, Way::Channel, deadline).await
+    }
+
+    /// Does the same at once for an instance to whose actuator changes are passed on.
+    ///
+    /// # Errors
+    /// As `poll`.
+    pub(crate) async fn poll_for_actuator(&self, poll: Poll) -> Result<Changes, PollError> {
+        self.answer(poll, Way::Actuator, Instant::now()).await
+    }
+
+    async fn answer(
         &self,
         mut poll: Poll,
+        way: Way,
         deadline: Instant,
     ) -> Result<Changes, PollError> {
-        let _channel = self.connect(&poll)?;
+        let _channel = self.connect(&poll, way)?;
         self.acknowledge(&poll).await?;
         // Not needed while it waits.
         poll.acknowledged = Vec::new();
@@ -413,10 +432,10 @@ impl Control {
         Ok(())
     }
 
-    fn connect(&self, poll: &Poll) -> Result<Channel, TooManyChannels> {
+    fn connect(&self, poll: &Poll, way: Way) -> Result<Channel, TooManyChannels> {
         let id = (poll.service.clone(), poll.instance.clone());
         let mut state = self.state();
-        state.channels.connect(&id, UnixNanos::now())?;
+        state.channels.connect(&id, way, UnixNanos::now())?;
         state.hear(&poll.service, &poll.instance);
         // The first poll of a process.
         if poll.after.is_none() {

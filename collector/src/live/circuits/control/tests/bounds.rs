@@ -33,9 +33,9 @@ fn many_names_leave_room_for_new_instances() {
     let mut state = State::default();
     let now = UnixNanos::now();
     let id = |n: usize| ("product-page".to_owned(), format!("pod-{n}"));
-    state.channels.connect(&id(0), now).unwrap();
+    state.channels.connect(&id(0), Way::Channel, now).unwrap();
     for n in 1..20_000 {
-        state.channels.connect(&id(n), now).unwrap();
+        state.channels.connect(&id(n), Way::Channel, now).unwrap();
         state.channels.disconnect(&id(n), now);
     }
     let channels = state.channels.all(now);
@@ -97,7 +97,7 @@ fn loggers_are_bounded() {
     let loggers: Vec<_> = (0..100).map(logger).collect();
     for instance in (0..1_000).map(|n| format!("pod-{}", n / 2)) {
         let id = ("shop".to_owned(), instance);
-        state.channels.connect(&id, now).unwrap();
+        state.channels.connect(&id, Way::Channel, now).unwrap();
         state.channels.note(&id, loggers.clone(), false);
     }
     let kept = |n: usize| state.channels.loggers("shop", &format!("pod-{n}")).unwrap();
@@ -105,7 +105,7 @@ fn loggers_are_bounded() {
     assert_eq!((0..500).map(|n| kept(n).len()).sum::<usize>(), 500 * 64);
     for n in 500..2_000 {
         let id = ("shop".to_owned(), format!("pod-{n}"));
-        state.channels.connect(&id, now).unwrap();
+        state.channels.connect(&id, Way::Channel, now).unwrap();
         state.channels.note(&id, loggers.clone(), false);
     }
     let kept = |n: usize| state.channels.loggers("shop", &format!("pod-{n}")).unwrap();

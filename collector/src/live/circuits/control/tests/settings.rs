@@ -337,7 +337,7 @@ async fn an_instance_that_was_away_returns_to_its_own_settings() {
     let (now, key) = (UnixNanos::now(), world.circuit().key);
     let mut state = State::default();
     let id = ("product-page".to_owned(), "a".to_owned());
-    state.channels.connect(&id, now).unwrap();
+    state.channels.connect(&id, Way::Channel, now).unwrap();
     state.channels.note(&id, Vec::new(), true);
     let mut take = |action| {
         let order = ChangeOrder {
