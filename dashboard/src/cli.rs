@@ -161,6 +161,15 @@ pub struct ServerArgs {
         value_delimiter = ','
     )]
     pub actuator_networks: Vec<Network>,
+    /// Port at which actuators are read and changed; repeatable. Every port if none is named.
+    #[arg(
+        long = "actuator-port",
+        global = true,
+        env = "FUSEBOX_ACTUATOR_PORTS",
+        value_name = "PORT",
+        value_delimiter = ','
+    )]
+    pub actuator_ports: Vec<u16>,
     /// Header in which a trusted proxy names the user that it has identified, such as `X-Forwarded-User`. Needs
     /// `--trusted-proxy`, and `--proxy-operator` or `--proxy-viewer`.
     #[arg(
@@ -424,6 +433,7 @@ impl ServerArgs {
             hystrix_streams: self.hystrix_streams.clone(),
             trusted_proxies: self.trusted_proxies.clone(),
             actuator_networks: self.actuator_networks.clone(),
+            actuator_ports: self.actuator_ports.clone(),
             proxy_users: self.proxy_users(),
             notify_file: self.notify_file.clone(),
             circuit_mapping: self.circuit_mapping.clone(),

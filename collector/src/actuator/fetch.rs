@@ -1,9 +1,10 @@
 //! Requests to the actuators of registered instances. Whoever may register chooses their addresses, so a request goes only to
 //! addresses within the allowed networks: the name is resolved once, and the address that was checked is connected to.
-//! Redirects are not followed; time, bytes and concurrency are bounded.
+//! Redirects are not followed; time, bytes and concurrency are bounded, look-ups of names included. Instances that answer
+//! slowly wait for places of their own.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::collections::{BTreeMap, HashSet};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -17,10 +18,10 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use url::{Host, Url};
@@ -35,10 +36,18 @@ pub(super) const TIME_MAX: Duration = Duration::from_secs(5);
 const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// How long a request waits for others to the same host.
 const WAIT_MAX: Duration = Duration::from_secs(10);
-/// Requests at the same time.
-const REQUESTS_MAX: usize = 32;
-/// Requests at the same time to one address; there may be several instances.
-const PER_HOST_MAX: usize = 4;
+/// Requests at the same time, of each lane. Each has its answer in memory until it is parsed.
+const REQUESTS_MAX: [usize; 2] = [24, 8];
+/// Look-ups of names at the same time, of each lane. One that was given up keeps its thread until the system's resolver ends.
+const LOOKUPS_MAX: [usize; 2] = [8, 4];
+/// From here on, an answer is slow.
+pub(super) const SLOW_AFTER: Duration = Duration::from_secs(1);
+/// Names and addresses that are known to answer promptly, about 100 bytes each.
+const PROMPT_MAX: usize = 40_000;
+/// Addresses of a name that are considered.
+const ADDRESSES_MAX: usize = 16;
+/// Requests at the same time to one address and port.
+const PER_ADDRESS_MAX: usize = 4;
 /// Largest answer; the loggers of a Spring Boot service take 40 to 200 KB.
 pub(super) const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Headers and chunk of an answer.
@@ -52,8 +61,12 @@ pub(super) struct Fetcher {
 
 struct Inner {
     networks: Vec<Network>,
-    requests: Arc<Semaphore>,
-    hosts: Mutex<BTreeMap<IpAddr, Weak<Semaphore>>>,
+    ports: Vec<u16>,
+    requests: [Arc<Semaphore>; 2],
+    lookups: [Arc<Semaphore>; 2],
+    addresses: Mutex<BTreeMap<SocketAddr, Weak<Semaphore>>>,
+    /// What answered promptly when it was asked last.
+    prompt: Mutex<HashSet<Asked>>,
     /// With the authorities of the system; read when the first actuator needs it.
     tls: OnceLock<TlsConnector>,
 }
@@ -62,15 +75,38 @@ impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Inner")
             .field("networks", &self.networks)
+            .field("ports", &self.ports)
             .finish_non_exhaustive()
     }
 }
 
-/// An answer within the limits.
-#[derive(Debug, Clone)]
+/// Who waits for whom: what answers slowly, or is not known yet, does not delay requests to others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lane {
+    Prompt,
+    Slow,
+}
+
+/// What is asked of an instance. A health check may be prompt where the rest is slow, and the other way round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    Health,
+    Endpoint,
+}
+
+/// What was asked, the system's resolver or an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Asked {
+    Name(String),
+    Address(SocketAddr, Kind),
+}
+
+/// An answer within the limits. It keeps its place among all requests, so that answers are counted as long as they are in memory.
+#[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) body: Bytes,
+    _place: OwnedSemaphorePermit,
 }
 
 /// Why there was no answer.
@@ -78,6 +114,8 @@ pub(super) struct Answer {
 pub(super) enum FetchError {
     #[error("{0} is in no network that --actuator-network allows")]
     NotAllowed(IpAddr),
+    #[error("{0} is no port that --actuator-port allows")]
+    PortNotAllowed(u16),
     #[error("its name cannot be resolved: {0}")]
     Unresolved(String),
     #[error("it cannot be reached: {0}")]
@@ -103,12 +141,16 @@ impl FetchError {
 }
 
 impl Fetcher {
-    pub(super) fn new(networks: Vec<Network>) -> Self {
+    /// Returns one that sends requests to these networks, at these ports if any are named.
+    pub(super) fn new(networks: Vec<Network>, ports: Vec<u16>) -> Self {
         Self {
             inner: Arc::new(Inner {
                 networks,
-                requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
-                hosts: Mutex::default(),
+                ports,
+                requests: REQUESTS_MAX.map(|max| Arc::new(Semaphore::new(max))),
+                lookups: LOOKUPS_MAX.map(|max| Arc::new(Semaphore::new(max))),
+                addresses: Mutex::default(),
+                prompt: Mutex::default(),
                 tls: OnceLock::new(),
             }),
         }
@@ -122,14 +164,16 @@ impl Fetcher {
     /// Gets a URL, or posts JSON to it, with a user if the instance named one.
     pub(super) async fn send(
         &self,
+        kind: Kind,
         url: &Url,
         user: Option<&Credentials>,
         json: Option<String>,
     ) -> Result<Answer, FetchError> {
-        let addrs = timeout(TIME_MAX, self.allowed(url)).await;
-        let addrs = addrs.unwrap_or(Err(FetchError::TimedOut))?;
+        let addrs = self.allowed(url).await?;
         let first = addrs.first().expect("at least one address is allowed");
-        let _places = self.places(first.ip()).await?;
+        let asked = Asked::Address(*first, kind);
+        let [_of_address, place] = self.places(self.lane(&asked), *first).await?;
+        let began = Instant::now();
         let exchange = async {
             let tcp = timeout(CONNECT_MAX, TcpStream::connect(&*addrs)).await;
             let tcp = tcp.map_err(|_| FetchError::TimedOut)?;
@@ -141,19 +185,26 @@ impl Fetcher {
             }
         };
         let answer = timeout(TIME_MAX, exchange).await;
-        answer.unwrap_or(Err(FetchError::TimedOut))
+        let answer = answer.unwrap_or(Err(FetchError::TimedOut));
+        self.note(asked, answer.is_ok() && began.elapsed() < SLOW_AFTER);
+        let (status, body) = answer?;
+        Ok(Answer {
+            status,
+            body,
+            _place: place,
+        })
     }
 
     /// Resolves the host of a URL; returns its addresses that are allowed, at least one.
     async fn allowed(&self, url: &Url) -> Result<Vec<SocketAddr>, FetchError> {
         let port = url.port_or_known_default().unwrap_or_default();
+        if !self.inner.ports.is_empty() && !self.inner.ports.contains(&port) {
+            return Err(FetchError::PortNotAllowed(port));
+        }
         let addrs: Vec<_> = match url.host() {
             Some(Host::Ipv4(ip)) => vec![(ip, port).into()],
             Some(Host::Ipv6(ip)) => vec![(ip, port).into()],
-            Some(Host::Domain(name)) => match lookup_host((name, port)).await {
-                Ok(found) => found.collect(),
-                Err(error) => return Err(FetchError::Unresolved(last_cause(&error))),
-            },
+            Some(Host::Domain(name)) => self.resolved(name, port).await?,
             None => Vec::new(),
         };
         let first = addrs.first().copied();
@@ -168,23 +219,65 @@ impl Fetcher {
         }
     }
 
-    async fn places(&self, ip: IpAddr) -> Result<[OwnedSemaphorePermit; 2], FetchError> {
-        let of_host = self.of_host(ip);
-        let all = Arc::clone(&self.inner.requests);
-        let both = async { [of_host.acquire_owned().await, all.acquire_owned().await] };
-        let places = timeout(WAIT_MAX, both).await;
-        let [host, all] = places.map_err(|_| FetchError::Busy)?;
-        Ok([host, all].map(|place| place.expect("the semaphores are never closed")))
+    /// Asks the system's resolver.
+    async fn resolved(&self, name: &str, port: u16) -> Result<Vec<SocketAddr>, FetchError> {
+        let asked = Asked::Name(name.to_owned());
+        let place = place(&self.inner.lookups[self.lane(&asked) as usize]);
+        let place = timeout(WAIT_MAX, place)
+            .await
+            .map_err(|_| FetchError::Busy)?;
+        let name = name.to_owned();
+        let lookup = spawn_blocking(move || {
+            // Until the resolver ends: it cannot be cancelled.
+            let _place = place;
+            let found = (name.as_str(), port).to_socket_addrs()?;
+            std::io::Result::Ok(found.take(ADDRESSES_MAX).collect())
+        });
+        let began = Instant::now();
+        let found = timeout(TIME_MAX, lookup).await;
+        self.note(asked, found.is_ok() && began.elapsed() < SLOW_AFTER);
+        let found = found.map_err(|_| FetchError::Unresolved("no answer".to_owned()))?;
+        let found = found.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        found.map_err(|error| FetchError::Unresolved(last_cause(&error)))
     }
 
-    fn of_host(&self, ip: IpAddr) -> Arc<Semaphore> {
-        let mut hosts = self.inner.hosts.lock();
-        if let Some(known) = hosts.get(&ip).and_then(Weak::upgrade) {
+    fn lane(&self, asked: &Asked) -> Lane {
+        match self.inner.prompt.lock().contains(asked) {
+            true => Lane::Prompt,
+            false => Lane::Slow,
+        }
+    }
+
+    fn note(&self, asked: Asked, is_prompt: bool) {
+        let mut prompt = self.inner.prompt.lock();
+        match is_prompt {
+            // Then everything is found to be prompt once more.
+            true if prompt.len() >= PROMPT_MAX => prompt.clear(),
+            true => _ = prompt.insert(asked),
+            false => _ = prompt.remove(&asked),
+        }
+    }
+
+    async fn places(
+        &self,
+        lane: Lane,
+        addr: SocketAddr,
+    ) -> Result<[OwnedSemaphorePermit; 2], FetchError> {
+        let of_address = self.of_address(addr);
+        let all = &self.inner.requests[lane as usize];
+        // In this order: a request that waits for an address delays none to others.
+        let both = async { [place(&of_address).await, place(all).await] };
+        timeout(WAIT_MAX, both).await.map_err(|_| FetchError::Busy)
+    }
+
+    fn of_address(&self, addr: SocketAddr) -> Arc<Semaphore> {
+        let mut addresses = self.inner.addresses.lock();
+        if let Some(known) = addresses.get(&addr).and_then(Weak::upgrade) {
             return known;
         }
-        hosts.retain(|_, host| host.strong_count() > 0);
-        let new = Arc::new(Semaphore::new(PER_HOST_MAX));
-        hosts.insert(ip, Arc::downgrade(&new));
+        addresses.retain(|_, known| known.strong_count() > 0);
+        let new = Arc::new(Semaphore::new(PER_ADDRESS_MAX));
+        addresses.insert(addr, Arc::downgrade(&new));
         new
     }
 
@@ -206,6 +299,11 @@ impl Fetcher {
             .await;
         secured.map_err(|error| unreachable(&error))
     }
+}
+
+async fn place(of: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+    let place = Arc::clone(of).acquire_owned().await;
+    place.expect("the semaphores are never closed")
 }
 
 fn request(
@@ -248,7 +346,7 @@ fn request(
 async fn exchange(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     request: Request<Full<Bytes>>,
-) -> Result<Answer, FetchError> {
+) -> Result<(StatusCode, Bytes), FetchError> {
     let broken = |error: hyper::Error| FetchError::Unreachable(last_cause(&error));
     let mut builder = http1::Builder::new();
     builder.max_buf_size(BUFFER_BYTES_MAX);
@@ -265,10 +363,7 @@ async fn exchange(
         .collect()
         .await;
     match body {
-        Ok(body) => Ok(Answer {
-            status,
-            body: body.to_bytes(),
-        }),
+        Ok(body) => Ok((status, body.to_bytes())),
         Err(error) if error.is::<LengthLimitError>() => Err(FetchError::TooLarge),
         Err(error) => Err(FetchError::Unreachable(last_cause(&*error))),
     }

@@ -64,7 +64,10 @@ pub(super) fn open(config: &CollectorConfig) -> Result<Opened, CollectorError> {
     let kept = Kept::open(&config.data_dir, config.kept_bytes)?.with_journal(circuits.control());
     let query = query_service(traces, circuits.clone(), live.clone(), series);
     let query = query.with_logs(all_logs).with_kept(kept);
-    let query = query.with_actuators(config.actuator_networks.clone());
+    let query = query.with_actuators(
+        config.actuator_networks.clone(),
+        config.actuator_ports.clone(),
+    );
     let shards = writers.into_iter().map(|writer| (writer, live.span_tap()));
     let sink = Arc::new(circuits.clone());
     let health = Health::default();

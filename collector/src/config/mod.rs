@@ -58,6 +58,8 @@ pub struct CollectorConfig {
     pub trusted_proxies: Vec<Network>,
     /// Addresses of registered instances whose actuators may be read and changed. Default none.
     pub actuator_networks: Vec<Network>,
+    /// Ports at which actuators may be read and changed. Default every port.
+    pub actuator_ports: Vec<u16>,
     /// Users whom a trusted proxy names in a header. Default none: everybody uses tokens.
     pub proxy_users: Option<ProxyUsers>,
     /// File of notification targets; reloaded when it changes. Default none.
@@ -144,6 +146,7 @@ impl CollectorConfig {
             hystrix_streams: Vec::new(),
             trusted_proxies: Vec::new(),
             actuator_networks: Vec::new(),
+            actuator_ports: Vec::new(),
             proxy_users: None,
             notify_file: None,
             circuit_mapping: None,
@@ -212,6 +215,7 @@ impl CollectorConfig {
             ("hystrix-stream", streams),
             ("trusted-proxy", proxies),
             ("actuator-network", listed(&self.actuator_networks)),
+            ("actuator-port", listed(&self.actuator_ports)),
             ("proxy-user-header", listed(header.as_slice())),
             ("proxy-operator", listed(&users.operators)),
             ("proxy-viewer", listed(&users.viewers)),
