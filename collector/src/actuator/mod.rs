@@ -2,20 +2,22 @@
 //! of log levels and circuit breakers are passed on. Requests go only to addresses that are registered and allowed
 //! (`--actuator-network`). What is stored is in `live::registry` and `live::circuits::control`; here are the requests.
 
+mod apply;
 mod bridge;
 mod check;
 mod fetch;
+#[cfg(test)]
+mod fixture;
+mod held;
 mod read;
+mod reads;
 mod target;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, MutexGuard};
-use std::time::Duration;
+use std::sync::Arc;
 
 use http::StatusCode;
 use serde::Serialize;
-use serde_json::Value;
-use tokio::time::Instant;
 
 pub(crate) use bridge::pass_on;
 pub use check::Checked;
@@ -23,8 +25,9 @@ pub(crate) use check::watch;
 pub use read::{Breaker, BreakerEvent, Component, Exchange, Health, Property};
 
 use self::fetch::{FetchError, Fetcher};
+use self::reads::Reads;
 use self::target::Target;
-use crate::live::registry::Registry;
+use crate::live::registry::{Listed, Registry};
 use crate::model::{InstanceStatus, Network};
 use crate::sync::Mutex;
 
@@ -37,14 +40,8 @@ pub struct Actuators {
     fetcher: Fetcher,
     registry: Registry,
     checked: Arc<Mutex<BTreeMap<Id, Checked>>>,
-    /// What was read last.
-    views: Arc<Mutex<BTreeMap<Id, (Instant, ActuatorView)>>>,
+    reads: Reads,
 }
-
-/// How long what was read is shown: pages are loaded again every five seconds, by each of their readers.
-const SHOWN_FOR: Duration = Duration::from_secs(4);
-/// Instances whose pages are looked at by then, at most 200 KB each.
-const VIEWS_MAX: usize = 64;
 
 /// Why something could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +52,8 @@ enum ActuatorError {
     Status { status: StatusCode, path: String },
     #[error("its actuator answered no JSON to /{path}")]
     Json { path: String },
+    #[error("it registered a health check and no actuator")]
+    HealthOnly,
 }
 
 /// What the actuator of an instance says about it; what it does not have or does not show is left out.
@@ -77,16 +76,22 @@ pub struct ActuatorView {
     pub exchanges: Vec<Exchange>,
     /// Its settings, by name.
     pub properties: Vec<Property>,
+    /// Why parts of it could not be read, such as a user that is missing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
+    /// The endpoints that have not answered in time; a later request may have them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unanswered: Vec<String>,
 }
 
 impl Actuators {
-    /// Returns the actuators of the registered instances in these networks.
-    pub fn new(registry: Registry, networks: Vec<Network>) -> Self {
+    /// Returns the actuators of the registered instances in these networks, at these ports if any are named.
+    pub fn new(registry: Registry, networks: Vec<Network>, ports: Vec<u16>) -> Self {
         Self {
-            fetcher: Fetcher::new(networks),
+            fetcher: Fetcher::new(networks, ports),
             registry,
             checked: Arc::default(),
-            views: Arc::default(),
+            reads: Reads::default(),
         }
     }
 
@@ -95,80 +100,28 @@ impl Actuators {
         self.checked.lock().get(&id(service, instance)).cloned()
     }
 
-    /// Reads the actuator of an instance; `None` if it has none, or if none may be read.
+    /// Returns what the actuator of an instance says, as far as it is known within 2 s; `None` if it has none, or if none may be
+    /// read.
     pub async fn read(&self, service: &str, instance: &str) -> Option<ActuatorView> {
-        let target = self.target(service, instance)?;
-        let id = id(service, instance);
-        if let Some((_, known)) = self.recent().get(&id) {
-            return Some(known.clone());
-        }
-        let offline = self.checked.lock().get(&id).cloned();
-        let offline = offline.filter(|checked| checked.status == InstanceStatus::Offline);
-        let view = match offline {
+        let listed = self.registry.find(service, instance)?;
+        let target = self.target_of(&listed)?;
+        let checked = self.checked(service, instance);
+        let offline = checked.filter(|checked| checked.status == InstanceStatus::Offline);
+        if let Some(checked) = offline {
             // A page does not wait for what the last check waited for in vain.
-            Some(checked) => ActuatorView {
+            return Some(ActuatorView {
                 problem: checked.reason,
                 ..ActuatorView::default()
-            },
-            None => target.read().await,
-        };
-        let mut views = self.recent();
-        if views.len() < VIEWS_MAX {
-            views.insert(id, (Instant::now(), view.clone()));
+            });
         }
-        Some(view)
+        Some(self.reads.read(id(service, instance), target).await)
     }
 
-    /// Returns what was read a moment ago.
-    fn recent(&self) -> MutexGuard<'_, BTreeMap<Id, (Instant, ActuatorView)>> {
-        let mut views = self.views.lock();
-        views.retain(|_, (read, _)| read.elapsed() < SHOWN_FOR);
-        views
-    }
-
-    fn target(&self, service: &str, instance: &str) -> Option<Target> {
-        let listed = self.registry.find(service, instance)?;
-        let is_enabled = self.fetcher.is_enabled();
-        let target = Target::of(&listed.registered.registration, &self.fetcher);
-        target.filter(|_| is_enabled)
-    }
-}
-
-impl Target {
-    /// Reads everything that is shown.
-    async fn read(&self) -> ActuatorView {
-        let health = self.health().await;
-        if let Err(ActuatorError::Fetch(error)) = &health
-            && error.is_offline()
-        {
-            return ActuatorView {
-                problem: error.to_string(),
-                ..ActuatorView::default()
-            };
-        }
-        let (info, uptime, breakers, events, exchanges, env) = tokio::join!(
-            self.get(&["info"]),
-            self.get(&["metrics", "process.uptime"]),
-            self.get(&["circuitbreakers"]),
-            self.get(&["circuitbreakerevents"]),
-            self.get(&["httpexchanges"]),
-            self.get(&["env"]),
-        );
-        let (health, problem) = match health {
-            Ok(health) => (Some(health), String::new()),
-            Err(error) => (None, error.to_string()),
-        };
-        let json = |read: Result<Value, ActuatorError>| read.unwrap_or_default();
-        ActuatorView {
-            problem,
-            health,
-            info: read::info(&json(info)),
-            uptime_s: read::uptime(&json(uptime)),
-            breakers: read::breakers(&json(breakers)),
-            events: read::breaker_events(&json(events)),
-            exchanges: read::exchanges(&json(exchanges), self.path()),
-            properties: read::properties(&json(env)),
-        }
+    /// Returns the actuator of an instance, if it has one and any may be read.
+    fn target_of(&self, listed: &Listed) -> Option<Target> {
+        let registration = &listed.registered.registration;
+        let target = Target::of(registration, &self.fetcher);
+        target.filter(|_| self.fetcher.is_enabled())
     }
 }
 

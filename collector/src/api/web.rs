@@ -43,29 +43,34 @@ const ALWAYS: [&str; 11] = [
 const HEARTBEATS: [&str; 2] = ["/eureka/apps/{app}/{id}", "/eureka/v2/apps/{app}/{id}"];
 
 /// Routes that need a view of every breaker.
-const WALLS: [&str; 22] = [
+const WALLS: [&str; 18] = [
     "/eureka/apps",
     "/eureka/apps/",
     "/eureka/apps/delta",
     "/eureka/v2/apps",
     "/eureka/v2/apps/",
     "/eureka/v2/apps/delta",
-    "/instances/{service}/{id}/status",
     "/",
     "/circuits",
     "/circuits/wall",
     "/api/circuits",
     "/services",
     "/instances",
-    "/instances/{service}/{id}",
-    "/instances/{service}/{id}/level",
-    "/instances/{service}/{id}/breaker",
     "/api/instances",
     "/applications",
     "/applications/{name}",
     "/services/{name}",
     "/map",
     "/go",
+];
+
+/// Routes that wait for the actuator of an instance. The pages among them take the room of a wall only while they look at it.
+const ACTUATORS: [&str; 5] = [
+    "/instances/{service}/{id}",
+    "/instances/{service}/{id}/status",
+    "/instances/{service}/{id}/level",
+    "/instances/{service}/{id}/breaker",
+    "/api/instances/{service}/{id}/actuator",
 ];
 
 /// Routes that take files.
@@ -172,6 +177,7 @@ fn cost(request: &Request, queries: &QueryService) -> Option<Cost> {
     let is_heavy = reads_store || is_past || HEAVY.contains(&path) || path.starts_with("/tempo");
     Some(match is_heavy {
         true => Cost::Heavy,
+        false if ACTUATORS.contains(&path) => Cost::Actuator,
         false if WALLS.contains(&path) => queries.wall_cost(),
         false => Cost::Light,
     })

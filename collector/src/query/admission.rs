@@ -18,6 +18,10 @@ const LIGHT_ANSWERS_BYTES_MAX: usize = 64 << 20;
 const CHANGES_BYTES_MAX: usize = 100 * CHANGE_BYTES;
 /// Cost of a change of a registration: its body, as it came and inflated.
 const CHANGE_BYTES: usize = 160 << 10;
+/// Memory of all answers about the actuator of an instance: 32 at once. Each waits up to 2 s for a service, and no other request does.
+const ACTUATORS_BYTES_MAX: usize = 32 * ACTUATOR_BYTES;
+/// Cost of such an answer: what the actuator says, and the page.
+const ACTUATOR_BYTES: usize = 2 << 20;
 /// Memory of all uploads: two at once. They arrive as slowly as their senders like, so queries do not wait for them.
 const UPLOADS_BYTES_MAX: usize = 2 * HEAVY_BYTES;
 /// Cost of a query that reads the store: a trace has 48 MiB, plus the overhead of reading and writing.
@@ -42,6 +46,8 @@ pub enum Cost {
     Light,
     /// Answered from memory with a view of this many breakers.
     Wall(usize),
+    /// Waits for the actuator of an instance.
+    Actuator,
     /// Reads the store.
     Heavy,
     /// Changes a registration.
@@ -60,6 +66,7 @@ pub struct Busy;
 pub struct Admission {
     light: Arc<Semaphore>,
     walls: Arc<Semaphore>,
+    actuators: Arc<Semaphore>,
     heavy: Arc<Semaphore>,
     heavy_at_once: Arc<Semaphore>,
     uploads: Arc<Semaphore>,
@@ -72,6 +79,7 @@ impl Default for Admission {
         Self {
             light: room(LIGHT_ANSWERS_BYTES_MAX),
             walls: room(WALLS_BYTES_MAX),
+            actuators: room(ACTUATORS_BYTES_MAX),
             heavy: room(HEAVY_ANSWERS_BYTES_MAX),
             heavy_at_once: Arc::new(Semaphore::new(HEAVY_AT_ONCE)),
             uploads: room(UPLOADS_BYTES_MAX),
@@ -94,13 +102,14 @@ impl Admission {
         let (room, bytes) = match cost {
             Cost::Light => (&self.light, LIGHT_BYTES),
             Cost::Wall(circuits) => (&self.walls, wall_bytes(circuits)),
+            Cost::Actuator => (&self.actuators, ACTUATOR_BYTES),
             Cost::Heavy => (&self.heavy, HEAVY_BYTES),
             Cost::Upload => (&self.uploads, HEAVY_BYTES),
             Cost::Change => (&self.changes, CHANGE_BYTES),
         };
         let turn = match cost {
             Cost::Heavy => Some(Arc::clone(&self.heavy_at_once).acquire_owned().await.ok()?),
-            Cost::Light | Cost::Wall(_) | Cost::Upload | Cost::Change => None,
+            _ => None,
         };
         let bytes = Arc::clone(room).acquire_many_owned(units(bytes)).await;
         let bytes = bytes.ok()?;

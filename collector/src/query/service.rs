@@ -14,7 +14,10 @@ use tracing::warn;
 
 use super::hub::Hub;
 use super::stream::{self, StreamEvent};
-use super::{Admission, Cost, Kept, QueryError, READ_TIME_MAX, TRACE_BYTES_MAX, Uploads, trace_id};
+use super::{
+    Admission, Admitted, Busy, Cost, Kept, QueryError, READ_TIME_MAX, TRACE_BYTES_MAX, Uploads,
+    trace_id,
+};
 use crate::actuator::Actuators;
 use crate::live::Live;
 use crate::live::circuits::Circuits;
@@ -56,7 +59,7 @@ impl QueryService {
         let registry = circuits.registry().clone();
         Self {
             store: store.into(),
-            actuators: Actuators::new(registry, Vec::new()),
+            actuators: Actuators::new(registry, Vec::new(), Vec::new()),
             circuits,
             live,
             others: None,
@@ -86,9 +89,9 @@ impl QueryService {
         self
     }
 
-    /// Reads the actuators of the registered instances in these networks.
-    pub fn with_actuators(mut self, networks: Vec<Network>) -> Self {
-        self.actuators = Actuators::new(self.circuits.registry().clone(), networks);
+    /// Reads the actuators of the registered instances in these networks, at these ports if any are named.
+    pub fn with_actuators(mut self, networks: Vec<Network>, ports: Vec<u16>) -> Self {
+        self.actuators = Actuators::new(self.circuits.registry().clone(), networks, ports);
         self
     }
 
@@ -127,6 +130,14 @@ impl QueryService {
     /// Returns the current cost of a query for every breaker.
     pub(crate) fn wall_cost(&self) -> Cost {
         Cost::Wall(self.circuits.count())
+    }
+
+    /// Waits for the room of a look at every breaker.
+    ///
+    /// # Errors
+    /// When there is none in time.
+    pub async fn admit_wall(&self) -> Result<Admitted, Busy> {
+        self.admission().admit(self.wall_cost()).await
     }
 
     /// Returns the live figures.
