@@ -334,8 +334,7 @@ fn read_actuators(parts: &Parts, config: &CollectorConfig, tasks: &mut JoinSet<(
     }
     let actuators = parts.query.actuators();
     tasks.spawn(actuator::watch(actuators.clone()));
-    let control = parts.circuits.control().clone();
-    tasks.spawn(actuator::pass_on(actuators.clone(), control));
+    tasks.spawn(actuator::pass_on(actuators.clone(), parts.circuits.clone()));
 }
 
 /// Returns the task of notifications; it ends at once without a file of targets.
