@@ -1,83 +1,16 @@
-//! Changes passed on to an actuator: a small server with loggers and a circuit breaker, in the forms of Spring Boot.
+//! Changes passed on to an actuator.
 
-use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::routing::get;
-use axum::{Json, Router};
-use fusebox::control::Level;
+use fusebox::control::{Action, Level};
+use serde_json::{Value, json};
 use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
+use super::super::fixture::{self, jvm, registration, start, until};
 use super::*;
-use crate::counters::Counters;
-use crate::live::circuits::{ChangeOrder, Circuits, ControlError};
-use crate::model::{CircuitKey, InstanceStatus, Links, Registration, RegistrySource};
-use crate::sync::Mutex;
-
-/// What the service has: configured levels, and the state of its circuit breaker.
-#[derive(Debug, Default)]
-struct Jvm {
-    levels: BTreeMap<String, Value>,
-    state: String,
-    posts: usize,
-}
-
-type Shared = Arc<Mutex<Jvm>>;
-
-async fn start(jvm: Shared) -> (String, JoinHandle<()>) {
-    let loggers = |State(jvm): State<Shared>| async move {
-        let levels = jvm.lock().levels.clone().into_iter();
-        let shown = levels.map(|(name, level)| {
-            (name, json!({"configuredLevel": level, "effectiveLevel": level.as_str().unwrap_or("INFO")}))
-        });
-        Json(json!({"loggers": shown.collect::<Value>()}))
-    };
-    let logger = |State(jvm): State<Shared>, Path(name): Path<String>| async move {
-        let found = jvm.lock().levels.get(&name).cloned();
-        found
-            .map(|level| Json(json!({"configuredLevel": level})))
-            .ok_or(StatusCode::NOT_FOUND)
-    };
-    let set = |State(jvm): State<Shared>, Path(name): Path<String>, Json(body): Json<Value>| async move {
-        jvm.lock()
-            .levels
-            .insert(name, body["configuredLevel"].clone());
-        StatusCode::NO_CONTENT
-    };
-    let breakers = |State(jvm): State<Shared>| async move {
-        Json(json!({"circuitBreakers": {"stock": {"state": jvm.lock().state}}}))
-    };
-    let switch = |State(jvm): State<Shared>, Json(body): Json<Value>| async move {
-        let mut jvm = jvm.lock();
-        jvm.posts += 1;
-        jvm.state = match body["updateState"].as_str() {
-            Some("FORCE_OPEN") => "FORCED_OPEN",
-            Some("DISABLE") => "DISABLED",
-            Some("CLOSE") => "CLOSED",
-            _ => return StatusCode::BAD_REQUEST,
-        }
-        .to_owned();
-        StatusCode::OK
-    };
-    let router = Router::new()
-        .route(
-            "/actuator/health",
-            get(|| async { Json(json!({"status": "UP"})) }),
-        )
-        .route("/actuator/loggers", get(loggers))
-        .route("/actuator/loggers/{name}", get(logger).post(set))
-        .route("/actuator/circuitbreakers", get(breakers))
-        .route(
-            "/actuator/circuitbreakers/{name}",
-            axum::routing::post(switch),
-        )
-        .with_state(jvm);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/actuator", listener.local_addr().unwrap());
-    let served = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    (url, served)
-}
+use crate::live::circuits::{ChangeOrder, Control, ControlError, Delivery};
+use crate::model::{CircuitKey, Registration};
 
 struct Fixture {
     circuits: Circuits,
@@ -88,36 +21,36 @@ struct Fixture {
 impl Fixture {
     /// Opens the collector's part, and registers the service.
     async fn open(dir: &TempDir, url: &str) -> Self {
-        let day = Duration::from_secs(86_400);
-        let circuits = Circuits::open(dir.path(), 7 * day, Arc::new(Counters::default())).unwrap();
-        let registry = circuits.registry().clone();
-        let registration = Registration {
-            service: "shop".to_owned(),
-            instance: "a".to_owned(),
-            source: RegistrySource::SpringBootAdmin,
-            links: Links {
-                management: url.to_owned(),
-                ..Links::default()
-            },
-            ..Registration::default()
-        };
-        registry
-            .register(registration, UnixNanos::now())
-            .await
-            .unwrap();
-        let actuators = Actuators::new(registry, vec!["127.0.0.1".parse().unwrap()]);
-        actuators.check_all().await;
-        let passing = tokio::spawn(pass_on(actuators.clone(), circuits.control().clone()));
-        let fixture = Self {
+        Self::with(dir, registration(url)).await
+    }
+
+    async fn with(dir: &TempDir, registration: Registration) -> Self {
+        let (circuits, actuators) = fixture::open(dir, registration).await;
+        let passing = tokio::spawn(pass_on(actuators.clone(), circuits.clone()));
+        Self {
             circuits,
             actuators,
             passing,
-        };
-        until("it can be switched", || {
-            !fixture.control().with_levels("shop").is_empty()
+        }
+    }
+
+    /// Waits until the levels of the service can be changed.
+    async fn is_changeable(self) -> Self {
+        until("it can be changed", || {
+            !self.control().with_levels("shop").is_empty()
         })
         .await;
-        fixture
+        self
+    }
+
+    /// Ends the collector's part as a kill does.
+    async fn end(self) {
+        self.passing.abort();
+        let _ = self.passing.await;
+        // Then its tasks are gone too.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
     }
 
     fn control(&self) -> &Control {
@@ -144,6 +77,13 @@ impl Fixture {
             .control()
             .request_through_actuator(key(name), order, UnixNanos::now());
         change.await.map(drop)
+    }
+
+    /// Returns the stage of the latest change of a level.
+    fn level_delivery(&self) -> Option<Delivery> {
+        let changes = self.control().level_changes("shop", UnixNanos::now());
+        let latest = changes.into_iter().next()?;
+        Some(latest.deliveries.into_iter().next()?.state)
     }
 
     /// Returns the outcome of the latest change of a circuit breaker, and why it was refused.
@@ -174,31 +114,13 @@ fn order(action: Action, lifetime_s: u64) -> ChangeOrder {
     }
 }
 
-async fn until(what: &str, is: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !is() {
-        assert!(Instant::now() < deadline, "{what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-fn jvm(level: Value) -> Shared {
-    let levels = [("ROOT", json!("INFO")), ("shop.Orders", level)];
-    let levels = levels.map(|(name, level)| (name.to_owned(), level));
-    Arc::new(Mutex::new(Jvm {
-        levels: levels.into(),
-        state: "CLOSED".to_owned(),
-        posts: 0,
-    }))
-}
-
 /// *Scenario*: a level is changed for two seconds, and another for long, which is then reset.
 /// *Guarantees*: each time, the configured level comes back.
 #[tokio::test]
 async fn a_level_is_set_and_put_back() {
     let (dir, jvm) = (tempfile::tempdir().unwrap(), jvm(json!("WARN")));
     let (url, _served) = start(Arc::clone(&jvm)).await;
-    let fixture = Fixture::open(&dir, &url).await;
+    let fixture = Fixture::open(&dir, &url).await.is_changeable().await;
     let level = |level: &str| jvm.lock().levels["shop.Orders"] == level;
     fixture.level(Action::Level(Level::Debug), 2).await;
     until("the level is set", || level("DEBUG")).await;
@@ -218,7 +140,7 @@ async fn a_level_is_set_and_put_back() {
 async fn a_breaker_is_switched_and_the_answer_is_known() {
     let (dir, jvm) = (tempfile::tempdir().unwrap(), jvm(Value::Null));
     let (url, _served) = start(Arc::clone(&jvm)).await;
-    let fixture = Fixture::open(&dir, &url).await;
+    let fixture = Fixture::open(&dir, &url).await.is_changeable().await;
     fixture.switch("stock", Action::ForceOpen, 2).await.unwrap();
     until("it is forced open", || jvm.lock().state == "FORCED_OPEN").await;
     let applied = || {
@@ -264,7 +186,7 @@ async fn a_breaker_is_switched_and_the_answer_is_known() {
 async fn changes_end_even_if_the_collector_was_away() {
     let (dir, jvm) = (tempfile::tempdir().unwrap(), jvm(Value::Null));
     let (url, _served) = start(Arc::clone(&jvm)).await;
-    let fixture = Fixture::open(&dir, &url).await;
+    let fixture = Fixture::open(&dir, &url).await.is_changeable().await;
     fixture.level(Action::Level(Level::Debug), 2).await;
     fixture.switch("stock", Action::ForceOpen, 6).await.unwrap();
     let is_changed = || {
@@ -282,12 +204,10 @@ async fn changes_end_even_if_the_collector_was_away() {
                 .is_some_and(|(state, _)| state == "Applied")
     };
     until("both are acknowledged", acknowledged).await;
-    fixture.passing.abort();
-    let _ = fixture.passing.await;
-    drop((fixture.circuits, fixture.actuators));
+    fixture.end().await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(is_changed());
-    let fixture = Fixture::open(&dir, &url).await;
+    let fixture = Fixture::open(&dir, &url).await.is_changeable().await;
     until("the level is put back", || {
         jvm.lock().levels["shop.Orders"].is_null()
     })
@@ -302,7 +222,7 @@ async fn changes_end_even_if_the_collector_was_away() {
 async fn a_process_that_starts_gets_what_is_in_force() {
     let (dir, jvm) = (tempfile::tempdir().unwrap(), jvm(Value::Null));
     let (url, _served) = start(Arc::clone(&jvm)).await;
-    let fixture = Fixture::open(&dir, &url).await;
+    let fixture = Fixture::open(&dir, &url).await.is_changeable().await;
     fixture.level(Action::Level(Level::Debug), 600).await;
     let is_set = || jvm.lock().levels["shop.Orders"] == "DEBUG";
     until("the level is set", is_set).await;
@@ -323,78 +243,240 @@ async fn a_process_that_starts_gets_what_is_in_force() {
     until("the level is set again", is_set).await;
 }
 
-/// *Scenario*: the health check of an instance that registered by Eureka's API says that it is down.
-/// *Guarantees*: that is known, and its status is what it reported: others find it by that.
+/// *Scenario*: a level that was configured is changed; the collector is restarted; then the level is reset.
+/// *Guarantees*: it is what was configured, which the collector kept.
 #[tokio::test]
-async fn a_check_does_not_take_instances_of_eureka_out() {
-    let dir = tempfile::tempdir().unwrap();
-    let down = || async {
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            Json(json!({"status": "DOWN"})),
-        )
-    };
-    let router = Router::new().route("/health", get(down));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let health = format!("http://{}/health", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    let day = Duration::from_secs(86_400);
-    let circuits = Circuits::open(dir.path(), 7 * day, Arc::new(Counters::default())).unwrap();
-    let registry = circuits.registry();
-    let registration = Registration {
-        service: "shop".to_owned(),
-        instance: "a".to_owned(),
-        source: RegistrySource::Eureka,
-        status: InstanceStatus::Up,
-        links: Links {
-            health,
-            ..Links::default()
-        },
-        ..Registration::default()
-    };
-    registry
-        .register(registration, UnixNanos::now())
-        .await
-        .unwrap();
-    let actuators = Actuators::new(registry.clone(), vec!["127.0.0.1".parse().unwrap()]);
-    actuators.check_all().await;
-    let checked = actuators.checked("shop", "a").unwrap();
-    assert_eq!(checked.status, InstanceStatus::Down, "{checked:?}");
-    let listed = registry.find("shop", "a").unwrap();
-    assert_eq!(listed.registered.status(), InstanceStatus::Up);
+async fn what_was_configured_is_known_after_a_restart() {
+    let (dir, jvm) = (tempfile::tempdir().unwrap(), jvm(json!("WARN")));
+    let (url, _served) = start(Arc::clone(&jvm)).await;
+    let level = |level: &str| jvm.lock().levels["shop.Orders"] == level;
+    let fixture = Fixture::open(&dir, &url).await.is_changeable().await;
+    fixture.level(Action::Level(Level::Debug), 600).await;
+    until("the level is set", || level("DEBUG")).await;
+    fixture.end().await;
+    let fixture = Fixture::open(&dir, &url).await.is_changeable().await;
+    fixture.level(Action::Reset, 600).await;
+    until("the level is reset", || level("WARN")).await;
 }
 
-/// *Scenario*: an instance is killed.
-/// *Guarantees*: it is offline, with the reason, in the registry and in its journal.
+/// *Scenario*: a level and a circuit breaker are changed for a moment; the registration ends and begins anew, as after a cut; or
+/// somebody else changes them meanwhile.
+/// *Guarantees*: they are put back where they are as they were left, and only there.
 #[tokio::test]
-async fn a_killed_instance_is_offline() {
-    let (dir, jvm) = (tempfile::tempdir().unwrap(), jvm(Value::Null));
-    let (url, served) = start(jvm).await;
-    let fixture = Fixture::open(&dir, &url).await;
-    let registry = fixture.circuits.registry();
-    let status = || registry.find("shop", "a").unwrap().registered.status();
-    assert_eq!(status(), InstanceStatus::Up);
-    served.abort();
-    let _ = served.await;
-    fixture.actuators.check_all().await;
-    assert_eq!(status(), InstanceStatus::Offline);
-    let checked = fixture.actuators.checked("SHOP", "a").unwrap();
-    assert!(
-        checked.reason.contains("cannot be reached") && !checked.has_answered,
-        "{checked:?}"
+async fn a_lapse_of_the_registration_forgets_nothing() {
+    for is_changed_by_others in [false, true] {
+        let (dir, jvm) = (tempfile::tempdir().unwrap(), jvm(json!("WARN")));
+        let (url, _served) = start(Arc::clone(&jvm)).await;
+        let fixture = Fixture::open(&dir, &url).await.is_changeable().await;
+        fixture.level(Action::Level(Level::Debug), 3).await;
+        fixture.switch("stock", Action::ForceOpen, 3).await.unwrap();
+        until("both are changed", || {
+            let jvm = jvm.lock();
+            jvm.state == "FORCED_OPEN" && jvm.levels["shop.Orders"] == "DEBUG"
+        })
+        .await;
+        let registry = fixture.circuits.registry();
+        registry.leave("shop", "a", UnixNanos::now()).await.unwrap();
+        let is_over = || fixture.level_delivery().is_none() && fixture.outcome("stock").is_none();
+        until("they have expired", is_over).await;
+        if is_changed_by_others {
+            let mut jvm = jvm.lock();
+            jvm.state = "DISABLED".to_owned();
+            jvm.levels.insert("shop.Orders".to_owned(), json!("TRACE"));
+        }
+        let again = registry.register(registration(&url), UnixNanos::now());
+        again.await.unwrap();
+        let held = dir.path().join(HELD_FILE);
+        until("nothing is held", || {
+            std::fs::read_to_string(&held).unwrap() == "{}"
+        })
+        .await;
+        let now = {
+            let jvm = jvm.lock();
+            (jvm.state.clone(), jvm.levels["shop.Orders"].clone())
+        };
+        let expected = match is_changed_by_others {
+            false => ("CLOSED", "WARN"),
+            true => ("DISABLED", "TRACE"),
+        };
+        assert_eq!(now, (expected.0.to_owned(), json!(expected.1)));
+    }
+}
+
+/// *Scenario*: the service refuses to be changed; it is then switched by somebody else.
+/// *Guarantees*: the change is refused, and what others did stays when it would have expired.
+#[tokio::test]
+async fn what_the_service_refused_is_not_ended() {
+    let (dir, jvm) = (tempfile::tempdir().unwrap(), jvm(json!("WARN")));
+    let (url, _served) = start(Arc::clone(&jvm)).await;
+    let fixture = Fixture::open(&dir, &url).await.is_changeable().await;
+    jvm.lock().refuses = Some(StatusCode::FORBIDDEN);
+    fixture.switch("stock", Action::ForceOpen, 2).await.unwrap();
+    let refused = || {
+        let outcome = fixture.outcome("stock");
+        outcome.is_some_and(|(state, why)| state == "Refused" && why.contains("403"))
+    };
+    until("it is refused", refused).await;
+    let held = std::fs::read_to_string(dir.path().join(HELD_FILE)).unwrap();
+    assert_eq!(held, "{}");
+    {
+        let mut jvm = jvm.lock();
+        (jvm.state, jvm.refuses) = ("FORCED_OPEN".to_owned(), None);
+    }
+    until("it has expired", || fixture.outcome("stock").is_none()).await;
+    // The next level is set in a later round than the one that would have closed it.
+    fixture.level(Action::Level(Level::Debug), 600).await;
+    until("a later change", || {
+        jvm.lock().levels["shop.Orders"] == "DEBUG"
+    })
+    .await;
+    assert_eq!(jvm.lock().state, "FORCED_OPEN");
+}
+
+/// *Scenario*: an actuator wants a user; the collector is restarted, and the client has not registered since; then it does.
+/// *Guarantees*: until then a change is pending, and the instance keeps its status; then it is applied.
+#[tokio::test]
+async fn a_change_waits_for_the_user_of_an_instance() {
+    let (dir, jvm) = (tempfile::tempdir().unwrap(), jvm(json!("WARN")));
+    let (url, _served) = start(Arc::clone(&jvm)).await;
+    let user = crate::model::Credentials {
+        name: "ada".to_owned(),
+        password: "pw".into(),
+    };
+    let with_user = Registration {
+        credentials: Some(user),
+        ..registration(&url)
+    };
+    let fixture = Fixture::with(&dir, with_user.clone()).await;
+    let fixture = fixture.is_changeable().await;
+    fixture.end().await;
+    jvm.lock().is_closed = true;
+    let day = Duration::from_secs(86_400);
+    let counters = Arc::new(crate::counters::Counters::default());
+    let circuits = Circuits::open(dir.path(), 7 * day, counters).unwrap();
+    let registry = circuits.registry().clone();
+    let actuators = Actuators::new(
+        registry.clone(),
+        vec!["127.0.0.1".parse().unwrap()],
+        Vec::new(),
     );
-    let range = TimeRange::until(
-        UnixNanos::now() + Duration::from_secs(1),
-        Duration::from_secs(60),
-    );
-    let journal = registry
-        .journal(range, Default::default(), 10)
+    actuators.check_all().await;
+    let passing = tokio::spawn(pass_on(actuators.clone(), circuits.clone()));
+    let fixture = Fixture {
+        circuits,
+        actuators,
+        passing,
+    };
+    let polls = || fixture.control().channels().iter().any(|it| it.is_open);
+    until("changes are passed on", polls).await;
+    fixture
+        .switch("stock", Action::ForceOpen, 600)
         .await
         .unwrap();
-    assert!(
-        journal[0]
-            .detail
-            .starts_with("UP to OFFLINE: it cannot be reached"),
-        "{journal:?}"
-    );
+    let requests = jvm.lock().requests;
+    until("it is tried", || jvm.lock().requests > requests + 2).await;
+    let pending = Some(("Pending".to_owned(), String::new()));
+    assert_eq!(fixture.outcome("stock"), pending);
+    registry
+        .register(with_user, UnixNanos::now())
+        .await
+        .unwrap();
+    until("it is switched", || jvm.lock().state == "FORCED_OPEN").await;
+}
+
+/// *Scenario*: a service with the library, which polls itself, is also registered as a client of Spring Boot Admin.
+/// *Guarantees*: nothing goes through its actuator.
+#[tokio::test]
+async fn a_library_that_polls_is_not_changed_twice() {
+    let (dir, jvm) = (tempfile::tempdir().unwrap(), jvm(json!("WARN")));
+    let (url, _served) = start(Arc::clone(&jvm)).await;
+    let mut registered = registration(&url);
+    let id = ("service.instance.id".to_owned(), "6f1c".to_owned());
+    registered.metadata.extend([id]);
+    let (circuits, actuators) = fixture::open(&dir, registered).await;
+    let poll = |after| Poll {
+        service: "shop".to_owned(),
+        instance: "6f1c".to_owned(),
+        after,
+        wait_ms: 0,
+        acknowledged: Vec::new(),
+        loggers: vec![LoggerLevel {
+            name: "ROOT".to_owned(),
+            level: Level::Info,
+            expires_in_ms: None,
+        }],
+        takes_settings: true,
+    };
+    let control = circuits.control().clone();
+    let first = control.poll(poll(None), Instant::now()).await.unwrap();
+    let passing = tokio::spawn(pass_on(actuators.clone(), circuits.clone()));
+    let other = start(fixture::jvm(Value::Null)).await;
+    let another = Registration {
+        instance: "b".to_owned(),
+        ..registration(&other.0)
+    };
+    let registry = circuits.registry();
+    registry.register(another, UnixNanos::now()).await.unwrap();
+    actuators.check_all().await;
+    let asked = jvm.lock().requests;
+    let fixture = Fixture {
+        circuits,
+        actuators,
+        passing,
+    };
+    until("the other instance takes changes", || {
+        fixture
+            .control()
+            .with_levels("shop")
+            .contains(&"b".to_owned())
+    })
+    .await;
+    let everywhere = ChangeOrder {
+        instances: Vec::new(),
+        ..order(Action::Level(Level::Debug), 600)
+    };
+    let change = fixture
+        .control()
+        .request_level(key("ROOT"), everywhere, UnixNanos::now());
+    change.await.unwrap();
+    let next = poll(Some(first.after));
+    let given = control.poll(next, Instant::now()).await.unwrap();
+    assert_eq!(given.changes.len(), 1);
+    until("the other instance has it", || {
+        let changes = fixture.control().level_changes("shop", UnixNanos::now());
+        let mut all = changes.iter().flat_map(|it| &it.deliveries);
+        all.any(|it| it.instance == "b" && it.state == Delivery::Applied)
+    })
+    .await;
+    assert_eq!(jvm.lock().requests, asked);
+}
+
+/// *Scenario*: as many services as requests may wait for answer all but their health checks after a long time; the levels of all
+/// of them and of another one are changed.
+/// *Guarantees*: the other one has its change while theirs are under way.
+#[tokio::test]
+async fn slow_instances_do_not_delay_changes_of_others() {
+    let (dir, prompt) = (tempfile::tempdir().unwrap(), jvm(json!("WARN")));
+    let (url, _served) = start(Arc::clone(&prompt)).await;
+    let fixture = Fixture::open(&dir, &url).await.is_changeable().await;
+    let slow = jvm(Value::Null);
+    slow.lock().delay = Duration::from_secs(4);
+    let registry = fixture.circuits.registry();
+    let mut servers = Vec::new();
+    for n in 0..30 {
+        let (url, server) = start(Arc::clone(&slow)).await;
+        servers.push(server);
+        let one = Registration {
+            instance: format!("slow-{n}"),
+            ..registration(&url)
+        };
+        registry.register(one, UnixNanos::now()).await.unwrap();
+    }
+    fixture.actuators.check_all().await;
+    until("they are asked", || slow.lock().requests > 40).await;
+    fixture.level(Action::Level(Level::Debug), 600).await;
+    until("the level is set", || {
+        prompt.lock().levels["shop.Orders"] == "DEBUG"
+    })
+    .await;
 }
