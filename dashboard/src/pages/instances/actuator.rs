@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 
-use fusebox_collector::actuator::{ActuatorView, Breaker, Checked, Exchange};
+use fusebox_collector::actuator::{ActuatorView, Breaker, Checked, Component, Exchange};
+use fusebox_collector::live::circuits::Way;
 use fusebox_collector::model::{InstanceStatus, UnixNanos};
+use fusebox_collector::query::InstanceView;
 
 use super::href;
 use crate::pages::Pages;
@@ -22,19 +24,20 @@ pub(crate) struct ShownActuator {
     now: u64,
     /// The changes of circuit breakers that this instance gets: name and change.
     changes: Vec<(String, ShownChange)>,
+    /// Whether circuit breakers are switched here: those of a library that polls are on the pages of their circuits.
+    pub(super) is_switchable: bool,
 }
 
 impl ShownActuator {
     /// Reads the actuator of an instance; `None` if it has none, or if none may be read.
-    pub(super) async fn read(pages: &Pages, (service, id): (&str, &str)) -> Option<Self> {
+    pub(super) async fn read(pages: &Pages, one: &InstanceView) -> Option<Self> {
+        let registration = one.registration.as_ref()?;
+        let (service, id) = (&registration.service, &registration.id);
         let view = pages.query.actuators().read(service, id).await?;
         let now = UnixNanos::now();
-        let mut changes = pages
-            .query
-            .circuits()
-            .control()
-            .breaker_changes(service, now);
-        changes.retain(|status| status.change.is_for(id));
+        let control = pages.query.circuits().control();
+        let mut changes = control.breaker_changes(&one.channel.0, now);
+        changes.retain(|status| status.change.is_for(&one.channel.1));
         let shown = changes.iter().map(|status| {
             let name = text::name(&status.change.key.name).into_owned();
             (name, ShownChange::new(status, now.get()))
@@ -42,9 +45,10 @@ impl ShownActuator {
         Some(Self {
             checked: pages.query.actuators().checked(service, id),
             view,
-            page: href(service, id),
+            page: href(&one.service, &one.id),
             now: now.get(),
             changes: shown.collect(),
+            is_switchable: one.way != Some(Way::Channel),
         })
     }
 
@@ -62,8 +66,38 @@ impl ShownActuator {
         Some((class, checked.status.as_str(), reason))
     }
 
-    pub(super) fn problem(&self) -> Cow<'_, str> {
-        message::shown(&self.view.problem, PROBLEM_CHARS)
+    /// Returns why nothing could be read, unless the last check says the same.
+    pub(super) fn problem(&self) -> Option<Cow<'_, str>> {
+        let problem = self.view.problem.as_str();
+        let is_known = self.checked.as_ref().is_some_and(|it| it.reason == problem);
+        let is_shown = !problem.is_empty() && !is_known;
+        is_shown.then(|| message::shown(problem, PROBLEM_CHARS))
+    }
+
+    /// Returns why parts are missing.
+    pub(super) fn problems(&self) -> Vec<Cow<'_, str>> {
+        let problems = self.view.problems.iter();
+        problems
+            .map(|problem| message::shown(problem, PROBLEM_CHARS))
+            .collect()
+    }
+
+    /// Returns the endpoints that have not answered in time, if others have.
+    pub(super) fn unanswered(&self) -> Option<String> {
+        let paths = self.view.unanswered.iter().map(|path| format!("/{path}"));
+        let is_shown = self.view.problem.is_empty() && !self.view.unanswered.is_empty();
+        is_shown.then(|| paths.collect::<Vec<_>>().join(", "))
+    }
+
+    /// Returns the class of the status of a part.
+    pub(super) fn class_of(&self, part: &Component) -> &'static str {
+        match part.status.as_str() {
+            "UP" => "closed",
+            "DOWN" | "OFFLINE" => "open",
+            "OUT_OF_SERVICE" => "forced",
+            "UNKNOWN" => "off",
+            _ => "half",
+        }
     }
 
     pub(super) fn uptime(&self) -> Option<String> {

@@ -25,8 +25,7 @@ pub(crate) async fn send(
     let user = sent.user;
     let mut form = BreakerForm::read(&sent.params, user.clone());
     let name = form.breaker.clone();
-    let (service, id) = found.registered();
-    let (service, id) = (service.to_owned(), id.to_owned());
+    let (service, id) = found.view.channel.clone();
     let key = CircuitKey { service, name };
     let control = pages.query.circuits().control();
     let taken = match form.order(&id) {
@@ -42,7 +41,7 @@ pub(crate) async fn send(
         Err(error) => {
             let status = operator::refused_status(&error);
             form.error = Some(error);
-            let actuator = ShownActuator::read(&pages, found.registered()).await;
+            let actuator = ShownActuator::read(&pages, &found.view).await;
             let entered = Entered::read(&Params::from(Vec::new()), user);
             let page = InstancePage::new(found, entered, None, now());
             Ok((status, Page(page.with_actuator(actuator, form))).into_response())

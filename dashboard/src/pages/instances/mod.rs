@@ -16,6 +16,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use fusebox_collector::api;
+use fusebox_collector::live::circuits::Way;
 use fusebox_collector::model::UnixNanos;
 use fusebox_collector::query::{InstanceView, Instances, Liveness, RegistrationView};
 
@@ -221,9 +222,10 @@ impl Row {
                 None => "—".to_owned(),
             },
             heard: ago(one.last_heard),
-            control: match one.has_channel {
-                true => t!("yes"),
-                false => t!("no"),
+            control: match one.way.filter(|_| one.has_channel) {
+                Some(Way::Channel) => t!("yes"),
+                Some(Way::Actuator) => t!("through its actuator"),
+                None => t!("no"),
             },
             breakers,
             rate: match one.breakers {

@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect, Response};
 use fusebox::control::{Action, Level, LoggerLevel};
-use fusebox_collector::live::circuits::{ChangeOrder, ChangeStatus, ControlError};
+use fusebox_collector::live::circuits::{ChangeOrder, ChangeStatus, ControlError, Way};
 use fusebox_collector::model::{CircuitKey, RegistrySource, UnixNanos};
 use fusebox_collector::query::InstanceView;
 use fusebox_collector::user_name;
@@ -47,7 +47,7 @@ pub(crate) async fn show(
     let entered = Entered::read(&params, user.clone());
     let status = StatusForm::read(&params, user.clone(), None);
     let form = BreakerForm::read(&params, user);
-    let actuator = ShownActuator::read(&pages, found.registered()).await;
+    let actuator = ShownActuator::read(&pages, &found.view).await;
     let page = InstancePage::new(found, entered, None, now());
     Ok(Page(page.with_status(status).with_actuator(actuator, form)))
 }
@@ -59,9 +59,10 @@ pub(crate) async fn send(
     sent: SentForm,
 ) -> Result<Response, PageError> {
     let found = find(&pages, &service, &id).await?;
-    let entered = Entered::read(&sent.params, sent.user);
+    let user = sent.user;
+    let entered = Entered::read(&sent.params, user.clone());
     let control = pages.query.circuits().control();
-    let (service, id) = found.channel.clone();
+    let (service, id) = found.view.channel.clone();
     let name = entered.logger.clone();
     let key = CircuitKey { service, name };
     let taken = match entered.order(&id) {
@@ -73,8 +74,10 @@ pub(crate) async fn send(
         Err(ControlError::Store(error)) => Err(error.into()),
         Err(error) => {
             let status = operator::refused_status(&error);
+            let actuator = ShownActuator::read(&pages, &found.view).await;
             let page = InstancePage::new(found, entered, Some(error), now());
-            Ok((status, Page(page)).into_response())
+            let form = BreakerForm::read(&Params::from(Vec::new()), user);
+            Ok((status, Page(page.with_actuator(actuator, form))).into_response())
         }
     }
 }
@@ -87,8 +90,6 @@ pub(super) fn now() -> u64 {
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) view: InstanceView,
-    /// Service and instance by which it takes changes: those of its telemetry, or of its registration.
-    pub(crate) channel: (String, String),
     /// Its circuits, with class and word of the state.
     pub(crate) circuits: Vec<(CircuitKey, &'static str, &'static str)>,
     /// `None` if it accepts no changes of levels.
@@ -108,6 +109,9 @@ impl Found {
 }
 
 pub(super) async fn find(pages: &Pages, service: &str, id: &str) -> Result<Found, PageError> {
+    // Released before anything waits for the actuator of the instance.
+    let room = pages.query.admit_wall().await;
+    let _room = room.map_err(|_| PageError::Overloaded)?;
     let all = pages.query.instances().await?.instances.into_iter();
     let mut same = all.filter(|one| one.is(service, id));
     let view = same.next().ok_or_else(|| {
@@ -135,16 +139,12 @@ pub(super) async fn find(pages: &Pages, service: &str, id: &str) -> Result<Found
     });
     let circuits = circuits.collect();
     let control = pages.query.circuits().control();
-    // An actuator takes them under the names of the registration.
-    let takes_levels = |(service, id): &(&str, &str)| control.loggers(service, id).is_some();
-    let both = [(service, id), registered(&view)];
-    let (service, id) = both.into_iter().find(takes_levels).unwrap_or(both[0]);
+    let (service, id) = (view.channel.0.as_str(), view.channel.1.as_str());
     let mut changes = control.level_changes(service, UnixNanos::now());
     changes.retain(|status| status.change.is_for(id));
     Ok(Found {
-        channel: (service.to_owned(), id.to_owned()),
         circuits,
-        loggers: control.loggers(service, id),
+        loggers: control.loggers(service, id).filter(|_| view.has_channel),
         changes,
         view,
     })
@@ -373,6 +373,16 @@ impl InstancePage {
             href.at("change").to_string(),
             logger.level == level,
         )
+    }
+
+    /// Whether it would take changes if it answered.
+    fn is_away(&self) -> bool {
+        self.found.view.way.is_some() && !self.found.view.has_channel
+    }
+
+    /// Whether changes are passed on to its actuator.
+    fn is_passed_on(&self) -> bool {
+        self.found.view.way == Some(Way::Actuator)
     }
 
     fn takes_levels(&self) -> bool {

@@ -7,6 +7,8 @@ use fusebox_collector::live::circuits::ControlError;
 use fusebox_collector::live::registry::{ChangedBy, RegistryError};
 use fusebox_collector::model::{InstanceStatus, UnixNanos};
 
+use super::actuator::ShownActuator;
+use super::breaker_form::BreakerForm;
 use super::one::{Entered, InstancePage, find, now};
 use super::status_form::StatusForm;
 use crate::pages::Pages;
@@ -54,7 +56,10 @@ pub(crate) async fn send(
     };
     let error = ControlError::Invalid { parameter, problem };
     let form = StatusForm::read(&params, user.clone(), Some(error));
-    let entered = Entered::read(&Params::from(Vec::new()), user);
+    let actuator = ShownActuator::read(&pages, &found.view).await;
+    let none = Params::from(Vec::new());
+    let entered = Entered::read(&none, user.clone());
     let page = InstancePage::new(found, entered, None, now()).with_status(form);
+    let page = page.with_actuator(actuator, BreakerForm::read(&none, user));
     Ok((StatusCode::UNPROCESSABLE_ENTITY, Page(page)).into_response())
 }

@@ -216,6 +216,8 @@ fn view(service: &str, id: &str, liveness: Liveness) -> InstanceView {
         since: (liveness != Liveness::Down).then(|| UnixNanos::new(NOW - HOUR)),
         last_heard: UnixNanos::new(NOW - MINUTE),
         has_channel: liveness == Liveness::Live,
+        way: None,
+        channel: (service.to_owned(), id.to_owned()),
         breakers: 2,
         not_closed: 1,
         calls_per_second: 12.5,
@@ -272,7 +274,6 @@ fn instance([service, name, by, reason, id]: [&str; 5], takes_levels: bool) -> S
         expires_in_ms: Some(90_000),
     };
     let found = Found {
-        channel: (service.to_owned(), id.to_owned()),
         view: view(service, id, Liveness::Live),
         circuits: vec![(
             change.key.clone(),

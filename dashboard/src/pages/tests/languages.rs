@@ -232,10 +232,13 @@ fn a_tick_is_drawn_once_in_each_language() {
 }
 
 /// Files of the collector and of the library whose sentences pages show.
-const SPEAKING: [&str; 34] = [
+const SPEAKING: [&str; 37] = [
+    "../collector/src/actuator/apply.rs",
     "../collector/src/actuator/bridge.rs",
     "../collector/src/actuator/fetch.rs",
+    "../collector/src/actuator/held.rs",
     "../collector/src/actuator/mod.rs",
+    "../collector/src/actuator/reads.rs",
     "../collector/src/codec/otlp/error.rs",
     "../collector/src/live/circuits/control/order.rs",
     "../collector/src/live/circuits/control/settings.rs",
