@@ -58,6 +58,26 @@ fn a_breaker_has_a_chip_only_where_something_was_not_normal() {
     assert_eq!(failed.matches("chip open").count(), 1, "{failed}");
 }
 
+/// *Scenario*: a fallback answered a refused call; its span has the breaker's name too.
+#[test]
+fn a_call_and_its_fallback_are_one_chip() {
+    let marks = [["open", "rejected", ""], ["", "", "success"]];
+    let mut found = TracePage {
+        next: None,
+        ..fixtures::found()
+    };
+    found.traces.truncate(1);
+    let mark = |words| CircuitMark::new("shop", "review", words);
+    found.traces[0].circuits = marks.map(mark).to_vec();
+    let page = search_page(&[], &found);
+    assert_eq!(page.matches("class=\"chip ").count(), 1, "{page}");
+    assert!(page.contains("review refused, fallback ok"), "{page}");
+    let twice = [marks[0], ["closed", "timeout", ""], marks[1]];
+    found.traces[0].circuits = twice.map(mark).to_vec();
+    let page = search_page(&[], &found);
+    assert_eq!(page.matches("class=\"chip ").count(), 3, "{page}");
+}
+
 #[test]
 fn the_search_offers_every_grade() {
     let page = search_page(&[("grade", "degraded")], &fixtures::found());

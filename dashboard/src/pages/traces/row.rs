@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fusebox_collector::model::{Grade, TraceSummary, format_duration};
+use fusebox_collector::model::{CircuitMark, Grade, TraceSummary, format_duration};
 
 use crate::pages::view::href::Href;
 use crate::pages::view::moment;
@@ -105,6 +105,28 @@ pub(crate) fn rows(traces: &[TraceSummary], now: u64, palette: &Palette) -> Vec<
     traces.iter().map(row).collect()
 }
 
+/// Returns the marks with each fallback at the call that it answered. A fallback has a span of its own, and so a mark; if
+/// several calls through its breaker failed, it stays alone, because it may have answered any of them.
+fn joined(marks: &[CircuitMark]) -> Vec<CircuitMark> {
+    let is_fallback = |mark: &CircuitMark| (mark.state, mark.outcome) == (None, None);
+    let (fallbacks, mut calls): (Vec<_>, Vec<_>) = marks.iter().cloned().partition(is_fallback);
+    for fallback in fallbacks {
+        let same = |call: &CircuitMark| {
+            (&call.service, &call.name) == (&fallback.service, &fallback.name)
+                && call.is_harmed()
+                && !is_fallback(call)
+        };
+        let mut failed = (0..calls.len()).filter(|at| same(&calls[*at]));
+        match (failed.next(), failed.next()) {
+            (Some(at), None) if calls[at].fallback.is_none() => {
+                calls[at].fallback = fallback.fallback;
+            }
+            _ => calls.push(fallback),
+        }
+    }
+    calls
+}
+
 /// Returns the note about a root that was not received.
 fn rootless(trace: &TraceSummary, now: u64) -> Option<(&'static str, &'static str)> {
     let ended = trace.start + Duration::from_nanos(trace.duration_nanos);
@@ -128,7 +150,8 @@ impl TraceRow {
                 s.spans,
             )
         });
-        let mut circuits: Vec<_> = trace.circuits.iter().collect();
+        let joined = joined(&trace.circuits);
+        let mut circuits: Vec<_> = joined.iter().collect();
         let all = circuits.len();
         circuits.retain(|mark| !state::is_normal(mark));
         circuits.sort_by_key(|mark| !mark.is_harmed());
@@ -159,7 +182,6 @@ impl TraceRow {
                 .map(|mark| {
                     let chip = state::call_chip(mark, false);
                     let name = text::shown(&mark.name, 24).into_owned();
-                    // The fallback that answered has its own span, and so its own mark.
                     let is_masked = mark.is_harmed() && trace.grade() == Grade::Degraded;
                     Chip {
                         class: match is_masked {
