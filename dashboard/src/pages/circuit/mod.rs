@@ -73,7 +73,7 @@ pub(crate) async fn show(
         end: UnixNanos::new(end.saturating_add(1)),
         ..kept
     };
-    let asked = view.range.as_deref();
+    let asked = params.range(&range::ranges(pages.retention()))?;
     let shown = range::history(&pages, &key, asked, end, view.at.is_none()).await?;
     let transitions = pages
         .query

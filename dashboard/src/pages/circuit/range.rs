@@ -71,12 +71,11 @@ pub(crate) struct Shown {
 pub(crate) async fn history(
     pages: &Pages,
     key: &CircuitKey,
-    asked: Option<&str>,
+    asked: Option<Range>,
     end: u64,
     live: bool,
 ) -> Result<Shown, PageError> {
     let ranges = ranges(pages.retention());
-    let asked = asked.and_then(|value| ranges.find(value));
     let first = read(pages, key, asked.unwrap_or(ranges.longest()), end, live).await?;
     let begins = first.history.states.iter().map(|span| span.start).min();
     let fitting = ranges.holding(end.saturating_sub(begins.unwrap_or(UnixNanos::new(0)).get()));

@@ -6,8 +6,10 @@ use std::convert::Infallible;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 
-use super::error::PageError;
 use fusebox_collector::model::{UnixNanos, parse_timestamp};
+
+use super::error::PageError;
+use crate::pages::view::range::{Range, Ranges};
 
 /// The parameters of a request.
 #[derive(Debug, Clone, Default)]
@@ -44,6 +46,20 @@ impl Params {
             None => Err(PageError::Invalid(t!(
                 "at: {text} is not a time; use 2026-11-23T10:04:11Z or Unix nanoseconds",
                 text = format!("{text:?}")
+            ))),
+        }
+    }
+
+    /// Returns the one of these ranges that `range` names, if it is given.
+    pub(crate) fn range(&self, ranges: &Ranges) -> Result<Option<Range>, PageError> {
+        let Some(value) = self.word("range") else {
+            return Ok(None);
+        };
+        match ranges.find(value) {
+            Some(range) => Ok(Some(range)),
+            None => Err(PageError::Invalid(t!(
+                "range: {value} is none of the ranges of this page",
+                value = format!("{value:?}")
             ))),
         }
     }

@@ -29,8 +29,7 @@ const LENGTHS: [u64; 3] = [15 * MINUTE, HOUR, DAY];
 /// Serves the map.
 pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResult<MapPage> {
     let ranges = Ranges::within(pages.retention(), &LENGTHS);
-    let asked = params.get("range").and_then(|value| ranges.find(value));
-    let range = asked.unwrap_or(ranges.shortest());
+    let range = params.range(&ranges)?.unwrap_or(ranges.shortest());
     let time = TimeRange {
         start: UnixNanos::new(UnixNanos::now().get().saturating_sub(range.length())),
         end: UnixNanos::MAX,

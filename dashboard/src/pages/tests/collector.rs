@@ -471,6 +471,12 @@ async fn what_is_wrong_or_unknown_is_said_with_its_status() {
         ),
         ("/traces?cursor=x", StatusCode::BAD_REQUEST, "search again"),
         ("/?at=yesterday", StatusCode::BAD_REQUEST, "is not a time"),
+        ("/?range=99", StatusCode::BAD_REQUEST, "none of the ranges"),
+        (
+            "/map?range=99",
+            StatusCode::BAD_REQUEST,
+            "none of the ranges",
+        ),
         ("/traces/zz", StatusCode::BAD_REQUEST, "hex"),
         (
             "/traces/000000000000000000000000000000aa",

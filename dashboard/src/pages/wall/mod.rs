@@ -17,7 +17,7 @@ use axum::extract::State;
 use fusebox_collector::model::{CircuitTransition, CircuitView, CircuitWall, TimeRange, UnixNanos};
 
 use crate::pages::Pages;
-use crate::pages::frame::error::{PageError, PageResult, lenient};
+use crate::pages::frame::error::{PageResult, lenient};
 use crate::pages::frame::page::{Chrome, Page, Pill, Section};
 use crate::pages::frame::params::Params;
 use crate::pages::view::range::{Range, Ranges};
@@ -43,15 +43,7 @@ pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResu
         .wall(view.at.map(UnixNanos::new))
         .await?;
     let lengths = timeline::lengths(pages.retention());
-    let shown = match view.range.as_str() {
-        "" => lengths.longest(),
-        value => lengths.find(value).ok_or_else(|| {
-            PageError::Invalid(t!(
-                "range: {value} is none of the timeline's lengths",
-                value = format!("{value:?}")
-            ))
-        })?,
-    };
+    let shown = params.range(&lengths)?.unwrap_or(lengths.longest());
     let range = TimeRange {
         start: UnixNanos::new(now.saturating_sub(pages.retention())),
         end: UnixNanos::MAX,

@@ -34,7 +34,6 @@ pub(super) const WORDS: Words = &[
     ("{n} call in two minutes", "2분간 호출 {n}건"),
     ("{n} calls in two minutes", "2분간 호출 {n}건"),
     ("{service} to {circuit}: {state}, {reason}", "{service}에서 {circuit}: {state}, {reason}"),
-    ("range: {value} is none of the timeline's lengths", "range: {value}은(는) 타임라인 길이가 아닙니다"),
     ("Just closed", "방금 닫힘"),
     ("Not closed", "닫히지 않음"),
     ("Not closed or just closed", "닫히지 않았거나 방금 닫힘"),
