@@ -9,7 +9,7 @@ use integration_tests::{Binary, Browser, DEADLINE, eventually, get_json};
 /// Guarantees: real faults open real breakers, the wall shows it live, and the call that opened the breaker is a trace
 /// across services.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_newcomer_sees_a_breaker_trip_and_follows_the_call_that_tripped_it() {
+async fn a_newcomer_sees_a_breaker_open_and_follows_the_call_that_opened_it() {
     let demo = Binary::demo().await;
     let browser = Browser::start(1440, 900).await;
     browser.open(&demo.web).await;
@@ -103,7 +103,7 @@ async fn the_moment_of_opening_can_be_seen_again(web: &str, browser: &Browser) {
 async fn opening_trace(web: &str) -> Option<String> {
     let circuits = get_json(&format!("{web}/api/circuits")).await?;
     for circuit in circuits["circuits"].as_array()? {
-        let Some(id) = circuit["opened_by"].as_str() else {
+        let Some(id) = circuit["last_opened_by"].as_str() else {
             continue;
         };
         if get_json(&format!("{web}/api/traces/{id}")).await.is_some() {

@@ -302,7 +302,7 @@ async fn a_circuit_is_shown_with_what_opened_it() {
         ("service", "gateway"),
         ("state", "open"),
         ("target", "product"),
-        ("opened_by", "4bf92f3577b34da6a3ce929d0e0e4736"),
+        ("last_opened_by", "4bf92f3577b34da6a3ce929d0e0e4736"),
         ("reason", "60 % of 20 calls failed in 10 s (limit 50 %)"),
     ] {
         assert_eq!(view[field], value, "{field}");

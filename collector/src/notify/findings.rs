@@ -100,7 +100,7 @@ fn of_circuit(circuit: &CircuitView) -> Option<Finding> {
 
 fn outage(circuit: &CircuitView) -> Problem {
     let outage = circuit.outage.as_ref();
-    let opened_by = outage.map_or(circuit.opened_by, |outage| outage.opened_by);
+    let opened_by = outage.map_or(circuit.last_opened_by, |outage| outage.opened_by);
     Problem {
         since: outage.map_or(circuit.since, |outage| outage.since),
         reason: outage.map_or_else(|| circuit.reason.clone(), |outage| outage.reason.clone()),

@@ -144,7 +144,11 @@ impl WallboardPage {
     }
 
     fn headline(&self) -> String {
-        let open = tn!(self.open, "{n} circuit open", "{n} circuits open");
+        let open = tn!(
+            self.open,
+            "{n} circuit not closed",
+            "{n} circuits not closed"
+        );
         let down = tn!(self.down, "{n} instance down", "{n} instances down");
         let parts = [(self.open, open), (self.down, down)].into_iter();
         let parts: Vec<_> = parts
@@ -269,7 +273,7 @@ mod tests {
             (full.tiles.len(), full.left_out, full.size()),
             (3, 98, "many")
         );
-        assert_eq!(full.headline(), "1,001 circuits open");
+        assert_eq!(full.headline(), "1,001 circuits not closed");
         let one = page(&circuits[1_000..]);
         assert_eq!((one.size(), one.left_out), ("few", 0));
     }

@@ -88,7 +88,7 @@ async fn the_circuits_are_there(web: &str, moment: u64, trace: &str) {
     let wall = ask(web, &format!("/api/circuits?at={moment}")).await;
     assert_eq!(names(&wall), ["stock"]);
     assert_eq!(wall["circuits"][0]["state"], "open", "{wall}");
-    assert_eq!(wall["circuits"][0]["opened_by"], trace, "{wall}");
+    assert_eq!(wall["circuits"][0]["last_opened_by"], trace, "{wall}");
     let changes = ask(web, "/api/circuits/cart/stock/transitions").await;
     let changes = changes["transitions"].as_array().expect("changes");
     assert_eq!(changes.len(), 1, "{changes:?}");

@@ -63,7 +63,7 @@ fn figures(in_flight: u64, instances: Vec<CircuitInstanceView>) -> CircuitFigure
         in_flight,
         spark: Vec::new(),
         reason: String::new(),
-        opened_by: None,
+        last_opened_by: None,
         outage: None,
         own_window: None,
         settings: CircuitSettings {

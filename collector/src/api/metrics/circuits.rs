@@ -110,7 +110,7 @@ fn write_windows(text: &mut Exposition, circuits: &[InstanceFigures]) {
     for circuit in circuits {
         let latency = &circuit.latency;
         let quantiles = [
-            ("0.5", latency.median_nanos),
+            ("0.5", latency.p50_nanos),
             ("0.9", latency.p90_nanos),
             ("0.99", latency.p99_nanos),
         ];

@@ -104,7 +104,7 @@ async fn the_wall_shows_the_last_ten_seconds_merged_over_instances() {
     assert_eq!(view.instances.len(), 2);
     assert_eq!(view.instances[0].error_percent, Some(20.0));
     let union = LatencyHistogram::from_buckets([(-40, 80), (-20, 20), (0, 100)]);
-    assert_eq!(view.latency.median_nanos, union.quantile(0.5).map(nanos));
+    assert_eq!(view.latency.p50_nanos, union.quantile(0.5).map(nanos));
     assert_eq!(view.latency.p99_nanos, union.quantile(0.99).map(nanos));
     assert_eq!(view.spark.len(), 60);
     assert_eq!(
@@ -152,7 +152,7 @@ async fn a_transition_shows_at_once_with_its_call() {
     assert_eq!(view.since, UnixNanos::new(at(1.4)));
     assert_eq!(view.retry_at, Some(UnixNanos::new(at(6.4))));
     assert_eq!(view.reason, "52 % of 118 calls failed");
-    assert!(view.opened_by.is_some());
+    assert!(view.last_opened_by.is_some());
     let found = world.circuits.transitions(None, TimeRange::ALL, 10).await;
     assert_eq!(found.unwrap().value.len(), 1);
     assert!(matches!(changes.try_recv(), Ok(CircuitChange::Samples)));
@@ -173,7 +173,7 @@ async fn an_outage_lasts_until_the_breaker_closes() {
     let mut breaker = FakeBreaker::new("a", at(0.0));
     world.report(&breaker, at(1.0)).await;
     world.turn(&mut breaker, Open, "52 % failed", at(2.0)).await;
-    let first = world.only(at(2.1)).opened_by;
+    let first = world.only(at(2.1)).last_opened_by;
     for second in [7.0, 12.0] {
         world
             .turn(&mut breaker, HalfOpen, "wait over", at(second))
@@ -243,7 +243,7 @@ async fn the_state_set_heals_a_missed_event() {
     assert_eq!(view.state, EffectiveState::Open);
     assert_eq!(view.since, UnixNanos::new(at(2.0)));
     assert_eq!(view.reason, "reported by fusebox");
-    assert_eq!(view.opened_by, None);
+    assert_eq!(view.last_opened_by, None);
     let found = world.circuits.transitions(None, TimeRange::ALL, 1).await;
     assert_eq!(found.unwrap().value[0].provenance, Provenance::Derived);
     // The event comes after all: it explains the state.
@@ -257,7 +257,7 @@ async fn the_state_set_heals_a_missed_event() {
     let view = world.only(at(4.5));
     assert_eq!(view.since, UnixNanos::new(at(1.9)));
     assert_eq!(view.reason, "probe failed");
-    assert!(view.opened_by.is_some());
+    assert!(view.last_opened_by.is_some());
     let found = world
         .circuits
         .transitions(None, TimeRange::ALL, 10)

@@ -67,7 +67,7 @@ pub(super) fn view(
             .sum(),
         spark: spark(instances, now),
         reason: latest.map_or_else(String::new, |facts| facts.standing.reason.clone()),
-        opened_by: opened_by(instances),
+        last_opened_by: last_opened_by(instances),
         outage: outage(instances, &live),
         settings,
         instances: instances.iter().zip(&windows).map(instance_view).collect(),
@@ -104,7 +104,7 @@ fn forced(instances: &[&Facts], state: EffectiveState, now: UnixNanos) -> Option
     facts.report.as_ref()?.forced.clone()
 }
 
-fn opened_by(instances: &[Facts]) -> Option<opentelemetry::TraceId> {
+fn last_opened_by(instances: &[Facts]) -> Option<opentelemetry::TraceId> {
     let opened = instances
         .iter()
         .filter(|facts| facts.standing.opened_by.is_some());
@@ -196,7 +196,7 @@ pub(super) fn error_percent(calls: &CircuitCalls, settings: &CircuitSettings) ->
 pub(super) fn latency_view(latency: &LatencyHistogram) -> LatencyView {
     let quantile = |share| latency.quantile(share).map(nanos);
     LatencyView {
-        median_nanos: quantile(0.5),
+        p50_nanos: quantile(0.5),
         p90_nanos: quantile(0.9),
         p99_nanos: quantile(0.99),
         p995_nanos: quantile(0.995),

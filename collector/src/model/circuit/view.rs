@@ -12,8 +12,8 @@ use serde::Serialize;
 /// Percentiles over the window, nanoseconds; `None` without executed calls.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct LatencyView {
-    /// Median.
-    pub median_nanos: Option<u64>,
+    /// 50th percentile.
+    pub p50_nanos: Option<u64>,
     /// 90th percentile.
     pub p90_nanos: Option<u64>,
     /// 99th percentile.
@@ -86,7 +86,7 @@ pub struct CircuitView {
     pub reason: String,
     /// Trace id of the call that caused the last transition to open.
     #[serde(serialize_with = "optional_hex::serialize")]
-    pub opened_by: Option<TraceId>,
+    pub last_opened_by: Option<TraceId>,
     /// The current or the last outage, with failed probes counted over all instances.
     pub outage: Option<Outage>,
     /// Figures that its library computes over its own window, from the instance whose state is shown; `None`

@@ -353,7 +353,7 @@ pub(crate) fn check_circuits(circuits: &Circuits, scene: &Scene, runtime: &Runti
     let view = view.expect("reads").value.expect("is there");
     let success = (21..=30).map(|second| 3 * (5 + second)).sum::<u64>();
     assert_eq!((view.calls.success, view.calls.timeout), (success, 15));
-    assert_eq!(view.opened_by, Some(TraceId::from_bytes([7; 16])));
+    assert_eq!(view.last_opened_by, Some(TraceId::from_bytes([7; 16])));
     assert_eq!(view.settings.slow_call_rate_percent, Some(33.3));
     transitions(circuits, scene, runtime);
     history(circuits, scene, runtime);

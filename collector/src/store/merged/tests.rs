@@ -226,7 +226,7 @@ fn an_instance_that_reports_by_turns_is_one() {
             let calls = &view.calls;
             view.instances.len() == 1
                 && view.state == EffectiveState::Open
-                && view.opened_by.is_some()
+                && view.last_opened_by.is_some()
                 && calls.success > 0
                 && calls.failure > 0
         });

@@ -344,7 +344,7 @@ impl CircuitPage {
         let is_open =
             |s: &&StateSpan| matches!(s.state, EffectiveState::Open | EffectiveState::ForcedOpen);
         let open: Duration = states.iter().filter(is_open).map(length).sum();
-        (!known.is_zero()).then(|| format!("{:.2}", open.div_duration_f64(known) * 100.0))
+        (!known.is_zero()).then(|| text::percent(open.div_duration_f64(known) * 100.0))
     }
 
     fn transitions(&self) -> Vec<Step> {

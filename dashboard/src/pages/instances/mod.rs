@@ -83,7 +83,8 @@ struct Row {
     since: String,
     heard: String,
     control: &'static str,
-    breakers: String,
+    circuits: usize,
+    not_closed: usize,
     rate: String,
     error: String,
 }
@@ -162,7 +163,7 @@ fn look(liveness: Liveness) -> (&'static str, &'static str, &'static str) {
         ),
         Liveness::Silent => (
             "off",
-            t!("silent"),
+            t!("not reporting"),
             t!("it sends spans only and has sent none for a minute: it may be idle or gone"),
         ),
     }
@@ -193,14 +194,17 @@ pub(crate) fn href(service: &str, id: &str) -> Href {
 }
 
 impl Row {
+    fn has_circuits(&self) -> bool {
+        self.circuits > 0
+    }
+
+    fn has_open_circuits(&self) -> bool {
+        self.not_closed > 0
+    }
+
     fn new(one: &InstanceView, now: u64) -> Self {
         let (class, word, title) = look_of(one);
         let ago = |at: UnixNanos| text::age(now.saturating_sub(at.get()));
-        let breakers = match (one.breakers, one.not_closed) {
-            (0, _) => "—".to_owned(),
-            (all, 0) => t!("{n} closed", n = all),
-            (all, open) => t!("{all}, {n} not closed", all = all, n = open),
-        };
         Self {
             service: text::name(&one.service).into_owned(),
             service_href: Href::service(&one.service).to_string(),
@@ -227,7 +231,8 @@ impl Row {
                 Some(Way::Actuator) => t!("through its actuator"),
                 None => t!("no"),
             },
-            breakers,
+            circuits: one.breakers,
+            not_closed: one.not_closed,
             rate: match one.breakers {
                 0 => "—".to_owned(),
                 _ => text::rate(one.calls_per_second),

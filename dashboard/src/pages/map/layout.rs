@@ -8,7 +8,7 @@ pub(crate) const WIDTH: f64 = 178.0;
 /// Height of a box.
 pub(crate) const HEIGHT: f64 = 46.0;
 /// Horizontal distance of columns.
-const COLUMN: f64 = 316.0;
+const COLUMN: f64 = 256.0;
 /// Vertical gap between boxes.
 const GAP: f64 = 30.0;
 /// Height reserved for calls that pass between boxes.

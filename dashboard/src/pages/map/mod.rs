@@ -19,6 +19,8 @@ use crate::pages::view::text::{self, DAY, HOUR, MINUTE};
 use crate::pages::wall::Teach;
 use layout::{HEIGHT, WIDTH, layout};
 
+/// A wider picture scrolls, in its own width.
+const WIDEST: f64 = 1_600.0;
 /// Most edges drawn, those with most calls first.
 const EDGES_MAX: usize = 120;
 /// Most edges listed in the table.
@@ -173,6 +175,11 @@ impl MapPage {
 
     fn shown_height(&self) -> String {
         trim(self.height)
+    }
+
+    /// Returns whether the picture is so wide that its words could not be read if it were shrunk to the page.
+    fn is_wide(&self) -> bool {
+        self.width > WIDEST
     }
 
     /// Returns the maximum width of the picture, so that two services do not fill a screen.

@@ -67,6 +67,8 @@ async fn aside<T: Send + 'static>(
 pub(crate) struct Red {
     rate: String,
     errors: String,
+    /// Whether there are failed calls to look at.
+    fails: bool,
     bad: bool,
     p50: String,
     p90: String,
@@ -83,6 +85,7 @@ impl From<&RedStats> for Red {
             } else {
                 format!("{} %", text::percent(share))
             },
+            fails: red.errors > 0,
             bad: share >= 1.0,
             p50: text::maybe_duration(red.p50_nanos),
             p90: text::maybe_duration(red.p90_nanos),
@@ -94,9 +97,9 @@ impl From<&RedStats> for Red {
 /// Returns how recent the last report of an instance is.
 fn freshness(instance: &InstanceSeen, now: u64) -> (&'static str, &'static str) {
     match now.saturating_sub(instance.last_seen.get()) {
-        silent if silent <= LATE_AFTER => ("closed", t!("reporting")),
+        silent if silent <= LATE_AFTER => ("closed", t!("live")),
         silent if silent <= GONE_AFTER => ("half", t!("late")),
-        _ => ("off", t!("gone")),
+        _ => ("off", t!("not reporting")),
     }
 }
 

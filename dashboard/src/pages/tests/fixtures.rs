@@ -92,7 +92,7 @@ fn story(seed: u64, state: State) -> Vec<SparkBucket> {
 
 fn latency(seed: u64, executed: u64) -> LatencyView {
     LatencyView {
-        median_nanos: (executed > 0).then_some((9 + seed % 50) * 1_000_000),
+        p50_nanos: (executed > 0).then_some((9 + seed % 50) * 1_000_000),
         p90_nanos: (executed > 0).then_some((25 + seed % 90) * 1_000_000),
         p99_nanos: (executed > 0).then_some((120 + seed) * 1_000_000),
         p995_nanos: (executed > 0).then_some((300 + seed * 2) * 1_000_000),
@@ -166,7 +166,7 @@ pub(crate) fn circuit(service: &str, name: &str, state: State) -> CircuitView {
         } else {
             "52 % of 118 calls failed in 10 s (limit 50 %)".to_owned()
         },
-        opened_by: (state == State::Open).then(|| TraceId::from(0x7c1f_a90e_u128 << 96 | 7)),
+        last_opened_by: (state == State::Open).then(|| TraceId::from(0x7c1f_a90e_u128 << 96 | 7)),
         outage: (state == State::Open).then(|| Outage {
             since: UnixNanos::new(NOW - 3 * MINUTE),
             reason: "52 % of 118 calls failed in 10 s (limit 50 %)".to_owned(),

@@ -18,11 +18,11 @@ fn a_forced_card_says_why_and_names_no_call() {
         "stock",
         EffectiveState::ForcedOpen,
     )];
-    wall.circuits[0].opened_by = Some(TraceId::from(7));
+    wall.circuits[0].last_opened_by = Some(TraceId::from(7));
     let page = wall_page(&wall, &[]);
     let why = "<p class=\"why\" title=\"kim: PG outage, see incident 4711\">";
     assert!(page.contains(why), "{page}");
-    assert!(!page.contains("what tripped it"), "{page}");
+    assert!(!page.contains("the call that opened it"), "{page}");
 }
 
 /// Guarantees: the form that changes a circuit, which is below all requests on a phone, is linked from the head of the

@@ -225,10 +225,10 @@ fn a_tick_is_drawn_once_in_each_language() {
     assert!(!std::sync::Arc::ptr_eq(&english, &korean));
     assert!(std::sync::Arc::ptr_eq(&english, &draw(Language::English).0));
     assert!(
-        card.contains("what tripped it") && !karte.contains("what tripped it"),
+        card.contains("the call that opened it") && !karte.contains("the call that opened it"),
         "{karte}"
     );
-    assert!(karte.contains("열린 원인"), "{karte}");
+    assert!(karte.contains("서킷을 연 호출"), "{karte}");
 }
 
 /// Files of the collector and of the library whose sentences pages show.

@@ -39,7 +39,7 @@ impl Arranged {
 }
 
 /// Returns whether a circuit closed within the last minute; its card then keeps its place for a while.
-fn just_closed(circuit: &CircuitView, at: u64) -> bool {
+pub(super) fn just_closed(circuit: &CircuitView, at: u64) -> bool {
     // A breaker that was never open has no transition, and so no reason.
     let has_closed = circuit.state == EffectiveState::Closed && !circuit.reason.is_empty();
     has_closed && at.saturating_sub(circuit.since.get()) < JUST_CLOSED_NANOS

@@ -10,6 +10,7 @@ use fusebox_collector::model::{
 };
 use opentelemetry::TraceId;
 
+use super::arranged::just_closed;
 use super::instance_row::InstanceRow;
 use crate::pages::hash::fnv1a;
 use crate::pages::view::chart::{self, Path, Share, Stretch};
@@ -29,6 +30,9 @@ pub(crate) struct Card<'a> {
     live: bool,
     with_instances: bool,
 }
+
+/// Percent of failed calls that count as many for a breaker whose own limit is not known: Hystrix's default.
+const USUAL_LIMIT: f64 = 50.0;
 
 /// A name, its figure and its title.
 #[derive(Debug)]
@@ -104,7 +108,7 @@ impl<'a> Card<'a> {
     pub(crate) fn brief_figures(&self) -> [Figure; 3] {
         let latency = &self.circuit.latency;
         [
-            Figure::new("p50", text::brief_duration(latency.median_nanos)),
+            Figure::new("p50", text::brief_duration(latency.p50_nanos)),
             Figure::new("p99", text::brief_duration(latency.p99_nanos)),
             Figure::new(t!("instances"), self.hosts()),
         ]
@@ -239,7 +243,8 @@ impl<'a> Card<'a> {
         match self.circuit.state {
             EffectiveState::Open => self.circuit.retry_at.map(|at| self.retry(at.get())),
             EffectiveState::HalfOpen => {
-                Some(t!("probing, {n} in flight", n = self.circuit.in_flight))
+                let probes = self.circuit.in_flight;
+                (probes > 0).then(|| t!("{n} probing", n = probes))
             }
             _ => None,
         }
@@ -279,14 +284,14 @@ impl<'a> Card<'a> {
     pub(crate) fn error_class(&self) -> &'static str {
         let opens_at = self.circuit.settings.failure_rate_percent;
         match self.circuit.error_percent {
-            Some(p) if p >= opens_at.unwrap_or_default().max(1.0) => "open",
+            Some(p) if p >= opens_at.unwrap_or(USUAL_LIMIT).max(1.0) => "open",
             Some(p) if p >= 5.0 => "half",
             None => "muted",
             _ => "",
         }
     }
 
-    fn figures(&self) -> [Figure; 6] {
+    fn figures(&self) -> [Figure; 5] {
         let latency = &self.circuit.latency;
         let hosts = Figure {
             title: Some(t!("instances that are not closed, of those that report")),
@@ -294,10 +299,9 @@ impl<'a> Card<'a> {
         };
         [
             Figure::new(t!("calls/s"), text::rate(self.circuit.calls_per_second)),
-            Figure::new("p50", text::brief_duration(latency.median_nanos)),
+            Figure::new("p50", text::brief_duration(latency.p50_nanos)),
             Figure::new("p90", text::brief_duration(latency.p90_nanos)),
             Figure::new("p99", text::brief_duration(latency.p99_nanos)),
-            Figure::new("p99.5", text::brief_duration(latency.p995_nanos)),
             hosts,
         ]
     }
@@ -359,17 +363,8 @@ impl<'a> Card<'a> {
         self.search(None)
     }
 
-    fn search_refused(&self) -> String {
-        self.search(Some("rejected"))
-    }
-
     fn search_fallback(&self) -> String {
         self.search(Some("fallback"))
-    }
-
-    fn refused(&self) -> Option<String> {
-        let refused = self.circuit.calls.rejected;
-        (refused > 0).then(|| text::count(refused))
     }
 
     fn fallbacks(&self) -> Option<String> {
@@ -382,14 +377,15 @@ impl<'a> Card<'a> {
         self.circuit.calls.total() == 0
     }
 
-    /// Returns the link to the call that opened it.
-    fn tripped_by(&self) -> Option<String> {
-        // A forced circuit was not opened by a call; an earlier one is in its history.
-        if self.circuit.forced.is_some() {
+    /// Returns the link to the call that opened it, until it has been closed for a minute.
+    fn opened_by(&self) -> Option<String> {
+        // A forced circuit was not opened by a call; earlier calls are in its history.
+        let is_recent = self.is_out() || just_closed(self.circuit, self.now);
+        if self.circuit.forced.is_some() || !is_recent {
             return None;
         }
         let outage = self.circuit.outage.as_ref();
-        let first = outage.map_or(self.circuit.opened_by, |outage| outage.opened_by);
+        let first = outage.map_or(self.circuit.last_opened_by, |outage| outage.opened_by);
         first.map(|id| self.call(id))
     }
 
@@ -398,7 +394,7 @@ impl<'a> Card<'a> {
         let outage = self.circuit.outage.as_ref().filter(|_| self.is_out())?;
         let last = self
             .circuit
-            .opened_by
+            .last_opened_by
             .filter(|_| outage.failed_probes > 0)?;
         Some(self.call(last))
     }

@@ -103,26 +103,23 @@ pub(crate) enum Sort {
     Volume,
     /// Highest error percentage first.
     Error,
-    /// Highest median first.
-    Median,
+    /// Highest p50 first.
+    P50,
     /// Highest 90th percentile first.
     P90,
     /// Highest 99th percentile first.
     P99,
-    /// Highest 99.5th percentile first.
-    P995,
 }
 
 impl Sort {
-    pub(super) const ALL: [(Self, &'static str, Text); 8] = [
+    pub(super) const ALL: [(Self, &'static str, Text); 7] = [
         (Self::Worst, "worst", Text::find("Worst first")),
         (Self::Name, "name", Text::find("Name")),
         (Self::Volume, "volume", Text::find("Volume")),
         (Self::Error, "error", Text::find("Error %")),
-        (Self::Median, "median", Text::same("p50")),
+        (Self::P50, "p50", Text::same("p50")),
         (Self::P90, "p90", Text::same("p90")),
         (Self::P99, "p99", Text::same("p99")),
-        (Self::P995, "p995", Text::same("p99.5")),
     ];
 
     fn read(word: &str) -> Self {
@@ -145,10 +142,9 @@ impl Sort {
             Self::Name => (0, 0, 0),
             Self::Volume => (volume, 0, 0),
             Self::Error => (error, volume, 0),
-            Self::Median => (latency.median_nanos.unwrap_or(0), 0, 0),
+            Self::P50 => (latency.p50_nanos.unwrap_or(0), 0, 0),
             Self::P90 => (latency.p90_nanos.unwrap_or(0), 0, 0),
             Self::P99 => (latency.p99_nanos.unwrap_or(0), 0, 0),
-            Self::P995 => (latency.p995_nanos.unwrap_or(0), 0, 0),
         }
     }
 }

@@ -119,7 +119,6 @@ pub(super) const WORDS: Words = &[
     ("{failing} % of failing, {passing} % of passing calls", "실패한 호출의 {failing} %, 성공한 호출의 {passing} %"),
     ("Compares the attributes of up to 60 failing and 60 passing calls.", "실패한 호출과 성공한 호출을 각각 최대 60건씩 골라 속성을 비교합니다."),
     ("No instances have reported recently.", "최근에 보고한 인스턴스가 없습니다."),
-    ("error", "오류율"),
     ("last report {age} ago", "마지막 보고 {age} 전"),
     ("The wall at that moment", "그 시점의 서킷 현황"),
     ("<b class='forced'>{what}</b> manually: “{why}”; {until}.", "수동으로 <b class='forced'>{what}</b>: “{why}”, {until}."),

@@ -50,7 +50,7 @@ async fn a_breaker_without_metrics_is_on_the_wall() {
     assert_eq!((view.source, view.calls.failure), (Source::Spans, 4));
     assert_eq!(world.counted().await.success, 0, "metrics may come");
     world.spans(Outcome::Success, Closed, 1, at(100.0)).await;
-    assert!(world.only(at(100.5)).latency.median_nanos.is_some());
+    assert!(world.only(at(100.5)).latency.p50_nanos.is_some());
     world.spans(Outcome::Rejected, Open, 5, at(120.0)).await;
     let view = world.only(at(121.0));
     assert_eq!((view.source, view.state), (Source::Spans, Open));
