@@ -154,6 +154,9 @@ addEventListener("keydown", (e) => {
   if (e.key === "?") { e.preventDefault(); help.showModal(); }
 });
 
+// A field names its key behind some blanks, which means nothing where there are no keys.
+if (matchMedia("(pointer: coarse)").matches) for (const field of document.querySelectorAll("input[placeholder]")) [field.placeholder] = field.placeholder.split("   ");
+
 // What was left empty or as usual does not lengthen the address.
 for (const form of document.querySelectorAll("form[method=get]")) form.addEventListener("formdata", (e) => {
   for (const name of new Set(e.formData.keys())) {

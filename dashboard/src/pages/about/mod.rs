@@ -83,9 +83,12 @@ fn reasons(counters: &Counters) -> Vec<(String, String)> {
         (t!("incidents"), counters.incidents.all()),
     ];
     let named = all.into_iter().flat_map(|(what, reasons)| {
-        reasons
-            .into_iter()
-            .map(move |(reason, count)| (format!("{what}: {reason}"), text::count(count)))
+        reasons.into_iter().map(move |(reason, count)| {
+            (
+                format!("{what}: {}", reason.replace('_', " ")),
+                text::count(count),
+            )
+        })
     });
     named.collect()
 }

@@ -210,7 +210,7 @@ pub(super) const WORDS: Words = &[
     ("Log records", "로그"),
     ("Severity", "심각도"),
     ("Text", "텍스트"),
-    ("Trace, exact times", "트레이스, 정확한 시각"),
+    ("trace, exact times", "트레이스, 정확한 시각"),
     ("Trace id", "트레이스 ID"),
     ("Stack of the exception", "예외 스택"),
     ("severity", "심각도"),
