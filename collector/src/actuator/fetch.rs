@@ -236,7 +236,8 @@ impl Fetcher {
         let began = Instant::now();
         let found = timeout(TIME_MAX, lookup).await;
         self.note(asked, found.is_ok() && began.elapsed() < SLOW_AFTER);
-        let found = found.map_err(|_| FetchError::Unresolved("no answer".to_owned()))?;
+        let found =
+            found.map_err(|_| FetchError::Unresolved("the resolver did not answer".to_owned()))?;
         let found = found.unwrap_or_else(|error| Err(std::io::Error::other(error)));
         found.map_err(|error| FetchError::Unresolved(last_cause(&error)))
     }

@@ -135,6 +135,7 @@ pub(super) const WORDS: Words = &[
     ("too many requests to actuators are running", "진행 중인 액추에이터 요청이 너무 많습니다"),
     ("it answered {status}, and redirects are not followed", "{status}(으)로 응답했습니다. 리디렉션은 따르지 않습니다"),
     ("its answer has more than {n} KiB", "응답이 {n}KiB를 넘습니다"),
+    ("the resolver did not answer", "이름 확인 서버가 응답하지 않았습니다"),
     ("no address", "주소가 없습니다"),
     ("an actuator did not answer in time", "액추에이터가 제때 응답하지 않았습니다"),
     ("an actuator changes no settings", "액추에이터로는 설정을 바꿀 수 없습니다"),
