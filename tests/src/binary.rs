@@ -123,7 +123,7 @@ impl Binary {
         let anywhere = LISTEN_ANYWHERE.chunks(2).filter(|pair| !is_given(pair[0]));
         command.args(anywhere.flatten()).args(args);
         command.stdout(Stdio::piped());
-        let mut child = child::start(command).expect("the binary starts");
+        let mut child = command.spawn().expect("the binary starts");
         let stdout = child.stdout.take().expect("standard output is piped");
         let mut addresses = Addresses::default();
         let (web, otlp_http) = read_until("the binary", stdout, |line| addresses.read(line)).await;
@@ -141,16 +141,14 @@ impl Binary {
 
     /// Sends SIGTERM and waits for the end of the process.
     pub async fn terminate(self) {
-        self.ask_to_stop().await;
+        self.ask_to_stop();
         let status = self.ended().await;
         assert!(status.success(), "a clean exit: {status}");
     }
 
     /// Sends SIGTERM.
-    pub async fn ask_to_stop(&self) {
-        let id = self.id().to_string();
-        let mut kill = Command::new("kill");
-        kill.args(["-TERM", &id]).status().await.expect("kill runs");
+    pub fn ask_to_stop(&self) {
+        child::signal(self.id(), "TERM");
     }
 
     /// Waits for the end of the process; returns how it ended.

@@ -178,7 +178,9 @@ async fn start_driver() -> (Child, u16) {
 async fn try_start_driver() -> Option<(Child, u16)> {
     let mut command = child::server("chromedriver");
     command.arg("--port=0").stdout(Stdio::piped());
-    let mut driver = child::start(command).expect("chromedriver starts: tests/run installs it");
+    let mut driver = command
+        .spawn()
+        .expect("chromedriver starts: tests/run installs it");
     let stdout = driver.stdout.take().expect("standard output is piped");
     let port = read_until_exit("chromedriver", stdout, |line| {
         let (_, port) = line.rsplit_once("started successfully on port ")?;

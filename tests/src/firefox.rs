@@ -62,7 +62,9 @@ impl Firefox {
             .env("HOME", path)
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        let browser = child::start(command).expect("Firefox starts: tests/run installs it");
+        let browser = command
+            .spawn()
+            .expect("Firefox starts: tests/run installs it");
         let file = path.join("MarionetteActivePort");
         let port: u16 = eventually("Firefox's port", || async {
             std::fs::read_to_string(&file).ok()?.trim().parse().ok()

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
 use crate::binary::binary_path;
 use crate::child;
@@ -35,7 +35,7 @@ impl ShopService {
             // It ends when its standard input does.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
-        let mut child = child::start(command).expect("the service starts");
+        let mut child = command.spawn().expect("the service starts");
         let stdout = child.stdout.take().expect("standard output is piped");
         let address = read_until(service, stdout, |line| Some(line.to_owned())).await;
         Self {
@@ -55,14 +55,8 @@ impl ShopService {
         assert!(status.success(), "a clean exit: {status}");
     }
 
-    /// Sends it a signal, such as `STOP` or `CONT`.
-    ///
-    /// # Panics
-    /// Panics if the process is gone.
-    pub async fn signal(&self, name: &str) {
-        let id = self.child.id().expect("it is running").to_string();
-        let signal = format!("-{name}");
-        let sent = Command::new("kill").args([signal, id]).status().await;
-        assert!(sent.expect("kill runs").success());
+    /// Returns its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("it is running")
     }
 }

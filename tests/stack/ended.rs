@@ -1,6 +1,6 @@
 //! Instances that end on purpose and those that are killed: real services, the real collector, killed too.
 
-use integration_tests::{Binary, ShopService, eventually, get_json};
+use integration_tests::{Binary, ShopService, child, eventually, get_json};
 use tempfile::TempDir;
 
 /// Nothing listens at the discard port.
@@ -39,7 +39,7 @@ async fn only_an_instance_that_says_so_has_ended() {
     for id in ["product-page-1", "product-page-2"] {
         wait_for(&collector, id, "live").await;
     }
-    second.signal("KILL").await;
+    child::signal(second.id(), "KILL");
     first.stop().await;
     wait_for(&collector, "product-page-1", "ended").await;
     let killed = liveness(&collector, "product-page-2").await;

@@ -1,21 +1,18 @@
 //! Services of Spring Cloud register with the binary and find each other through it. `tests/run` builds their program
 //! where Java and Maven are.
 
-use integration_tests::{Binary, child, eventually, needed};
+use integration_tests::child::SpringBoot;
+use integration_tests::{Binary, eventually, needed};
 use reqwest::Client;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
 
 /// A client of Eureka has one token for both: that of the URL of its server.
 const SERVICE_TOKEN: &str = "service-service-1";
 const OPERATOR_TOKEN: &str = "operator-operator";
 
-/// A service of Spring Cloud; it is killed when dropped.
-struct Service {
-    process: Child,
-    url: String,
-}
+/// A service of Spring Cloud.
+struct Service(SpringBoot);
 
 impl Service {
     async fn start(name: &str, web: &str) -> Self {
@@ -32,27 +29,19 @@ impl Service {
             "--eureka.client.initial-instance-info-replication-interval-seconds=0".to_owned(),
             format!("--eureka.client.service-url.defaultZone={server}/eureka/"),
         ];
-        let (process, url) = child::spring_boot(&jar, &arguments).await;
-        Self { process, url }
+        Self(SpringBoot::start(&jar, &arguments).await)
     }
 
     /// Waits until the service finds exactly these instances of another.
     async fn finds(&self, other: &str, expected: &[&str]) {
         eventually(&format!("{expected:?} of {other}"), || async {
-            let found = reqwest::get(format!("{}/found/{other}", self.url))
+            let found = reqwest::get(format!("{}/found/{other}", self.0.url))
                 .await
                 .ok()?;
             let found: Vec<String> = found.json().await.ok()?;
             (found == expected).then_some(())
         })
         .await;
-    }
-
-    async fn terminate(mut self) {
-        let id = self.process.id().expect("it is running").to_string();
-        let asked = Command::new("kill").args(["-TERM", &id]).status().await;
-        asked.expect("kill runs");
-        self.process.wait().await.expect("it ends");
     }
 }
 
@@ -97,20 +86,20 @@ async fn services_of_spring_cloud_find_each_other() {
         Service::start("order", &web),
         Service::start("review", &web)
     );
-    order.finds("review", &[&review.url]).await;
-    review.finds("order", &[&order.url]).await;
+    order.finds("review", &[&review.0.url]).await;
+    review.finds("order", &[&order.0.url]).await;
 
     order_status(&web, "review/review-1", json!("OUT_OF_SERVICE")).await;
     order.finds("review", &[]).await;
     let forced = journaled(&web, "review-1", "status_forced").await;
     assert_eq!([&forced["by"], &forced["reason"]], ["kim", "it misbehaves"]);
     order_status(&web, "review/review-1", Value::Null).await;
-    order.finds("review", &[&review.url]).await;
+    order.finds("review", &[&review.0.url]).await;
 
     drop(review);
     order.finds("review", &[]).await;
     journaled(&web, "review-1", "expired").await;
-    order.terminate().await;
+    order.0.terminate().await;
     journaled(&web, "order-1", "left").await;
     binary.terminate().await;
 }

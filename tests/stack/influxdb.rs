@@ -9,10 +9,9 @@ mod settings;
 mod shared;
 
 use std::path::Path;
-use std::process::Command;
 
 use fusebox_collector::store::influxdb::testing::Influxd;
-use integration_tests::{Binary, eventually, get_json};
+use integration_tests::{Binary, child, eventually, get_json};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::task::block_in_place;
@@ -52,9 +51,7 @@ impl Server {
 
     /// Freezes it (`STOP`: it accepts connections and never responds) or resumes it (`CONT`).
     fn signal(&self, name: &str) {
-        let id = self.influxd.pid().to_string();
-        let kill = Command::new("kill").args(["-s", name, &id]).status();
-        assert!(kill.expect("kill runs").success());
+        child::signal(self.influxd.pid(), name);
     }
 
     /// Starts a collector in front of it.

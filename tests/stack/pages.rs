@@ -7,7 +7,7 @@ use fantoccini::actions::{InputSource, MOUSE_BUTTON_LEFT, MouseActions, PointerA
 use fantoccini::key::Key;
 use fusebox::circuit_breaker::EffectiveState;
 use integration_tests::{
-    Binary, Browser, DEADLINE, FakeBreaker, Stack, TraceBuilder, attribute, eventually,
+    Binary, Browser, DEADLINE, FakeBreaker, Stack, TraceBuilder, attribute, child, eventually,
 };
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
@@ -306,26 +306,17 @@ async fn a_wall_that_is_no_longer_fed_says_so() {
     browser.open(&collector.web).await;
     title_is(&browser, "(1 open) Circuits · Fusebox").await;
 
-    signal(&collector, "STOP").await;
+    child::signal(collector.id(), "STOP");
     title_is(&browser, "(!) Circuits · Fusebox").await;
     let text = body_text(&browser).await;
     assert!(text.contains("What you see may be old"), "{text}");
     browser.screenshot("lost").await;
 
-    signal(&collector, "CONT").await;
+    child::signal(collector.id(), "CONT");
     title_is(&browser, "(1 open) Circuits · Fusebox").await;
     let text = body_text(&browser).await;
     assert!(!text.contains("What you see may be old"), "{text}");
     browser.close().await;
-}
-
-async fn signal(binary: &Binary, name: &str) {
-    let id = binary.id().to_string();
-    let sent = tokio::process::Command::new("kill")
-        .args([&format!("-{name}"), &id])
-        .status()
-        .await;
-    assert!(sent.expect("kill runs").success());
 }
 
 async fn title_is(browser: &Browser, wanted: &str) {

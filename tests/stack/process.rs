@@ -34,7 +34,7 @@ fn spawn(data: &Path, args: &[&str], environment: &[(&str, &str)]) -> Child {
     command.arg("--data-dir").arg(data).args(args);
     command.envs(environment.iter().copied());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    child::start(command).expect("it starts")
+    command.spawn().expect("it starts")
 }
 
 /// Returns a port that nothing listens on.
@@ -144,8 +144,8 @@ async fn the_demo_works_in_a_folder_of_its_own() {
     command.args(["--otlp-grpc-listen", "127.0.0.1:0"]);
     command.args(["--otlp-http-listen", "127.0.0.1:0", "demo", "--quiet"]);
     command.env("TMPDIR", shared.path()).stdout(Stdio::null());
-    let mut child = child::start(command).expect("it starts");
-    let id = child.id().expect("it runs").to_string();
+    let mut child = command.spawn().expect("it starts");
+    let id = child.id().expect("it runs");
     std::fs::create_dir(shared.path().join(format!("fusebox-demo-{id}"))).ok();
     let health = format!("http://127.0.0.1:{port}/healthz");
     eventually("the demo is up", || get_json(&health)).await;
@@ -159,8 +159,7 @@ async fn the_demo_works_in_a_folder_of_its_own() {
     };
     assert_eq!(mode(folder), 0o700);
     assert!(!folder.ends_with(format!("fusebox-demo-{id}")));
-    let stopped = Command::new("kill").args(["-TERM", &id]).status();
-    assert!(stopped.await.expect("kill runs").success());
+    child::signal(id, "TERM");
     assert!(child.wait().await.expect("it ends").success());
     assert!(!folder.exists());
 }

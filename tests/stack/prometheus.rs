@@ -45,7 +45,7 @@ impl Prometheus {
             .args(["--enable-feature=exemplar-storage", "--log.level=warn"]);
         Self {
             url: format!("http://{address}"),
-            _child: child::start(command).expect("Prometheus starts"),
+            _child: command.spawn().expect("Prometheus starts"),
             _data: data,
         }
     }

@@ -1,7 +1,7 @@
 //! Settings of a circuit changed by hand: real services, the real collector and a real browser.
 
 use fantoccini::Locator;
-use integration_tests::{Binary, Browser, DEADLINE, ShopService, eventually, get_json};
+use integration_tests::{Binary, Browser, DEADLINE, ShopService, child, eventually, get_json};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -138,7 +138,7 @@ async fn a_pending_change_of_settings_arrives_once_after_a_crash() {
     let otlp_http = binary.otlp_http.clone();
     let service = page("1", &otlp_http).await;
     wait_for_circuit(&binary.web, &service).await;
-    service.signal("STOP").await;
+    child::signal(service.id(), "STOP");
     let order = json!({"settings": {"minimum_calls": 9}, "reason": "too late", "by": "Ada"});
     let request = reqwest::Client::new().post(format!("{}/api{CIRCUIT}/settings", binary.web));
     let taken = request.json(&order).send().await.expect("an answer");
@@ -148,7 +148,7 @@ async fn a_pending_change_of_settings_arrives_once_after_a_crash() {
 
     let port = otlp_http.strip_prefix("http://").expect("an address");
     let binary = Binary::serve_with(data.path(), &["--otlp-http-listen", port]).await;
-    service.signal("CONT").await;
+    child::signal(service.id(), "CONT");
     wait_for_circuit(&binary.web, &service).await;
     wait_for_delivery(&binary.web, "applied").await;
     wait_for_minimum(&binary.web, "9", "collector").await;

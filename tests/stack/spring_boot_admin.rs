@@ -4,22 +4,19 @@
 use std::time::Duration;
 
 use fantoccini::Locator;
-use integration_tests::{Binary, Browser, DEADLINE, child, eventually, needed};
+use integration_tests::child::SpringBoot;
+use integration_tests::{Binary, Browser, DEADLINE, eventually, needed};
 use reqwest::Client;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
 
 const SENDER_TOKEN: &str = "service-service-1";
 const OPERATOR_TOKEN: &str = "operator-operator";
 /// Its health is checked every ten seconds, twice if it does not answer.
 const CHECKED_WITHIN: Duration = Duration::from_secs(30);
 
-/// A service of Spring Boot; it is killed when dropped.
-struct Service {
-    process: Child,
-    url: String,
-}
+/// A service of Spring Boot.
+struct Service(SpringBoot);
 
 impl Service {
     async fn start(binary: &Binary) -> Self {
@@ -34,12 +31,11 @@ impl Service {
             "--management.otlp.metrics.export.step=1s".to_owned(),
             format!("--management.otlp.metrics.export.headers.Authorization=Bearer {SENDER_TOKEN}"),
         ];
-        let (process, url) = child::spring_boot(&jar, &arguments).await;
-        Self { process, url }
+        Self(SpringBoot::start(&jar, &arguments).await)
     }
 
     async fn get(&self, path: &str) -> (u16, Value) {
-        let answer = reqwest::get(format!("{}{path}", self.url)).await;
+        let answer = reqwest::get(format!("{}{path}", self.0.url)).await;
         let answer = answer.expect("an answer");
         let status = answer.status().as_u16();
         (status, answer.json().await.unwrap_or_default())
@@ -52,13 +48,6 @@ impl Service {
             (logger["configuredLevel"] == *level).then_some(())
         })
         .await;
-    }
-
-    async fn terminate(mut self) {
-        let id = self.process.id().expect("it is running").to_string();
-        let asked = Command::new("kill").args(["-TERM", &id]).status().await;
-        asked.expect("kill runs");
-        self.process.wait().await.expect("it ends");
     }
 }
 
@@ -269,7 +258,7 @@ async fn a_service_of_spring_boot_is_shown_and_changed() {
     );
     let second = Service::start(&binary).await;
     instance(&web, "UP").await;
-    second.terminate().await;
+    second.0.terminate().await;
     eventually("its end in the journal", || async {
         let journal = ask(&web, "/api/changes?service=shop&kind=registration").await?;
         let mut entries = journal["changes"].as_array()?.iter();

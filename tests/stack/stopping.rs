@@ -94,7 +94,7 @@ async fn sigterm_ends_the_collector_under_load() {
     let data = TempDir::new().expect("a temporary directory");
     let binary = Binary::serve(data.path()).await;
     let load = Load::start(&binary).await;
-    binary.ask_to_stop().await;
+    binary.ask_to_stop();
     let status = binary.ended().await;
     assert!(status.success(), "a clean exit: {status}");
     assert_nothing_lost(&data, &load.end().await).await;
@@ -109,7 +109,7 @@ async fn a_second_sigterm_ends_the_collector_at_once() {
     let load = Load::start(&binary).await;
     let ending = async {
         while !binary.has_ended() {
-            binary.ask_to_stop().await;
+            binary.ask_to_stop();
             tokio::time::sleep(SIGNALS_APART).await;
         }
     };

@@ -6,7 +6,7 @@ use fantoccini::Locator;
 use fusebox_collector::{Collector, CollectorConfig};
 use fusebox_dashboard::serve;
 use integration_tests::{
-    Binary, Browser, DEADLINE, FakeBreaker, ShopService, Stack, eventually, get_json,
+    Binary, Browser, DEADLINE, FakeBreaker, ShopService, Stack, child, eventually, get_json,
 };
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
@@ -183,7 +183,7 @@ async fn a_pending_change_arrives_once_after_a_crash() {
     let otlp_http = binary.otlp_http.clone();
     let services = Services::start(&otlp_http).await;
     wait_for_circuit(&binary.web).await;
-    services.pages[1].signal("STOP").await;
+    child::signal(services.pages[1].id(), "STOP");
     let taken = send(&binary.web, &order("force_open")).await;
     assert_eq!(taken.status(), 202);
     wait_for_deliveries(&binary.web, ["applied", "pending"]).await;
@@ -191,7 +191,7 @@ async fn a_pending_change_arrives_once_after_a_crash() {
 
     let port = otlp_http.strip_prefix("http://").expect("an address");
     let binary = Binary::serve_with(data.path(), &["--otlp-http-listen", port]).await;
-    services.pages[1].signal("CONT").await;
+    child::signal(services.pages[1].id(), "CONT");
     wait_for_circuit(&binary.web).await;
     wait_for_deliveries(&binary.web, ["applied", "applied"]).await;
     services.wait_for_stock([false, false]).await;

@@ -1,11 +1,12 @@
 //! Real servers for tests: Debian's `influxd` 1.x, started on loopback with its data in a temporary folder, and those that
-//! the environment names. A server ends with the process that started it, in most cases also if that is killed.
+//! the environment names. A server ends with the process that started it, also if that is killed.
 
 use std::ffi::OsStr;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{LazyLock, mpsc};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::InfluxdbOptions;
@@ -48,7 +49,7 @@ impl Influxd {
     /// Starts a server with its data in that folder; blocks the thread until it answers.
     ///
     /// # Panics
-    /// When `influxd` (Debian's package `influxdb`) or `setpriv` is not installed, or it does not answer.
+    /// When `influxd` (Debian's package `influxdb`) is not installed, or it does not answer.
     pub fn start(dir: &Path) -> Self {
         Self::start_with(dir, "")
     }
@@ -148,36 +149,43 @@ fn spawn(dir: &Path, settings: &str) -> Child {
     let mut command = tied("influxd");
     command.arg("-config").arg(&file).stdin(Stdio::null());
     command.stdout(Stdio::null()).stderr(Stdio::null());
-    let started = on_lasting_thread(move || command.spawn());
-    started.expect("setpriv is installed (Debian: util-linux)")
-}
-
-/// Returns a command for a program whose process is killed when the thread that started it ends, however it ends: start it by
-/// [`on_lasting_thread`].
-pub fn tied(program: impl AsRef<OsStr>) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
     command
+        .spawn()
+        .expect("influxd is installed (Debian: apt-get install influxdb)")
 }
 
-/// Runs something on a thread that lasts as long as the process: threads of tests and of pools end earlier, and with them
-/// the programs that they started.
+/// Has the id of the test run in the environment of each program that must end with it.
+const RUN: &str = "FUSEBOX_TEST_RUN";
+
+/// Waits until the test run has ended, which closes its pipe, and kills what still has its mark; a program that another one
+/// was about to start is found in the next round. Linux only: elsewhere there is no such folder, and nothing is found.
+const WATCHDOG: &str = r#"
+cat > /dev/null
+for round in $(seq 100); do
+    found=$(grep -lasz "^$0\$" /proc/[0-9]*/environ | cut -d / -f 3)
+    [ -n "$found" ] || exit
+    kill -KILL $found
+    sleep 0.1
+done"#;
+
+/// Returns a command for a program that is killed when this process has ended, however it ended, and with it all that the
+/// program starts.
 ///
 /// # Panics
-/// When it panics.
-pub fn on_lasting_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    type Work = Box<dyn FnOnce() + Send>;
-    static WORKS: LazyLock<mpsc::Sender<Work>> = LazyLock::new(|| {
-        let (sender, works) = mpsc::channel::<Work>();
-        std::thread::spawn(move || works.into_iter().for_each(|work| work()));
-        sender
+/// When there is no shell.
+pub fn tied(program: impl AsRef<OsStr>) -> Command {
+    static PIPE: LazyLock<Child> = LazyLock::new(|| {
+        let mark = format!("{RUN}={}", std::process::id());
+        let mut watchdog = Command::new("sh");
+        watchdog.args(["-c", WATCHDOG, &mark]).stdin(Stdio::piped());
+        watchdog.stdout(Stdio::null()).stderr(Stdio::null());
+        // Who kills the run may kill its whole group.
+        watchdog.process_group(0).spawn().expect("there is a shell")
     });
-    let (done, result) = mpsc::channel();
-    let work = move || {
-        let _asked_no_more = done.send(work());
-    };
-    WORKS.send(Box::new(work)).expect("the thread lasts");
-    result.recv().expect("it does not panic")
+    LazyLock::force(&PIPE);
+    let mut command = Command::new(program);
+    command.env(RUN, std::process::id().to_string());
+    command
 }
 
 /// Returns two free ports.
@@ -189,4 +197,49 @@ fn free_ports() -> [u16; 2] {
     };
     let listeners = [bind(), bind()];
     listeners.map(|listener| listener.local_addr().expect("it is bound").port())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+
+    use super::*;
+
+    /// Says in the environment that this process is a test run that will be killed.
+    const DOOMED: &str = "FUSEBOX_TEST_DOOMED";
+
+    /// Returns whether a process runs; one that ended may still be waited for.
+    fn runs(pid: &str) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+        stat.is_ok_and(|stat| !stat.contains(") Z "))
+    }
+
+    /// Scenario: a test run starts a server, which starts another program in a group of its own, and is killed.
+    /// Guarantees: neither outlives the run.
+    #[test]
+    fn a_server_ends_with_a_killed_test_run() {
+        if std::env::var_os(DOOMED).is_some() {
+            let mut server = tied("sh");
+            server.args(["-c", "setsid sleep 600 & echo; echo server $$ $!; wait"]);
+            server.spawn().unwrap().wait().unwrap();
+            return;
+        }
+        let name = "store::influxdb::testing::tests::a_server_ends_with_a_killed_test_run";
+        let mut run = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(DOOMED, "")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(run.stdout.take().unwrap()).lines();
+        let mut lines = lines.map(Result::unwrap);
+        let pids = lines.find_map(|line| line.strip_prefix("server ").map(str::to_owned));
+        let pids = pids.unwrap();
+        let any_runs = || pids.split(' ').any(runs);
+        assert!(any_runs());
+        run.kill().unwrap();
+        run.wait().unwrap();
+        let mut asked = (0..PINGS_MAX).inspect(|_| std::thread::sleep(PAUSE));
+        assert!(asked.any(|_| !any_runs()), "{pids} still run");
+    }
 }
