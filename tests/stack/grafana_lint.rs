@@ -564,7 +564,9 @@ fn settings_of_fusebox_are_those_of_its_command_line() {
 
 /// Returns the environment variables that the command line reads.
 fn settings() -> BTreeSet<String> {
-    let path = folder().with_file_name("dashboard").join("src/cli.rs");
+    let path = folder()
+        .with_file_name("dashboard")
+        .join("src/cli/server.rs");
     let source = std::fs::read_to_string(path).expect("it is there");
     let named = source.split("env = \"").skip(1);
     let names = named.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned()));

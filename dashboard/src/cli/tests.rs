@@ -1,7 +1,10 @@
 //! Tests of the configuration that flags and variables result in.
 
+use std::time::Duration;
+
 use clap::CommandFactory;
-use clap::builder::ValueParser;
+use clap::builder::{BoolishValueParser, ValueParser};
+use fusebox_collector::{CollectorConfig, ListenAddr};
 
 use super::*;
 
