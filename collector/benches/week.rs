@@ -1,8 +1,8 @@
-//! What a week of spans costs to store and to search: one table of questions per number of spans.
+//! What a week of spans costs to store and to search: one table of queries per number of spans.
 //!
 //! `cargo bench -p fusebox-collector --bench week -- 1000000 10000000` fills a store with the sample shop's spans, spread
-//! evenly over seven days, and asks each question many times: wall time (p50, p99), CPU, read calls and bytes read of one
-//! question. `WEEK_DIR=<folder>` keeps the stores there for the next run; `WEEK_SEGMENTS=1008` makes as many segments at
+//! evenly over seven days, and asks each query many times: wall time (p50, p99), CPU, read calls and bytes read of one
+//! query. `WEEK_DIR=<folder>` keeps the stores there for the next run; `WEEK_SEGMENTS=1008` makes as many segments at
 //! least, as a week of few spans has with one every ten minutes; `WEEK_PLOT=<file>.svg` gets the CPU of all sizes as bars.
 //! Linux only: figures come from `/proc/self`.
 
@@ -29,9 +29,9 @@ const DAY: Duration = Duration::from_secs(86_400);
 const WEEK: Duration = Duration::from_secs(604_800);
 /// Spans of a block, as the pipeline cuts them at full load.
 const BLOCK_SPANS: usize = 10_000;
-/// How often each question is asked.
+/// How often each query is asked.
 const ROUNDS: u64 = 60;
-/// Asked of every question before its figures are taken.
+/// Asked of every query before its figures are taken.
 const WARM_UP: u64 = 5;
 
 fn options(dir: &Path) -> EmbeddedOptions {
@@ -122,7 +122,7 @@ fn resident() -> u64 {
     kib.unwrap_or(0) / 1024
 }
 
-/// Asks a question many times, prints a row, and returns the CPU that it takes, ms.
+/// Asks a query many times, prints a row, and returns the CPU that it takes, ms.
 fn measure(name: &str, ask: impl Fn(u64) -> usize) -> f64 {
     for round in 0..WARM_UP {
         ask(round);
@@ -180,7 +180,7 @@ struct Asker<'a> {
     store: &'a EmbeddedStore,
     runtime: &'a Runtime,
     oldest: UnixNanos,
-    /// Questions and the CPU that each takes, ms.
+    /// Queries and the CPU that each takes, ms.
     costs: RefCell<Costs>,
 }
 
@@ -312,7 +312,7 @@ fn run(dir: &Path, spans: usize) -> Costs {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime");
-    println!("\n| question | p50 ms | p99 ms | CPU ms | reads | KiB read | rows |");
+    println!("\n| query | p50 ms | p99 ms | CPU ms | reads | KiB read | rows |");
     println!("|---|---|---|---|---|---|---|");
     let asker = Asker {
         store: &store,
@@ -323,33 +323,33 @@ fn run(dir: &Path, spans: usize) -> Costs {
     asker.ask_in_windows();
     asker.ask_for_few();
     asker.ask_others();
-    println!("\nresident after the questions: {} MiB", resident());
+    println!("\nresident after the queries: {} MiB", resident());
     asker.costs.into_inner()
 }
 
-/// Draws what each question costs at each size, longest bars 560 wide.
+/// Draws what each query costs at each size, longest bars 560 wide.
 fn plot(runs: &[(usize, Costs)]) -> String {
-    let questions = runs.first().map_or(0, |(_, costs)| costs.len());
+    let queries = runs.first().map_or(0, |(_, costs)| costs.len());
     let all = runs.iter().flat_map(|(_, costs)| costs);
     let longest = all.fold(1.0, |longest: f64, (_, ms)| longest.max(*ms));
-    let height = questions * (26 + 20 * runs.len()) + 10;
+    let height = queries * (26 + 20 * runs.len()) + 10;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"760\" height=\"{height}\" font-family=\"sans-serif\" font-size=\"13\">\n\
-         <title>Milliseconds of CPU that a question about a week costs</title>\n\
+         <title>Milliseconds of CPU that a query about a week costs</title>\n\
          <style>text {{ fill: #222 }} rect {{ fill: #d9480f }}\n\
          @media (prefers-color-scheme: dark) {{ text {{ fill: #ddd }} }}</style>\n"
     );
     let mut y = 0;
-    for question in 0..questions {
+    for query in 0..queries {
         y += 22;
-        let name = &runs[0].1[question].0;
+        let name = &runs[0].1[query].0;
         let _ = writeln!(
             svg,
             "<text x=\"0\" y=\"{y}\" font-weight=\"bold\">{name}, ms</text>"
         );
         for (spans, costs) in runs {
             y += 20;
-            let (ms, millions) = (costs[question].1, *spans as f64 / 1e6);
+            let (ms, millions) = (costs[query].1, *spans as f64 / 1e6);
             let (width, top) = (560.0 * ms / longest, y - 12);
             let _ = writeln!(
                 svg,

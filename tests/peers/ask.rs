@@ -1,4 +1,4 @@
-//! Questions to a peer: traces by id, and a search, one after the other.
+//! Queries to a peer: traces by id, and a search, one after the other.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::peer::Peer;
 
-/// Questions of each kind; the first tenth warms up.
+/// Queries of each kind; the first tenth warms up.
 const QUESTIONS: usize = 200;
 const WARM_UP: usize = QUESTIONS / 10;
 
@@ -35,7 +35,7 @@ async fn ask(urls: impl Iterator<Item = String>) -> Option<Latency> {
     for url in urls {
         let began = Instant::now();
         let answer = client.get(&url).send().await.ok()?;
-        // A question that is refused or finds nothing is no measurement.
+        // A query that is refused or finds nothing is no measurement.
         let answer = answer.error_for_status().ok()?;
         answer.bytes().await.ok()?;
         took.push(began.elapsed());

@@ -210,7 +210,7 @@ async fn answers_that_are_not_read_are_bounded() {
     let refused = refused.await;
     assert_eq!(refused.headers()["retry-after"], "5");
     let text = refused.text().await.unwrap();
-    assert!(text.contains("too many questions"), "{text}");
+    assert!(text.contains("too many queries"), "{text}");
     assert_eq!(
         reqwest::get(format!("{web}/healthz"))
             .await

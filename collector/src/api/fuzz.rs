@@ -25,7 +25,7 @@ static TRACE: LazyLock<Trace> = LazyLock::new(|| {
     let mut collector = SpanCollector::within(1 << 20);
     let walked = walk_traces(&demo_trace(NOW), &Limits::default(), NOW, &mut collector);
     walked.expect("the demo is sound");
-    try_assemble(collector.spans.into_spans()).expect("no question is over")
+    try_assemble(collector.spans.into_spans()).expect("no query is over")
 });
 
 /// Reads the text as a search of our own API.

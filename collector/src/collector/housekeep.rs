@@ -17,7 +17,7 @@ use crate::store::StoreError;
 /// How often live figures expire old entries.
 const LIVE_TICK: Duration = Duration::from_secs(1);
 
-/// How often cached memory that no question used is released: it is gone within twice that time.
+/// How often cached memory that no query used is released: it is gone within twice that time.
 const MEMORY_TICK: Duration = Duration::from_secs(20);
 
 /// How often expired registrations are removed; Eureka's server does it once a minute, and so that much later.

@@ -58,7 +58,7 @@ pub enum Cost {
 
 /// The query was rejected because there is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too many questions are being answered; none ended within {} s", WAIT_MAX.as_secs())]
+#[error("too many queries are being answered; none ended within {} s", WAIT_MAX.as_secs())]
 pub struct Busy;
 
 /// Admission control of queries; cheap to clone.
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn questions_wait_in_order_and_are_refused_after_a_while() {
+    async fn queries_wait_in_order_and_are_refused_after_a_while() {
         let admission = Admission::default();
         let mut running = Vec::new();
         for _ in 0..HEAVY_AT_ONCE {
@@ -191,7 +191,7 @@ mod tests {
     /// *Scenario*: clients hold answers of 50 MiB, and another query that reads the store waits for memory.
     /// *Guarantees*: queries answered from memory do not wait for it.
     #[tokio::test(start_paused = true)]
-    async fn light_questions_do_not_wait_for_the_room_of_heavy_ones() {
+    async fn light_queries_do_not_wait_for_the_room_of_heavy_ones() {
         let admission = Admission::default();
         let mut unread = Vec::new();
         for _ in 0..4 {

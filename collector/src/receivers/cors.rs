@@ -55,10 +55,10 @@ impl Cors {
     /// Answers a preflight request; `None` for any other request.
     pub(crate) fn preflight(&self, head: &request::Parts) -> Option<Response<Full<Bytes>>> {
         let headers = &head.headers;
-        let is_question = head.method == Method::OPTIONS
+        let is_preflight = head.method == Method::OPTIONS
             && headers.contains_key(ORIGIN)
             && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-        if !is_question {
+        if !is_preflight {
             return None;
         }
         let Some(origin) = self.allowed(headers) else {

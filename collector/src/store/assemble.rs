@@ -39,7 +39,7 @@ impl Received {
 /// Assembles a trace from spans in any order.
 #[cfg(test)]
 pub(crate) fn assemble(spans: Vec<Span>) -> Trace {
-    try_assemble(spans).expect("no question of this thread was cancelled")
+    try_assemble(spans).expect("no query of this thread was cancelled")
 }
 
 /// As `assemble`, for up to 100,000 spans, which may all share one id.

@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reader_stops_when_its_question_is_dropped() {
+    fn a_reader_stops_when_its_query_is_dropped() {
         let asked = Asked::default();
         let entered = asked.cancel().enter();
         assert!(check().is_ok());

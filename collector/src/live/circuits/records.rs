@@ -166,7 +166,7 @@ mod tests {
     /// *Scenario*: reading takes longer than the time limit of a query.
     /// *Guarantees*: the answer has what was read by then, and says that something is missing.
     #[tokio::test(start_paused = true)]
-    async fn a_question_ends_when_its_time_is_over() {
+    async fn a_query_ends_when_its_time_is_over() {
         let (said, mut hears) = mpsc::channel(100);
         let dir = tempfile::tempdir().unwrap();
         let (circuits, key) = one_breaker(dir.path(), Behind::ReadsOn(said)).await;

@@ -132,7 +132,7 @@ async fn filters(reader: &impl LogReader) {
         start: times[0],
         end: times[3] + SECOND,
     };
-    for (change, wanted) in questions() {
+    for (change, wanted) in queries() {
         let mut query = everything();
         query.range = others;
         change(&mut query);
@@ -143,10 +143,10 @@ async fn filters(reader: &impl LogReader) {
     }
 }
 
-type Question = (fn(&mut LogQuery), &'static [usize]);
+type Query = (fn(&mut LogQuery), &'static [usize]);
 
-/// Questions, and the places of the records of the first piece that answer them, newest first.
-fn questions() -> Vec<Question> {
+/// Queries, and the places of the records of the first piece that answer them, newest first.
+fn queries() -> Vec<Query> {
     vec![
         (|_| {}, &[3, 2, 1, 0]),
         (|q| q.range.end = q.range.start + SECOND, &[0]),

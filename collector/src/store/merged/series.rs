@@ -30,7 +30,7 @@ impl MergedSeries {
     /// When InfluxDB does not answer, which is counted, or the caller no longer waits.
     pub(crate) fn ask<T>(
         &self,
-        question: impl FnOnce(&InfluxSeries) -> Result<T, StoreError>,
+        query: impl FnOnce(&InfluxSeries) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
         let others = self.others.wait(self.peers.others())?;
         if others.is_away && others.has_others {
@@ -39,7 +39,7 @@ impl MergedSeries {
         if !others.has_others {
             return Ok(None);
         }
-        let answer = question(&self.others);
+        let answer = query(&self.others);
         if let Err(error @ StoreError::Remote { .. }) = &answer {
             self.peers.failed(error);
         }
@@ -49,9 +49,9 @@ impl MergedSeries {
     /// As `ask`, with the error as what the answer lacks.
     fn partial<T: Default>(
         &self,
-        question: impl FnOnce(&InfluxSeries) -> Result<T, StoreError>,
+        query: impl FnOnce(&InfluxSeries) -> Result<T, StoreError>,
     ) -> Partial<T> {
-        match self.ask(question) {
+        match self.ask(query) {
             Ok(answer) => answer.unwrap_or_default().into(),
             Err(error) => Partial::new(T::default(), Some(self.missing(error))),
         }

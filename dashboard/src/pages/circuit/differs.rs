@@ -99,13 +99,13 @@ async fn ids(
     limit: usize,
 ) -> Result<Vec<TraceId>, QueryError> {
     let through = Condition::Circuit(key.name.clone());
-    let mut question = TraceQuery::in_range(range).with([
+    let mut search = TraceQuery::in_range(range).with([
         Condition::service(&key.service),
         through,
         Condition::Outcome(outcome),
     ]);
-    question.limit = limit;
-    let found = query.search(question).await?;
+    search.limit = limit;
+    let found = query.search(search).await?;
     Ok(found
         .traces
         .into_iter()

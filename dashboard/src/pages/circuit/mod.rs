@@ -85,7 +85,7 @@ pub(crate) async fn show(
     let missing = missing.or_else(|| shown.missing.clone());
     let known = Known {
         transitions: transitions.value,
-        requests: pages.query.search(view.question(&key, kept)).await?,
+        requests: pages.query.search(view.query(&key, kept)).await?,
         differs: match view.differs {
             true => Some(differs::ask(&pages.query, &key, kept).await?),
             false => None,

@@ -55,13 +55,13 @@ impl View {
         })
     }
 
-    pub(super) fn question(&self, key: &CircuitKey, range: TimeRange) -> TraceQuery {
+    pub(super) fn query(&self, key: &CircuitKey, range: TimeRange) -> TraceQuery {
         let through = Condition::Circuit(key.name.clone());
-        let mut question = TraceQuery::in_range(range)
+        let mut query = TraceQuery::in_range(range)
             .with([Condition::service(&key.service), through])
             .with(Condition::parse_outcome(&self.outcome));
-        question.limit = REQUESTS_MAX;
-        question
+        query.limit = REQUESTS_MAX;
+        query
     }
 
     pub(super) fn href(&self, key: &CircuitKey, outcome: &str, differs: bool) -> Href {

@@ -34,7 +34,7 @@ pub(crate) enum PageError {
     /// Too many live pages are open.
     #[error("{}", t!("too many live pages are open; this page retries automatically"))]
     Busy,
-    /// Too many questions are being answered.
+    /// Too many queries are being answered.
     #[error("{}", t!("too many pages and searches are being answered at once; try again in a few seconds"))]
     Overloaded,
     /// The query failed.

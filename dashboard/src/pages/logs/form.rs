@@ -73,7 +73,6 @@ impl LogForm {
         }
     }
 
-    /// Returns the problem of a field.
     pub(crate) fn problem(&self, field: &str) -> Option<&str> {
         let found = self.problems.iter().find(|(name, _)| *name == field);
         found.map(|(_, words)| words.as_str())
@@ -119,7 +118,7 @@ impl LogForm {
     }
 
     /// Returns the query of the fields; problems are recorded by field.
-    pub(crate) fn question(&mut self, now: u64) -> LogQuery {
+    pub(crate) fn query(&mut self, now: u64) -> LogQuery {
         let mut query = LogQuery::in_range(self.time_range(now));
         query.limit = self.limit;
         query.service = (!self.service.is_empty()).then(|| self.service.clone());
@@ -244,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_makes_a_question_and_comes_back_from_its_address() {
+    fn a_form_makes_a_query_and_comes_back_from_its_address() {
         let mut typed = form(&[
             ("service", "shop"),
             ("severity", "warn"),
@@ -254,13 +253,13 @@ mod tests {
             ("range", "6h"),
         ]);
         let now = 100 * HOUR;
-        let query = typed.question(now);
+        let query = typed.query(now);
         assert!(typed.problems.is_empty() && typed.is_live() && typed.is_filtered());
         assert_eq!(query.severity, Some(Severity::WARN));
         assert_eq!(query.attributes, [("line".to_owned(), "17".to_owned())]);
         assert_eq!(query.range.start, UnixNanos::new(94 * HOUR));
         let mut fixed = typed.fixed(now);
-        let end = fixed.question(now).range.end;
+        let end = fixed.query(now).range.end;
         assert_eq!((end, fixed.is_live()), (UnixNanos::new(now), false));
         assert!(
             fixed
@@ -279,7 +278,7 @@ mod tests {
             ("start", "never"),
             ("cursor", "1"),
         ]);
-        typed.question(HOUR);
+        typed.query(HOUR);
         for field in ["severity", "attribute", "trace", "start", "cursor"] {
             assert!(typed.problem(field).is_some(), "{field}");
         }

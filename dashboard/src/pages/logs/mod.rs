@@ -29,7 +29,7 @@ pub(crate) async fn show(
 ) -> Result<(StatusCode, Page<LogsPage>), PageError> {
     let now = UnixNanos::now().get();
     let mut form = LogForm::read(&params, pages.retention());
-    let query = form.question(now);
+    let query = form.query(now);
     let names = pages.query.service_names().await;
     let mut services = lenient(names, Vec::new())?;
     services.value.truncate(SERVICES_LISTED_MAX);

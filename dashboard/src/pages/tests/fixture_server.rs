@@ -100,7 +100,7 @@ async fn show_rows(Path(id): Path<String>, params: Params) -> Page<Rows> {
 
 async fn show_traces(params: Params) -> Page<TracesPage> {
     let mut form = SearchForm::read(&params, retention(&params).length());
-    form.question(NOW);
+    form.query(NOW);
     let found = if form.problems.is_empty() && form.service != "none" {
         found()
     } else {

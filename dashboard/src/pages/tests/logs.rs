@@ -71,7 +71,7 @@ fn page_of(records: Vec<LogRecord>) -> LogPage {
 
 fn logs_page(params: &[(&str, &str)], found: &LogPage) -> String {
     let mut form = LogForm::read(&Params::from(params), KEPT.length());
-    form.question(NOW);
+    form.query(NOW);
     let services = vec!["gateway".to_owned(), HOSTILE.to_owned()];
     html(LogsPage::new(
         form,

@@ -72,7 +72,7 @@ fn wall_page(wall: &CircuitWall, params: &[(&str, &str)]) -> String {
 
 fn search_page(params: &[(&str, &str)], found: &TracePage) -> String {
     let mut form = SearchForm::read(&Params::from(params), KEPT.length());
-    form.question(NOW);
+    form.query(NOW);
     let known = Known {
         services: vec!["gateway".to_owned(), HOSTILE.to_owned()],
         operations: vec![HOSTILE.to_owned()],
@@ -595,7 +595,7 @@ fn pages_offer_and_draw_as_much_as_is_kept() {
         let shown = (kept, &lengths);
         let wall = WallPage::new(&fixtures::wall(), transitions, view, NOW, shown, teach());
         let mut form = SearchForm::read(&Params::from(&[("range", "30d")][..]), kept.length());
-        let query = form.question(NOW);
+        let query = form.query(NOW);
         let known = Known::default();
         let none = TracePage::default();
         let circuit = fixtures::circuit("a", "b", EffectiveState::Open);

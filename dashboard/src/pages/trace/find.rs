@@ -19,8 +19,8 @@ enum Term {
 
 impl Finder {
     /// Parses a search. Text in double quotes is one term; a term that is not a condition is text.
-    pub(crate) fn parse(question: &str) -> Self {
-        let terms = split(question);
+    pub(crate) fn parse(query: &str) -> Self {
+        let terms = split(query);
         let known = |term: (String, bool)| match term {
             (text, false) => {
                 condition(&text).map_or_else(|| Term::Text(text.to_lowercase()), Term::Condition)
@@ -45,10 +45,10 @@ impl Finder {
 }
 
 /// Splits at blanks outside double quotes; returns for each part whether it was quoted as a whole.
-fn split(question: &str) -> Vec<(String, bool)> {
+fn split(query: &str) -> Vec<(String, bool)> {
     let (mut terms, mut term) = (Vec::new(), String::new());
     let (mut in_quotes, mut began_quoted) = (false, false);
-    for c in question.chars().chain([' ']) {
+    for c in query.chars().chain([' ']) {
         match c {
             '"' => {
                 began_quoted |= term.is_empty() && !in_quotes;
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_span_is_found_by_text_attribute_kind_service_and_resource() {
-        for question in [
+        for query in [
             "cart",
             "CART items",
             "\"/cart items\"",
@@ -168,9 +168,9 @@ mod tests {
             "http.route=~^/ca",
             "\"items",
         ] {
-            assert!(Finder::parse(question).matches(&made()), "{question}");
+            assert!(Finder::parse(query).matches(&made()), "{query}");
         }
-        for question in [
+        for query in [
             "\"items cart\"",
             "http.route=/car",
             "http.response.status_code>=504",
@@ -180,7 +180,7 @@ mod tests {
             "span:host.name=node-7",
             "=cart",
         ] {
-            assert!(!Finder::parse(question).matches(&made()), "{question}");
+            assert!(!Finder::parse(query).matches(&made()), "{query}");
         }
     }
 

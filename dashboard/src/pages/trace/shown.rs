@@ -160,11 +160,11 @@ mod tests {
 
     #[test]
     fn any_hit_can_be_gone_to_and_hits_can_be_shown_alone() {
-        let question = ("q", "\"op 99999\"");
-        let (first, range) = shown(&[question]);
+        let query = ("q", "\"op 99999\"");
+        let (first, range) = shown(&[query]);
         assert_eq!(first.hits.as_deref(), Some(&[99_998][..]));
         assert_eq!(range, (99_500, 100_000));
-        let (only, range) = shown(&[question, ("only", "1")]);
+        let (only, range) = shown(&[query, ("only", "1")]);
         assert_eq!((only.rows, range), (vec![99_998], (0, 1)));
         let (second, _) = shown(&[("q", "op 4999"), ("hit", "2")]);
         assert_eq!(second.target, second.hits.map(|hits| hits[1]));

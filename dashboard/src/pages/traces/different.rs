@@ -97,7 +97,6 @@ impl Different {
         })
     }
 
-    /// Returns the heading.
     fn heading(&self) -> String {
         let words = match (self.asked, &self.from) {
             (Asked::Slow, Some(from)) => {

@@ -30,7 +30,7 @@ pub(crate) struct Fresh {
 pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResult<Fresh> {
     let now = UnixNanos::now().get();
     let mut form = SearchForm::read(&params, pages.retention());
-    let mut query = form.question(now);
+    let mut query = form.query(now);
     let since = params.word("since").and_then(moment);
     let (Some(since), []) = (since, form.problems.as_slice()) else {
         return Err(PageError::Invalid(

@@ -41,7 +41,7 @@ pub(crate) async fn show(
 ) -> Result<(StatusCode, Page<TracesPage>), PageError> {
     let now = UnixNanos::now().get();
     let mut form = SearchForm::read(&params, pages.retention());
-    let query = form.question(now);
+    let query = form.query(now);
     let names = pages.query.service_names().await;
     let mut services = lenient(names, Vec::new())?;
     services.value.truncate(SERVICES_LISTED_MAX);
@@ -336,7 +336,6 @@ impl TracesPage {
     }
 }
 
-/// Returns the words of an order.
 fn order_words(order: TraceOrder) -> &'static str {
     match order {
         TraceOrder::Newest => t!("newest first"),

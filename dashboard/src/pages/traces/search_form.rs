@@ -134,7 +134,6 @@ impl SearchForm {
         self.problems.push((field, words.into()));
     }
 
-    /// Returns the problem of a field.
     pub(crate) fn problem(&self, field: &str) -> Option<&str> {
         let found = self.problems.iter().find(|(name, _)| *name == field);
         found.map(|(_, words)| words.as_str())
@@ -195,7 +194,7 @@ impl SearchForm {
     }
 
     /// Returns the query of the fields; problems are recorded by field.
-    pub(crate) fn question(&mut self, now: u64) -> TraceQuery {
+    pub(crate) fn query(&mut self, now: u64) -> TraceQuery {
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let mut query = TraceQuery::in_range(self.time_range(now));
         query.limit = self.limit;
@@ -409,7 +408,7 @@ mod tests {
 
     fn read(pairs: &[(&str, &str)]) -> (TraceQuery, SearchForm) {
         let mut form = SearchForm::read(&Params::from(pairs), 7 * DAY);
-        (form.question(NOW), form)
+        (form.query(NOW), form)
     }
 
     #[test]

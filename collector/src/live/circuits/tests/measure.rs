@@ -1,4 +1,4 @@
-//! How many bytes a sample takes and how long the questions of the week take, for a hundred circuits.
+//! How many bytes a sample takes and how long the queries of the week take, for a hundred circuits.
 
 use super::*;
 use crate::model::{CircuitSample, HOUR, Source, UnixNanos, nanos};

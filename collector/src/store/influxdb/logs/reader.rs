@@ -115,7 +115,7 @@ impl Scan<'_> {
             start: from,
             end: self.until,
         };
-        let query = question(self.query, window, self.texts);
+        let query = query_of(self.query, window, self.texts);
         let begun = Instant::now();
         let answer = timeout_at(self.deadline, self.client.query(&query)).await;
         let answer = match answer.unwrap_or(Err(StoreError::TimeOver)) {
@@ -164,8 +164,8 @@ fn time_of(row: &[Cell]) -> Option<UnixNanos> {
     Some(UnixNanos::new(time))
 }
 
-/// Returns the question for the texts of a window, newest first.
-fn question(asked: &LogQuery, window: TimeRange, most: usize) -> Query {
+/// Returns the query for the texts of a window, newest first.
+fn query_of(asked: &LogQuery, window: TimeRange, most: usize) -> Query {
     let measurement = LOG.name;
     let mut query = Query::new(format!(
         "SELECT \"d\" FROM \"{measurement}\" WHERE time >= {} AND time < {}",
