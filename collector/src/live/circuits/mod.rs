@@ -29,6 +29,7 @@ mod seconds;
 mod timing;
 mod tracker;
 mod transitions;
+mod unstored;
 mod view;
 
 #[cfg(test)]
@@ -56,6 +57,7 @@ pub(crate) use self::instance_figures::InstanceFigures;
 use self::limit::Limit;
 use self::others::Others;
 use self::policies::Policies;
+use self::unstored::Unstored;
 use crate::codec::circuits::{LogsBatch, Mapping, MetricsBatch, Observation, SettingsReport};
 use crate::counters::{Counters, Incident};
 use crate::live::registry::Registry;
@@ -78,6 +80,7 @@ pub struct Circuits {
 struct Inner {
     state: Mutex<State>,
     log: SeriesLog,
+    unstored: Unstored,
     control: Control,
     registry: Registry,
     reader: Arc<dyn SeriesReader>,
@@ -203,6 +206,7 @@ impl Circuits {
                 others: Mutex::default(),
                 policies: Mutex::new(Policies::restore(&log, now)?),
                 log,
+                unstored: Unstored::default(),
                 changes: broadcast::channel(CHANGES_KEPT).0,
                 counters,
                 mapping: RwLock::new(Mapping::shipped()),
@@ -246,7 +250,8 @@ impl Circuits {
             self.announce(CircuitChange::Samples);
         }
         let (records, not_kept) = (effects.records.len(), effects.not_kept);
-        self.inner.log.append(effects.records).await?;
+        let (unstored, log) = (&self.inner.unstored, &self.inner.log);
+        unstored.append(log, effects.records).await?;
         Ok(Kept { records, not_kept })
     }
 

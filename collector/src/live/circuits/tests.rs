@@ -1,6 +1,7 @@
 //! The wall of now and of any moment, on made-up breakers and made-up time.
 
 mod counts;
+mod disk;
 mod flood;
 mod from_spans;
 mod measure;
