@@ -1,5 +1,6 @@
 //! All breakers that report to this collector; turns each report into journal records and announcements.
 
+mod clock;
 mod gone;
 mod room;
 
@@ -28,6 +29,8 @@ pub(super) struct Board {
     by_service: HashMap<String, usize>,
     /// The last time that no idle instance could be evicted.
     none_idle_at: Option<UnixNanos>,
+    /// The latest time of a report.
+    latest: UnixNanos,
     last_rollups: UnixNanos,
     last_standing: UnixNanos,
     last_settings: UnixNanos,

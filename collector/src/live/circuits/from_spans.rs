@@ -168,6 +168,14 @@ impl FromSpans {
         true
     }
 
+    /// Moves times in the future to the present: the clock was set back.
+    fn follow_clock(&mut self, now: UnixNanos) {
+        for waiting in self.0.values_mut() {
+            waiting.first = now.min(waiting.first);
+            waiting.last = now.min(waiting.last);
+        }
+    }
+
     /// Returns the breakers whose calls wait, of services that send no metrics; optionally one breaker only.
     pub(super) fn waiting<'a>(
         &'a self,
@@ -203,6 +211,20 @@ impl FromSpans {
             calls.into_observation(id.clone(), now)
         })
         .collect()
+    }
+}
+
+/// Adds a breaker whose calls wait. It replaces what an earlier run knew of it from spans; what the instance reported
+/// itself stays.
+pub(super) fn add_waiting(all: &mut Vec<Facts>, waiting: Facts) {
+    let instance = &waiting.standing.instance;
+    match all
+        .iter_mut()
+        .find(|known| known.standing.instance == *instance)
+    {
+        Some(known) if known.standing.source == Source::Spans => *known = waiting,
+        Some(_) => {}
+        None => all.push(waiting),
     }
 }
 
@@ -243,6 +265,7 @@ impl Circuits {
         let due = {
             let mut state = self.state();
             let state = &mut *state;
+            state.from_spans.follow_clock(now);
             let mut senders = Senders::new(&state.board);
             let mut no_room = 0;
             for (id, calls) in calls {

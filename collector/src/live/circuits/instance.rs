@@ -5,6 +5,7 @@
 //! fifteen minutes before and five seconds after its arrival (exporters may retry for minutes), else it gets
 //! the time of arrival, and the times that it announces are shifted with it.
 
+mod clock;
 mod stored;
 
 use std::collections::VecDeque;

@@ -287,6 +287,7 @@ impl Circuits {
         let others = self.others();
         let announce = {
             let mut state = self.state();
+            state.board.follow_clock(now);
             for observation in &observations {
                 let elsewhere = others.knows(&observation.key, &observation.instance);
                 state
@@ -347,6 +348,7 @@ impl CircuitSink for Circuits {
             let mut effects = Effects::default();
             {
                 let mut state = self.state();
+                state.board.follow_clock(now);
                 for report in batch.settings {
                     state.board.settings(report, now, &mut effects);
                 }
@@ -363,7 +365,7 @@ impl CircuitSink for Circuits {
 impl State {
     /// Returns whether to announce samples: at most once a second.
     fn announce_samples(&mut self, now: UnixNanos) -> bool {
-        let due = now - self.samples_announced >= SECOND;
+        let due = now - self.samples_announced >= SECOND || now < self.samples_announced;
         if due {
             self.samples_announced = now;
         }

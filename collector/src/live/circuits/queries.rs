@@ -6,6 +6,7 @@ use std::path::Path;
 use tokio::time::Instant;
 
 use super::facts::Facts;
+use super::from_spans::add_waiting;
 use super::records::Records;
 use super::timing::HEARD_WITHIN;
 use super::{Circuits, history, replay, transitions, view};
@@ -57,7 +58,7 @@ impl Circuits {
             let state = self.state();
             let mut all: BTreeMap<_, Vec<_>> = state.board.facts(now).into_iter().collect();
             for (key, facts) in state.from_spans.waiting(&state.board, None, now) {
-                all.entry(key.clone()).or_default().push(facts);
+                add_waiting(all.entry(key.clone()).or_default(), facts);
             }
             let known = all.into_iter().map(|(key, facts)| {
                 let target = state.board.known_target(&key);
@@ -136,7 +137,7 @@ impl Circuits {
             let target = state.board.known_target(key);
             let mut facts = state.board.circuit_facts(key, now);
             let waiting = state.from_spans.waiting(&state.board, Some(key), now);
-            facts.extend(waiting.map(|(_, facts)| facts));
+            waiting.for_each(|(_, waiting)| add_waiting(&mut facts, waiting));
             (facts, target)
         };
         self.others().add_to(key, &mut facts, now);

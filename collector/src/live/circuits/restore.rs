@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::board::Board;
 use super::replay::facts_at;
 use super::rollup::Minutes;
+use super::timing::CLOCK_LEAD_MAX;
 use crate::model::{CircuitCalls, CircuitKey, HOUR, TimeRange, UnixNanos};
 use crate::store::series::{SeriesKind, SeriesRecord};
 use crate::store::{SeriesReader, StoreError};
@@ -24,7 +25,8 @@ pub(super) fn restore(log: &dyn SeriesReader, now: UnixNanos) -> Result<Board, S
     for kind in kinds {
         end = end.max(log.latest(kind)?);
     }
-    let Some(end) = end else {
+    // Later ones are of a clock that was ahead.
+    let Some(end) = end.map(|end| end.min(now + CLOCK_LEAD_MAX)) else {
         return Ok(board);
     };
     let facts = facts_at(log, end, None, &BTreeMap::new())?;
@@ -63,7 +65,8 @@ fn unrolled(log: &dyn SeriesReader, end: UnixNanos) -> Result<TimeRange, StoreEr
     let earliest = UnixNanos::of_window(earliest, HOUR);
     let rolled = log
         .latest(SeriesKind::Rollup)?
-        .map_or(UnixNanos::default(), |hour| hour + HOUR);
+        .map_or(UnixNanos::default(), |hour| hour + HOUR)
+        .min(end.floor(HOUR));
     Ok(TimeRange {
         start: earliest.max(rolled),
         end: UnixNanos::MAX,

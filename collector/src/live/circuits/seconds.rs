@@ -74,6 +74,13 @@ impl Seconds {
         while self.bars.pop_before(oldest).is_some() {}
     }
 
+    /// Drops later seconds.
+    pub(super) fn forget_after(&mut self, second: u64) {
+        let mut kept = self.to_vec();
+        kept.retain(|one| one.second <= second);
+        *self = Self::from(kept);
+    }
+
     /// Returns all seconds; bars have no durations.
     pub(super) fn to_vec(&self) -> Vec<Second> {
         self.bars.iter().chain(self.detailed.iter()).collect()

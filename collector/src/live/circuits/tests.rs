@@ -1,5 +1,6 @@
 //! The wall of now and of any moment, on made-up breakers and made-up time.
 
+mod clock;
 mod counts;
 mod disk;
 mod flood;

@@ -31,6 +31,13 @@ impl Gone {
         self.last_seen.insert(place, standing.last_seen);
     }
 
+    /// Moves times in the future to the present: the clock was set back.
+    pub(super) fn take_back(&mut self, now: UnixNanos) {
+        let forgotten = self.forgotten.as_mut();
+        let times = self.last_seen.values_mut().chain(forgotten);
+        times.for_each(|time| *time = now.min(*time));
+    }
+
     /// Returns an upper bound of a removed instance's last report; `None` if none with that name was removed.
     pub(super) fn last_seen(&self, key: &CircuitKey, id: &str) -> Option<UnixNanos> {
         let place = self.place(key, id);

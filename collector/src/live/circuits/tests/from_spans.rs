@@ -188,3 +188,37 @@ async fn services_with_metrics_take_no_room() {
     taken.await.unwrap();
     assert!(world.counters.incidents.all().is_empty());
 }
+
+/// *Scenario*: after a restart, spans of two breakers arrive: one reported itself before, one was known from spans.
+/// *Guarantees*: each is on the wall once: the first as it was, the second with the calls of now.
+#[tokio::test(start_paused = true)]
+async fn a_breaker_of_an_earlier_run_is_on_the_wall_once() {
+    for reports_itself in [true, false] {
+        let world = World::new();
+        match reports_itself {
+            true => world.report(&FakeBreaker::new("a", at(0.0)), at(1.0)).await,
+            false => {
+                let closed = EffectiveState::Closed;
+                world.spans(Outcome::Success, closed, 3, at(1.0)).await;
+                world.spans(Outcome::Success, closed, 3, at(100.0)).await;
+            }
+        }
+        let World { dir, circuits, .. } = world;
+        drop(circuits);
+        let (circuits, counters) = open(&dir, at(110.0));
+        let world = World {
+            dir,
+            counters,
+            circuits,
+        };
+        let closed = EffectiveState::Closed;
+        world.spans(Outcome::Success, closed, 3, at(111.0)).await;
+        let view = world.only(at(112.0));
+        assert_eq!(view.instances.len(), 1, "{view:?}");
+        assert_eq!(view.instances[0].stale, reports_itself);
+        let one = world
+            .circuits
+            .circuit_now(&key(), UnixNanos::new(at(112.0)));
+        assert_eq!(one.unwrap().instances.len(), 1);
+    }
+}
