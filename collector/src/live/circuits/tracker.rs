@@ -1,7 +1,9 @@
 //! Turns an instance's cumulative counts into the increase since its last report, which is never negative: a
-//! count that shrank or has a later start was reset, and one older than the last is late and ignored.
+//! count that shrank or has a later start was reset, and one older than the last is late and ignored, unless
+//! only such ones have come for minutes: then the sender's clock was set back.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use fusebox::circuit_breaker::{LatencyHistogram, Outcome};
 
@@ -17,6 +19,9 @@ const MAX_SERIES: usize = 256;
 /// For the rest, calls made while the collector is away are not known.
 pub(super) const MAX_STORED: usize = 64;
 
+/// After this long without a report that is newer than the last, older ones are not late: the sender's clock was set back.
+const SET_BACK_AFTER: Duration = Duration::from_secs(120);
+
 /// The last report of each of an instance's series.
 #[derive(Debug, Default)]
 pub(super) struct Tracker {
@@ -29,6 +34,8 @@ pub(super) struct Tracker {
 struct Last {
     start: UnixNanos,
     time: UnixNanos,
+    /// When it came; of an earlier run, when the first after it came.
+    arrived: Option<UnixNanos>,
     count: u64,
     /// `None` if restored from an earlier run.
     latency: Option<LatencyHistogram>,
@@ -61,18 +68,18 @@ impl Tracker {
             if self.series.len() >= MAX_SERIES {
                 return Added::TooManySeries;
             }
-            self.series.insert(key, last_of(point));
+            self.series.insert(key, last_of(point, now));
             return first(point, new, now);
         };
+        let was_set_back = now - *last.arrived.get_or_insert(now) >= SET_BACK_AFTER;
         let added = match point.temporality {
-            Temporality::Delta if point.time > last.time => whole(point),
-            Temporality::Delta => return Added::Nothing,
-            Temporality::Cumulative => match cumulative(point, last, &mut self.beyond) {
-                Some(added) => added,
-                None => return Added::Nothing,
-            },
+            Temporality::Delta => (point.time > last.time || was_set_back).then(|| whole(point)),
+            Temporality::Cumulative => cumulative(point, last, was_set_back, &mut self.beyond),
         };
-        *last = last_of(point);
+        let Some(added) = added else {
+            return Added::Nothing;
+        };
+        *last = last_of(point, now);
         added
     }
 
@@ -98,6 +105,7 @@ impl Tracker {
             let last = Last {
                 start: total.start,
                 time: total.time,
+                arrived: None,
                 count: total.count,
                 latency: None,
                 is_running: true,
@@ -134,13 +142,18 @@ fn began(point: &CountPoint, now: UnixNanos) -> UnixNanos {
 }
 
 /// Returns the increase of a cumulative count since its last report, minus what was already counted `beyond`
-/// that; `None` if the report is older.
-fn cumulative(point: &CountPoint, last: &Last, beyond: &mut CircuitCalls) -> Option<Added> {
-    let begun_anew = point.start > last.start && last.start > UnixNanos::default();
-    let older = point.start < last.start || point.time < last.time;
-    if begun_anew {
+/// that; `None` if the report is older. A count of the same start that has grown is newer, whatever its time.
+fn cumulative(
+    point: &CountPoint,
+    last: &Last,
+    was_set_back: bool,
+    beyond: &mut CircuitCalls,
+) -> Option<Added> {
+    let starts_earlier = point.start < last.start;
+    let starts_later = point.start > last.start && last.start > UnixNanos::default();
+    if starts_later || (starts_earlier && was_set_back) {
         Some(whole(point))
-    } else if older {
+    } else if starts_earlier || (point.time < last.time && point.count < last.count) {
         None
     } else if point.count >= last.count {
         let growth = point.count - last.count;
@@ -170,10 +183,11 @@ fn whole(point: &CountPoint) -> Added {
     Added::Calls(point.count, point.latency.clone())
 }
 
-fn last_of(point: &CountPoint) -> Last {
+fn last_of(point: &CountPoint, now: UnixNanos) -> Last {
     Last {
         start: point.start,
         time: point.time,
+        arrived: Some(now),
         count: point.count,
         latency: Some(match point.temporality {
             Temporality::Cumulative => point.latency.clone(),
@@ -203,6 +217,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::SECOND;
 
     fn point(start: u64, time: u64, count: u64) -> CountPoint {
         CountPoint {
@@ -258,6 +273,28 @@ mod tests {
             calls(tracker.add(&point(21, 40, 5), NewSeries::BegunAfter(now), now)),
             Some((2, 2))
         );
+    }
+
+    /// *Scenario*: the clock of a sender was ahead; once it is right, the process goes on, or starts again.
+    #[test]
+    fn reports_of_a_clock_that_was_set_back_count() {
+        let mut tracker = Tracker::default();
+        let mut add = |start, time, count, second: u32| {
+            let (point, now) = (
+                point(start, time, count),
+                UnixNanos::default() + SECOND * second,
+            );
+            calls(tracker.add(&point, NewSeries::Whole, now)).map(|calls| calls.0)
+        };
+        assert_eq!(add(900, 1_000, 5, 10), Some(5));
+        assert_eq!(add(900, 100, 8, 11), Some(3));
+        assert_eq!(
+            add(500, 501, 2, 12),
+            None,
+            "it may be a late one of an earlier run"
+        );
+        assert_eq!(add(500, 601, 4, 131), Some(4));
+        assert_eq!(add(500, 602, 6, 132), Some(2));
     }
 
     #[test]
