@@ -30,15 +30,16 @@ impl Figures {
     /// one.
     pub(super) fn take_finished(&mut self, now: UnixNanos, running: bool) -> Vec<SeriesRecord> {
         let end = now.window(MINUTE) + u64::from(running);
-        // After a jump of the clock, look only at as many minutes as are kept.
-        let begin = self.unwritten_minute.max(end.saturating_sub(MINUTES_MAX));
-        let minutes = begin..end;
-        if minutes.is_empty() {
+        self.follow_clock(end);
+        let first = self.unwritten_minute;
+        if first >= end {
             return Vec::new();
         }
         self.unwritten_minute = end;
+        // After a jump of the clock, look at the minute before it and only at as many more as are kept.
+        let begin = (first + 1).max(end.saturating_sub(MINUTES_MAX));
         let mut records = Vec::new();
-        for minute in minutes {
+        for minute in std::iter::once(first).chain(begin..end) {
             let start = UnixNanos::of_window(minute, MINUTE);
             self.finished_operations(minute, start, &mut records);
             self.finished_edges(minute, start, &mut records);
@@ -52,6 +53,15 @@ impl Figures {
         self.late_edges(end, &mut records);
         self.new_addresses(&mut records);
         records
+    }
+
+    /// Takes back minutes in the future once the clock was set back. Of the minute in which that happened, a part may be in
+    /// the journal, so the next one is written first.
+    fn follow_clock(&mut self, end: u64) {
+        if self.unwritten_minute > end + 1 {
+            self.unwritten_minute = end + 1;
+            self.dependencies.edges_mut().forget_after(end);
+        }
     }
 
     fn new_addresses(&mut self, records: &mut Vec<SeriesRecord>) {

@@ -356,8 +356,13 @@ impl Operation {
         self.restored = Vec::new();
     }
 
-    /// Returns the slot of a minute; the newest one if the clock went back.
+    /// Returns the slot of a minute; the newest one if the clock went back by less than two minutes. Slots further in the
+    /// future are of a clock that was ahead, and dropped.
     fn minute(&mut self, minute: u64) -> &mut Minute {
+        let is_ahead = |newest: &Minute| newest.minute > minute + 1;
+        while self.minutes.back().is_some_and(is_ahead) {
+            self.minutes.pop_back();
+        }
         if self
             .minutes
             .back()

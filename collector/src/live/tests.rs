@@ -654,6 +654,48 @@ fn a_clock_that_jumps_costs_no_more_than_the_minutes_kept() {
     assert!(figures.take_finished(UnixNanos::new(NOW), false).is_empty());
 }
 
+/// *Scenario*: the clock is a day ahead for a moment, during which spans arrive, and is then corrected.
+/// *Guarantees*: the minutes before and after it are counted and written under their own times.
+#[test]
+fn minutes_after_a_corrected_clock_are_written() {
+    let mut bench = Bench::new();
+    let day = 86_400;
+    let requests = |trace| {
+        shop()
+            .into_iter()
+            .map(|span| Hand { trace, ..span })
+            .collect::<Vec<_>>()
+    };
+    let written = |bench: &mut Bench, second| {
+        let now = UnixNanos::new(NOW + second * SECOND);
+        let records = bench.figures.take_finished(now, false);
+        let red = records
+            .iter()
+            .filter(|record| matches!(record, SeriesRecord::Red(_)));
+        let mut minutes: Vec<u64> = red
+            .map(|record| (record.time().get() - NOW) / SECOND)
+            .collect();
+        minutes.dedup();
+        minutes
+    };
+    assert!(written(&mut bench, 0).is_empty());
+    bench.send(0, 0, &requests(1));
+    bench.send(0, day, &requests(2));
+    assert_eq!(written(&mut bench, day + 60), [0, day]);
+    for second in [120, 180, 240] {
+        bench.send(0, second, &requests(second));
+        assert!(written(&mut bench, second).len() <= 1);
+    }
+    assert_eq!(written(&mut bench, 300), [240]);
+    let now = UnixNanos::new(NOW + 300 * SECOND);
+    let minutes = bench.figures.service("gateway", now).minutes;
+    let calls: Vec<u64> = minutes.iter().map(|minute| minute.calls).collect();
+    let [.., a, b, c] = calls[..] else {
+        panic!("{calls:?}");
+    };
+    assert!(a > 0 && a == b && b == c, "{calls:?}");
+}
+
 /// A span of a random tree: its parent is an earlier span or none.
 fn random_span() -> impl Strategy<Value = (usize, usize, u8, u8, bool, u8)> {
     (

@@ -241,6 +241,18 @@ impl Edges {
         }
     }
 
+    /// Drops what was counted after a minute: the clock was ahead and has been corrected.
+    pub(in crate::live) fn forget_after(&mut self, minute: u64) {
+        self.minutes.retain(|slot| slot.number <= minute);
+        self.hours.retain(|slot| slot.number <= minute / 60);
+        self.late.retain(|(late, _), _| *late <= minute);
+        self.restored.retain(|_, last| last.0 <= minute);
+        for edge in &mut self.edges {
+            edge.used = edge.used.min(minute);
+        }
+        self.unwritten = self.unwritten.min(minute + 1);
+    }
+
     /// Returns the late calls, and what an edge's minutes before `unwritten` get from now on is late.
     pub(in crate::live) fn take_late(&mut self, unwritten: u64) -> Vec<(u64, EdgeCalls)> {
         self.unwritten = unwritten;
