@@ -170,8 +170,8 @@ impl Index {
         found
     }
 
-    /// Forgets the oldest segments of a class, up to the first for which `reason` has none; it gets a segment and the bytes
-    /// of the class with it.
+    /// Forgets the segments of a class for which there is a reason, the oldest first; `reason` gets a segment and the bytes
+    /// of the class with it. One that ended in the future, by a clock that was ahead, does not keep those after it.
     pub(super) fn forget(
         &mut self,
         class: Class,
@@ -181,7 +181,7 @@ impl Index {
         let mut expired = Vec::new();
         for aged in self.aged(class) {
             let Some(reason) = reason(&aged, bytes_left) else {
-                break;
+                continue;
             };
             bytes_left = bytes_left.saturating_sub(aged.bytes);
             expired.push((aged, reason));

@@ -144,7 +144,8 @@ impl Writer {
 
     fn has_room(&self, extents: &[Extent], segment: SegmentId, now: UnixNanos) -> bool {
         let began = extents.first().map_or(now, |extent| extent.began);
-        end(extents) < self.segment_bytes[&segment.class] && now - began < SEGMENT_LENGTH
+        let is_young = began <= now && now - began < SEGMENT_LENGTH;
+        is_young && end(extents) < self.segment_bytes[&segment.class]
     }
 
     fn create(&self, segment: SegmentId) -> Result<Open, StoreError> {

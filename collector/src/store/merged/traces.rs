@@ -87,15 +87,26 @@ impl Traces {
         deadline: Instant,
         sink: impl Fn() -> S + Send + 'static,
     ) -> Result<Option<(S, bool)>, StoreError> {
-        let since = match &self.remote {
-            None => Some(ALWAYS),
-            Some(remote) => remote.whole_since().await,
-        };
+        let since = self.whole_since().await;
         if since.is_none_or(|since| query.range.start < since) {
             return Ok(None);
         }
-        let passed = self.local.pass_spans(query, columns, deadline, sink);
-        passed.await.map(Some)
+        let start = query.range.start;
+        let passed = self
+            .local
+            .pass_spans(query, columns, deadline, sink)
+            .await?;
+        // Retention may have deleted some of them meanwhile.
+        let since = self.whole_since().await;
+        Ok(since.is_some_and(|since| start >= since).then_some(passed))
+    }
+
+    /// Returns since when local traces are complete; `None` if other collectors may have parts.
+    async fn whole_since(&self) -> Option<UnixNanos> {
+        match &self.remote {
+            None => Some(ALWAYS),
+            Some(remote) => remote.whole_since().await,
+        }
     }
 
     /// Returns the size of the embedded store.
@@ -202,14 +213,16 @@ impl TraceReader for Traces {
         bytes_max: usize,
     ) -> Result<Option<Vec<Trace>>, StoreError> {
         let wanted = ids.len();
-        let since = match &self.remote {
-            None => Some(ALWAYS),
-            Some(remote) => remote.whole_since().await,
-        };
+        let since = self.whole_since().await;
+        if since.is_none() {
+            return Ok(None);
+        }
+        let local = self.local.traces_within(ids, bytes_max).await?;
+        // After reading: what retention deleted meanwhile is known.
+        let since = self.whole_since().await;
         let Some(since) = since else {
             return Ok(None);
         };
-        let local = self.local.traces_within(ids, bytes_max).await?;
         // Traces that are not complete locally are read from both stores one by one.
         let are_whole = |traces: &Vec<Trace>| {
             let mut all = traces.iter();
@@ -244,15 +257,18 @@ impl TraceReader for Traces {
             return self.local.search(query).await;
         };
         let deadline = search::deadline();
-        let whole_since = remote.whole_since().await;
         let is_away = remote.peers.others().await.is_away;
-        let is_local = |since| query.range.start >= since;
-        match whole_since {
-            Some(ALWAYS) => return self.local.search(query).await,
-            Some(since) if is_away && is_local(since) => {
-                return self.local.search(query).await;
+        let is_enough = |since: Option<UnixNanos>| {
+            since.is_some_and(|since| since == ALWAYS || (is_away && query.range.start >= since))
+        };
+        let mut whole_since = remote.whole_since().await;
+        if is_enough(whole_since) {
+            let page = self.local.search(query.clone()).await?;
+            // Retention may have deleted some traces meanwhile.
+            whole_since = remote.whole_since().await;
+            if is_enough(whole_since) {
+                return Ok(page);
             }
-            _ => {}
         }
         let newest = whole_since.unwrap_or(UnixNanos::MAX);
         let mut both = Both::new(&self.local, remote, &query, newest, deadline);
