@@ -10,6 +10,7 @@ use super::hint;
 use super::index::{Index, file_path};
 use super::record::{SeriesKind, SeriesRecord};
 use crate::log::{Day, LogFile};
+use crate::model::MINUTE;
 use crate::store::StoreError;
 use crate::sync::RwLock;
 
@@ -151,9 +152,11 @@ impl OpenFile {
 }
 
 /// Returns which block of a group a record goes to. Hourly rollups are spread by key, so that reading a week
-/// of one breaker reads a sixteenth of them; other kinds are read by time, all breakers together.
+/// of one breaker reads a sixteenth of them; other kinds are read by time, all breakers together. Calls between services
+/// may have begun hours apart: a block of one minute each, so that no minute between is shipped again.
 fn shard(record: &SeriesRecord) -> u32 {
     match record {
+        SeriesRecord::Dependency(calls) => calls.minute.window(MINUTE) as u32,
         SeriesRecord::Rollup(_) => record.key_bit().trailing_zeros() / 4,
         _ => 0,
     }
