@@ -220,7 +220,7 @@ impl Incident {
         };
         let is_reminder = match sent {
             Some(sent) if sent.stage >= stage => match target.repeats_every() {
-                Some(every) if stage != Stage::Ended && sent.at + every <= now => true,
+                Some(every) if stage != Stage::Ended && is_over(sent.at, every, now) => true,
                 _ => return None,
             },
             _ => false,
@@ -235,7 +235,7 @@ impl Incident {
             None => {
                 // Without this repetition Alertmanager would treat it as resolved.
                 let is_kept_alive = sent.is_some() && target.is_alertmanager();
-                let is_due = sent.is_some() || self.since + target.after <= now;
+                let is_due = sent.is_some() || is_over(self.since, target.after, now);
                 is_due && (!is_muted || is_kept_alive)
             }
         };
@@ -252,6 +252,11 @@ impl Incident {
         self.sent
             .insert(target.to_owned(), Sent { round, stage, at });
     }
+}
+
+/// Returns whether a wait that began at that time is over; one that began in the future, by a clock that was ahead, is.
+fn is_over(began: UnixNanos, wait: Duration, now: UnixNanos) -> bool {
+    began > now || began + wait <= now
 }
 
 impl Target {

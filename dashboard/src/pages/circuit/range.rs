@@ -24,7 +24,7 @@ pub(crate) fn lines(shown: TimeRange) -> Vec<Line> {
     let (start, end) = (shown.start.get(), shown.end.get());
     let length = end - start;
     let apart = Range::of(length).line();
-    let times = (start / apart + 1..).map(|index| index * apart);
+    let times = (start / apart + 1..).map_while(|index| index.checked_mul(apart));
     times
         .take_while(|time| *time < end)
         .map(|time| {
