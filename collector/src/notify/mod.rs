@@ -73,20 +73,28 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Reports {
     targets: BTreeMap<String, TargetReport>,
-    /// What each target rejected.
+    /// What each target did not take.
     rejected: BTreeMap<String, Rejected>,
     /// Why the latest version of the file is not in force.
     problem: Option<String>,
     not_kept: u64,
 }
 
-/// What a target rejected; it is tried again after everything else.
+/// What a target did not take although it answered; it is tried again after everything else.
 #[derive(Debug)]
 struct Rejected {
-    /// Rejections of each message that was sent alone.
-    times: BTreeMap<Subject, u32>,
+    /// The attempts of each message that was sent alone.
+    attempts: BTreeMap<Subject, Attempts>,
     /// When the next of them is tried.
     again: Instant,
+}
+
+/// Attempts to send a message.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Attempts {
+    all: u32,
+    /// Those of which the answer was final.
+    rejected: u32,
 }
 
 /// Figures of the deliveries to a target.
@@ -392,7 +400,7 @@ impl Notifier {
     }
 }
 
-/// Counts a rejection of one message; returns whether it is given up. One about several is not counted: all but one of
+/// Counts a failed attempt of one message; returns whether it is given up. One about several is not counted: all but one of
 /// them may be acceptable. An unreachable target has not rejected anything.
 fn reject(
     rejected: &mut BTreeMap<String, Rejected>,
@@ -400,33 +408,34 @@ fn reject(
     notices: &[Notice],
     error: &SendError,
 ) -> bool {
-    let ([notice], true) = (notices, error.is_final()) else {
+    let ([notice], true) = (notices, error.is_of_message()) else {
         return false;
     };
     let now = Instant::now();
     let rejected = rejected.entry(target.name.clone());
     let rejected = rejected.or_insert_with(|| Rejected {
-        times: BTreeMap::new(),
+        attempts: BTreeMap::new(),
         again: now,
     });
     let subject = &notice.incident.subject;
-    let times = rejected.times.entry(subject.clone()).or_default();
-    *times += 1;
-    rejected.again = now + run::pause(*times, error);
-    let is_given_up = *times >= TRIES_MAX;
+    let attempts = rejected.attempts.entry(subject.clone()).or_default();
+    attempts.all += 1;
+    attempts.rejected += u32::from(error.is_final());
+    rejected.again = now + run::pause(attempts.all, error);
+    let is_given_up = attempts.rejected >= TRIES_MAX;
     if is_given_up {
-        rejected.times.remove(subject);
+        rejected.attempts.remove(subject);
     }
     is_given_up
 }
 
-/// Forgets what a target rejected once it accepts one of it: the cause was the target itself.
+/// Forgets what a target did not take once it accepts one of it: the cause was the target itself.
 fn accept(rejected: &mut BTreeMap<String, Rejected>, target: &Target, notices: &[Notice]) {
     let was_rejected = |it: &Rejected| {
         let subjects = notices.iter().map(|notice| &notice.incident.subject);
         subjects
             .into_iter()
-            .any(|subject| it.times.contains_key(subject))
+            .any(|subject| it.attempts.contains_key(subject))
     };
     if rejected.get(&target.name).is_some_and(was_rejected) {
         rejected.remove(&target.name);

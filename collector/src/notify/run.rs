@@ -206,30 +206,31 @@ async fn serve(notifier: Notifier, sender: Sender, target: Arc<Target>) {
     }
 }
 
-/// Returns how many incidents go together next: of rejected ones half as many, so that the one that is never accepted
-/// is soon found, and takes no others with it.
+/// Returns how many incidents go together next: of those that were not taken half as many, so that the one that is never
+/// accepted is soon found, and takes no others with it.
 fn most_after(sent: &Result<(), SendError>, count: usize, most: usize) -> usize {
     match sent {
         Ok(()) => most.saturating_mul(2),
-        Err(error) if error.is_final() && count > 1 => count / 2,
+        Err(error) if error.is_of_message() && count > 1 => count / 2,
         Err(_) => most,
     }
 }
 
 impl Notifier {
-    /// Returns what to send next: what the target has not rejected; else, when its time has come, the one that it
-    /// rejected least often.
+    /// Returns what to send next: what the target has not failed to take; else, when its time has come, the one that was
+    /// tried least often.
     fn next(&self, target: &Target, most: usize) -> Vec<Notice> {
         let due = self.state().due(target, UnixNanos::now(), usize::MAX);
         let reports = self.inner.reports.lock();
         let Some(rejected) = reports.rejected.get(&target.name) else {
             return due.into_iter().take(most).collect();
         };
-        let times = |notice: &Notice| rejected.times.get(&notice.incident.subject).copied();
-        let (again, mut others): (Vec<_>, Vec<_>) =
-            due.into_iter().partition(|notice| times(notice).is_some());
+        let attempts = |notice: &Notice| rejected.attempts.get(&notice.incident.subject).copied();
+        let (again, mut others): (Vec<_>, Vec<_>) = due
+            .into_iter()
+            .partition(|notice| attempts(notice).is_some());
         if others.is_empty() && rejected.again <= Instant::now() {
-            return again.into_iter().min_by_key(times).into_iter().collect();
+            return again.into_iter().min_by_key(attempts).into_iter().collect();
         }
         others.truncate(most);
         others

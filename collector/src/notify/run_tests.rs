@@ -5,6 +5,7 @@ use http::StatusCode;
 use super::*;
 use crate::model::{CircuitKey, HOUR};
 use crate::notify::incident::Problem;
+use crate::notify::send::MailAnswer;
 use crate::notify::state::Finding;
 use crate::notify::{MuteOrder, Subject, settings};
 
@@ -73,33 +74,62 @@ fn what_is_refused_ten_times_is_given_up() {
     assert!(!report(refused(StatusCode::NOT_FOUND, None)));
 }
 
-/// Scenario: a target rejects every message about one of several circuits.
-/// Guarantees: it is found in a few steps; the others are sent at once, and it is tried again after them.
-#[tokio::test(start_paused = true)]
-async fn a_rejected_message_does_not_hold_up_others() {
-    let (notifier, target) = open(&["spam", "cart", "page", "pay"]);
-    let no = || Err(refused(StatusCode::BAD_REQUEST, None));
+/// Sends until nothing is due, as a target takes all but what is about one circuit; returns what it took.
+fn taken(notifier: &Notifier, target: &Target, error: &SendError) -> Vec<String> {
     let (mut most, mut sent) = (usize::MAX, Vec::new());
     for attempt in 0.. {
         assert!(attempt < 6, "{sent:?}");
-        let due = notifier.next(&target, most);
+        let due = notifier.next(target, most);
         if due.is_empty() {
             break;
         }
         let is_spam = names(&due).contains(&"spam");
-        let answer = if is_spam { no() } else { Ok(()) };
-        notifier.report(&target, &due, &answer);
+        let answer = if is_spam { Err(error.clone()) } else { Ok(()) };
+        notifier.report(target, &due, &answer);
         most = most_after(&answer, due.len(), most);
         sent.extend(answer.is_ok().then(|| names(&due).join(" ")));
     }
-    assert_eq!(sent, ["cart", "page pay"]);
-    tokio::time::advance(PAUSE_MIN).await;
-    let again = notifier.next(&target, most);
-    assert_eq!(names(&again), ["spam"]);
-    notifier.report(&target, &again, &no());
-    assert!(notifier.next(&target, most).is_empty());
-    tokio::time::advance(PAUSE_MIN * 2).await;
-    assert_eq!(names(&notifier.next(&target, most)), ["spam"]);
+    sent
+}
+
+/// Scenario: a target rejects every message about one of several circuits, or fails with it.
+/// Guarantees: it is found in a few steps; the others are sent at once, and it is tried again after them.
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_not_taken_does_not_hold_up_others() {
+    let postponed = SendError::Mail {
+        text: "450 mailbox busy".to_owned(),
+        answer: MailAnswer::Postponed,
+    };
+    for error in [
+        refused(StatusCode::BAD_REQUEST, None),
+        refused(StatusCode::INTERNAL_SERVER_ERROR, None),
+        postponed,
+    ] {
+        let (notifier, target) = open(&["spam", "cart", "page", "pay"]);
+        assert_eq!(taken(&notifier, &target, &error), ["cart", "page pay"]);
+        tokio::time::advance(PAUSE_MIN).await;
+        let again = notifier.next(&target, 4);
+        assert_eq!(names(&again), ["spam"]);
+        notifier.report(&target, &again, &Err(error.clone()));
+        assert!(notifier.next(&target, 4).is_empty());
+        tokio::time::advance(PAUSE_MIN * 2).await;
+        assert_eq!(names(&notifier.next(&target, 4)), ["spam"]);
+    }
+}
+
+/// Guarantees: a target that cannot be reached, or that asks for a pause, is waited for with what is due first.
+#[tokio::test(start_paused = true)]
+async fn a_target_in_trouble_is_waited_for() {
+    let (notifier, target) = open(&["stock", "cart"]);
+    for error in [
+        SendError::TimedOut,
+        refused(StatusCode::TOO_MANY_REQUESTS, None),
+        refused(StatusCode::SERVICE_UNAVAILABLE, Some(PAUSE_MAX)),
+    ] {
+        let due = notifier.next(&target, 1);
+        assert_eq!(names(&due), ["stock"], "{error}");
+        notifier.report(&target, &due, &Err(error));
+    }
 }
 
 /// Scenario: a target rejects everything for a while, as with a wrong token.

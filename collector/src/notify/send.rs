@@ -65,7 +65,16 @@ pub(super) enum SendError {
         retry_after: Option<Duration>,
     },
     #[error("mail: {text}")]
-    Mail { text: String, is_final: bool },
+    Mail { text: String, answer: MailAnswer },
+}
+
+/// How a mail server answered to a mail that it did not take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MailAnswer {
+    None,
+    /// It may take the mail later.
+    Postponed,
+    Rejected,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +90,20 @@ impl SendError {
                 let passes = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
                 !status.is_server_error() && !passes.contains(status)
             }
-            Self::Mail { is_final, .. } => *is_final,
+            Self::Mail { answer, .. } => *answer == MailAnswer::Rejected,
+        }
+    }
+
+    /// Whether the failure may be due to this message: the target answered, and did not ask for a pause.
+    pub(super) fn is_of_message(&self) -> bool {
+        match self {
+            Self::TimedOut | Self::Unreachable(_) => false,
+            Self::Status {
+                status,
+                retry_after,
+                ..
+            } => retry_after.is_none() && *status != StatusCode::TOO_MANY_REQUESTS,
+            Self::Mail { answer, .. } => *answer != MailAnswer::None,
         }
     }
 
@@ -177,13 +199,17 @@ impl Sender {
         notices: &[Notice],
         message: &Message,
     ) -> Result<(), SendError> {
-        let letter = letter(mail, notices, message).map_err(failed(true))?;
-        let transport = self.transport(mail).map_err(failed(false))?;
+        let letter = letter(mail, notices, message).map_err(failed(MailAnswer::Rejected))?;
+        let transport = self.transport(mail).map_err(failed(MailAnswer::None))?;
         match transport.send(letter).await {
             Ok(_) => Ok(()),
             Err(error) => Err(SendError::Mail {
                 text: shown(&last_cause(&error)),
-                is_final: error.is_permanent(),
+                answer: match (error.is_permanent(), error.is_transient()) {
+                    (true, _) => MailAnswer::Rejected,
+                    (false, true) => MailAnswer::Postponed,
+                    (false, false) => MailAnswer::None,
+                },
             }),
         }
     }
@@ -223,8 +249,8 @@ impl Sender {
     }
 }
 
-fn failed(is_final: bool) -> impl Fn(String) -> SendError {
-    move |text| SendError::Mail { text, is_final }
+fn failed(answer: MailAnswer) -> impl Fn(String) -> SendError {
+    move |text| SendError::Mail { text, answer }
 }
 
 /// Returns the mail. Those about one incident alone form a thread; one about several belongs to none.
