@@ -18,7 +18,7 @@ pub const FALLBACKS: &str = "fusebox.circuit_breaker.fallbacks";
 /// caused it.
 pub const EVENT_TRANSITION: &str = "fusebox.circuit_breaker.transition";
 /// Log event of settings, sent when a breaker is registered, when its settings or its override change, and every minute.
-/// Attributes: `BREAKER_NAME`, `BREAKER_GROUP`, `SETTINGS`, and while an override is in force `OVERRIDE_KIND`,
+/// Attributes: `BREAKER_NAME`, `BREAKER_GROUP`, `SETTINGS`, `SETTINGS_ORIGINS`, and while an override is in force `OVERRIDE_KIND`,
 /// `OVERRIDE_REASON` and, if it expires, `OVERRIDE_EXPIRES`.
 pub const EVENT_SETTINGS: &str = "fusebox.circuit_breaker.settings";
 
@@ -101,6 +101,8 @@ pub const TRANSITION_REASON: &str = "circuit_breaker.reason";
 pub const OPEN_UNTIL: &str = "circuit_breaker.open_until";
 /// All fields of `circuit_breaker::Settings` as JSON.
 pub const SETTINGS: &str = "circuit_breaker.settings";
+/// Origins of the settings whose values are not the library's, by name, as JSON: `code`, `properties` or `common_properties`.
+pub const SETTINGS_ORIGINS: &str = "circuit_breaker.settings.origins";
 /// Kind of the override in force (`OverrideKind::as_str`).
 pub const OVERRIDE_KIND: &str = "circuit_breaker.override.kind";
 /// Who forced it and why.

@@ -40,6 +40,16 @@ async fn wait_for_minimum(web: &str, value: &str, origin: &str) {
     .await;
 }
 
+/// Waits until a value comes from there, as the service says.
+async fn wait_for_origin(web: &str, name: &str, origin: &str) {
+    eventually(&format!("{name} by {origin}"), || async {
+        let all = settings(web).await?;
+        let mut all = all["settings"].as_array()?.iter();
+        (all.find(|one| one["name"] == name)?["origin"] == origin).then_some(())
+    })
+    .await;
+}
+
 async fn wait_for_delivery(web: &str, state: &str) {
     eventually(&format!("delivery {state}"), || async {
         let all = settings(web).await?;
@@ -95,6 +105,9 @@ async fn a_setting_is_changed_and_rolled_back_from_its_page() {
     let web = binary.web.clone();
     let service = page("1", &binary.otlp_http).await;
     wait_for_circuit(&web, &service).await;
+    for (name, origin) in [("max_concurrent", "code"), ("probe_lease", "default")] {
+        wait_for_origin(&web, name, origin).await;
+    }
     let browser = Browser::start(1280, 1000).await;
     change(&browser, &web, "7").await;
     wait_for_minimum(&web, "7", "collector").await;

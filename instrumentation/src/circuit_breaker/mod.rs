@@ -44,6 +44,7 @@ pub use registry::builder::{BuildError, Builder};
 pub use registry::listener::Listener;
 pub use registry::pools::{MAX_POOLS, PoolError};
 pub use registry::{MAX_BREAKERS, Registry};
+pub use rules::origin::SettingOrigin;
 pub use rules::properties::Properties;
 pub use rules::settings::{Settings, WindowSettings};
 pub use rules::simulation::{RecordedSecond, RecordedStart, SimulatedTransition, Simulation};

@@ -46,7 +46,7 @@ const TELEMETRY: &str = "registry/attributes/telemetry";
 const OURS: &str = "fusebox::semconv";
 
 /// Every attribute that the crate sets, its type and where the type is stated.
-const ATTRIBUTES: [(&str, Type, &str); 42] = [
+const ATTRIBUTES: [(&str, Type, &str); 43] = [
     ("service.name", Text, SERVICE),
     ("service.instance.id", Text, SERVICE),
     ("host.name", Text, HOST),
@@ -82,6 +82,7 @@ const ATTRIBUTES: [(&str, Type, &str); 42] = [
     ("circuit_breaker.reason", Text, OURS),
     ("circuit_breaker.open_until", Integer, OURS),
     ("circuit_breaker.settings", Text, OURS),
+    ("circuit_breaker.settings.origins", Text, OURS),
     ("circuit_breaker.override.kind", Text, OURS),
     ("circuit_breaker.override.reason", Text, OURS),
     ("circuit_breaker.override.expires", Integer, OURS),

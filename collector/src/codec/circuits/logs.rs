@@ -1,8 +1,11 @@
 //! Circuit events in logs: transitions with the causing call, settings with the current override.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fusebox::circuit_breaker::{EffectiveState, OverrideKind, Settings, WindowSettings};
+use fusebox::circuit_breaker::{
+    EffectiveState, OverrideKind, SettingOrigin, Settings, WindowSettings,
+};
 use fusebox::semconv;
 use serde_json::{Map, Value};
 
@@ -91,9 +94,24 @@ fn settings(event: &LogRecord, sender: &Sender) -> Option<SettingsReport> {
     Some(SettingsReport {
         key: key(event, sender)?,
         instance: sender.instance.clone(),
-        settings: reported(document, group.unwrap_or_default())?,
+        settings: CircuitSettings {
+            origins: origins(event),
+            ..reported(document, group.unwrap_or_default())?
+        },
         forced: forced(event),
     })
+}
+
+/// Reads where settings come from; names and origins of a newer library are left out.
+fn origins(event: &LogRecord) -> Option<BTreeMap<String, SettingOrigin>> {
+    let document = text(event, semconv::SETTINGS_ORIGINS);
+    let document = document.filter(|document| document.len() <= MAX_SETTINGS_BYTES)?;
+    let all: BTreeMap<String, Value> = serde_json::from_str(document).ok()?;
+    let known = Settings::names().filter_map(|name| {
+        let origin = serde_json::from_value(all.get(name)?.clone()).ok()?;
+        Some((name.to_owned(), origin))
+    });
+    Some(known.collect())
 }
 
 pub(crate) fn override_kind(word: &str) -> Option<OverrideKind> {
@@ -182,5 +200,6 @@ fn view(settings: &Settings, group: &str) -> CircuitSettings {
         max_concurrent: some(*max_concurrent),
         fallback_max_concurrent: some(*fallback_max_concurrent),
         bulkhead_full_is_failure: Some(*bulkhead_full_is_failure),
+        origins: None,
     }
 }

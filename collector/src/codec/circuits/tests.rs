@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use fusebox::circuit_breaker::{EffectiveState, Outcome};
+use fusebox::circuit_breaker::{EffectiveState, Outcome, SettingOrigin};
+use fusebox::semconv;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::metrics::v1::{
@@ -222,6 +223,7 @@ fn settings_are_read_from_their_document() {
         max_concurrent: Some(10),
         fallback_max_concurrent: Some(7),
         bulkhead_full_is_failure: Some(false),
+        origins: None,
     };
     assert_eq!(report.settings, expected);
     assert_eq!(report.forced, None);
@@ -242,6 +244,28 @@ fn settings_of_other_builds_are_read() {
     assert_eq!(batch.settings[0].settings.minimum_calls, Some(7));
     assert_eq!(batch.settings[0].settings.window_calls, Some(30));
     assert_eq!(batch.settings[0].settings.bulkhead_full_is_failure, None);
+}
+
+/// Guarantees: where settings come from is read, without what a newer library added.
+#[test]
+fn origins_of_settings_are_read() {
+    let origins = r#"{"timeout": "code", "minimum_calls": "common_properties", "window": "added_later", "added_later": "code"}"#;
+    let record = LogRecord {
+        event_name: semconv::EVENT_SETTINGS.to_owned(),
+        attributes: vec![
+            text(semconv::BREAKER_NAME, "stock"),
+            text(semconv::SETTINGS, "{}"),
+            text(semconv::SETTINGS_ORIGINS, origins),
+        ],
+        ..LogRecord::default()
+    };
+    let batch = events(&logs(resource("shop", None), record));
+    let expected = [
+        ("minimum_calls", SettingOrigin::CommonProperties),
+        ("timeout", SettingOrigin::Code),
+    ];
+    let expected = expected.map(|(name, origin)| (name.to_owned(), origin));
+    assert_eq!(batch.settings[0].settings.origins, Some(expected.into()));
 }
 
 fn any_text() -> impl Strategy<Value = String> {

@@ -1,5 +1,8 @@
 //! The settings of a breaker as its instance reported them.
 
+use std::collections::BTreeMap;
+
+use fusebox::circuit_breaker::SettingOrigin;
 use serde::{Deserialize, Serialize};
 
 /// The current settings as the instance reported them. `None` if its library has no such setting, if it is
@@ -66,6 +69,10 @@ pub struct CircuitSettings {
     pub fallback_max_concurrent: Option<u64>,
     /// Whether a call without a slot counts as a failure; `null` in JSON if unknown.
     pub bulkhead_full_is_failure: Option<bool>,
+    /// Where the service's own values come from, by the names of settings files; those that are not listed are the library's.
+    /// `None` if it does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origins: Option<BTreeMap<String, SettingOrigin>>,
 }
 
 /// Serialises an optional number, with zero for `None`.

@@ -1,5 +1,6 @@
 //! The breaker as callers hold it: a cheap handle to acquire permits, make calls, change settings and read state.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use super::permit::{OwnedPermit, Permit, UNKNOWN};
 use super::protected::ProtectedCall;
 use crate::circuit_breaker::model::refusal::Rejected;
 use crate::circuit_breaker::model::snapshot::CircuitSnapshot;
+use crate::circuit_breaker::rules::origin::SettingOrigin;
 use crate::circuit_breaker::rules::settings::Settings;
 use crate::circuit_breaker::rules::state::{EffectiveState, Outcome, Override, State};
 use crate::circuit_breaker::rules::validation::SettingsError;
@@ -82,8 +84,16 @@ impl CircuitBreaker {
     /// Returns the first invalid setting and changes nothing.
     pub fn update_settings(&self, settings: Settings) -> Result<(), SettingsError> {
         settings.validate()?;
+        let changed = settings.differences(&self.settings());
+        self.shell.set_origin(changed, SettingOrigin::Code);
         self.shell.apply(settings);
         Ok(())
+    }
+
+    /// Returns where the values of its settings come from, by name; those that are not listed are the library's. What an
+    /// operator changed is not in it.
+    pub fn setting_origins(&self) -> BTreeMap<&'static str, SettingOrigin> {
+        self.shell.origins().by_name()
     }
 
     /// Returns the state in force. An open breaker stays open until the first call after its open time;

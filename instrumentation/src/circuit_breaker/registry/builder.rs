@@ -5,6 +5,7 @@ use thiserror::Error;
 use super::{New, Registry, ignored};
 use crate::circuit_breaker::call::foreign::ForeignBreaker;
 use crate::circuit_breaker::call::handle::CircuitBreaker;
+use crate::circuit_breaker::rules::origin::Origins;
 use crate::circuit_breaker::rules::properties::Properties;
 use crate::circuit_breaker::rules::settings::Settings;
 use crate::circuit_breaker::rules::validation::SettingsError;
@@ -169,10 +170,12 @@ impl Builder {
     ) -> Result<CircuitBreaker, SettingsError> {
         loop {
             let properties = self.chosen_registry().properties();
+            let (settings, origins) = self.chosen_settings(&properties)?;
             let new = New {
                 name: &self.name,
                 group: self.group_name(),
-                settings: self.chosen_settings(&properties)?,
+                settings,
+                origins,
                 properties,
                 is_foreign: self.is_foreign,
             };
@@ -239,16 +242,28 @@ impl Builder {
         }
     }
 
-    /// Returns the settings of a new breaker. If those from outside do not fit the code's, the code's alone: a file must
+    /// Returns the settings of a new breaker, and where they come from. If those from outside do not fit the code's, the code's alone: a file must
     /// not stop a program.
-    fn chosen_settings(&self, properties: &Properties) -> Result<Settings, SettingsError> {
-        let all = properties.resolve(&self.name, self.settings.as_ref(), &self.some);
-        all.or_else(|error| {
-            let in_code = self.settings.clone().unwrap_or_default();
-            let in_code = in_code.with_values(&self.some)?;
-            ignored(&self.name, &error);
-            Ok(in_code)
-        })
+    fn chosen_settings(
+        &self,
+        properties: &Properties,
+    ) -> Result<(Settings, Origins), SettingsError> {
+        let Self {
+            name,
+            settings,
+            some,
+            ..
+        } = self;
+        let origins = |outside| Origins::of(name, settings.as_ref(), some, outside);
+        match properties.resolve(name, settings.as_ref(), some) {
+            Ok(all) => Ok((all, origins(properties))),
+            Err(error) => {
+                let in_code = settings.clone().unwrap_or_default();
+                let in_code = in_code.with_values(some)?;
+                ignored(name, &error);
+                Ok((in_code, origins(&Properties::default())))
+            }
+        }
     }
 
     fn chosen_registry(&self) -> &Registry {

@@ -12,6 +12,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use crate::circuit_breaker::call::handle::CircuitBreaker;
+use crate::circuit_breaker::rules::origin::{Origins, SettingOrigin};
 use crate::circuit_breaker::rules::properties::Properties;
 use crate::circuit_breaker::rules::settings::Settings;
 use crate::circuit_breaker::rules::validation::SettingsError;
@@ -50,6 +51,7 @@ pub(crate) struct New<'a> {
     pub(crate) group: &'a str,
     /// They must be valid.
     pub(crate) settings: Settings,
+    pub(crate) origins: Origins,
     /// Those that the settings were made with.
     pub(crate) properties: Arc<Properties>,
     /// Whether another library decides for it.
@@ -167,6 +169,8 @@ impl Registry {
             changed.map_err(|error| problem = Some(error)).ok()
         });
         if has_changed {
+            let names = own.keys().map(String::as_str);
+            breaker.shell.set_origin(names, SettingOrigin::Properties);
             breaker.shell.announce_settings();
         }
         if let Some(error) = problem {
@@ -213,7 +217,7 @@ impl Registry {
         // A name from outside is kept only as long as its breaker; groups are few and are interned.
         let (name, group) = (Name::counted(new.name), Name::intern(new.group));
         let listeners = self.inner.listeners.clone();
-        let shell = Shell::new(name, group, settings, listeners);
+        let shell = Shell::new(name, group, settings, new.origins, listeners);
         if new.is_foreign {
             // Before any listener could force it.
             shell.set_foreign();

@@ -2,6 +2,7 @@
 //! and counts are arguments, in nanoseconds and calls; there are no clocks, locks, threads or spans.
 
 pub(crate) mod call;
+pub(crate) mod origin;
 mod presets;
 pub(crate) mod properties;
 pub(crate) mod reason;

@@ -63,6 +63,9 @@ impl Settings {
         FIELDS.iter().map(|field| field.name)
     }
 
+    /// The number of settings.
+    pub(super) const COUNT: usize = FIELDS.len();
+
     /// Returns every setting as text. [`with_values`](Self::with_values) reads the texts.
     pub fn values(&self) -> SettingValues {
         let value = |field: &Field| (field.name.to_owned(), (field.text)(self));

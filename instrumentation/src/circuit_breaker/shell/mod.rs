@@ -16,7 +16,7 @@ pub(crate) mod shared;
 mod snapshot;
 mod timer;
 
-use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::fmt;
 use std::panic::RefUnwindSafe;
 use std::sync::{Arc, OnceLock, Weak};
@@ -24,6 +24,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::circuit_breaker::model::refusal::Rejected;
 use crate::circuit_breaker::model::transition::Transition;
+use crate::circuit_breaker::rules::origin::{Origins, SettingOrigin};
 use crate::circuit_breaker::rules::settings::Settings;
 use crate::circuit_breaker::rules::state::{
     EffectiveState, FallbackOutcome, Outcome, Override, State,
@@ -55,6 +56,8 @@ pub(crate) struct Shell {
     pub(crate) group: Name,
     /// The settings that the breaker was built with.
     pub(crate) first_settings: Arc<Settings>,
+    /// Where the program's settings come from.
+    origins: AtomicU64,
     observer: Arc<dyn Observer>,
     /// A reference to itself, for the timer.
     me: Weak<Shell>,
@@ -73,6 +76,7 @@ impl Shell {
         name: Name,
         group: Name,
         settings: Arc<Settings>,
+        origins: Origins,
         observer: Arc<dyn Observer>,
     ) -> Arc<Self> {
         let shell = Arc::new_cyclic(|me| Self {
@@ -83,6 +87,7 @@ impl Shell {
             name,
             group,
             first_settings: settings,
+            origins: AtomicU64::new(origins.0),
             observer,
             me: Weak::clone(me),
             bulkhead: Bulkhead::default(),
@@ -311,6 +316,21 @@ impl Shell {
     /// did; `None` leaves them. `change` is called under the breaker's lock. The listeners are not notified.
     pub(crate) fn change(&self, change: impl FnOnce(&Settings) -> Option<Settings>) -> bool {
         self.live().change(change)
+    }
+
+    /// Returns where the program's settings come from.
+    pub(crate) fn origins(&self) -> Origins {
+        Origins(self.origins.load(Relaxed))
+    }
+
+    /// Records where the program's values of these settings come from.
+    pub(crate) fn set_origin<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a str> + Clone,
+        origin: SettingOrigin,
+    ) {
+        let with = |bits| Some(Origins(bits).with(names.clone(), origin).0);
+        let _ = self.origins.fetch_update(Relaxed, Relaxed, with);
     }
 
     /// Notifies the listeners of changed settings.

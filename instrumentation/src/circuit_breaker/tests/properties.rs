@@ -1,7 +1,9 @@
 //! Where a setting comes from: the name's properties, the code, the properties of all, the defaults.
 
+use std::collections::BTreeMap;
+
 use super::*;
-use crate::circuit_breaker::{PoolSettings, Properties, SettingValues};
+use crate::circuit_breaker::{PoolSettings, Properties, SettingOrigin, SettingValues};
 
 const NAME: &str = "stock";
 
@@ -164,4 +166,51 @@ fn a_new_breaker_misses_no_properties() {
         let settings = registry.get(NAME).unwrap().settings();
         assert_eq!(settings.minimum_calls.to_string(), *in_force);
     }
+}
+
+/// Scenario: settings come from all places, then the code and the properties change some, and an operator's change is put on top.
+/// Guarantees: each value says where it comes from; what is not listed is the library's.
+#[test]
+fn each_value_says_where_it_comes_from() {
+    use SettingOrigin::{Code, CommonProperties, Properties as Own};
+    let registry = Registry::new();
+    let set = |json: &str| {
+        let properties: Properties = serde_json::from_str(json).unwrap();
+        registry.set_properties(properties).unwrap();
+    };
+    set(
+        r#"{"default": {"minimum_calls": "50", "half_open_probes": "3"},
+        "breakers": {"stock": {"timeout": "250ms", "half_open_probes": "2"}}}"#,
+    );
+    let some = [("open_duration", "9s"), ("timeout", "1s")];
+    let some = some.map(|(name, text)| (name.to_owned(), text.to_owned()));
+    let builder = CircuitBreaker::builder(NAME).registry(&registry);
+    let stock = builder.some_settings(some.into()).build();
+    let mut expected = BTreeMap::from([
+        ("minimum_calls", CommonProperties),
+        ("half_open_probes", Own),
+        ("timeout", Own),
+        ("open_duration", Code),
+    ]);
+    assert_eq!(stock.setting_origins(), expected);
+    let changed = Settings {
+        minimum_calls: 40,
+        ..Settings::clone(&stock.settings())
+    };
+    stock.update_settings(changed).unwrap();
+    expected.insert("minimum_calls", Code);
+    assert_eq!(stock.setting_origins(), expected);
+    set(r#"{"breakers": {"stock": {"open_duration": "8s"}}}"#);
+    expected.insert("open_duration", Own);
+    assert_eq!(stock.setting_origins(), expected);
+    let whole = CircuitBreaker::builder("whole").registry(&registry);
+    let settings = Settings {
+        minimum_calls: 7,
+        ..Settings::default()
+    };
+    let whole = whole.settings(settings).build();
+    assert_eq!(
+        whole.setting_origins(),
+        BTreeMap::from([("minimum_calls", Code)])
+    );
 }

@@ -46,6 +46,9 @@ pub(super) fn settings(breaker: &CircuitBreaker) -> LogRecord {
     let settings = serde_json::to_string(&*breaker.settings());
     let settings = settings.expect("settings serialise to JSON");
     attributes.push(text(semconv::SETTINGS, settings));
+    let origins = serde_json::to_string(&breaker.setting_origins());
+    let origins = origins.expect("names serialise to JSON");
+    attributes.push(text(semconv::SETTINGS_ORIGINS, origins));
     if let Some(forced) = breaker.current_override() {
         attributes.push(text(semconv::OVERRIDE_KIND, forced.kind.as_str()));
         attributes.push(text(semconv::OVERRIDE_REASON, forced.reason));
@@ -118,6 +121,22 @@ mod tests {
             Some(Value::StringValue(json)) => serde_json::from_str(&json).unwrap(),
             other => panic!("settings are sent as text: {other:?}"),
         }
+    }
+
+    #[test]
+    fn origins_are_sent() {
+        let registry = Registry::new();
+        let settings = Settings {
+            minimum_calls: 7,
+            ..Settings::default()
+        };
+        let builder = CircuitBreaker::builder("stock").registry(&registry);
+        let record = super::settings(&builder.settings(settings).build());
+        let mut attributes = record.attributes.into_iter();
+        let sent = attributes.find(|attribute| attribute.key == semconv::SETTINGS_ORIGINS);
+        let sent = sent.and_then(|attribute| attribute.value?.value);
+        let expected = r#"{"minimum_calls":"code"}"#.to_owned();
+        assert_eq!(sent, Some(Value::StringValue(expected)));
     }
 
     fn seconds(count: u64) -> Duration {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fusebox::circuit_breaker::{SettingValues, Settings, WindowSettings};
+use fusebox::circuit_breaker::{SettingOrigin, SettingValues, Settings, WindowSettings};
 use fusebox::control::{Action, Subject};
 use serde::Serialize;
 
@@ -46,10 +46,27 @@ pub struct SettingInForce {
 pub enum Origin {
     /// It is the library's default.
     Default,
-    /// The service set it, in its code or from a file that it reads.
+    /// The service set it; its library does not say how.
     Service,
+    /// The code of the service.
+    Code,
+    /// The properties of this circuit, which the service reads from a file or its environment.
+    Properties,
+    /// The properties of all circuits of the service.
+    CommonProperties,
     /// Operators set it here.
     Collector,
+}
+
+impl From<SettingOrigin> for Origin {
+    fn from(origin: SettingOrigin) -> Self {
+        match origin {
+            SettingOrigin::Default => Self::Default,
+            SettingOrigin::Code => Self::Code,
+            SettingOrigin::Properties => Self::Properties,
+            SettingOrigin::CommonProperties => Self::CommonProperties,
+        }
+    }
 }
 
 impl Control {
@@ -250,6 +267,8 @@ impl Control {
             let is_changed = is_changed && value != own[name];
             let origin = if is_changed || by_operator.as_ref() == Some(&value) {
                 Origin::Collector
+            } else if let Some(origins) = &circuit.settings.origins {
+                origins.get(name).copied().unwrap_or_default().into()
             } else if value == defaults[name] {
                 Origin::Default
             } else {

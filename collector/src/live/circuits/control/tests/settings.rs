@@ -1,6 +1,6 @@
 //! Changes of settings: what instances get over restarts and expiry, their versions, and their renewal.
 
-use fusebox::circuit_breaker::SettingValues;
+use fusebox::circuit_breaker::{SettingOrigin, SettingValues};
 
 use tokio::time::advance;
 
@@ -168,6 +168,35 @@ async fn the_origin_of_each_value_is_known() {
     );
     assert_eq!(pending.changed.as_deref(), Some("9"));
     assert_eq!(of("timeout").origin, Origin::Default);
+    let mut circuit = world.circuit();
+    let reported = [
+        ("timeout", SettingOrigin::Code),
+        ("open_duration", SettingOrigin::Properties),
+        ("half_open_probes", SettingOrigin::CommonProperties),
+        ("minimum_calls", SettingOrigin::Code),
+    ];
+    let reported = reported.map(|(name, origin)| (name.to_owned(), origin));
+    circuit.settings.origins = Some(reported.into());
+    // As the instance reports it once it has the change.
+    circuit.settings.minimum_calls = Some(9);
+    circuit.settings.open_duration_ms = Some(7_000);
+    let settings = control.settings(&circuit, UnixNanos::now());
+    let of = |name: &str| settings.iter().find(|it| it.name == name).unwrap().origin;
+    let names = [
+        "timeout",
+        "open_duration",
+        "half_open_probes",
+        "minimum_calls",
+        "probe_lease",
+    ];
+    let expected = [
+        Origin::Code,
+        Origin::Properties,
+        Origin::CommonProperties,
+        Origin::Collector,
+        Origin::Default,
+    ];
+    assert_eq!(names.map(of), expected);
     let back = world.set(&[], None).await.unwrap();
     assert_eq!(back.action, Action::Reset);
     let settings = control.settings(&world.circuit(), UnixNanos::now());
