@@ -1,6 +1,9 @@
 //! The instances of each service, with the times of their first and last reports by the collector's clock.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::names::{NodeId, cut};
 use crate::model::{InstanceSeen, UnixNanos};
@@ -15,9 +18,20 @@ pub(super) struct Instances(HashMap<NodeId, HashMap<Box<str>, Seen>>);
 struct Seen {
     first: UnixNanos,
     last: UnixNanos,
+    /// The last report by the monotonic clock; `None` if that was before the start.
+    heard: Option<Instant>,
 }
 
 impl Instances {
+    /// Records that an instance reports now.
+    pub(super) fn hear(&mut self, service: NodeId, id: &str, now: UnixNanos) {
+        self.see(service, id, now, now);
+        let of_service = self.0.get_mut(&service);
+        if let Some(seen) = of_service.and_then(|of| of.get_mut(cut(id))) {
+            seen.heard = Some(Instant::now());
+        }
+    }
+
     /// Records that an instance reported between two times; one without an id is ignored.
     pub(super) fn see(&mut self, service: NodeId, id: &str, first: UnixNanos, last: UnixNanos) {
         if id.is_empty() {
@@ -33,7 +47,8 @@ impl Instances {
         if of_service.len() >= PER_SERVICE_MAX {
             forget_oldest(of_service);
         }
-        of_service.insert(Box::from(id), Seen { first, last });
+        let heard = None;
+        of_service.insert(Box::from(id), Seen { first, last, heard });
     }
 
     pub(super) fn forget(&mut self, services: &HashSet<NodeId>) {
@@ -69,6 +84,24 @@ impl Instances {
             .filter(|(_, instance)| instance.last_seen >= time)
             .collect()
     }
+
+    /// Returns the instances that reported within a time. Their last reports are as long before `now` as the monotonic clock
+    /// says, whatever was set since.
+    pub(super) fn within(&self, time: Duration, now: UnixNanos) -> Vec<(NodeId, InstanceSeen)> {
+        let services = self.0.iter();
+        let all =
+            services.flat_map(|(service, of)| of.iter().map(|(id, seen)| (*service, id, seen)));
+        let fresh = all.filter_map(|(service, id, seen)| {
+            let silent = seen.heard.map_or(now - seen.last, |heard| heard.elapsed());
+            let instance = InstanceSeen {
+                id: id.to_string(),
+                first_seen: seen.first,
+                last_seen: now - silent,
+            };
+            (silent <= time).then_some((service, instance))
+        });
+        fresh.collect()
+    }
 }
 
 fn forget_oldest(of_service: &mut HashMap<Box<str>, Seen>) {
@@ -81,6 +114,29 @@ fn forget_oldest(of_service: &mut HashMap<Box<str>, Seen>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Scenario: the wall clock is set two hours forward or back after an instance reported.
+    /// Guarantees: it reported as long ago as it did; one that is known from an earlier run is judged by the wall clock.
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_set_silences_no_instance() {
+        const NOW: UnixNanos = UnixNanos::new(1_795_397_400_000_000_000);
+        let minutes = |count: u64| Duration::from_secs(60 * count);
+        let mut instances = Instances::default();
+        instances.hear(NodeId(1), "a", NOW);
+        instances.see(NodeId(1), "restored", NOW, NOW);
+        tokio::time::advance(minutes(1)).await;
+        for now in [NOW + minutes(121), NOW - minutes(119)] {
+            let found = instances.within(minutes(60), now);
+            let of = |id| found.iter().find(|(_, seen)| seen.id == id);
+            assert_eq!(
+                of("a").map(|(_, seen)| seen.last_seen),
+                Some(now - minutes(1))
+            );
+            assert_eq!(of("restored").is_some(), now < NOW);
+        }
+        tokio::time::advance(minutes(60)).await;
+        assert_eq!(instances.within(minutes(60), NOW).len(), 1);
+    }
 
     #[test]
     fn the_freshest_instance_comes_first() {

@@ -21,6 +21,7 @@ mod tests;
 mod waiters;
 
 use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
 
 pub use tap::{LiveTap, SpanTap};
 
@@ -112,10 +113,14 @@ impl Live {
             .collect()
     }
 
-    /// Returns the instances, with their services, whose spans arrived since a time.
-    pub(crate) fn instances_since(&self, time: UnixNanos) -> Vec<(String, InstanceSeen)> {
+    /// Returns the instances, with their services, whose spans arrived within a time.
+    pub(crate) fn instances_within(
+        &self,
+        time: Duration,
+        now: UnixNanos,
+    ) -> Vec<(String, InstanceSeen)> {
         let figures = self.shared.figures();
-        let seen = figures.instances.since(time).into_iter();
+        let seen = figures.instances.within(time, now).into_iter();
         let named = |(node, instance)| (figures.nodes.name(node).to_string(), instance);
         seen.map(named).collect()
     }

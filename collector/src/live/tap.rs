@@ -219,7 +219,7 @@ impl Gathered {
             let node = node_of(&mut self.services, service, figures);
             figures.nodes.touch(node, now.window(MINUTE));
             let id = self.services.value(service).instances.name(instance);
-            figures.instances.see(node, id, now, now);
+            figures.instances.hear(node, id, now);
         }
         let mut calls: HashMap<(u32, u32, u32), SpanCalls> = HashMap::new();
         for row in self.spans.drain(..) {

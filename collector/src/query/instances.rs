@@ -158,7 +158,8 @@ impl QueryService {
     /// When the store fails.
     pub async fn instances(&self) -> Result<Instances, QueryError> {
         let wall = self.circuits().wall(None).await?.value;
-        let spans = self.live().instances_since(UnixNanos::now() - LISTED_FOR);
+        let now = UnixNanos::now();
+        let spans = self.live().instances_within(LISTED_FOR, now);
         let channels = self.circuits().control().channels();
         let ended = self.circuits().control().ended(UnixNanos::now());
         let registry = self.circuits().registry();
@@ -172,7 +173,7 @@ impl QueryService {
             }
             wall.circuits
                 .iter()
-                .for_each(|c| add_breaker(&mut known, c));
+                .for_each(|c| add_breaker(&mut known, c, now));
             let (own, passed_on): (Vec<_>, Vec<_>) = channels
                 .into_iter()
                 .partition(|channel| channel.way == Way::Channel);
@@ -187,7 +188,7 @@ impl QueryService {
                 .iter()
                 .for_each(|one| add_registered(&mut known, &names, one));
             add_passed_on(&mut known, &passed_on);
-            let mut listed = list(known, UnixNanos::now());
+            let mut listed = list(known, now);
             listed.preserved = preserved;
             for one in &mut listed.instances {
                 if let Some(registration) = &mut one.registration {
@@ -206,10 +207,12 @@ fn add_spans(known: &mut ById, service: &str, seen: &InstanceSeen) {
     one.know_since(seen.first_seen);
 }
 
-fn add_breaker(known: &mut ById, circuit: &CircuitView) {
+fn add_breaker(known: &mut ById, circuit: &CircuitView, now: UnixNanos) {
     for instance in &circuit.instances {
         let one = entry(known, &circuit.key.service, &instance.id);
-        one.hear(instance.last_seen);
+        // As long ago as the monotonic clock says: the wall clock may have been set since.
+        let heard = instance.heard.map(|heard| now - heard.elapsed());
+        one.hear(heard.unwrap_or(instance.last_seen));
         let heartbeat = match circuit.source {
             Source::Fusebox => HEARTBEAT,
             _ => METRIC_INTERVAL,

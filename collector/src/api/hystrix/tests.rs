@@ -24,6 +24,7 @@ fn instance(id: &str, state: EffectiveState, stale: bool) -> CircuitInstanceView
         id: id.to_owned(),
         state,
         since: UnixNanos::default(),
+        heard: None,
         last_seen: UnixNanos::default(),
         stale,
         error_percent: None,

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram};
 
+use tokio::time::Instant;
+
 use super::timing::{
     CALLS_KNOWN_AFTER, DEFAULT_INTERVAL_MS, DEFAULT_WINDOW_MS, FUSEBOX_STALE_AFTER,
     MISSED_INTERVALS, SLOW_INTERVAL_MS, SPANS_STALE_AFTER, WINDOW_MAX_MS,
@@ -52,6 +54,8 @@ pub(super) struct Facts {
     pub(super) state_before: EffectiveState,
     /// How much later than at its collector this is known; `None` if it is from memory or about the past.
     pub(super) delay: Option<Delay>,
+    /// Its last report by the monotonic clock; `None` if that was before the start, at another collector, or the past is shown.
+    pub(super) heard: Option<Instant>,
 }
 
 /// The delay of an instance's reports to another collector.

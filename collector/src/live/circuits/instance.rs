@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram};
+use tokio::time::Instant;
 
 use super::counted::{CallsMade, Counted, balance};
 use super::facts::{Applied, Facts, apply, is_slow, stale_after, start_of, window_ms};
@@ -57,6 +58,8 @@ pub(super) struct Instance {
     filed: Option<u64>,
     gaps_ms: VecDeque<u64>,
     disagreement: Option<Disagreement>,
+    /// Its last report by the monotonic clock; `None` if that was before the start.
+    heard: Option<Instant>,
 }
 
 /// A reported state that contradicts the last event.
@@ -127,6 +130,7 @@ impl Instance {
             filed: None,
             gaps_ms: VecDeque::new(),
             disagreement: None,
+            heard: None,
         }
     }
 
@@ -229,11 +233,13 @@ impl Instance {
             changes: self.changes.iter().copied().collect(),
             state_before: self.state_before,
             delay: None,
+            heard: self.heard,
         }
     }
 
     fn hear(&mut self, now: UnixNanos) {
         self.restored = false;
+        self.heard = Some(Instant::now());
         self.standing.last_seen = self.standing.last_seen.max(now);
     }
 

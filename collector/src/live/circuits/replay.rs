@@ -77,6 +77,7 @@ fn standings(
             stale: false,
             seconds: Vec::new(),
             changes: Vec::new(),
+            heard: None,
             delay: None,
         };
         (id, facts)

@@ -528,7 +528,7 @@ async fn any_moment_shows_what_the_wall_showed_then() {
                     .iter_mut()
                     .zip(&live.circuits[0].instances)
                 {
-                    instance.last_seen = then.last_seen;
+                    (instance.last_seen, instance.heard) = (then.last_seen, then.heard);
                 }
             }
             assert_eq!(past, live, "seed {seed} at {end}");

@@ -139,6 +139,7 @@ fn instance_view((facts, window): (&Facts, &Window)) -> CircuitInstanceView {
         state: facts.standing.state,
         since: facts.standing.since,
         last_seen: facts.standing.last_seen,
+        heard: facts.heard,
         stale: facts.stale,
         error_percent: error_percent(&window.calls, settings.unwrap_or(&unknown)),
         calls: window.calls,

@@ -8,6 +8,7 @@ use crate::model::UnixNanos;
 use fusebox::circuit_breaker::EffectiveState;
 use opentelemetry::TraceId;
 use serde::Serialize;
+use tokio::time::Instant;
 
 /// Percentiles over the window, nanoseconds; `None` without executed calls.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -111,6 +112,9 @@ pub struct CircuitInstanceView {
     /// When it last reported, by the collector's clock.
     #[serde(rename = "last_seen_unix_nanos")]
     pub last_seen: UnixNanos,
+    /// The same by the monotonic clock; `None` if that was before the start, at another collector, or the past is shown.
+    #[serde(skip)]
+    pub heard: Option<Instant>,
     /// Whether its last report is too old to rely on its state.
     pub stale: bool,
     /// Errors in percent of the judged calls in the window.

@@ -131,6 +131,7 @@ pub(crate) fn circuit(service: &str, name: &str, state: State) -> CircuitView {
         id: format!("{service}-7d9f-{}", ["x2k", "p8c", "q4z"][n as usize % 3]),
         state: if n == 2 { State::Closed } else { state },
         since: UnixNanos::new(since),
+        heard: None,
         last_seen: UnixNanos::new(NOW - SECOND),
         stale: false,
         error_percent: (calls.judged(&settings()) > 0)

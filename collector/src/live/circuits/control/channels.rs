@@ -1,9 +1,11 @@
-//! The control channels: which instances poll, since when, and which log levels they report. Pure: time is an argument.
+//! The control channels: which instances poll, since when, and which log levels they report. How long ago they polled is by the
+//! monotonic clock.
 
 use std::collections::BTreeMap;
 
 use fusebox::control::{LOGGER_NAME_BYTES_MAX, LOGGERS_MAX, LoggerLevel, Subject, WAIT_MAX};
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::model::UnixNanos;
 
@@ -41,7 +43,7 @@ struct ChannelState {
     takes_settings: bool,
     loggers: Vec<LoggerLevel>,
     first_seen: UnixNanos,
-    last_seen: UnixNanos,
+    heard: Instant,
 }
 
 /// The limit of channels is reached.
@@ -89,11 +91,11 @@ impl Channels {
             takes_settings: false,
             loggers: Vec::new(),
             first_seen: now,
-            last_seen: now,
+            heard: Instant::now(),
         });
         channel.way = way;
         channel.open += 1;
-        channel.last_seen = now;
+        channel.heard = Instant::now();
         Ok(())
     }
 
@@ -124,15 +126,13 @@ impl Channels {
     }
 
     /// Returns the instances of a service that take changes of log levels.
-    pub(super) fn with_levels(&self, service: &str, now: UnixNanos) -> Vec<String> {
-        self.of_service(service, |channel| {
-            channel.takes_levels && channel.is_open(now)
-        })
+    pub(super) fn with_levels(&self, service: &str) -> Vec<String> {
+        self.of_service(service, |channel| channel.takes_levels && channel.is_open())
     }
 
     /// Returns the instances of a service that poll.
-    pub(super) fn open_of(&self, service: &str, now: UnixNanos) -> Vec<String> {
-        self.of_service(service, |channel| channel.is_open(now))
+    pub(super) fn open_of(&self, service: &str) -> Vec<String> {
+        self.of_service(service, |channel| channel.is_open())
     }
 
     /// Returns the name of a service as its instances poll by it: those that register by Eureka's API send it in capitals.
@@ -151,10 +151,10 @@ impl Channels {
     }
 
     /// Records the end of a poll.
-    pub(super) fn disconnect(&mut self, id: &(String, String), now: UnixNanos) {
+    pub(super) fn disconnect(&mut self, id: &(String, String)) {
         if let Some(channel) = self.by_id.get_mut(id) {
             channel.open = channel.open.saturating_sub(1);
-            channel.last_seen = now;
+            channel.heard = Instant::now();
         }
     }
 
@@ -166,10 +166,10 @@ impl Channels {
                 instance: instance.clone(),
                 first_seen: channel.first_seen,
                 last_seen: match channel.open {
-                    0 => channel.last_seen,
+                    0 => now - channel.heard.elapsed(),
                     _ => now,
                 },
-                is_open: channel.is_open(now),
+                is_open: channel.is_open(),
                 way: channel.way,
             };
         self.by_id.iter().map(seen).collect()
@@ -186,9 +186,9 @@ impl Channels {
     }
 
     /// Whether an instance polls, or polled so lately that it may come again.
-    pub(super) fn is_open(&self, service: &str, instance: &str, now: UnixNanos) -> bool {
+    pub(super) fn is_open(&self, service: &str, instance: &str) -> bool {
         let channel = self.get(service, instance);
-        channel.is_some_and(|channel| channel.is_open(now))
+        channel.is_some_and(|channel| channel.is_open())
     }
 
     fn get(&self, service: &str, instance: &str) -> Option<&ChannelState> {
@@ -199,7 +199,7 @@ impl Channels {
 
 impl ChannelState {
     /// Whether it polls, or did so recently enough to come again.
-    fn is_open(&self, now: UnixNanos) -> bool {
-        self.open > 0 || self.last_seen + 2 * WAIT_MAX > now
+    fn is_open(&self) -> bool {
+        self.open > 0 || self.heard.elapsed() < 2 * WAIT_MAX
     }
 }

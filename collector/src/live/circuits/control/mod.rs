@@ -105,7 +105,7 @@ impl Control {
     ) -> Result<OperatorChange, ControlError> {
         let known = match circuit.source {
             Source::Fusebox => instances(circuit),
-            Source::Resilience4j => self.through_actuators(&circuit.key.service, now)?,
+            Source::Resilience4j => self.through_actuators(&circuit.key.service)?,
             source => return Err(ControlError::NotSwitchable(source)),
         };
         let change = order.checked(Subject::Breaker, circuit.key.clone(), &known, now)?;
@@ -123,11 +123,11 @@ impl Control {
         order: ChangeOrder,
         now: UnixNanos,
     ) -> Result<OperatorChange, ControlError> {
-        let known = match self.through_actuators(&key.service, now) {
+        let known = match self.through_actuators(&key.service) {
             Ok(known) => known,
             Err(error) => {
                 key.service = self.state().channels.spelled(&key.service).ok_or(error)?;
-                self.through_actuators(&key.service, now)?
+                self.through_actuators(&key.service)?
             }
         };
         order::check_breaker(&key.name)?;
@@ -136,12 +136,8 @@ impl Control {
     }
 
     /// Returns the instances of a service whose circuit breakers can be switched although they do not use our library.
-    fn through_actuators(
-        &self,
-        service: &str,
-        now: UnixNanos,
-    ) -> Result<Vec<String>, ControlError> {
-        let open = self.state().channels.open_of(service, now);
+    fn through_actuators(&self, service: &str) -> Result<Vec<String>, ControlError> {
+        let open = self.state().channels.open_of(service);
         match open.is_empty() {
             true => Err(ControlError::NotSwitchable(Source::Resilience4j)),
             false => Ok(open),
@@ -154,7 +150,7 @@ impl Control {
             Source::Fusebox => true,
             Source::Resilience4j => {
                 let service = &circuit.key.service;
-                self.through_actuators(service, UnixNanos::now()).is_ok()
+                self.through_actuators(service).is_ok()
             }
             _ => false,
         }
@@ -172,7 +168,7 @@ impl Control {
     ) -> Result<OperatorChange, ControlError> {
         let name = order::logger(key.name);
         let key = CircuitKey { name, ..key };
-        let known = self.state().channels.with_levels(&key.service, now);
+        let known = self.state().channels.with_levels(&key.service);
         if known.is_empty() {
             return Err(ControlError::NoLevels(key.service));
         }
@@ -312,7 +308,7 @@ impl Control {
 
     fn statuses(&self, circuit: &CircuitView, of: Subject, now: UnixNanos) -> Vec<ChangeStatus> {
         let live = match circuit.source {
-            Source::Resilience4j => self.state().channels.open_of(&circuit.key.service, now),
+            Source::Resilience4j => self.state().channels.open_of(&circuit.key.service),
             _ => {
                 let live = circuit.instances.iter().filter(|known| !known.stale);
                 live.map(|known| known.id.clone()).collect()
@@ -340,7 +336,7 @@ impl Control {
 
     /// Returns the instances of a service that take changes of log levels.
     pub fn with_levels(&self, service: &str) -> Vec<String> {
-        self.state().channels.with_levels(service, UnixNanos::now())
+        self.state().channels.with_levels(service)
     }
 
     /// Returns the entries of the journal in a range, latest first.
@@ -476,9 +472,6 @@ struct Channel {
 
 impl Drop for Channel {
     fn drop(&mut self) {
-        self.control
-            .state()
-            .channels
-            .disconnect(&self.id, UnixNanos::now());
+        self.control.state().channels.disconnect(&self.id);
     }
 }

@@ -67,8 +67,8 @@ impl State {
         now: UnixNanos,
     ) -> Vec<ChangeStatus> {
         let live = match of {
-            Subject::Logger => self.channels.with_levels(service, now),
-            _ => self.channels.open_of(service, now),
+            Subject::Logger => self.channels.with_levels(service),
+            _ => self.channels.open_of(service),
         };
         let targets = self.targets_of(service).map(|(target, _)| target);
         let wanted = targets.filter(|(_, subject)| *subject == of);
@@ -90,7 +90,7 @@ impl State {
         let in_force = held.iter().rev().filter(|t| !t.change.is_over(now));
         let status = in_force.map(|tracked| ChangeStatus {
             change: tracked.change.clone(),
-            deliveries: self.deliveries(held, tracked, live, now),
+            deliveries: self.deliveries(held, tracked, live),
         });
         // A change that later ones replaced in every instance is over.
         let is_somewhere = |status: &ChangeStatus| {
@@ -104,7 +104,6 @@ impl State {
         held: &[Tracked],
         tracked: &Tracked,
         live: &[String],
-        now: UnixNanos,
     ) -> Vec<InstanceDelivery> {
         let mut ids: Vec<&String> = live.iter().collect();
         ids.extend(&tracked.change.instances);
@@ -117,7 +116,7 @@ impl State {
             let outcome = tracked.outcomes.get(id);
             let state = match outcome {
                 Some(outcome) => outcome.outcome.into(),
-                None if self.has_channel(&tracked.change, id, now) => Delivery::Pending,
+                None if self.has_channel(&tracked.change, id) => Delivery::Pending,
                 None => Delivery::NoChannel,
             };
             InstanceDelivery {
@@ -131,9 +130,9 @@ impl State {
     }
 
     /// Whether an instance can be given a change.
-    fn has_channel(&self, change: &OperatorChange, instance: &str, now: UnixNanos) -> bool {
+    fn has_channel(&self, change: &OperatorChange, instance: &str) -> bool {
         let service = &change.key.service;
         self.channels.takes(service, instance, change.subject)
-            && self.channels.is_open(service, instance, now)
+            && self.channels.is_open(service, instance)
     }
 }

@@ -36,7 +36,7 @@ fn many_names_leave_room_for_new_instances() {
     state.channels.connect(&id(0), Way::Channel, now).unwrap();
     for n in 1..20_000 {
         state.channels.connect(&id(n), Way::Channel, now).unwrap();
-        state.channels.disconnect(&id(n), now);
+        state.channels.disconnect(&id(n));
     }
     let channels = state.channels.all(now);
     assert!(channels.iter().any(|channel| channel.instance == "pod-0"));
