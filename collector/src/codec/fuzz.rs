@@ -14,7 +14,7 @@ use super::otlp::{
 };
 use super::zipkin::Encoding;
 use super::{Format, Signal, spring_boot_admin};
-use crate::model::{Registered, UnixNanos};
+use crate::model::{Details, Registered, UnixNanos};
 
 /// A time well after every sample.
 const NOW: u64 = 1_800_000_000_000_000_000;
@@ -55,9 +55,11 @@ pub(crate) fn admin_registration(text: &[u8]) {
     let now = UnixNanos::new(NOW);
     let registered = Registered {
         registration,
+        details: Details::default(),
         forced: None,
         since: now,
         changed: now,
+        status_changed: now,
     };
     let metadata = &registered.registration.metadata;
     assert!(!metadata.contains_key("user.password"));
@@ -80,9 +82,11 @@ pub(crate) fn eureka_registration(text: &[u8]) {
         let now = UnixNanos::new(NOW);
         let registered = Registered {
             registration,
+            details: Details::default(),
             forced: None,
             since: now,
             changed: now,
+            status_changed: now,
         };
         let listed = eureka::instance(&registered, now, "ADDED", EurekaFormat::Xml);
         let mut written = String::new();

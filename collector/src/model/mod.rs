@@ -7,6 +7,7 @@ mod circuit;
 mod condition;
 mod control;
 mod dependency;
+mod details;
 mod duration;
 mod log;
 mod network;
@@ -33,6 +34,7 @@ pub use control::{
     OperatorSettings,
 };
 pub use dependency::DependencyLink;
+pub use details::Details;
 pub use duration::{format_duration, parse_duration};
 pub(crate) use log::EVENT_NAME_KEY;
 pub use log::{LogCursor, LogPage, LogQuery, LogRecord, Severity};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CircuitKey, SECOND, UnixNanos};
+use super::{CircuitKey, Details, SECOND, UnixNanos};
 use crate::secret::Secret;
 
 /// What an instance registered about itself; empty texts are unknown.
@@ -133,6 +133,9 @@ pub struct Registered {
     /// What it registered.
     #[serde(flatten)]
     pub registration: Registration,
+    /// What its actuator says about its program.
+    #[serde(default, skip_serializing_if = "Details::is_empty")]
+    pub details: Details,
     /// The status set by an operator, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forced: Option<ForcedStatus>,
@@ -142,6 +145,9 @@ pub struct Registered {
     /// When its registration, status or metadata changed last, by the collector's clock.
     #[serde(rename = "changed_unix_nanos")]
     pub changed: UnixNanos,
+    /// When its status changed last, by the collector's clock.
+    #[serde(rename = "status_changed_unix_nanos", default)]
+    pub status_changed: UnixNanos,
 }
 
 /// A status set by an operator.
@@ -179,7 +185,7 @@ pub struct RegistryEntry {
     /// The operator's reason.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
-    /// The instance after the change; `None` if it is no longer registered.
+    /// The instance after the change; stored as `None` if it is no longer registered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<Box<Registered>>,
 }
@@ -194,6 +200,10 @@ pub enum RegistryEvent {
     Updated,
     /// It reported another status.
     StatusChanged,
+    /// Its actuator has other information about its program.
+    InfoChanged,
+    /// Its actuator has other endpoints.
+    EndpointsDetected,
     /// An operator set its status.
     StatusForced,
     /// It has its own status again.
@@ -207,7 +217,7 @@ pub enum RegistryEvent {
 }
 
 impl RegistryEvent {
-    /// Every event that is listed.
+    /// Every event that is listed in the journal.
     pub const LISTED: [Self; 7] = [
         Self::Registered,
         Self::Updated,
@@ -224,12 +234,19 @@ impl RegistryEvent {
             Self::Registered => "registered",
             Self::Updated => "updated",
             Self::StatusChanged => "status_changed",
+            Self::InfoChanged => "info_changed",
+            Self::EndpointsDetected => "endpoints_detected",
             Self::StatusForced => "status_forced",
             Self::StatusReleased => "status_released",
             Self::Left => "left",
             Self::Expired => "expired",
             Self::Repeated => "repeated",
         }
+    }
+
+    /// Returns whether the journal lists it: what only a reader of an actuator asks for is left out.
+    pub fn is_listed(self) -> bool {
+        Self::LISTED.contains(&self)
     }
 
     /// Parses the name of a listed event.
@@ -320,6 +337,19 @@ impl Lease {
 }
 
 impl Registered {
+    /// Returns the length of all its texts, bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.registration.bytes() + self.details.bytes()
+    }
+
+    /// Returns since when it has its status. A record of an earlier version does not say it.
+    pub fn status_since(&self) -> UnixNanos {
+        match self.status_changed == UnixNanos::default() {
+            true => self.changed,
+            false => self.status_changed,
+        }
+    }
+
     /// Returns the status for clients. What an instance says about itself when it cannot take requests is
     /// better known to it than to anyone else; otherwise the status set from outside counts.
     pub fn status(&self) -> InstanceStatus {
@@ -412,6 +442,11 @@ impl Registration {
 }
 
 impl RegistryEntry {
+    /// Returns whether the registration ended.
+    pub fn is_end(&self) -> bool {
+        matches!(self.event, RegistryEvent::Left | RegistryEvent::Expired)
+    }
+
     pub(crate) fn key(&self) -> CircuitKey {
         CircuitKey {
             service: self.service.clone(),

@@ -380,7 +380,7 @@ impl Known {
             InstanceStatus::OutOfService => Liveness::OutOfService,
             InstanceStatus::Up | InstanceStatus::Unknown => return None,
         };
-        Some((liveness, Some(registered.changed)))
+        Some((liveness, Some(registered.status_since())))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Instances by their heartbeats.
 
 use super::*;
-use crate::model::{Port, Registration, SECOND};
+use crate::model::{Details, Port, Registration, SECOND};
 
 const NOW: UnixNanos = UnixNanos::new(1_795_397_400_000_000_000);
 
@@ -107,9 +107,11 @@ fn a_registered_instance_has_its_lease_and_its_status() {
         });
         let registered = Registered {
             registration,
+            details: Details::default(),
             forced,
             since: NOW - HOUR,
             changed: NOW - MINUTE,
+            status_changed: NOW - MINUTE,
         };
         Listed {
             registered: Arc::new(registered),
@@ -163,9 +165,11 @@ fn telemetry_and_registration_are_one_instance() {
         let listed = registered.iter().map(|registration| Listed {
             registered: Arc::new(Registered {
                 registration: registration.clone(),
+                details: Details::default(),
                 forced: None,
                 since: NOW - HOUR,
                 changed: NOW - HOUR,
+                status_changed: NOW - HOUR,
             }),
             last_renewed: NOW,
             has_registered: true,
@@ -234,6 +238,8 @@ fn what_is_passed_on_to_an_actuator_is_no_sign_of_life() {
             forced: None,
             since: NOW - HOUR,
             changed: NOW - HOUR,
+            status_changed: NOW - HOUR,
+            details: Details::default(),
         }),
         last_renewed: NOW - SECOND * 32,
         has_registered: true,
@@ -278,6 +284,8 @@ fn any_sign_of_life_counts() {
             forced: None,
             since: NOW - HOUR,
             changed: NOW - HOUR,
+            status_changed: NOW - HOUR,
+            details: Details::default(),
         }),
         last_renewed: NOW - silent,
         has_registered: true,

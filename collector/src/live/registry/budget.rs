@@ -39,17 +39,27 @@ impl Budget {
         }
     }
 
+    /// Returns whether half of it would be left after an entry, for changes that matter more.
+    pub(super) fn has_spare(&mut self, bytes: usize, now: Instant) -> bool {
+        self.fill(now);
+        self.left >= self.most / 2 + (bytes + ENTRY_BYTES) as u64
+    }
+
     /// Takes an entry with that many bytes of a registration; returns false if it is too much.
     pub(super) fn takes(&mut self, bytes: usize, now: Instant) -> bool {
+        self.fill(now);
+        let taken = self.left.checked_sub((bytes + ENTRY_BYTES) as u64);
+        self.left = taken.unwrap_or(self.left);
+        taken.is_some()
+    }
+
+    fn fill(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.filled);
         let more = share(self.per_hour, passed);
         if more > 0 {
             self.filled = now;
             self.left = self.left.saturating_add(more).min(self.most);
         }
-        let taken = self.left.checked_sub((bytes + ENTRY_BYTES) as u64);
-        self.left = taken.unwrap_or(self.left);
-        taken.is_some()
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
+
 use super::ChangedBy;
 use crate::model::{
-    ForcedStatus, InstanceStatus, Registered, Registration, RegistryEntry, RegistryEvent, UnixNanos,
+    Details, ForcedStatus, InstanceStatus, Registered, Registration, RegistryEntry, RegistryEvent,
+    UnixNanos,
 };
 
 /// A registered instance with its lease.
@@ -34,10 +37,16 @@ impl Listed {
     }
 
     /// Returns the draft of a reported status, if it is another one.
-    pub(super) fn with_status(&self, status: InstanceStatus, reason: &str) -> Option<Draft> {
+    pub(super) fn with_status(
+        &self,
+        status: InstanceStatus,
+        reason: &str,
+        health: Map<String, Value>,
+    ) -> Option<Draft> {
         let before = self.registered.registration.status;
         let mut registered = Registered::clone(&self.registered);
         registered.registration.status = status;
+        registered.details.health = health;
         let draft = Draft::new(RegistryEvent::StatusChanged, registered);
         let mut detail = format!("{} to {}", before.as_str(), status.as_str());
         if !reason.is_empty() {
@@ -45,6 +54,13 @@ impl Listed {
             detail.push_str(reason);
         }
         (before != status).then(|| draft.with_detail(detail))
+    }
+
+    /// Returns the draft of what its actuator says, if it is something else.
+    pub(super) fn with_details(&self, event: RegistryEvent, details: Details) -> Option<Draft> {
+        let mut registered = Registered::clone(&self.registered);
+        let before = std::mem::replace(&mut registered.details, details);
+        (before != registered.details).then(|| Draft::new(event, registered))
     }
 
     /// Returns the draft of a status set by an operator, or of its end; `None` if nothing changes.
@@ -98,11 +114,11 @@ impl Draft {
         self
     }
 
-    /// Returns the bytes of the registration that are stored.
+    /// Returns the bytes of the instance that are stored.
     pub(super) fn written_bytes(&self) -> usize {
         match self.event {
             RegistryEvent::Left | RegistryEvent::Expired => 0,
-            _ => self.registered.registration.bytes(),
+            _ => self.registered.bytes(),
         }
     }
 
@@ -113,12 +129,24 @@ impl Draft {
 
     /// Returns the entry for the journal.
     pub(super) fn entry(mut self, now: UnixNanos) -> RegistryEntry {
+        let registered = &mut self.registered;
         match self.event {
             RegistryEvent::Registered => {
-                (self.registered.since, self.registered.changed) = (now, now);
+                (registered.since, registered.changed) = (now, now);
+                registered.status_changed = now;
             }
-            RegistryEvent::Repeated => {}
-            _ => self.registered.changed = now,
+            RegistryEvent::StatusChanged
+            | RegistryEvent::StatusForced
+            | RegistryEvent::StatusReleased => {
+                (registered.changed, registered.status_changed) = (now, now);
+            }
+            // No client of the registry asks for these.
+            RegistryEvent::Repeated
+            | RegistryEvent::InfoChanged
+            | RegistryEvent::EndpointsDetected => {}
+            RegistryEvent::Updated | RegistryEvent::Left | RegistryEvent::Expired => {
+                registered.changed = now;
+            }
         }
         let is_gone = matches!(self.event, RegistryEvent::Left | RegistryEvent::Expired);
         RegistryEntry {

@@ -150,7 +150,7 @@ fn json_bytes(instance: &Instance) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Registration, UnixNanos};
+    use crate::model::{Details, Registration, UnixNanos};
 
     fn live(service: &str, count: usize, metadata: &str) -> Arc<Live> {
         let registered = (0..count).map(|n| Registered {
@@ -161,9 +161,11 @@ mod tests {
                 metadata: [("x".to_owned(), metadata.to_owned())].into(),
                 ..Registration::default()
             },
+            details: Details::default(),
             forced: None,
             since: UnixNanos::default(),
             changed: UnixNanos::default(),
+            status_changed: UnixNanos::default(),
         });
         let registered: Vec<_> = registered.collect();
         Arc::new(Live::of(registered.iter()))

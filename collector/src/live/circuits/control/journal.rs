@@ -80,6 +80,22 @@ impl JournalKind {
         }
     }
 
+    /// Returns the kind of what happened to a registered instance.
+    pub fn of(event: RegistryEvent) -> Self {
+        match event {
+            RegistryEvent::StatusChanged
+            | RegistryEvent::StatusForced
+            | RegistryEvent::StatusReleased => Self::Status,
+            RegistryEvent::Registered
+            | RegistryEvent::Updated
+            | RegistryEvent::Left
+            | RegistryEvent::Expired
+            | RegistryEvent::InfoChanged
+            | RegistryEvent::EndpointsDetected
+            | RegistryEvent::Repeated => Self::Registration,
+        }
+    }
+
     /// Parses the word used in the API.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == word)
@@ -159,16 +175,7 @@ impl Recorded {
                 EventKind::KeepTrace | EventKind::RemoveTrace => JournalKind::Trace,
                 EventKind::EndSettings => JournalKind::Settings,
             },
-            Self::Registry(entry) => match entry.event {
-                RegistryEvent::StatusChanged
-                | RegistryEvent::StatusForced
-                | RegistryEvent::StatusReleased => JournalKind::Status,
-                RegistryEvent::Registered
-                | RegistryEvent::Updated
-                | RegistryEvent::Left
-                | RegistryEvent::Expired
-                | RegistryEvent::Repeated => JournalKind::Registration,
-            },
+            Self::Registry(entry) => JournalKind::of(entry.event),
         }
     }
 }
@@ -201,7 +208,7 @@ impl JournalFilter {
                 Recorded::Registry(entry) => {
                     is(&self.service.to_lowercase(), &service.to_lowercase())
                         && is(&self.instance, name)
-                        && entry.event != RegistryEvent::Repeated
+                        && entry.event.is_listed()
                 }
                 Recorded::Change(OperatorChange { instances, .. }) => {
                     let is_picked = instances.contains(&self.instance);
