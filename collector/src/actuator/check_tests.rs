@@ -65,12 +65,12 @@ async fn a_killed_instance_is_offline() {
         UnixNanos::now() + Duration::from_secs(1),
         Duration::from_secs(60),
     );
-    let journal = registry
-        .journal(range, Default::default(), 10)
-        .await
-        .unwrap();
+    let source = crate::model::RegistrySource::SpringBootAdmin;
+    let journal = registry.entries_of(source, range, 10).await.unwrap();
     assert!(
-        journal[0]
+        journal
+            .last()
+            .unwrap()
             .detail
             .starts_with("UP to OFFLINE: it cannot be reached"),
         "{journal:?}"

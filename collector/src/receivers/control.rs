@@ -22,6 +22,7 @@ use super::places::Session;
 use super::refusal::Refusal;
 use super::registered;
 use super::rpc::Code;
+use super::sender::sender;
 use crate::live::circuits::PollError;
 use crate::live::registry::RegistryError;
 
@@ -80,7 +81,7 @@ pub(super) async fn call<B: RequestBody>(
     intake.authorize(head).await?;
     let _counted = count(intake, head)?;
     let json = read(&intake.held, body, |framed| Ok(unframe(framed)?.message)).await?;
-    Ok(frame(&answer(intake, head.uri.path(), json).await?))
+    Ok(frame(&answer(intake, head, json).await?))
 }
 
 async fn poll<B: RequestBody>(
@@ -99,7 +100,7 @@ async fn poll<B: RequestBody>(
     }
     let _counted = count(intake, head)?;
     let json = read(&intake.held, body, Ok).await?;
-    answer(intake, head.uri.path(), json).await
+    answer(intake, head, json).await
 }
 
 /// Counts a poll of its peer until the returned value is dropped.
@@ -114,13 +115,19 @@ pub(super) fn count(
 }
 
 /// Answers a request, whose JSON is released before it waits.
-async fn answer(intake: &Intake, path: &str, json: Bytes) -> Result<Vec<u8>, PollRefusal> {
+async fn answer(
+    intake: &Intake,
+    head: &request::Parts,
+    json: Bytes,
+) -> Result<Vec<u8>, PollRefusal> {
+    let path = head.uri.path();
     if path == registry::PATH || path == registry::GRPC_PATH {
         let renewal: Renewal = serde_json::from_slice(&json)?;
         drop(json);
         check_names(&renewal.service, &renewal.instance)?;
         let until = deadline(renewal.wait_ms);
-        let listing = registered::renew(&intake.registry, renewal, until).await?;
+        let listing =
+            registered::renew(&intake.registry, renewal, sender(&head.extensions), until).await?;
         return Ok(serde_json::to_vec(&listing)?);
     }
     let poll: Poll = serde_json::from_slice(&json)?;

@@ -30,6 +30,7 @@ mod places;
 mod refusal;
 mod registered;
 mod rpc;
+mod sender;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -48,6 +49,7 @@ pub(crate) use hystrix::{STREAMS_MAX as HYSTRIX_STREAMS_MAX, pull_all as pull_hy
 pub(crate) use intake::Intake;
 pub use listen_addr::{ListenAddr, ListenAddrError};
 pub(crate) use otlp_grpc::OtlpGrpc;
+pub(crate) use sender::SentFrom;
 pub(crate) use serve::Listener;
 pub use tls::TlsFiles;
 pub(crate) use tls::{Tls, TlsSource};

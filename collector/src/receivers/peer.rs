@@ -22,6 +22,10 @@ impl From<IpAddr> for Peer {
 }
 
 impl Peer {
+    pub(crate) fn ip(self) -> IpAddr {
+        self.0
+    }
+
     pub(crate) fn is_loopback(self) -> bool {
         self.0.is_loopback()
     }

@@ -6,7 +6,7 @@ use fusebox::registry::{Details, Listing, RENEWAL_S, Renewal, WATCHED_MAX};
 use tokio::time::Instant;
 use url::Url;
 
-use crate::live::registry::{Registry, RegistryError};
+use crate::live::registry::{Registry, RegistryError, Sender};
 use crate::model::{InstanceStatus, Lease, Links, Port, Registration, RegistrySource, UnixNanos};
 
 /// Longest name of a watched service, as in their telemetry.
@@ -17,11 +17,12 @@ const NAME_BYTES_MAX: usize = 255;
 pub(super) async fn renew(
     registry: &Registry,
     renewal: Renewal,
+    sender: Sender,
     until: Instant,
 ) -> Result<Listing, RegistryError> {
     let (watched, after) = (watched(&renewal)?, renewal.after);
     let waiter = registry.wait_for(&watched);
-    write(registry, renewal).await?;
+    write(registry, renewal, sender).await?;
     loop {
         let is_closed = waiter.is_closed();
         let found = registry.watched(&watched);
@@ -49,7 +50,7 @@ fn watched(renewal: &Renewal) -> Result<BTreeSet<String>, RegistryError> {
     }
 }
 
-async fn write(registry: &Registry, renewal: Renewal) -> Result<(), RegistryError> {
+async fn write(registry: &Registry, renewal: Renewal, sender: Sender) -> Result<(), RegistryError> {
     let now = UnixNanos::now();
     let Renewal {
         service, instance, ..
@@ -62,7 +63,7 @@ async fn write(registry: &Registry, renewal: Renewal) -> Result<(), RegistryErro
         },
         (false, Some(details)) => {
             let registration = registration(service, instance, details)?;
-            registry.register(registration, now).await
+            registry.register_from(sender, registration, now).await
         }
         (false, None) => Ok(()),
     }

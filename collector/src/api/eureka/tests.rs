@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use crate::api::tests::Fixture;
-use crate::live::registry::RegistryFilter;
-use crate::model::{RegistryEvent, TimeRange};
+use crate::model::{RegistryEvent, RegistrySource, TimeRange};
 
 const JSON: &str = "application/json";
 const XML: &str = "application/xml";
@@ -294,15 +293,15 @@ async fn a_status_is_forced_and_released_and_journaled() {
     let one = fixture.listed("/eureka/instances/a").await;
     assert_eq!(one["instance"]["metadata"], json!({"zone": "c"}));
     let registry = fixture.state.query.circuits().registry();
-    let journal = registry.journal(TimeRange::ALL, RegistryFilter::default(), 10);
+    let journal = registry.entries_of(RegistrySource::Eureka, TimeRange::ALL, 10);
     let events: Vec<_> = journal.await.unwrap().iter().map(|e| e.event).collect();
     assert_eq!(
         events,
         [
-            RegistryEvent::Updated,
-            RegistryEvent::StatusReleased,
-            RegistryEvent::StatusForced,
             RegistryEvent::Registered,
+            RegistryEvent::StatusForced,
+            RegistryEvent::StatusReleased,
+            RegistryEvent::Updated,
         ]
     );
 }

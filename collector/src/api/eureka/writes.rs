@@ -13,7 +13,7 @@ use crate::codec::eureka::{EurekaFormat, read_registration};
 use crate::live::registry::{ChangedBy, Registry};
 use crate::model::{InstanceStatus, UnixNanos};
 use crate::receivers::decompress::{Encoding, inflate};
-use crate::receivers::user_name;
+use crate::receivers::{SentFrom, user_name};
 
 /// The reason in the journal for what a program asked for.
 const REASON: &str = "by Eureka's API";
@@ -26,6 +26,7 @@ type Params = dialect::Params<Refusal>;
 pub(super) async fn register(
     State(state): State<ApiState>,
     Path(app): Path<String>,
+    sender: SentFrom,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<StatusCode, Refusal> {
@@ -39,7 +40,7 @@ pub(super) async fn register(
     let format = content_of(&headers)?;
     let registration = read_registration(&body, format, &app)?;
     registry(&state)
-        .register(registration, UnixNanos::now())
+        .register_from(sender.0, registration, UnixNanos::now())
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -48,10 +49,12 @@ pub(super) async fn register(
 pub(super) async fn renew(
     State(state): State<ApiState>,
     Path((app, id)): Path<(String, String)>,
+    sender: SentFrom,
     params: Params,
 ) -> Result<StatusCode, Refusal> {
     let revised = params.given(REVISED).and_then(|text| text.parse().ok());
     registry(&state).renew(&app, &id, revised)?;
+    registry(&state).sent_by(&app, &id, sender.0);
     Ok(StatusCode::OK)
 }
 

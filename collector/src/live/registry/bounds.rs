@@ -1,5 +1,7 @@
 //! Limits of the registry, and the errors of its changes.
 
+use std::net::IpAddr;
+
 use fusebox::control::{BY_CHARS_MAX, REASON_CHARS_MAX};
 
 use super::ChangedBy;
@@ -10,6 +12,10 @@ use crate::store::StoreError;
 pub(super) const INSTANCES_MAX: usize = 10_000;
 /// Services with registered instances; as many as the live figures hold.
 pub(super) const SERVICES_MAX: usize = 1_000;
+/// Instances that one sender may register however full the registry is: the processes of a host.
+pub(super) const PER_SENDER_MIN: usize = 100;
+/// Share of each limit, percent, beyond which the room is for senders with fewer: one alone cannot fill the registry.
+pub(super) const CROWDED_PERCENT: usize = 80;
 /// All texts of all registrations, bytes; they are in memory.
 pub(super) const ALL_BYTES_MAX: usize = 64 << 20;
 /// The same of instances that are gone, of which the oldest are forgotten.
@@ -20,6 +26,10 @@ const NAME_BYTES_MAX: usize = 255;
 const REGISTRATION_BYTES_MAX: usize = 16 << 10;
 /// Metadata of one instance.
 const METADATA_MAX: usize = 100;
+
+/// The address from which an instance registers; those behind a gateway have one. The default is none, which is not counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sender(pub(crate) Option<IpAddr>);
 
 /// Why a change of the registry was rejected.
 #[derive(Debug, thiserror::Error)]

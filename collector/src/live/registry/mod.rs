@@ -22,23 +22,24 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, MutexGuard};
 
+use serde_json::{Map, Value};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, broadcast};
 use tokio::time::Instant;
 
-pub use bounds::RegistryError;
+pub use bounds::{RegistryError, Sender};
 pub use draft::Listed;
-pub use journal::RegistryFilter;
 pub use state::{ChangeKind, Gone};
 
 pub(crate) use names::TelemetryNames;
 pub(crate) use silence::{are_too_many, most_at_once};
 
 use self::draft::Draft;
-use self::state::{InstanceKey, Now, State};
+use self::state::{InstanceKey, Now, REPEATED_EVERY, State};
 use self::watched::Watched;
 use crate::live::waiters::{Waiter, Waiters};
 use crate::model::{
-    InstanceStatus, Registered, Registration, RegistryEntry, RegistryEvent, TimeRange, UnixNanos,
+    Details, HOUR, InstanceStatus, Registered, Registration, RegistryEntry, RegistryEvent,
+    RegistrySource, TimeRange, UnixNanos,
 };
 use crate::store::cancel::{READ_TIME_MAX, off_worker, off_worker_until};
 use crate::store::series::{SeriesKind, SeriesLog, SeriesRecord};
@@ -63,7 +64,7 @@ struct Inner {
     ordering: [Arc<AsyncMutex<()>>; AT_ONCE],
     hasher: RandomState,
     waiters: Waiters,
-    /// Every entry as it is stored.
+    /// Every entry as it is stored; an end with the state before it.
     entries: broadcast::Sender<Arc<RegistryEntry>>,
     leases: PathBuf,
     /// When the leases were written.
@@ -83,14 +84,20 @@ pub struct ChangedBy {
 }
 
 impl Registry {
-    /// Restores the registry from its journal; every lease goes on from where it stood.
+    /// Restores the registry from the last day of its journal; every lease goes on from where it stood.
     ///
     /// # Errors
     /// When the journal cannot be read.
     pub(crate) fn open(log: SeriesLog, now: UnixNanos) -> Result<Self, StoreError> {
+        let latest = log.latest(SeriesKind::Registry)?.unwrap_or(now);
+        // What is older was stored again since then, or is gone.
+        let range = TimeRange {
+            start: latest.min(now) - (REPEATED_EVERY + HOUR),
+            end: UnixNanos::MAX,
+        };
         let now = Now::at(now);
         let mut state = State::new(now);
-        log.scan(SeriesKind::Registry, TimeRange::ALL, None, &mut |record| {
+        log.scan(SeriesKind::Registry, range, None, &mut |record| {
             if let SeriesRecord::Registry(entry) = record {
                 state.apply(*entry, now);
             }
@@ -121,16 +128,30 @@ impl Registry {
         registration: Registration,
         now: UnixNanos,
     ) -> Result<(), RegistryError> {
+        self.register_from(Sender::default(), registration, now)
+            .await
+    }
+
+    /// Does the same for a sender, which has a share of the registry.
+    ///
+    /// # Errors
+    /// As [`register`](Self::register), and when the rest of the registry is for other senders.
+    pub(crate) async fn register_from(
+        &self,
+        sender: Sender,
+        registration: Registration,
+        now: UnixNanos,
+    ) -> Result<(), RegistryError> {
         let registration = bounds::checked(registration)?;
         let key = InstanceKey::of(&registration.service, &registration.instance);
-        let registered = self.change(&key, now, |state, now| {
-            let draft = state.registration(&key, registration, now)?;
+        let registering = self.change(&key, now, |state, now| {
+            let draft = state.registration(&key, registration, sender, now)?;
             // The first registration is no renewal.
             let _unknown = state.renew(&key, now);
             spent(state, draft, now)
         });
-        registered.await?;
-        self.state().note_registered(&key);
+        registering.await?;
+        self.state().registered(&key, sender);
         Ok(())
     }
 
@@ -152,6 +173,12 @@ impl Registry {
             return Err(RegistryError::Unknown);
         }
         state.renew(&key, now)
+    }
+
+    /// Records who renewed an instance; after a restart, senders are unknown until then.
+    pub(crate) fn sent_by(&self, service: &str, instance: &str, sender: Sender) {
+        let key = InstanceKey::of(service, instance);
+        self.state().sent_by(&key, sender);
     }
 
     /// Ends the registration of an instance.
@@ -183,14 +210,47 @@ impl Registry {
         (status, reason): (InstanceStatus, &str),
         now: UnixNanos,
     ) -> Result<(), RegistryError> {
+        self.report_health(service, instance, (status, reason, Map::new()), now)
+            .await
+    }
+
+    /// Does the same with the parts of its health, as its actuator writes them.
+    ///
+    /// # Errors
+    /// As [`report_status`](Self::report_status).
+    pub(crate) async fn report_health(
+        &self,
+        service: &str,
+        instance: &str,
+        (status, reason, health): (InstanceStatus, &str, Map<String, Value>),
+        now: UnixNanos,
+    ) -> Result<(), RegistryError> {
         let key = InstanceKey::of(service, instance);
         self.change(&key.clone(), now, |state, now| {
             // Neither is a sign of life.
             if !matches!(status, InstanceStatus::Offline | InstanceStatus::Unknown) {
                 state.renew(&key, now)?;
             }
-            let draft = state.find(&key, now)?.with_status(status, reason);
+            let draft = state.find(&key, now)?.with_status(status, reason, health);
             spent(state, draft, now)
+        })
+        .await
+    }
+
+    /// Records what the actuator of an instance says about its program; `event` names what is new in it.
+    ///
+    /// # Errors
+    /// When the instance is not registered, there were many changes within the hour, or the disk fails.
+    pub(crate) async fn report_details(
+        &self,
+        service: &str,
+        instance: &str,
+        details: Details,
+        event: RegistryEvent,
+    ) -> Result<(), RegistryError> {
+        let key = InstanceKey::of(service, instance);
+        self.change(&key.clone(), UnixNanos::now(), move |state, now| {
+            state.details(&key, details, event, now)
         })
         .await
     }
@@ -276,7 +336,8 @@ impl Registry {
         self.change(&key.clone(), now, move |state, now| {
             let mut changed = state.find(&key, now)?.registered.registration.clone();
             changed.metadata.extend(values);
-            let draft = state.registration(&key, bounds::checked(changed)?, now)?;
+            let changed = bounds::checked(changed)?;
+            let draft = state.registration(&key, changed, Sender::default(), now)?;
             spent(state, draft, now)
         })
         .await
@@ -325,18 +386,19 @@ impl Registry {
         off_worker_until(Path::new("series"), Instant::now() + READ_TIME_MAX, read).await
     }
 
-    /// Returns the entries of a range, latest first.
+    /// Returns the latest entries in a range of the instances that registered by a protocol, oldest first. Each has the state
+    /// of its instance: after it, or before the end of its registration.
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub async fn journal(
+    pub(crate) async fn entries_of(
         &self,
+        source: RegistrySource,
         range: TimeRange,
-        filter: RegistryFilter,
         limit: usize,
     ) -> Result<Vec<RegistryEntry>, StoreError> {
         let log = self.inner.log.clone();
-        let read = move || journal::read(&log, range, &filter, limit);
+        let read = move || journal::entries_of(&log, source, range, limit);
         off_worker_until(Path::new("series"), Instant::now() + READ_TIME_MAX, read).await
     }
 
@@ -471,15 +533,14 @@ impl Registry {
         let records = entries.iter().cloned();
         let records = records.map(|entry| SeriesRecord::Registry(Box::new(entry)));
         self.inner.log.append(records.collect()).await?;
-        let changed = entries
-            .iter()
-            .filter(|e| e.event != RegistryEvent::Repeated);
+        let changed = entries.iter().filter(|e| e.event.is_listed());
         let services: BTreeSet<_> = changed.map(|e| e.service.to_lowercase()).collect();
         let (mut state, now) = (self.state(), now());
         for entry in entries {
             if self.inner.entries.receiver_count() > 0 {
+                let followed = state.for_followers(entry.clone(), now);
                 // Without followers it is dropped.
-                let _ = self.inner.entries.send(Arc::new(entry.clone()));
+                let _ = self.inner.entries.send(Arc::new(followed));
             }
             state.apply(entry, now);
         }

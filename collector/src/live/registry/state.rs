@@ -5,17 +5,21 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Map;
 use tokio::time::Instant;
 
-use super::bounds::{ALL_BYTES_MAX, GONE_BYTES_MAX, INSTANCES_MAX, RegistryError, SERVICES_MAX};
+use super::bounds::{
+    ALL_BYTES_MAX, CROWDED_PERCENT, GONE_BYTES_MAX, INSTANCES_MAX, PER_SENDER_MIN, RegistryError,
+    SERVICES_MAX, Sender,
+};
 use super::budget::Budget;
 use super::draft::{Draft, Listed};
 use super::leases::Silences;
 use super::silence::{are_too_many, most_at_once};
 use super::watched::Live;
 use crate::model::{
-    DAY, HOUR, Lease, Registered, Registration, RegistryEntry, RegistryEvent, RegistrySource,
-    UnixNanos,
+    DAY, Details, HOUR, Lease, Registered, Registration, RegistryEntry, RegistryEvent,
+    RegistrySource, UnixNanos,
 };
 
 /// Share of the registry, percent, that one pass may remove (Eureka, `renewalPercentThreshold` 0.85).
@@ -28,9 +32,12 @@ const GONE_FOR: Duration = HOUR;
 /// cut to one interval of renewals, so that registrations without an instance do not fill the registry.
 const UNPROVEN_FOR: Duration = Duration::from_secs(90);
 /// How often a registration is written anew, so that the retention does not remove it.
-const REPEATED_EVERY: Duration = DAY;
+pub(super) const REPEATED_EVERY: Duration = DAY;
 /// Registrations written anew in one pass.
 const REPEATED_MAX: usize = 500;
+
+/// Least time between two entries of an instance.
+const MICROSECOND: Duration = Duration::from_micros(1);
 
 /// Service and id. Names of services are compared without case, as Eureka's clients send them in capitals.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -103,6 +110,8 @@ struct Entry {
     is_ending: bool,
     /// Whether it registered since the collector started.
     has_registered: bool,
+    /// Who registered or renewed it last; unknown after a restart.
+    sender: Sender,
     budget: Budget,
     /// The time of the last stored record of its state.
     stored: UnixNanos,
@@ -142,14 +151,19 @@ impl State {
             return;
         };
         let gone = self.forget(&key);
-        self.bytes += registered.registration.bytes();
+        self.bytes += registered.bytes();
         let known = self.instances.remove(&key);
         if let Some(known) = &known {
-            self.bytes -= known.registered.registration.bytes();
+            self.bytes -= known.registered.bytes();
         }
         let change = match (&known, entry.event) {
             (None, _) | (_, RegistryEvent::Registered) => ChangeKind::Added,
-            (Some(known), RegistryEvent::Repeated) => known.change,
+            (
+                Some(known),
+                RegistryEvent::Repeated
+                | RegistryEvent::InfoChanged
+                | RegistryEvent::EndpointsDetected,
+            ) => known.change,
             _ => ChangeKind::Modified,
         };
         let entry = Entry {
@@ -160,6 +174,7 @@ impl State {
             has_renewed: known.as_ref().is_some_and(|known| known.has_renewed),
             is_ending: false,
             has_registered: known.as_ref().is_none_or(|known| known.has_registered),
+            sender: known.as_ref().map(|known| known.sender).unwrap_or_default(),
             budget: known
                 .map(|known| known.budget)
                 .or(gone.map(|gone| gone.budget))
@@ -173,7 +188,7 @@ impl State {
         let Some(known) = self.instances.remove(&key) else {
             return;
         };
-        let bytes = known.registered.registration.bytes();
+        let bytes = known.registered.bytes();
         self.bytes -= bytes;
         let gone = Gone {
             last: known.listed(now),
@@ -198,7 +213,7 @@ impl State {
     /// Forgets that an instance is gone.
     fn forget(&mut self, key: &InstanceKey) -> Option<Gone> {
         let gone = self.gone.remove(key)?;
-        self.gone_bytes -= gone.last.registered.registration.bytes();
+        self.gone_bytes -= gone.last.registered.bytes();
         Some(gone)
     }
 
@@ -259,13 +274,23 @@ impl State {
         silences
     }
 
-    /// Returns the entry of a draft. It is not before the last one of its instance, whatever the clock says: entries are read in
-    /// the order of their times.
+    /// Returns the entry of a draft. It is after the last one of its instance, whatever the clock says: entries are read in the
+    /// order of their times.
     pub(super) fn entry(&self, draft: Draft, now: UnixNanos) -> RegistryEntry {
         let key = InstanceKey::of_registration(draft.registration());
         let last = self.instances.get(&key).map(|entry| entry.stored);
         let last = last.or(self.gone.get(&key).map(|gone| gone.at));
-        draft.entry(last.map_or(now, |last| now.max(last)))
+        draft.entry(last.map_or(now, |last| now.max(last + MICROSECOND)))
+    }
+
+    /// Returns an entry for followers, before it is put in force: an end has the state before it.
+    pub(super) fn for_followers(&self, mut entry: RegistryEntry, now: Now) -> RegistryEntry {
+        if entry.state.is_none() {
+            let key = InstanceKey::of(&entry.service, &entry.instance);
+            let known = self.find(&key, now).ok();
+            entry.state = known.map(|known| Box::new(Registered::clone(&known.registered)));
+        }
+        entry
     }
 
     pub(super) fn find(&self, key: &InstanceKey, now: Now) -> Result<Listed, RegistryError> {
@@ -282,9 +307,17 @@ impl State {
         Ok(())
     }
 
-    /// Records that an instance has registered: what is not stored of its registration is known.
-    pub(super) fn note_registered(&mut self, key: &InstanceKey) {
+    /// Records who registered or renewed an instance.
+    pub(super) fn sent_by(&mut self, key: &InstanceKey, sender: Sender) {
         if let Some(entry) = self.instances.get_mut(key) {
+            entry.sender = sender;
+        }
+    }
+
+    /// Records that an instance has registered: what is not stored of its registration is known.
+    pub(super) fn registered(&mut self, key: &InstanceKey, sender: Sender) {
+        if let Some(entry) = self.instances.get_mut(key) {
+            entry.sender = sender;
             entry.has_registered = true;
         }
     }
@@ -294,18 +327,23 @@ impl State {
         &self,
         key: &InstanceKey,
         mut new: Registration,
+        sender: Sender,
         now: Now,
     ) -> Result<Option<Draft>, RegistryError> {
         let known = self.instances.get(key).map(|entry| &entry.registered);
-        self.check_room(key, &new, known.map(|known| &known.registration))?;
+        let before = known.map_or(0, |known| known.registration.bytes());
+        self.check_room(before, new.bytes())?;
+        self.check_count(key, sender)?;
         let Some(known) = known else {
             let gone = self.gone.get(key).filter(|gone| !gone.has_left);
             let registered = Registered {
                 registration: new,
+                details: Details::default(),
                 // Who expired, and was set out of service, may only have been cut off.
                 forced: gone.and_then(|gone| gone.last.registered.forced.clone()),
                 since: UnixNanos::default(),
                 changed: UnixNanos::default(),
+                status_changed: UnixNanos::default(),
             };
             return Ok(Some(Draft::new(RegistryEvent::Registered, registered)));
         };
@@ -320,7 +358,7 @@ impl State {
         let differences = known.registration.differences(&new);
         let (event, detail) = match differences[..] {
             ["status"] => {
-                let draft = self.find(key, now)?.with_status(new.status, "");
+                let draft = self.find(key, now)?.with_status(new.status, "", Map::new());
                 return Ok(draft.map(|draft| draft.revised(new.revised_ms)));
             }
             // Only its own time of change is later, which clients compare.
@@ -334,21 +372,47 @@ impl State {
         Ok(Some(Draft::new(event, registered).with_detail(detail)))
     }
 
-    fn check_room(
-        &self,
+    /// Returns what its actuator says, if that is something else and there is room for it beside registrations.
+    pub(super) fn details(
+        &mut self,
         key: &InstanceKey,
-        new: &Registration,
-        known: Option<&Registration>,
-    ) -> Result<(), RegistryError> {
-        let before = known.map_or(0, Registration::bytes);
-        if self.bytes - before + new.bytes() > ALL_BYTES_MAX {
-            return Err(RegistryError::Full("64 MiB of registrations"));
+        details: Details,
+        event: RegistryEvent,
+        now: Now,
+    ) -> Result<Option<Draft>, RegistryError> {
+        let known = self.find(key, now)?;
+        let before = known.registered.details.bytes();
+        self.check_room(before, details.bytes())?;
+        let Some(draft) = known.with_details(event, details) else {
+            return Ok(None);
+        };
+        let bytes = draft.written_bytes();
+        let own = self.instances.get_mut(key).map(|entry| &mut entry.budget);
+        let has_spare = own.is_some_and(|own| own.has_spare(bytes, now.monotonic));
+        match has_spare && self.budget.has_spare(bytes, now.monotonic) {
+            true => self.spend(&draft, now).map(|()| Some(draft)),
+            false => Err(RegistryError::Full("many changes within the hour")),
         }
-        if known.is_some() {
+    }
+
+    fn check_room(&self, before: usize, new: usize) -> Result<(), RegistryError> {
+        match self.bytes - before + new > ALL_BYTES_MAX {
+            true => Err(RegistryError::Full("64 MiB of registrations")),
+            false => Ok(()),
+        }
+    }
+
+    fn check_count(&self, key: &InstanceKey, sender: Sender) -> Result<(), RegistryError> {
+        if self.instances.contains_key(key) {
             return Ok(());
         }
         if self.instances.len() >= INSTANCES_MAX {
             return Err(RegistryError::Full("10,000 instances"));
+        }
+        if self.is_crowded() && self.count_of(sender) >= PER_SENDER_MIN {
+            return Err(RegistryError::Full(
+                "as many instances of this sender as leave room for those of others",
+            ));
         }
         let is_known_service = self.of_service(&key.service).next().is_some();
         match is_known_service || self.services() < SERVICES_MAX {
@@ -364,9 +428,28 @@ impl State {
         of.map(|(_, entry)| entry)
     }
 
+    /// Returns whether what is left is for senders with few instances.
+    fn is_crowded(&self) -> bool {
+        [
+            (self.instances.len(), INSTANCES_MAX),
+            (self.services(), SERVICES_MAX),
+            (self.bytes, ALL_BYTES_MAX),
+        ]
+        .iter()
+        .any(|(used, most)| used * 100 >= most * CROWDED_PERCENT)
+    }
+
+    fn count_of(&self, sender: Sender) -> usize {
+        let senders = self.instances.values().map(|entry| entry.sender);
+        senders
+            .filter(|it| *it == sender && *it != Sender::default())
+            .count()
+    }
+
     fn services(&self) -> usize {
-        let names: Vec<_> = self.instances.keys().map(|key| &key.service).collect();
-        names.chunk_by(|a, b| a == b).count()
+        let names = self.instances.keys().map(|key| &key.service);
+        let starts = names.clone().zip(names.skip(1)).filter(|(a, b)| a != b);
+        starts.count() + usize::from(!self.instances.is_empty())
     }
 
     pub(super) fn all(&self, now: Now) -> Vec<Listed> {

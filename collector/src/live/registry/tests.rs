@@ -272,7 +272,7 @@ async fn registrations_are_bounded() {
     for n in 0..=bounds::SERVICES_MAX {
         let service = format!("service-{n}");
         let key = InstanceKey::of(&service, "a");
-        let draft = state.registration(&key, registration(&service, "a"), now());
+        let draft = state.registration(&key, registration(&service, "a"), Sender::default(), now());
         match n < bounds::SERVICES_MAX {
             true => state.apply(draft.unwrap().unwrap().entry(NOW), now()),
             false => assert!(matches!(draft, Err(RegistryError::Full(_)))),
@@ -280,7 +280,40 @@ async fn registrations_are_bounded() {
     }
 }
 
-/// Guarantees: the journal has each change once, and not the values of registrations.
+async fn entries(registry: &Registry) -> Vec<RegistryEntry> {
+    let entries = registry.entries_of(RegistrySource::Fusebox, TimeRange::ALL, 10);
+    entries.await.unwrap()
+}
+
+/// Scenario: one sender registers as much as it can; then others register.
+/// Guarantees: a fifth of the registry is left for senders with few instances.
+#[test]
+fn one_sender_leaves_room_for_others() {
+    let sender = |last| Sender(Some([192, 0, 2, last].into()));
+    let mut state = State::new(now());
+    let mut register = |id: String, sender| {
+        let key = InstanceKey::of("shop", &id);
+        let draft = state.registration(&key, registration("shop", &id), sender, now())?;
+        if let Some(draft) = draft {
+            state.apply(draft.entry(NOW), now());
+        }
+        state.sent_by(&key, sender);
+        Ok::<_, RegistryError>(())
+    };
+    let greedy = (0..).take_while(|n| register(format!("a-{n}"), sender(1)).is_ok());
+    assert_eq!(greedy.count(), 8_000);
+    for other in 2..22 {
+        let few = (0..).take_while(|n| register(format!("{other}-{n}"), sender(other)).is_ok());
+        assert_eq!(few.count(), 100, "{other}");
+    }
+    assert!(register("a-7".to_owned(), sender(1)).is_ok(), "it is known");
+    assert!(
+        register("late".to_owned(), sender(30)).is_err(),
+        "it is full"
+    );
+}
+
+/// Guarantees: the journal has each change once, in order, with the registration as it was then.
 #[tokio::test]
 async fn the_journal_lists_every_change() {
     let dir = tempfile::tempdir().unwrap();
@@ -300,27 +333,21 @@ async fn the_journal_lists_every_change() {
     let forced = registry.order_status("shop", "a", status, by("kim"), NOW);
     forced.await.unwrap();
     registry.leave("shop", "a", NOW).await.unwrap();
-    let all = registry.journal(TimeRange::ALL, RegistryFilter::default(), 10);
-    let all = all.await.unwrap();
+    let all = entries(&registry).await;
     let listed: Vec<_> = all.iter().map(|e| (e.event, e.detail.as_str())).collect();
     assert_eq!(
         listed,
         [
-            (RegistryEvent::Left, ""),
-            (RegistryEvent::StatusForced, "OUT_OF_SERVICE"),
-            (RegistryEvent::Updated, "address"),
-            (RegistryEvent::StatusChanged, "STARTING to UP"),
             (RegistryEvent::Registered, ""),
+            (RegistryEvent::StatusChanged, "STARTING to UP"),
+            (RegistryEvent::Updated, "address"),
+            (RegistryEvent::StatusForced, "OUT_OF_SERVICE"),
+            (RegistryEvent::Left, ""),
         ]
     );
-    assert!(all.iter().all(|entry| entry.state.is_none()));
-    let filter = RegistryFilter {
-        text: "KIM".to_owned(),
-        ..RegistryFilter::default()
-    };
-    let kims = registry.journal(TimeRange::ALL, filter, 10).await.unwrap();
-    assert_eq!(kims[0].reason, "it misbehaves");
-    assert_eq!(kims.len(), 1);
+    let port = |entry: &RegistryEntry| entry.state.as_ref().unwrap().registration.port.number;
+    assert_eq!(all.iter().map(port).collect::<Vec<_>>(), [1, 1, 2, 2, 2]);
+    assert!(all.is_sorted_by(|a, b| a.time < b.time));
 }
 
 #[tokio::test]
@@ -364,8 +391,7 @@ async fn a_registration_outlives_the_retention() {
         registry.maintain(now).await.unwrap();
     }
     registry.inner.log.enforce_retention(now).unwrap();
-    let all = registry.journal(TimeRange::ALL, RegistryFilter::default(), 10);
-    assert_eq!(all.await.unwrap(), [], "repetitions are not listed");
+    assert_eq!(entries(&registry).await, [], "repetitions are not listed");
     drop(registry);
     let registry = open(&dir, now);
     let found = registry.find("shop", "pod-00").unwrap().registered;
@@ -511,13 +537,51 @@ async fn every_change_is_in_the_journal() {
     let registry = open(&dir, NOW);
     with_instances(&registry, 1).await;
     let changed = Registration {
-        source: crate::model::RegistrySource::Eureka,
+        source: RegistrySource::Eureka,
         data_center: "Amazon".to_owned(),
         ..registration("SHOP", "pod-00")
     };
     registry.register(changed, NOW + SECOND).await.unwrap();
-    let all = registry.journal(TimeRange::ALL, RegistryFilter::default(), 10);
+    let all = registry.entries_of(RegistrySource::Eureka, TimeRange::ALL, 10);
     let latest = all.await.unwrap().remove(0);
     assert_eq!(latest.event, RegistryEvent::Updated);
     assert_eq!(latest.detail, "name, protocol, data center");
+}
+
+/// Scenario: an actuator says much, again and again.
+/// Guarantees: what it says is stored and back after a restart; it does not take the room of changes of the registration, nor
+/// is it a change that clients of the registry hear of.
+#[tokio::test(start_paused = true)]
+async fn what_an_actuator_says_is_stored_as_far_as_there_is_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = open(&dir, NOW);
+    with_instances(&registry, 1).await;
+    let details = |version: usize| Details {
+        info: Details::read_object(&serde_json::json!({
+            "build": {"version": version.to_string()},
+            "notes": "x".repeat(8_000),
+        })),
+        ..Details::default()
+    };
+    let say = |version| {
+        let event = RegistryEvent::InfoChanged;
+        registry.report_details("shop", "pod-00", details(version), event)
+    };
+    let mut stored = 0;
+    while say(stored).await.is_ok() {
+        say(stored).await.unwrap();
+        stored += 1;
+    }
+    assert!((50..80).contains(&stored), "half of 1 MiB: {stored}");
+    let known = || registry.find("shop", "pod-00").unwrap().registered;
+    assert_eq!(known().details, details(stored - 1));
+    assert_eq!(known().changed, known().since);
+    let mut moved = registration("shop", "pod-00");
+    moved.port.number = 2;
+    registry.register(moved, NOW).await.unwrap();
+    drop(registry);
+    let registry = open(&dir, NOW);
+    let known = registry.find("shop", "pod-00").unwrap().registered;
+    assert_eq!(known.details, details(stored - 1));
+    assert_eq!(known.registration.port.number, 2);
 }
