@@ -320,6 +320,7 @@ fn writes() -> Vec<Write> {
         (Method::DELETE, "/api/notifications/mutes/{id}"),
         (Method::DELETE, "/api/kept/{id}"),
         (Method::DELETE, "/api/instances/{service}/{id}"),
+        (Method::DELETE, "/applications/{name}"),
         (Method::PUT, "/eureka/apps/{app}/{id}/status"),
         (Method::DELETE, "/eureka/apps/{app}/{id}/status"),
         (Method::PUT, "/eureka/v2/apps/{app}/{id}/status"),

@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
+use std::future::ready;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -16,7 +18,8 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use futures_util::stream::unfold;
+use futures_util::StreamExt;
+use futures_util::stream::{once, unfold};
 use serde_json::{Value, json};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -24,9 +27,10 @@ use tokio::sync::broadcast::error::RecvError;
 use super::params::Params;
 use super::{ApiState, Problem, pieces};
 use crate::codec::spring_boot_admin::{self as admin, AdminError};
-use crate::live::registry::{Listed, Registry, RegistryError, RegistryFilter};
+use crate::live::registry::{Listed, Registry, RegistryError};
 use crate::model::{Registered, RegistryEntry, RegistrySource, TimeRange, UnixNanos};
 use crate::query::{Cost, QueryService, StreamEvent};
+use crate::receivers::SentFrom;
 
 /// Largest body of a registration: its values have at most 16 KiB.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -45,7 +49,10 @@ pub(super) fn router() -> Router<ApiState> {
         .route("/instances/events", get(events))
         .route("/instances/{id}", get(one).delete(deregister))
         .route("/applications", get(applications))
-        .route("/applications/{name}", get(application))
+        .route(
+            "/applications/{name}",
+            get(application).delete(deregister_all),
+        )
 }
 
 /// Returns whether a client of the API asks, and not a browser for the page.
@@ -83,6 +90,7 @@ pub fn instances(query: &QueryService, name: Option<&str>) -> Response {
 /// `POST /instances`
 async fn register(
     State(state): State<ApiState>,
+    sender: SentFrom,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
@@ -101,7 +109,8 @@ async fn register(
         Some(_) => None,
         None => find(&state.query, &id),
     };
-    registry.register(registration, UnixNanos::now()).await?;
+    let registered = registry.register_from(sender.0, registration, UnixNanos::now());
+    registered.await?;
     if let Some(other) = renamed {
         match leave(registry, &other).await {
             // It left meanwhile.
@@ -124,8 +133,13 @@ async fn deregister(
     State(state): State<ApiState>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    let found = find(&state.query, &id).ok_or_else(unknown)?;
-    leave(state.query.circuits().registry(), &found).await?;
+    let registry = state.query.circuits().registry();
+    match find(&state.query, &id) {
+        Some(found) => leave(registry, &found).await?,
+        // One that has left already did what it was asked.
+        None if has_left(registry, &id) => {}
+        None => return Err(unknown()),
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -139,25 +153,39 @@ async fn leave(registry: &Registry, listed: &Listed) -> Result<(), RegistryError
     left.await
 }
 
-/// `GET /instances/{id}`
+fn has_left(registry: &Registry, id: &str) -> bool {
+    let gone = registry.gone();
+    gone.iter()
+        .any(|gone| gone.last.registered.registration.instance == id)
+}
+
+/// `GET /instances/{id}`: an instance, or how it is after each event as server-sent events.
 async fn one(
     State(state): State<ApiState>,
     Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    if is_for_events(&headers) {
+        return Follower::of(&state, What::Instance(id)).map(Follower::serve);
+    }
     let found = find(&state.query, &id).ok_or_else(unknown)?;
     let reason = reason(&state.query, &found.registered);
-    Ok(Json(admin::instance(&found.registered, &reason)))
+    Ok(Json(admin::instance(&found.registered, &reason)).into_response())
 }
 
-/// `GET /applications`
-async fn applications(State(state): State<ApiState>) -> Json<Value> {
+/// `GET /applications`: all of them, or each one after an event of its instances as server-sent events.
+async fn applications(
+    State(state): State<ApiState>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    if is_for_events(&headers) {
+        return Follower::of(&state, What::Applications).map(Follower::serve);
+    }
     let by_name = by_name(&state.query);
-    Json(
-        by_name
-            .iter()
-            .map(|(name, all)| admin::application(name, all))
-            .collect(),
-    )
+    let all = by_name
+        .iter()
+        .map(|(name, all)| admin::application(name, all));
+    Ok(Json(all.collect::<Value>()).into_response())
 }
 
 /// `GET /applications/{name}`
@@ -168,6 +196,22 @@ async fn application(
     let by_name = by_name(&state.query);
     let found = by_name.get(&name).ok_or_else(unknown)?;
     Ok(Json(admin::application(&name, found)))
+}
+
+/// `DELETE /applications/{name}`: ends the registrations of its instances, as an operator.
+async fn deregister_all(
+    State(state): State<ApiState>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let mut of_name = listed(&state.query);
+    of_name.retain(|one| one.registered.registration.service == name);
+    if of_name.is_empty() {
+        return Err(unknown());
+    }
+    for one in &of_name {
+        leave(state.query.circuits().registry(), one).await?;
+    }
+    Ok(StatusCode::NO_CONTENT)
 }
 
 fn by_name(query: &QueryService) -> BTreeMap<String, Vec<(Registered, String)>> {
@@ -181,58 +225,77 @@ fn by_name(query: &QueryService) -> BTreeMap<String, Vec<(Registered, String)>> 
     by_name
 }
 
-/// `GET /instances/events`: the journal of the week, or what is added to it as server-sent events.
+/// `GET /instances/events`: the journal of the retention, or what is added to it as server-sent events.
 async fn events(
     State(state): State<ApiState>,
     headers: HeaderMap,
     params: Params,
 ) -> Result<Response, Problem> {
     params.only(&[])?;
-    let accepted = headers.get(header::ACCEPT);
-    let accepted = accepted.and_then(|accepted| accepted.to_str().ok());
-    if accepted.is_some_and(|accepted| accepted.contains("text/event-stream")) {
-        return follow(&state);
+    if is_for_events(&headers) {
+        return Follower::of(&state, What::Events).map(Follower::serve);
     }
     let busy = |error: crate::query::Busy| {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
     };
-    let _admitted = state
-        .query
-        .admission()
-        .admit(Cost::Heavy)
-        .await
-        .map_err(busy)?;
+    let admitted = state.query.admission().admit(Cost::Heavy).await;
+    let _admitted = admitted.map_err(busy)?;
     let registry = state.query.circuits().registry();
     let range = TimeRange::until(UnixNanos::now(), state.query.retention());
-    let entries = registry.journal(range, RegistryFilter::default(), EVENTS_MAX);
-    let events = entries.await?.into_iter().rev();
-    let events = events.filter_map(|entry| event(&state.query, &entry));
+    let entries = registry.entries_of(RegistrySource::SpringBootAdmin, range, EVENTS_MAX);
+    let entries = entries.await?;
+    let events = entries.iter().filter_map(admin::event);
     Ok(Json(events.collect::<Vec<_>>()).into_response())
 }
 
-/// Sends the entries of the journal as they are stored. A client that reads too slowly misses some.
-fn follow(state: &ApiState) -> Result<Response, Problem> {
-    let follower = Follower {
-        query: state.query.clone(),
-        entries: state.query.circuits().registry().entries(),
-        place: state.query.stream()?,
-    };
-    let events = unfold(follower, |mut follower| async {
-        let event = follower.next().await?;
-        Some((Ok::<_, Infallible>(event), follower))
-    });
-    let ping = KeepAlive::new().interval(PING).text("ping");
-    Ok(Sse::new(events).keep_alive(ping).into_response())
+fn is_for_events(headers: &HeaderMap) -> bool {
+    let accepted = headers.get(header::ACCEPT);
+    let accepted = accepted.and_then(|accepted| accepted.to_str().ok());
+    accepted.is_some_and(|accepted| accepted.contains("text/event-stream"))
 }
 
+/// Sends what changes as it is stored. A client that reads too slowly misses some.
 struct Follower {
     query: QueryService,
-    entries: Receiver<std::sync::Arc<RegistryEntry>>,
+    what: What,
+    entries: Receiver<Arc<RegistryEntry>>,
     /// Its place among the clients of all streams, which is closed when the collector stops.
     place: Receiver<StreamEvent>,
 }
 
+/// What a follower is sent.
+enum What {
+    /// Each event.
+    Events,
+    /// The instance with this id.
+    Instance(String),
+    /// The application of the instance.
+    Applications,
+}
+
 impl Follower {
+    fn of(state: &ApiState, what: What) -> Result<Self, Problem> {
+        Ok(Self {
+            query: state.query.clone(),
+            what,
+            entries: state.query.circuits().registry().entries(),
+            place: state.query.stream()?,
+        })
+    }
+
+    fn serve(self) -> Response {
+        let events = unfold(self, |mut follower| async {
+            let event = follower.next().await?;
+            Some((Ok::<_, Infallible>(event), follower))
+        });
+        // Sent at once too: then the client knows that it is connected.
+        let first = once(ready(Ok(Event::default().comment("ping"))));
+        let ping = KeepAlive::new().interval(PING).text("ping");
+        Sse::new(first.chain(events))
+            .keep_alive(ping)
+            .into_response()
+    }
+
     async fn next(&mut self) -> Option<Event> {
         loop {
             let entry = tokio::select! {
@@ -244,8 +307,8 @@ impl Follower {
             };
             match entry {
                 Ok(entry) => {
-                    if let Some(event) = event(&self.query, &entry) {
-                        return Some(Event::default().data(event.to_string()));
+                    if let Some(sent) = self.sent(&entry) {
+                        return Some(Event::default().data(sent.to_string()));
                     }
                 }
                 Err(RecvError::Lagged(_)) => {}
@@ -253,21 +316,27 @@ impl Follower {
             }
         }
     }
-}
 
-/// Returns an entry as an event, if it is of a client.
-fn event(query: &QueryService, entry: &RegistryEntry) -> Option<Value> {
-    let registry = query.circuits().registry();
-    let known = registry.find(&entry.service, &entry.instance);
-    let known = known.map(|listed| listed.registered);
-    let known = known.or_else(|| {
-        let mut gone = registry.gone().into_iter();
-        let is_it = |one: &Registered| one.registration.instance == entry.instance;
-        gone.find(|gone| is_it(&gone.last.registered))
-            .map(|gone| gone.last.registered)
-    })?;
-    let is_client = known.registration.source == RegistrySource::SpringBootAdmin;
-    is_client.then(|| admin::event(entry, Some(&known)))?
+    /// Returns what is sent for an entry, if it is an event of a client.
+    fn sent(&self, entry: &RegistryEntry) -> Option<Value> {
+        let state = entry.state.as_deref()?;
+        let is_client = state.registration.source == RegistrySource::SpringBootAdmin;
+        let event = is_client.then(|| admin::event(entry))??;
+        match &self.what {
+            What::Events => Some(event),
+            What::Instance(id) if *id != entry.instance => None,
+            What::Instance(_) => {
+                let mut instance = admin::instance(state, &reason(&self.query, state));
+                instance["registered"] = Value::from(!entry.is_end());
+                Some(instance)
+            }
+            What::Applications => {
+                let name = &state.registration.service;
+                let all = by_name(&self.query).remove(name).unwrap_or_default();
+                Some(admin::application(name, &all))
+            }
+        }
+    }
 }
 
 /// Returns the clients of Spring Boot Admin.

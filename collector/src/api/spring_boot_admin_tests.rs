@@ -25,7 +25,33 @@ fn body() -> Value {
     })
 }
 
+/// Server-sent events.
+struct Followed(axum::body::BodyDataStream);
+
+impl Followed {
+    async fn chunk(&mut self) -> String {
+        let chunk = self.0.next().await.unwrap().unwrap();
+        String::from_utf8(chunk.to_vec()).unwrap()
+    }
+
+    /// Returns the data of the next event.
+    async fn next(&mut self) -> Value {
+        let event = self.chunk().await;
+        let data = event.strip_prefix("data: ").unwrap();
+        serde_json::from_str(data.trim()).unwrap()
+    }
+}
+
 impl Fixture {
+    /// Follows events, once they are known to come.
+    async fn follow(&self, path: &str) -> Followed {
+        let request = Request::get(path).header(header::ACCEPT, "text/event-stream");
+        let answer = self.send(request.body(Body::empty()).unwrap()).await;
+        let mut followed = Followed(answer.into_body().into_data_stream());
+        assert_eq!(followed.chunk().await.trim(), ": ping");
+        followed
+    }
+
     async fn send(&self, request: Request<Body>) -> Response {
         self.router.clone().oneshot(request).await.unwrap()
     }
@@ -91,10 +117,10 @@ async fn a_client_registers_again_and_again_and_leaves() {
     let events = fixture.json("/instances/events").await;
     let offline = json!({"status": "OFFLINE", "details": {"message": "connection refused"}});
     assert_eq!(events[2]["statusInfo"], offline);
-    assert_eq!(
-        (fixture.delete(ID).await, fixture.delete(ID).await),
-        (204, 404)
-    );
+    for id in [ID, ID] {
+        assert_eq!(fixture.delete(id).await, 204);
+    }
+    assert_eq!(fixture.delete("0123456789ab").await, 404);
     assert_eq!(fixture.kinds().await.last().unwrap(), "DEREGISTERED");
     assert_eq!(fixture.json("/applications").await, json!([]));
 }
@@ -189,7 +215,7 @@ async fn registrations_that_cannot_be_used_are_refused_with_a_reason() {
             "managementUrl: must be",
         ),
         ("serviceUrl", json!("http://shop:0/"), "serviceUrl: must be"),
-        ("metadata", json!({"a": 1}), "could not be read"),
+        ("metadata", json!({"a": [1]}), "a must be a text"),
         ("name", json!("x".repeat(300)), "service"),
     ] {
         let mut body = body();
@@ -210,24 +236,96 @@ async fn registrations_that_cannot_be_used_are_refused_with_a_reason() {
     assert_eq!(fixture.post(large).await.0, 413);
 }
 
-/// *Scenario*: a follower of the events waits while a client registers and leaves.
-/// *Guarantees*: it gets both at once.
+/// *Scenario*: followers of the events, of the instance and of the applications wait while a client registers and leaves.
+/// *Guarantees*: each gets both at once.
 #[tokio::test]
 async fn events_are_sent_as_they_happen() {
     let fixture = Fixture::new();
-    let request = Request::get("/instances/events").header(header::ACCEPT, "text/event-stream");
-    let answer = fixture.send(request.body(Body::empty()).unwrap()).await;
-    let mut sent = answer.into_body().into_data_stream();
-    fixture.post(body()).await;
-    fixture.delete(ID).await;
+    let [mut events, mut instances, mut applications] = [
+        fixture.follow("/instances/events").await,
+        fixture.follow(&format!("/instances/{ID}")).await,
+        fixture.follow("/applications").await,
+    ];
     for kind in ["REGISTERED", "DEREGISTERED"] {
-        let event = sent.next().await.unwrap().unwrap();
-        let event = String::from_utf8(event.to_vec()).unwrap();
-        let data = event.strip_prefix("data: ").unwrap();
-        let event: Value = serde_json::from_str(data.trim()).unwrap();
+        match kind {
+            "REGISTERED" => drop(fixture.post(body()).await),
+            _ => drop(fixture.delete(ID).await),
+        }
+        let event = events.next().await;
         assert_eq!(
             (&event["type"], &event["instance"]),
             (&json!(kind), &json!(ID))
         );
+        let instance = instances.next().await;
+        let is_registered = kind == "REGISTERED";
+        assert_eq!(instance["registered"], json!(is_registered));
+        assert_eq!(instance["registration"]["name"], "shop");
+        let application = applications.next().await;
+        let count = application["instances"].as_array().unwrap().len();
+        assert_eq!(
+            (&application["name"], count),
+            (&json!("shop"), usize::from(is_registered))
+        );
     }
+}
+
+/// *Scenario*: a client in the old names, with numbers in its metadata, another one with an address only; one of them leaves more
+/// than an hour ago.
+/// *Guarantees*: both are read as Spring Boot Admin's server does, and events are kept as long as the journal.
+#[tokio::test(start_paused = true)]
+async fn other_names_are_read_and_old_events_are_kept() {
+    let fixture = Fixture::new();
+    let old = json!({
+        "name": "shop", "health_url": body()["healthUrl"], "management_url": body()["managementUrl"],
+        "metadata": {"build.version": "1.10.0", "weight": 7, "canary": true},
+    });
+    assert_eq!(fixture.post(old).await.1["id"], ID);
+    let with_url = json!({"name": "shop", "url": "http://other:8080/actuator/", "metadata": null});
+    let (_, other) = fixture.post(with_url).await;
+    let other = fixture
+        .json(&format!("/instances/{}", other["id"].as_str().unwrap()))
+        .await;
+    assert_eq!(
+        other["registration"]["healthUrl"],
+        "http://other:8080/actuator/health"
+    );
+    fixture.report(InstanceStatus::Up, "").await;
+    let shop = fixture.json("/applications/shop").await;
+    assert_eq!(
+        (&shop["status"], &shop["buildVersion"]),
+        (&json!("RESTRICTED"), &json!("1.10.0"))
+    );
+    let metadata = &fixture.json(&format!("/instances/{ID}")).await["registration"]["metadata"];
+    assert_eq!(
+        (&metadata["weight"], &metadata["canary"]),
+        (&json!("7"), &json!("true"))
+    );
+    fixture.delete(ID).await;
+    let before = fixture.json("/instances/events").await;
+    tokio::time::advance(crate::model::HOUR * 2).await;
+    let registry = fixture.state.query.circuits().registry();
+    registry.maintain(UnixNanos::now()).await.unwrap();
+    assert!(
+        registry
+            .gone()
+            .iter()
+            .all(|gone| gone.last.registered.registration.instance != ID)
+    );
+    let after = fixture.json("/instances/events").await;
+    let kept = &after.as_array().unwrap()[..before.as_array().unwrap().len()];
+    assert_eq!(kept, before.as_array().unwrap());
+    assert_eq!(before[3]["type"], "DEREGISTERED");
+}
+
+/// Guarantees: an operator ends all instances of an application, and only those.
+#[tokio::test]
+async fn an_application_is_ended() {
+    let fixture = Fixture::new();
+    fixture.post(body()).await;
+    let end = async |name: &str| {
+        let request = Request::delete(format!("/applications/{name}")).body(Body::empty());
+        fixture.send(request.unwrap()).await.status().as_u16()
+    };
+    assert_eq!((end("other").await, end("shop").await), (404, 204));
+    assert_eq!(fixture.json("/applications").await, json!([]));
 }

@@ -6,17 +6,27 @@ use std::fmt::Write;
 
 use fusebox::http::is_secret_name;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use url::Url;
 
 use crate::model::{
-    Credentials, InstanceStatus, Links, Port, Registered, Registration, RegistryEntry,
+    Credentials, Details, InstanceStatus, Links, Port, Registered, Registration, RegistryEntry,
     RegistryEvent, RegistrySource, UnixNanos, format_timestamp,
 };
 
 /// Digits of an id.
 const ID_DIGITS: usize = 12;
+/// The statuses in Spring Boot Admin's order, with the one that it does not know.
+const WORST_FIRST: [InstanceStatus; 6] = [
+    InstanceStatus::Down,
+    InstanceStatus::OutOfService,
+    InstanceStatus::Offline,
+    InstanceStatus::Starting,
+    InstanceStatus::Unknown,
+    InstanceStatus::Up,
+];
 /// The names of the metadata that hold the user of the actuator.
 const USER: (&str, &str) = ("user.name", "user.password");
 /// What stands for a secret value, as in Spring Boot Admin.
@@ -41,17 +51,39 @@ pub(crate) enum AdminError {
 struct Application {
     #[serde(default)]
     name: String,
+    #[serde(alias = "management_url")]
     management_url: Option<String>,
-    #[serde(default)]
+    #[serde(default, alias = "health_url")]
     health_url: String,
+    #[serde(alias = "service_url")]
     service_url: Option<String>,
-    #[serde(default)]
+    /// The actuator's, in place of these; the health check is in it.
+    url: Option<String>,
+    #[serde(default, deserialize_with = "texts")]
     metadata: BTreeMap<String, String>,
+}
+
+/// Reads values of metadata, numbers and words too.
+fn texts<'de, D: Deserializer<'de>>(reader: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let values = Option::<BTreeMap<String, Value>>::deserialize(reader)?;
+    let values = values
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| match value {
+            Value::String(text) => Ok((name, text)),
+            Value::Number(_) | Value::Bool(_) => Ok((name, value.to_string())),
+            _ => Err(D::Error::custom(format!("metadata: {name} must be a text"))),
+        });
+    values.collect()
 }
 
 /// Reads the registration of a client. It says nothing about its status.
 pub(crate) fn read_registration(body: &[u8]) -> Result<Registration, AdminError> {
     let mut read: Application = serde_json::from_slice(body)?;
+    if let Some(url) = read.url.take() {
+        read.health_url = format!("{}/health", url.trim_end_matches('/'));
+        read.management_url = Some(url);
+    }
     if read.name.trim().is_empty() {
         return Err(AdminError::Missing("name"));
     }
@@ -148,20 +180,51 @@ pub(crate) fn instance(registered: &Registered, reason: &str) -> Value {
     let status = registered.status();
     json!({
         "id": registered.registration.instance,
-        "version": registered.changed.millis(),
+        "version": registered.changed.micros(),
         "registration": registration(&registered.registration),
         "registered": true,
-        "statusInfo": status_info(status, reason),
-        "statusTimestamp": format_timestamp(registered.changed),
-        "buildVersion": Some(registered.registration.version()).filter(|version| !version.is_empty()),
-        "info": {},
-        "endpoints": [],
-        "tags": tags(&registered.registration),
+        "statusInfo": status_info(status, reason, &registered.details),
+        "statusTimestamp": format_timestamp(registered.status_since()),
+        "buildVersion": build_version(registered),
+        "info": registered.details.info,
+        "endpoints": endpoints(registered),
+        "tags": tags(registered),
     })
 }
 
-fn status_info(status: InstanceStatus, reason: &str) -> Value {
+/// Returns the endpoints, of which the health check is one that was registered.
+fn endpoints(registered: &Registered) -> Value {
+    let mut endpoints = registered.details.endpoints.clone();
+    let health = registered.registration.links.health.clone();
+    endpoints.insert("health".to_owned(), health);
+    let endpoints = endpoints.into_iter();
+    endpoints
+        .map(|(id, url)| json!({"id": id, "url": url}))
+        .collect()
+}
+
+/// Returns the version that the metadata has, else that of `info`.
+fn build_version(registered: &Registered) -> Option<&str> {
+    let Registered {
+        registration,
+        details,
+        ..
+    } = registered;
+    let metadata = ["build.version", "version"].into_iter();
+    let metadata = metadata.filter_map(|name| registration.metadata.get(name).map(String::as_str));
+    let info = &details.info;
+    let of_build = info
+        .get("build")
+        .and_then(|build| build["version"].as_str());
+    let flat = ["build.version", "version"].into_iter();
+    let flat = flat.filter_map(|name| info.get(name)?.as_str());
+    metadata.chain(of_build).chain(flat).next()
+}
+
+/// Returns the status with the parts of the health, or with the reason that the actuator cannot be read.
+fn status_info(status: InstanceStatus, reason: &str, details: &Details) -> Value {
     let details = match reason {
+        _ if !details.health.is_empty() => Value::Object(details.health.clone()),
         "" => json!({}),
         reason => json!({"message": reason}),
     };
@@ -181,69 +244,116 @@ fn registration(registration: &Registration) -> Value {
     })
 }
 
-fn tags(registration: &Registration) -> Value {
-    let metadata = registration.metadata.iter();
+/// Returns the tags of the metadata, and those of `info` in their place.
+fn tags(registered: &Registered) -> Value {
+    let metadata = registered.registration.metadata.iter();
     let tags = metadata.filter_map(|(name, value)| Some((name.strip_prefix("tags.")?, value)));
-    tags.map(|(name, value)| (name.to_owned(), Value::from(value.as_str())))
-        .collect()
+    let tags = tags.map(|(name, value)| (name.to_owned(), Value::from(value.as_str())));
+    let of_info = registered
+        .details
+        .info
+        .get("tags")
+        .and_then(Value::as_object);
+    let of_info = of_info
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| match value {
+            Value::String(_) => (name.clone(), value.clone()),
+            other => (name.clone(), Value::from(other.to_string())),
+        });
+    tags.chain(of_info).collect()
 }
 
-/// Returns the application of instances that have one name. Its status is the one that all have, or that it is restricted.
+/// Returns the application of instances that have one name. Its status is the one that all have, else that it is restricted
+/// while one is up, else the worst.
 pub(crate) fn application(name: &str, instances: &[(Registered, String)]) -> Value {
-    let statuses = instances.iter().map(|(one, _)| one.status());
-    let mut statuses: Vec<_> = statuses.collect();
-    statuses.sort_unstable();
-    statuses.dedup();
-    let status = match statuses[..] {
-        [one] => one.as_str(),
-        [InstanceStatus::Up, ..] => "RESTRICTED",
-        _ => InstanceStatus::Down.as_str(),
+    let mut statuses: BTreeMap<InstanceStatus, UnixNanos> = BTreeMap::new();
+    for (one, _) in instances {
+        let since = statuses.entry(one.status()).or_default();
+        *since = one.status_since().max(*since);
+    }
+    let (status, since) = status_of_all(&statuses);
+    let mut versions: Vec<_> = instances
+        .iter()
+        .filter_map(|(one, _)| build_version(one))
+        .collect();
+    versions.sort_by(|a, b| version_parts(a).cmp(&version_parts(b)));
+    versions.dedup();
+    let version = match versions[..] {
+        [] => None,
+        [one] => Some(one.to_owned()),
+        [first, .., last] => Some(format!("{first} ... {last}")),
     };
-    let changed = instances.iter().map(|(one, _)| one.changed).max();
     let listed = instances.iter();
     let listed = listed.map(|(one, reason)| instance(one, reason));
     json!({
         "name": name,
-        "buildVersion": null,
+        "buildVersion": version,
         "status": status,
-        "statusTimestamp": format_timestamp(changed.unwrap_or(UnixNanos::default())),
+        "statusTimestamp": format_timestamp(since),
         "instances": listed.collect::<Vec<_>>(),
     })
 }
 
-/// Returns an entry of the journal as an event; `known` is the instance as it is or was last. `None` for entries that are no
-/// events.
-pub(crate) fn event(entry: &RegistryEntry, known: Option<&Registered>) -> Option<Value> {
-    let state = entry.state.as_deref().or(known);
+/// Returns the status of an application, and since when, by those of its instances.
+fn status_of_all(statuses: &BTreeMap<InstanceStatus, UnixNanos>) -> (&'static str, UnixNanos) {
+    let up = statuses.get(&InstanceStatus::Up);
+    let others = statuses
+        .iter()
+        .filter(|(status, _)| **status != InstanceStatus::Up);
+    if let (Some(up), Some(other)) = (up, others.map(|(_, since)| since).min()) {
+        return ("RESTRICTED", *up.max(other));
+    }
+    let worst = WORST_FIRST
+        .iter()
+        .find_map(|status| statuses.get_key_value(status));
+    worst.map_or(("UNKNOWN", UnixNanos::default()), |(status, since)| {
+        (status.as_str(), *since)
+    })
+}
+
+/// Parts of a version that are compared one by one: as numbers where both are.
+fn version_parts(version: &str) -> Vec<(Option<u64>, &str)> {
+    let parts = version.split(['.', '-', '+']);
+    parts.map(|part| (part.parse().ok(), part)).collect()
+}
+
+/// Returns an entry of the journal, with the state of its instance, as an event. `None` for entries that are no events.
+pub(crate) fn event(entry: &RegistryEntry) -> Option<Value> {
+    let state = entry.state.as_deref();
     let mut event = json!({
         "instance": entry.instance,
-        "version": entry.time.millis(),
+        "version": entry.time.micros(),
         "timestamp": format_timestamp(entry.time),
     });
-    let (kind, (field, value)) = match entry.event {
-        RegistryEvent::Registered => ("REGISTERED", of_registration(state)?),
-        RegistryEvent::Updated => ("REGISTRATION_UPDATED", of_registration(state)?),
+    let kind = match entry.event {
+        RegistryEvent::Registered | RegistryEvent::Updated => {
+            event["registration"] = registration(&state?.registration);
+            match entry.event {
+                RegistryEvent::Registered => "REGISTERED",
+                _ => "REGISTRATION_UPDATED",
+            }
+        }
         RegistryEvent::StatusChanged
         | RegistryEvent::StatusForced
         | RegistryEvent::StatusReleased => {
             let (status, reason) = status_of(entry, state);
-            (
-                "STATUS_CHANGED",
-                ("statusInfo", status_info(status, reason)),
-            )
+            event["statusInfo"] = status_info(status, reason, &state?.details);
+            "STATUS_CHANGED"
         }
-        RegistryEvent::Left | RegistryEvent::Expired => {
-            ("DEREGISTERED", ("registered", json!(false)))
+        RegistryEvent::InfoChanged => {
+            event["info"] = Value::Object(state?.details.info.clone());
+            "INFO_CHANGED"
         }
+        RegistryEvent::EndpointsDetected => {
+            event["endpoints"] = endpoints(state?);
+            "ENDPOINTS_DETECTED"
+        }
+        RegistryEvent::Left | RegistryEvent::Expired => "DEREGISTERED",
         RegistryEvent::Repeated => return None,
     };
     event["type"] = Value::from(kind);
-    event[field] = value;
     Some(event)
-}
-
-fn of_registration(state: Option<&Registered>) -> Option<(&'static str, Value)> {
-    Some(("registration", registration(&state?.registration)))
 }
 
 /// Returns the status after an entry whose detail is `UP to DOWN: REASON` or a status.
