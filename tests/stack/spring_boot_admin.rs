@@ -1,6 +1,7 @@
 //! A service of Spring Boot registers with the binary as a client of Spring Boot Admin; it is shown, and changed from its
 //! page in a real browser. `tests/run` builds the service where Java and Maven are.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use fantoccini::Locator;
@@ -20,10 +21,16 @@ struct Service(SpringBoot);
 
 impl Service {
     async fn start(binary: &Binary) -> Self {
-        let (web, otlp) = (&binary.web, &binary.otlp_http);
+        Self::registering(binary, &binary.web).await
+    }
+
+    /// Starts a service that registers at these addresses, separated by commas.
+    async fn registering(binary: &Binary, servers: &str) -> Self {
+        let otlp = &binary.otlp_http;
         let jar = needed("FUSEBOX_TEST_SPRING_BOOT_SERVICE");
         let arguments = [
-            format!("--spring.boot.admin.client.url={web}"),
+            format!("--spring.boot.admin.client.url={servers}"),
+            "--spring.boot.admin.client.register-once=false".to_owned(),
             "--spring.boot.admin.client.username=shop".to_owned(),
             format!("--spring.boot.admin.client.password={SENDER_TOKEN}"),
             "--spring.boot.admin.client.period=1s".to_owned(),
@@ -265,5 +272,107 @@ async fn a_service_of_spring_boot_is_shown_and_changed() {
         entries.find(|entry| entry["event"] == "left").cloned()
     })
     .await;
+    binary.terminate().await;
+}
+
+/// Returns the names of the fields of an object.
+fn fields(object: &Value) -> BTreeSet<&str> {
+    let fields = object.as_object().into_iter().flatten();
+    fields.map(|(name, _)| name.as_str()).collect()
+}
+
+/// Returns the addresses of the endpoints of an instance or an event, by id.
+fn endpoints(of: &Value) -> BTreeSet<(String, String)> {
+    let all = of["endpoints"].as_array().into_iter().flatten();
+    all.map(|one| (one["id"].to_string(), one["url"].to_string()))
+        .collect()
+}
+
+/// Asserts that an instance of ours is as Spring Boot Admin's server has it, but for what is counted or timed by each.
+fn assert_same_instance(ours: &Value, theirs: &Value) {
+    assert_eq!(fields(ours), fields(theirs));
+    for field in [
+        "id",
+        "registration",
+        "registered",
+        "buildVersion",
+        "info",
+        "tags",
+    ] {
+        assert_eq!(ours[field], theirs[field], "{field}");
+    }
+    assert_eq!(endpoints(ours), endpoints(theirs));
+    assert_same_status(&ours["statusInfo"], &theirs["statusInfo"]);
+}
+
+/// The details have figures of the moment, such as the free space of a disk.
+fn assert_same_status(ours: &Value, theirs: &Value) {
+    assert_eq!(fields(ours), fields(theirs));
+    assert_eq!(ours["status"], theirs["status"]);
+    assert_eq!(fields(&ours["details"]), fields(&theirs["details"]));
+}
+
+fn assert_same_event(ours: &Value, theirs: &Value) {
+    assert_eq!(fields(ours), fields(theirs), "{theirs}");
+    for field in ["instance", "type", "registration", "info"] {
+        assert_eq!(ours[field], theirs[field], "{field}");
+    }
+    assert_eq!(endpoints(ours), endpoints(theirs));
+    assert_same_status(&ours["statusInfo"], &theirs["statusInfo"]);
+}
+
+/// Asks both servers until their answers are as wanted.
+async fn of_both(servers: [&str; 2], path: &str, is: impl Fn(&Value) -> bool) -> [Value; 2] {
+    let mut found = Vec::new();
+    for server in servers {
+        let what = format!("{path} of {server}");
+        let answer = eventually(&what, || async {
+            ask(server, path).await.filter(|answer| is(answer))
+        });
+        found.push(answer.await);
+    }
+    found.try_into().expect("one answer of each")
+}
+
+/// *Scenario*: a service registers with Spring Boot Admin's own server and with ours, is checked by both, and ends.
+/// *Guarantees*: both answer with the same fields and values about it, and with the same events in the same order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs FUSEBOX_TEST_SPRING_BOOT_SERVICE and FUSEBOX_TEST_SPRING_BOOT_ADMIN"]
+async fn the_api_is_that_of_the_original_server() {
+    let data = TempDir::new().expect("a temporary directory");
+    let args = ["--actuator-network", "127.0.0.1"];
+    let binary = Binary::serve_with(data.path(), &args).await;
+    let jar = needed("FUSEBOX_TEST_SPRING_BOOT_ADMIN");
+    let often = "--spring.boot.admin.monitor.status-interval=3s".to_owned();
+    let admin = SpringBoot::start(&jar, &[often]).await;
+    let both = [binary.web.as_str(), admin.url.as_str()];
+    let service = Service::registering(&binary, &both.join(",")).await;
+
+    let has_info = |all: &Value| all[0]["info"]["build"].is_object();
+    let [ours, theirs] = of_both(both, "/instances", has_info).await;
+    assert_same_instance(&ours[0], &theirs[0]);
+    let id = ours[0]["id"].as_str().expect("an id");
+    let path = format!("/instances/{id}");
+    let [ours, theirs] = of_both(both, &path, Value::is_object).await;
+    assert_same_instance(&ours, &theirs);
+    let [ours, theirs] = of_both(both, "/applications/shop", Value::is_object).await;
+    assert_eq!(fields(&ours), fields(&theirs));
+    for field in ["name", "buildVersion", "status"] {
+        assert_eq!(ours[field], theirs[field], "{field}");
+    }
+
+    service.0.terminate().await;
+    let is_over = |all: &Value| {
+        let mut all = all.as_array().into_iter().flatten();
+        all.any(|event| event["type"] == "DEREGISTERED")
+    };
+    let [ours, theirs] = of_both(both, "/instances/events", is_over).await;
+    let [ours, theirs] = [&ours, &theirs].map(|all| all.as_array().expect("a list"));
+    assert_eq!(ours.len(), theirs.len(), "{ours:?} {theirs:?}");
+    for (ours, theirs) in ours.iter().zip(theirs) {
+        assert_same_event(ours, theirs);
+    }
+    let [ours, theirs] = of_both(both, "/applications", Value::is_array).await;
+    assert_eq!(ours, theirs);
     binary.terminate().await;
 }

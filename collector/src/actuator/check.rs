@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream::iter;
 use http::StatusCode;
 use serde::Serialize;
+use serde_json::{Map, Value};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
@@ -26,6 +27,8 @@ const EVERY: Duration = Duration::from_secs(10);
 const FIRST_AFTER: Duration = Duration::from_secs(12);
 /// Pause before an instance that does not answer is asked once more: one lost packet is no failure.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// Parts that are kept of a check: there may be ten thousand instances.
+const COMPONENTS_MAX: usize = 20;
 /// Checks at the same time, in each lane.
 const AT_ONCE: usize = 16;
 /// Longest time of a check, with the second attempt.
@@ -49,6 +52,8 @@ pub struct Checked {
     /// Whether it did so promptly.
     #[serde(skip)]
     pub(super) is_prompt: bool,
+    /// The parts of its health with their statuses, without those that parts have.
+    pub components: Vec<(String, String)>,
 }
 
 /// Checks instances until aborted: all of them periodically, and each when it registers.
@@ -139,26 +144,23 @@ impl Actuators {
         }
         let is_prompt = health.is_ok() && began.elapsed() < SLOW_AFTER;
         let has_answered = health.is_ok();
-        let (status, reason) = match health {
+        let health = match health {
             // Its client has not registered since the start.
             Ok(health) if is_login(health.answer) && self.lacks_user(listed, &target) => return,
-            Ok(health) => (health.status, health.reason),
-            Err(error) if is_offline::<()>(&Err(error.clone())) => {
-                (InstanceStatus::Offline, error.to_string())
-            }
-            Err(error) => (InstanceStatus::Unknown, error.to_string()),
+            health => health.unwrap_or_else(|error| Health::unread(&error)),
         };
         let check = Checked {
-            status,
-            reason,
+            status: health.status,
+            reason: health.reason.clone(),
             since: UnixNanos::now(),
             at: UnixNanos::now(),
             has_answered,
             is_prompt,
+            components: health.parts().take(COMPONENTS_MAX).collect(),
         };
         self.note(listed, check.clone());
         if listed.registered.registration.source == RegistrySource::SpringBootAdmin {
-            self.report(listed, check).await;
+            self.report(listed, check, health.details).await;
         }
     }
 
@@ -182,13 +184,13 @@ impl Actuators {
     }
 
     /// Makes the check the status of the instance.
-    async fn report(&self, listed: &Listed, check: Checked) {
+    async fn report(&self, listed: &Listed, check: Checked, details: Map<String, Value>) {
         let registration = &listed.registered.registration;
         let (service, instance) = (&registration.service, &registration.instance);
-        let status = (check.status, check.reason.as_str());
+        let health = (check.status, check.reason.as_str(), details);
         let reported = self
             .registry
-            .report_status(service, instance, status, check.at);
+            .report_health(service, instance, health, check.at);
         match reported.await {
             // It left meanwhile.
             Ok(()) | Err(RegistryError::Unknown) => {}
@@ -209,6 +211,32 @@ impl Actuators {
 
 fn is_login(answer: StatusCode) -> bool {
     matches!(answer, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+}
+
+impl Health {
+    /// Returns the health of an instance that could not be read.
+    fn unread(error: &ActuatorError) -> Self {
+        let is_offline = matches!(error, ActuatorError::Fetch(error) if error.is_offline());
+        Self {
+            status: match is_offline {
+                true => InstanceStatus::Offline,
+                false => InstanceStatus::Unknown,
+            },
+            reason: error.to_string(),
+            components: Vec::new(),
+            answer: StatusCode::SERVICE_UNAVAILABLE,
+            details: Map::new(),
+        }
+    }
+
+    /// Returns names and statuses of the parts that are in no other.
+    fn parts(&self) -> impl Iterator<Item = (String, String)> + use<'_> {
+        let own = self
+            .components
+            .iter()
+            .filter(|one| !one.name.contains(" / "));
+        own.map(|one| (one.name.clone(), one.status.clone()))
+    }
 }
 
 fn is_offline<T>(read: &Result<T, ActuatorError>) -> bool {

@@ -5,6 +5,7 @@
 mod apply;
 mod bridge;
 mod check;
+mod details;
 mod fetch;
 #[cfg(test)]
 mod fixture;
@@ -22,6 +23,7 @@ use serde::Serialize;
 pub(crate) use bridge::pass_on;
 pub use check::Checked;
 pub(crate) use check::watch;
+pub(crate) use details::follow;
 pub use read::{Breaker, BreakerEvent, Component, Exchange, Health, Property};
 
 use self::fetch::{FetchError, Fetcher};

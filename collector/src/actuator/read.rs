@@ -8,10 +8,10 @@ use fusebox::control::{LOGGERS_MAX, Level, LoggerLevel};
 use fusebox::http::is_secret_name;
 use http::StatusCode;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::codec::redact;
-use crate::model::{InstanceStatus, UnixNanos, cut, parse_timestamp};
+use crate::model::{Details, InstanceStatus, UnixNanos, cut, parse_timestamp};
 
 /// Longest text that is shown, bytes.
 const TEXT_BYTES_MAX: usize = 300;
@@ -55,6 +55,9 @@ pub struct Health {
     /// The status of the answer.
     #[serde(skip)]
     pub(super) answer: StatusCode,
+    /// The same as the actuator writes them, for readers of Spring Boot Admin's API.
+    #[serde(skip)]
+    pub details: Map<String, Value>,
 }
 
 /// A part of the health of an instance.
@@ -157,6 +160,11 @@ pub(super) fn health(answer: StatusCode, body: &[u8]) -> Health {
         reason,
         components,
         answer,
+        details: ["details", "components"]
+            .iter()
+            .find_map(|name| json.get(*name))
+            .map(Details::read_object)
+            .unwrap_or_default(),
     }
 }
 
@@ -178,6 +186,7 @@ fn without_body(answer: StatusCode) -> Health {
         reason,
         components: Vec::new(),
         answer,
+        details: Map::new(),
     }
 }
 

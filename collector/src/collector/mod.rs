@@ -334,6 +334,7 @@ fn read_actuators(parts: &Parts, config: &CollectorConfig, tasks: &mut JoinSet<(
     }
     let actuators = parts.query.actuators();
     tasks.spawn(actuator::watch(actuators.clone()));
+    tasks.spawn(actuator::follow(actuators.clone()));
     tasks.spawn(actuator::pass_on(actuators.clone(), parts.circuits.clone()));
 }
 
