@@ -8,7 +8,7 @@ use fusebox::circuit_breaker::EffectiveState;
 use super::incident::Problem;
 use super::state::Finding;
 use super::subject::Subject;
-use crate::model::{CircuitTransition, CircuitView, MINUTE, UnixNanos};
+use crate::model::{CircuitTransition, CircuitView, InstanceStatus, MINUTE, UnixNanos};
 use crate::pipeline::Health;
 use crate::query::{InstanceView, Instances, Liveness, QueryError, QueryService};
 use crate::store::influxdb::Influxdb;
@@ -159,12 +159,7 @@ fn of_instance(instance: &InstanceView) -> Option<Finding> {
         Liveness::Live | Liveness::OutOfService | Liveness::Starting => None,
         Liveness::Down => Some(Problem {
             since: instance.since.unwrap_or(instance.last_heard),
-            reason: match &instance.registration {
-                Some(registration) if registration.is_down() => "it reports that it is down",
-                Some(_) => "its lease is over",
-                None => "it missed three heartbeats",
-            }
-            .to_owned(),
+            reason: why_down(instance),
             opened_by: None,
         }),
         // One that ended on purpose is not missed.
@@ -175,6 +170,20 @@ fn of_instance(instance: &InstanceView) -> Option<Finding> {
         subject: Subject::Instance { service, id },
         problem,
     })
+}
+
+fn why_down(instance: &InstanceView) -> String {
+    let Some(registration) = &instance.registration else {
+        return "it missed three heartbeats".to_owned();
+    };
+    let health = registration.health.as_ref();
+    let checked = health.map_or("", |health| health.reason.as_str());
+    match registration.reported {
+        InstanceStatus::Down | InstanceStatus::Offline if !checked.is_empty() => checked.to_owned(),
+        InstanceStatus::Offline => "its health check cannot be reached".to_owned(),
+        InstanceStatus::Down => "it reports that it is down".to_owned(),
+        _ => "its lease is over".to_owned(),
+    }
 }
 
 fn of_influxdb(influxdb: &Influxdb, now: UnixNanos) -> Finding {

@@ -5,7 +5,6 @@ mod actuator;
 pub(crate) mod breaker;
 mod breaker_form;
 pub(crate) mod one;
-pub(crate) mod registrations;
 pub(crate) mod status;
 mod status_form;
 
@@ -78,8 +77,11 @@ struct Row {
     word: &'static str,
     /// The meaning of the word, if it needs one.
     title: Cow<'static, str>,
-    /// Its address, if it registered one.
+    /// Its address and version, if it registered them.
     address: String,
+    version: String,
+    /// The parts of its health: those that are not up, else how many are.
+    health: String,
     since: String,
     heard: String,
     control: &'static str,
@@ -188,6 +190,21 @@ fn look_of(one: &InstanceView) -> (&'static str, &'static str, Cow<'static, str>
     }
 }
 
+/// Returns the parts of the health of an instance in words, if its actuator is read.
+fn health(registration: &RegistrationView) -> Option<String> {
+    let parts = &registration.health.as_ref()?.components;
+    let is_up = |(_, status): &&(String, String)| status == "UP";
+    let others = parts.iter().filter(|part| !is_up(part));
+    let others: Vec<_> = others
+        .map(|(name, status)| format!("{} {}", text::shown(name, 60), text::shown(status, 30)))
+        .collect();
+    match (parts.len(), others.is_empty()) {
+        (0, _) => None,
+        (all, true) => Some(t!("{n} parts up", n = all)),
+        (_, false) => Some(others.join(", ")),
+    }
+}
+
 /// Returns the page of an instance.
 pub(crate) fn href(service: &str, id: &str) -> Href {
     Href::new("/instances").segment(service).segment(id)
@@ -204,6 +221,7 @@ impl Row {
 
     fn new(one: &InstanceView, now: u64) -> Self {
         let (class, word, title) = look_of(one);
+        let registration = one.registration.as_ref();
         let ago = |at: UnixNanos| text::age(now.saturating_sub(at.get()));
         Self {
             service: text::name(&one.service).into_owned(),
@@ -217,10 +235,15 @@ impl Row {
             class,
             word,
             title,
-            address: match &one.registration {
+            address: match registration {
                 Some(registration) => text::name(&registration.address).into_owned(),
                 None => String::new(),
             },
+            version: match registration {
+                Some(registration) => text::name(&registration.version).into_owned(),
+                None => String::new(),
+            },
+            health: registration.and_then(health).unwrap_or_default(),
             since: match one.since {
                 Some(since) => moment::short(since.get(), now),
                 None => "—".to_owned(),

@@ -147,6 +147,7 @@ pub(super) const WORDS: Words = &[
     ("an operator set this status, and only an operator changes it", "운영자가 지정한 상태이므로 운영자만 바꿀 수 있습니다"),
     ("the registry is full: there are {why} already", "레지스트리가 가득 찼습니다. 한도: {why}"),
     ("64 MiB of registrations", "등록 정보 64 MiB"),
+    ("as many instances of this sender as leave room for those of others", "다른 송신자 몫을 남긴 이 송신자의 인스턴스"),
     ("10,000 instances", "인스턴스 10,000개"),
     ("1,000 services", "서비스 1,000개"),
     ("more than {n} values", "값이 {n}개보다 많습니다"),
@@ -175,6 +176,7 @@ pub(super) const WORDS: Words = &[
     ("must be such as \"10s in 10 buckets\" or \"100 calls\", not {value}", "\"10s in 10 buckets\"나 \"100 calls\"처럼 써야 합니다. 입력: {value}"),
     // Incidents.
     ("it reports that it is down", "중단되었다고 보고했습니다"),
+    ("its health check cannot be reached", "상태 점검 주소에 연결할 수 없습니다"),
     ("its lease is over", "등록 유효 시간이 지났습니다"),
     ("it missed three heartbeats", "하트비트를 세 번 놓쳤습니다"),
     ("{n} instances stopped reporting within a minute: look at the network and at this collector first", "인스턴스 {n}개가 1분 안에 응답을 멈췄습니다. 네트워크와 이 수집기를 먼저 확인하세요"),

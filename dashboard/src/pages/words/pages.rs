@@ -255,6 +255,7 @@ pub(super) const WORDS: Words = &[
     ("Changes reach it through its actuator; what they replace is put back when they expire.", "변경은 액추에이터를 통해 전달되며, 만료되면 이전 값으로 되돌립니다."),
     ("through its actuator", "액추에이터를 통해"),
     ("running for {time}", "{time} 동안 실행 중"),
+    ("{n} parts up", "구성 요소 {n}개 정상"),
     ("Health", "상태 점검"),
     ("Details", "세부 정보"),
     ("Failures / threshold", "실패율 / 임계값"),
