@@ -52,7 +52,6 @@ pub(crate) fn paths(trace: &str) -> Vec<String> {
         "/map?range=1h",
         "/instances",
         "/instances/gateway/gateway-1",
-        "/instances/journal",
         "/changes",
         "/notifications",
         "/about",

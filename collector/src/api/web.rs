@@ -77,8 +77,7 @@ const ACTUATORS: [&str; 5] = [
 const UPLOADS: [&str; 2] = ["/upload", "/jaeger/api/transform"];
 
 /// Routes that read the store although their path does not show it.
-const HEAVY: [&str; 12] = [
-    "/instances/journal",
+const HEAVY: [&str; 11] = [
     "/circuits/{service}/{name}",
     "/circuits/{service}/{name}/settings",
     "/api/circuits/{service}/{name}/settings",

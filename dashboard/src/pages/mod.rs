@@ -158,7 +158,7 @@ pub fn router(state: AppState) -> Router {
 fn instance_routes() -> Router<Pages> {
     Router::new()
         .route("/instances", get(instances::show))
-        .route("/instances/journal", get(instances::registrations::show))
+        .route("/instances/journal", get(journal::of_registrations))
         .route("/instances/{service}/{id}", get(instances::one::show))
         .route(
             "/instances/{service}/{id}/status",

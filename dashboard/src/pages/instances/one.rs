@@ -316,7 +316,7 @@ impl InstancePage {
     }
 
     fn journal_href(&self) -> String {
-        Href::new("/instances/journal")
+        Href::new("/changes")
             .with("service", &self.found.view.service)
             .with("instance", self.found.registered().1)
             .to_string()

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use askama::Template;
 use axum::extract::State;
+use axum::response::Redirect;
 use fusebox::control::{Action, Outcome, Subject};
 use fusebox_collector::live::circuits::{JournalEntry, JournalFilter, JournalKind, Recorded};
 use fusebox_collector::model::{
-    EventKind, OperatorChange, OperatorEvent, RegistryEntry, TimeRange, UnixNanos,
+    EventKind, OperatorChange, OperatorEvent, RegistryEntry, RegistryEvent, TimeRange, UnixNanos,
 };
 
 use crate::pages::Pages;
@@ -18,7 +19,6 @@ use crate::pages::frame::error::PageResult;
 use crate::pages::frame::page::{Chrome, Page, Section};
 use crate::pages::frame::params::Params;
 use crate::pages::instances;
-use crate::pages::instances::registrations::word_of_event;
 use crate::pages::view::href::Href;
 use crate::pages::view::{action, moment, text};
 
@@ -30,7 +30,8 @@ const REPORTED_AFTER: Duration = Duration::from_secs(2);
 /// Serves the journal.
 pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResult<JournalPage> {
     let now = UnixNanos::now();
-    let end = params.at()?.map_or(now, UnixNanos::new);
+    let at = params.at()?;
+    let end = at.map_or(now, UnixNanos::new);
     let text = |name| params.get(name).unwrap_or_default().to_owned();
     let filter = JournalFilter {
         service: text("service"),
@@ -44,7 +45,18 @@ pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResu
     let range = TimeRange::until(end, pages.query.retention());
     let control = pages.query.circuits().control();
     let entries = control.journal(range, filter.clone(), CHANGES_MAX).await?;
-    Ok(Page(JournalPage::new(&entries, filter, now.get())))
+    Ok(Page(JournalPage::new(&entries, filter, at, now.get())))
+}
+
+/// Redirects the address at which registrations had a page of their own.
+pub(crate) async fn of_registrations(params: Params) -> Redirect {
+    let event = params.word("event").and_then(RegistryEvent::parse);
+    let kind = event.map_or(JournalKind::Registration, JournalKind::of);
+    let href = ["service", "instance", "text"].into_iter().fold(
+        Href::new("/changes").with("kind", kind.as_str()),
+        |href, name| href.with_some(name, params.get(name)),
+    );
+    Redirect::permanent(&href.to_string())
 }
 
 /// The page.
@@ -53,6 +65,8 @@ pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResu
 pub(crate) struct JournalPage {
     chrome: Chrome,
     filter: JournalFilter,
+    /// The time up to which it reads, if it is not now.
+    at: Option<u64>,
     rows: Vec<Row>,
 }
 
@@ -81,16 +95,26 @@ struct Row {
 
 impl JournalPage {
     /// Returns the page of these changes.
-    pub(crate) fn new(entries: &[JournalEntry], filter: JournalFilter, now: u64) -> Self {
+    pub(crate) fn new(
+        entries: &[JournalEntry],
+        filter: JournalFilter,
+        at: Option<u64>,
+        now: u64,
+    ) -> Self {
         Self {
             chrome: Chrome::new(Section::Changes, t!("Changes")),
             rows: entries.iter().map(|entry| Row::new(entry, now)).collect(),
             filter,
+            at,
         }
     }
 
     fn is_filtered(&self) -> bool {
-        self.filter != JournalFilter::default()
+        self.filter != JournalFilter::default() || self.at.is_some()
+    }
+
+    fn time(&self) -> String {
+        self.at.map(text::datetime_local).unwrap_or_default()
     }
 
     fn is_cut(&self) -> bool {
@@ -103,6 +127,10 @@ impl JournalPage {
 
     fn circuit(&self) -> Cow<'_, str> {
         text::shown(&self.filter.circuit, 300)
+    }
+
+    fn instance(&self) -> Cow<'_, str> {
+        text::shown(&self.filter.instance, 300)
     }
 
     fn by(&self) -> Cow<'_, str> {
@@ -124,6 +152,12 @@ impl JournalPage {
     fn text(&self) -> Cow<'_, str> {
         text::shown(&self.filter.text, 300)
     }
+}
+
+/// Returns an entry in words: what it is about, and what happened.
+pub(crate) fn words(entry: &JournalEntry, now: u64) -> String {
+    let row = Row::new(entry, now);
+    format!("{}: {}", row.target, row.what)
 }
 
 impl Row {
@@ -219,6 +253,22 @@ impl Row {
             what: word_of_event(entry.event).to_owned(),
             detail: text::shown(&entry.detail, 200).into_owned(),
             ..self
+        }
+    }
+}
+
+/// Returns what happened to an instance, in words.
+fn word_of_event(event: RegistryEvent) -> &'static str {
+    match event {
+        RegistryEvent::Registered => t!("registered"),
+        RegistryEvent::Updated => t!("updated"),
+        RegistryEvent::StatusChanged => t!("status changed"),
+        RegistryEvent::StatusForced => t!("status set"),
+        RegistryEvent::StatusReleased => t!("status released"),
+        RegistryEvent::Left => t!("left"),
+        RegistryEvent::Expired => t!("lease expired"),
+        RegistryEvent::InfoChanged | RegistryEvent::EndpointsDetected | RegistryEvent::Repeated => {
+            ""
         }
     }
 }

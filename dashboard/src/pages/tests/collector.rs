@@ -9,7 +9,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use fusebox_collector::codec::Format;
 use fusebox_collector::codec::otlp::json::traces_to_protobuf;
-use fusebox_collector::model::UnixNanos;
+use fusebox_collector::model::{Registration, UnixNanos};
 use fusebox_collector::{Collector, CollectorConfig, sample};
 use futures_util::stream;
 use http_body_util::BodyExt;
@@ -123,6 +123,42 @@ async fn an_empty_collector_teaches_the_next_step() {
     let (status, html) = stack.get("/about").await;
     assert_eq!(status, StatusCode::OK);
     assert!(html.contains("/var/lib/fusebox"));
+}
+
+/// Guarantees: the journal is one page, which the old address of registrations leads to; its time leaves out what came later.
+#[tokio::test(flavor = "multi_thread")]
+async fn registrations_are_in_the_one_journal() {
+    let stack = Stack::start().await;
+    let registration = Registration {
+        service: "review".to_owned(),
+        instance: "review-1".to_owned(),
+        ..Registration::default()
+    };
+    let registry = stack.collector.query().circuits().registry().clone();
+    let registered = registry.register(registration, UnixNanos::now()).await;
+    registered.expect("it is stored");
+    let (status, location) = stack
+        .get("/instances/journal?service=review&event=expired")
+        .await;
+    assert_eq!(status, StatusCode::PERMANENT_REDIRECT);
+    assert_eq!(location, "/changes?kind=registration&service=review");
+    let (_, location) = stack.get("/instances/journal?event=status_forced").await;
+    assert_eq!(location, "/changes?kind=status");
+    let is_listed = async |query: &str| {
+        let (status, html) = stack.get(&format!("/changes{query}")).await;
+        assert_eq!(status, StatusCode::OK, "{query}");
+        html.contains("review → review-1")
+    };
+    for query in [
+        "",
+        "?kind=registration&instance=review-1",
+        "?service=REVIEW",
+    ] {
+        assert!(is_listed(query).await, "{query}");
+    }
+    for query in ["?at=2026-01-01T00:00:00", "?instance=other", "?kind=status"] {
+        assert!(!is_listed(query).await, "{query}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

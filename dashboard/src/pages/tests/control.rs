@@ -5,7 +5,6 @@ use fusebox_collector::live::circuits::{
     ChangeStatus, ControlError, Delivery, InstanceDelivery, JournalEntry, JournalFilter,
     JournalKind, Recorded,
 };
-use fusebox_collector::live::registry::RegistryFilter;
 use fusebox_collector::notify::{Mute, MuteError, MuteOrder, Overview, TargetReport};
 use fusebox_collector::query::{InstanceView, Instances, Liveness, RegistrationView};
 use serde_json::json;
@@ -13,7 +12,6 @@ use serde_json::json;
 use super::*;
 use crate::pages::instances::InstancesPage;
 use crate::pages::instances::one::{self, Found, InstancePage};
-use crate::pages::instances::registrations::RegistrationsPage;
 use crate::pages::journal::JournalPage;
 use crate::pages::notifications::{Entered, NotificationsPage};
 use crate::pages::switch::form;
@@ -42,9 +40,6 @@ pub(super) fn pages() -> Vec<(&'static str, String)> {
         ),
         ("changes empty", journal(&[], filter(""))),
         ("changes none found", journal(&[], filter("x"))),
-        ("registrations", registrations(friendly)),
-        ("registrations hostile", registrations(hostile)),
-        ("registrations empty", registrations_of(&[], "")),
         ("instances", list(friendly, Some(3), "")),
         ("instances hostile", list(hostile, None, HOSTILE)),
         (
@@ -71,7 +66,7 @@ pub(super) fn pages() -> Vec<(&'static str, String)> {
 }
 
 fn journal(entries: &[JournalEntry], filter: JournalFilter) -> String {
-    html(JournalPage::new(entries, filter, NOW))
+    html(JournalPage::new(entries, filter, None, NOW))
 }
 
 fn entry([service, name, by, reason, instance]: [&str; 5]) -> JournalEntry {
@@ -180,10 +175,6 @@ fn entries(texts: [&str; 5]) -> Vec<JournalEntry> {
     [entry(texts)].into_iter().chain(of_registry).collect()
 }
 
-fn registrations(texts: [&str; 5]) -> String {
-    registrations_of(&registered(texts), texts[0])
-}
-
 fn registered([service, _, by, reason, id]: [&str; 5]) -> Vec<RegistryEntry> {
     let entry = |event| RegistryEntry {
         service: service.to_owned(),
@@ -196,16 +187,6 @@ fn registered([service, _, by, reason, id]: [&str; 5]) -> Vec<RegistryEntry> {
         state: None,
     };
     RegistryEvent::LISTED.map(entry).to_vec()
-}
-
-fn registrations_of(entries: &[RegistryEntry], text: &str) -> String {
-    let filter = RegistryFilter {
-        service: text.to_owned(),
-        instance: text.to_owned(),
-        event: None,
-        text: text.to_owned(),
-    };
-    html(RegistrationsPage::new(entries, filter, NOW))
 }
 
 fn view(service: &str, id: &str, liveness: Liveness) -> InstanceView {
