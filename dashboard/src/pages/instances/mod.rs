@@ -207,7 +207,7 @@ fn health(registration: &RegistrationView) -> Option<String> {
 
 /// Returns the page of an instance.
 pub(crate) fn href(service: &str, id: &str) -> Href {
-    Href::new("/instances").segment(service).segment(id)
+    Href::instance(service, id)
 }
 
 impl Row {

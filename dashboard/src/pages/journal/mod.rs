@@ -18,7 +18,6 @@ use crate::pages::Pages;
 use crate::pages::frame::error::PageResult;
 use crate::pages::frame::page::{Chrome, Page, Section};
 use crate::pages::frame::params::Params;
-use crate::pages::instances;
 use crate::pages::view::href::Href;
 use crate::pages::view::{action, moment, text};
 
@@ -249,7 +248,7 @@ impl Row {
         let (service, instance) = (text::name(&entry.service), text::name(&entry.instance));
         Self {
             target: format!("{service} → {instance}"),
-            href: instances::href(&entry.service, &entry.instance).to_string(),
+            href: Href::instance(&entry.service, &entry.instance).to_string(),
             what: word_of_event(entry.event).to_owned(),
             detail: text::shown(&entry.detail, 200).into_owned(),
             ..self

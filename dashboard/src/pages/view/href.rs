@@ -36,6 +36,11 @@ impl Href {
         Self::new("/traces").segment(&id.to_string())
     }
 
+    /// Returns the page of an instance.
+    pub(crate) fn instance(service: &str, id: &str) -> Self {
+        Self::new("/instances").segment(service).segment(id)
+    }
+
     /// Returns the page of a service.
     pub(crate) fn service(name: &str) -> Self {
         Self::new("/services").segment(name)

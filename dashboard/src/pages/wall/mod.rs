@@ -14,6 +14,7 @@ mod view;
 
 use askama::Template;
 use axum::extract::State;
+use fusebox_collector::live::circuits::JournalFilter;
 use fusebox_collector::model::{CircuitTransition, CircuitView, CircuitWall, TimeRange, UnixNanos};
 
 use crate::pages::Pages;
@@ -61,6 +62,9 @@ pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResu
     page.chrome = page.chrome.lacking(missing.as_ref(), now);
     if let Some(at) = page.view.at {
         page.changes = changes::at(&pages, at).await?;
+        let control = pages.query.circuits().control();
+        let journal = control.journal(page.timeline.range(), JournalFilter::default(), TICKS_MAX);
+        page.timeline.mark(&journal.await?, now);
     }
     Ok(Page(page))
 }

@@ -1,16 +1,19 @@
 //! The timeline above the wall, from 15 minutes to the retention: a tick per transition, a handle at the shown time,
-//! and links to other times and to the previous and next transition. With JavaScript the handle can be dragged.
+//! and links to other times and to the previous and next transition. In the past it has a mark per entry of the journal too.
+//! With JavaScript the handle can be dragged.
 
 use std::collections::BTreeMap;
 
 use askama::Template;
 use fusebox::circuit_breaker::EffectiveState;
-use fusebox_collector::model::CircuitTransition;
+use fusebox_collector::live::circuits::JournalEntry;
+use fusebox_collector::model::{CircuitTransition, TimeRange, UnixNanos};
 
+use crate::pages::journal;
 use crate::pages::view::chart::trim;
 use crate::pages::view::href::Href;
 use crate::pages::view::range::{Range, Ranges};
-use crate::pages::view::text::{self, DAY, HOUR, MINUTE};
+use crate::pages::view::text::{self, DAY, HOUR, MINUTE, SECOND};
 use crate::pages::view::{moment, state};
 
 /// The shorter lengths of the timeline.
@@ -31,6 +34,7 @@ pub(crate) struct Timeline {
     transitions: usize,
     ticks: Vec<Tick>,
     parts: Vec<Part>,
+    entries: Vec<Entry>,
     marks: Vec<Mark>,
     steps: Vec<(&'static str, String)>,
     /// The links to the previous and next transition.
@@ -51,6 +55,16 @@ struct Tick {
     x: String,
     y: usize,
     height: usize,
+}
+
+/// Entries of the journal at one place.
+#[derive(Debug)]
+struct Entry {
+    x: String,
+    /// The journal up to then.
+    href: String,
+    /// The last of them.
+    what: String,
 }
 
 /// A section of the timeline that links to its middle.
@@ -97,6 +111,7 @@ impl Timeline {
             transitions: transitions.iter().filter(inside).count(),
             ticks: ticks(transitions.iter().filter(inside), scale),
             parts: parts(scale, end, &link),
+            entries: Vec::new(),
             marks: marks(scale, end, &link),
             steps: steps(at, now, &link),
             beside: beside(transitions, at.unwrap_or(now), &link),
@@ -107,6 +122,37 @@ impl Timeline {
             end: end / 1_000_000,
             now_href: href(None).to_string(),
         }
+    }
+
+    /// Returns the times that it shows.
+    pub(crate) fn range(&self) -> TimeRange {
+        let nanos = |millis: u64| UnixNanos::new(millis * 1_000_000);
+        TimeRange {
+            start: nanos(self.start),
+            end: nanos(self.end),
+        }
+    }
+
+    /// Adds marks of the journal, whose entries are latest first; one per place, because more could not be distinguished.
+    pub(crate) fn mark(&mut self, journal: &[JournalEntry], now: u64) {
+        let (start, length) = (
+            self.start * 1_000_000,
+            (self.end - self.start).max(1) * 1_000_000,
+        );
+        let mut by_place = BTreeMap::new();
+        for entry in journal {
+            let time = entry.recorded.time().0.get();
+            let place = time.saturating_sub(start).min(length) as f64 / length as f64 * 250.0;
+            by_place.entry(place as u64 * 4).or_insert((time, entry));
+        }
+        let entry = |(x, (time, entry)): (u64, (u64, &JournalEntry))| Entry {
+            x: x.to_string(),
+            href: Href::new("/changes")
+                .with("at", text::datetime_local(time + SECOND))
+                .to_string(),
+            what: journal::words(entry, now),
+        };
+        self.entries = by_place.into_iter().map(entry).collect();
     }
 
     fn at_millis(&self) -> Option<u64> {
@@ -260,6 +306,9 @@ fn steps(at: Option<u64>, now: u64, link: &impl Fn(u64) -> String) -> Vec<(&'sta
 
 #[cfg(test)]
 mod tests {
+    use fusebox_collector::live::circuits::{JournalKind, Recorded};
+    use fusebox_collector::model::{RegistryEntry, RegistryEvent};
+
     use super::*;
     use crate::pages::tests::fixtures::{self, NOW};
 
@@ -284,6 +333,43 @@ mod tests {
         assert_eq!(past.head, "500");
         let forgotten = timeline(Some(NOW - 30 * DAY), HOUR);
         assert_eq!(forgotten.start, (NOW - 7 * DAY) / 1_000_000);
+    }
+
+    /// Guarantees: entries of the journal have marks where they happened, each a link to the journal up to then.
+    #[test]
+    fn the_journal_is_marked() {
+        let at = NOW - 3 * HOUR;
+        let mut past = timeline(Some(at), HOUR);
+        let entry = |time: u64, instance: &str| JournalEntry {
+            kind: JournalKind::Registration,
+            recorded: Recorded::Registry(RegistryEntry {
+                service: "shop".to_owned(),
+                instance: instance.to_owned(),
+                time: UnixNanos::new(time),
+                event: RegistryEvent::Left,
+                detail: String::new(),
+                by: String::new(),
+                reason: String::new(),
+                state: None,
+            }),
+            outcomes: Vec::new(),
+        };
+        let later = at + 15 * MINUTE;
+        past.mark(
+            &[entry(later, "c"), entry(at + SECOND, "b"), entry(at, "a")],
+            NOW,
+        );
+        let marks: Vec<_> = past
+            .entries
+            .iter()
+            .map(|it| (it.x.as_str(), it.what.as_str()))
+            .collect();
+        assert_eq!(
+            marks,
+            [("500", "shop → b: left"), ("748", "shop → c: left")]
+        );
+        let then = text::datetime_local(later + SECOND).replace(':', "%3A");
+        assert_eq!(past.entries[1].href, format!("/changes?at={then}"));
     }
 
     #[test]
