@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::target::Target;
-use super::{ActuatorError, Actuators};
+use super::{ActuatorError, Actuators, read};
 use crate::live::registry::{Listed, RegistryError};
 use crate::model::{Details, InstanceStatus, RegistryEvent, RegistrySource};
 
@@ -85,7 +85,7 @@ impl Actuators {
         if !details.endpoints.contains_key("info") {
             return;
         }
-        details.info = match target.get(&["info"], Details::read_object).await {
+        details.info = match target.get(&["info"], read::without_secrets).await {
             Ok(info) => info,
             // It answers, but has none any more.
             Err(ActuatorError::Status { .. } | ActuatorError::Json { .. }) => Default::default(),

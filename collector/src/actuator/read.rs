@@ -163,8 +163,18 @@ pub(super) fn health(answer: StatusCode, body: &[u8]) -> Health {
         details: ["details", "components"]
             .iter()
             .find_map(|name| json.get(*name))
-            .map(Details::read_object)
+            .map(without_secrets)
             .unwrap_or_default(),
+    }
+}
+
+/// Returns an object for readers of Spring Boot Admin's API: within limits, and without secrets.
+pub(super) fn without_secrets(json: &Value) -> Map<String, Value> {
+    let mut object = Value::Object(Details::read_object(json));
+    redact::json(&mut object);
+    match object {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
     }
 }
 

@@ -8,6 +8,7 @@ mod unnamed;
 use std::borrow::Cow;
 
 use fusebox::http::is_secret_name;
+use serde_json::Value as Json;
 
 use crate::model::Value;
 
@@ -51,6 +52,27 @@ pub(crate) fn value(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(self::value),
         Value::Map(entries) => attributes(entries),
         Value::Empty | Value::Bool(_) | Value::Int(_) | Value::Double(_) | Value::Bytes(_) => {}
+    }
+}
+
+/// Redacts JSON: values with secret names, and secrets in the texts of others.
+pub(crate) fn json(value: &mut Json) {
+    match value {
+        Json::String(one) => {
+            if let Cow::Owned(redacted) = text(one) {
+                *one = redacted;
+            }
+        }
+        Json::Array(items) => items.iter_mut().for_each(json),
+        Json::Object(fields) => {
+            for (name, one) in fields {
+                match is_secret(name) && !one.is_null() {
+                    true => *one = Json::from(REDACTED),
+                    false => json(one),
+                }
+            }
+        }
+        Json::Null | Json::Bool(_) | Json::Number(_) => {}
     }
 }
 
