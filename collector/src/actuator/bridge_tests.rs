@@ -35,7 +35,7 @@ impl Fixture {
     }
 
     /// Waits until the levels of the service can be changed.
-    async fn is_changeable(self) -> Self {
+    async fn until_changeable(self) -> Self {
         until("it can be changed", || {
             !self.control().with_levels("shop").is_empty()
         })
@@ -120,7 +120,7 @@ fn order(action: Action, lifetime_s: u64) -> ChangeOrder {
 async fn a_level_is_set_and_put_back() {
     let (dir, jvm) = (tempfile::tempdir().unwrap(), jvm(json!("WARN")));
     let (url, _served) = start(Arc::clone(&jvm)).await;
-    let fixture = Fixture::open(&dir, &url).await.is_changeable().await;
+    let fixture = Fixture::open(&dir, &url).await.until_changeable().await;
     let level = |level: &str| jvm.lock().levels["shop.Orders"] == level;
     fixture.level(Action::Level(Level::Debug), 2).await;
     until("the level is set", || level("DEBUG")).await;
@@ -140,7 +140,7 @@ async fn a_level_is_set_and_put_back() {
 async fn a_breaker_is_switched_and_the_answer_is_known() {
     let (dir, jvm) = (tempfile::tempdir().unwrap(), jvm(Value::Null));
     let (url, _served) = start(Arc::clone(&jvm)).await;
-    let fixture = Fixture::open(&dir, &url).await.is_changeable().await;
+    let fixture = Fixture::open(&dir, &url).await.until_changeable().await;
     fixture.switch("stock", Action::ForceOpen, 2).await.unwrap();
     until("it is forced open", || jvm.lock().state == "FORCED_OPEN").await;
     let applied = || {
@@ -186,7 +186,7 @@ async fn a_breaker_is_switched_and_the_answer_is_known() {
 async fn changes_end_even_if_the_collector_was_away() {
     let (dir, jvm) = (tempfile::tempdir().unwrap(), jvm(Value::Null));
     let (url, _served) = start(Arc::clone(&jvm)).await;
-    let fixture = Fixture::open(&dir, &url).await.is_changeable().await;
+    let fixture = Fixture::open(&dir, &url).await.until_changeable().await;
     fixture.level(Action::Level(Level::Debug), 2).await;
     fixture.switch("stock", Action::ForceOpen, 6).await.unwrap();
     let is_changed = || {
@@ -207,7 +207,7 @@ async fn changes_end_even_if_the_collector_was_away() {
     fixture.end().await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(is_changed());
-    let fixture = Fixture::open(&dir, &url).await.is_changeable().await;
+    let fixture = Fixture::open(&dir, &url).await.until_changeable().await;
     until("the level is put back", || {
         jvm.lock().levels["shop.Orders"].is_null()
     })
@@ -222,7 +222,7 @@ async fn changes_end_even_if_the_collector_was_away() {
 async fn a_process_that_starts_gets_what_is_in_force() {
     let (dir, jvm) = (tempfile::tempdir().unwrap(), jvm(Value::Null));
     let (url, _served) = start(Arc::clone(&jvm)).await;
-    let fixture = Fixture::open(&dir, &url).await.is_changeable().await;
+    let fixture = Fixture::open(&dir, &url).await.until_changeable().await;
     fixture.level(Action::Level(Level::Debug), 600).await;
     let is_set = || jvm.lock().levels["shop.Orders"] == "DEBUG";
     until("the level is set", is_set).await;
@@ -250,11 +250,11 @@ async fn what_was_configured_is_known_after_a_restart() {
     let (dir, jvm) = (tempfile::tempdir().unwrap(), jvm(json!("WARN")));
     let (url, _served) = start(Arc::clone(&jvm)).await;
     let level = |level: &str| jvm.lock().levels["shop.Orders"] == level;
-    let fixture = Fixture::open(&dir, &url).await.is_changeable().await;
+    let fixture = Fixture::open(&dir, &url).await.until_changeable().await;
     fixture.level(Action::Level(Level::Debug), 600).await;
     until("the level is set", || level("DEBUG")).await;
     fixture.end().await;
-    let fixture = Fixture::open(&dir, &url).await.is_changeable().await;
+    let fixture = Fixture::open(&dir, &url).await.until_changeable().await;
     fixture.level(Action::Reset, 600).await;
     until("the level is reset", || level("WARN")).await;
 }
@@ -267,7 +267,7 @@ async fn a_lapse_of_the_registration_forgets_nothing() {
     for is_changed_by_others in [false, true] {
         let (dir, jvm) = (tempfile::tempdir().unwrap(), jvm(json!("WARN")));
         let (url, _served) = start(Arc::clone(&jvm)).await;
-        let fixture = Fixture::open(&dir, &url).await.is_changeable().await;
+        let fixture = Fixture::open(&dir, &url).await.until_changeable().await;
         fixture.level(Action::Level(Level::Debug), 3).await;
         fixture.switch("stock", Action::ForceOpen, 3).await.unwrap();
         until("both are changed", || {
@@ -309,7 +309,7 @@ async fn a_lapse_of_the_registration_forgets_nothing() {
 async fn what_the_service_refused_is_not_ended() {
     let (dir, jvm) = (tempfile::tempdir().unwrap(), jvm(json!("WARN")));
     let (url, _served) = start(Arc::clone(&jvm)).await;
-    let fixture = Fixture::open(&dir, &url).await.is_changeable().await;
+    let fixture = Fixture::open(&dir, &url).await.until_changeable().await;
     jvm.lock().refuses = Some(StatusCode::FORBIDDEN);
     fixture.switch("stock", Action::ForceOpen, 2).await.unwrap();
     let refused = || {
@@ -348,7 +348,7 @@ async fn a_change_waits_for_the_user_of_an_instance() {
         ..registration(&url)
     };
     let fixture = Fixture::with(&dir, with_user.clone()).await;
-    let fixture = fixture.is_changeable().await;
+    let fixture = fixture.until_changeable().await;
     fixture.end().await;
     jvm.lock().is_closed = true;
     let day = Duration::from_secs(86_400);
@@ -458,7 +458,7 @@ async fn a_library_that_polls_is_not_changed_twice() {
 async fn slow_instances_do_not_delay_changes_of_others() {
     let (dir, prompt) = (tempfile::tempdir().unwrap(), jvm(json!("WARN")));
     let (url, _served) = start(Arc::clone(&prompt)).await;
-    let fixture = Fixture::open(&dir, &url).await.is_changeable().await;
+    let fixture = Fixture::open(&dir, &url).await.until_changeable().await;
     let slow = jvm(Value::Null);
     slow.lock().delay = Duration::from_secs(4);
     let registry = fixture.circuits.registry();

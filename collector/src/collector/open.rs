@@ -85,11 +85,7 @@ pub(super) fn open(config: &CollectorConfig) -> Result<Opened, CollectorError> {
         .zip(influxdb.clone())
         .map(|(shipping, report)| shipping.lanes((&store, &logs), &circuits, report))
         .transpose()?;
-    let notifier = match config.notify_file {
-        Some(_) => Notifier::open(&config.data_dir),
-        None => Notifier::default(),
-    }
-    .with_journal(circuits.control());
+    let notifier = notifier(config).with_journal(circuits.control());
     let parts = Parts {
         notifier,
         store,
@@ -108,6 +104,13 @@ pub(super) fn open(config: &CollectorConfig) -> Result<Opened, CollectorError> {
         parts,
         lanes,
     })
+}
+
+fn notifier(config: &CollectorConfig) -> Notifier {
+    match config.notify_file {
+        Some(_) => Notifier::open(&config.data_dir),
+        None => Notifier::default(),
+    }
 }
 
 /// Returns the store with the rule of tail sampling, where there is one.
