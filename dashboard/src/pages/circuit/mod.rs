@@ -268,7 +268,7 @@ impl CircuitPage {
             state = state::word(circuit.state)
         );
         let rates = t!(
-            "{calls} calls/s · {refused} refused/s",
+            "{calls} calls/s · {refused} rejected/s",
             calls = text::rate(circuit.calls_per_second),
             refused = text::rate(circuit.rejected_per_second)
         );

@@ -76,6 +76,6 @@ fn words(course: &Course) -> String {
         return t!("does not open").to_owned();
     }
     let openings = tn!(course.openings, "opens {n} time", "opens {n} times");
-    let refused = tn!(course.refused, "{n} call refused", "{n} calls refused");
+    let refused = tn!(course.refused, "{n} call rejected", "{n} calls rejected");
     format!("{openings}, {refused}")
 }

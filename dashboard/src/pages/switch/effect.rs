@@ -6,7 +6,7 @@ use fusebox::control::Action;
 pub(super) fn effect(action: Action) -> &'static str {
     match action {
         Action::ForceOpen => {
-            t!("Every call is refused until it expires; fallbacks answer where there are some.")
+            t!("Every call is rejected until it expires; fallbacks answer where there are some.")
         }
         Action::ForceClosed => {
             t!("Every call passes until it expires, however many fail; they are still counted.")

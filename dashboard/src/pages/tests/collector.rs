@@ -171,7 +171,7 @@ async fn the_demo_trace_leads_to_its_call_tree() {
     let trace = location(&sent).expect("a place to go");
     let (status, html) = stack.get(&trace).await;
     assert_eq!(status, StatusCode::OK);
-    assert!(html.contains("refused, fallback ok"), "{html}");
+    assert!(html.contains("rejected, fallback ok"), "{html}");
 
     let (_, wall) = stack.get("/").await;
     assert!(wall.contains("No circuit breakers yet"), "{wall}");

@@ -71,7 +71,7 @@ fn a_call_and_its_fallback_are_one_chip() {
     found.traces[0].circuits = marks.map(mark).to_vec();
     let page = search_page(&[], &found);
     assert_eq!(page.matches("class=\"chip ").count(), 1, "{page}");
-    assert!(page.contains("review refused, fallback ok"), "{page}");
+    assert!(page.contains("review rejected, fallback ok"), "{page}");
     let twice = [marks[0], ["closed", "timeout", ""], marks[1]];
     found.traces[0].circuits = twice.map(mark).to_vec();
     let page = search_page(&[], &found);

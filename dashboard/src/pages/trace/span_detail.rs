@@ -206,8 +206,8 @@ impl Around {
     fn others_words(&self) -> String {
         tn!(
             self.others,
-            "{n} request refused in this minute",
-            "{n} requests refused in this minute"
+            "{n} request rejected in this minute",
+            "{n} requests rejected in this minute"
         )
     }
 }

@@ -83,7 +83,7 @@ pub(super) fn services(trace: &Trace, palette: &Palette) -> Vec<(String, &'stati
         .collect()
 }
 
-/// Returns counts of breakers' actions in this request: `1 refused`, `1 probe`.
+/// Returns counts of breakers' actions in this request: `1 rejected`, `1 probe`.
 pub(super) fn chips(trace: &Trace) -> Vec<Chip> {
     let mut chips: Vec<(usize, Chip)> = Vec::new();
     for span in &trace.spans {

@@ -81,7 +81,7 @@ fn recently(policy: &PolicyView) -> String {
     let of = |word| text::count(policy.recently(word));
     match policy.kind {
         POOL => t!(
-            "{n} run, {refused} refused",
+            "{n} run, {refused} rejected",
             n = of("executed"),
             refused = of("rejected")
         ),
@@ -150,7 +150,7 @@ mod tests {
             shown.collect::<Vec<_>>()
         };
         let expected = [
-            "pool | warehouse | 3 of 20 workers busy, 1 of 10 places in the queue taken | 1,200 run, 2 refused",
+            "pool | warehouse | 3 of 20 workers busy, 1 of 10 places in the queue taken | 1,200 run, 2 rejected",
             "collapser | stock | up to 1,000 calls of 10 ms | 0 calls in 0 batches",
             "rate limiter | stock | available 43 | 7 permitted",
         ];

@@ -69,7 +69,7 @@ fn outcome_look(outcome: Outcome) -> (&'static str, &'static str) {
         Outcome::Success => (t!("ok"), "k-ok"),
         Outcome::Failure => (t!("failed"), "k-failed"),
         Outcome::Timeout => (t!("timed out"), "k-timeout"),
-        Outcome::Rejected => (t!("refused"), "k-refused"),
+        Outcome::Rejected => (t!("rejected"), "k-refused"),
         Outcome::BulkheadFull => (t!("no slot"), "k-full"),
         Outcome::Ignored => (t!("ignored"), "k-ignored"),
         Outcome::Cancelled => (t!("cancelled"), "k-ignored"),
@@ -136,7 +136,7 @@ pub(crate) fn call_words(
     let fell_back = match fallback {
         Some(FallbackOutcome::Success) => t!("fallback ok"),
         Some(FallbackOutcome::Failure) => t!("fallback failed"),
-        Some(FallbackOutcome::Rejected) => t!("fallback refused"),
+        Some(FallbackOutcome::Rejected) => t!("fallback rejected"),
         Some(FallbackOutcome::Missing) => t!("no fallback"),
         None => return ended,
     };

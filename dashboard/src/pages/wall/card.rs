@@ -187,7 +187,7 @@ impl<'a> Card<'a> {
         self.circuit.source == Source::Spans
     }
 
-    /// Returns whether calls are refused until a probe succeeds.
+    /// Returns whether calls are rejected until a probe succeeds.
     fn is_out(&self) -> bool {
         use EffectiveState::{HalfOpen, Open};
         matches!(self.circuit.state, Open | HalfOpen)

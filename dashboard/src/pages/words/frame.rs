@@ -86,7 +86,7 @@ pub(super) const WORDS: Words = &[
     ("Nothing has been sent here yet", "아직 받은 데이터가 없습니다"),
     ("Fusebox is running and waiting for OpenTelemetry data. Three ways to start:", "Fusebox가 실행 중이며 OpenTelemetry 데이터를 기다리고 있습니다. 시작하는 방법은 세 가지입니다."),
     ("Send a demo trace", "데모 트레이스 보내기"),
-    ("one request through a small shop, refused by an open circuit breaker", "작은 쇼핑몰을 지나다 열린 서킷 브레이커에 거부된 요청 하나"),
+    ("one request through a small shop, rejected by an open circuit breaker", "작은 쇼핑몰을 지나다 열린 서킷 브레이커에 거부된 요청 하나"),
     ("Point a service at it", "서비스 연결하기"),
     ("Every OpenTelemetry SDK reads these variables; nothing else is needed.", "모든 OpenTelemetry SDK가 이 환경 변수를 읽습니다. 다른 설정은 필요 없습니다."),
     ("Over gRPC: <code>OTEL_EXPORTER_OTLP_ENDPOINT={address}</code> and <code>OTEL_EXPORTER_OTLP_PROTOCOL=grpc</code>.", "gRPC로 보내려면 <code>OTEL_EXPORTER_OTLP_ENDPOINT={address}</code>, <code>OTEL_EXPORTER_OTLP_PROTOCOL=grpc</code>로 설정하세요."),

@@ -8,6 +8,7 @@ pub(super) const WORDS: Words = &[
     ("failed", "실패"),
     ("circuit", "서킷"),
     ("refused", "거부"),
+    ("rejected", "거부"),
     ("Metrics only", "지표만 수집"),
     ("{state} for {age}", "{state}, {age} 동안"),
     ("{n} day", "{n}일"),
@@ -38,6 +39,6 @@ pub(super) const WORDS: Words = &[
     ("probe {outcome}", "시험 호출 {outcome}"),
     ("fallback ok", "폴백 성공"),
     ("fallback failed", "폴백 실패"),
-    ("fallback refused", "폴백 거부"),
+    ("fallback rejected", "폴백 거부"),
     ("no fallback", "폴백 없음"),
 ];

@@ -7,7 +7,7 @@ use super::Words;
 pub(super) const WORDS: Words = &[
     ("fell back", "폴백"),
     ("(no id)", "(ID 없음)"),
-    ("{calls} calls/s · {refused} refused/s", "초당 호출 {calls} · 초당 거부 {refused}"),
+    ("{calls} calls/s · {refused} rejected/s", "초당 호출 {calls} · 초당 거부 {refused}"),
     ("no expiry", "만료 없음"),
     ("{n} instances", "인스턴스 {n}개"),
     ("{n} instance", "인스턴스 {n}개"),
