@@ -9,9 +9,10 @@ mod tests;
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use super::parts::{Wholes, rank, sender};
-use crate::model::{Note, Span, SpanKind};
+use crate::model::{ARRIVED, Note, Span, SpanKind};
 use crate::store::content::{Contents, Head, Key, Outline};
 use crate::store::{StoreError, cancel};
 
@@ -181,6 +182,23 @@ fn is_unfinished(span: &Span) -> bool {
     span.end.get() == 0
 }
 
+/// Gives the whole the earlier start; a time of arrival does not count beside one of the sender.
+fn merge_starts(whole: &mut Span, part: &mut Span) {
+    let is_timed = |span: &Span| span.attribute(ARRIVED).is_none();
+    match (is_timed(whole), is_timed(part)) {
+        (true, false) => part.attributes.retain(|(key, _)| key != ARRIVED),
+        (false, true) => {
+            whole.attributes.retain(|(key, _)| key != ARRIVED);
+            let duration = whole.duration_nanos();
+            whole.start = part.start;
+            if !is_unfinished(whole) {
+                whole.end = whole.start + Duration::from_nanos(duration);
+            }
+        }
+        _ => whole.start = whole.start.min(part.start),
+    }
+}
+
 /// A span and the parts that were merged into it.
 #[derive(Debug)]
 struct Merged {
@@ -219,9 +237,9 @@ impl Merged {
 
     fn add(&mut self, mut part: Span) {
         self.parts += 1;
+        merge_starts(&mut self.span, &mut part);
         self.add_lists(&mut part);
         let whole = &mut self.span;
-        whole.start = whole.start.min(part.start);
         whole.parent_span_id = whole.parent_span_id.or(part.parent_span_id);
         if whole.kind == SpanKind::Unspecified {
             whole.kind = part.kind;

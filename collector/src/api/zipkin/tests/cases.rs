@@ -323,3 +323,26 @@ async fn a_trace_without_any_time_is_not_found() {
     let both = ["1 frontend get", "2 frontend get"];
     assert_eq!(found(&fixture, question).await, both);
 }
+
+/// *Scenario*: the tags and the time of a span come apart, in either order.
+/// *Guarantees*: a search finds the trace by the sender's time, and shows one span with both.
+#[tokio::test]
+async fn the_time_of_a_span_may_come_apart() {
+    let now = UnixNanos::now().get();
+    let timed = span("1 - frontend ~200", now);
+    let mut untimed = span("1 - frontend http.method=GET", now);
+    untimed.as_object_mut().unwrap().remove("timestamp");
+    let orders = [[&untimed, &timed], [&timed, &untimed]];
+    for parts in orders {
+        let mut fixture = Fixture::new();
+        for part in parts {
+            fixture.receive_zipkin(&json!([part]), now);
+        }
+        let question = "serviceName=frontend&minDuration=200000";
+        assert_eq!(found(&fixture, question).await, ["1 frontend get"]);
+        let trace = fixture.json(&format!("/api/v2/trace/{TRACE}")).await;
+        let mut whole = timed.clone();
+        whole["tags"] = untimed["tags"].clone();
+        assert_eq!(trace, json!([whole]));
+    }
+}
