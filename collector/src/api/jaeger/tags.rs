@@ -35,11 +35,14 @@ pub(super) fn of_span(span: &Span) -> Vec<KeyValue<'_>> {
         StatusCode::Ok => tags.push(text(STATUS_CODE, "OK")),
         StatusCode::Error => {
             tags.push(text(STATUS_CODE, "ERROR"));
-            tags.push(KeyValue {
-                key: ERROR,
-                value_type: ValueType::Bool,
-                value: TagValue::Bool(true),
-            });
+            // Attributes of OpenTracing's and Zipkin's clients already say so.
+            if !tags.iter().any(|tag| tag.key == ERROR) {
+                tags.push(KeyValue {
+                    key: ERROR,
+                    value_type: ValueType::Bool,
+                    value: TagValue::Bool(true),
+                });
+            }
         }
     }
     push(&mut tags, STATUS_DESCRIPTION, &span.status.message);

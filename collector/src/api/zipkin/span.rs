@@ -85,7 +85,8 @@ pub(super) struct ZipkinSpan {
 }
 
 impl ZipkinSpan {
-    /// Removes the tags that only repeat its endpoints, which searches still match.
+    /// Removes the tags that only repeat other fields, which searches still match: those of its endpoints, and
+    /// the status word beside `error` unless a scope tells that an exporter of OpenTelemetry writes both.
     pub(super) fn without_repeats(mut self) -> Self {
         let address = |of: &Endpoint| of.ipv4.or(of.ipv6).map(|address| address.to_string());
         let port = |of: &Endpoint| of.port.map(|port| port.to_string());
@@ -102,6 +103,9 @@ impl ZipkinSpan {
             if value.is_some() && self.tags.get(key) == value.as_ref() {
                 self.tags.remove(key);
             }
+        }
+        if self.tags.contains_key(ERROR) && !self.tags.contains_key(SCOPE_NAME) {
+            self.tags.remove(STATUS_CODE);
         }
         self
     }
@@ -369,14 +373,18 @@ fn add_scope(tags: &mut BTreeMap<String, String>, span: &Span) {
     }
 }
 
-/// Adds the status. Only failed spans get `error`, because Zipkin treats even `error=false` as a failure.
+/// Adds the status. Only failed spans get `error`, because Zipkin treats even `error=false` as a failure; a
+/// failure without a message is described by its attribute `error`, if it has one.
 fn add_status(tags: &mut BTreeMap<String, String>, span: &Span) {
-    tags.remove(ERROR);
+    let given = tags.remove(ERROR);
+    let message = &span.status.message;
     let code = match span.status.code {
         StatusCode::Unset => return,
         StatusCode::Ok => "OK",
         StatusCode::Error => {
-            tags.insert(ERROR.to_owned(), span.status.message.clone());
+            let given = given.filter(|_| message.is_empty());
+            let error = given.unwrap_or_else(|| message.clone());
+            tags.insert(ERROR.to_owned(), error);
             STATUS_ERROR
         }
     };

@@ -82,8 +82,10 @@ impl Span {
             // Zipkin treats any value as a failure, even `false`.
             ("error", _) => {
                 self.status_code = STATUS_ERROR;
-                if value != "true" {
-                    value.clone_into(&mut self.status_message);
+                // `true` is no message, but is read back as it was sent.
+                match value {
+                    "true" => attribute(&mut self.fields, 9, key, value),
+                    _ => value.clone_into(&mut self.status_message),
                 }
             }
             ("otel.status_code", "ERROR") => self.status_code = STATUS_ERROR,
