@@ -186,7 +186,7 @@ impl Mapping {
 }
 
 /// Returns a name as its writers agree on it: Prometheus knows no dots, and its counters end with `_total`.
-fn plain(metric: &str) -> String {
+pub(super) fn plain(metric: &str) -> String {
     let metric = metric.replace(['.', '-'], "_");
     match metric.strip_suffix("_total") {
         Some(plain) => plain.to_owned(),

@@ -14,7 +14,7 @@ use super::*;
 const NOW: u64 = 1_795_397_646_702_000_000;
 const START: u64 = 1_795_397_630_222_000_000;
 
-fn point(attributes: &[(&str, &str)], value: f64) -> NumberDataPoint {
+pub(super) fn point(attributes: &[(&str, &str)], value: f64) -> NumberDataPoint {
     NumberDataPoint {
         attributes: attributes
             .iter()
@@ -27,7 +27,7 @@ fn point(attributes: &[(&str, &str)], value: f64) -> NumberDataPoint {
     }
 }
 
-fn counter(name: &str, data_points: Vec<NumberDataPoint>) -> Metric {
+pub(super) fn counter(name: &str, data_points: Vec<NumberDataPoint>) -> Metric {
     let sum = Sum {
         data_points,
         aggregation_temporality: 2,

@@ -105,6 +105,7 @@ fn decode_block<'a>(
     each(block, RESOURCE, |resource| labels.read_resource(resource))?;
     let mut gathered = Gathered::beside(*bytes);
     let sender = labels.sender();
+    let before = batch.policies.len();
     each(block, SCOPE_METRICS, |scope| {
         each(scope, METRICS, |metric| match &sender {
             Some(sender) => decode_metric(metric, (mapping, sender), point, &mut gathered, batch),
@@ -113,7 +114,13 @@ fn decode_block<'a>(
     })?;
     *bytes = gathered.bytes;
     if let Some(sender) = sender {
-        batch.observations.extend(gathered.of(&sender));
+        let by_resource = instance(&sender, &gathered.list, &batch.policies[before..]);
+        for policy in &mut batch.policies[before..] {
+            policy.instance.clone_from(&by_resource);
+        }
+        batch
+            .observations
+            .extend(gathered.of(&sender, &by_resource));
     }
     Ok(())
 }
@@ -259,14 +266,13 @@ impl Gathered {
     }
 
     /// Returns them by source and name, as what they are of that sender.
-    fn of(mut self, sender: &Sender) -> Vec<Observation> {
-        let by_resource = instance(sender, &self.list);
+    fn of(mut self, sender: &Sender, by_resource: &String) -> Vec<Observation> {
         for observation in &mut self.list {
             observation.key.service.clone_from(&sender.service);
             observation.instance.clone_from(match observation.source {
                 // Its events carry no counts, so both must go by the resource alone.
                 Source::Fusebox => &sender.instance,
-                _ => &by_resource,
+                _ => by_resource,
             });
         }
         let place = |one: &Observation| one.source.as_str();
@@ -442,17 +448,20 @@ fn add(observation: &mut Observation, fact: Fact, point: &Point<'_>) {
 
 /// Returns the instance. Micrometer reports none, and two replicas would look like one that restarts with
 /// every report. There the exact start of the oldest count identifies it, because replicas deployed together
-/// may start within the same second.
-fn instance(sender: &Sender, gathered: &[Observation]) -> String {
+/// may start within the same second; the counts of policies only if breakers have none.
+fn instance(sender: &Sender, gathered: &[Observation], policies: &[PolicyReport]) -> String {
     if !sender.instance.is_empty() {
         return sender.instance.clone();
     }
     let counts = gathered.iter().flat_map(|observation| &observation.counts);
-    counts
+    let of_breakers = counts
         .filter(|count| count.temporality == Temporality::Cumulative)
-        .map(|count| count.start)
-        .filter(|start| *start > UnixNanos::new(0))
-        .min()
+        .map(|count| count.start);
+    let of_policies = || policies.iter().filter_map(PolicyReport::began);
+    let is_known = |start: &UnixNanos| *start > UnixNanos::new(0);
+    let oldest = of_breakers.filter(is_known).min();
+    oldest
+        .or_else(|| of_policies().filter(is_known).min())
         .map(|start| format!("started {}", format_timestamp(start)))
         .unwrap_or_default()
 }

@@ -15,6 +15,9 @@ mod points;
 mod policies;
 #[cfg(test)]
 pub(crate) mod request;
+mod resilience4j;
+#[cfg(test)]
+mod resilience4j_tests;
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -1,4 +1,5 @@
-//! Metrics about what is around breakers: pools, collapsers, caches and the policies of `resilience`.
+//! Metrics about what is around breakers: pools, collapsers, caches and the policies of `resilience`, and those
+//! of resilience4j.
 
 use fusebox::circuit_breaker::LatencyHistogram;
 use fusebox::resilience::{EventKind, Kind};
@@ -7,6 +8,7 @@ use fusebox::semconv;
 use super::Temporality;
 use super::attributes::Sender;
 use super::points::Point;
+use super::resilience4j::{self, Measured};
 use crate::model::UnixNanos;
 use crate::model::policy::{COLLAPSER, POOL, REQUEST_CACHE};
 
@@ -67,6 +69,20 @@ pub struct PolicyReport {
     pub reading: Reading,
 }
 
+impl PolicyReport {
+    /// Returns when its count began, if it is cumulative.
+    pub(super) fn began(&self) -> Option<UnixNanos> {
+        match self.reading {
+            Reading::Count {
+                temporality: Temporality::Cumulative,
+                start,
+                ..
+            } => Some(start),
+            _ => None,
+        }
+    }
+}
+
 /// The words of current values and of counts other than events.
 const WORDS: [&str; 15] = [
     "active",
@@ -112,6 +128,7 @@ pub(super) enum Measure {
     Cached,
     Events,
     Policy(&'static str),
+    Resilience4j(Measured),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -142,12 +159,39 @@ pub(super) fn measure(metric: &str) -> Option<Measure> {
         semconv::POLICY_AVAILABLE => Measure::Policy("available"),
         semconv::POLICY_LIMIT => Measure::Policy("limit"),
         semconv::POLICY_WAITING => Measure::Policy("waiting"),
-        _ => return None,
+        _ => Measure::Resilience4j(resilience4j::measured(metric)?),
     })
 }
 
 /// Decodes a point; `None` if a name or a number is missing or invalid.
 pub(super) fn report(measure: Measure, point: &Point<'_>, sender: &Sender) -> Option<PolicyReport> {
+    let (id, figure) = match measure {
+        Measure::Resilience4j(measured) => of_resilience4j(measured, point)?,
+        _ => own(measure, point)?,
+    };
+    let reading = match figure {
+        // Reserved permits of a rate limiter make it negative.
+        Figure::Now(_) if point.value? < 0.0 => Reading::Value(0),
+        Figure::Now(_) => Reading::Value(point.count()?),
+        Figure::Count(_) | Figure::Caller(_) => Reading::Count {
+            temporality: point.temporality,
+            start: point.start,
+            time: point.time,
+            count: point.count()?,
+            sizes: point.latency(),
+        },
+    };
+    Some(PolicyReport {
+        service: sender.service.clone(),
+        instance: sender.instance.clone(),
+        id,
+        figure,
+        reading,
+    })
+}
+
+/// Returns the policy and the figure of a point of the library `fusebox`.
+fn own(measure: Measure, point: &Point<'_>) -> Option<(PolicyId, Figure)> {
     let named = |key| point.labels.name(key).map(str::to_owned);
     let (kind, key, figure) = match measure {
         Measure::Pool(says) => (POOL, semconv::POOL_NAME, says.figure()),
@@ -168,28 +212,20 @@ pub(super) fn report(measure: Measure, point: &Point<'_>, sender: &Sender) -> Op
             Figure::Count(event(point)?),
         ),
         Measure::Policy(word) => (policy_kind(point)?, semconv::POLICY_NAME, Figure::Now(word)),
+        Measure::Resilience4j(_) => return None,
     };
-    let count = point.count()?;
-    let reading = match figure {
-        Figure::Now(_) => Reading::Value(count),
-        Figure::Count(_) | Figure::Caller(_) => Reading::Count {
-            temporality: point.temporality,
-            start: point.start,
-            time: point.time,
-            count,
-            sizes: point.latency(),
-        },
+    let name = named(key)?;
+    Some((PolicyId { kind, name }, figure))
+}
+
+fn of_resilience4j(measured: Measured, point: &Point<'_>) -> Option<(PolicyId, Figure)> {
+    let (kind, word) = measured.words(point)?;
+    let figure = match measured {
+        Measured::Now(..) => Figure::Now(word),
+        Measured::Ends(_) => Figure::Count(word),
     };
-    Some(PolicyReport {
-        service: sender.service.clone(),
-        instance: sender.instance.clone(),
-        id: PolicyId {
-            kind,
-            name: named(key)?,
-        },
-        figure,
-        reading,
-    })
+    let name = point.labels.name("name")?.to_owned();
+    Some((PolicyId { kind, name }, figure))
 }
 
 impl Says {

@@ -27,8 +27,12 @@ const WINDOW_SECONDS: u64 = 10;
 const STORED_EVERY: Duration = MINUTE;
 /// How often policies that do not change are stored: one without a record for longer had ended.
 const IDLE_STORED_EVERY: Duration = Duration::from_secs(5 * 60);
-/// An instance without a report for this long is hidden, and evicted if needed.
+/// An instance without a report for this long is hidden, and evicted if needed; one that reports rarely, for
+/// this many of its intervals.
 const STALE_AFTER: Duration = Duration::from_secs(30);
+const MISSED_INTERVALS: u32 = 3;
+/// The longest interval that counts; Micrometer's default is a minute.
+const INTERVAL_MAX: Duration = Duration::from_secs(120);
 
 /// The reports of all services.
 #[derive(Debug, Default)]
@@ -51,6 +55,8 @@ struct Service {
 #[derive(Debug, Default)]
 struct Instance {
     last_seen: UnixNanos,
+    /// Between its last two reports.
+    interval: Duration,
     numbers: BTreeMap<Figure, Number>,
     /// Whether a number has changed since it was stored.
     has_changed: bool,
@@ -129,7 +135,7 @@ impl Policies {
         let service = self.by_service.entry(report.service).or_default();
         let instances = service.policies.entry(report.id).or_default();
         let instance = instances.entry(report.instance).or_default();
-        instance.last_seen = now;
+        instance.see(now);
         let before = instance.numbers.len();
         let number = instance.numbers.entry(report.figure).or_default();
         instance.has_changed |= number.take(report.reading, now);
@@ -222,8 +228,17 @@ fn view(
 }
 
 impl Instance {
+    fn see(&mut self, now: UnixNanos) {
+        let interval = now - self.last_seen;
+        if self.last_seen > UnixNanos::default() && interval >= SECOND {
+            self.interval = interval.min(INTERVAL_MAX);
+        }
+        self.last_seen = now;
+    }
+
     fn is_stale(&self, now: UnixNanos) -> bool {
-        now - self.last_seen > STALE_AFTER
+        let missed = self.interval * MISSED_INTERVALS;
+        now - self.last_seen > missed.max(STALE_AFTER)
     }
 }
 

@@ -80,7 +80,7 @@ fn values_have_peaks_and_end_with_their_instance() {
     };
     assert_eq!(look(&policies, 1), Some((2, 5, 10)));
     assert_eq!(look(&policies, 10), Some((2, 5, 5)));
-    policies.take(report("b", active(), Reading::Value(1)), after(20));
+    policies.take(report("b", active(), Reading::Value(1)), after(5));
     assert_eq!(look(&policies, 32), Some((1, 1, 0)));
     assert_eq!(look(&policies, 60), None);
 }
@@ -213,4 +213,22 @@ fn idle_policies_are_stored_rarely() {
     }
     assert_eq!(stored, 3, "in minutes 0, 1 and 6");
     assert!(policies.take_due(NOW + MINUTE * 20).is_empty());
+}
+
+/// *Scenario*: an instance reports each minute, as Micrometer does by default, and ends.
+/// *Guarantees*: it is shown between its reports, and hidden once it missed three.
+#[test]
+fn rare_reports_are_shown_until_the_next_one() {
+    let mut policies = Policies::default();
+    let mut take = |second| {
+        let reading = Reading::Value(7);
+        policies.take(
+            report("rare", Figure::Now("active"), reading),
+            after(second),
+        );
+    };
+    take(0);
+    take(60);
+    let is_shown = |second| !policies.views(None, Some(after(second))).is_empty();
+    assert!(is_shown(119) && is_shown(240) && !is_shown(241));
 }

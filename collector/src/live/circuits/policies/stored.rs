@@ -139,6 +139,7 @@ impl Instance {
             .map(|(breaker, count)| (Figure::Caller(breaker.clone()), of(count)));
         Self {
             last_seen: seen,
+            interval: Duration::default(),
             numbers: values.chain(counts).chain(callers).collect(),
             has_changed: false,
             stored_at: record.time,
