@@ -95,12 +95,40 @@ pub(super) enum Expression {
     Arithmetic(Arithmetic, Box<Expression>, Box<Expression>),
 }
 
+impl Expression {
+    /// Returns whether its value depends on the span.
+    pub(super) fn has_field(&self) -> bool {
+        match self {
+            Self::Literal(_) => false,
+            Self::Field(_) => true,
+            Self::Not(inner) | Self::IsNil(inner) | Self::Matches { operand: inner, .. } => {
+                inner.has_field()
+            }
+            Self::Compare(_, one, other)
+            | Self::And(one, other)
+            | Self::Or(one, other)
+            | Self::Arithmetic(_, one, other) => one.has_field() || other.has_field(),
+        }
+    }
+}
+
 /// A number computed for a spanset.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Scalar {
     Literal(Value<'static>),
     Aggregate(Aggregate),
     Arithmetic(Arithmetic, Box<Scalar>, Box<Scalar>),
+}
+
+impl Scalar {
+    /// Returns whether its value depends on the spanset.
+    pub(super) fn has_aggregate(&self) -> bool {
+        match self {
+            Self::Literal(_) => false,
+            Self::Aggregate(_) => true,
+            Self::Arithmetic(_, one, other) => one.has_aggregate() || other.has_aggregate(),
+        }
+    }
 }
 
 /// An aggregate over the spans of a spanset.

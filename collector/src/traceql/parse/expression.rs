@@ -181,6 +181,14 @@ impl Parser<'_> {
         }
     }
 
+    /// Fails unless an expression depends on the span.
+    pub(super) fn check_field(&self, expression: &Expression, at: usize) -> Result<(), Error> {
+        match expression.has_field() {
+            true => Ok(()),
+            false => Err(self.wrong_at(at, "a field is expected here, such as duration")),
+        }
+    }
+
     /// Fails unless an expression can be a boolean.
     pub(super) fn check_truth(&self, expression: &Expression, at: usize) -> Result<(), Error> {
         match type_of(expression) {

@@ -92,7 +92,9 @@ impl<'q> Parser<'q> {
                 self.count_grouping()?;
                 self.next += 1;
                 self.expect("(")?;
+                let at = self.next;
                 let expression = self.expression()?;
+                self.check_field(&expression, at)?;
                 self.expect(")")?;
                 Ok(Stage::By(expression))
             }

@@ -8,12 +8,16 @@ use super::expression::{arithmetic, comparison, literal, type_of};
 
 impl Parser<'_> {
     pub(super) fn scalar_filter(&mut self) -> Result<Stage, Error> {
+        let at = self.next;
         let left = self.scalar()?;
         let Some(how) = self.sign().and_then(comparison) else {
             return Err(self.unexpected("a comparison"));
         };
         self.advance()?;
         let right = self.scalar()?;
+        if !left.has_aggregate() && !right.has_aggregate() {
+            return Err(self.wrong_at(at, "an aggregate is expected here, such as count()"));
+        }
         Ok(Stage::Filter(how, left, right))
     }
 
@@ -68,12 +72,18 @@ impl Parser<'_> {
             return Ok(Aggregate::Count);
         }
         let Some(figure) = Figure::parse(&word) else {
+            // A number or a bracket came before: `100 * ({ } | rate())`.
+            if self.sign() == Some("{") {
+                return Err(self.wrong("arithmetic with metrics is not supported"));
+            }
             let known = "`{`, by, coalesce, select, count, avg, min, max, sum, or a metric";
             return Err(self.unexpected(known));
         };
         self.next += 1;
         self.expect("(")?;
+        let at = self.next;
         let expression = self.number()?;
+        self.check_field(&expression, at)?;
         self.expect(")")?;
         Ok(Aggregate::Of(figure, expression))
     }

@@ -51,7 +51,19 @@ const REFUSED: &[(&str, &str)] = &[
         "{ } | rate() + 1",
         "arithmetic with metrics is not supported",
     ),
+    (
+        "100 * ({ } | rate())",
+        "col 8: arithmetic with metrics is not supported",
+    ),
+    (
+        "-1 - 2 / ({ } | rate())",
+        "arithmetic with metrics is not supported",
+    ),
     ("{ } | rate() | count() > 1", "topk or bottomk"),
+    ("3 = 2", "col 1: an aggregate is expected"),
+    ("{ } | sum(3) = 2", "col 11: a field is expected"),
+    ("{ } | max(1h + 2h) > 1", "a field is expected"),
+    ("{ } | by(\"foo\")", "col 10: a field is expected"),
     (
         "{ } | quantile_over_time(duration)",
         "a quantile such as 0.99",
