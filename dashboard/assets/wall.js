@@ -76,8 +76,16 @@ const replaceCard = (id, html) => {
   fresh.hidden = old.hidden;
   morph(old, fresh);
 };
+/** Gives a group that is shown the words of its heading. */
+const reword = (group) => {
+  const old = [...body().querySelectorAll(".group")].find((shown) => shown.dataset.key === group.dataset.key);
+  if (!old) return;
+  old.setAttribute("aria-label", group.getAttribute("aria-label"));
+  morph(old.querySelector("h2"), parse(group.querySelector("h2").outerHTML).firstElementChild);
+};
 
-// No card moves under the pointer or the focus: its figures change where it stands, and the new order waits.
+// No card moves under the pointer or the focus: its figures change where it stands, as do
+// the words of headings, and the new order waits.
 let order = null;
 const isInUse = () => body().matches(":hover") || body().contains(document.activeElement);
 const arrange = (html) => {
@@ -85,6 +93,7 @@ const arrange = (html) => {
   if (!fresh || !isInUse()) { order = null; replaceBody(fresh); return; }
   order = fresh;
   for (const card of fresh.querySelectorAll(".card")) replaceCard(card.id, card.outerHTML);
+  for (const group of fresh.querySelectorAll(".group")) reword(group);
 };
 const settleOrder = () => { if (order && !isInUse()) { const fresh = order; order = null; replaceBody(fresh); } };
 addEventListener("pointermove", settleOrder);

@@ -145,19 +145,12 @@ impl WallBody {
                 .collect();
             let rows = cards.split_off(group.cards);
             Group {
-                detail: Self::detail(wall, group),
+                detail: detail(wall, group),
                 href: group
                     .service
                     .as_deref()
                     .map(|s| Href::service(s).to_string()),
-                heading: match &group.service {
-                    Some(service) => text::name(service).into_owned(),
-                    None if closed(wall, group) == group.circuits.len() => {
-                        t!("Just closed").to_owned()
-                    }
-                    None if closed(wall, group) == 0 => t!("Not closed").to_owned(),
-                    None => t!("Not closed or just closed").to_owned(),
-                },
+                heading: heading(wall, group),
                 cards,
                 rows,
             }
@@ -193,38 +186,49 @@ impl WallBody {
     fn filter_matches_nothing(&self) -> bool {
         self.matching == 0 && self.total > 0
     }
+}
 
-    fn detail(wall: &CircuitWall, group: &Arranged) -> String {
-        let count = group.total;
-        let shown = text::count(count as u64);
-        match &group.service {
-            None => {
-                let all = text::count(wall.circuits.len() as u64);
-                match closed(wall, group) {
-                    0 => t!("{n} of {all}", n = shown, all = all),
-                    closed if closed == group.circuits.len() => {
-                        t!("{n} of {all}, in the last minute", n = shown, all = all)
-                    }
-                    closed => t!(
-                        "{n} of {all}, {closed} just closed",
-                        n = shown,
-                        all = all,
-                        closed = closed
-                    ),
+/// Returns the words of a heading.
+pub(super) fn heading(wall: &CircuitWall, group: &Arranged) -> String {
+    match &group.service {
+        Some(service) => text::name(service).into_owned(),
+        None if closed(wall, group) == group.circuits.len() => t!("Just closed").to_owned(),
+        None if closed(wall, group) == 0 => t!("Not closed").to_owned(),
+        None => t!("Not closed or just closed").to_owned(),
+    }
+}
+
+/// Returns the figures beside a heading.
+pub(super) fn detail(wall: &CircuitWall, group: &Arranged) -> String {
+    let count = group.total;
+    let shown = text::count(count as u64);
+    match &group.service {
+        None => {
+            let all = text::count(wall.circuits.len() as u64);
+            match closed(wall, group) {
+                0 => t!("{n} of {all}", n = shown, all = all),
+                closed if closed == group.circuits.len() => {
+                    t!("{n} of {all}, in the last minute", n = shown, all = all)
                 }
+                closed => t!(
+                    "{n} of {all}, {closed} just closed",
+                    n = shown,
+                    all = all,
+                    closed = closed
+                ),
             }
-            Some(_) => {
-                let instances = group.circuits.iter();
-                let instances = instances
-                    .map(|i| reporting(&wall.circuits[*i]).len())
-                    .max()
-                    .unwrap_or(0);
-                let instances = tn!(instances, "{n} instance", "{n} instances");
-                format!(
-                    "{instances} · {}",
-                    tn!(count, "{n} circuit", "{n} circuits")
-                )
-            }
+        }
+        Some(_) => {
+            let instances = group.circuits.iter();
+            let instances = instances
+                .map(|i| reporting(&wall.circuits[*i]).len())
+                .max()
+                .unwrap_or(0);
+            let instances = tn!(instances, "{n} instance", "{n} instances");
+            format!(
+                "{instances} · {}",
+                tn!(count, "{n} circuit", "{n} circuits")
+            )
         }
     }
 }

@@ -15,6 +15,7 @@ use fusebox_collector::sync::Mutex;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
+use super::body::{detail, heading};
 use super::message::Message;
 use super::{Arranged, Shape, Sum, WallBody, WallView, arrange, card_id, draw_circuit};
 use crate::pages::frame::error::PageError;
@@ -112,7 +113,8 @@ impl Tick {
     }
 }
 
-/// Which cards and rows a page shows, and where, as two hashes, because many pages compare them every second.
+/// Which cards and rows a page shows, where and below which words, as two hashes, because many pages compare them every
+/// second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Layout {
     in_order: u64,
@@ -120,10 +122,13 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    fn new(ids: &[String], arranged: &[Arranged], view: &WallView) -> Self {
+    fn new(wall: &CircuitWall, ids: &[String], arranged: &[Arranged], view: &WallView) -> Self {
         let (mut in_order, mut in_any_order) = (DefaultHasher::new(), 0_u64);
         for group in arranged {
             group.service.hash(&mut in_order);
+            let mut words = DefaultHasher::new();
+            (heading(wall, group), detail(wall, group)).hash(&mut words);
+            in_any_order = in_any_order.wrapping_add(words.finish());
             for (index, shape) in group.shapes(view.density) {
                 let mut one = DefaultHasher::new();
                 (&group.service, &ids[index], shape as u8).hash(&mut one);
@@ -138,7 +143,7 @@ impl Layout {
         }
     }
 
-    /// Returns whether the same cards are below the same headings, in any order.
+    /// Returns whether the same cards are below the same words, in any order.
     pub(super) fn has_same_cards(self, other: Self) -> bool {
         self.in_any_order == other.in_any_order
     }
@@ -166,7 +171,7 @@ impl ViewTick {
     fn new(wall: &CircuitWall, ids: &[String], view: WallView) -> Self {
         let (arranged, matching) = arrange(wall, &view);
         Self {
-            layout: Layout::new(ids, &arranged, &view),
+            layout: Layout::new(wall, ids, &arranged, &view),
             view,
             arranged,
             matching,
@@ -314,4 +319,28 @@ fn sentence(circuit: &CircuitView) -> String {
         state = state::word(circuit.state),
         reason = message::shown(&circuit.reason, 200),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pages::frame::params::Params;
+    use crate::pages::tests::fixtures;
+
+    /// *Scenario*: an open circuit closes and keeps its place for a minute.
+    /// *Guarantees*: its pages receive the words of the heading, which now count it as just closed.
+    #[test]
+    fn a_heading_with_other_words_is_sent() {
+        let mut wall = fixtures::wall();
+        let is_open = |circuit: &CircuitView| circuit.state == EffectiveState::Open;
+        let index = wall.circuits.iter().position(is_open).unwrap();
+        let before = Tick::new(wall.clone(), None);
+        wall.circuits[index].state = EffectiveState::Closed;
+        wall.circuits[index].since = wall.at;
+        let after = Tick::new(wall, Some(&before));
+        let view = WallView::read(&Params::default()).unwrap();
+        let (before, after) = (before.view(&view), after.view(&view));
+        assert_eq!(before.arranged.len(), after.arranged.len());
+        assert!(!before.layout().has_same_cards(after.layout()));
+    }
 }

@@ -1,4 +1,5 @@
-//! The stream of one live page: the whole wall when cards were added, removed or moved, else only the changed cards.
+//! The stream of one live page: the whole wall when cards or headings were added, removed, moved or reworded, else only the
+//! changed cards.
 //! Messages for pages with the same view are created once (`live::ViewTick`); each page selects the one that it needs.
 
 use std::convert::Infallible;
@@ -104,7 +105,7 @@ impl Client {
         }
     }
 
-    /// Returns whether cards were added or removed, or must move.
+    /// Returns whether cards were added or removed, headings have other words, or cards must move.
     fn needs_all(&self, tick: &Tick, layout: Layout) -> bool {
         let may_move = tick.number.is_multiple_of(RESORT_TICKS);
         match self.layout {
