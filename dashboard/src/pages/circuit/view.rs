@@ -41,15 +41,16 @@ impl View {
     /// Reads it from the URL.
     pub(crate) fn read(params: &Params) -> Result<Self, PageError> {
         let outcome = params.get("outcome").unwrap_or_default();
-        let known = TABS.contains(&outcome);
+        if !TABS.contains(&outcome) {
+            return Err(PageError::Invalid(t!(
+                "outcome: {value} is none of the outcomes of this page",
+                value = format!("{outcome:?}")
+            )));
+        }
         Ok(Self {
             at: params.at()?,
             unheard_at: None,
-            outcome: if known {
-                outcome.to_owned()
-            } else {
-                String::new()
-            },
+            outcome: outcome.to_owned(),
             differs: params.get("differs").is_some(),
             range: params.get("range").map(str::to_owned),
         })
@@ -70,5 +71,22 @@ impl View {
             .with_some("outcome", (!outcome.is_empty()).then_some(outcome))
             .with_some("differs", differs.then_some(1))
             .with_some("range", self.range.as_deref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outcome_that_is_not_listed_is_refused() {
+        let read = |outcome: &str| {
+            let given = ("outcome".to_owned(), outcome.to_owned());
+            View::read(&Params::from(vec![given]))
+        };
+        for known in TABS {
+            assert_eq!(read(known).unwrap().outcome, known);
+        }
+        assert!(matches!(read("banana"), Err(PageError::Invalid(_))));
     }
 }

@@ -265,7 +265,7 @@ fn circuit_pages() -> Vec<(&'static str, String)> {
         ("circuit", circuit_page(open, &[("differs", "1")])),
         (
             "circuit hostile",
-            circuit_page(nasty_circuit(), &[("outcome", HOSTILE)]),
+            circuit_page(nasty_circuit(), &[("outcome", "failure")]),
         ),
     ]
 }

@@ -34,6 +34,7 @@ pub(super) const WORDS: Words = &[
     ("Instances", "인스턴스"),
     ("Map", "서비스 맵"),
     ("About", "정보"),
+    ("outcome: {value} is none of the outcomes of this page", "outcome: {value}은(는) 이 페이지의 결과가 아닙니다"),
     ("range: {value} is none of the ranges of this page", "range: {value}은(는) 이 페이지의 기간이 아닙니다"),
     ("at: {text} is not a time; use 2026-11-23T10:04:11Z or Unix nanoseconds", "at: {text}은(는) 시각이 아닙니다. 2026-11-23T10:04:11Z 형식이나 유닉스 나노초를 쓰세요"),
     ("{n} s", "{n}초"),
