@@ -147,7 +147,7 @@ fn sums(instances: &[InstanceView]) -> String {
 }
 
 /// Returns class, word and meaning of a liveness.
-fn look(liveness: Liveness) -> (&'static str, &'static str, &'static str) {
+pub(super) fn look(liveness: Liveness) -> (&'static str, &'static str, &'static str) {
     match liveness {
         Liveness::Live => ("closed", t!("live"), ""),
         Liveness::Late => ("half", t!("late"), t!("it missed a heartbeat")),

@@ -8,16 +8,17 @@ use std::collections::HashMap;
 use askama::Template;
 use axum::extract::State;
 use fusebox::circuit_breaker::EffectiveState;
-use fusebox_collector::model::{CircuitView, InstanceSeen, RedStats, ServiceSummary, UnixNanos};
-use fusebox_collector::query::{self, Partial};
+use fusebox_collector::model::{CircuitView, RedStats, ServiceSummary, UnixNanos};
+use fusebox_collector::query::{self, InstanceView, Liveness, Partial};
 
 use crate::pages::Pages;
 use crate::pages::frame::error::{PageError, PageResult};
 use crate::pages::frame::page::{Chrome, Page, Section};
 use crate::pages::frame::params::Params;
+use crate::pages::instances::look;
 use crate::pages::view::href::Href;
 use crate::pages::view::range::Range;
-use crate::pages::view::text::{self, MINUTE, SECOND};
+use crate::pages::view::text;
 use crate::pages::wall::Teach;
 use crate::pages::words::Language;
 use hour::Hour;
@@ -25,10 +26,6 @@ pub(crate) use one::show;
 #[cfg(test)]
 pub(crate) use one::{Peers, ServicePage};
 
-/// An instance without a report for longer is late; exporters send at least every 60 s by default.
-const LATE_AFTER: u64 = 90 * SECOND;
-/// An instance without a report for longer is gone.
-const GONE_AFTER: u64 = 10 * MINUTE;
 /// Most services per page; the filter applies to all.
 const ROWS_MAX: usize = 100;
 
@@ -42,12 +39,14 @@ pub(crate) async fn list(State(pages): State<Pages>, params: Params) -> PageResu
     let from = (number - 1).saturating_mul(ROWS_MAX);
     let found = pages.query.services(filter, from, ROWS_MAX).await?;
     let wall = pages.query.circuits().wall(None).await?.value;
+    let instances = pages.query.instances().await?.instances;
     let (filter, retention) = (filter.to_owned(), Range::of(pages.retention()));
     let teach = Teach::from(&pages);
     let now = UnixNanos::now().get();
     let page = aside(move || {
         let Partial { value, missing } = found;
-        let page = ServicesPage::new(&value.services, &wall.circuits, now, retention, teach);
+        let (services, circuits) = (&value.services, &wall.circuits);
+        let page = ServicesPage::new(services, circuits, &instances, now, retention, teach);
         let mut page = page.of(value.total, number, &filter);
         page.chrome = page.chrome.lacking(missing.as_ref(), now);
         page
@@ -94,13 +93,10 @@ impl From<&RedStats> for Red {
     }
 }
 
-/// Returns how recent the last report of an instance is.
-fn freshness(instance: &InstanceSeen, now: u64) -> (&'static str, &'static str) {
-    match now.saturating_sub(instance.last_seen.get()) {
-        silent if silent <= LATE_AFTER => ("closed", t!("live")),
-        silent if silent <= GONE_AFTER => ("half", t!("late")),
-        _ => ("off", t!("not reporting")),
-    }
+/// Returns class and word of an instance, as its own page shows it; one that is no longer listed does not report.
+fn liveness(listed: Option<&InstanceView>) -> (&'static str, &'static str) {
+    let (class, word, _) = look(listed.map_or(Liveness::Silent, |one| one.liveness));
+    (class, word)
 }
 
 /// The list of services.
@@ -125,7 +121,7 @@ struct ServiceRow {
     red: Red,
     hour: Hour,
     operations: usize,
-    fresh: usize,
+    live: usize,
     instances: usize,
     seen: String,
     not_closed: usize,
@@ -138,6 +134,10 @@ impl ServiceRow {
         self.circuits > 0
     }
 
+    fn has_instances(&self) -> bool {
+        self.instances > 0
+    }
+
     fn has_open_circuits(&self) -> bool {
         self.not_closed > 0
     }
@@ -147,6 +147,7 @@ impl ServicesPage {
     pub(crate) fn new(
         services: &[ServiceSummary],
         circuits: &[CircuitView],
+        instances: &[InstanceView],
         now: u64,
         retention: Range,
         teach: Teach,
@@ -157,19 +158,28 @@ impl ServicesPage {
             *all += 1;
             *not_closed += usize::from(circuit.state != EffectiveState::Closed);
         }
+        let mut instances_of: HashMap<&str, Vec<&InstanceView>> = HashMap::new();
+        for one in instances.iter().filter(|i| i.liveness != Liveness::Ended) {
+            instances_of.entry(&one.service).or_default().push(one);
+        }
         let row = |service: &ServiceSummary| {
+            let listed = instances_of.get(service.name.as_str());
+            let listed = listed.map_or(&[][..], Vec::as_slice);
             let known = circuits_of.get(service.name.as_str());
             let (all, not_closed) = known.copied().unwrap_or_default();
-            let fresh = |i: &&InstanceSeen| freshness(i, now).0 == "closed";
-            let last = service.instances.iter().map(|i| i.last_seen).max();
+            let seen = service.instances.iter().map(|i| i.last_seen);
+            let last = seen.chain(listed.iter().map(|i| i.last_heard)).max();
             ServiceRow {
                 href: Href::service(&service.name).to_string(),
                 name: text::name(&service.name).into_owned(),
                 red: Red::from(&service.red),
                 hour: Hour::new(&service.minutes, HOUR_HEIGHT),
                 operations: service.operations.len(),
-                fresh: service.instances.iter().filter(fresh).count(),
-                instances: service.instances.len(),
+                live: listed
+                    .iter()
+                    .filter(|i| i.liveness == Liveness::Live)
+                    .count(),
+                instances: listed.len(),
                 seen: last.map_or_else(
                     || "—".to_owned(),
                     |at| t!("{age} ago", age = text::age(now.saturating_sub(at.get()))),
@@ -239,7 +249,27 @@ impl ServicesPage {
 mod tests {
     use super::*;
     use crate::pages::frame::page::draw;
+    use crate::pages::tests::control;
     use crate::pages::tests::fixtures::{self, NOW, WEEK};
+
+    /// *Guarantees*: an instance is live here while its own page says so, whatever it sends.
+    #[test]
+    fn instances_have_the_state_of_their_own_page() {
+        let service = fixtures::services().remove(0);
+        let one = |id, liveness| control::view(&service.name, id, liveness);
+        let listed = [
+            one("a", Liveness::Live),
+            one("b", Liveness::Late),
+            one("c", Liveness::Ended),
+        ];
+        let page = |listed: &[InstanceView]| {
+            let (services, teach) = (std::slice::from_ref(&service), fixtures::teach());
+            let page = ServicesPage::new(services, &[], listed, NOW, Range::of(WEEK), teach);
+            draw(&page).unwrap()
+        };
+        assert!(page(&listed).contains("1 of 2 live"));
+        assert!(page(&[]).contains("not reporting"));
+    }
 
     #[test]
     fn a_page_of_very_many_services_has_a_bounded_size() {
@@ -251,7 +281,8 @@ mod tests {
         let services: Vec<_> = services.collect();
         let circuits = fixtures::big_wall(10_000).circuits;
         let retention = Range::of(WEEK);
-        let page = ServicesPage::new(&services, &circuits, NOW, retention, fixtures::teach());
+        let teach = fixtures::teach();
+        let page = ServicesPage::new(&services, &circuits, &[], NOW, retention, teach);
         let html = draw(&page.of(services.len(), 1, "")).unwrap();
         assert_eq!(html.matches("<th scope=\"row\"").count(), ROWS_MAX);
         assert!(html.contains("100000 services") || html.contains("100,000 services"));

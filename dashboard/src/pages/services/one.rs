@@ -7,8 +7,9 @@ use axum::extract::{Path, State};
 use fusebox_collector::model::{
     CircuitView, DependencyLink, InstanceSeen, OperationStats, ServiceSummary, TimeRange, UnixNanos,
 };
+use fusebox_collector::query::InstanceView;
 
-use super::{Hour, Red, aside, freshness};
+use super::{Hour, Red, aside, liveness};
 use crate::pages::Pages;
 use crate::pages::frame::error::{PageError, PageResult, lenient};
 use crate::pages::frame::page::{Chrome, Page, Section};
@@ -54,12 +55,15 @@ pub(crate) async fn show(
     let links = lenient(pages.query.dependencies(lately).await, Vec::new())?;
     let wall = pages.query.circuits().wall(None).await?.value;
     let around = pages.query.circuits().policies(Some(&name));
+    let mut instances = pages.query.instances().await?.instances;
+    instances.retain(|one| one.service == name);
     let page = aside(move || {
         let peers = Peers::new(links.value, &wall.circuits, &name);
         let mut circuits = wall.circuits;
         circuits.retain(|circuit| circuit.key.service == name);
         let mut page = ServicePage::new(service, circuits, peers, now);
         page.policies = policies::rows(&around, None);
+        page.listed = instances;
         page.sends_spans = sends_spans;
         page.chrome = page.chrome.lacking(links.missing.as_ref(), now);
         page
@@ -127,6 +131,8 @@ pub(crate) struct ServicePage {
     /// The policies of the service.
     policies: Vec<PolicyRow>,
     peers: Peers,
+    /// Its instances as their own page lists them.
+    listed: Vec<InstanceView>,
     /// Whether it is known by its own spans.
     sends_spans: bool,
     now: u64,
@@ -158,6 +164,7 @@ impl ServicePage {
             circuits_total,
             policies: Vec::new(),
             peers,
+            listed: Vec::new(),
             sends_spans: true,
             now,
         }
@@ -231,8 +238,9 @@ impl ServicePage {
 
     fn instances(&self) -> Vec<InstanceRow> {
         let instances = self.service.instances.iter().take(INSTANCES_MAX);
+        let listed = |id: &str| self.listed.iter().find(|one| one.id == id);
         instances
-            .map(|instance| InstanceRow::new(instance, self.now))
+            .map(|instance| InstanceRow::new(instance, listed(&instance.id), self.now))
             .collect()
     }
 
@@ -256,9 +264,10 @@ struct InstanceRow {
 }
 
 impl InstanceRow {
-    fn new(instance: &InstanceSeen, now: u64) -> Self {
-        let (class, word) = freshness(instance, now);
-        let silent = now.saturating_sub(instance.last_seen.get());
+    fn new(instance: &InstanceSeen, listed: Option<&InstanceView>, now: u64) -> Self {
+        let (class, word) = liveness(listed);
+        let heard = listed.map_or(instance.last_seen, |one| one.last_heard);
+        let silent = now.saturating_sub(heard.max(instance.last_seen).get());
         Self {
             id: match instance.id.as_str() {
                 "" => t!("(no id)").to_owned(),

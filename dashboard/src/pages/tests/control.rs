@@ -189,7 +189,7 @@ fn registered([service, _, by, reason, id]: [&str; 5]) -> Vec<RegistryEntry> {
     RegistryEvent::LISTED.map(entry).to_vec()
 }
 
-fn view(service: &str, id: &str, liveness: Liveness) -> InstanceView {
+pub(crate) fn view(service: &str, id: &str, liveness: Liveness) -> InstanceView {
     InstanceView {
         service: service.to_owned(),
         id: id.to_owned(),

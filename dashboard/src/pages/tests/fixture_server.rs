@@ -178,6 +178,7 @@ async fn show_services(params: Params) -> Page<services::ServicesPage> {
     Page(services::ServicesPage::new(
         &services(),
         &wall().circuits,
+        &[],
         NOW,
         retention(&params),
         teach(),

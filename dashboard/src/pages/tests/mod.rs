@@ -2,7 +2,7 @@
 //! or styles, links to other sites, hostile text that runs or reorders.
 
 mod collector;
-mod control;
+pub(crate) mod control;
 pub(crate) mod fixtures;
 mod forced;
 mod grades;
@@ -322,7 +322,14 @@ fn other_pages() -> Vec<(&'static str, String)> {
     let service =
         |service, circuits| html(ServicePage::new(service, circuits, Peers::default(), NOW));
     let services = |services: &[ServiceSummary], circuits: &[CircuitView]| {
-        html(ServicesPage::new(services, circuits, NOW, KEPT, teach()))
+        html(ServicesPage::new(
+            services,
+            circuits,
+            &[],
+            NOW,
+            KEPT,
+            teach(),
+        ))
     };
     let map = |links, circuits: &[CircuitView]| html(map_page(links, circuits, KEPT));
     let friendly = fixtures::services();
