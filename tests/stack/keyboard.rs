@@ -281,7 +281,7 @@ async fn from_the_wall_to_the_call_that_opened_a_breaker_by_keyboard() {
     let trace = fill(&stack, &browser).await;
     browser.open(&stack.web).await;
     tab_to(&browser, "Skip to the content").await;
-    tab_to(&browser, "the call that opened it").await;
+    tab_to(&browser, "what opened it").await;
     press(&browser, Key::Enter).await;
     eventually("the trace of the call", || async {
         let url = browser.client.current_url().await.ok()?;

@@ -22,7 +22,7 @@ fn a_forced_card_says_why_and_names_no_call() {
     let page = wall_page(&wall, &[]);
     let why = "<p class=\"why\" title=\"kim: PG outage, see incident 4711\">";
     assert!(page.contains(why), "{page}");
-    assert!(!page.contains("the call that opened it"), "{page}");
+    assert!(!page.contains("what opened it"), "{page}");
 }
 
 /// Guarantees: the form that changes a circuit, which is below all requests on a phone, is linked from the head of the

@@ -225,7 +225,7 @@ fn a_tick_is_drawn_once_in_each_language() {
     assert!(!std::sync::Arc::ptr_eq(&english, &korean));
     assert!(std::sync::Arc::ptr_eq(&english, &draw(Language::English).0));
     assert!(
-        card.contains("the call that opened it") && !karte.contains("the call that opened it"),
+        card.contains("what opened it") && !karte.contains("what opened it"),
         "{karte}"
     );
     assert!(karte.contains("서킷을 연 호출"), "{karte}");

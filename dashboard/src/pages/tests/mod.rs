@@ -783,7 +783,7 @@ fn an_outage_is_distinguished_from_its_last_probe() {
         assert!(card.contains(wanted), "{wanted}: {card}");
     }
     for (id, words) in [
-        (outage.opened_by, "the call that opened it"),
+        (outage.opened_by, "what opened it"),
         (circuit.last_opened_by, "last probe"),
     ] {
         let link = format!("/traces/{}?circuit=review\"", id.unwrap());

@@ -68,7 +68,7 @@ pub(super) const WORDS: Words = &[
     ("Time", "시간"),
     ("Show", "표시"),
     ("Show all", "모두 보기"),
-    ("the call that opened it", "서킷을 연 호출"),
+    ("what opened it", "서킷을 연 호출"),
     ("None of the {n} circuits matches “<bdi>{filter}</bdi>” by service, name, group or state.", "서킷 {n}개 중 서비스, 이름, 그룹, 상태가 “<bdi>{filter}</bdi>”와 일치하는 것이 없습니다."),
     ("No circuits were known at this time.", "이 시점에 알려진 서킷이 없습니다."),
     ("Pages of circuits", "서킷 페이지"),
