@@ -13,6 +13,8 @@ mod params;
 mod search;
 #[cfg(test)]
 mod search_facts;
+#[cfg(test)]
+mod search_tests;
 mod tags;
 #[cfg(test)]
 mod tests;
