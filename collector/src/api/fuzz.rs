@@ -15,7 +15,7 @@ use crate::query::{fuzz_trace_id, is_trace_id};
 use crate::sample::demo_trace;
 use crate::store::convert::SpanCollector;
 use crate::store::try_assemble;
-use crate::traceql::Query;
+use crate::traceql::{Formula, Query};
 
 /// A time well after the sample.
 const NOW: u64 = 1_800_000_000_000_000_000;
@@ -71,10 +71,11 @@ pub(crate) fn filter(text: &[u8]) {
 /// # Panics
 /// When it finds something in a trace that the conditions for the store exclude.
 pub(crate) fn traceql(text: &[u8]) {
-    let Ok(query) = std::str::from_utf8(text).map(Query::parse) else {
+    let Ok(text) = std::str::from_utf8(text) else {
         return;
     };
-    if let Ok(query) = query
+    let _formula = Formula::parse(text);
+    if let Ok(query) = Query::parse(text)
         && query.matches(&TRACE).is_ok_and(|is_found| is_found)
     {
         let pushed = query.pushed().spans;

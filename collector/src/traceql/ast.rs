@@ -204,7 +204,7 @@ impl Function {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum SeriesStage {
+pub(crate) enum SeriesStage {
     /// Keeps the greatest values at each time.
     Top(usize),
     /// Keeps the smallest values at each time.

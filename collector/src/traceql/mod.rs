@@ -8,6 +8,7 @@ mod cell;
 mod columns;
 mod expression;
 mod field;
+mod formula;
 mod lexer;
 mod metric;
 mod parse;
@@ -30,6 +31,7 @@ pub use steps::Steps;
 pub use value::Value;
 
 pub(crate) use field::word_of;
+pub(crate) use formula::Formula;
 pub(crate) use lexer::duration;
 pub(crate) use spanset::{Spanset, Spansets};
 pub(crate) use value::status_word;

@@ -14,7 +14,7 @@ pub(super) const TRACE_ID: &str = "trace:id";
 /// Labels that identify a function's result within a group.
 const BUCKET: &str = "__bucket";
 const QUANTILE: &str = "p";
-const NAME: &str = "__name__";
+pub(super) const NAME: &str = "__name__";
 
 /// Samples of all series in one answer. Rates and counts have a sample at every step, even if 0, so the limit
 /// of cells does not bound their number.

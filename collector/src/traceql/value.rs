@@ -133,6 +133,17 @@ impl Arithmetic {
         }
     }
 
+    pub(super) fn sign(self) -> &'static str {
+        match self {
+            Self::Add => "+",
+            Self::Subtract => "-",
+            Self::Multiply => "*",
+            Self::Divide => "/",
+            Self::Remainder => "%",
+            Self::Power => "^",
+        }
+    }
+
     /// Returns whether the result is a duration: a ratio of durations is not.
     fn makes_duration(self, [left, right]: [bool; 2]) -> bool {
         match self {
@@ -153,7 +164,7 @@ impl Arithmetic {
         }
     }
 
-    fn of_numbers(self, left: f64, right: f64) -> f64 {
+    pub(super) fn of_numbers(self, left: f64, right: f64) -> f64 {
         match self {
             Self::Add => left + right,
             Self::Subtract => left - right,

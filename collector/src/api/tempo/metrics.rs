@@ -21,7 +21,7 @@ use crate::model::{TraceQuery, UnixNanos};
 use crate::query::{QueryError, TRACE_BYTES_MAX, bytes_of};
 use crate::store::cancel::off_worker;
 use crate::sync::Mutex;
-use crate::traceql::{Exemplar, Label, MetricQuery, Query, Series, Steps};
+use crate::traceql::{Exemplar, Formula, Label, MetricQuery, Query, Series, Steps};
 
 /// How much one metric reads; its time limit is normally reached first.
 const READ: Reach = Reach {
@@ -48,7 +48,7 @@ pub(super) async fn range(
     State(state): State<ApiState>,
     params: Params,
 ) -> Result<Response, Refusal> {
-    let query = metric(&params)?;
+    let formula = formula(&params)?;
     let range = params.range()?;
     let step = params.step()?.unwrap_or_else(|| Steps::of(range));
     let steps = Steps::aligned(range, step);
@@ -56,7 +56,7 @@ pub(super) async fn range(
     let exemplars = params
         .whole_number("exemplars", EXEMPLARS_MAX)?
         .unwrap_or(0);
-    let counted = count(&state, query, steps, exemplars).await?;
+    let counted = calculate(&state, formula, steps, exemplars).await?;
     written(counted, |series| Some(OverTime::of(series))).await
 }
 
@@ -65,17 +65,17 @@ pub(super) async fn instant(
     State(state): State<ApiState>,
     params: Params,
 ) -> Result<Response, Refusal> {
-    let query = metric(&params)?;
+    let formula = formula(&params)?;
     let steps = Steps::once(params.range()?);
-    let counted = count(&state, query, steps, 0).await?;
+    let counted = calculate(&state, formula, steps, 0).await?;
     written(counted, at_once).await
 }
 
-fn metric(params: &Params) -> Result<Arc<Query>, Refusal> {
-    let query = params.query()?;
-    let query = query.ok_or_else(|| Refusal::bad("invalid q: a query is required"))?;
-    match query.is_metric() {
-        true => Ok(Arc::new(query)),
+fn formula(params: &Params) -> Result<Formula, Refusal> {
+    let formula = params.formula()?;
+    let formula = formula.ok_or_else(|| Refusal::bad("invalid q: a query is required"))?;
+    match formula.metrics().iter().all(|query| query.is_metric()) {
+        true => Ok(formula),
         false => Err(Refusal::bad(
             "invalid TraceQL query: a metric is required, such as { } | rate()",
         )),
@@ -85,8 +85,31 @@ fn metric(params: &Params) -> Result<Arc<Query>, Refusal> {
 #[derive(Debug)]
 pub(super) struct Counted {
     pub(super) series: Vec<Series>,
-    metrics: Metrics,
+    /// Traces and bytes that were read.
+    read: [usize; 2],
     pub(super) missing: Option<String>,
+}
+
+/// Counts each metric of a formula, one after another, and calculates with their series.
+async fn calculate(
+    state: &ApiState,
+    formula: Formula,
+    steps: Steps,
+    exemplars: usize,
+) -> Result<Counted, Refusal> {
+    let (mut counted, mut read, mut missing) = (Vec::new(), [0, 0], None);
+    for query in formula.metrics() {
+        let one = count(state, query, steps, exemplars).await?;
+        counted.push(one.series);
+        read = [read[0] + one.read[0], read[1] + one.read[1]];
+        missing = missing.or(one.missing);
+    }
+    let calculated = off_worker(Path::new("series"), move || Ok(formula.calculate(counted)));
+    Ok(Counted {
+        series: calculated.await.map_err(QueryError::from)?,
+        read,
+        missing,
+    })
 }
 
 /// Counts the spans that a query selects: by their columns, or else by reading whole traces.
@@ -173,17 +196,12 @@ pub(super) async fn by_traces(
 }
 
 /// Returns what was counted, of that many traces and bytes; an empty answer that is not whole is an error.
-fn whole(
-    series: Vec<Series>,
-    [traces, bytes]: [usize; 2],
-    stopped: Option<Stop>,
-) -> Result<Counted, Refusal> {
-    let metrics = Metrics::new(traces, bytes, stopped.is_none());
+fn whole(series: Vec<Series>, read: [usize; 2], stopped: Option<Stop>) -> Result<Counted, Refusal> {
     let missing = Stop::missing(stopped, series.is_empty());
     let missing = missing.map_err(|(status, text)| Refusal::new(status, text))?;
     Ok(Counted {
         series,
-        metrics,
+        read,
         missing,
     })
 }
@@ -196,12 +214,12 @@ async fn written<S: Serialize>(
     let written = off_worker(Path::new("series"), move || {
         let Counted {
             series,
-            metrics,
+            read: [traces, bytes],
             missing,
         } = counted;
         let answer = Answer {
             series: series.into_iter().filter_map(of).collect(),
-            metrics,
+            metrics: Metrics::new(traces, bytes, missing.is_none()),
             status: missing.is_some().then_some("PARTIAL"),
             message: missing.clone(),
         };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::api::dialect::{self, shortened};
 use crate::api::refusal::Refusal;
 use crate::model::{SECOND, TimeRange, UnixNanos, nanos, parse_timestamp};
-use crate::traceql::{self, Query};
+use crate::traceql::{self, Formula, Query};
 
 const DEFAULT_RANGE: Duration = Duration::from_secs(3_600);
 /// Larger whole numbers are Unix nanoseconds: as seconds they would be 30 million years ahead.
@@ -85,6 +85,13 @@ impl Params {
         let query = self.value("q").or_else(|| self.value("query"));
         let query = query.map(Query::parse).transpose();
         query.map_err(|error| Refusal::bad(error.to_string()))
+    }
+
+    /// Returns the metric, or the formula of metrics.
+    pub(super) fn formula(&self) -> Result<Option<Formula>, Refusal> {
+        let formula = self.value("q").or_else(|| self.value("query"));
+        let formula = formula.map(Formula::parse).transpose();
+        formula.map_err(|error| Refusal::bad(error.to_string()))
     }
 }
 

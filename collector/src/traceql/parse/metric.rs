@@ -3,6 +3,7 @@
 use super::super::Error;
 use super::super::ast::{Expression, Figure, Function, Metric, SeriesStage};
 use super::super::field::{Field, Intrinsic};
+use super::super::formula::Formula;
 use super::super::lexer::Token;
 use super::Parser;
 use super::expression::{comparison, literal};
@@ -82,7 +83,7 @@ impl Parser<'_> {
         }
     }
 
-    fn series_stages(&mut self) -> Result<Vec<SeriesStage>, Error> {
+    pub(super) fn series_stages(&mut self) -> Result<Vec<SeriesStage>, Error> {
         let mut stages = Vec::new();
         loop {
             if let Some(how) = self.sign().and_then(comparison) {
@@ -92,7 +93,7 @@ impl Parser<'_> {
                 self.count_operator()?;
                 stages.push(self.selection_of_series()?);
             } else if self.sign().is_some_and(|sign| "+-*/".contains(sign)) {
-                return Err(self.wrong("arithmetic with metrics is not supported"));
+                return Err(self.wrong("to calculate with a metric, put it in brackets"));
             } else {
                 return Ok(stages);
             }
@@ -120,14 +121,19 @@ impl Parser<'_> {
     }
 
     fn threshold(&mut self) -> Result<f64, Error> {
-        let is_negative = self.takes("-");
+        let at = self.next;
+        let is_negative = self.sign() == Some("-");
+        let ahead = at + usize::from(is_negative);
         // Series of durations are in seconds.
-        let number = match self.token() {
-            Token::Duration(nanos) => Some(*nanos as f64 / 1e9),
-            token => literal(token).and_then(|value| value.number()),
+        if let Token::Duration(nanos) = self.tokens[ahead].0 {
+            self.next = ahead + 1;
+            let seconds = nanos as f64 / 1e9;
+            return Ok(if is_negative { -seconds } else { seconds });
+        }
+        let number = match self.formula_sum()? {
+            Formula::Number(value) => value.number(),
+            _ => None,
         };
-        let number = number.ok_or_else(|| self.unexpected("a number"))?;
-        self.next += 1;
-        Ok(if is_negative { -number } else { number })
+        number.ok_or_else(|| self.wrong_at(at, "a number is expected here"))
     }
 }

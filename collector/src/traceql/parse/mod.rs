@@ -2,6 +2,7 @@
 //! metrics in submodules. Types are checked as far as they are known without a span.
 
 mod expression;
+mod formula;
 mod metric;
 mod scalar;
 
@@ -29,6 +30,9 @@ const HINTS: [&str; 7] = [
     "debug",
     "skip_optimization",
 ];
+
+/// The refusal of a formula where a query is required.
+const NO_SEARCH: &str = "arithmetic with metrics is for the routes of metrics only";
 
 impl Query {
     /// Parses a query.
@@ -173,7 +177,7 @@ impl<'q> Parser<'q> {
         while self.takes("|") {
             self.count_operator()?;
             if self.metric()?.is_some() {
-                return Err(self.wrong("arithmetic with metrics is not supported"));
+                return Err(self.wrong(NO_SEARCH));
             }
             stages.push(self.stage()?);
         }

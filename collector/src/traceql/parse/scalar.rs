@@ -74,7 +74,7 @@ impl Parser<'_> {
         let Some(figure) = Figure::parse(&word) else {
             // A number or a bracket came before: `100 * ({ } | rate())`.
             if self.sign() == Some("{") {
-                return Err(self.wrong("arithmetic with metrics is not supported"));
+                return Err(self.wrong(super::NO_SEARCH));
             }
             let known = "`{`, by, coalesce, select, count, avg, min, max, sum, or a metric";
             return Err(self.unexpected(known));

@@ -45,19 +45,19 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "({ } | rate()) / ({ } | rate())",
-        "arithmetic with metrics is not supported",
+        "arithmetic with metrics is for the routes of metrics only",
     ),
     (
         "{ } | rate() + 1",
-        "arithmetic with metrics is not supported",
+        "to calculate with a metric, put it in brackets",
     ),
     (
         "100 * ({ } | rate())",
-        "col 8: arithmetic with metrics is not supported",
+        "col 8: arithmetic with metrics is for the routes of metrics only",
     ),
     (
         "-1 - 2 / ({ } | rate())",
-        "arithmetic with metrics is not supported",
+        "arithmetic with metrics is for the routes",
     ),
     ("{ } | rate() | count() > 1", "topk or bottomk"),
     ("3 = 2", "col 1: an aggregate is expected"),
