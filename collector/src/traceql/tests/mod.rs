@@ -1,5 +1,6 @@
 //! The language over made traces.
 
+mod formulas;
 mod metrics;
 mod refusals;
 mod selections;

@@ -50,6 +50,25 @@ async fn a_metric_is_counted_over_time() {
     assert_eq!(answer["status"], Value::Null);
 }
 
+/// Guarantees: arithmetic with metrics is answered over time and at once, one of whose metrics is counted by columns and one by
+/// whole traces; a search refuses it.
+#[tokio::test]
+async fn metrics_are_calculated_with() {
+    let fixture = Fixture::with_shop(NOW);
+    let clients = "({ kind = client } | count_over_time())";
+    let below = "({ kind = server } >> { kind = client } | count_over_time())";
+    let query = format!("100 * {below} / {clients}");
+    let at_once = metric(&fixture, "query", &query, "").await;
+    assert_eq!(at_once["series"][0]["value"], 100.0, "{at_once}");
+    assert_eq!(at_once["metrics"]["inspectedTraces"], 1);
+    let over_time = metric(&fixture, "query_range", &query, "&step=1m").await;
+    let samples = over_time["series"][0]["samples"].as_array().unwrap();
+    let is_counted = |sample: &&Value| sample["value"] == 100.0;
+    assert_eq!(samples.iter().filter(is_counted).count(), 1, "{over_time}");
+    let uri = format!("/tempo/api/search?{RANGE}&{}", encoded(&query));
+    assert_eq!(fixture.get(&uri).await.0, 400);
+}
+
 /// *Scenario*: the span on the left of a relation begins before the range, its descendants within it.
 /// *Guarantees*: the count does not depend on where related spans begin.
 #[tokio::test]
