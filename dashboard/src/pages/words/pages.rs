@@ -228,6 +228,7 @@ pub(super) const WORDS: Words = &[
     ("How to send here", "데이터를 보내는 방법"),
     ("Circuit or logger", "서킷 또는 로거"),
     ("Circuit, logger or instance", "서킷, 로거 또는 인스턴스"),
+    ("last report {ago} ago", "마지막 보고 {ago} 전"),
     ("since {time}, last report {ago} ago", "{time}부터, 마지막 보고 {ago} 전"),
     ("It reports no circuit.", "보고하는 서킷이 없습니다."),
     ("State here", "여기서의 상태"),
