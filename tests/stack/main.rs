@@ -38,6 +38,7 @@ mod settings;
 mod spring_boot_admin;
 mod stopping;
 mod switches;
+mod tasks;
 mod trace_page;
 mod trace_page_views;
 mod wall;
