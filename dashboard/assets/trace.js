@@ -140,7 +140,7 @@ function fold(action) {
   query.delete("fold");
   const levels = { "unfold-all": deepest, "fold-all": 1, more: open + 1, fewer: Math.max(1, open - 1) }[action];
   if (levels >= deepest) query.delete("depth"); else query.set("depth", levels);
-  redraw(query, (marked?.isConnected ? marked : topRow())?.dataset.id);
+  redraw(query, (marked?.isConnected ? marked : topRow())?.dataset.id, rows.contains(document.activeElement));
 }
 
 const all = () => [...rows.querySelectorAll("li.row")];

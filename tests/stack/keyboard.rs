@@ -196,8 +196,8 @@ async fn run(browser: &Browser, script: &str) -> Value {
 }
 
 /// Presses a key that often, at once. Keys that are sent to an element would be a path in a field for files.
-async fn press_often(browser: &Browser, key: Key, times: u64) {
-    let value = char::from(key);
+async fn press_often(browser: &Browser, key: impl Into<char>, times: u64) {
+    let value = key.into();
     let mut keys = KeyActions::new("keys".to_owned());
     for _ in 0..times {
         keys = keys
@@ -345,5 +345,61 @@ async fn the_map_shows_neighbours_of_the_focus_on_a_phone() {
     })
     .await;
     browser.screenshot("map-phone").await;
+    browser.close().await;
+}
+
+/// *Scenario*: someone who knows Jaeger's page of a trace uses its keys.
+/// *Guarantees*: `[` `]` `o` `p` fold and keep the focus among the spans, `f` and `b` move from span to span, arrows, `a`
+/// and `d` change the part of the time, `Escape` shows all of it, and `s` and `w` scroll.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trace_is_read_with_the_keys_of_jaeger() {
+    let stack = Stack::start().await;
+    let mut trace = TraceBuilder::new("shop");
+    let mut parent = trace.span(None, "GET /deep", Vec::new());
+    for number in 0..60 {
+        let child = trace.span(Some(parent), &format!("step {number}"), Vec::new());
+        parent = if number < 3 { child } else { parent };
+    }
+    trace.send(&stack.otlp_http).await;
+    let browser = Browser::start(1280, 500).await;
+    let url = format!("{}/traces/{}", stack.web, trace.id());
+    eventually("the trace", || async {
+        browser.open(&url).await;
+        let rows = run(
+            &browser,
+            "return document.querySelectorAll('li.row').length",
+        )
+        .await;
+        (rows == 61).then_some(())
+    })
+    .await;
+    let rows = |count| format!("document.querySelectorAll('li.row').length === {count}");
+    let part = "document.getElementById('lanes-range').textContent";
+    let row = "document.activeElement.closest('li.row')";
+    for (key, after) in [
+        (']', rows(1)),
+        ('o', rows(2)),
+        ('o', rows(3)),
+        ('p', rows(2)),
+        ('[', rows(61)),
+        ('f', format!("window.first = {row}")),
+        ('f', format!("{row} === first.nextElementSibling")),
+        ('b', format!("{row} === first")),
+        (']', format!("{} && {row}", rows(1))),
+        ('[', format!("{} && {row}", rows(61))),
+        (Key::Up.into(), format!("window.part = {part}")),
+        ('d', format!("{part} !== window.part")),
+        ('a', format!("{part} === window.part")),
+        (Key::Escape.into(), format!("{part} === ''")),
+        ('s', "scrollY > 200 && (window.down = scrollY)".to_owned()),
+        ('w', "scrollY < down".to_owned()),
+    ] {
+        press_often(&browser, key, 1).await;
+        eventually(&format!("{key:?}: {after}"), || async {
+            let is_so = run(&browser, &format!("return !!({after})")).await;
+            (is_so == true).then_some(())
+        })
+        .await;
+    }
     browser.close().await;
 }
