@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use fusebox::registry::STARTUP;
 use serde::{Deserialize, Serialize};
 
-use super::{CircuitKey, Details, SECOND, UnixNanos};
+use super::{CircuitKey, Details, SECOND, UnixNanos, parse_timestamp};
 use crate::secret::Secret;
 
 /// What an instance registered about itself; empty texts are unknown.
@@ -386,6 +387,11 @@ impl Registration {
         let names = ["version", "service.version", "info.version"];
         let version = names.iter().find_map(|name| self.metadata.get(*name));
         version.map_or("", String::as_str)
+    }
+
+    /// Returns when the process started, if its registration says so.
+    pub fn started(&self) -> Option<UnixNanos> {
+        parse_timestamp(self.metadata.get(STARTUP)?)
     }
 
     /// Returns the names of the fields in which another registration differs.

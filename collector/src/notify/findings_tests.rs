@@ -44,6 +44,7 @@ fn instance(id: &str, liveness: Liveness) -> InstanceView {
         id: id.to_owned(),
         liveness,
         since: None,
+        started: None,
         last_heard: NOW,
         has_channel: false,
         way: None,

@@ -47,6 +47,9 @@ pub struct InstanceView {
     /// `None` if only metrics are known, which do not show it.
     #[serde(rename = "since_unix_nanos")]
     pub since: Option<UnixNanos>,
+    /// When it started, by its own clock, if its registration says so.
+    #[serde(rename = "started_unix_nanos", skip_serializing_if = "Option::is_none")]
+    pub started: Option<UnixNanos>,
     /// Its last sign of life, by the collector's clock.
     #[serde(rename = "last_heard_unix_nanos")]
     pub last_heard: UnixNanos,
@@ -360,6 +363,10 @@ impl Known {
             channel: self.passed_on_as.unwrap_or(own),
             liveness,
             since,
+            started: self
+                .registered
+                .as_ref()
+                .and_then(|it| it.registration.started()),
             last_heard: self.last_heard,
             has_channel: self.way.is_some_and(|(_, is_open)| is_open),
             way: self.way.map(|(way, _)| way),

@@ -281,7 +281,9 @@ impl Actuator {
         let accepting = tokio::spawn(server::serve(listener, router(self.inner)));
         let instance = self.instance;
         let start = |(registration, transport): (Registration, Transport)| {
-            let registration = registration.with_instance(instance.as_deref());
+            let registration = registration
+                .with_instance(instance.as_deref())
+                .with_startup();
             registration.start(transport, &service, address, token.as_deref())
         };
         let transports = transport.into_iter().cycle();

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -15,7 +15,9 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::registry::STARTUP;
 use crate::telemetry::{Protocol, Transport};
+use crate::time::rfc3339;
 
 /// Interval of renewals (Spring Boot Admin, `period`).
 const PERIOD: Duration = Duration::from_secs(10);
@@ -105,6 +107,13 @@ impl Registration {
     #[must_use]
     pub fn with_metadata(mut self, name: &str, value: &str) -> Self {
         self.metadata.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Adds the present as the time at which the process started, unless the metadata has one.
+    pub(super) fn with_startup(mut self) -> Self {
+        let started = self.metadata.entry(STARTUP);
+        started.or_insert_with(|| rfc3339(SystemTime::now()).into());
         self
     }
 

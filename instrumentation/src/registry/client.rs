@@ -3,17 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use super::{
-    Details, GRPC_PATH, Instance, Instances, Listing, PATH, RENEWAL_S, Renewal, WATCHED_MAX,
+    Details, GRPC_PATH, Instance, Instances, Listing, PATH, RENEWAL_S, Renewal, STARTUP,
+    WATCHED_MAX,
 };
 use crate::control::WAIT_MAX;
 use crate::sync::Mutex;
 use crate::telemetry::{Link, LinkError, Telemetry, pause, unless};
+use crate::time::rfc3339;
 
 /// How long the end of the process waits until the collector knows of it.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
@@ -56,11 +58,16 @@ impl Registration {
     }
 
     /// Registers over the connection of this telemetry, and renews the registration until the result is dropped. An
-    /// unreachable collector is not an error: it is asked again.
+    /// unreachable collector is not an error: it is asked again. The metadata get the present time as `startup`, unless they
+    /// have one: the collector's pages show how long the process has been running.
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn start(self, telemetry: &Telemetry) -> std::io::Result<Registered> {
+    pub fn start(mut self, telemetry: &Telemetry) -> std::io::Result<Registered> {
+        if let Some(details) = &mut self.details {
+            let started = details.metadata.entry(STARTUP.to_owned());
+            started.or_insert_with(|| rfc3339(SystemTime::now()));
+        }
         let shared = Arc::new(Shared::default());
         let (leaving, left) = oneshot::channel();
         let (ending, ended) = mpsc::channel();

@@ -28,6 +28,9 @@ pub const GRPC_PATH: &str = "/fusebox.registry.v1.RegistryService/Renew";
 /// The interval of renewals, seconds; a registration expires after three.
 pub const RENEWAL_S: u32 = 25;
 
+/// The metadata with the time at which a process started, RFC 3339, as clients of Spring Boot Admin send it.
+pub const STARTUP: &str = "startup";
+
 /// Most services that one process watches.
 pub const WATCHED_MAX: usize = 64;
 

@@ -2,12 +2,12 @@
 
 pub(crate) mod clock;
 pub(crate) mod duration_text;
-#[cfg(feature = "actuator")]
+#[cfg(any(feature = "actuator", feature = "registry"))]
 mod rfc3339;
 
 use std::time::Duration;
 
-#[cfg(feature = "actuator")]
+#[cfg(any(feature = "actuator", feature = "registry"))]
 pub(crate) use rfc3339::rfc3339;
 
 /// Longest duration of any setting; keeps sums of nanoseconds far from overflow.

@@ -70,12 +70,14 @@ async fn a_service_registers_and_leaves() {
     assert_eq!(login.as_deref(), Some("Basic YWRhOnNlY3JldA=="));
     let id = &body["metadata"]["service.instance.id"];
     assert!(id.is_string(), "the id of its telemetry: {body}");
+    let started = &body["metadata"]["startup"];
+    assert!(started.is_string(), "when it started: {body}");
     let expected = json!({
         "name": "shop",
         "managementUrl": "http://shop-1:9001/actuator",
         "healthUrl": "http://shop-1:9001/actuator/health",
         "serviceUrl": "http://shop-1:8080",
-        "metadata": { "tags.language": "rust", "service.instance.id": id },
+        "metadata": { "tags.language": "rust", "service.instance.id": id, "startup": started },
     });
     assert_eq!(body, expected);
     let second = Registration::with_server(&address).with_token_in_metadata();
@@ -85,7 +87,12 @@ async fn a_service_registers_and_leaves() {
     assert_eq!(login, None);
     assert_eq!(
         body["metadata"],
-        json!({ "user.name": "actuator", "user.password": TOKEN, "service.instance.id": id })
+        json!({
+            "user.name": "actuator",
+            "user.password": TOKEN,
+            "service.instance.id": id,
+            "startup": body["metadata"]["startup"],
+        })
     );
     assert_eq!(
         body["managementUrl"],

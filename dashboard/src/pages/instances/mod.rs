@@ -4,6 +4,7 @@
 mod actuator;
 pub(crate) mod breaker;
 mod breaker_form;
+mod group;
 pub(crate) mod one;
 pub(crate) mod status;
 mod status_form;
@@ -18,6 +19,8 @@ use fusebox_collector::api;
 use fusebox_collector::live::circuits::Way;
 use fusebox_collector::model::UnixNanos;
 use fusebox_collector::query::{InstanceView, Instances, Liveness, RegistrationView};
+
+use self::group::Group;
 
 use crate::pages::Pages;
 use crate::pages::frame::error::{PageError, PageResult};
@@ -61,7 +64,7 @@ pub(crate) struct InstancesPage {
     silent_at_once: Option<usize>,
     /// Registrations that are kept although their leases are over.
     preserved: usize,
-    rows: Vec<Row>,
+    groups: Vec<Group>,
     is_cut: bool,
 }
 
@@ -83,6 +86,7 @@ struct Row {
     /// The parts of its health: those that are not up, else how many are.
     health: String,
     since: String,
+    uptime: Uptime,
     heard: String,
     control: &'static str,
     circuits: usize,
@@ -104,19 +108,16 @@ impl InstancesPage {
         let matching = |one: &&InstanceView| contains(&one.service) || contains(&one.id);
         let has_heartbeat =
             |one: &&InstanceView| !matches!(one.liveness, Liveness::Silent | Liveness::Ended);
-        let shown = instances.iter().filter(matching).take(ROWS_MAX + 1);
-        let mut rows: Vec<_> = shown.map(|one| Row::new(one, now)).collect();
-        let is_cut = rows.len() > ROWS_MAX;
-        rows.truncate(ROWS_MAX);
+        let shown: Vec<_> = instances.iter().filter(matching).collect();
         Self {
             chrome: Chrome::new(Section::Instances, t!("Instances")),
             filter: text::shown(filter, 300).into_owned(),
             with_heartbeat: instances.iter().filter(has_heartbeat).count(),
-            sums: sums(&instances),
+            sums: sums(&shown),
             silent_at_once,
             preserved,
-            rows,
-            is_cut,
+            groups: Group::all(&shown, ROWS_MAX, now),
+            is_cut: shown.len() > ROWS_MAX,
         }
     }
 
@@ -127,7 +128,7 @@ impl InstancesPage {
 }
 
 /// Returns the numbers of instances by liveness, in words.
-fn sums(instances: &[InstanceView]) -> String {
+fn sums(instances: &[&InstanceView]) -> String {
     let states = [
         Liveness::Live,
         Liveness::Late,
@@ -210,6 +211,31 @@ pub(crate) fn href(service: &str, id: &str) -> Href {
     Href::instance(service, id)
 }
 
+/// How long an instance has been running.
+#[derive(Debug)]
+struct Uptime {
+    words: Option<String>,
+    /// What the words mean, if that needs words.
+    title: &'static str,
+}
+
+impl Uptime {
+    fn of(one: &InstanceView, now: u64) -> Self {
+        let age = |since: UnixNanos| text::age(now.saturating_sub(since.get()));
+        let is_over = matches!(one.liveness, Liveness::Down | Liveness::Ended);
+        let (words, title) = match (one.started, one.since) {
+            _ if is_over => (None, ""),
+            (Some(started), _) => (Some(age(started)), ""),
+            (None, Some(since)) if one.liveness == Liveness::Live => (
+                Some(format!("≥ {}", age(since))),
+                t!("since its first report; it does not say when it started"),
+            ),
+            _ => (None, ""),
+        };
+        Self { words, title }
+    }
+}
+
 impl Row {
     fn has_circuits(&self) -> bool {
         self.circuits > 0
@@ -248,6 +274,7 @@ impl Row {
                 Some(since) => moment::short(since.get(), now),
                 None => "—".to_owned(),
             },
+            uptime: Uptime::of(one, now),
             heard: ago(one.last_heard),
             control: match one.way.filter(|_| one.has_channel) {
                 Some(Way::Channel) => t!("yes"),

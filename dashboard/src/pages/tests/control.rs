@@ -195,6 +195,7 @@ pub(crate) fn view(service: &str, id: &str, liveness: Liveness) -> InstanceView 
         id: id.to_owned(),
         liveness,
         since: (liveness != Liveness::Down).then(|| UnixNanos::new(NOW - HOUR)),
+        started: Some(UnixNanos::new(NOW - HOUR)),
         last_heard: UnixNanos::new(NOW - MINUTE),
         has_channel: liveness == Liveness::Live,
         way: None,

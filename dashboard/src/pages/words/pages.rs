@@ -255,6 +255,8 @@ pub(super) const WORDS: Words = &[
     ("Changes reach it through its actuator; what they replace is put back when they expire.", "변경은 액추에이터를 통해 전달되며, 만료되면 이전 값으로 되돌립니다."),
     ("through its actuator", "액추에이터를 통해"),
     ("running for {time}", "{time} 동안 실행 중"),
+    ("Uptime", "가동 시간"),
+    ("since its first report; it does not say when it started", "첫 보고 이후. 시작 시각은 알려 주지 않습니다"),
     ("Health", "상태 점검"),
     ("{n} parts up", "구성 요소 {n}개 정상"),
     ("Details", "세부 정보"),
