@@ -112,11 +112,7 @@ async fn register(
     let registered = registry.register_from(sender.0, registration, UnixNanos::now());
     registered.await?;
     if let Some(other) = renamed {
-        match leave(registry, &other).await {
-            // It left meanwhile.
-            Ok(()) | Err(RegistryError::Unknown) => {}
-            Err(error) => return Err(error.into()),
-        }
+        leave(registry, &other).await?;
     }
     let location = HeaderValue::from_str(&format!("/instances/{id}"));
     let location = location.expect("an id is hexadecimal digits");
@@ -143,6 +139,7 @@ async fn deregister(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Ends a registration, unless it has ended meanwhile.
 async fn leave(registry: &Registry, listed: &Listed) -> Result<(), RegistryError> {
     let registration = &listed.registered.registration;
     let left = registry.leave(
@@ -150,7 +147,10 @@ async fn leave(registry: &Registry, listed: &Listed) -> Result<(), RegistryError
         &registration.instance,
         UnixNanos::now(),
     );
-    left.await
+    match left.await {
+        Ok(()) | Err(RegistryError::Unknown) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 fn has_left(registry: &Registry, id: &str) -> bool {
@@ -181,11 +181,20 @@ async fn applications(
     if is_for_events(&headers) {
         return Follower::of(&state, What::Applications).map(Follower::serve);
     }
-    let by_name = by_name(&state.query);
-    let all = by_name
-        .iter()
-        .map(|(name, all)| admin::application(name, all));
-    Ok(Json(all.collect::<Value>()).into_response())
+    let mut by_name = by_name(&state.query);
+    let all = by_name.values().flatten();
+    let bytes = all.map(|(one, _)| one.bytes()).sum();
+    let item = move |out: &mut Vec<u8>| {
+        let next = by_name.pop_first();
+        if let Some((name, all)) = &next {
+            pieces::put(out, &admin::application(name, all));
+        }
+        next.is_some()
+    };
+    Ok(pieces::holding(
+        pieces::json(pieces::list("[", item, "]")),
+        bytes,
+    ))
 }
 
 /// `GET /applications/{name}`
@@ -193,9 +202,11 @@ async fn application(
     State(state): State<ApiState>,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    let by_name = by_name(&state.query);
-    let found = by_name.get(&name).ok_or_else(unknown)?;
-    Ok(Json(admin::application(&name, found)))
+    let found = of_name(&state.query, &name);
+    if found.is_empty() {
+        return Err(unknown());
+    }
+    Ok(Json(admin::application(&name, &found)))
 }
 
 /// `DELETE /applications/{name}`: ends the registrations of its instances, as an operator.
@@ -214,15 +225,28 @@ async fn deregister_all(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn by_name(query: &QueryService) -> BTreeMap<String, Vec<(Registered, String)>> {
-    let mut by_name: BTreeMap<_, Vec<_>> = BTreeMap::new();
+/// The instances of an application, with the reasons of their statuses.
+type Application = Vec<(Arc<Registered>, String)>;
+
+fn by_name(query: &QueryService) -> BTreeMap<String, Application> {
+    let mut by_name: BTreeMap<_, Application> = BTreeMap::new();
     for one in listed(query) {
         let name = one.registered.registration.service.clone();
-        let named = by_name.entry(name).or_default();
         let reason = reason(query, &one.registered);
-        named.push((Registered::clone(&one.registered), reason));
+        let named = by_name.entry(name).or_default();
+        named.push((one.registered, reason));
     }
     by_name
+}
+
+fn of_name(query: &QueryService, name: &str) -> Application {
+    let mut listed = listed(query);
+    listed.retain(|one| one.registered.registration.service == name);
+    let with_reason = |one: Listed| {
+        let reason = reason(query, &one.registered);
+        (one.registered, reason)
+    };
+    listed.into_iter().map(with_reason).collect()
 }
 
 /// `GET /instances/events`: the journal of the retention, or what is added to it as server-sent events.
@@ -332,8 +356,7 @@ impl Follower {
             }
             What::Applications => {
                 let name = &state.registration.service;
-                let all = by_name(&self.query).remove(name).unwrap_or_default();
-                Some(admin::application(name, &all))
+                Some(admin::application(name, &of_name(&self.query, name)))
             }
         }
     }

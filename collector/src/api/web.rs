@@ -133,6 +133,8 @@ async fn answer(
     if let Some(prefix) = prefix {
         response = prefix.add_to(response).await;
     }
+    // Streams last, and have a limit of their own.
+    let admitted = admitted.filter(|_| !is_stream(&response));
     if let Some(admitted) = &admitted {
         let exact = response.body().size_hint().exact();
         let exact = exact.and_then(|bytes| usize::try_from(bytes).ok());
@@ -144,6 +146,12 @@ async fn answer(
         false => response,
     };
     response.map(|body| Body::new(Held { body, admitted }))
+}
+
+/// Returns whether an answer is a stream of server-sent events.
+fn is_stream(response: &Response) -> bool {
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
 }
 
 /// `None` if the request is always admitted.

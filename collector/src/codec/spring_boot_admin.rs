@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::Arc;
 
 use fusebox::http::is_secret_name;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
@@ -11,6 +12,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use url::Url;
 
+use super::redact;
 use crate::model::{
     Credentials, Details, InstanceStatus, Links, Port, Registered, Registration, RegistryEntry,
     RegistryEvent, RegistrySource, UnixNanos, format_timestamp,
@@ -170,7 +172,10 @@ fn credentials(metadata: &mut BTreeMap<String, String>) -> Option<Credentials> {
 fn masked(metadata: BTreeMap<String, String>) -> BTreeMap<String, String> {
     let mask = |(name, value): (String, String)| match is_secret_name(&name) {
         true => (name, MASK.to_owned()),
-        false => (name, value),
+        false => {
+            let value = redact::text(&value).into_owned();
+            (name, value)
+        }
     };
     metadata.into_iter().map(mask).collect()
 }
@@ -266,7 +271,7 @@ fn tags(registered: &Registered) -> Value {
 
 /// Returns the application of instances that have one name. Its status is the one that all have, else that it is restricted
 /// while one is up, else the worst.
-pub(crate) fn application(name: &str, instances: &[(Registered, String)]) -> Value {
+pub(crate) fn application(name: &str, instances: &[(Arc<Registered>, String)]) -> Value {
     let mut statuses: BTreeMap<InstanceStatus, UnixNanos> = BTreeMap::new();
     for (one, _) in instances {
         let since = statuses.entry(one.status()).or_default();
