@@ -76,31 +76,39 @@ impl Actuators {
         let Some(target) = Target::of(registration, &self.fetcher) else {
             return;
         };
-        let mut details = listed.registered.details.clone();
-        if let Ok(endpoints) = target.get(&INDEX, Details::read_endpoints).await {
-            details.endpoints = endpoints;
-            self.report_details(listed, details.clone(), RegistryEvent::EndpointsDetected)
+        let read = target.get(&INDEX, Details::read_endpoints).await;
+        let known = &listed.registered.details.endpoints;
+        let has_info = read.as_ref().unwrap_or(known).contains_key("info");
+        if let Ok(endpoints) = read {
+            let change = |details: &mut Details| details.endpoints = endpoints;
+            self.report_details(listed, change, RegistryEvent::EndpointsDetected)
                 .await;
         }
-        if !details.endpoints.contains_key("info") {
+        if !has_info {
             return;
         }
-        details.info = match target.get(&["info"], read::without_secrets).await {
+        let info = match target.get(&["info"], read::without_secrets).await {
             Ok(info) => info,
             // It answers, but has none any more.
             Err(ActuatorError::Status { .. } | ActuatorError::Json { .. }) => Default::default(),
             Err(_) => return,
         };
-        self.report_details(listed, details, RegistryEvent::InfoChanged)
+        let change = |details: &mut Details| details.info = info;
+        self.report_details(listed, change, RegistryEvent::InfoChanged)
             .await;
     }
 
-    async fn report_details(&self, listed: &Listed, details: Details, event: RegistryEvent) {
+    async fn report_details(
+        &self,
+        listed: &Listed,
+        change: impl FnOnce(&mut Details) + Send,
+        event: RegistryEvent,
+    ) {
         let registration = &listed.registered.registration;
         let (service, instance) = (&registration.service, &registration.instance);
         let reported = self
             .registry
-            .report_details(service, instance, details, event);
+            .report_details(service, instance, change, event);
         match reported.await {
             // It left meanwhile.
             Ok(()) | Err(RegistryError::Unknown) => {}

@@ -237,7 +237,7 @@ impl Registry {
         .await
     }
 
-    /// Records what the actuator of an instance says about its program; `event` names what is new in it.
+    /// Records what the actuator of an instance says about its program; `change` sets what is new in it, `event` names that.
     ///
     /// # Errors
     /// When the instance is not registered, there were many changes within the hour, or the disk fails.
@@ -245,12 +245,12 @@ impl Registry {
         &self,
         service: &str,
         instance: &str,
-        details: Details,
+        change: impl FnOnce(&mut Details) + Send,
         event: RegistryEvent,
     ) -> Result<(), RegistryError> {
         let key = InstanceKey::of(service, instance);
         self.change(&key.clone(), UnixNanos::now(), move |state, now| {
-            state.details(&key, details, event, now)
+            state.details(&key, change, event, now)
         })
         .await
     }

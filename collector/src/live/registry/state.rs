@@ -376,11 +376,13 @@ impl State {
     pub(super) fn details(
         &mut self,
         key: &InstanceKey,
-        details: Details,
+        change: impl FnOnce(&mut Details),
         event: RegistryEvent,
         now: Now,
     ) -> Result<Option<Draft>, RegistryError> {
         let known = self.find(key, now)?;
+        let mut details = known.registered.details.clone();
+        change(&mut details);
         let before = known.registered.details.bytes();
         self.check_room(before, details.bytes())?;
         let Some(draft) = known.with_details(event, details) else {

@@ -564,8 +564,8 @@ async fn what_an_actuator_says_is_stored_as_far_as_there_is_room() {
         ..Details::default()
     };
     let say = |version| {
-        let event = RegistryEvent::InfoChanged;
-        registry.report_details("shop", "pod-00", details(version), event)
+        let (event, new) = (RegistryEvent::InfoChanged, details(version));
+        registry.report_details("shop", "pod-00", |details| *details = new, event)
     };
     let mut stored = 0;
     while say(stored).await.is_ok() {
