@@ -137,15 +137,16 @@ impl Held {
         (service, instance): &Id,
         change: impl FnOnce(&mut OfInstance),
     ) -> Result<(), HeldError> {
+        let now = UnixNanos::now();
         let number = {
             let mut state = self.inner.state.lock();
             let of_service = state.all.entry(service.clone()).or_default();
             let of = of_service.entry(instance.clone()).or_default();
             let before = of.clone();
             change(of);
-            let is_more = of.len() > before.len();
-            let is_full = of.len() > OF_INSTANCE_MAX || state.len() > ALL_MAX;
-            if is_more && is_full {
+            let (is_more, is_full) = (of.len() > before.len(), of.len() > OF_INSTANCE_MAX);
+            let is_refused = is_full || (state.len() > ALL_MAX && !state.forget_oldest(now));
+            if is_more && is_refused {
                 state.put(service, instance, before);
                 return Err(HeldError::Full);
             }
@@ -188,6 +189,27 @@ impl State {
         all.map(OfInstance::len).sum()
     }
 
+    /// Makes room by forgetting what has expired first: its instance did not come back to be put back. Returns false if nothing
+    /// has expired.
+    fn forget_oldest(&mut self, now: UnixNanos) -> bool {
+        let all = self.all.values().flat_map(BTreeMap::values);
+        let Some(oldest) = all.filter_map(OfInstance::first_expiry).min() else {
+            return false;
+        };
+        if oldest > now {
+            return false;
+        }
+        for of in self.all.values_mut().flat_map(BTreeMap::values_mut) {
+            of.levels.retain(|_, held| held.expires > oldest);
+            of.breakers.retain(|_, held| held.expires > oldest);
+        }
+        self.all.retain(|_, of_service| {
+            of_service.retain(|_, of| of.len() > 0);
+            !of_service.is_empty()
+        });
+        true
+    }
+
     fn put(&mut self, service: &str, instance: &str, of: OfInstance) {
         let of_service = self.all.entry(service.to_owned()).or_default();
         of_service.insert(instance.to_owned(), of);
@@ -210,6 +232,12 @@ impl OfInstance {
     fn len(&self) -> usize {
         self.levels.len() + self.breakers.len()
     }
+
+    fn first_expiry(&self) -> Option<UnixNanos> {
+        let levels = self.levels.values().map(|held| held.expires);
+        let breakers = self.breakers.values().map(|held| held.expires);
+        levels.chain(breakers).min()
+    }
 }
 
 fn set<T>(of: &mut BTreeMap<String, T>, name: &str, held: Option<T>) {
@@ -220,16 +248,21 @@ fn set<T>(of: &mut BTreeMap<String, T>, name: &str, held: Option<T>) {
 }
 
 fn read(path: &Path) -> All {
-    let read = durable::read_json(path).map(Option::unwrap_or_default);
-    let read = read.map(|json| serde_json::from_value(json).unwrap_or_default());
-    read.unwrap_or_else(|error| {
+    let lost = |error: &dyn std::fmt::Display| {
         tracing::warn!(%error, "could not read what actuators have to be put back to");
         All::default()
-    })
+    };
+    match durable::read_json(path) {
+        Ok(None) => All::default(),
+        Ok(Some(json)) => serde_json::from_value(json).unwrap_or_else(|error| lost(&error)),
+        Err(error) => lost(&error),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn breaker(expires: UnixNanos) -> Option<HeldBreaker> {
@@ -259,5 +292,29 @@ mod tests {
         assert_eq!(held.of(&id).len(), OF_INSTANCE_MAX);
         let later = Held::open(path, now + 2 * EXPIRY_MAX);
         assert_eq!(later.of(&id), OfInstance::default());
+    }
+
+    /// Scenario: instances that are gone hold two circuit breakers whose changes have expired, one of them longer ago.
+    /// Guarantees: room is made by the one that expired first, and nothing that is in force makes room.
+    #[test]
+    fn what_expired_first_makes_room() {
+        let now = UnixNanos::now();
+        let ago = Duration::from_secs(60);
+        let mut state = State::default();
+        for (id, expires) in [("a", now - ago), ("b", now - 2 * ago), ("c", now + ago)] {
+            let mut of = OfInstance::default();
+            set(&mut of.breakers, "stock", breaker(expires));
+            state.put("shop", id, of);
+        }
+        let ids = |state: &State| {
+            let of_service = state.all.get("shop").into_iter().flatten();
+            of_service.map(|(id, _)| id.clone()).collect::<String>()
+        };
+        for expected in ["ac", "c"] {
+            assert!(state.forget_oldest(now));
+            assert_eq!(ids(&state), expected);
+        }
+        assert!(!state.forget_oldest(now));
+        assert_eq!(ids(&state), "c");
     }
 }
