@@ -3,12 +3,14 @@
 
 use std::time::Duration;
 
-use fusebox::control::{Acknowledgement, Action, Change, EXPIRY_MAX, Outcome, Subject};
+use fusebox::control::{
+    Acknowledgement, Action, Change, EXPIRY_MAX, LoggerLevel, Outcome, Subject,
+};
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::fetch::FetchError;
-use super::held::{Held, HeldBreaker, HeldError, HeldLevel};
+use super::held::{Held, HeldBreaker, HeldError, HeldLevel, OfInstance};
 use super::target::Target;
 use super::{ActuatorError, Id, read};
 use crate::model::UnixNanos;
@@ -75,12 +77,10 @@ impl Instance<'_> {
     fn is_pending(&self, error: &ApplyError) -> bool {
         match error {
             ApplyError::Held(HeldError::Store(_)) => true,
-            ApplyError::Actuator(ActuatorError::Fetch(error)) => {
-                error.is_offline() || *error == FetchError::Busy
-            }
+            ApplyError::Actuator(error) if is_not_now(error) => true,
             ApplyError::Actuator(ActuatorError::Status { status, .. }) => {
                 let is_login = matches!(*status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-                NOT_NOW.contains(status) || (is_login && self.lacks_user)
+                is_login && self.lacks_user
             }
             _ => false,
         }
@@ -156,18 +156,41 @@ impl Instance<'_> {
 
     /// Puts back what has expired; returns whether there was anything. An error if the instance cannot take it now.
     pub(super) async fn end_expired(&self, now: UnixNanos) -> Result<bool, ApplyError> {
-        let of = self.held.of(self.id);
-        let levels = of.levels.iter().filter(|(_, held)| held.expires <= now);
-        let breakers = of.breakers.iter().filter(|(_, held)| held.expires <= now);
+        let mut of = self.held.of(self.id);
+        of.levels.retain(|_, held| held.expires <= now);
+        of.breakers.retain(|_, held| held.expires <= now);
+        self.end(&of).await
+    }
+
+    /// Puts back what is held although none of these changes, which are all that are in force, is about it: it was reset while
+    /// the instance or the collector was away. Levels only if the instance shows its loggers.
+    pub(super) async fn end_all_but(
+        &self,
+        in_force: &[(Subject, String)],
+        shows_loggers: bool,
+    ) -> Result<bool, ApplyError> {
+        let is_over = |subject, name: &String| {
+            let mut same = in_force.iter().filter(|(of, _)| *of == subject);
+            !same.any(|(_, in_force)| in_force == name)
+        };
+        let mut of = self.held.of(self.id);
+        of.levels
+            .retain(|name, _| shows_loggers && is_over(Subject::Logger, name));
+        of.breakers
+            .retain(|name, _| is_over(Subject::Breaker, name));
+        self.end(&of).await
+    }
+
+    async fn end(&self, of: &OfInstance) -> Result<bool, ApplyError> {
         let mut is_changed = false;
-        for (name, held) in levels {
+        for (name, held) in &of.levels {
             if let Err(error) = self.end_level(name, held).await {
                 self.give_up(name, error)?;
                 self.held.set_level(self.id, name, None).await?;
             }
             is_changed = true;
         }
-        for (name, held) in breakers {
+        for (name, held) in &of.breakers {
             if let Err(error) = self.end_breaker(name, held).await {
                 self.give_up(name, error)?;
                 self.held.set_breaker(self.id, name, None).await?;
@@ -233,10 +256,22 @@ impl Instance<'_> {
         self.target.post(&["circuitbreakers", breaker], &json).await
     }
 
-    /// Returns the loggers to show; none if it does not show them, then its levels cannot be changed.
-    pub(super) async fn loggers(&self) -> Vec<fusebox::control::LoggerLevel> {
-        let read = self.target.get(&["loggers"], read::loggers).await;
-        read.unwrap_or_default()
+    /// Returns the loggers to show; none if it does not show them, then its levels cannot be changed. An error if it cannot
+    /// answer now.
+    pub(super) async fn loggers(&self) -> Result<Vec<LoggerLevel>, ApplyError> {
+        match self.target.get(&["loggers"], read::loggers).await {
+            Err(error) if is_not_now(&error) => Err(error.into()),
+            read => Ok(read.unwrap_or_default()),
+        }
+    }
+}
+
+/// Whether an actuator cannot answer at the moment.
+fn is_not_now(error: &ActuatorError) -> bool {
+    match error {
+        ActuatorError::Fetch(error) => error.is_offline() || *error == FetchError::Busy,
+        ActuatorError::Status { status, .. } => NOT_NOW.contains(status),
+        _ => false,
     }
 }
 

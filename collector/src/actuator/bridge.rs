@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fusebox::control::{Acknowledgement, LoggerLevel, Poll};
+use fusebox::control::{Acknowledgement, Change, LoggerLevel, Poll, Subject};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -24,6 +24,8 @@ const EVERY: Duration = Duration::from_secs(2);
 const ROUND_MAX: Duration = Duration::from_secs(20);
 /// How long the levels of loggers are believed.
 const LOGGERS_FOR: Duration = Duration::from_secs(60);
+/// How long changes wait for the loggers of an instance whose other endpoints answer: changes of levels go to those that show them.
+const LOGGERS_WITHIN: Duration = Duration::from_secs(60);
 /// The file of what is held, beside the folder of the series.
 const HELD_FILE: &str = "actuators.json";
 
@@ -122,8 +124,10 @@ impl Bridge {
             begun,
             after: None,
             acknowledged: Vec::new(),
-            loggers: Vec::new(),
+            delivered: Some(Vec::new()),
+            loggers: None,
             loggers_until: Instant::now(),
+            began: Instant::now(),
         }
     }
 }
@@ -148,8 +152,12 @@ struct Session {
     after: Option<u64>,
     /// What is not acknowledged yet.
     acknowledged: Vec<Acknowledgement>,
-    loggers: Vec<LoggerLevel>,
+    /// What was delivered so far, until everything in force was.
+    delivered: Option<Vec<(Subject, String)>>,
+    /// `None` until they were read.
+    loggers: Option<Vec<LoggerLevel>>,
     loggers_until: Instant,
+    began: Instant,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -203,11 +211,12 @@ impl Session {
     async fn pass_on_to(&mut self, instance: &Instance<'_>) -> Result<(), RoundError> {
         let has_ended = instance.end_expired(UnixNanos::now()).await?;
         if has_ended || self.loggers_until <= Instant::now() {
-            self.read_loggers(instance).await;
+            self.read_loggers(instance).await?;
         }
         let control = self.circuits.control().clone();
         let answer = control.poll_for_actuator(self.poll()).await?;
         self.acknowledged.clear();
+        self.end_reset(instance, &answer.changes).await?;
         let mut stopped = None;
         for change in &answer.changes {
             match instance.apply(change).await {
@@ -224,12 +233,31 @@ impl Session {
             self.after = Some(answer.after);
         }
         if !self.acknowledged.is_empty() {
-            self.read_loggers(instance).await;
+            self.read_loggers(instance).await?;
             // What else it answers is asked for again in the next round.
             control.poll_for_actuator(self.poll()).await?;
             self.acknowledged.clear();
         }
         stopped.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// Puts back what was reset before the session began, once all changes in force were delivered.
+    async fn end_reset(
+        &mut self,
+        instance: &Instance<'_>,
+        changes: &[Change],
+    ) -> Result<(), ApplyError> {
+        let Some(delivered) = &mut self.delivered else {
+            return Ok(());
+        };
+        let new = changes.iter();
+        delivered.extend(new.map(|change| (change.subject, change.name.clone())));
+        if changes.is_empty() {
+            let shows_loggers = self.loggers.as_ref().is_some_and(|all| !all.is_empty());
+            instance.end_all_but(delivered, shows_loggers).await?;
+            self.delivered = None;
+        }
+        Ok(())
     }
 
     fn poll(&self) -> Poll {
@@ -247,7 +275,7 @@ impl Session {
     /// Returns the loggers with the time until their levels expire.
     fn loggers(&self) -> Vec<LoggerLevel> {
         let (held, now) = (self.held.of(&self.id).levels, UnixNanos::now());
-        let loggers = self.loggers.iter().cloned();
+        let loggers = self.loggers.iter().flatten().cloned();
         let with_expiry = loggers.map(|mut logger| {
             let left = held.get(&logger.name).map(|held| held.expires - now);
             logger.expires_in_ms = left.and_then(|left| u64::try_from(left.as_millis()).ok());
@@ -256,11 +284,23 @@ impl Session {
         with_expiry.collect()
     }
 
-    async fn read_loggers(&mut self, instance: &Instance<'_>) {
-        self.loggers_until = Instant::now() + LOGGERS_FOR;
-        self.loggers = instance.loggers().await;
+    /// Reads the loggers; keeps those that are known while the instance cannot answer. An error while none are known.
+    async fn read_loggers(&mut self, instance: &Instance<'_>) -> Result<(), ApplyError> {
         // Pages show what has changed.
         self.actuators.reads.forget(&self.id);
+        match instance.loggers().await {
+            Ok(loggers) => {
+                self.loggers_until = Instant::now() + LOGGERS_FOR;
+                self.loggers = Some(loggers);
+            }
+            Err(error) => {
+                self.loggers_until = Instant::now() + EVERY;
+                if self.loggers.is_none() && self.began.elapsed() < LOGGERS_WITHIN {
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -259,6 +259,61 @@ async fn what_was_configured_is_known_after_a_restart() {
     until("the level is reset", || level("WARN")).await;
 }
 
+/// *Scenario*: a level and a circuit breaker are changed; the service takes nothing while both are reset and the collector is
+/// restarted.
+/// *Guarantees*: once the service takes changes, both are as they were.
+#[tokio::test]
+async fn a_reset_is_passed_on_after_a_restart() {
+    let (dir, jvm) = (tempfile::tempdir().unwrap(), jvm(json!("WARN")));
+    let (url, _served) = start(Arc::clone(&jvm)).await;
+    let is = |level: &str, state: &str| {
+        let jvm = jvm.lock();
+        jvm.levels["shop.Orders"] == level && jvm.state == state
+    };
+    let fixture = Fixture::open(&dir, &url).await.until_changeable().await;
+    fixture.level(Action::Level(Level::Debug), 600).await;
+    fixture
+        .switch("stock", Action::ForceOpen, 600)
+        .await
+        .unwrap();
+    until("both are changed", || is("DEBUG", "FORCED_OPEN")).await;
+    jvm.lock().refuses = Some(StatusCode::SERVICE_UNAVAILABLE);
+    fixture.level(Action::Reset, 600).await;
+    fixture.switch("stock", Action::Reset, 600).await.unwrap();
+    fixture.end().await;
+    let fixture = Fixture::open(&dir, &url).await.until_changeable().await;
+    jvm.lock().refuses = None;
+    until("both are reset", || is("WARN", "CLOSED")).await;
+    fixture.passing.abort();
+}
+
+/// *Scenario*: a process that has just started, to which a level has to be passed on, cannot list its loggers for a moment.
+/// *Guarantees*: it gets the level once it can.
+#[tokio::test]
+async fn a_level_waits_for_the_list_of_loggers() {
+    let (dir, jvm) = (tempfile::tempdir().unwrap(), jvm(Value::Null));
+    let (url, _served) = start(Arc::clone(&jvm)).await;
+    let is_set = || jvm.lock().levels["shop.Orders"] == "DEBUG";
+    let fixture = Fixture::open(&dir, &url).await.until_changeable().await;
+    fixture.level(Action::Level(Level::Debug), 600).await;
+    until("the level is set", is_set).await;
+    fixture.end().await;
+    let asked = {
+        let mut jvm = jvm.lock();
+        jvm.levels.insert("shop.Orders".to_owned(), Value::Null);
+        jvm.hides_loggers = true;
+        jvm.requests
+    };
+    let fixture = Fixture::open(&dir, &url).await;
+    until("it was asked for its loggers", || {
+        jvm.lock().requests > asked + 2
+    })
+    .await;
+    jvm.lock().hides_loggers = false;
+    until("the level is set again", is_set).await;
+    fixture.passing.abort();
+}
+
 /// *Scenario*: a level and a circuit breaker are changed for a moment; the registration ends and begins anew, as after a cut; or
 /// somebody else changes them meanwhile.
 /// *Guarantees*: they are put back where they are as they were left, and only there.

@@ -33,6 +33,8 @@ pub(super) struct Jvm {
     pub(super) requests: usize,
     /// The answer to every change, if it takes none.
     pub(super) refuses: Option<StatusCode>,
+    /// Whether it cannot list its loggers now.
+    pub(super) hides_loggers: bool,
     /// Whether it wants a user.
     pub(super) is_closed: bool,
     /// How long each answer but that of the health check takes.
@@ -58,6 +60,8 @@ async fn guard(State(jvm): State<Shared>, request: Request, next: Next) -> Respo
         let mut jvm = jvm.lock();
         jvm.requests += 1;
         let refused = jvm.refuses.filter(|_| request.method() == Method::POST);
+        let is_hidden = jvm.hides_loggers && request.uri().path().ends_with("/loggers");
+        let refused = refused.or(is_hidden.then_some(StatusCode::SERVICE_UNAVAILABLE));
         let is_closed = jvm.is_closed && !has_user && !is_health;
         (
             jvm.delay,
