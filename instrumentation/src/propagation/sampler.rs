@@ -50,7 +50,7 @@ pub(crate) fn from_variables(sampler: Option<&str>, ratio: Option<&str>) -> Samp
         Sampler::TraceIdRatioBased(ratio.unwrap_or(1.0))
     };
     let by_parent = |root: Sampler| Sampler::ParentBased(Box::new(root));
-    match sampler {
+    match sampler.map(str::to_ascii_lowercase).as_deref() {
         Some("always_on") => Sampler::AlwaysOn,
         Some("always_off") => Sampler::AlwaysOff,
         Some("traceidratio") => ratio(),
@@ -106,6 +106,7 @@ mod tests {
             format!("{:?}", from_variables(Some(sampler), ratio))
         };
         assert_eq!(name("always_off", None), "AlwaysOff");
+        assert_eq!(name("ALWAYS_OFF", None), "AlwaysOff");
         assert_eq!(
             name("traceidratio", Some("0.25")),
             "TraceIdRatioBased(0.25)"

@@ -17,6 +17,9 @@ const SAMPLERS: [&str; 6] = [
     "parentbased_traceidratio",
 ];
 
+/// Values of `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`.
+const TEMPORALITIES: [&str; 3] = ["cumulative", "delta", "lowmemory"];
+
 /// Numbers that the SDK reads itself, and silently ignores if they are invalid.
 const NUMBERS_OF_SDK: [&str; 5] = [
     "OTEL_BSP_EXPORT_TIMEOUT",
@@ -26,8 +29,26 @@ const NUMBERS_OF_SDK: [&str; 5] = [
     "OTEL_METRIC_EXPORT_TIMEOUT",
 ];
 
-/// Standard variables that would change what is sent, but are not supported.
-const UNSUPPORTED: [&str; 12] = [
+/// Standard variables that would change what is sent, but that neither this crate nor the SDK reads.
+const UNSUPPORTED: [&str; 31] = [
+    "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+    "OTEL_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+    "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+    "OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_BLRP_SCHEDULE_DELAY",
+    "OTEL_BLRP_EXPORT_TIMEOUT",
+    "OTEL_BLRP_MAX_QUEUE_SIZE",
+    "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE",
+    "OTEL_METRICS_EXEMPLAR_FILTER",
+    "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
+    "OTEL_EXPORTER_OTLP_INSECURE",
+    "OTEL_EXPORTER_OTLP_TRACES_INSECURE",
+    "OTEL_EXPORTER_OTLP_METRICS_INSECURE",
+    "OTEL_EXPORTER_OTLP_LOGS_INSECURE",
+    "OTEL_LOG_LEVEL",
     "OTEL_EXPORTER_OTLP_CLIENT_KEY",
     "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
     "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
@@ -39,6 +60,7 @@ const UNSUPPORTED: [&str; 12] = [
     "OTEL_EXPORTER_OTLP_LOGS_CERTIFICATE",
     "OTEL_EXPORTER_OTLP_LOGS_CLIENT_KEY",
     "OTEL_EXPORTER_OTLP_LOGS_CLIENT_CERTIFICATE",
+    "OTEL_EXPERIMENTAL_CONFIG_FILE",
     "OTEL_CONFIG_FILE",
 ];
 
@@ -79,17 +101,23 @@ impl<'a> Environment<'a> {
 
     /// Reads a duration in milliseconds.
     pub(super) fn millis(&mut self, name: &str, default: Duration) -> Duration {
-        let Some(value) = self.get(name) else {
-            return default;
-        };
-        match value.parse() {
-            Ok(millis) => Duration::from_millis(millis),
-            Err(_) => {
-                let what = format!("no whole number of milliseconds; {default:?} is used");
-                self.problem(name, &value, what);
-                default
-            }
+        let used = format!("{default:?} is used");
+        self.millis_or(name, &used).unwrap_or(default)
+    }
+
+    /// As [`millis`](Self::millis), from a variable that overrides a common one.
+    pub(super) fn own_millis(&mut self, name: &str) -> Option<Duration> {
+        self.millis_or(name, "it is ignored")
+    }
+
+    fn millis_or(&mut self, name: &str, otherwise: &str) -> Option<Duration> {
+        let value = self.get(name)?;
+        let millis = value.parse().map(Duration::from_millis);
+        if millis.is_err() {
+            let what = format!("no whole number of milliseconds; {otherwise}");
+            self.problem(name, &value, what);
         }
+        millis.ok()
     }
 
     /// Reads a number from 1 to `most`; the nearest of them is used for one that is outside.
@@ -122,7 +150,7 @@ impl<'a> Environment<'a> {
         is_true
     }
 
-    /// Reads one of several values; `None` if it is unset or unknown.
+    /// Reads one of several values, in any case as OpenTelemetry specifies; `None` if it is unset or unknown.
     pub(super) fn choice<T>(
         &mut self,
         name: &str,
@@ -130,7 +158,7 @@ impl<'a> Environment<'a> {
         unknown: &str,
     ) -> Option<T> {
         let value = self.get(name)?;
-        let found = parse(&value);
+        let found = parse(&value.to_ascii_lowercase());
         if found.is_none() {
             self.problem(name, &value, unknown);
         }
@@ -175,9 +203,12 @@ impl<'a> Environment<'a> {
         };
         let unknown = "no number from 0 to 1; every trace is sampled";
         self.choice("OTEL_TRACES_SAMPLER_ARG", is_ratio, unknown);
-        let known = |name: &str| matches!(name, "gzip" | "none").then_some(());
-        let unknown = "neither gzip nor none; nothing is sent, as the exporters refuse it";
-        self.choice("OTEL_EXPORTER_OTLP_COMPRESSION", known, unknown);
+        let unknown = "neither gzip nor none; nothing is compressed";
+        self.choice("OTEL_EXPORTER_OTLP_COMPRESSION", gzip, unknown);
+        let known = |name: &str| TEMPORALITIES.contains(&name).then_some(());
+        let unknown = "neither cumulative, delta nor lowmemory; cumulative is used";
+        let name = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
+        self.choice(name, known, unknown);
         for name in UNSUPPORTED {
             if let Some(value) = self.get(name) {
                 self.problem(name, &value, "not supported, and ignored");
@@ -193,14 +224,27 @@ impl<'a> Environment<'a> {
     }
 }
 
-/// Builds the headers of exports; an invalid one is left out and reported without its value.
-pub(super) fn header_map(headers: &[(String, String)], problems: &mut Vec<String>) -> HeaderMap {
+/// Parses the name of a compression in lower case.
+pub(super) fn gzip(name: &str) -> Option<bool> {
+    match name {
+        "gzip" => Some(true),
+        "none" => Some(false),
+        _ => None,
+    }
+}
+
+/// Builds the headers of exports; an invalid one is left out and reported without its value, with what set it.
+pub(super) fn header_map(
+    headers: &[(String, String)],
+    set_by: &str,
+    problems: &mut Vec<String>,
+) -> HeaderMap {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         match (HeaderName::try_from(name), HeaderValue::from_str(value)) {
             (Ok(name), Ok(value)) => drop(map.insert(name, value)),
             _ => problems.push(format!(
-                "export header {name:?}: no valid name and value; it is left out"
+                "export header {name:?} ({set_by}): no valid name and value; it is left out"
             )),
         }
     }
@@ -225,6 +269,7 @@ mod tests {
                 "NONE" => "0",
                 "HUGE" => "99999999999999999999999",
                 "OTEL_EXPORTER_OTLP_COMPRESSION" => "zip",
+                "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE" => "Sometimes",
                 "OTEL_EXPORTER_OTLP_LOGS_CERTIFICATE" => "logs.pem",
                 _ => return None,
             };
@@ -241,7 +286,7 @@ mod tests {
         let pairs = environment.pairs("PAIRS");
         assert_eq!(pairs, [("a".into(), "1".into()), ("b".into(), " x".into())]);
         environment.check_sdk();
-        assert_eq!(environment.problems.len(), 11, "{:?}", environment.problems);
+        assert_eq!(environment.problems.len(), 12, "{:?}", environment.problems);
         let text = environment.problems.join("\n");
         assert!(text.contains("DELAY=\"5s\": no whole number of milliseconds; 1s is used"));
         assert!(text.contains("LOGS_CERTIFICATE=\"logs.pem\": not supported, and ignored"));
@@ -254,11 +299,11 @@ mod tests {
         let mut problems = Vec::new();
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let headers = [pair("bad name", "token"), pair("authorization", "Bearer a")];
-        let map = header_map(&headers, &mut problems);
+        let map = header_map(&headers, "VARIABLE", &mut problems);
         assert_eq!(
             (map.len(), &map["authorization"]),
             (1, &HeaderValue::from_static("Bearer a"))
         );
-        assert!(problems[0].contains("bad name") && !problems[0].contains("token"));
+        assert!(problems[0].contains("\"bad name\" (VARIABLE)") && !problems[0].contains("token"));
     }
 }

@@ -188,11 +188,12 @@ pub type Layers<S> = Vec<Box<dyn Layer<S> + Send + Sync>>;
 /// ```
 pub fn doctor() -> Diagnosis {
     let mut config = TelemetryConfig::from_env("unknown_service").resolved();
-    environment::header_map(&config.headers, &mut config.problems);
+    let headers = otlp_client::COMMON_HEADERS;
+    environment::header_map(&config.headers, headers, &mut config.problems);
     let authorities = config.ca_file.as_deref().map(transport::roots_of_file);
     config.problems.extend(authorities.and_then(Result::err));
     log_filter(&mut config);
-    filter("log record", config.record_filter.clone(), &mut config);
+    filter(RECORDS, config.record_filter.clone(), &mut config);
     Diagnosis(config.problems)
 }
 
@@ -400,22 +401,25 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     let layer = pipeline.logs.as_ref()?.layer();
-    let filter = filter("log record", config.record_filter.clone(), config);
+    let filter = filter(RECORDS, config.record_filter.clone(), config);
     let filter = handles.levels.reloadable(filter);
     Some((layer, handles.levels.events().and(filter)))
 }
 
 /// Parses the log filter.
 fn log_filter(config: &mut TelemetryConfig) -> EnvFilter {
-    filter("log", config.log_filter.clone(), config)
+    let name = "log filter (with_log_filter or RUST_LOG)";
+    filter(name, config.log_filter.clone(), config)
 }
+
+/// The name of the filter of log records in problems.
+const RECORDS: &str = "filter of log records (with_log_records or FUSEBOX_LOG_RECORDS)";
 
 /// Parses a filter; if it has a mistake, the valid parts are used, and `info` for the rest.
 fn filter(what: &str, text: Option<String>, config: &mut TelemetryConfig) -> EnvFilter {
     let text = text.as_deref().unwrap_or("info");
     EnvFilter::builder().parse(text).unwrap_or_else(|error| {
-        let problem =
-            format!("{what} filter {text:?}: {error}; info is used where it cannot be read");
+        let problem = format!("{what} {text:?}: {error}; info is used where it cannot be read");
         config.problems.push(problem);
         let directives = text
             .split(',')

@@ -2,13 +2,16 @@
 //! once at its end.
 
 use std::cell::Cell;
+use std::io::Write;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::{HeaderMap, HeaderValue, Request, Response, header};
 use opentelemetry_http::{HttpClient, HttpError};
 use prost::Message;
 use tracing::Dispatch;
@@ -29,6 +32,9 @@ thread_local! {
 pub(super) fn is_own_line() -> bool {
     IS_OWN_LINE.get()
 }
+
+/// What sets the headers of all signals, for problems.
+pub(super) const COMMON_HEADERS: &str = "with_header or OTEL_EXPORTER_OTLP_HEADERS";
 
 /// Sends OTLP requests; cheap to clone.
 #[derive(Debug, Clone)]
@@ -74,7 +80,7 @@ impl ExportError {
 impl OtlpClient {
     /// Creates the client; problems with headers and certificate authorities are added to the configuration's problems.
     pub(super) fn new(config: &mut TelemetryConfig) -> Result<Self, InitError> {
-        let headers = header_map(&config.headers, &mut config.problems);
+        let headers = header_map(&config.headers, COMMON_HEADERS, &mut config.problems);
         let authorities = config.ca_file.as_deref().map(roots_of_file).transpose();
         let authorities = authorities.unwrap_or_else(|problem| {
             config.problems.push(problem);
@@ -91,20 +97,32 @@ impl OtlpClient {
 
     /// Returns the client for an exporter of one signal.
     pub(super) fn of(&self, signal: &Signal) -> Self {
-        let protocol = signal.protocol;
         Self {
-            protocol,
+            protocol: signal.protocol,
+            headers: self.headers_of(signal).clone(),
+            timeout: signal.timeout.unwrap_or(self.timeout),
             ..self.clone()
         }
     }
 
-    /// Sends a message and waits for the response; must not be called inside an async runtime.
+    /// Returns the timeout of one export.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    fn headers_of<'a>(&'a self, signal: &'a Signal) -> &'a HeaderMap {
+        signal.headers.as_ref().unwrap_or(&self.headers)
+    }
+
+    /// Sends a message and waits for the response, for the signal's timeout and no longer than `limit`; must not be
+    /// called inside an async runtime.
     pub(super) fn send(
         &self,
         signal: &Signal,
         message: &impl Message,
-        timeout: Duration,
+        limit: Duration,
     ) -> Result<(), ExportError> {
+        let timeout = signal.timeout.unwrap_or(self.timeout).min(limit);
         let result = self.send_once(signal, message, timeout);
         self.report(result.as_ref().map(drop).map_err(|error| error as _));
         result
@@ -117,11 +135,14 @@ impl OtlpClient {
         timeout: Duration,
     ) -> Result<(), ExportError> {
         let mut request = Request::post(signal.url()).body(Bytes::from(message.encode_to_vec()))?;
+        let headers = request.headers_mut();
+        headers.extend(self.headers_of(signal).clone());
         let protobuf = HeaderValue::from_static("application/x-protobuf");
-        request.headers_mut().extend(self.headers.clone());
-        request
-            .headers_mut()
-            .insert(http::header::CONTENT_TYPE, protobuf);
+        headers.insert(header::CONTENT_TYPE, protobuf);
+        if signal.is_compressed {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            request = request.map(|message| compressed(&message));
+        }
         let response = self
             .transport
             .send_blocking(signal.protocol, request, timeout)?;
@@ -145,7 +166,7 @@ impl OtlpClient {
         let content_type = HeaderValue::from_static("application/json");
         request
             .headers_mut()
-            .insert(http::header::CONTENT_TYPE, content_type);
+            .insert(header::CONTENT_TYPE, content_type);
         Ok(self.transport.send(protocol, request, timeout).await?)
     }
 
@@ -189,6 +210,12 @@ impl OtlpClient {
     }
 }
 
+fn compressed(message: &[u8]) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    let written = encoder.write_all(message).and_then(|()| encoder.finish());
+    written.expect("a vector can be written to").into()
+}
+
 type SendFuture<'a> = Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'a>>;
 
 impl HttpClient for OtlpClient {
@@ -222,7 +249,7 @@ impl HttpClient for OtlpClient {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead, BufReader, Write};
+    use std::io::{BufRead, BufReader, Read};
     use std::net::TcpListener;
     use std::sync::Mutex;
 
@@ -299,5 +326,65 @@ mod tests {
         receiver.join().unwrap();
         let (lost, back) = ("could not export telemetry", "collector is reachable again");
         assert_eq!(*lines.0.lock().unwrap(), [lost, back, lost]);
+    }
+
+    /// Receives a request and responds with 200; returns its head in lower case, and its body.
+    fn receive(listener: &TcpListener) -> (String, Vec<u8>) {
+        let (mut connection, _) = listener.accept().unwrap();
+        let mut request = BufReader::new(connection.try_clone().unwrap());
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            request.read_line(&mut head).unwrap();
+        }
+        let head = head.to_ascii_lowercase();
+        let length = head.split_once("content-length: ").unwrap().1;
+        let length = length.split_once('\r').unwrap().0.parse().unwrap();
+        let mut body = vec![0; length];
+        request.read_exact(&mut body).unwrap();
+        connection
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            .unwrap();
+        (head, body)
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_types, reason = "the message is the test's own")]
+    fn requests_follow_the_variables_of_their_signal() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let variable = |name: &str| match name {
+            "OTEL_EXPORTER_OTLP_ENDPOINT" => Some(endpoint.clone()),
+            "OTEL_EXPORTER_OTLP_HEADERS" => Some("x-region=north,x-key=common".to_owned()),
+            "OTEL_EXPORTER_OTLP_LOGS_HEADERS" => Some("x-tenant=blue".to_owned()),
+            "OTEL_EXPORTER_OTLP_LOGS_COMPRESSION" => Some("GZIP".to_owned()),
+            _ => None,
+        };
+        let config = TelemetryConfig::from_variables("test", &variable);
+        let mut config = config.with_header("x-key", "code");
+        let client = OtlpClient::new(&mut config).unwrap();
+        assert_eq!(config.problems, [""; 0]);
+        let receiver = std::thread::spawn(move || [receive(&listener), receive(&listener)]);
+        let request = ExportLogsServiceRequest {
+            resource_logs: vec![Default::default(); 100],
+        };
+        for signal in [&config.logs, &config.metrics] {
+            client.send(signal, &request, Duration::MAX).unwrap();
+        }
+        let [(head, body), (plain_head, plain_body)] = receiver.join().unwrap();
+        for line in ["content-encoding: gzip", "x-tenant: blue", "x-key: code"] {
+            assert!(head.contains(line), "{head}");
+        }
+        assert!(!head.contains("x-region"), "{head}");
+        let mut message = Vec::new();
+        let mut decoder = flate2::read::GzDecoder::new(&*body);
+        decoder.read_to_end(&mut message).unwrap();
+        assert_eq!(
+            (&message, &plain_body),
+            (&request.encode_to_vec(), &message)
+        );
+        for line in ["x-region: north", "x-key: code"] {
+            assert!(plain_head.contains(line), "{plain_head}");
+        }
+        assert!(!plain_head.contains("x-tenant") && !plain_head.contains("gzip"));
     }
 }

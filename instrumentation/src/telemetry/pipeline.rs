@@ -110,12 +110,14 @@ fn tracer_provider(
 
 fn span_processor(config: &mut TelemetryConfig, client: &OtlpClient) -> Option<BatchSpanProcessor> {
     config.traces.is_exported.then_some(())?;
+    let client = client.of(&config.traces);
+    let timeout = client.timeout();
     let exporter = SpanExporter::builder()
         .with_http()
-        .with_http_client(client.of(&config.traces))
+        .with_http_client(client)
         .with_protocol(Protocol::HttpBinary)
         .with_endpoint(config.traces.url())
-        .with_timeout(config.timeout)
+        .with_timeout(timeout)
         .build();
     let note = |error| config.problems.push(format!("no spans are sent: {error}"));
     let exporter = exporter.map_err(note).ok()?;
@@ -156,12 +158,14 @@ fn meter_provider(
 
 fn metric_exporter(config: &mut TelemetryConfig, client: &OtlpClient) -> Option<MetricExporter> {
     config.metrics.is_exported.then_some(())?;
+    let client = client.of(&config.metrics);
+    let timeout = client.timeout();
     let exporter = MetricExporter::builder()
         .with_http()
-        .with_http_client(client.of(&config.metrics))
+        .with_http_client(client)
         .with_protocol(Protocol::HttpBinary)
         .with_endpoint(config.metrics.url())
-        .with_timeout(config.timeout)
+        .with_timeout(timeout)
         .build();
     let note = |error| {
         config

@@ -54,7 +54,7 @@ impl CircuitExporter {
                 attributes,
                 ..Resource::default()
             },
-            limit: config.timeout.min(SEND_LIMIT),
+            limit: SEND_LIMIT,
             started: SystemTime::now(),
             _running: running,
         };

@@ -104,6 +104,9 @@ impl TelemetryConfig {
         self.headers
             .retain(|(known, _)| !known.eq_ignore_ascii_case(name));
         self.headers.push((name.to_owned(), value.to_owned()));
+        for signal in [&mut self.traces, &mut self.metrics, &mut self.logs] {
+            signal.set_header(name, value);
+        }
         self
     }
 
@@ -111,6 +114,9 @@ impl TelemetryConfig {
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        for signal in [&mut self.traces, &mut self.metrics, &mut self.logs] {
+            signal.timeout = None;
+        }
         self
     }
 

@@ -22,21 +22,44 @@ impl TelemetryConfig {
                 config.problems.push(problem.text);
             }
         }
-        let periods = [
-            ("delay of spans", &mut config.span_delay),
-            ("interval of metrics", &mut config.metric_interval),
-            ("timeout of exports", &mut config.timeout),
+        config.limit_periods();
+        config
+    }
+
+    fn limit_periods(&mut self) {
+        let common = [
+            (
+                "delay of spans",
+                "OTEL_BSP_SCHEDULE_DELAY",
+                &mut self.span_delay,
+            ),
+            (
+                "interval of metrics",
+                "OTEL_METRIC_EXPORT_INTERVAL",
+                &mut self.metric_interval,
+            ),
+            (
+                "timeout of exports",
+                "OTEL_EXPORTER_OTLP_TIMEOUT",
+                &mut self.timeout,
+            ),
         ];
-        for (name, period) in periods {
+        let common = common.map(|(what, variable, period)| (what, variable.to_owned(), period));
+        let signals = [&mut self.traces, &mut self.metrics, &mut self.logs];
+        let own = signals.into_iter().filter_map(|signal| {
+            let variable = signal.variable("TIMEOUT");
+            Some(("timeout of exports", variable, signal.timeout.as_mut()?))
+        });
+        for (what, variable, period) in common.into_iter().chain(own) {
             let used = (*period).clamp(SHORTEST, MAX_DURATION);
             if *period != used {
-                let what = if *period < used { "short" } else { "long" };
-                let text = format!("{name} of {period:?}: too {what}; {used:?} is used");
-                config.problems.push(text);
+                let how = if *period < used { "short" } else { "long" };
+                let text =
+                    format!("{what} of {period:?} ({variable}): too {how}; {used:?} is used");
+                self.problems.push(text);
                 *period = used;
             }
         }
-        config
     }
 
     /// Returns protocol and address of the receiver: that of the first signal sent over HTTP, else of the first over gRPC;

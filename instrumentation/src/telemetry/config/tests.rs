@@ -180,3 +180,24 @@ fn what_cannot_be_used_is_replaced_and_described() {
     assert_eq!(wrong.traces.protocol, Protocol::HttpProtobuf);
     assert!(wrong.traces.is_exported);
 }
+
+#[test]
+fn the_timeout_of_a_signal_replaces_the_common_one() {
+    let own = [
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "3000"),
+        ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "250"),
+        ("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "0"),
+        ("OTEL_EXPORTER_OTLP_LOGS_TIMEOUT", "soon"),
+    ];
+    let config = config(&own).resolved();
+    assert_eq!(config.timeout, Duration::from_secs(3));
+    assert_eq!(config.traces.timeout, Some(Duration::from_millis(250)));
+    assert_eq!(config.metrics.timeout, Some(SHORTEST));
+    assert_eq!(config.logs.timeout, None);
+    let problems = config.problems.join("\n");
+    assert!(problems.contains("(OTEL_EXPORTER_OTLP_METRICS_TIMEOUT): too short; 10ms is used"));
+    assert!(problems.contains("OTEL_EXPORTER_OTLP_LOGS_TIMEOUT=\"soon\""));
+    assert_eq!(config.problems.len(), 2, "{problems}");
+    let config = config.with_timeout(Duration::from_secs(1));
+    assert_eq!(config.traces.timeout, None);
+}

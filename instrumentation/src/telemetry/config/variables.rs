@@ -31,8 +31,8 @@ const SPAN_BATCH: usize = 512;
 
 impl TelemetryConfig {
     /// Reads the standard variables: `OTEL_SERVICE_NAME` (else `service_name`), `OTEL_RESOURCE_ATTRIBUTES`,
-    /// `OTEL_EXPORTER_OTLP_{ENDPOINT,PROTOCOL,HEADERS,TIMEOUT,CERTIFICATE}`, `_{TRACES,METRICS,LOGS}_{ENDPOINT,PROTOCOL}`,
-    /// `OTEL_{TRACES,METRICS,LOGS}_EXPORTER=none`, `OTEL_PROPAGATORS`, `OTEL_BSP_SCHEDULE_DELAY`,
+    /// `OTEL_EXPORTER_OTLP_{ENDPOINT,PROTOCOL,HEADERS,TIMEOUT,COMPRESSION,CERTIFICATE}` and, of one signal instead,
+    /// `OTEL_EXPORTER_OTLP_{TRACES,METRICS,LOGS}_{ENDPOINT,PROTOCOL,HEADERS,TIMEOUT,COMPRESSION}`, `OTEL_{TRACES,METRICS,LOGS}_EXPORTER=none`, `OTEL_PROPAGATORS`, `OTEL_BSP_SCHEDULE_DELAY`,
     /// `OTEL_BSP_MAX_{QUEUE,EXPORT_BATCH}_SIZE`, `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_SDK_DISABLED` and `RUST_LOG`; and
     /// `FUSEBOX_LOG_FORMAT=json`, `FUSEBOX_LOG_RECORDS=off` (or a filter) and `FUSEBOX_CONTROL=off`. The SDK itself
     /// reads the others (`OTEL_TRACES_SAMPLER`, limits). An invalid value is replaced by its default and logged at the
@@ -41,7 +41,7 @@ impl TelemetryConfig {
         Self::from_variables(service_name, &|name| std::env::var(name).ok())
     }
 
-    pub(super) fn from_variables(
+    pub(in crate::telemetry) fn from_variables(
         default_name: &str,
         variable: &dyn Fn(&str) -> Option<String>,
     ) -> Self {

@@ -89,8 +89,8 @@ impl Worker {
         loop {
             let is_end = self.queue.sleep(self.config.span_delay);
             let limit = match is_end {
-                true => self.config.timeout.min(LAST_SEND_LIMIT),
-                false => self.config.timeout,
+                true => LAST_SEND_LIMIT,
+                false => Duration::MAX,
             };
             let is_sent = self.send(limit);
             if is_end {
