@@ -142,6 +142,63 @@ fn wrong_settings_stop_nothing() {
     }
 }
 
+/// Variables with a typing mistake each.
+const MISTAKES: [(&str, &str); 5] = [
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://there:1"),
+    ("OTEL_EXPORTER_OTLP_PROTOCOL", "pigeon"),
+    ("OTEL_METRIC_EXPORT_INTERVAL", "0"),
+    ("OTEL_PROPAGATORS", "tracecontent"),
+    ("RUST_LOG", "shop=loud"),
+];
+
+/// Runs this test again in a process of its own with these variables; returns what it printed.
+fn in_process(variables: &[(&str, &str)]) -> String {
+    let test = "export::the_doctor_prints_what_is_wrong_and_init_goes_on";
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env_clear()
+        .env("FUSEBOX_TEST_IN_PROCESS", "1")
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    text(output.stdout) + &text(output.stderr)
+}
+
+/// Scenario: a program prints the diagnosis of its environment and starts: without variables, with mistakes in five of
+/// them, and with those and telemetry disabled.
+/// Guarantees: each mistake is in the diagnosis and in the log lines of the start, and the program runs; while telemetry
+/// is disabled, mistakes are not logged.
+#[test]
+fn the_doctor_prints_what_is_wrong_and_init_goes_on() {
+    if std::env::var_os("FUSEBOX_TEST_IN_PROCESS").is_some() {
+        println!("doctor: {}", fusebox::doctor());
+        println!("starting");
+        drop(fusebox::init(fusebox::TelemetryConfig::from_env("shop")).unwrap());
+        println!("ran");
+        return;
+    }
+    let clean = in_process(&[("OTEL_SDK_DISABLED", "true")]);
+    assert!(clean.contains("doctor: nothing is wrong with the environment"));
+    let wrong = in_process(&MISTAKES);
+    let (diagnosis, start) = wrong.split_once("starting").unwrap();
+    let disabled = in_process(&[&MISTAKES[..], &[("OTEL_SDK_DISABLED", "true")]].concat());
+    let (_, disabled) = disabled.split_once("starting").unwrap();
+    for (name, value) in MISTAKES {
+        assert!(
+            diagnosis.contains(name) && diagnosis.contains(value),
+            "{name}: {wrong}"
+        );
+        assert!(start.contains(name), "{name}: {wrong}");
+        assert!(
+            name == "RUST_LOG" || !disabled.contains(name),
+            "{name}: {disabled}"
+        );
+    }
+    assert!(start.contains("ran") && disabled.contains("ran"));
+}
+
 /// Scenario: the application's subscriber has no layer of this OpenTelemetry, and two requests bring a trace.
 /// Guarantees: it is logged, once, that the trace ends here.
 #[test]
